@@ -1,0 +1,140 @@
+"""Real numbers as sums of two float32: float64's digits on devices that compute in float32.
+
+Every step is written so that a compiler may fuse a product and a sum into one rounding (as XLA does on
+CPUs and GPUs) without changing a result: only products that are exact in float32 are ever added.
+Dekker, "A floating-point technique for extending the available precision" (1971).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class DoubleFloat:
+    """The unevaluated sum `high + low` of two float32 arrays, `high` being the sum rounded."""
+
+    high: jax.Array
+    low: jax.Array
+
+    def __add__(self, other: Real) -> DoubleFloat:
+        other = as_double_float(other)
+        high, error = _two_sum(self.high, other.high)
+        low, low_error = _two_sum(self.low, other.low)
+        high, error = _quick_two_sum(high, error + low)
+        return _normal(high, error + low_error)
+
+    def __neg__(self) -> DoubleFloat:
+        return DoubleFloat(-self.high, -self.low)
+
+    def __sub__(self, other: Real) -> DoubleFloat:
+        return self + -as_double_float(other)
+
+    def __mul__(self, other: Real) -> DoubleFloat:
+        other = as_double_float(other)
+        high, error = _two_product(self.high, other.high)
+        return _normal(high, error + (self.high * other.low + self.low * other.high))
+
+    def __truediv__(self, other: Real) -> DoubleFloat:
+        other = as_double_float(other)
+        quotient = self.high / other.high
+        remainder = self - other * quotient
+        return _normal(quotient, remainder.high / other.high)
+
+    def __abs__(self) -> DoubleFloat:
+        return DoubleFloat(jnp.abs(self.high), jnp.where(self.high < 0, -self.low, self.low))
+
+    def __lt__(self, other: Real) -> jax.Array:
+        other = as_double_float(other)
+        lower = (self.high == other.high) & (self.low < other.low)
+        return (self.high < other.high) | lower
+
+    def __gt__(self, other: Real) -> jax.Array:
+        return as_double_float(other) < self
+
+
+# A DoubleFloat or, under `jax_enable_x64`, a float64 array: they compute alike, which no type can say.
+Real: TypeAlias = Any
+
+
+def as_real(value: ArrayLike) -> Real:
+    """`value` with float64's digits: a float64 array under `jax_enable_x64`, else a `DoubleFloat`."""
+    if jax.dtypes.canonicalize_dtype(float) == np.float64:
+        return jnp.asarray(value, dtype=np.float64)
+    return as_double_float(value)
+
+
+def as_double_float(value: ArrayLike | Real) -> DoubleFloat:
+    """`value` as a `DoubleFloat`: a host float64 keeps 48 bits of its 53, a float32 all of its 24."""
+    if isinstance(value, DoubleFloat):
+        return value
+    if isinstance(value, jax.Array):
+        high = value.astype(np.float32)
+        low = jnp.zeros_like(high)
+    else:
+        exact = np.asarray(value, dtype=np.float64)
+        high = jnp.asarray(exact, dtype=np.float32)
+        with np.errstate(invalid="ignore"):
+            remainder = np.where(np.isfinite(exact), exact - exact.astype(np.float32), 0.0)
+        low = jnp.asarray(remainder, dtype=np.float32)
+    # Where c is a constant XLA folds (x + c) - c to x, and the rounding error sought is gone.
+    return jax.lax.optimization_barrier(DoubleFloat(high, low))
+
+
+def round_to_float(value: Real) -> jax.Array:
+    """The nearest number of JAX's default float type."""
+    return value.high if isinstance(value, DoubleFloat) else value
+
+
+def select(condition: jax.Array, on_true: Real, on_false: Real) -> Real:
+    """`jnp.where` for reals."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), on_true, on_false)
+
+
+def _two_sum(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The rounded sum and its exact rounding error."""
+    total = a + b
+    b_part = total - a
+    return total, _finite((a - (total - b_part)) + (b - b_part))
+
+
+def _quick_two_sum(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`_two_sum` for |a| >= |b| or a == 0."""
+    total = a + b
+    return total, _finite(b - (total - a))
+
+
+def _two_product(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The rounded product and its rounding error, from four products of 12-bit halves, all exact."""
+    a_high, a_low = _split(a)
+    b_high, b_low = _split(b)
+    middle, middle_error = _two_sum(a_high * b_low, a_low * b_high)
+    product, error = _two_sum(a_high * b_high, middle)
+    # Beyond these bounds a partial product would underflow or overflow, and no digit is to be won.
+    size = jnp.abs(a * b)
+    exact = (size > 1e-30) & (size < 1e30)
+    product = jnp.where(exact, product, a * b)
+    return product, jnp.where(exact, error + (middle_error + a_low * b_low), 0.0)
+
+
+def _split(a: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The upper 12 bits of the significand of `a`, and the rest."""
+    bits = jax.lax.bitcast_convert_type(a, np.int32)
+    high = jax.lax.bitcast_convert_type(bits & np.int32(-4096), np.float32)
+    return high, a - high
+
+
+def _normal(high: jax.Array, low: jax.Array) -> DoubleFloat:
+    return DoubleFloat(*_quick_two_sum(high, low))
+
+
+def _finite(error: jax.Array) -> jax.Array:
+    """An infinite or undefined sum has no rounding error to carry."""
+    return jnp.where(jnp.isfinite(error), error, jnp.zeros_like(error))

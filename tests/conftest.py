@@ -1,0 +1,45 @@
+"""What every test runs under, and where the oracle and the real data are found."""
+
+import importlib
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
+
+import jax
+import pytest
+
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def torch() -> ModuleType:
+    """The oracle. Its absence is a reason to skip anywhere but in CI."""
+    try:
+        return importlib.import_module("torch")
+    except ImportError:
+        _skip_or_fail("torch is not installed: pip install torch==2.13.0")
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real data: `mnist/` holds the IDX files, `tensorflow_datasets/` TFDS's."""
+    default = Path(__file__).parents[2] / "shared"
+    root = Path(os.environ.get("JAXLR_TEST_DATA", default))
+    if not (root / "mnist").is_dir():
+        _skip_or_fail(f"no real MNIST under {root}: point JAXLR_TEST_DATA at it")
+    return root
+
+
+@pytest.fixture
+def x64():
+    """64-bit JAX for one test."""
+    with jax.enable_x64(True):
+        yield
+
+
+def _skip_or_fail(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)

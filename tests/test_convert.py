@@ -1,0 +1,165 @@
+"""Texts that people write, beside the torch object that the same text builds."""
+
+import time
+from typing import Any
+
+import numpy as np
+import optax
+import pytest
+from helpers import HOST_RTOL, assert_close, torch_curve, torch_plateau_curve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import jaxlr
+
+
+SPELLINGS = [
+    "StepLR(optimizer, 30)",
+    "StepLR(optimizer, step_size=30, gamma=0.5)",
+    "lr_scheduler.StepLR(optimizer, 30, 0.5, -1)",
+    "torch.optim.lr_scheduler.StepLR(optimizer, step_size=30 * 2 // 4, gamma=1 - 1e-1, last_epoch=-1)",
+    "StepLR(\n    optimizer,\n    step_size=10,  # epochs\n    gamma=.1,\n)",
+    "StepLR(optimizer=optimizer, step_size=+1_0)",
+    "MultiStepLR(optimizer, [10, 30])",
+    "MultiStepLR(optimizer, milestones=(2 * 5, 30), gamma=2**-1)",
+    "optim.lr_scheduler.MultiStepLR(optimizer, gamma=0.3, milestones=[30, 10, 10])",
+    "ExponentialLR(optimizer, 0.9)",
+    "ExponentialLR(optimizer, gamma=9.e-1, last_epoch=-1)",
+]
+
+
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_a_text_gives_the_curve_of_the_object_that_torch_builds_from_it(torch, text):
+    scope = {name: getattr(torch.optim.lr_scheduler, name) for name in torch.optim.lr_scheduler.__all__}
+    scope |= {"torch": torch, "optim": torch.optim, "lr_scheduler": torch.optim.lr_scheduler}
+    expected = torch_curve(torch, lambda optimizer: eval(text, scope | {"optimizer": optimizer}), 50)
+    schedule: Any = jaxlr.from_string(text, 0.1)
+    assert_close(schedule(np.arange(50)), expected, HOST_RTOL)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    ["", "optimizer, ", "self.optimizer, ", "self.pkg[method]['optimizer'], ", "get_optimizer(model), "],
+)
+def test_any_optimizer_argument_or_none_will_do(optimizer):
+    schedule: Any = jaxlr.from_string(f"StepLR({optimizer}10)", 0.1)
+    assert schedule(9) == 0.1
+    assert_close(schedule(10), 0.01, HOST_RTOL)
+
+
+@pytest.mark.parametrize("verbose", ["verbose=True", "verbose=args.verbose", "verbose=0"])
+def test_the_removed_verbose_is_read_and_means_nothing(verbose):
+    schedule: Any = jaxlr.from_string(f"ExponentialLR(optimizer, 0.5, {verbose})", 1.0)
+    assert schedule(2) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("ReduceLROnPlateau(patience=5)", {"patience": 5}),
+        ("ReduceLROnPlateau(optimizer, 'max', 0.5, 2)", {"mode": "max", "factor": 0.5, "patience": 2}),
+        (
+            "torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode='min', factor=0.2, patience=1,"
+            " threshold=0.01, threshold_mode='abs', cooldown=1, min_lr=1e-3, eps=1e-8, verbose=True)",
+            {"factor": 0.2, "patience": 1, "threshold": 0.01, "threshold_mode": "abs"}
+            | {"cooldown": 1, "min_lr": 1e-3},
+        ),
+        (
+            "ReduceLROnPlateau(optimizer, 'min', 0.1, 3, 1e-4, 'rel', 2, 0, 1e-8, True)",
+            {"patience": 3, "cooldown": 2},
+        ),
+    ],
+)
+def test_a_plateau_text_gives_the_transformation(torch, text, options):
+    metrics = np.asarray([1.0, 0.9, 0.95, 0.9, 0.9, 0.91] * 4, dtype=np.float32)
+    tx = jaxlr.from_string(text, 0.1)
+    assert isinstance(tx, optax.GradientTransformationExtraArgs)
+    state = tx.init({})
+    lrs = []
+    for metric in metrics:
+        state = jaxlr.plateau_step(state, metric)
+        lrs.append(jaxlr.plateau_lr(state))
+    assert_close(lrs, torch_plateau_curve(torch, metrics, **options), 1e-6)
+
+
+REFUSED = [
+    ("StpLR(30)", "unknown scheduler 'StpLR': did you mean StepLR?"),
+    ("ReduceOnPlateau(patience=5)", "did you mean ReduceLROnPlateau?"),
+    ("print('x')", "unknown scheduler 'print': known are StepLR, MultiStepLR"),
+    ("StepLR", "'StepLR' is not the call of a scheduler: write one such as 'StepLR"),
+    ("", "cannot read the scheduler ''"),
+    ("StepLR(30", "cannot read the scheduler 'StepLR(30' ('(' was never closed)"),
+    ("import os", "cannot read the scheduler 'import os'"),
+    ("StepLR()", "StepLR needs step_size, as in 'StepLR(step_size=...)'"),
+    ("StepLR(step=3)", "StepLR has no argument 'step'; it takes step_size, gamma"),
+    ("StepLR(opt, 3, 0.1, -1, True, 5)", "StepLR takes at most 4 arguments after the optimizer"),
+    ("StepLR(3, step_size=4)", "StepLR is given its argument 'step_size' twice"),
+    ("StepLR(3, last_epoch=7)", "last_epoch must be -1, which starts StepLR afresh, got 7"),
+    ("StepLR(**kwargs)", "StepLR has no argument '**'"),
+    ("StepLR(*args)", "cannot read '*args'"),
+    ("StepLR(step_size=args.step)", "cannot read 'args.step' in the scheduler's text"),
+    ("StepLR(step_size=__import__('os'))", "cannot read"),
+    ("StepLR(3 / 0)", "cannot calculate '3 / 0': division by zero"),
+    ("StepLR('x' * 9)", "cannot calculate"),
+    ("ExponentialLR(9**9**9)", "the exponent in '9 ** 9 ** 9' is beyond 64"),
+    ("ExponentialLR(10**60)", "'10 ** 60' is beyond the numbers that a scheduler can use"),
+    ("ExponentialLR((-8)**0.5)", "is beyond the numbers"),
+    ("StepLR(step_size=0)", "step_size must be a whole number of at least 1, got 0"),
+    ("StepLR(step_size='30')", "step_size must be a whole number"),
+    ("ExponentialLR(gamma=-1)", "gamma must be a finite number above 0, got -1"),
+    ("ReduceLROnPlateau(factor=1.0)", "factor must be below 1, got 1.0"),
+    ("ReduceLROnPlateau(mode='auto')", "mode must be one of 'min', 'max', got 'auto'"),
+    ("StepLR(" + "-" * 15_000 + "1)", "nested too deeply"),
+    ("StepLR(" + "1 + " * 900 + "1)", "nested too deeply"),
+    ("StepLR(" + "(" * 5000 + ")" * 5000 + ")", "cannot read the scheduler"),
+    ("StepLR(30)" + " " * 30_000, "the scheduler's text has 30010 characters"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), REFUSED, ids=[text[:40] for text, _ in REFUSED])
+def test_what_cannot_be_read_is_refused_at_once_in_one_line(text, message):
+    start = time.perf_counter()
+    with pytest.raises((ValueError, TypeError)) as error:
+        jaxlr.from_string(text, 0.1)
+    assert message in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+    assert len(str(error.value)) < 300
+    assert time.perf_counter() - start < 1
+
+
+fragments = st.sampled_from(  # noqa: RUF005
+    ["StepLR(", "MultiStepLR(", "ReduceLROnPlateau(", "opt, ", "30", "-", "**", "[", "]", ")", "=", "gamma"]
+    + [
+        "'",
+        ",",
+        "*",
+        "/",
+        "%",
+        "lambda x: ",
+        "\n",
+        "#",
+        "1e9",
+        "0",
+        ".",
+        "\\",
+        "é",
+        "\0",
+        "step_size=",
+        "None",
+    ]
+)
+
+
+@given(st.one_of(st.text(), st.lists(fragments, max_size=12).map("".join)))
+@settings(max_examples=500, deadline=None)
+def test_any_text_gives_a_scheduler_or_one_of_two_errors(text):
+    try:
+        jaxlr.from_string(text, 0.1)
+    except (ValueError, TypeError) as error:
+        assert str(error)
+
+
+def test_only_a_string_is_a_text():
+    untyped: Any = jaxlr
+    with pytest.raises(TypeError, match="a scheduler is described by a string, got 3"):
+        untyped.from_string(3, 0.1)

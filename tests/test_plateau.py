@@ -1,0 +1,309 @@
+"""The plateau beside live torch, and inside everything that Optax and JAX can wrap around it."""
+
+import itertools
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from helpers import DEVICE_RTOL, HOST_RTOL, assert_close, torch_plateau_curve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import jaxlr
+
+
+@jax.jit
+def scan_plateau(state, metrics):
+    def step(state, metric):
+        state = jaxlr.plateau_step(state, metric)
+        return state, jaxlr.plateau_lr(state)
+
+    return jax.lax.scan(step, state, metrics)[1]
+
+
+def run_plateau(metrics, lr=0.1, **options) -> np.ndarray:
+    """The learning rate after each metric, from one compiled scan over them."""
+    return np.asarray(scan_plateau(jaxlr.reduce_lr_on_plateau(lr, **options).init({}), metrics))
+
+
+def float32(min_value, max_value):
+    return st.floats(min_value, max_value, width=32, allow_subnormal=False)
+
+
+def fill(walk, length=40):
+    """One length for all walks, so that the scan over them compiles once."""
+    return ((walk or [1.0]) * length)[:length]
+
+
+def metric_walks():
+    """Lists of float32 metrics: plain walks, ties on a grid, and what a bad run produces."""
+    grid = st.integers(-4, 12).map(lambda i: i / 4)
+    decimal = st.integers(930, 950).map(lambda i: float(np.float32(i / 1000)))
+    special = st.sampled_from([float("nan"), float("inf"), float("-inf"), 0.0])
+    element = st.one_of(grid, decimal, float32(-2, 2), special)
+    plain = st.one_of(st.lists(grid), st.lists(decimal), st.lists(float32(0.5, 2)), st.lists(element))
+    return plain.map(fill)
+
+
+torch_settings = st.fixed_dictionaries(
+    {
+        "mode": st.sampled_from(["min", "max"]),
+        "threshold_mode": st.sampled_from(["rel", "abs"]),
+        "factor": st.one_of(st.sampled_from([0.1, 0.5, 0.9]), st.floats(0.01, 0.99)),
+        "patience": st.integers(0, 4),
+        "threshold": st.one_of(st.sampled_from([0.0, 1e-4, 1e-3, 0.25]), st.floats(0, 0.5)),
+        "cooldown": st.integers(0, 4),
+        "min_lr": st.one_of(st.just(0.0), st.sampled_from([0.2, 1e-3]), st.floats(0, 0.1)),
+        "eps": st.one_of(st.sampled_from([0.0, 1e-8, 0.05]), st.floats(0, 0.01)),
+    }
+)
+
+
+@given(options=torch_settings, metrics=metric_walks(), lr=st.floats(1e-3, 10))
+@settings(max_examples=300, deadline=None)
+def test_every_learning_rate_is_torchs(torch, options, metrics, lr):
+    expected = torch_plateau_curve(torch, np.asarray(metrics, np.float32), lr=lr, **options)
+    actual = run_plateau(jnp.asarray(metrics, dtype=jnp.float32), lr=lr, **options)
+    assert_close(actual, expected, DEVICE_RTOL)
+
+
+@given(options=torch_settings, metrics=metric_walks(), lr=st.floats(1e-3, 10))
+@settings(max_examples=100, deadline=None)
+def test_in_64_bits_decimal_ties_fall_as_torchs(torch, options, metrics, lr):
+    expected = torch_plateau_curve(torch, metrics, lr=lr, **options)
+    with jax.enable_x64(True):
+        actual = run_plateau(jnp.asarray(metrics), lr=lr, **options)
+    assert_close(actual, expected, HOST_RTOL)
+
+
+def test_a_thousand_reductions_do_not_drift(torch):
+    metrics = np.zeros(1000, dtype=np.float32)
+    options = {"factor": 0.99, "patience": 0, "eps": 0.0}
+    expected = torch_plateau_curve(torch, metrics, **options)
+    assert_close(run_plateau(jnp.asarray(metrics, jnp.float32), **options), expected, DEVICE_RTOL)
+
+
+def test_the_rate_falls_after_one_bad_epoch_more_than_patience_and_equal_is_bad():
+    lrs = run_plateau(jnp.ones(10), lr=1.0, factor=0.5, patience=2)
+    chex.assert_trees_all_equal(
+        lrs, np.asarray([1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125], np.float32)
+    )
+
+
+def test_an_improvement_in_cooldown_moves_the_best(torch):
+    metrics = np.asarray([5, 5, 3, 4, 4, 4])
+    options = {"patience": 0, "cooldown": 2}
+    expected = torch_plateau_curve(torch, metrics, **options)
+    assert_close(run_plateau(jnp.asarray(metrics, jnp.float32), **options), expected, DEVICE_RTOL)
+
+
+def test_magnitude_cures_the_negative_metric_that_rel_never_reduces(torch):
+    metrics = jnp.full(8, -1.0)
+    assert_close(run_plateau(metrics, patience=1), np.full(8, np.float32(0.1)), 0)
+    assert_close(torch_plateau_curve(torch, metrics, patience=1), np.full(8, 0.1), 0)
+    assert run_plateau(metrics, patience=1, threshold_mode="magnitude")[-1] < 0.01
+
+
+@given(metrics=st.lists(float32(0.25, 4), min_size=1, max_size=30))
+@settings(max_examples=50, deadline=None)
+def test_magnitude_is_rel_where_rel_is_right(metrics):
+    metrics = jnp.asarray(fill(metrics), dtype=jnp.float32)
+    for mode in ("min", "max"):
+        rel, magnitude = (
+            run_plateau(metrics, mode=mode, patience=1, threshold_mode=threshold_mode)
+            for threshold_mode in ("rel", "magnitude")
+        )
+        chex.assert_trees_all_equal(rel, magnitude)
+
+
+PARAMS = {"body": jnp.ones(3), "head": jnp.ones(2)}
+
+
+def plain():
+    return optax.chain(optax.sgd(0.1, momentum=0.9), jaxlr.reduce_lr_on_plateau(0.1, patience=0))
+
+
+NESTINGS = {
+    "chain": plain,
+    "alone": lambda: jaxlr.reduce_lr_on_plateau(0.1, patience=0),
+    "chain in chain": lambda: optax.chain(optax.clip(1.0), plain()),
+    "MultiSteps": lambda: optax.MultiSteps(plain(), every_k_schedule=2),
+    "multi_transform": lambda: optax.multi_transform(
+        {"body": plain(), "head": optax.adam(1e-3)}, {"body": "body", "head": "head"}
+    ),
+    "masked": lambda: optax.masked(plain(), {"body": True, "head": False}),
+    "inject_hyperparams": lambda: optax.inject_hyperparams(
+        lambda lr: optax.chain(optax.sgd(lr), jaxlr.reduce_lr_on_plateau(lr, patience=0))
+    )(lr=0.1),
+    "inject_hyperparams itself": lambda: optax.inject_hyperparams(jaxlr.reduce_lr_on_plateau)(
+        init_value=0.1, patience=0
+    ),
+    "apply_if_finite": lambda: optax.apply_if_finite(plain(), max_consecutive_errors=3),
+}
+
+
+@pytest.mark.parametrize("nesting", NESTINGS)
+def test_a_step_reaches_the_plateau_in_any_nesting(nesting):
+    tx = NESTINGS[nesting]()
+    state = tx.init(PARAMS)
+
+    @jax.jit
+    def epoch(state, metric):
+        _, state = tx.update(PARAMS, state, PARAMS)
+        _, state = tx.update(PARAMS, state, PARAMS)
+        return jaxlr.plateau_step(state, metric)
+
+    lrs = []
+    for _ in range(3):
+        state_before, state = state, epoch(state, 1.0)
+        chex.assert_trees_all_equal_shapes_and_dtypes(state_before, state)
+        lrs.append(jaxlr.plateau_lr(state))
+    assert_close(lrs, [0.1, 0.01, 0.001], DEVICE_RTOL)
+
+
+def test_each_group_of_a_multi_transform_keeps_its_own_plateau():
+    tx = optax.multi_transform(
+        {
+            "body": jaxlr.reduce_lr_on_plateau(1.0, patience=0),
+            "head": jaxlr.reduce_lr_on_plateau(2.0, patience=1),
+        },
+        {"body": "body", "head": "head"},
+    )
+    state: Any = tx.init(PARAMS)
+    for _ in range(2):
+        state = jaxlr.plateau_step(state, 1.0)
+    with pytest.raises(ValueError, match="holds 2 plateaus; pass the part"):
+        jaxlr.plateau_lr(state)
+    updates: Any = tx.update(PARAMS, state, PARAMS)[0]
+    assert_close(updates["body"], np.full(3, 0.1), DEVICE_RTOL)
+    assert_close(updates["head"], np.ones(2), 0)
+    assert_close(jaxlr.plateau_lr(state.inner_states["head"]), 2.0, 0)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+def test_updates_keep_their_dtype_and_are_scaled_before_they_are_rounded(dtype):
+    tx = jaxlr.reduce_lr_on_plateau(0.1, factor=0.3, patience=0)
+    gradients = jnp.linspace(-1, 1, 101).astype(dtype)
+    state = tx.init(gradients)
+    for _ in range(2):
+        state = jaxlr.plateau_step(state, 1.0)
+    updates, state = jax.jit(tx.update)(gradients, state)
+    assert updates.dtype == dtype
+    exact = gradients.astype(jnp.float32) * 0.3
+    half_a_digit = float(jnp.finfo(dtype).eps) / 2
+    assert_close(updates, exact, 1.01 * half_a_digit + DEVICE_RTOL)
+    for leaf in jax.tree.leaves(state):
+        assert leaf.dtype in (np.float32, np.int32, np.bool_)
+
+
+def test_a_warmup_schedule_composes_with_the_plateau():
+    warmup = optax.linear_schedule(0.0, 0.1, transition_steps=4)
+    tx = optax.chain(optax.sgd(warmup), jaxlr.reduce_lr_on_plateau(0.1, factor=0.5, patience=0))
+    state = tx.init(jnp.ones(()))
+    rates = []
+    update: Any
+    for step in range(8):
+        update, state = tx.update(jnp.ones(()), state)
+        rates.append(-update)
+        if step in (4, 5):
+            state = jaxlr.plateau_step(state, 1.0)
+    assert_close(rates, [0, 0.025, 0.05, 0.075, 0.1, 0.1, 0.05, 0.05], DEVICE_RTOL)
+
+
+def test_update_with_a_value_steps_and_scales_in_one_call():
+    tx = optax.chain(optax.sgd(0.1), jaxlr.reduce_lr_on_plateau(0.1, patience=0))
+    state = tx.init(jnp.ones(()))
+    rates = []
+    update: Any
+    for value in (1.0, 1.0, 0.5):
+        update, state = tx.update(jnp.ones(()), state, value=jnp.asarray(value))
+        rates.append(-update)
+    assert_close(rates, [0.1, 0.01, 0.01], DEVICE_RTOL)
+
+
+def test_hyperparameters_are_data_that_vmap_sweeps():
+    metrics = jnp.asarray([3.0, 3.0, 2.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0])
+
+    def final_lr(lr, factor, patience, cooldown):
+        state = jaxlr.reduce_lr_on_plateau(lr, factor=factor, patience=patience, cooldown=cooldown).init({})
+        for metric in metrics:
+            state = jaxlr.plateau_step(state, metric)
+        return jaxlr.plateau_lr(state)
+
+    grid = list(itertools.product([0.1, 1.0], [0.25, 0.5], [0, 1], [0, 2]))
+    columns = [jnp.asarray(column) for column in zip(*grid, strict=True)]
+    swept = jax.jit(jax.vmap(final_lr))(*columns)
+    expected = [
+        run_plateau(metrics, lr, factor=factor, patience=patience, cooldown=cooldown)[-1]
+        for lr, factor, patience, cooldown in grid
+    ]
+    assert_close(swept, expected, DEVICE_RTOL)
+
+
+def test_a_batch_of_states_takes_a_batch_of_metrics():
+    lrs = jnp.asarray([0.1, 0.2, 0.4])
+    tx_init = jax.vmap(lambda lr: jaxlr.reduce_lr_on_plateau(lr, patience=0).init({}))
+    state = tx_init(lrs)
+    for metrics in ([1.0, 1.0, 1.0], [0.5, 1.0, 2.0]):
+        state = jaxlr.plateau_step(state, jnp.asarray(metrics))
+    assert_close(jaxlr.plateau_lr(state), [0.1, 0.02, 0.04], DEVICE_RTOL)
+
+
+def test_the_second_step_compiles_nothing():
+    tx = plain()
+    state = tx.init(PARAMS)
+    step = jax.jit(chex.assert_max_traces(lambda s, m: jaxlr.plateau_step(s, m), n=1))
+    for metric in (1.0, 2.0, 0.5):
+        state = step(state, metric)
+
+
+BAD_ARGUMENTS = [
+    ({"init_value": 0.0}, ValueError, "init_value must be a finite number above 0, got 0.0"),
+    ({"init_value": -0.1}, ValueError, "init_value"),
+    ({"init_value": float("nan")}, ValueError, "init_value"),
+    ({"init_value": "0.1"}, TypeError, "init_value must be a real number"),
+    ({"mode": "Min"}, ValueError, "mode must be one of 'min', 'max', got 'Min'"),
+    ({"threshold_mode": "relative"}, ValueError, "threshold_mode must be one of 'rel', 'abs', 'mag"),
+    ({"factor": 1.0}, ValueError, "factor must be below 1, got 1.0"),
+    ({"factor": 0.0}, ValueError, "factor"),
+    ({"factor": float("nan")}, ValueError, "factor"),
+    ({"patience": -1}, ValueError, "patience must be a number of epochs from 0"),
+    ({"patience": 1.5}, ValueError, "patience must be a whole number"),
+    ({"patience": None}, TypeError, "patience must be a whole number"),
+    ({"cooldown": -1}, ValueError, "cooldown"),
+    ({"threshold": -1e-4}, ValueError, "threshold"),
+    ({"threshold": 1.0}, ValueError, "a relative threshold in mode 'min' must be below 1"),
+    ({"min_lr": [0.1, 0.2]}, TypeError, "min_lr must be a real number"),
+    ({"min_lr": -1.0}, ValueError, "min_lr"),
+    ({"eps": float("inf")}, ValueError, "eps"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "kind", "message"), BAD_ARGUMENTS)
+def test_bad_arguments_are_refused_when_they_arrive(arguments, kind, message):
+    with pytest.raises(kind, match=message):
+        jaxlr.reduce_lr_on_plateau(**{"init_value": 0.1, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind", "message"),
+    [
+        (None, TypeError, "metric must be a real number, got None"),
+        ("0.5", TypeError, "metric must be a real number, got '0.5'"),
+        (jnp.ones(3), ValueError, r"metric must have the shape of the learning rate, \(\), got \(3,\)"),
+    ],
+)
+def test_a_metric_that_is_no_number_is_refused(metric, kind, message):
+    state = jaxlr.reduce_lr_on_plateau(0.1).init({})
+    with pytest.raises(kind, match=message):
+        jaxlr.plateau_step(state, metric)
+
+
+@pytest.mark.parametrize("call", [jaxlr.plateau_lr, lambda state: jaxlr.plateau_step(state, 1.0)])
+def test_a_state_without_a_plateau_is_refused(call):
+    with pytest.raises(ValueError, match=r"holds no plateau: chain jaxlr\.reduce_lr_on_plateau"):
+        call(optax.sgd(0.1).init(PARAMS))
