@@ -1,0 +1,58 @@
+"""The MLP, with torch's initial weights: the only file that knows Flax."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+
+class MLP(nnx.Module):
+    """Linear layers with ReLU between them."""
+
+    def __init__(self, sizes: Sequence[int], rngs: nnx.Rngs):
+        self.layers = nnx.List([torch_linear(*fans, rngs) for fans in itertools.pairwise(sizes)])
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """From features, shape (samples, sizes[0]), to logits, shape (samples, sizes[-1])."""
+        for layer in self.layers[:-1]:
+            x = nnx.relu(layer(x))
+        return self.layers[-1](x)
+
+
+def torch_linear(fan_in: int, fan_out: int, rngs: nnx.Rngs) -> nnx.Linear:
+    """A linear layer that starts as `torch.nn.Linear` does: all of it uniform in ±1/sqrt(fan_in)."""
+
+    def uniform(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32, **_: Any) -> jax.Array:
+        bound = 1 / math.sqrt(fan_in)
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return nnx.Linear(
+        fan_in,
+        fan_out,
+        kernel_init=uniform,
+        bias_init=uniform,
+        precision=jax.lax.Precision.HIGHEST,  # as torch: on a GPU the default would round to TF32
+        rngs=rngs,
+    )
+
+
+def mlp(sizes: Sequence[int]) -> tuple[Callable[[jax.Array], Any], Callable[[Any, jax.Array], jax.Array]]:
+    """Two pure functions: `init(key)` to parameters, `apply(params, images)` to logits.
+
+    `images` are uint8 of shape (samples, ...), 0 to 255; `apply` flattens them and divides by 255, as
+    torchvision's `ToTensor` does.
+    """
+    graph = nnx.graphdef(nnx.eval_shape(lambda: MLP(sizes, nnx.Rngs(0))))
+
+    def init(key: jax.Array) -> Any:
+        return nnx.state(MLP(sizes, nnx.Rngs(key)))
+
+    def apply(params: Any, images: jax.Array) -> jax.Array:
+        features = images.reshape(len(images), -1).astype(jnp.float32) / 255
+        return nnx.merge(graph, params)(features)
+
+    return init, apply

@@ -1,0 +1,101 @@
+"""One step, one epoch, one evaluation: pure functions that compile whole."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxlr.plateau import plateau_step
+
+
+Apply = Callable[[Any, jax.Array], jax.Array]
+
+# Samples that an evaluation scores at once: enough to fill a device, few enough to fit beside a model.
+_EVALUATION_BATCH = 2048
+
+
+class Split(NamedTuple):
+    """Samples on the device."""
+
+    images: jax.Array  # uint8, shape (samples, ...)
+    labels: jax.Array  # int32, shape (samples,)
+
+
+class TrainState(NamedTuple):
+    """What training changes."""
+
+    params: Any
+    opt_state: Any
+    key: jax.Array  # of the shuffles to come
+
+
+class EpochMetrics(NamedTuple):
+    """Means over samples, each of shape ()."""
+
+    train_loss: jax.Array  # of the batches as they were trained on
+    valid_loss: jax.Array
+    valid_accuracy: jax.Array  # in [0, 1]
+
+
+def train_step(apply: Apply, tx: Any, state: TrainState, batch: Split) -> tuple[TrainState, jax.Array]:
+    """One update from one batch; returns the batch's mean loss too."""
+
+    def mean_loss(params: Any) -> jax.Array:
+        return _cross_entropy(apply(params, batch.images), batch.labels).mean()
+
+    loss, gradients = jax.value_and_grad(mean_loss)(state.params)
+    updates, opt_state = tx.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return state._replace(params=params, opt_state=opt_state), loss
+
+
+def train_epoch(
+    apply: Apply, tx: Any, batch_size: int, state: TrainState, train: Split
+) -> tuple[TrainState, jax.Array]:
+    """Shuffle, then step through every sample once; returns the mean loss over samples too."""
+    num_samples = len(train.labels)
+    num_full = num_samples // batch_size
+    key, shuffle_key = jax.random.split(state.key)
+    order = jax.random.permutation(shuffle_key, num_samples)
+    full, last = jnp.split(order, [num_full * batch_size])
+
+    def step(state: TrainState, indices: jax.Array) -> tuple[TrainState, jax.Array]:
+        batch = Split(train.images[indices], train.labels[indices])
+        return train_step(apply, tx, state, batch)
+
+    state = state._replace(key=key)
+    state, losses = jax.lax.scan(step, state, full.reshape(num_full, batch_size))
+    total = losses.sum() * batch_size
+    if len(last):
+        state, last_loss = step(state, last)
+        total += last_loss * len(last)
+    return state, total / num_samples
+
+
+def evaluate(apply: Apply, params: Any, split: Split) -> tuple[jax.Array, jax.Array]:
+    """Mean loss and accuracy over all samples of `split`."""
+
+    def score(sample: Split) -> tuple[jax.Array, jax.Array]:
+        logits = apply(params, sample.images[None])
+        correct = logits.argmax(axis=-1) == sample.labels
+        return _cross_entropy(logits, sample.labels[None])[0], correct[0]
+
+    losses, correct = jax.lax.map(score, split, batch_size=_EVALUATION_BATCH)
+    return losses.mean(), correct.mean()
+
+
+def run_epoch(
+    apply: Apply, tx: Any, batch_size: int, has_plateau: bool, state: TrainState, train: Split, valid: Split
+) -> tuple[TrainState, EpochMetrics]:
+    """Train for an epoch, validate, and let the plateau, if any, decide on the next learning rate."""
+    state, train_loss = train_epoch(apply, tx, batch_size, state, train)
+    valid_loss, valid_accuracy = evaluate(apply, state.params, valid)
+    if has_plateau:
+        state = state._replace(opt_state=plateau_step(state.opt_state, valid_loss))
+    return state, EpochMetrics(train_loss, valid_loss, valid_accuracy)
+
+
+def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)

@@ -1,0 +1,27 @@
+"""What `import jaxlr` costs: JAX and Optax, and nothing else."""
+
+import subprocess
+import sys
+
+
+def loaded_by(statement: str) -> set[str]:
+    program = f"{statement}; import sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_jaxlr_loads_no_more_packages_than_jax_and_optax_do():
+    assert loaded_by("import jaxlr") - loaded_by("import jax, optax") == {"jaxlr"}
+
+
+def test_importing_jaxlr_loads_none_of_what_training_needs():
+    heavy = {"flax", "orbax", "tensorflow_datasets", "torch", "matplotlib", "sklearn", "tyro", "tqdm"}
+    assert not loaded_by("import jaxlr") & heavy
+
+
+def test_the_public_names_are_the_list_of_all():
+    import jaxlr
+
+    assert set(jaxlr.__all__) == {
+        name for name in vars(jaxlr) if not name.startswith("_") and callable(getattr(jaxlr, name))
+    }

@@ -1,0 +1,31 @@
+"""The README keeps its word: its code runs and prints what it shows, its tree and links exist."""
+
+import doctest
+import re
+from pathlib import Path
+
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_the_code_read_from_top_to_bottom_prints_what_the_readme_shows(torch):
+    examples = doctest.DocTestParser().get_doctest("\n".join(BLOCKS), {}, "README.md", "README.md", 0)
+    assert len(examples.examples) > 10
+    runner = doctest.DocTestRunner()
+    runner.run(examples, out=(report := []).append)
+    assert not runner.failures, "".join(report)
+
+
+def test_every_linked_file_exists():
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_file_tree_names_every_file():
+    tree = README.split("## Files")[1]
+    modules = [path.name for path in (ROOT / "jaxlr").rglob("*.py") if path.name != "__init__.py"]
+    scripts = [path.name for path in (ROOT / "scripts").iterdir() if path.is_file()]
+    assert [name for name in modules + scripts if f" {name} " not in tree] == []

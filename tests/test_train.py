@@ -1,0 +1,315 @@
+"""The training run: its arithmetic beside torch's loop, and what it writes."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from helpers import DEVICE_RTOL, assert_close, torch_plateau_curve
+
+import jaxlr
+from jaxlr.cli import main
+from jaxlr.train.config import TrainConfig
+from jaxlr.train.data import load_dataset
+from jaxlr.train.loop import train
+from jaxlr.train.model import mlp
+from jaxlr.train.step import Split, TrainState, evaluate, train_epoch, train_step
+
+
+@pytest.fixture(scope="module")
+def digits() -> Split:
+    dataset = load_dataset("digits")
+    return Split(jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels))
+
+
+def torch_twin(torch, params: Any):
+    """Torch's MLP with the weights of `params`."""
+    layers = []
+    for layer in params["layers"].values():
+        kernel, bias = np.asarray(layer["kernel"][...]), np.asarray(layer["bias"][...])
+        linear = torch.nn.Linear(*kernel.shape)
+        with torch.no_grad():
+            linear.weight.copy_(torch.tensor(kernel.T))
+            linear.bias.copy_(torch.tensor(bias))
+        layers += [linear, torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers[:-1])
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_200_steps_give_torchs_losses_rates_and_weights(torch, digits, momentum):
+    lr = 0.1 if momentum == 0 else 0.02
+    schedule = jaxlr.multi_step_lr(lr, milestones=[60, 120], gamma=0.5)
+    init, apply = mlp([64, 256, 128, 10])
+    params = init(jax.random.key(1))
+    tx = optax.inject_hyperparams(optax.sgd)(schedule, momentum or None)
+    state = TrainState(params, tx.init(params), jax.random.key(0))
+    step = jax.jit(lambda state, batch: train_step(apply, tx, state, batch))
+
+    twin = torch_twin(torch, params)
+    optimizer = torch.optim.SGD(twin.parameters(), lr=lr, momentum=momentum)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [60, 120], gamma=0.5)
+    losses, torch_losses, rates, torch_rates = [], [], [], []
+    for indices in np.random.default_rng(0).integers(0, len(digits.labels), (200, 32)):
+        batch = Split(digits.images[indices], digits.labels[indices])
+        state, loss = step(state, batch)
+        losses.append(loss)
+        rates.append(state.opt_state.hyperparams["learning_rate"])
+
+        optimizer.zero_grad()
+        features = torch.tensor(np.asarray(batch.images).reshape(32, -1) / np.float32(255))
+        torch_loss = torch.nn.functional.cross_entropy(
+            twin(features), torch.tensor(np.asarray(batch.labels, np.int64))
+        )
+        torch_loss.backward()
+        optimizer.step()
+        torch_losses.append(torch_loss.item())
+        torch_rates.append(optimizer.param_groups[0]["lr"])
+        scheduler.step()
+
+    assert_close(rates, torch_rates, DEVICE_RTOL)
+    assert_close(losses, torch_losses, 1e-4)
+    linears = [layer for layer in twin if isinstance(layer, torch.nn.Linear)]
+    for layer, linear in zip(state.params["layers"].values(), linears, strict=True):
+        for ours, torchs in ((layer["kernel"][...].T, linear.weight), (layer["bias"][...], linear.bias)):
+            difference = np.linalg.norm(np.asarray(ours) - torchs.detach().numpy())
+            assert difference <= 1e-4 * np.linalg.norm(ours)
+
+
+def test_weights_start_uniform_in_one_over_the_root_of_fan_in_as_torchs(torch):
+    init, _ = mlp([784, 256, 128, 10])
+    params = init(jax.random.key(0))
+    for layer in params["layers"].values():
+        kernel, bias = np.asarray(layer["kernel"][...]), np.asarray(layer["bias"][...])
+        bound = kernel.shape[0] ** -0.5
+        torchs = torch.nn.Linear(*kernel.shape).weight.detach().numpy()
+        assert np.abs(kernel).max() <= bound
+        assert np.abs(bias).max() <= bound
+        assert_close(kernel.std(), torchs.std(), 0.1)
+        assert_close(kernel.std(), bound / 3**0.5, 0.05)
+        assert np.abs(bias).max() > bound / 2
+
+
+def test_an_epoch_steps_once_through_every_sample_the_last_small_batch_included(digits):
+    batch_size = 100
+    few = Split(digits.images[:250], digits.labels[:250])
+    init, apply = mlp([64, 10])
+    tx = optax.sgd(0.1)
+    params = init(jax.random.key(0))
+    start = TrainState(params, tx.init(params), jax.random.key(7))
+    end, loss = jax.jit(lambda state: train_epoch(apply, tx, batch_size, state, few))(start)
+
+    order = jax.random.permutation(jax.random.split(start.key)[1], 250)
+    chex.assert_trees_all_equal(jnp.sort(order), jnp.arange(250))
+    state, total = start, 0.0
+    for batch in (order[:100], order[100:200], order[200:]):
+        state, batch_loss = train_step(apply, tx, state, Split(few.images[batch], few.labels[batch]))
+        total += batch_loss * len(batch)
+    chex.assert_trees_all_close(end.params, state.params, rtol=1e-5, atol=1e-7)
+    assert_close(loss, total / 250, 1e-5)
+    assert not np.array_equal(jax.random.key_data(end.key), jax.random.key_data(start.key))
+
+
+@pytest.mark.parametrize("num_samples", [1, 100, 2048, 5000])
+def test_an_evaluation_weighs_every_sample_alike(num_samples):
+    rng = np.random.default_rng(0)
+    split = Split(
+        jnp.asarray(rng.integers(0, 256, (num_samples, 4, 4)), dtype=jnp.uint8),
+        jnp.asarray(rng.integers(0, 3, num_samples), dtype=jnp.int32),
+    )
+    init, apply = mlp([16, 3])
+    params = init(jax.random.key(0))
+    loss, accuracy = evaluate(apply, params, split)
+    logits = np.asarray(apply(params, split.images), np.float64)
+    log_probabilities = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    assert_close(loss, -log_probabilities[np.arange(num_samples), split.labels].mean(), 1e-5)
+    assert_close(accuracy, (logits.argmax(axis=1) == split.labels).mean(), 1e-6)
+
+
+@pytest.fixture(scope="module")
+def default_run(tmp_path_factory):
+    """The folder and the printed lines of the command that the README begins with."""
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    command = [sys.executable, "-m", "jaxlr", "train", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return out, done
+
+
+def read_metrics(out) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_default_run_learns_the_digits(default_run):
+    out, _ = default_run
+    rows = read_metrics(out)
+    assert [row["epoch"] for row in rows] == list(range(25))
+    assert set(rows[0]) == {"epoch", "train_loss", "valid_loss", "valid_accuracy", "lr", "seconds"}
+    assert rows[-1]["valid_accuracy"] > 0.93
+
+
+def test_the_default_run_says_what_it_runs_on_then_a_line_per_epoch_and_shows_no_bar(default_run):
+    _, done = default_run
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(f"jaxlr {jaxlr.__version__} on {jax.default_backend()}")
+    epoch_lines = [line for line in lines if line.startswith("epoch")]
+    assert len(epoch_lines) == 25
+    assert all(f"{name} " in epoch_lines[0] for name in ("train loss", "valid loss", "accuracy", "lr"))
+    assert done.stderr == ""
+
+
+def test_the_default_run_writes_its_config_and_a_figure(default_run):
+    out, _ = default_run
+    config = json.loads((out / "config.json").read_text())
+    assert config["scheduler"] == "ReduceLROnPlateau(patience=5)"
+    assert config["hidden"] == [256, 128]
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+SHORT = {"hidden": (32,), "quiet": True}
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_the_lr_column_is_what_torchs_plateau_does_with_the_valid_loss_column(torch, tmp_path, mode):
+    scheduler = f"ReduceLROnPlateau(mode='{mode}', factor=0.5, patience=1, cooldown=1, threshold=0.01)"
+    config = TrainConfig(**SHORT, scheduler=scheduler, epochs=30, out=tmp_path / "run", momentum=0.9)
+    train(config)
+    rows = read_metrics(tmp_path / "run")
+    losses = [row["valid_loss"] for row in rows]
+    after = torch_plateau_curve(
+        torch, losses, mode=mode, factor=0.5, patience=1, cooldown=1, threshold=0.01
+    )
+    assert after[-1] < 0.05  # it did cut, or this test would show nothing
+    assert_close([row["lr"] for row in rows], [0.1, *after[:-1]], DEVICE_RTOL)
+
+
+def test_a_scheduler_may_step_per_epoch_or_per_batch(tmp_path):
+    per_epoch = train(TrainConfig(**SHORT, scheduler="StepLR(2)", epochs=4, out=tmp_path / "epoch"))
+    assert_close([row["lr"] for row in per_epoch], [0.1, 0.1, 0.01, 0.01], 1e-12)
+    per_batch = train(
+        TrainConfig(
+            **SHORT,
+            scheduler="ExponentialLR(0.99)",
+            step_per="batch",
+            epochs=2,
+            batch_size=100,
+            out=tmp_path / "batch",
+        )
+    )
+    steps = -(-len(load_dataset("digits").train_labels) // 100)
+    assert_close([row["lr"] for row in per_batch], [0.1 * 0.99 ** (k * steps - 1) for k in (1, 2)], 1e-12)
+
+
+def test_the_rate_in_the_lr_column_is_the_one_that_the_weights_moved_by(tmp_path):
+    """With a rate of a hundredth after epoch 0 the training loss all but stands still."""
+    rows = train(TrainConfig(**SHORT, scheduler="StepLR(1, gamma=1e-4)", epochs=4, out=tmp_path / "run"))
+    falls = -np.diff([row["train_loss"] for row in rows])
+    assert falls[0] > 0.01
+    assert np.abs(falls[1:]).max() < 1e-3
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path):
+    def losses(seed, name):
+        rows = train(TrainConfig(**SHORT, epochs=2, seed=seed, out=tmp_path / name))
+        return [row["valid_loss"] for row in rows]
+
+    assert losses(3, "a") == losses(3, "b") != losses(4, "c")
+
+
+def test_held_out_training_samples_may_validate_and_the_test_split_is_scored_once(tmp_path, capsys):
+    config = TrainConfig(hidden=(32,), epochs=2, validation_size=200, out=tmp_path / "run")
+    train(config)
+    printed = capsys.readouterr().out
+    num_train = len(load_dataset("digits").train_labels) - 200
+    assert f"{num_train} training and 200 validation samples" in printed
+    assert printed.count("test split: ") == 1
+    assert set(json.loads((tmp_path / "run" / "test.json").read_text())) == {"test_loss", "test_accuracy"}
+
+
+def test_quiet_prints_nothing(tmp_path, capfd):
+    train(TrainConfig(**SHORT, epochs=1, out=tmp_path / "run"))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_tensorboard_gets_every_number(tmp_path):
+    train(TrainConfig(**SHORT, epochs=2, out=tmp_path / "run", tensorboard=True))
+    (events,) = (tmp_path / "run").glob("events.out.tfevents.*")
+    content = events.read_bytes()
+    assert all(name in content for name in (b"train_loss", b"valid_loss", b"valid_accuracy", b"lr"))
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("layout", ["mnist", "tensorflow_datasets"])
+def test_one_epoch_of_mnist_is_above_93_percent_from_either_format(
+    data_root, tmp_path, monkeypatch, layout
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    config = TrainConfig("mnist", data_root / layout, epochs=1, out=tmp_path / "run", quiet=True)
+    assert train(config)[0]["valid_accuracy"] > 0.93
+
+
+MISTAKES = [
+    ([], "Expected one of {train}"),
+    (["trian"], "trian"),
+    (["train", "--learning-rate", "3"], "--learning-rate"),
+    (["train", "--lr", "fast"], "--lr: could not convert string to float: 'fast'"),
+    (["train", "--lr", "-1"], "lr must be a finite number above 0, got -1.0"),
+    (["train", "--lr", "nan"], "lr must be a finite number above 0, got nan"),
+    (["train", "--epochs", "0"], "epochs must be a whole number of at least 1, got 0"),
+    (["train", "--batch-size", "-5"], "batch_size must be a whole number of at least 1, got -5"),
+    (["train", "--momentum", "1"], "momentum must be below 1, got 1.0"),
+    (["train", "--seed", "-1"], "seed must be from 0 to 2**32 - 1, got -1"),
+    (["train", "--validation-size", "-1"], "validation_size must be at least 0, got -1"),
+    (["train", "--validation-size", "99999"], "validation_size 99999 leaves nothing to train on"),
+    (["train", "--hidden", "0"], "each of hidden must be a whole number of at least 1, got 0"),
+    (["train", "--scheduler", "StpLR(3)"], "unknown scheduler 'StpLR': did you mean StepLR?"),
+    (["train", "--scheduler", "StepLR("], "cannot read the scheduler 'StepLR('"),
+    (["train", "--step-per", "batch"], "step_per 'batch' is not for a plateau"),
+    (["train", "--step-per", "week"], "week"),
+    (["train", "--dataset", "mnits"], "mnist"),
+    (["train", "--dataset", "mnist", "--data-dir", "/no/such/folder"], "/no/such/folder"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(row[0]) for row in MISTAKES])
+def test_a_mistake_is_one_clear_line_and_exit_status_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("jaxlr: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_out_is_never_overwritten(tmp_path, capsys):
+    (tmp_path / "precious").write_text("results")
+    for out in (tmp_path, tmp_path / "precious"):
+        with pytest.raises(SystemExit) as stop:
+            main(["train", "--out", str(out)])
+        assert stop.value.code == 2
+        assert f"{out} exists already and is never overwritten" in capsys.readouterr().err
+    assert (tmp_path / "precious").read_text() == "results"
+
+
+def test_a_mistake_in_a_real_process_shows_no_traceback(tmp_path):
+    command = [sys.executable, "-m", "jaxlr", "train", "--scheduler", "StpLR(3)"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("jaxlr: error: unknown scheduler 'StpLR'")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_help_names_every_flag_with_its_default(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for field in TrainConfig.__dataclass_fields__:
+        assert f"--{field.replace('_', '-')}" in text

@@ -1,0 +1,61 @@
+"""The tables of the tutorial that jaxlr ports, with its errors mended, beside live torch."""
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import DEVICE_RTOL, HOST_RTOL, assert_close, torch_curve, torch_plateau_curve
+
+import jaxlr
+
+
+# Epochs counted from 0, as torch counts them; the tutorial's ExponentialLR table counts from 1.
+TABLES = {
+    "StepLR(optimizer, step_size=10, gamma=0.1)": [(0.1, 10), (0.01, 10), (0.001, 10)],
+    "MultiStepLR(optimizer, milestones=[10,30], gamma=0.1)": [(0.1, 10), (0.01, 20), (0.001, 10)],
+    "ExponentialLR(optimizer, gamma=0.1)": [(0.1, 1), (0.01, 1), (0.001, 1)],
+}
+
+
+BY_HAND = {
+    "StepLR": jaxlr.step_lr,
+    "MultiStepLR": jaxlr.multi_step_lr,
+    "ExponentialLR": jaxlr.exponential_lr,
+}
+
+
+@pytest.mark.parametrize("recipe", TABLES)
+def test_a_table_of_the_tutorial_holds_on_both_sides(torch, recipe):
+    table = np.concatenate([np.full(epochs, lr) for lr, epochs in TABLES[recipe]])
+    name, _, arguments = recipe.partition("(optimizer, ")
+    settings = eval(f"dict({arguments}")
+    torch_class = getattr(torch.optim.lr_scheduler, name)
+    torchs = torch_curve(torch, lambda optimizer: torch_class(optimizer, **settings), len(table))
+    assert_close(torchs, table, HOST_RTOL)
+
+    assert_gives(jaxlr.from_string(recipe, 0.1), table)
+    assert_gives(BY_HAND[name](0.1, **settings), table)
+
+
+def assert_gives(schedule: Any, table: np.ndarray) -> None:
+    """`schedule` gives `table` on the host, and compiled by each transformation alike."""
+    assert_close(schedule(np.arange(len(table))), table, HOST_RTOL)
+    epochs = jnp.arange(len(table))
+    curve = jax.jit(schedule)(epochs)
+    assert_close(curve, table, DEVICE_RTOL)
+    scanned = jax.lax.scan(lambda _, epoch: (None, schedule(epoch)), None, epochs)[1]
+    chex.assert_trees_all_equal(curve, jax.vmap(schedule)(epochs), scanned)
+
+
+def test_the_tutorials_plateau_bears_five_bad_epochs_and_cuts_at_the_sixth(torch):
+    losses = jnp.asarray([1.0, 0.5, *[0.6] * 5, 0.6, 0.6], dtype=jnp.float32)
+    state = jaxlr.reduce_lr_on_plateau(0.1, "min", patience=5).init({})
+    rates = []
+    for loss in losses:
+        state = jaxlr.plateau_step(state, loss)
+        rates.append(jaxlr.plateau_lr(state))
+    assert_close(rates, [0.1] * 7 + [0.01] * 2, DEVICE_RTOL)
+    assert_close(rates, torch_plateau_curve(torch, losses, mode="min", patience=5), DEVICE_RTOL)
