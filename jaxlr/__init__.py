@@ -2,19 +2,53 @@
 
 from jaxlr.convert import from_string
 from jaxlr.plateau import plateau_lr, plateau_step, reduce_lr_on_plateau
-from jaxlr.schedules.compose import per_epoch
-from jaxlr.schedules.decay import exponential_lr, multi_step_lr, step_lr
+from jaxlr.schedules.compose import chained_scheduler, per_epoch, sequential_lr, tabulate
+from jaxlr.schedules.cyclic import (
+    cosine_annealing_lr,
+    cosine_annealing_warm_restarts,
+    cyclic_lr,
+    cyclic_momentum,
+    one_cycle_lr,
+    one_cycle_momentum,
+    swa_lr,
+)
+from jaxlr.schedules.decay import (
+    constant_lr,
+    exponential_lr,
+    lambda_lr,
+    linear_lr,
+    multi_step_lr,
+    multiplicative_lr,
+    polynomial_lr,
+    step_lr,
+)
 
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "exponential_lr",
-    "from_string",
-    "multi_step_lr",
-    "per_epoch",
-    "plateau_lr",
-    "plateau_step",
-    "reduce_lr_on_plateau",
+# In the order of torch.optim.lr_scheduler.__all__.
+__all__ = [  # noqa: RUF022
+    "lambda_lr",
+    "multiplicative_lr",
     "step_lr",
+    "multi_step_lr",
+    "constant_lr",
+    "linear_lr",
+    "exponential_lr",
+    "sequential_lr",
+    "cosine_annealing_lr",
+    "chained_scheduler",
+    "reduce_lr_on_plateau",
+    "plateau_step",
+    "plateau_lr",
+    "cyclic_lr",
+    "cyclic_momentum",
+    "cosine_annealing_warm_restarts",
+    "one_cycle_lr",
+    "one_cycle_momentum",
+    "polynomial_lr",
+    "swa_lr",
+    "per_epoch",
+    "tabulate",
+    "from_string",
 ]

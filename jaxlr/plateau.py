@@ -9,7 +9,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxlr._double_float import Real, as_real, round_to_float, select
-from jaxlr.schedules._numerics import check_value, check_whole_number, is_real_dtype
+from jaxlr.schedules._numerics import check_choice, check_value, check_whole_number, is_real_dtype
 
 
 _THRESHOLD_MODES = ("rel", "abs", "magnitude")
@@ -104,8 +104,8 @@ def reduce_lr_on_plateau(
 
     Reference: `torch.optim.lr_scheduler.ReduceLROnPlateau`.
     """
-    _check_choice("mode", mode, ("min", "max"))
-    _check_choice("threshold_mode", threshold_mode, _THRESHOLD_MODES)
+    check_choice("mode", mode, ("min", "max"))
+    check_choice("threshold_mode", threshold_mode, _THRESHOLD_MODES)
     init_value = check_value("init_value", init_value, positive=True)
     start = {
         "lr": init_value,
@@ -269,11 +269,6 @@ def _as_array(name: str, value: Any) -> Real:
         return jnp.asarray(value, dtype=bool)
     whole = ("num_bad_epochs", "cooldown_counter", "threshold_mode", "patience", "cooldown")
     return jnp.asarray(value, dtype=np.int32) if name in whole else as_real(value)
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
 def _check_below_one(name: str, value: float | jax.Array) -> float | jax.Array:

@@ -1,9 +1,143 @@
-"""Schedules made of other schedules."""
+"""Schedules made of other schedules, and of functions that are none."""
 
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr.schedules._numerics import as_count, check_positive_count, floor_divide
+from jaxlr.schedules._numerics import (
+    Count,
+    Float,
+    Schedule,
+    array_module,
+    check_finite,
+    check_function,
+    check_milestones,
+    check_positive_count,
+    check_value,
+    count_reached,
+    factor_of,
+    floor_divide,
+    is_before,
+    largest_count,
+    look_up,
+)
+
+
+def sequential_lr(schedules: Sequence[optax.Schedule], milestones: Sequence[int]) -> optax.Schedule:
+    r"""Schedules one after the other, each on a clock of its own that starts at its milestone.
+
+    $$\mathrm{lr}(e) = \mathrm{lr}_i(e - m_i), \quad i = \#\{j \ge 1 : m_j \le e\}, \quad m_0 = 0$$
+
+    with $\mathrm{lr}_i$ = `schedules[i]`, $m_j$ = `milestones[j - 1]` and $e$ = `count`. A milestone of
+    0 starts in the second schedule, and one that is named twice skips a schedule, as in torch. Each
+    schedule starts from its own `init_value`; torch's parts that have no closed form go on from where
+    the part before them stopped: convert such a chain with `from_torch(..., num_steps=)`.
+
+    Args:
+        schedules: functions of the epoch (or step), at least one.
+        milestones: epochs (or steps) at which the second, third, ... take over, in rising order; one
+            less than there are schedules.
+
+    Returns:
+        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
+
+    Raises:
+        TypeError: a schedule is not callable, a milestone is no number or a `count` not an integer.
+        ValueError: the numbers of schedules and milestones do not fit, milestones fall or are
+            negative, or a host `count` is negative.
+
+    Example:
+        >>> from jaxlr import cosine_annealing_lr, linear_lr
+        >>> warmup = linear_lr(1.0, start_factor=0.25, total_iters=3)
+        >>> schedule = sequential_lr([warmup, cosine_annealing_lr(1.0, T_max=6)], milestones=[3])
+        >>> [round(schedule(epoch), 2) for epoch in range(10)]
+        [0.25, 0.5, 0.75, 1.0, 0.93, 0.75, 0.5, 0.25, 0.07, 0.0]
+
+    Reference: `torch.optim.lr_scheduler.SequentialLR`.
+    """
+    schedules = _check_schedules("schedules", schedules)
+    starts = [0, *check_milestones(milestones)]
+    if len(starts) != len(schedules):
+        raise ValueError(
+            f"milestones must be one less than schedules, got {len(starts) - 1} and {len(schedules)}"
+        )
+    if starts != sorted(starts):
+        raise ValueError(f"milestones must be in rising order, got {starts[1:]}")
+
+    def formula(count: Count) -> Any:
+        if isinstance(count, int):
+            active = count_reached(starts[1:], count)
+            return schedules[active](count - starts[active])
+        # Negative before its milestone, a clock waits at 0; the last schedule that is due is taken.
+        xp = array_module(count)
+        rate = schedules[0](count)
+        for schedule, start in zip(schedules[1:], starts[1:], strict=True):
+            since = count - min(start, largest_count(count))
+            rates = (rate, schedule(xp.maximum(since, 0)))
+            rate = array_module(*rates).where(is_before(count, start), *rates)
+        return rate
+
+    return Schedule(formula)
+
+
+def chained_scheduler(init_value: ArrayLike, factors: Sequence[optax.Schedule]) -> optax.Schedule:
+    r"""The product of schedules, each of them the factor that one scheduler of a chain contributes.
+
+    $$\mathrm{lr}(e) = \eta_0 \prod_i f_i(e)$$
+
+    with $\eta_0$ = `init_value`, $f_i$ = `factors[i]`, a schedule built with `init_value=1.0`, and
+    $e$ = `count`. Torch's ChainedScheduler lets its schedulers rewrite one learning rate in turn, which
+    is this product as long as each of them multiplies: step, multi-step, constant, linear, exponential,
+    polynomial and multiplicative ones, and a cosine that ends at 0, up to its `T_max`. Others
+    (overwriting ones, a cosine with `eta_min`) are refused: step torch's own chain and tabulate it, with
+    `from_torch(..., num_steps=)` or `tabulate`.
+
+    Args:
+        init_value: learning rate that the factors multiply, a finite number >= 0; may be traced.
+        factors: schedules with `init_value=1.0`, or functions of the epoch (or step), at least one.
+
+    Returns:
+        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
+
+    Raises:
+        TypeError: a factor is not callable, or a `count` is not an integer.
+        ValueError: there is no factor, one is no factor or has another `init_value` than 1, or a host
+            `count` is negative.
+
+    Example:
+        >>> from jaxlr import constant_lr, exponential_lr
+        >>> schedule = chained_scheduler(
+        ...     0.5, [constant_lr(1.0, factor=0.5, total_iters=1), exponential_lr(1.0, gamma=0.5)]
+        ... )
+        >>> [schedule(epoch) for epoch in range(3)]
+        [0.25, 0.25, 0.125]
+
+    Reference: `torch.optim.lr_scheduler.ChainedScheduler`.
+    """
+    init_value = check_value("init_value", init_value)
+    factors = _check_schedules("factors", factors)
+    for index, factor in enumerate(factors):
+        base = factor_of(factor)
+        if base is None:
+            raise ValueError(
+                f"factors[{index}] does not multiply the learning rate but overwrites or shifts it, so the "
+                "chain is no product: step torch's chain and tabulate it, with from_torch(..., num_steps=) "
+                "or tabulate(function, num_steps)"
+            )
+        if not isinstance(base, jax.Array) and base != 1:
+            raise ValueError(f"factors[{index}] must be built with init_value=1.0, got {base!r}")
+
+    def formula(count: Count) -> Float:
+        rates: list[Any] = [factor(count) for factor in factors]
+        return init_value * functools.reduce(operator.mul, rates)
+
+    return Schedule(formula, init_value)
 
 
 def per_epoch(schedule: optax.Schedule, steps_per_epoch: int) -> optax.Schedule:
@@ -32,11 +166,48 @@ def per_epoch(schedule: optax.Schedule, steps_per_epoch: int) -> optax.Schedule:
 
     Reference: the loop `for epoch in ...: train(); scheduler.step()` of torch's documentation.
     """
-    if not callable(schedule):
-        raise TypeError(f"schedule must be a function of the epoch, got {schedule!r}")
+    check_function("schedule", schedule)
     steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
+    return Schedule(lambda count: schedule(floor_divide(count, steps_per_epoch)), factor_of(schedule))
 
-    def schedule_of_steps(count: ArrayLike) -> ArrayLike:
-        return schedule(floor_divide(as_count(count), steps_per_epoch))
 
-    return schedule_of_steps
+def tabulate(fn: Callable[[int], float], num_steps: int) -> optax.Schedule:
+    r"""Any Python function of the epoch as a schedule: called for each one, once, in float64.
+
+    $$\mathrm{lr}(e) = f(\min(e, N - 1))$$
+
+    with $f$ = `fn`, $N$ = `num_steps` and $e$ = `count`: the last value holds.
+
+    Args:
+        fn: Python function of the epoch (or step), called with 0 to `num_steps` - 1, in order.
+        num_steps: epochs (or steps) to tabulate, a whole number >= 1.
+
+    Returns:
+        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
+
+    Raises:
+        TypeError: `fn` is not callable or does not return a number, or a `count` is not an integer.
+        ValueError: `num_steps` is out of its range, a rate is not finite, or a host `count` is
+            negative.
+
+    Example:
+        >>> schedule = tabulate(lambda epoch: 1.0 if epoch < 3 else 0.5, num_steps=10)
+        >>> schedule(2), schedule(3), schedule(1000)
+        (1.0, 0.5, 0.5)
+
+    Reference: none in torch, whose schedulers run in Python.
+    """
+    check_function("fn", fn)
+    num_steps = check_positive_count("num_steps", num_steps)
+    table = check_finite("fn", np.asarray([float(fn(epoch)) for epoch in range(num_steps)]))
+    return Schedule(lambda count: look_up(table, count), init_value=1.0)
+
+
+def _check_schedules(name: str, schedules: Sequence[optax.Schedule]) -> list[optax.Schedule]:
+    if not isinstance(schedules, Sequence) or isinstance(schedules, str):
+        raise TypeError(f"{name} must be a list of schedules, got {schedules!r}")
+    if not schedules:
+        raise ValueError(f"{name} must hold at least one schedule, got none")
+    for index, schedule in enumerate(schedules):
+        check_function(f"{name}[{index}]", schedule)
+    return list(schedules)

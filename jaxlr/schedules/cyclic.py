@@ -1,0 +1,518 @@
+"""Schedules that anneal between rates, once or in cycles."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+
+from jaxlr.schedules._numerics import (
+    Count,
+    Float,
+    Schedule,
+    anneal,
+    anneal_unit,
+    apply_to_each,
+    array_module,
+    as_float,
+    at_most,
+    blend,
+    check_choice,
+    check_function,
+    check_positive_count,
+    check_value,
+    check_whole_number,
+    count_reached,
+    floor_divide,
+    fold,
+    is_before,
+    largest_count,
+    look_up,
+    modulo,
+    power,
+    remaining,
+)
+
+
+_LARGEST_COUNT = 2**62
+
+
+def cosine_annealing_lr(
+    init_value: ArrayLike,
+    T_max: int,
+    eta_min: ArrayLike = 0.0,
+) -> optax.Schedule:
+    r"""The learning rate follows a cosine from `init_value` to `eta_min`, and back up, for ever.
+
+    $$\mathrm{lr}(e) = \eta_{\min} + \tfrac{1}{2}(\eta_0 - \eta_{\min})
+        \left(1 + \cos \frac{\pi e}{T_{\max}}\right)$$
+
+    with $\eta_0$ = `init_value`, $\eta_{\min}$ = `eta_min`, $T_{\max}$ = `T_max` and $e$ = `count`.
+    Its period is 2 `T_max`: after `T_max` it bounces back, as torch's does.
+
+    Args:
+        init_value: learning rate of the first epoch, a finite number >= 0; may be traced, shape ().
+        T_max: epochs (or steps) until `eta_min`, a whole number >= 1.
+        eta_min: learning rate at `T_max`, a finite number >= 0, above `init_value` too; may be traced.
+
+    Returns:
+        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
+
+    Raises:
+        TypeError: an argument is not a number, or a `count` is not an integer.
+        ValueError: an argument is out of its range, or a host `count` is negative.
+
+    Example:
+        >>> schedule = cosine_annealing_lr(1.0, T_max=2)
+        >>> [round(schedule(epoch), 12) for epoch in range(5)]
+        [1.0, 0.5, 0.0, 0.5, 1.0]
+
+    Reference: `torch.optim.lr_scheduler.CosineAnnealingLR`; SGDR, https://arxiv.org/abs/1608.03983.
+    """
+    init_value = check_value("init_value", init_value)
+    length = check_positive_count("T_max", T_max)
+    eta_min = check_value("eta_min", eta_min)
+
+    def formula(count: Count) -> Float:
+        done = fold(count, length)
+        return anneal(init_value, eta_min, as_float(done), remaining(length, done), length)
+
+    # With another end than 0 the rate is no multiple of where it starts.
+    ends_at_zero = not isinstance(eta_min, jax.Array) and eta_min == 0
+    return Schedule(formula, init_value if ends_at_zero else None)
+
+
+def cosine_annealing_warm_restarts(
+    init_value: ArrayLike,
+    T_0: int,
+    T_mult: int = 1,
+    eta_min: ArrayLike = 0.0,
+) -> optax.Schedule:
+    r"""The learning rate falls along half a cosine again and again, in cycles of growing length.
+
+    $$\mathrm{lr}(e) = \eta_{\min} + \tfrac{1}{2}(\eta_0 - \eta_{\min})
+        \left(1 + \cos \frac{\pi c}{T_i}\right), \quad
+      T_i = T_0 T_{\mathrm{mult}}^i, \quad c = e - \sum_{j < i} T_j$$
+
+    with $\eta_0$ = `init_value`, $\eta_{\min}$ = `eta_min`, $T_0$ = `T_0`, $T_{\mathrm{mult}}$ =
+    `T_mult`, $e$ = `count`, and $i$ the cycle that $e$ falls into. `count` may lie between epochs: 3.5
+    is half way through epoch 3, as in torch's `step(epoch + i / len(loader))`.
+
+    Args:
+        init_value: learning rate at each restart, a finite number >= 0; may be traced, shape ().
+        T_0: epochs (or steps) of the first cycle, a whole number >= 1.
+        T_mult: factor from one cycle's length to the next, a whole number >= 1.
+        eta_min: learning rate that a cycle tends to, a finite number >= 0; may be traced, shape ().
+
+    Returns:
+        A schedule: `count` (epochs or steps, integers or floats of any shape) to learning rates of
+        that shape.
+
+    Raises:
+        TypeError: an argument or a `count` is not a number.
+        ValueError: an argument is out of its range, or a host `count` is negative.
+
+    Example:
+        >>> schedule = cosine_annealing_warm_restarts(1.0, T_0=2, T_mult=2)
+        >>> [round(schedule(epoch), 3) for epoch in (0, 1, 2, 3, 4, 5, 6)]
+        [1.0, 0.5, 1.0, 0.854, 0.5, 0.146, 1.0]
+
+    Reference: `torch.optim.lr_scheduler.CosineAnnealingWarmRestarts`; SGDR,
+    https://arxiv.org/abs/1608.03983.
+    """
+    init_value = check_value("init_value", init_value)
+    first = check_positive_count("T_0", T_0)
+    growth = check_positive_count("T_mult", T_mult)
+    eta_min = check_value("eta_min", eta_min)
+    starts, lengths = [0], [first]
+    while growth > 1 and starts[-1] + lengths[-1] < _LARGEST_COUNT:
+        starts.append(starts[-1] + lengths[-1])
+        lengths.append(lengths[-1] * growth)
+
+    def formula(count: Count) -> Float:
+        if growth == 1:
+            done = modulo(count, first)
+            return anneal(init_value, eta_min, as_float(done), remaining(first, done), first)
+        return blend(init_value, eta_min, *_place_in_cycle(count, starts, lengths), "cos")
+
+    return Schedule(formula, fractional=True)
+
+
+def cyclic_lr(
+    base_lr: ArrayLike,
+    max_lr: ArrayLike,
+    step_size_up: int = 2000,
+    step_size_down: int | None = None,
+    mode: Literal["triangular", "triangular2", "exp_range"] = "triangular",
+    gamma: ArrayLike = 1.0,
+    scale_fn: Callable[[Any], Any] | None = None,
+    scale_mode: Literal["cycle", "iterations"] = "cycle",
+) -> optax.Schedule:
+    r"""The learning rate climbs from `base_lr` to `max_lr` and back, in triangles that may shrink.
+
+    $$\mathrm{lr}(k) = \eta_b + (\eta_m - \eta_b) \, h \, S, \quad
+      h = \begin{cases} p / u & p \le u \\ (u + d - p) / d & p > u \end{cases}, \quad
+      p = k \bmod (u + d)$$
+
+    with $\eta_b$ = `base_lr`, $\eta_m$ = `max_lr`, $u$ = `step_size_up`, $d$ = `step_size_down` and
+    $k$ = `count`. The scale $S$ is 1 in `mode` "triangular", $2^{-\lfloor k / (u + d) \rfloor}$ in
+    "triangular2" and $\gamma^k$ in "exp_range", with $\gamma$ = `gamma`; or `scale_fn` of the cycle,
+    counted from 1, or (`scale_mode` "iterations") of $k$.
+
+    Args:
+        base_lr: learning rate at the feet, a finite number >= 0; may be traced, shape ().
+        max_lr: learning rate at the first peak, a finite number >= 0; may be traced, shape ().
+        step_size_up: steps from foot to peak, a whole number >= 1.
+        step_size_down: steps from peak to foot, a whole number >= 0 (a saw); None is `step_size_up`.
+        mode: how the peaks shrink; ignored where `scale_fn` is given.
+        gamma: factor of each step in "exp_range", a finite number > 0; may be traced, shape ().
+        scale_fn: function of the cycle or step, as `lr_lambda` of `lambda_lr`.
+        scale_mode: what `scale_fn` is given.
+
+    Returns:
+        A schedule: `count` (steps, integers of any shape) to learning rates of that shape.
+
+    Raises:
+        TypeError: an argument is not of the kind above, or a `count` is not an integer.
+        ValueError: an argument is out of its range, or a host `count` is negative.
+
+    Example:
+        >>> schedule = cyclic_lr(1.0, 3.0, step_size_up=2, mode="triangular2")
+        >>> [schedule(step) for step in range(9)]
+        [1.0, 2.0, 3.0, 2.0, 1.0, 1.5, 2.0, 1.5, 1.0]
+
+    Reference: `torch.optim.lr_scheduler.CyclicLR`; https://arxiv.org/abs/1506.01186.
+    """
+    base_lr = check_value("base_lr", base_lr)
+    max_lr = check_value("max_lr", max_lr)
+    triangle = _triangles(step_size_up, step_size_down, mode, gamma, scale_fn, scale_mode)
+    return Schedule(lambda count: triangle(base_lr, max_lr, count))
+
+
+def cyclic_momentum(
+    base_momentum: ArrayLike = 0.8,
+    max_momentum: ArrayLike = 0.9,
+    step_size_up: int = 2000,
+    step_size_down: int | None = None,
+    mode: Literal["triangular", "triangular2", "exp_range"] = "triangular",
+    gamma: ArrayLike = 1.0,
+    scale_fn: Callable[[Any], Any] | None = None,
+    scale_mode: Literal["cycle", "iterations"] = "cycle",
+) -> optax.Schedule:
+    r"""The momentum that torch's CyclicLR cycles against the learning rate.
+
+    $$\mathrm{momentum}(k) = m_m - (m_m - m_b) \, h \, S$$
+
+    with $m_b$ = `base_momentum`, $m_m$ = `max_momentum`, $k$ = `count`, and $h$ and $S$ as in
+    `cyclic_lr`.
+
+    Args:
+        base_momentum: momentum at the learning rate's first peak, >= 0; may be traced, shape ().
+        max_momentum: momentum at the learning rate's feet, >= 0; may be traced, shape ().
+        step_size_up: as in `cyclic_lr`, as are the arguments after it.
+        step_size_down: as in `cyclic_lr`.
+        mode: as in `cyclic_lr`.
+        gamma: as in `cyclic_lr`.
+        scale_fn: as in `cyclic_lr`.
+        scale_mode: as in `cyclic_lr`.
+
+    Returns:
+        A schedule: `count` (steps, integers of any shape) to momenta of that shape.
+
+    Raises:
+        TypeError: an argument is not of the kind above, or a `count` is not an integer.
+        ValueError: an argument is out of its range, or a host `count` is negative.
+
+    Example:
+        >>> tx = optax.inject_hyperparams(optax.sgd)(
+        ...     learning_rate=cyclic_lr(0.1, 0.3, step_size_up=2),
+        ...     momentum=cyclic_momentum(0.5, 0.75, step_size_up=2),
+        ... )
+        >>> [cyclic_momentum(0.5, 0.75, step_size_up=2)(step) for step in range(4)]
+        [0.75, 0.625, 0.5, 0.625]
+
+    Reference: `torch.optim.lr_scheduler.CyclicLR` with `cycle_momentum=True`.
+    """
+    base_momentum = check_value("base_momentum", base_momentum)
+    max_momentum = check_value("max_momentum", max_momentum)
+    triangle = _triangles(step_size_up, step_size_down, mode, gamma, scale_fn, scale_mode)
+    return Schedule(lambda count: triangle(max_momentum, base_momentum, count))
+
+
+def one_cycle_lr(
+    max_lr: ArrayLike,
+    total_steps: int | None = None,
+    pct_start: float = 0.3,
+    anneal_strategy: Literal["cos", "linear"] = "cos",
+    div_factor: ArrayLike = 25.0,
+    final_div_factor: ArrayLike = 1e4,
+    three_phase: bool = False,
+    *,
+    epochs: int | None = None,
+    steps_per_epoch: int | None = None,
+) -> optax.Schedule:
+    r"""The learning rate rises once to `max_lr` and falls far below where it began.
+
+    $$\mathrm{lr}(k): \; \frac{\eta}{D} \to \eta \text{ for } 0 \le k \le pN - 1, \quad
+      \eta \to \frac{\eta}{D F} \text{ for } pN - 1 < k \le N - 1$$
+
+    with $\eta$ = `max_lr`, $D$ = `div_factor`, $F$ = `final_div_factor`, $N$ = `total_steps`, $p$ =
+    `pct_start` and $k$ = `count`, each arrow half a cosine or a line (`anneal_strategy`). With
+    `three_phase` it returns to $\eta / D$ in another $pN - 1$ steps before it falls to the end. A phase
+    may end between steps, so the peak itself may be skipped, as in torch. After step $N - 1$ its last
+    value holds, where torch goes astray for one step and then raises.
+
+    Args:
+        max_lr: learning rate at the peak, a finite number >= 0; may be traced, shape ().
+        total_steps: steps of the run, a whole number >= 1; or give `epochs` and `steps_per_epoch`.
+        pct_start: part of the steps spent rising, in [0, 1]; times `total_steps` not 1.
+        anneal_strategy: "cos" or "linear".
+        div_factor: `max_lr` over the first rate, a finite number >= 1; may be traced, shape ().
+        final_div_factor: the first rate over the last, a finite number > 0; may be traced, shape ().
+        three_phase: whether the fall is mirrored to the rise, with a phase of its own to the end.
+        epochs: epochs of the run, a whole number >= 1.
+        steps_per_epoch: steps in an epoch, a whole number >= 1.
+
+    Returns:
+        A schedule: `count` (steps, integers of any shape) to learning rates of that shape.
+
+    Raises:
+        TypeError: an argument is not of the kind above, or a `count` is not an integer.
+        ValueError: an argument is out of its range, the number of steps is given twice or not at all,
+            or a host `count` is negative.
+
+    Example:
+        >>> schedule = one_cycle_lr(1.0, total_steps=5, pct_start=0.4, anneal_strategy="linear")
+        >>> [round(schedule(step), 6) for step in range(6)]
+        [0.04, 1.0, 0.666668, 0.333336, 4e-06, 4e-06]
+
+    Reference: `torch.optim.lr_scheduler.OneCycleLR`; https://arxiv.org/abs/1708.07120.
+    """
+    max_lr = check_value("max_lr", max_lr)
+    div_factor = check_value("div_factor", div_factor, positive=True)
+    if not isinstance(div_factor, jax.Array) and div_factor < 1:
+        raise ValueError(f"div_factor must be at least 1, got {div_factor!r}: it divides the first rate")
+    final_div_factor = check_value("final_div_factor", final_div_factor, positive=True)
+    first = max_lr / div_factor
+    last = first / final_div_factor
+    phases = _one_cycle(total_steps, epochs, steps_per_epoch, pct_start, anneal_strategy, three_phase)
+    rates = (first, max_lr, first, last) if three_phase else (first, max_lr, last)
+    return Schedule(lambda count: phases(rates, count))
+
+
+def one_cycle_momentum(
+    total_steps: int | None = None,
+    pct_start: float = 0.3,
+    anneal_strategy: Literal["cos", "linear"] = "cos",
+    three_phase: bool = False,
+    base_momentum: ArrayLike = 0.85,
+    max_momentum: ArrayLike = 0.95,
+    *,
+    epochs: int | None = None,
+    steps_per_epoch: int | None = None,
+) -> optax.Schedule:
+    r"""The momentum that torch's OneCycleLR cycles against the learning rate.
+
+    $$\mathrm{momentum}(k): \; m_m \to m_b \text{ for } 0 \le k \le pN - 1, \quad
+      m_b \to m_m \text{ for } pN - 1 < k \le N - 1$$
+
+    with $m_b$ = `base_momentum`, $m_m$ = `max_momentum`, and $N$ = `total_steps`, $p$ = `pct_start`
+    and $k$ = `count` as in `one_cycle_lr`. With `three_phase` the last phase stays at $m_m$.
+
+    Args:
+        total_steps: as in `one_cycle_lr`, as are the arguments that have its names.
+        pct_start: as in `one_cycle_lr`.
+        anneal_strategy: as in `one_cycle_lr`.
+        three_phase: as in `one_cycle_lr`.
+        base_momentum: momentum at the learning rate's peak, >= 0; may be traced, shape ().
+        max_momentum: momentum at both ends, >= 0; may be traced, shape ().
+        epochs: as in `one_cycle_lr`.
+        steps_per_epoch: as in `one_cycle_lr`.
+
+    Returns:
+        A schedule: `count` (steps, integers of any shape) to momenta of that shape.
+
+    Raises:
+        TypeError: an argument is not of the kind above, or a `count` is not an integer.
+        ValueError: an argument is out of its range, the number of steps is given twice or not at all,
+            or a host `count` is negative.
+
+    Example:
+        >>> schedule = one_cycle_momentum(total_steps=5, pct_start=0.4, anneal_strategy="linear")
+        >>> [round(schedule(step), 3) for step in range(5)]
+        [0.95, 0.85, 0.883, 0.917, 0.95]
+
+    Reference: `torch.optim.lr_scheduler.OneCycleLR` with `cycle_momentum=True`.
+    """
+    base = check_value("base_momentum", base_momentum)
+    top = check_value("max_momentum", max_momentum)
+    phases = _one_cycle(total_steps, epochs, steps_per_epoch, pct_start, anneal_strategy, three_phase)
+    momenta = (top, base, top, top) if three_phase else (top, base, top)
+    return Schedule(lambda count: phases(momenta, count))
+
+
+def swa_lr(
+    init_value: ArrayLike,
+    swa_lr: ArrayLike,
+    anneal_epochs: int = 10,
+    anneal_strategy: Literal["cos", "linear"] = "cos",
+) -> optax.Schedule:
+    r"""The learning rate anneals to the one of stochastic weight averaging, and stays there.
+
+    $$\mathrm{lr}(e) = \eta_s \alpha(t) + \eta_0 (1 - \alpha(t)), \quad t = \min(1, e / N)$$
+
+    with $\eta_0$ = `init_value`, $\eta_s$ = `swa_lr`, $N$ = `anneal_epochs` and $e$ = `count`;
+    $\alpha(t)$ is $(1 - \cos \pi t) / 2$, or $t$ itself where `anneal_strategy` is "linear".
+
+    Args:
+        init_value: learning rate of the first epoch, a finite number >= 0; may be traced, shape ().
+        swa_lr: learning rate from epoch `anneal_epochs` on, a finite number >= 0; may be traced.
+        anneal_epochs: epochs (or steps) from one to the other, a whole number >= 0.
+        anneal_strategy: "cos" or "linear".
+
+    Returns:
+        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
+
+    Raises:
+        TypeError: an argument is not a number, or a `count` is not an integer.
+        ValueError: an argument is out of its range, or a host `count` is negative.
+
+    Example:
+        >>> schedule = swa_lr(1.0, swa_lr=0.5, anneal_epochs=2)
+        >>> [round(schedule(epoch), 12) for epoch in range(4)]
+        [1.0, 0.75, 0.5, 0.5]
+
+    Reference: `torch.optim.swa_utils.SWALR`; https://arxiv.org/abs/1803.05407.
+    """
+    init_value = check_value("init_value", init_value)
+    end_value = check_value("swa_lr", swa_lr)
+    length = check_whole_number("anneal_epochs", anneal_epochs)
+    if length < 0:
+        raise ValueError(f"anneal_epochs must be at least 0, got {length}")
+    check_choice("anneal_strategy", anneal_strategy, ("cos", "linear"))
+    start_value = end_value if length == 0 else init_value
+
+    def formula(count: Count) -> Float:
+        done = at_most(count, length)
+        left = remaining(max(length, 1), done)
+        return anneal(start_value, end_value, as_float(done), left, max(length, 1), anneal_strategy)
+
+    return Schedule(formula)
+
+
+def _place_in_cycle(count: Any, starts: list[int], lengths: list[int]) -> tuple[Float, Float, Float]:
+    """How much of its cycle is done at a count, how much is left, and the cycle's unit of `blend`."""
+    cycle = count_reached(starts[1:], count)
+    units = np.asarray([anneal_unit(length, "cos") for length in lengths])
+    if isinstance(count, int | float):
+        done = count - starts[cycle]
+        return done, lengths[cycle] - done, units[cycle]
+    # The last cycle that a count can reach may begin within what its dtype holds, and end beyond.
+    xp, largest = array_module(count), largest_count(count)
+    within = [min(length, largest) for length in lengths]
+    beyond = [float(length - kept) for length, kept in zip(lengths, within, strict=True)]
+    start_table = xp.asarray([min(start, largest) for start in starts], dtype=count.dtype)
+    done = count - start_table[cycle]
+    left = as_float(xp.asarray(within, dtype=count.dtype)[cycle] - done)
+    return as_float(done), left + look_up(np.asarray(beyond), cycle), look_up(units, cycle)
+
+
+def _triangles(
+    step_size_up: int,
+    step_size_down: int | None,
+    mode: str,
+    gamma: ArrayLike,
+    scale_fn: Callable[[Any], Any] | None,
+    scale_mode: str,
+) -> Callable[[Any, Any, Count], Float]:
+    """A function of (foot, peak, count) that goes from foot to scaled peak and back."""
+    up = check_positive_count("step_size_up", step_size_up)
+    down = up if step_size_down is None else check_whole_number("step_size_down", step_size_down)
+    if down < 0:
+        raise ValueError(f"step_size_down must be at least 0, got {down}")
+    check_choice("mode", mode, ("triangular", "triangular2", "exp_range"))
+    check_choice("scale_mode", scale_mode, ("cycle", "iterations"))
+    gamma = check_value("gamma", gamma, positive=True)
+    if scale_fn is not None:
+        check_function("scale_fn", scale_fn)
+        mode = scale_mode
+
+    def scale(count: Count) -> Float:
+        match mode:
+            case "triangular2":
+                return power(0.5, floor_divide(count, up + down))
+            case "exp_range":
+                return power(gamma, count)
+            case "cycle":
+                return apply_to_each(scale_fn, floor_divide(count, up + down) + 1)
+            case "iterations":
+                return apply_to_each(scale_fn, count)
+        return 1.0
+
+    def triangle(foot: Float, peak: Float, count: Count) -> Float:
+        xp = array_module(count)
+        position = modulo(count, up + down)
+        rising = is_before(position, up + 1)
+        leg = xp.where(rising, float(up), float(down))
+        height = xp.where(rising, as_float(position), remaining(up + down, position)) / leg
+        depth = abs(remaining(up, position)) / leg
+        size = scale(count)
+        # Weights of one sign: foot + (peak - foot) * height cancels where a peak lies below its foot.
+        return peak * (height * size) + foot * (depth * size + (1 - size))
+
+    return triangle
+
+
+def _one_cycle(
+    total_steps: int | None,
+    epochs: int | None,
+    steps_per_epoch: int | None,
+    pct_start: float,
+    anneal_strategy: str,
+    three_phase: bool,
+) -> Callable[[tuple[Any, ...], Count], Float]:
+    """A function of (values, count) that anneals from each value to the next, phase by phase."""
+    num_steps = _check_total_steps(total_steps, epochs, steps_per_epoch)
+    check_choice("anneal_strategy", anneal_strategy, ("cos", "linear"))
+    if isinstance(pct_start, jax.Array) or not 0 <= check_value("pct_start", pct_start) <= 1:
+        raise ValueError(f"pct_start must be a number from 0 to 1, got {pct_start!r}")
+    rise = float(pct_start * num_steps) - 1  # as torch rounds it
+    if rise == 0:
+        raise ValueError(
+            f"pct_start * total_steps must not be 1, a rise of no steps: got {pct_start!r} * {num_steps}"
+        )
+    ends = [rise, 2 * pct_start * num_steps - 2, num_steps - 1] if three_phase else [rise, num_steps - 1]
+    starts = [0.0, *ends[:-1]]
+
+    units = [
+        anneal_unit(end - start, anneal_strategy) if end != start else 1.0
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+    def phases(values: tuple[Any, ...], count: Count) -> Float:
+        xp = array_module(count, *values)
+        count = at_most(count, num_steps - 1)
+        done = [-remaining(start, count) for start in starts]
+        left = [remaining(end, count) for end in ends]
+        *earlier, phase = zip(values[:-1], values[1:], done, left, units, strict=True)
+        for end, candidate in reversed(list(zip(ends[:-1], earlier, strict=True))):
+            inside = is_before(count, math.floor(end) + 1)
+            phase = tuple(xp.where(inside, a, b) for a, b in zip(candidate, phase, strict=True))
+        return blend(*phase, strategy=anneal_strategy)
+
+    return phases
+
+
+def _check_total_steps(total_steps: int | None, epochs: int | None, steps_per_epoch: int | None) -> int:
+    if total_steps is not None and epochs is None and steps_per_epoch is None:
+        return check_positive_count("total_steps", total_steps)
+    if total_steps is None and epochs is not None and steps_per_epoch is not None:
+        steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
+        return check_positive_count("epochs", epochs) * steps_per_epoch
+    raise ValueError(
+        "give the number of steps once, as total_steps or as epochs and steps_per_epoch; got "
+        f"total_steps={total_steps!r}, epochs={epochs!r}, steps_per_epoch={steps_per_epoch!r}"
+    )

@@ -1,0 +1,17 @@
+"""Record torch's curves of the table in tests/cases.py, for the tests where torch is not installed."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from cases import CASES, RECORDED, torch_side
+
+
+curves: dict[str, Any] = {name: torch_side(torch, case) for name, case in CASES.items()}
+np.savez_compressed(RECORDED, **curves)
+print(f"recorded {len(CASES)} curves of torch {torch.__version__} in {RECORDED}")

@@ -1,0 +1,202 @@
+"""The table of schedulers under settings of their own: what we build, and the torch object it equals.
+
+`build(lr)` and `torch(t, optimizer, lr)` take the same learning rate; `t` is `torch.optim.lr_scheduler`
+with SWALR beside it. `scripts/record_torch.py` records the torch side of each case.
+"""
+
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from helpers import torch_curve
+
+import jaxlr
+
+
+NUM_EPOCHS = 200
+RECORDED = Path(__file__).parent / "torch_curves.npz"
+
+
+class Case(NamedTuple):
+    """One scheduler: ours and torch's."""
+
+    build: Callable[[Any], Any]
+    torch: Callable[[Any, Any, float], Any]
+    num_epochs: int = NUM_EPOCHS  # OneCycleLR raises after its last
+    peak: float = 0.0  # the largest rate of the formula, where the curve does not reach it
+
+
+def leaf(function: Callable[..., Any], torch_class: str, **arguments: Any) -> Case:
+    """A scheduler that starts from the optimizer's learning rate; both sides take the same arguments."""
+    return Case(
+        lambda lr: function(lr, **arguments),
+        lambda t, optimizer, lr: getattr(t, torch_class)(optimizer, **arguments),
+    )
+
+
+def cyclic(base: float, peak: float, *arguments: Any, **more: Any) -> Case:
+    return Case(
+        lambda lr: jaxlr.cyclic_lr(base * lr, peak * lr, *arguments, **more),
+        lambda t, optimizer, lr: t.CyclicLR(optimizer, base * lr, peak * lr, *arguments, **more),
+    )
+
+
+def one_cycle(total_steps: int, **arguments: Any) -> Case:
+    return Case(
+        lambda lr: jaxlr.one_cycle_lr(lr, total_steps, **arguments),
+        lambda t, optimizer, lr: t.OneCycleLR(optimizer, lr, total_steps, **arguments),
+        min(total_steps, NUM_EPOCHS),
+        peak=1.0,
+    )
+
+
+def shrinking(cycle_or_step: Any) -> Any:
+    return 1 / (1 + cycle_or_step)
+
+
+# Functions of the user's, which must see to JAX's dtypes themselves.
+WITH_FUNCTIONS = ("lambda", "cyclic, scaled by cycle", "cyclic, scaled by step")
+
+CASES = {
+    "lambda": leaf(jaxlr.lambda_lr, "LambdaLR", lr_lambda=lambda epoch: 1 / (1 + 0.01 * epoch)),
+    "multiplicative": Case(
+        lambda lr: jaxlr.multiplicative_lr(lr, lambda epoch: 1 - 1 / (epoch + 1), 500),
+        lambda t, optimizer, lr: t.MultiplicativeLR(optimizer, lambda epoch: 1 - 1 / (epoch + 1)),
+    ),
+    "step": leaf(jaxlr.step_lr, "StepLR", step_size=30),
+    "step, size 1": leaf(jaxlr.step_lr, "StepLR", step_size=1, gamma=0.97),
+    "step, rising": leaf(jaxlr.step_lr, "StepLR", step_size=7, gamma=1.5),
+    "step, off": leaf(jaxlr.step_lr, "StepLR", step_size=3, gamma=1.0),
+    "step, long": leaf(jaxlr.step_lr, "StepLR", step_size=1000, gamma=0.99),
+    "multi step": leaf(jaxlr.multi_step_lr, "MultiStepLR", milestones=[10, 30]),
+    "multi step, repeated, zero, unsorted": leaf(
+        jaxlr.multi_step_lr, "MultiStepLR", milestones=[5, 0, 2, 2], gamma=0.5
+    ),
+    "multi step, ten thousand": leaf(
+        jaxlr.multi_step_lr, "MultiStepLR", milestones=list(range(0, 60_000, 6)), gamma=0.999
+    ),
+    "multi step, none": leaf(jaxlr.multi_step_lr, "MultiStepLR", milestones=[]),
+    "constant": leaf(jaxlr.constant_lr, "ConstantLR", factor=0.3, total_iters=7),
+    "constant, of no length": leaf(jaxlr.constant_lr, "ConstantLR", factor=1.0, total_iters=0),
+    "linear": leaf(jaxlr.linear_lr, "LinearLR", start_factor=0.01, total_iters=50),
+    "linear, to zero": leaf(jaxlr.linear_lr, "LinearLR", start_factor=1.0, end_factor=0.0, total_iters=70),
+    "linear, from next to nothing": leaf(
+        jaxlr.linear_lr, "LinearLR", start_factor=1e-8, end_factor=0.5, total_iters=10**6
+    ),
+    "linear, of no length": leaf(jaxlr.linear_lr, "LinearLR", total_iters=0),
+    "exponential": leaf(jaxlr.exponential_lr, "ExponentialLR", gamma=0.95),
+    "exponential, slow": leaf(jaxlr.exponential_lr, "ExponentialLR", gamma=0.99999),
+    "exponential, slowest": leaf(jaxlr.exponential_lr, "ExponentialLR", gamma=1 - 1e-8),
+    "exponential, range test": leaf(jaxlr.exponential_lr, "ExponentialLR", gamma=1.01),
+    "polynomial": leaf(jaxlr.polynomial_lr, "PolynomialLR", total_iters=80),
+    "polynomial, 0.9": leaf(jaxlr.polynomial_lr, "PolynomialLR", total_iters=10**6, power=0.9),
+    "polynomial, square": leaf(jaxlr.polynomial_lr, "PolynomialLR", total_iters=150, power=2.0),
+    "polynomial, high": leaf(jaxlr.polynomial_lr, "PolynomialLR", total_iters=10**6, power=10.0),
+    "polynomial, flat": leaf(jaxlr.polynomial_lr, "PolynomialLR", total_iters=20, power=0.0),
+    "cosine": leaf(jaxlr.cosine_annealing_lr, "CosineAnnealingLR", T_max=50),
+    "cosine, long": leaf(jaxlr.cosine_annealing_lr, "CosineAnnealingLR", T_max=10**6),
+    "cosine, longest": leaf(jaxlr.cosine_annealing_lr, "CosineAnnealingLR", T_max=2**30 + 7),
+    "cosine, with a floor": leaf(jaxlr.cosine_annealing_lr, "CosineAnnealingLR", T_max=60, eta_min=0.001),
+    "cosine, rising": leaf(
+        jaxlr.cosine_annealing_lr, "CosineAnnealingLR", T_max=10**6, eta_min=1000.0
+    )._replace(
+        peak=1e4  # it heads for 1000, and torch adds up the roundings of many steps
+    ),
+    "cosine, of one epoch": leaf(jaxlr.cosine_annealing_lr, "CosineAnnealingLR", T_max=1, eta_min=0.01),
+    **{
+        f"warm restarts, {first} times {growth}": leaf(
+            jaxlr.cosine_annealing_warm_restarts,
+            "CosineAnnealingWarmRestarts",
+            T_0=first,
+            T_mult=growth,
+            eta_min=floor,
+        )
+        for first, growth, floor in [(10, 1, 0.0), (1, 1, 0.0), (7, 2, 0.0), (2, 3, 0.001), (1, 2, 0.0)]
+    },
+    "cyclic": cyclic(0.01, 1.0, 7, 11),
+    "cyclic, triangular2": cyclic(0.01, 1.0, 7, 11, "triangular2"),
+    "cyclic, exp_range": cyclic(0.01, 1.0, 7, 11, "exp_range", 0.999),
+    "cyclic, a saw": cyclic(0.01, 1.0, 7, 0),
+    "cyclic, upside down": cyclic(1.0, 1e-6, 700, 1100),
+    "cyclic, scaled by cycle": cyclic(0.01, 1.0, 7, 11, scale_fn=shrinking),
+    "cyclic, scaled by step": cyclic(0.01, 1.0, 7, 11, scale_fn=shrinking, scale_mode="iterations"),
+    **{
+        f"one cycle, {strategy}, {phases}, {total_steps} steps, {pct_start}": one_cycle(
+            total_steps,
+            pct_start=pct_start,
+            anneal_strategy=strategy,
+            three_phase=phases == "three phases",
+        )
+        for strategy in ("cos", "linear")
+        for phases in ("two phases", "three phases")
+        for total_steps, pct_start in [
+            *[(200, 0.3), (10, 0.25), (3, 0.3), (150, 0.6), (150, 0.0)],
+            *[(1_000_000, 0.3), (999_999, 0.30000007)],
+        ]
+    },
+    "one cycle, all rise": one_cycle(50, pct_start=1.0),
+    "swa, cos": leaf(jaxlr.swa_lr, "SWALR", swa_lr=0.01, anneal_epochs=20),
+    "swa, linear": leaf(jaxlr.swa_lr, "SWALR", swa_lr=0.01, anneal_epochs=20, anneal_strategy="linear"),
+    "swa, at once": leaf(jaxlr.swa_lr, "SWALR", swa_lr=0.01, anneal_epochs=0),
+    "sequential": Case(
+        lambda lr: jaxlr.sequential_lr(
+            [
+                jaxlr.linear_lr(lr, 0.01, 1.0, 10),
+                jaxlr.cosine_annealing_lr(lr, 40),
+                jaxlr.exponential_lr(lr, 0.5),
+            ],
+            milestones=[10, 50],
+        ),
+        lambda t, optimizer, lr: t.SequentialLR(
+            optimizer,
+            [
+                t.LinearLR(optimizer, 0.01, 1.0, 10),
+                t.CosineAnnealingLR(optimizer, 40),
+                t.ExponentialLR(optimizer, 0.5),
+            ],
+            milestones=[10, 50],
+        ),
+    ),
+    "sequential, without its warmup": Case(
+        lambda lr: jaxlr.sequential_lr(
+            [jaxlr.linear_lr(lr, total_iters=0), jaxlr.step_lr(lr, 20)], milestones=[0]
+        ),
+        lambda t, optimizer, lr: t.SequentialLR(
+            optimizer,
+            [t.LinearLR(optimizer, total_iters=0), t.StepLR(optimizer, 20)],
+            milestones=[0],
+        ),
+    ),
+    "sequential, one skipped": Case(
+        lambda lr: jaxlr.sequential_lr(
+            [jaxlr.constant_lr(lr, factor, 90) for factor in (0.1, 0.2, 0.3)], milestones=[3, 3]
+        ),
+        lambda t, optimizer, lr: t.SequentialLR(
+            optimizer,
+            [t.ConstantLR(optimizer, factor, 90) for factor in (0.1, 0.2, 0.3)],
+            milestones=[3, 3],
+        ),
+    ),
+    "chained": Case(
+        lambda lr: jaxlr.chained_scheduler(
+            lr, [jaxlr.constant_lr(1.0, 0.3, 7), jaxlr.exponential_lr(1.0, 0.9)]
+        ),
+        lambda t, optimizer, lr: t.ChainedScheduler(
+            [t.ConstantLR(optimizer, 0.3, 7), t.ExponentialLR(optimizer, 0.9)]
+        ),
+    ),
+    "tabulated": Case(
+        lambda lr: jaxlr.chained_scheduler(
+            lr, [jaxlr.tabulate(lambda epoch: 0.5 if epoch % 3 else 1.0, NUM_EPOCHS)]
+        ),
+        lambda t, optimizer, lr: t.LambdaLR(optimizer, lambda epoch: 0.5 if epoch % 3 else 1.0),
+    ),
+}
+
+
+def torch_side(torch: types.ModuleType, case: Case, lr: float = 0.1) -> np.ndarray:
+    """Torch's learning rate in each epoch of a case."""
+    t = types.SimpleNamespace(**vars(torch.optim.lr_scheduler), SWALR=torch.optim.swa_utils.SWALR)
+    return torch_curve(torch, lambda optimizer: case.torch(t, optimizer, lr), case.num_epochs, lr)
