@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

@@ -225,6 +225,13 @@ def is_before(count: Count, epoch: int) -> Any:
     return count < epoch
 
 
+def choose(condition: Any, on_true: Any, on_false: Any) -> Any:
+    """`where`, of arrays on either side and of Python numbers, for which NumPy's is slow."""
+    if isinstance(condition, bool):
+        return on_true if condition else on_false
+    return array_module(condition, on_true, on_false).where(condition, on_true, on_false)
+
+
 def look_up(table: np.ndarray, count: Count) -> Float:
     """The entry of a float64 table at `count`; the last one holds."""
     index = at_most(count, len(table) - 1)

@@ -20,6 +20,7 @@ from jaxlr.schedules._numerics import (
     check_milestones,
     check_positive_count,
     check_value,
+    choose,
     count_reached,
     factor_of,
     floor_divide,
@@ -79,8 +80,7 @@ def sequential_lr(schedules: Sequence[optax.Schedule], milestones: Sequence[int]
         rate = schedules[0](count)
         for schedule, start in zip(schedules[1:], starts[1:], strict=True):
             since = count - min(start, largest_count(count))
-            rates = (rate, schedule(xp.maximum(since, 0)))
-            rate = array_module(*rates).where(is_before(count, start), *rates)
+            rate = choose(is_before(count, start), rate, schedule(xp.maximum(since, 0)))
         return rate
 
     return Schedule(formula)

@@ -25,6 +25,7 @@ from jaxlr.schedules._numerics import (
     check_positive_count,
     check_value,
     check_whole_number,
+    choose,
     count_reached,
     floor_divide,
     fold,
@@ -453,11 +454,10 @@ def _triangles(
         return 1.0
 
     def triangle(foot: Float, peak: Float, count: Count) -> Float:
-        xp = array_module(count)
         position = modulo(count, up + down)
         rising = is_before(position, up + 1)
-        leg = xp.where(rising, float(up), float(down))
-        height = xp.where(rising, as_float(position), remaining(up + down, position)) / leg
+        leg = choose(rising, float(up), float(down))
+        height = choose(rising, as_float(position), remaining(up + down, position)) / leg
         depth = abs(remaining(up, position)) / leg
         size = scale(count)
         # Weights of one sign: foot + (peak - foot) * height cancels where a peak lies below its foot.
@@ -493,14 +493,13 @@ def _one_cycle(
     ]
 
     def phases(values: tuple[Any, ...], count: Count) -> Float:
-        xp = array_module(count, *values)
         count = at_most(count, num_steps - 1)
         done = [-remaining(start, count) for start in starts]
         left = [remaining(end, count) for end in ends]
         *earlier, phase = zip(values[:-1], values[1:], done, left, units, strict=True)
         for end, candidate in reversed(list(zip(ends[:-1], earlier, strict=True))):
             inside = is_before(count, math.floor(end) + 1)
-            phase = tuple(xp.where(inside, a, b) for a, b in zip(candidate, phase, strict=True))
+            phase = tuple(choose(inside, a, b) for a, b in zip(candidate, phase, strict=True))
         return blend(*phase, strategy=anneal_strategy)
 
     return phases

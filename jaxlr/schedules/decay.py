@@ -14,7 +14,6 @@ from jaxlr.schedules._numerics import (
     Schedule,
     anneal,
     apply_to_each,
-    array_module,
     as_float,
     at_most,
     check_at_most,
@@ -24,6 +23,7 @@ from jaxlr.schedules._numerics import (
     check_positive_count,
     check_value,
     check_whole_number,
+    choose,
     count_reached,
     floor_divide,
     is_before,
@@ -220,8 +220,7 @@ def constant_lr(init_value: ArrayLike, factor: ArrayLike = 1 / 3, total_iters: i
         raise ValueError(f"total_iters must be at least 1 (0 if factor is 1), got {total_iters}")
 
     def formula(count: Count) -> Float:
-        xp = array_module(count, init_value, factor)
-        return init_value * xp.where(is_before(count, total_iters), factor, 1.0)
+        return init_value * choose(is_before(count, total_iters), factor, 1.0)
 
     return Schedule(formula, init_value)
 
