@@ -12,14 +12,29 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxlr.plateau import reduce_lr_on_plateau
-from jaxlr.schedules.decay import exponential_lr, multi_step_lr, step_lr
+from jaxlr.schedules.cyclic import cosine_annealing_lr, cosine_annealing_warm_restarts, swa_lr
+from jaxlr.schedules.decay import (
+    constant_lr,
+    exponential_lr,
+    linear_lr,
+    multi_step_lr,
+    polynomial_lr,
+    step_lr,
+)
 
 
+# The functions below take torch's arguments by torch's names, in torch's order.
 _BUILDERS: dict[str, Callable[..., Any]] = {
     "StepLR": step_lr,
     "MultiStepLR": multi_step_lr,
+    "ConstantLR": constant_lr,
+    "LinearLR": linear_lr,
     "ExponentialLR": exponential_lr,
+    "CosineAnnealingLR": cosine_annealing_lr,
     "ReduceLROnPlateau": reduce_lr_on_plateau,
+    "CosineAnnealingWarmRestarts": cosine_annealing_warm_restarts,
+    "PolynomialLR": polynomial_lr,
+    "SWALR": swa_lr,
 }
 
 _OPERATORS: dict[type, Callable[..., Any]] = {
@@ -49,8 +64,9 @@ def from_string(text: str, init_value: ArrayLike) -> optax.Schedule | optax.Grad
     Python, so a text from an untrusted file is safe.
 
     Args:
-        text: such as `"StepLR(optimizer, step_size=30)"`; StepLR, MultiStepLR, ExponentialLR or
-            ReduceLROnPlateau.
+        text: such as `"StepLR(optimizer, step_size=30)"`; StepLR, MultiStepLR, ConstantLR, LinearLR,
+            ExponentialLR, CosineAnnealingLR, ReduceLROnPlateau, CosineAnnealingWarmRestarts,
+            PolynomialLR or SWALR.
         init_value: learning rate of the optimizer, a finite number >= 0; may be traced, shape ().
 
     Returns:

@@ -25,6 +25,12 @@ SPELLINGS = [
     "optim.lr_scheduler.MultiStepLR(optimizer, gamma=0.3, milestones=[30, 10, 10])",
     "ExponentialLR(optimizer, 0.9)",
     "ExponentialLR(optimizer, gamma=9.e-1, last_epoch=-1)",
+    "ConstantLR(optimizer, factor=1 / 3, total_iters=4)",
+    "LinearLR(optimizer, 0.1, 1.0, 20)",
+    "CosineAnnealingLR(optimizer, T_max=40, eta_min=1e-5)",
+    "CosineAnnealingWarmRestarts(optimizer, 10, 2)",
+    "PolynomialLR(optimizer, total_iters=30, power=0.9)",
+    "torch.optim.swa_utils.SWALR(optimizer, swa_lr=0.05, anneal_epochs=5, anneal_strategy='linear')",
 ]
 
 
