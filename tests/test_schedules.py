@@ -458,6 +458,52 @@ BAD_ARGUMENTS = [
     (lambda: untyped.multi_step_lr(0.1, [10, -1]), ValueError, "milestones must be .* at least 0, got -1"),
     (lambda: untyped.multi_step_lr(0.1, [2.5]), ValueError, "each of milestones must be a whole number"),
     (lambda: untyped.multi_step_lr(0.1, ["10"]), TypeError, "each of milestones must be a whole number"),
+    (lambda: untyped.lambda_lr(0.1, 0.9), TypeError, r"lr_lambda must be a function of the epoch"),
+    (lambda: untyped.multiplicative_lr(0.1, abs, 0), ValueError, "num_steps must be a whole number"),
+    (
+        lambda: untyped.multiplicative_lr(0.1, lambda epoch: 1e200, 9),
+        ValueError,
+        "lr_lambda must give finite numbers, got inf at epoch 2",
+    ),
+    (lambda: untyped.constant_lr(0.1, factor=0.0), ValueError, "factor must be a finite number above 0"),
+    (lambda: untyped.constant_lr(0.1, factor=1.5), ValueError, "factor must be at most 1, got 1.5"),
+    (lambda: untyped.constant_lr(0.1, total_iters=0), ValueError, r"total_iters must be at least 1 \(0 if"),
+    (lambda: untyped.constant_lr(0.1, total_iters=2.5), ValueError, "total_iters must be a whole number"),
+    (lambda: untyped.linear_lr(0.1, start_factor=0), ValueError, "start_factor must be a finite number"),
+    (lambda: untyped.linear_lr(0.1, start_factor=2), ValueError, "start_factor must be at most 1"),
+    (lambda: untyped.linear_lr(0.1, end_factor=1.1), ValueError, "end_factor must be at most 1"),
+    (lambda: untyped.linear_lr(0.1, total_iters=-1), ValueError, "total_iters must be at least 0, got -1"),
+    (lambda: untyped.polynomial_lr(0.1, total_iters=0), ValueError, "total_iters must be a whole number"),
+    (lambda: untyped.polynomial_lr(0.1, power=-1), ValueError, "power must be a finite number of at"),
+    (lambda: untyped.cosine_annealing_lr(0.1, 0), ValueError, "T_max must be a whole number of at least 1"),
+    (lambda: untyped.cosine_annealing_lr(0.1, 5, "0"), TypeError, "eta_min must be a real number"),
+    (lambda: untyped.cosine_annealing_warm_restarts(0.1, 0), ValueError, "T_0 must be a whole number"),
+    (lambda: untyped.cosine_annealing_warm_restarts(0.1, 5, 0), ValueError, "T_mult must be a whole"),
+    (lambda: untyped.cosine_annealing_warm_restarts(0.1, 5)(-0.5), ValueError, "count must be 0"),
+    (lambda: untyped.cosine_annealing_warm_restarts(0.1, 5)(float("nan")), ValueError, "count must be 0"),
+    (lambda: untyped.cosine_annealing_warm_restarts(0.1, 5)("3"), TypeError, "count must be a number"),
+    (lambda: untyped.cyclic_lr(0.1, 0.2, 0), ValueError, "step_size_up must be a whole number"),
+    (lambda: untyped.cyclic_lr(0.1, 0.2, 5, -1), ValueError, "step_size_down must be at least 0, got -1"),
+    (lambda: untyped.cyclic_lr(0.1, 0.2, mode="sine"), ValueError, "mode must be one of 'triangular'"),
+    (lambda: untyped.cyclic_lr(0.1, 0.2, scale_mode="x"), ValueError, "scale_mode must be one of 'cycle'"),
+    (lambda: untyped.cyclic_lr(0.1, 0.2, scale_fn=3), TypeError, "scale_fn must be a function"),
+    (lambda: untyped.one_cycle_lr(0.1), ValueError, "give the number of steps once, as total_steps or"),
+    (lambda: untyped.one_cycle_lr(0.1, 9, epochs=3, steps_per_epoch=3), ValueError, "give the number of"),
+    (lambda: untyped.one_cycle_lr(0.1, epochs=3), ValueError, "give the number of steps once"),
+    (lambda: untyped.one_cycle_lr(0.1, 10, 0.1), ValueError, r"pct_start \* total_steps must not be 1"),
+    (lambda: untyped.one_cycle_lr(0.1, 10, 1.5), ValueError, "pct_start must be a number from 0 to 1"),
+    (lambda: untyped.one_cycle_lr(0.1, 10, div_factor=0), ValueError, "div_factor must be a finite"),
+    (lambda: untyped.one_cycle_lr(0.1, 10, div_factor=0.5), ValueError, "div_factor must be at least 1"),
+    (lambda: untyped.one_cycle_lr(0.1, 10, anneal_strategy="exp"), ValueError, "anneal_strategy must be"),
+    (lambda: untyped.swa_lr(0.1, 0.01, -1), ValueError, "anneal_epochs must be at least 0, got -1"),
+    (lambda: untyped.sequential_lr([], []), ValueError, "schedules must hold at least one schedule"),
+    (lambda: untyped.sequential_lr([abs], [3]), ValueError, "milestones must be one less than schedules"),
+    (lambda: untyped.sequential_lr([abs, abs, abs], [4, 2]), ValueError, "milestones must be in rising"),
+    (lambda: untyped.sequential_lr([abs, 0.1], [4]), TypeError, r"schedules\[1\] must be a function"),
+    (lambda: untyped.sequential_lr(abs, []), TypeError, "schedules must be a list of schedules"),
+    (lambda: untyped.chained_scheduler(0.1, []), ValueError, "factors must hold at least one schedule"),
+    (lambda: untyped.tabulate(3, 5), TypeError, "fn must be a function"),
+    (lambda: untyped.tabulate(lambda epoch: float("nan"), 5), ValueError, "fn must give finite numbers"),
     (lambda: untyped.per_epoch(untyped.step_lr(0.1, 3), 0), ValueError, "steps_per_epoch must be a whole"),
     (
         lambda: untyped.per_epoch(0.1, 3),
@@ -477,3 +523,70 @@ BAD_ARGUMENTS = [
 def test_bad_arguments_are_refused_when_they_arrive(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("factor", "message"),
+    [
+        (jaxlr.cosine_annealing_lr(1.0, 8, eta_min=0.1), r"the chain is no product.*from_torch.*tabulate"),
+        (jaxlr.lambda_lr(1.0, lambda epoch: 1.0), "the chain is no product"),
+        (jaxlr.cosine_annealing_warm_restarts(1.0, 8), "the chain is no product"),
+        (jaxlr.cyclic_lr(0.1, 1.0), "the chain is no product"),
+        (jaxlr.one_cycle_lr(1.0, 100), "the chain is no product"),
+        (jaxlr.swa_lr(1.0, 0.1), "the chain is no product"),
+        (jaxlr.sequential_lr([jaxlr.step_lr(1.0, 3)], []), "the chain is no product"),
+        (jaxlr.step_lr(0.1, 3), r"factors\[1\] must be built with init_value=1.0, got 0.1"),
+        (jaxlr.per_epoch(jaxlr.step_lr(0.1, 3), 7), r"factors\[1\] must be built with init_value=1.0"),
+    ],
+)
+def test_a_chain_that_is_no_product_is_refused_with_a_way_out(factor, message):
+    with pytest.raises(ValueError, match=message):
+        jaxlr.chained_scheduler(0.1, [jaxlr.exponential_lr(1.0, 0.5), factor])
+
+
+def test_a_chain_of_every_factor_is_torchs_up_to_the_cosines_end(torch):
+    t = torch.optim.lr_scheduler
+
+    def chain(o):
+        return [
+            *(t.StepLR(o, 3, 0.5), t.MultiStepLR(o, [2, 9]), t.ConstantLR(o, 0.4, 4)),
+            *(t.LinearLR(o, 0.1), t.ExponentialLR(o, 0.9), t.PolynomialLR(o, 30, 2.0)),
+            *(t.CosineAnnealingLR(o, 25), t.MultiplicativeLR(o, lambda epoch: 0.95)),
+        ]
+
+    expected = torch_curve(torch, lambda o: t.ChainedScheduler(chain(o)), 26)
+    schedule = jaxlr.chained_scheduler(
+        0.1,
+        [
+            *(jaxlr.step_lr(1.0, 3, 0.5), jaxlr.multi_step_lr(1.0, [2, 9]), jaxlr.constant_lr(1.0, 0.4, 4)),
+            *(jaxlr.linear_lr(1.0, 0.1), jaxlr.exponential_lr(1.0, 0.9), jaxlr.polynomial_lr(1.0, 30, 2.0)),
+            jaxlr.cosine_annealing_lr(1.0, 25),
+            jaxlr.multiplicative_lr(1.0, lambda epoch: 0.95, 26),
+        ],
+    )
+    assert_is_torchs(schedule(np.arange(26)), expected, HOST_RTOL)
+    assert_is_torchs(jax.jit(schedule)(jnp.arange(26)), expected, DEVICE_RTOL)
+
+
+def test_a_function_that_cannot_be_traced_is_pointed_to_tabulate():
+    schedule = jaxlr.lambda_lr(0.1, lambda epoch: 0.5 if epoch > 3 else 1.0)
+    assert schedule(4) == 0.05
+    with pytest.raises(jax.errors.TracerBoolConversionError) as error:
+        jax.jit(schedule)(jnp.int32(4))
+    assert "jaxlr.tabulate(function, num_steps)" in error.value.__notes__[0]
+
+
+def test_epochs_and_steps_per_epoch_make_the_total_of_one_cycle():
+    by_epochs = jaxlr.one_cycle_lr(0.1, epochs=5, steps_per_epoch=8)
+    assert_close(by_epochs(np.arange(40)), jaxlr.one_cycle_lr(0.1, 40)(np.arange(40)), 0)
+
+
+@pytest.mark.parametrize("count", [99, 100, 1000, LARGEST_COUNT])
+def test_a_finite_schedule_holds_its_last_value(count):
+    for schedule in (
+        jaxlr.one_cycle_lr(0.1, 100),
+        jaxlr.tabulate(lambda epoch: 1 / (1 + epoch), 100),
+        jaxlr.multiplicative_lr(0.1, lambda epoch: 0.9, 100),
+    ):
+        assert schedule(count) == schedule(99)
+        assert_close(schedule(jnp.int32(count)), schedule(99), DEVICE_RTOL)

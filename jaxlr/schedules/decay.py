@@ -1,5 +1,7 @@
 """Schedules that multiply `init_value` by a factor of the epoch."""
 
+import itertools
+import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -103,8 +105,9 @@ def multiplicative_lr(
     init_value = check_value("init_value", init_value)
     check_function("lr_lambda", lr_lambda)
     num_steps = check_positive_count("num_steps", num_steps)
-    factors = np.asarray([1.0, *(float(lr_lambda(epoch)) for epoch in range(1, num_steps))])
-    table = check_finite("lr_lambda", np.cumprod(factors))
+    factors = [1.0, *(float(lr_lambda(epoch)) for epoch in range(1, num_steps))]
+    products = np.asarray(list(itertools.accumulate(factors, operator.mul)))
+    table = check_finite("lr_lambda", products)
     return Schedule(lambda count: init_value * look_up(table, count), init_value)
 
 
