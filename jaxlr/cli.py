@@ -18,7 +18,7 @@ _DESCRIPTION = "PyTorch's learning-rate schedulers for JAX, and a training run t
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; a mistake of the user's is one line on stderr and exit status 2."""
     config = _parse(args)
-    from jaxlr.train.data import DataError
+    from jaxlr.train.dataset import DataError
     from jaxlr.train.loop import train
 
     try:

@@ -1,25 +1,20 @@
 """Digits, MNIST or any image-classification set that TFDS prepared, as uint8 arrays."""
 
-import contextlib
-import difflib
 import gzip
-import hashlib
 import io
 import math
 import os
-import re
-import reprlib
 import struct
-import tempfile
 import threading
-import warnings
 import zlib
-from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+
+from jaxlr.train.dataset import DataError, Dataset, checked
+from jaxlr.train.prepared import load_prepared, prepared_folders
 
 
 # The four files in the order of `Dataset`'s fields, with the MD5 sums of their .gz form.
@@ -34,23 +29,6 @@ _MNIST_MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 _PROBE_SECONDS = 3.0  # for each mirror: without a network the user waits twice this long at most
-
-_NAME = re.compile(r"([a-z][a-z0-9_]{0,99})(?:/(\w[\w.+-]{0,99}))?(?::(\d+\.\d+\.\d+))?", re.ASCII)
-_VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
-
-
-class DataError(Exception):
-    """The data set cannot be had or read; the message is one line for the user."""
-
-
-class Dataset(NamedTuple):
-    """Two splits of labelled images of one shape."""
-
-    train_images: np.ndarray  # uint8, (samples, height, width) or (..., channels)
-    train_labels: np.ndarray  # int32, (samples,), from 0 to num_classes - 1
-    test_images: np.ndarray  # as train_images
-    test_labels: np.ndarray  # as train_labels
-    num_classes: int
 
 
 def load_dataset(name: str, data_dir: Path | None = None, progress: bool = False) -> Dataset:
@@ -77,7 +55,7 @@ def load_dataset(name: str, data_dir: Path | None = None, progress: bool = False
             return _load_digits()
         if name == "mnist":
             return _load_mnist(root, progress)
-        return _load_tfds(name, root, progress)
+        return load_prepared(name, root, progress)
     except OSError as error:
         raise DataError(f"cannot load the data set {name!r}: {error}") from error
 
@@ -124,8 +102,8 @@ def _load_digits() -> Dataset:
 
 def _load_mnist(root: Path, progress: bool) -> Dataset:
     # TensorFlow users have it as tfrecord, which needs TensorFlow to read: then look further.
-    if any(any(folder.glob("*.array_record*")) for folder in _prepared_folders("mnist", root)):
-        return _load_tfds("mnist", root, progress)
+    if any(any(folder.glob("*.array_record*")) for folder in prepared_folders("mnist", root)):
+        return load_prepared("mnist", root, progress)
     for folder in (root, root / "MNIST" / "raw", root / "raw"):
         if len(_idx_files(folder)) == len(_MNIST_MD5):
             return _read_mnist(folder)
@@ -139,7 +117,7 @@ def _read_mnist(folder: Path) -> Dataset:
         if array.ndim != ndim:
             raise DataError(f"{path} has {array.ndim} dimensions, needed are {ndim}")
         arrays.append(array if ndim == 3 else array.astype(np.int32))
-    return _checked(Dataset(*arrays, num_classes=10), folder)
+    return checked(Dataset(*arrays, num_classes=10), folder)
 
 
 def _idx_files(folder: Path) -> list[Path]:
@@ -238,199 +216,3 @@ def _probe(url: str) -> None:
 
     threading.Thread(target=ask, daemon=True).start()
     answer.result(timeout=_PROBE_SECONDS)
-
-
-def _load_tfds(name: str, root: Path, progress: bool) -> Dataset:
-    folder = _prepared_folder(name, root)
-    cache = _cache_file(folder)
-    dataset = _read_cache(cache)
-    if dataset is None:
-        dataset = _decode(folder, progress)
-        _write_cache(cache, dataset)
-    return dataset
-
-
-def _prepared_folder(name: str, root: Path) -> Path:
-    match = _NAME.fullmatch(name)
-    if match is None:
-        raise _absent(name, root)
-    base, config, version = match.groups()
-    folders = [
-        folder
-        for folder in _prepared_folders(base, root)
-        if config in (None, folder.parent.name) and version in (None, folder.name)
-    ]
-    if not folders:
-        raise _absent(name, root)
-    configs = {folder.parent.relative_to(root).as_posix() for folder in folders}
-    if len(configs) > 1:
-        raise DataError(f"{name!r} is prepared as each of {', '.join(sorted(configs))}: name one")
-    return max(folders, key=lambda folder: [int(part) for part in folder.name.split(".")])
-
-
-def _prepared_folders(base: str, root: Path) -> list[Path]:
-    # TFDS's layout is name/version/ or name/config/version/, and the info file is written last.
-    infos = [
-        *(root / base).glob("*/dataset_info.json"),
-        *(root / base).glob("*/*/dataset_info.json"),
-    ]
-    return [info.parent for info in infos if _VERSION.fullmatch(info.parent.name)]
-
-
-def _absent(name: str, root: Path) -> DataError:
-    import tensorflow_datasets as tfds
-
-    known = tfds.list_builders(with_community_datasets=False)
-    if (match := _NAME.fullmatch(name)) and match[1] in known:
-        return DataError(
-            f"the TFDS set {name!r} is not prepared under {root}: pass the folder that has it as"
-            f" --data-dir; to prepare it, run tfds.builder({name!r}, data_dir=...,"
-            " file_format='array_record').download_and_prepare() where TensorFlow is installed"
-        )
-    nearest = difflib.get_close_matches(name[:100].lower(), ["digits", "mnist", *known], n=1)
-    return DataError(
-        f"there is no data set {reprlib.repr(name)}, nor one prepared under {root}: "
-        + (f"did you mean {nearest[0]!r}? " if nearest else "")
-        + "accepted are 'digits', 'mnist' and TFDS sets as 'name', 'name/config' or 'name:version'"
-    )
-
-
-def _decode(folder: Path, progress: bool) -> Dataset:
-    import tensorflow_datasets as tfds
-
-    with _tfds_failures(folder):
-        builder: Any = tfds.builder_from_directory(folder)
-        _check_format(builder, folder)
-        num_classes = _check_features(dict(builder.info.features.items()), folder)
-        splits = [split for split, info in builder.info.splits.items() if info.num_examples]
-        test = "test" if "test" in splits else "validation"
-        if not {"train", test} <= set(splits):
-            raise DataError(
-                f"{folder} has the splits {', '.join(splits) or 'none'}: needed are train and test,"
-                " or train and validation"
-            )
-        train_split = _decode_split(builder, "train", progress)
-        test_split = _decode_split(builder, test, progress)
-    return _checked(Dataset(*train_split, *test_split, num_classes), folder)
-
-
-@contextlib.contextmanager
-def _tfds_failures(folder: Path) -> Iterator[None]:
-    """Turns whatever the readers raise into a `DataError`, and mutes their advice to use OpenCV."""
-    from absl import logging
-
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:  # RuntimeError, ParseError, ValueError: the readers agree on none
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise DataError(
-            f"TFDS cannot read {folder}, prepare it again if it is damaged: {reason}"
-        ) from error
-    finally:
-        logging.set_verbosity(verbosity)
-
-
-def _check_format(builder: Any, folder: Path) -> None:
-    formats = {file_format.value for file_format in builder.info.available_file_formats()}
-    if "array_record" not in formats:
-        raise DataError(
-            f"{folder} is prepared as {', '.join(sorted(formats))}, accepted is array_record:"
-            " prepare it again with file_format='array_record'"
-        )
-
-
-def _check_features(features: dict[str, Any], folder: Path) -> int:
-    """Returns the number of classes of an image-classification set; refuses any other."""
-    import tensorflow_datasets as tfds
-
-    image, label = features.get("image"), features.get("label")
-    is_image = isinstance(image, tfds.features.Image) and image.np_dtype == np.uint8
-    if not is_image or not isinstance(label, tfds.features.ClassLabel) or not label.num_classes:
-        got = " ".join(f"{key}: {feature!r}" for key, feature in features.items())
-        raise DataError(
-            f"{folder} is not an image-classification set: needed are a uint8 Image named 'image'"
-            f" and a ClassLabel named 'label', it has {' '.join(got.split())}"
-        )
-    return label.num_classes
-
-
-def _decode_split(builder: Any, split: str, progress: bool) -> tuple[np.ndarray, np.ndarray]:
-    from tqdm import tqdm
-
-    source = builder.as_data_source(split)
-    images = np.empty((len(source), *source[0]["image"].shape), np.uint8)
-    labels = np.empty(len(source), np.int32)
-    examples = tqdm(
-        _in_chunks(source), f"decoding {split}", len(source), unit=" images", disable=not progress
-    )
-    for index, example in enumerate(examples):
-        if example["image"].shape != images.shape[1:]:
-            raise DataError(
-                f"the {split} split of {builder.info.full_name} has images of shapes"
-                f" {images.shape[1:]} and {example['image'].shape}: needed is one shape"
-            )
-        images[index], labels[index] = example["image"], example["label"]
-    return (images[..., 0] if images.shape[-1] == 1 else images), labels
-
-
-def _in_chunks(source: Any, size: int = 1024) -> Iterable[dict[str, Any]]:
-    for start in range(0, len(source), size):
-        yield from source.__getitems__(range(start, min(start + size, len(source))))
-
-
-def _checked(dataset: Dataset, folder: Path) -> Dataset:
-    train_images, train_labels, test_images, test_labels, num_classes = dataset
-    if train_images.shape[1:] != test_images.shape[1:]:
-        raise DataError(
-            f"{folder}: the training images are of shape {train_images.shape[1:]}, the test images"
-            f" of {test_images.shape[1:]}: needed is one shape"
-        )
-    for images, labels in ((train_images, train_labels), (test_images, test_labels)):
-        if len(images) != len(labels):
-            raise DataError(f"{folder}: {len(images)} images have {len(labels)} labels")
-        if labels.min() < 0 or labels.max() >= num_classes:
-            raise DataError(
-                f"{folder}: the labels run from {labels.min()} to {labels.max()}, accepted are 0 to"
-                f" {num_classes - 1}"
-            )
-    return dataset
-
-
-def _cache_file(folder: Path) -> Path:
-    """The cache file of a prepared folder: another one as soon as any file there changes."""
-    import pooch
-
-    files = sorted(folder.iterdir())
-    facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    info = (folder / "dataset_info.json").read_bytes()
-    digest = hashlib.sha256(repr((str(folder.resolve()), facts, info)).encode()).hexdigest()
-    stem = f"{folder.parent.name}-{folder.name}-{digest[:32]}"
-    return pooch.os_cache("jaxlr") / "decoded" / f"{stem}.npz"
-
-
-def _read_cache(path: Path) -> Dataset | None:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            dataset = Dataset(**{field: arrays[field] for field in Dataset._fields})
-        return dataset._replace(num_classes=int(dataset.num_classes))
-    except FileNotFoundError:
-        return None
-    except Exception as error:  # a damaged archive raises nearly anything, and the cure is the same
-        warnings.warn(f"decoding again: cannot read the cache {path}: {error}", stacklevel=2)
-        return None
-
-
-def _write_cache(path: Path, dataset: Dataset) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed into place when complete, so that no other process reads half a file.
-        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            complete = Path(scratch) / path.name
-            np.savez(complete, **dataset._asdict())
-            complete.replace(path)
-    except OSError as error:
-        warnings.warn(f"decoding again next time: cannot write the cache {path}: {error}", stacklevel=2)

@@ -19,7 +19,8 @@ import jaxlr
 from jaxlr.plateau import plateau_lr
 from jaxlr.schedules.compose import per_epoch
 from jaxlr.train.config import TrainConfig
-from jaxlr.train.data import DataError, Dataset, load_dataset
+from jaxlr.train.data import load_dataset
+from jaxlr.train.dataset import DataError, Dataset
 from jaxlr.train.model import mlp
 from jaxlr.train.report import MetricsLog, plot_curves, write_json
 from jaxlr.train.step import Apply, Split, TrainState, evaluate, run_epoch

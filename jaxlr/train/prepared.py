@@ -1,0 +1,200 @@
+"""Image-classification sets that TFDS prepared as array_record, read without TensorFlow."""
+
+import contextlib
+import difflib
+import hashlib
+import re
+import reprlib
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxlr.train.dataset import DataError, Dataset, checked
+
+
+_NAME = re.compile(r"([a-z][a-z0-9_]{0,99})(?:/(\w[\w.+-]{0,99}))?(?::(\d+\.\d+\.\d+))?", re.ASCII)
+_VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
+
+
+def load_prepared(name: str, root: Path, progress: bool) -> Dataset:
+    """A set that TFDS prepared under `root`, decoded the first time and then from a cache."""
+    folder = _prepared_folder(name, root)
+    cache = _cache_file(folder)
+    dataset = _read_cache(cache)
+    if dataset is None:
+        dataset = _decode(folder, progress)
+        _write_cache(cache, dataset)
+    return dataset
+
+
+def _prepared_folder(name: str, root: Path) -> Path:
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise _absent(name, root)
+    base, config, version = match.groups()
+    folders = [
+        folder
+        for folder in prepared_folders(base, root)
+        if config in (None, folder.parent.name) and version in (None, folder.name)
+    ]
+    if not folders:
+        raise _absent(name, root)
+    configs = {folder.parent.relative_to(root).as_posix() for folder in folders}
+    if len(configs) > 1:
+        raise DataError(f"{name!r} is prepared as each of {', '.join(sorted(configs))}: name one")
+    return max(folders, key=lambda folder: [int(part) for part in folder.name.split(".")])
+
+
+def prepared_folders(base: str, root: Path) -> list[Path]:
+    """The folders of every version and config of a set under `root`."""
+    # TFDS's layout is name/version/ or name/config/version/, and the info file is written last.
+    infos = [
+        *(root / base).glob("*/dataset_info.json"),
+        *(root / base).glob("*/*/dataset_info.json"),
+    ]
+    return [info.parent for info in infos if _VERSION.fullmatch(info.parent.name)]
+
+
+def _absent(name: str, root: Path) -> DataError:
+    import tensorflow_datasets as tfds
+
+    known = tfds.list_builders(with_community_datasets=False)
+    if (match := _NAME.fullmatch(name)) and match[1] in known:
+        return DataError(
+            f"the TFDS set {name!r} is not prepared under {root}: pass the folder that has it as"
+            f" --data-dir; to prepare it, run tfds.builder({name!r}, data_dir=...,"
+            " file_format='array_record').download_and_prepare() where TensorFlow is installed"
+        )
+    nearest = difflib.get_close_matches(name[:100].lower(), ["digits", "mnist", *known], n=1)
+    return DataError(
+        f"there is no data set {reprlib.repr(name)}, nor one prepared under {root}: "
+        + (f"did you mean {nearest[0]!r}? " if nearest else "")
+        + "accepted are 'digits', 'mnist' and TFDS sets as 'name', 'name/config' or 'name:version'"
+    )
+
+
+def _decode(folder: Path, progress: bool) -> Dataset:
+    import tensorflow_datasets as tfds
+
+    with _tfds_failures(folder):
+        builder: Any = tfds.builder_from_directory(folder)
+        _check_format(builder, folder)
+        num_classes = _check_features(dict(builder.info.features.items()), folder)
+        splits = [split for split, info in builder.info.splits.items() if info.num_examples]
+        test = "test" if "test" in splits else "validation"
+        if not {"train", test} <= set(splits):
+            raise DataError(
+                f"{folder} has the splits {', '.join(splits) or 'none'}: needed are train and test,"
+                " or train and validation"
+            )
+        train_split = _decode_split(builder, "train", progress)
+        test_split = _decode_split(builder, test, progress)
+    return checked(Dataset(*train_split, *test_split, num_classes), folder)
+
+
+@contextlib.contextmanager
+def _tfds_failures(folder: Path) -> Iterator[None]:
+    """Turns whatever the readers raise into a `DataError`, and mutes their advice to use OpenCV."""
+    from absl import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:  # RuntimeError, ParseError, ValueError: the readers agree on none
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DataError(
+            f"TFDS cannot read {folder}, prepare it again if it is damaged: {reason}"
+        ) from error
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _check_format(builder: Any, folder: Path) -> None:
+    formats = {file_format.value for file_format in builder.info.available_file_formats()}
+    if "array_record" not in formats:
+        raise DataError(
+            f"{folder} is prepared as {', '.join(sorted(formats))}, accepted is array_record:"
+            " prepare it again with file_format='array_record'"
+        )
+
+
+def _check_features(features: dict[str, Any], folder: Path) -> int:
+    """Returns the number of classes of an image-classification set; refuses any other."""
+    import tensorflow_datasets as tfds
+
+    image, label = features.get("image"), features.get("label")
+    is_image = isinstance(image, tfds.features.Image) and image.np_dtype == np.uint8
+    if not is_image or not isinstance(label, tfds.features.ClassLabel) or not label.num_classes:
+        got = " ".join(f"{key}: {feature!r}" for key, feature in features.items())
+        raise DataError(
+            f"{folder} is not an image-classification set: needed are a uint8 Image named 'image'"
+            f" and a ClassLabel named 'label', it has {' '.join(got.split())}"
+        )
+    return label.num_classes
+
+
+def _decode_split(builder: Any, split: str, progress: bool) -> tuple[np.ndarray, np.ndarray]:
+    from tqdm import tqdm
+
+    source = builder.as_data_source(split)
+    images = np.empty((len(source), *source[0]["image"].shape), np.uint8)
+    labels = np.empty(len(source), np.int32)
+    examples = tqdm(
+        _in_chunks(source), f"decoding {split}", len(source), unit=" images", disable=not progress
+    )
+    for index, example in enumerate(examples):
+        if example["image"].shape != images.shape[1:]:
+            raise DataError(
+                f"the {split} split of {builder.info.full_name} has images of shapes"
+                f" {images.shape[1:]} and {example['image'].shape}: needed is one shape"
+            )
+        images[index], labels[index] = example["image"], example["label"]
+    return (images[..., 0] if images.shape[-1] == 1 else images), labels
+
+
+def _in_chunks(source: Any, size: int = 1024) -> Iterable[dict[str, Any]]:
+    for start in range(0, len(source), size):
+        yield from source.__getitems__(range(start, min(start + size, len(source))))
+
+
+def _cache_file(folder: Path) -> Path:
+    """The cache file of a prepared folder: another one as soon as any file there changes."""
+    import pooch
+
+    files = sorted(folder.iterdir())
+    facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    info = (folder / "dataset_info.json").read_bytes()
+    digest = hashlib.sha256(repr((str(folder.resolve()), facts, info)).encode()).hexdigest()
+    stem = f"{folder.parent.name}-{folder.name}-{digest[:32]}"
+    return pooch.os_cache("jaxlr") / "decoded" / f"{stem}.npz"
+
+
+def _read_cache(path: Path) -> Dataset | None:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            dataset = Dataset(**{field: arrays[field] for field in Dataset._fields})
+        return dataset._replace(num_classes=int(dataset.num_classes))
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # a damaged archive raises nearly anything, and the cure is the same
+        warnings.warn(f"decoding again: cannot read the cache {path}: {error}", stacklevel=2)
+        return None
+
+
+def _write_cache(path: Path, dataset: Dataset) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Renamed into place when complete, so that no other process reads half a file.
+        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+            complete = Path(scratch) / path.name
+            np.savez(complete, **dataset._asdict())
+            complete.replace(path)
+    except OSError as error:
+        warnings.warn(f"decoding again next time: cannot write the cache {path}: {error}", stacklevel=2)
