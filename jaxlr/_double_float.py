@@ -1,14 +1,17 @@
 """Real numbers as sums of two float32: float64's digits on devices that compute in float32.
 
-Every step is written so that a compiler may fuse a product and a sum into one rounding (as XLA does on
-CPUs and GPUs) without changing a result: only products that are exact in float32 are ever added.
+A compiler may fuse a product and a sum into one rounding, as XLA does: the products whose sums matter here
+are exact in float32, so that changes nothing. It also folds (x + c) - c into x for constants, which an
+optimization barrier on each sum forbids. Numbers beyond 1e-30 and 1e30 keep the digits of a float32 only.
 Dekker, "A floating-point technique for extending the available precision" (1971).
 """
 
+# A double float computes where a tuple concatenates, repeats and sorts.
+# pyright: reportIncompatibleMethodOverride=false
+
 from __future__ import annotations
 
-import dataclasses
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +19,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class DoubleFloat:
+class DoubleFloat(NamedTuple):
     """The unevaluated sum `high + low` of two float32 arrays, `high` being the sum rounded."""
 
     high: jax.Array
@@ -40,13 +41,14 @@ class DoubleFloat:
     def __mul__(self, other: Real) -> DoubleFloat:
         other = as_double_float(other)
         high, error = _two_product(self.high, other.high)
-        return _normal(high, error + (self.high * other.low + self.low * other.high))
+        return _normal(high, error + _finite(self.high * other.low + self.low * other.high))
 
     def __truediv__(self, other: Real) -> DoubleFloat:
         other = as_double_float(other)
-        quotient = self.high / other.high
+        # By a constant XLA would multiply with its inverse: a product that is not exact.
+        quotient = self.high / jax.lax.optimization_barrier(other.high)
         remainder = self - other * quotient
-        return _normal(quotient, remainder.high / other.high)
+        return _normal(quotient, _finite(remainder.high / other.high))
 
     def __abs__(self) -> DoubleFloat:
         return DoubleFloat(jnp.abs(self.high), jnp.where(self.high < 0, -self.low, self.low))
@@ -77,15 +79,12 @@ def as_double_float(value: ArrayLike | Real) -> DoubleFloat:
         return value
     if isinstance(value, jax.Array):
         high = value.astype(np.float32)
-        low = jnp.zeros_like(high)
-    else:
-        exact = np.asarray(value, dtype=np.float64)
-        high = jnp.asarray(exact, dtype=np.float32)
-        with np.errstate(invalid="ignore"):
-            remainder = np.where(np.isfinite(exact), exact - exact.astype(np.float32), 0.0)
-        low = jnp.asarray(remainder, dtype=np.float32)
-    # Where c is a constant XLA folds (x + c) - c to x, and the rounding error sought is gone.
-    return jax.lax.optimization_barrier(DoubleFloat(high, low))
+        return DoubleFloat(high, jnp.zeros_like(high))
+    exact = np.asarray(value, dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        high = exact.astype(np.float32)
+        low = np.where(np.isfinite(high), exact - high, 0.0).astype(np.float32)
+    return DoubleFloat(jnp.asarray(high), jnp.asarray(low))
 
 
 def round_to_float(value: Real) -> jax.Array:
@@ -100,14 +99,14 @@ def select(condition: jax.Array, on_true: Real, on_false: Real) -> Real:
 
 def _two_sum(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The rounded sum and its exact rounding error."""
-    total = a + b
+    total = jax.lax.optimization_barrier(a + b)
     b_part = total - a
     return total, _finite((a - (total - b_part)) + (b - b_part))
 
 
 def _quick_two_sum(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
     """`_two_sum` for |a| >= |b| or a == 0."""
-    total = a + b
+    total = jax.lax.optimization_barrier(a + b)
     return total, _finite(b - (total - a))
 
 

@@ -84,8 +84,7 @@ def from_string(text: str, init_value: ArrayLike) -> optax.Schedule | optax.Grad
 
     Reference: `torch.optim.lr_scheduler`.
     """
-    call = _parse_call(text)
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else ast.unparse(call.func)
+    name, call = _parse_call(text)
     if name not in _BUILDERS:
         nearest = difflib.get_close_matches(name, _BUILDERS, n=1, cutoff=0.5)
         hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(_BUILDERS)}"
@@ -97,7 +96,8 @@ def from_string(text: str, init_value: ArrayLike) -> optax.Schedule | optax.Grad
     return _BUILDERS[name](init_value, **arguments)
 
 
-def _parse_call(text: str) -> ast.Call:
+def _parse_call(text: str) -> tuple[str, ast.Call]:
+    """The name of the class that is called, without its module, and the call."""
     if not isinstance(text, str):
         raise TypeError(f"a scheduler is described by a string, got {text!r}")
     example = "such as 'StepLR(step_size=30, gamma=0.1)'"
@@ -112,9 +112,10 @@ def _parse_call(text: str) -> ast.Call:
         reason = error.msg if isinstance(error, SyntaxError) else str(error) or "nested too deeply"
         message = f"cannot read the scheduler {_shortened(text)!r} ({reason}): write a call {example}"
         raise ValueError(message) from None
-    if not isinstance(expression, ast.Call):
-        raise ValueError(f"{_shortened(text)!r} is not the call of a scheduler: write one {example}")
-    return expression
+    match expression:
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+            return name, expression
+    raise ValueError(f"{_shortened(text)!r} is not the call of a scheduler: write one {example}")
 
 
 def _bind(name: str, call: ast.Call) -> dict[str, Any]:

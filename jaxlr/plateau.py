@@ -8,18 +8,24 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr._double_float import Real, as_real, round_to_float, select
+from jaxlr._double_float import DoubleFloat, Real, as_real, round_to_float, select
 from jaxlr.schedules._numerics import check_choice, check_value, check_whole_number, is_real_dtype
 
 
+_WHOLE_NUMBERS = {
+    *("num_bad_epochs", "cooldown_counter", "mode", "threshold_mode", "patience", "cooldown"),
+}
+_SMALLEST_LR = 1e-30  # beyond it and its inverse the low halves of float32 pairs underflow
+_MODES = ("min", "max")
 _THRESHOLD_MODES = ("rel", "abs", "magnitude")
 
 
 class PlateauState(NamedTuple):
     """What torch keeps in a ReduceLROnPlateau and its optimizer: counters, then hyperparameters.
 
-    A real number is a pair of float32 with the digits of torch's float64 (under `jax_enable_x64`, a
-    float64), whatever the dtype of the parameters, so that every decision is torch's.
+    A real number is a pair of float32 with 48 of the 53 bits of torch's float64 (under `jax_enable_x64`,
+    a float64), whatever the dtype of the parameters. So a decision is torch's unless it hangs on the last
+    bits of float64, as a tie of decimal fractions does: enable x64 where those must fall as in torch.
     """
 
     lr: Real  # learning rate in effect, shape ()
@@ -27,7 +33,7 @@ class PlateauState(NamedTuple):
     num_bad_epochs: jax.Array  # epochs in a row without improvement, shape (), int32
     cooldown_counter: jax.Array  # epochs of cooldown left, shape (), int32
     init_value: Real  # learning rate at which the updates arrive, shape ()
-    maximize: jax.Array  # a larger metric is better, shape (), bool
+    mode: jax.Array  # index into ("min", "max"), shape (), int32
     threshold_mode: jax.Array  # index into ("rel", "abs", "magnitude"), shape (), int32
     factor: Real  # factor of a reduction, shape ()
     patience: jax.Array  # bad epochs that are borne in silence, shape (), int32
@@ -104,16 +110,19 @@ def reduce_lr_on_plateau(
 
     Reference: `torch.optim.lr_scheduler.ReduceLROnPlateau`.
     """
-    check_choice("mode", mode, ("min", "max"))
+    check_choice("mode", mode, _MODES)
     check_choice("threshold_mode", threshold_mode, _THRESHOLD_MODES)
     init_value = check_value("init_value", init_value, positive=True)
+    if not isinstance(init_value, jax.Array) and not _SMALLEST_LR <= init_value <= 1 / _SMALLEST_LR:
+        bounds = f"from {_SMALLEST_LR:g} to {1 / _SMALLEST_LR:g}"
+        raise ValueError(f"init_value must be {bounds}, which float32 holds, got {init_value!r}")
     start = {
         "lr": init_value,
         "best": -np.inf if mode == "max" else np.inf,
         "num_bad_epochs": 0,
         "cooldown_counter": 0,
         "init_value": init_value,
-        "maximize": mode == "max",
+        "mode": _MODES.index(mode),
         "threshold_mode": _THRESHOLD_MODES.index(threshold_mode),
         "factor": _check_below_one("factor", check_value("factor", factor, positive=True)),
         "patience": _check_duration("patience", patience),
@@ -152,9 +161,9 @@ def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
 
     Args:
         opt_state: optimizer state that holds a `reduce_lr_on_plateau`, however deeply nested.
-        metric: the epoch's metric, shape () (or that of a batch of states); NaN counts as bad. It is
-            compared in JAX's default float: pass float32 metrics, or set `jax_enable_x64`, where
-            improvements by exactly `threshold` must be told from smaller ones as torch does.
+        metric: the epoch's metric, shape () (or that of a batch of states); NaN counts as bad. A JAX
+            array counts with the digits of its dtype, a Python float with 48 bits, or all 53 under
+            `jax_enable_x64`.
 
     Returns:
         The new `opt_state`, of the same structure, shapes and dtypes.
@@ -185,7 +194,8 @@ def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
                 f"metric must have the shape of the learning rate, {node.patience.shape}, "
                 f"got {np.shape(metric)}; reduce it to one number first, say its mean"
             )
-        return _step(node, as_real(metric))
+        leaves = jax.tree.leaves(_step(_unwrapped(node), as_real(metric)))
+        return jax.tree.unflatten(jax.tree.structure(node), leaves)
 
     return jax.tree.map(step, opt_state, is_leaf=lambda node: isinstance(node, PlateauState))
 
@@ -220,13 +230,23 @@ def plateau_lr(opt_state: Any) -> jax.Array:
 
 def _find(opt_state: Any) -> list[PlateauState]:
     leaves = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, PlateauState))
-    states = [leaf for leaf in leaves if isinstance(leaf, PlateauState)]
+    states = [_unwrapped(leaf) for leaf in leaves if isinstance(leaf, PlateauState)]
     if not states:
         raise ValueError(
             f"opt_state holds no plateau: chain jaxlr.reduce_lr_on_plateau(...) after the optimizer, "
             f"and pass the state of the whole chain, not {type(opt_state).__name__}"
         )
     return states
+
+
+def _unwrapped(state: PlateauState) -> PlateauState:
+    """The state as plain arrays: `flax.nnx.Optimizer` keeps each in a variable of its own."""
+
+    def unwrap(field: Any) -> Real:
+        arrays = jax.tree.leaves(field)
+        return DoubleFloat(*arrays) if isinstance(field, DoubleFloat) else arrays[0]
+
+    return PlateauState(*(unwrap(field) for field in state))
 
 
 @jax.jit
@@ -247,14 +267,15 @@ def _step(state: PlateauState, metric: Real) -> PlateauState:
 
 def _is_better(state: PlateauState, metric: Real) -> jax.Array:
     best, one = state.best, as_real(1.0)
-    threshold = select(state.maximize, state.threshold, -state.threshold)
+    maximize = state.mode == _MODES.index("max")
+    threshold = select(maximize, state.threshold, -state.threshold)
     bounds = (best * (one + threshold), best + threshold, best + threshold * abs(best))
     bound = bounds[0]
     for index in (1, 2):
         bound = select(state.threshold_mode == index, bounds[index], bound)
     # The first metric meets an infinite best, of which no margin is left but NaN.
     bound = select(jnp.isfinite(round_to_float(best)), bound, best)
-    return jnp.where(state.maximize, metric > bound, metric < bound)
+    return jnp.where(maximize, metric > bound, metric < bound)
 
 
 def _reduced_lr(state: PlateauState) -> Real:
@@ -264,11 +285,10 @@ def _reduced_lr(state: PlateauState) -> Real:
 
 
 def _as_array(name: str, value: Any) -> Real:
-    """A strongly typed array, so that a scan may carry the state whatever it was made of."""
-    if name == "maximize":
-        return jnp.asarray(value, dtype=bool)
-    whole = ("num_bad_epochs", "cooldown_counter", "threshold_mode", "patience", "cooldown")
-    return jnp.asarray(value, dtype=np.int32) if name in whole else as_real(value)
+    """A strongly typed copy, so that a scan may carry the state and a jit may consume it."""
+    if name in _WHOLE_NUMBERS:
+        return jnp.array(value, dtype=np.int32, copy=True)
+    return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), as_real(value))
 
 
 def _check_below_one(name: str, value: float | jax.Array) -> float | jax.Array:
@@ -287,6 +307,8 @@ def _check_threshold(value: ArrayLike, mode: str, threshold_mode: str) -> float 
 
 def _check_duration(name: str, value: ArrayLike) -> int | jax.Array:
     if isinstance(value, jax.Array):
+        if value.shape != ():
+            raise ValueError(f"{name} must be a scalar, got an array of shape {value.shape}")
         return value
     duration = check_whole_number(name, value)
     if not 0 <= duration < 2**31:

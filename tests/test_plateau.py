@@ -4,11 +4,13 @@ import itertools
 from typing import Any
 
 import chex
+import flax.serialization
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 from helpers import DEVICE_RTOL, HOST_RTOL, assert_close, torch_plateau_curve
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -165,6 +167,32 @@ def test_a_step_reaches_the_plateau_in_any_nesting(nesting):
     assert_close(lrs, [0.1, 0.01, 0.001], DEVICE_RTOL)
 
 
+def test_a_step_reaches_the_plateau_inside_an_nnx_optimizer():
+    optimizer = nnx.Optimizer(nnx.Linear(3, 2, rngs=nnx.Rngs(0)), plain(), wrt=nnx.Param)
+    for _ in range(2):
+        optimizer.opt_state = jaxlr.plateau_step(optimizer.opt_state, 1.0)
+    assert_close(jaxlr.plateau_lr(optimizer.opt_state), 0.01, DEVICE_RTOL)
+
+
+def test_flax_serializes_the_state():
+    state = plain().init(PARAMS)
+    for _ in range(2):
+        state = jaxlr.plateau_step(state, 1.0)
+    restored = flax.serialization.from_bytes(plain().init(PARAMS), flax.serialization.to_bytes(state))
+    chex.assert_trees_all_equal(state, restored)
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_a_jit_may_consume_the_state(enabled):
+    with jax.enable_x64(enabled):
+        lr, patience = jnp.asarray(0.1), jnp.asarray(0)
+        state = jaxlr.reduce_lr_on_plateau(lr, patience=patience, cooldown=patience).init({})
+        step = jax.jit(jaxlr.plateau_step, donate_argnums=0)
+        for _ in range(2):
+            state = step(state, jnp.asarray(1.0))
+        assert_close(jaxlr.plateau_lr(state), 0.01, DEVICE_RTOL)
+
+
 def test_each_group_of_a_multi_transform_keeps_its_own_plateau():
     tx = optax.multi_transform(
         {
@@ -264,6 +292,8 @@ def test_the_second_step_compiles_nothing():
 BAD_ARGUMENTS = [
     ({"init_value": 0.0}, ValueError, "init_value must be a finite number above 0, got 0.0"),
     ({"init_value": -0.1}, ValueError, "init_value"),
+    ({"init_value": 1e-39}, ValueError, "init_value must be from 1e-30 to 1e.30, which float32 holds"),
+    ({"patience": jnp.arange(3)}, ValueError, r"patience must be a scalar, got an array of shape \(3,\)"),
     ({"init_value": float("nan")}, ValueError, "init_value"),
     ({"init_value": "0.1"}, TypeError, "init_value must be a real number"),
     ({"mode": "Min"}, ValueError, "mode must be one of 'min', 'max', got 'Min'"),

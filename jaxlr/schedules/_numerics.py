@@ -202,8 +202,8 @@ def power(base: float | jax.Array, exponent: Count, largest: int = 2**63 - 1) ->
             return np.power(base, exponent)
     try:
         return base**exponent
-    except OverflowError:  # Python's floats raise where everybody else's overflow to infinity
-        return math.inf
+    except OverflowError:  # Python's floats raise where everybody else's become infinity or 0
+        return math.inf if base > 1 else float(base == 1)
 
 
 def count_reached(milestones: Sequence[int], count: Any) -> Any:
@@ -292,9 +292,16 @@ def check_value(name: str, value: ArrayLike, *, positive: bool = False) -> float
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a real number or a JAX scalar, got {value!r}")
     bound = "above 0" if positive else "of at least 0"
-    if not math.isfinite(value) or value < 0 or (positive and value == 0):
-        raise ValueError(f"{name} must be a finite number {bound}, got {value!r}")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number) or number < 0 or (positive and number == 0):
+        got = (
+            repr(value) if abs(number) < math.inf or isinstance(value, float) else "a number beyond float64"
+        )
+        raise ValueError(f"{name} must be a finite number {bound}, got {got}")
+    return number
 
 
 def is_real_dtype(dtype: np.dtype) -> bool:

@@ -1,0 +1,92 @@
+"""Double floats beside exact rational arithmetic, whatever XLA knows to be constant."""
+
+import itertools
+import operator
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxlr._double_float import DoubleFloat, as_double_float
+
+
+OPERATIONS = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
+compiled = {name: jax.jit(operation) for name, operation in OPERATIONS.items()}
+
+
+def exact(value: DoubleFloat) -> Fraction:
+    return Fraction(float(value.high)) + Fraction(float(value.low))
+
+
+def assert_exact(result: DoubleFloat, operation, left: DoubleFloat, right: DoubleFloat) -> None:
+    """To 2**-44 of the larger operand where they are added, of the result where they are multiplied."""
+    expected = operation(exact(left), exact(right))
+    size = max(abs(exact(left)), abs(exact(right)))
+    scale = size if operation in (operator.add, operator.sub) else abs(expected)
+    assert abs(exact(result) - expected) <= scale * Fraction(2) ** -44
+
+
+numbers = st.floats(1e-9, 1e9).flatmap(lambda x: st.sampled_from([x, -x]))
+
+
+@given(left=numbers, right=numbers)
+@settings(deadline=None, max_examples=200)
+def test_every_operation_keeps_44_bits(left, right):
+    left, right = as_double_float(left), as_double_float(right)
+    for name, operation in OPERATIONS.items():
+        assert_exact(compiled[name](left, right), operation, left, right)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("structure", ["left constant", "right constant", "both", "vmap", "scan", "chain"])
+def test_no_digit_is_lost_where_xla_knows_a_constant(name, structure):
+    operation = OPERATIONS[name]
+    values = [1.3243905305862427, -1e-4, 1.0]
+    for a, b in itertools.permutations(values, 2):
+        left, right = as_double_float(a), as_double_float(b)
+        match structure:
+            case "left constant":
+                result = jax.jit(lambda y, left=left: operation(left, y))(right)
+            case "right constant":
+                result = jax.jit(lambda x, right=right: operation(x, right))(left)
+            case "both":
+                result = jax.jit(lambda a=left, b=right: operation(a, b))()
+            case "vmap":
+                pairs = jax.tree.map(lambda x: x[None], right)
+                batch = jax.jit(jax.vmap(lambda y, left=left: operation(left, y)))(pairs)
+                result = jax.tree.map(lambda x: x[0], batch)
+            case "scan":
+                body = lambda carry, _, right=right: (operation(carry, right), None)  # noqa: E731
+                result = jax.lax.scan(body, left, None, length=1)[0]
+            case _:
+                one = as_double_float(1.0)
+                back = jax.jit(lambda x, b=right, one=one: operation(x * one, b))
+                result = back(left)
+        assert_exact(result, operation, left, right)
+
+
+@pytest.mark.parametrize("special", [np.inf, -np.inf, np.nan])
+def test_infinities_and_nan_behave_as_in_float64(special):
+    value = as_double_float(special)
+    for other in (1.0, -2.5):
+        for name, operation in OPERATIONS.items():
+            result = compiled[name](value, as_double_float(other))
+            np.testing.assert_equal(float(result.high), operation(special, other))
+            assert float(result.low) == 0
+        assert bool(value < as_double_float(other)) == (special < other)
+        assert bool(value > as_double_float(other)) == (special > other)
+
+
+def test_numbers_out_of_float32s_range_overflow_silently():
+    assert float(as_double_float(1e39).high) == np.inf
+    assert float(as_double_float(1e39).low) == 0
+    assert jnp.isnan(as_double_float(float("nan")).high)
