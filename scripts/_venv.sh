@@ -1,18 +1,21 @@
 # Sourced by the scripts beside it: enters the project and installs into .venv what they need, once.
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+CDPATH='' cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.."
 
-# install NAME PIP-ARGUMENTS...: run pip unless it did so, under that name, for this pyproject.toml.
+# install NAME PIP-ARGUMENTS...: run pip unless it did so, under that name, here, for this pyproject.toml.
 install() {
     local name=$1 python=${PYTHON:-python3} stamp
     shift
-    stamp="$(cat pyproject.toml; echo "$@")"
+    stamp="$(cat pyproject.toml && echo "$PWD $*")"
     [ "$(cat ".venv/installed-$name" 2>/dev/null)" = "$stamp" ] && return
-    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-        echo "jaxlr needs Python 3.11 or later, got $("$python" --version): set PYTHON to one" >&2
+    if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        echo "jaxlr needs Python 3.11 or later, and '$python' is none: set PYTHON to the path of one" >&2
         exit 2
-    }
+    fi
     echo "installing into .venv: $*" >&2
-    [ -x .venv/bin/pip ] || "$python" -m venv .venv
+    if ! "$python" -m venv .venv; then
+        echo "cannot make .venv: on Debian and Ubuntu, install the package python3-venv" >&2
+        exit 2
+    fi
     .venv/bin/python -m pip install -qq --upgrade "pip>=25.1"
     .venv/bin/python -m pip install -qq "$@"
     echo "$stamp" >".venv/installed-$name"

@@ -1,6 +1,7 @@
 """The training run: its arithmetic beside torch's loop, and what it writes."""
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -15,6 +16,7 @@ from helpers import DEVICE_RTOL, assert_close, torch_plateau_curve
 
 import jaxlr
 from jaxlr.cli import main
+from jaxlr.train import loop
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data import load_dataset
 from jaxlr.train.loop import train
@@ -259,13 +261,22 @@ MISTAKES = [
     (["train", "--lr", "fast"], "--lr: could not convert string to float: 'fast'"),
     (["train", "--lr", "-1"], "lr must be a finite number above 0, got -1.0"),
     (["train", "--lr", "nan"], "lr must be a finite number above 0, got nan"),
-    (["train", "--epochs", "0"], "epochs must be a whole number of at least 1, got 0"),
-    (["train", "--batch-size", "-5"], "batch_size must be a whole number of at least 1, got -5"),
+    (["train", "--epochs", "0"], "epochs must be from 1 to 2**31 - 1, got 0"),
+    (["train", "--epochs", "9" * 20], "epochs must be from 1 to 2**31 - 1, got 9999"),
+    (["train", "--batch-size", "-5"], "batch_size must be from 1 to 2**31 - 1, got -5"),
+    (["train", "--batch-size", "9" * 20], "batch_size must be from 1 to 2**31 - 1"),
     (["train", "--momentum", "1"], "momentum must be below 1, got 1.0"),
-    (["train", "--seed", "-1"], "seed must be from 0 to 2**32 - 1, got -1"),
-    (["train", "--validation-size", "-1"], "validation_size must be at least 0, got -1"),
+    (["train", "--seed", "-1"], "seed must be from 0 to 2**31 - 1, got -1"),
+    (["train", "--validation-size", "-1"], "validation_size must be from 0 to 2**31 - 1, got -1"),
     (["train", "--validation-size", "99999"], "validation_size 99999 leaves nothing to train on"),
-    (["train", "--hidden", "0"], "each of hidden must be a whole number of at least 1, got 0"),
+    (["train", "--hidden", "0"], "each of hidden must be from 1 to 2**31 - 1, got 0"),
+    (["train", "--hidden", "9" * 11], "each of hidden must be from 1 to 2**31 - 1"),
+    (["train", "--lr", "1e-300"], "init_value must be from 1e-30 to 1e+30"),
+    (["train", "--scheduler", "ExponentialLR(1" + "0" * 400 + ")"], "got a number beyond float64"),
+    (["train", "--scheduler", "f" + "()" * 500], "is not the call of a scheduler"),
+    (["train", "--dataset", "x" * 5000], "there is no data set 'xxx"),
+    (["train", "--dataset", "../x"], "there is no data set '../x'"),
+    (["train", "--dataset", ""], "there is no data set ''"),
     (["train", "--scheduler", "StpLR(3)"], "unknown scheduler 'StpLR': did you mean StepLR?"),
     (["train", "--scheduler", "StepLR("], "cannot read the scheduler 'StepLR('"),
     (["train", "--step-per", "batch"], "step_per 'batch' is not for a plateau"),
@@ -275,7 +286,9 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(row[0]) for row in MISTAKES])
+@pytest.mark.parametrize(
+    ("arguments", "message"), MISTAKES, ids=[" ".join(row[0])[:50] for row in MISTAKES]
+)
 def test_a_mistake_is_one_clear_line_and_exit_status_2(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
@@ -288,6 +301,15 @@ def test_a_mistake_is_one_clear_line_and_exit_status_2(arguments, message, capsy
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_model_that_does_not_fit_is_one_line_too(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--hidden", str(2**31 - 1), "--out", str(tmp_path / "run")])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "emory" in error
+    assert error.count("\n") == 1
+
+
 def test_an_existing_out_is_never_overwritten(tmp_path, capsys):
     (tmp_path / "precious").write_text("results")
     for out in (tmp_path, tmp_path / "precious"):
@@ -296,6 +318,82 @@ def test_an_existing_out_is_never_overwritten(tmp_path, capsys):
         assert stop.value.code == 2
         assert f"{out} exists already and is never overwritten" in capsys.readouterr().err
     assert (tmp_path / "precious").read_text() == "results"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+def test_a_mistake_is_one_line_in_any_encoding_and_a_recipe_with_accents_runs(tmp_path, encoding):
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    for arguments, line in (
+        (["--lr", "x"], "jaxlr: error: Error parsing --lr: could not convert string to float: 'x' (see"),
+        (["--lrr", "3"], "jaxlr: error: Unrecognized options: --lrr, 3 (did you mean --lr?)"),
+    ):
+        command = [sys.executable, "-m", "jaxlr", "train", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith(line)
+        assert done.stderr.count("\n") == 1
+    recipe = "StepLR(3)  # $\\foo$ d\u00e9cru\u00eet"
+    command = [sys.executable, "-m", "jaxlr", "train", "--scheduler", recipe, "--epochs", "1"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "run")], capture_output=True, env=environment, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "run" / "curves.png").exists()
+
+
+def test_a_device_that_is_not_there_is_one_line(tmp_path):
+    command = [sys.executable, "-m", "jaxlr", "train", "--out", str(tmp_path / "run")]
+    environment = os.environ | {"JAX_PLATFORMS": "nonesuch"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("jaxlr: error: JAX finds no device for nonesuch")
+    assert done.stderr.count("\n") == 1
+
+
+def test_of_two_runs_that_want_one_folder_one_is_refused(tmp_path):
+    command = [sys.executable, "-m", "jaxlr", "train", "--epochs", "1", "--out", str(tmp_path / "run")]
+    runs = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
+    errors = [run.communicate()[1] for run in runs]
+    assert sorted(run.returncode for run in runs) == [0, 2]
+    assert b"exists" in b"".join(errors)
+    assert len(read_metrics(tmp_path / "run")) == 1
+
+
+def test_a_diverged_run_writes_json_all_the_same(tmp_path):
+    rows = train(TrainConfig(**SHORT, scheduler="StepLR(9)", lr=1e30, epochs=2, out=tmp_path / "run"))
+    assert not np.isfinite(rows[-1]["train_loss"])
+    assert read_metrics(tmp_path / "run")[-1]["train_loss"] is None
+    assert "NaN" not in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
+def test_an_interrupted_run_keeps_its_epochs_and_their_curves(tmp_path, monkeypatch, capsys):
+    def interrupted(*arguments):
+        if arguments[2] == 2:
+            raise KeyboardInterrupt
+        return train_one_epoch(*arguments)
+
+    train_one_epoch = loop._train_epoch
+    monkeypatch.setattr(loop, "_train_epoch", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--out", str(tmp_path / "run")])
+    assert stop.value.code == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert len(read_metrics(tmp_path / "run")) == 2
+    assert (tmp_path / "run" / "curves.png").exists()
+
+
+def test_a_batch_larger_than_the_data_is_all_of_it(tmp_path):
+    rows = [
+        train(TrainConfig(**SHORT, epochs=1, batch_size=size, out=tmp_path / str(size)))[0]
+        for size in (len(load_dataset("digits").train_labels), 10**9)
+    ]
+    assert rows[0]["train_loss"] == rows[1]["train_loss"]
+
+
+def test_the_library_takes_whole_floats_and_paths_as_text(tmp_path):
+    untyped: Any = TrainConfig
+    config = untyped(**SHORT, epochs=2.0, batch_size=1e2, out=str(tmp_path / "run"))
+    assert len(train(config)) == 2
 
 
 def test_a_mistake_in_a_real_process_shows_no_traceback(tmp_path):

@@ -8,7 +8,7 @@ import optax
 import tyro
 
 from jaxlr.convert import from_string
-from jaxlr.schedules._numerics import check_positive_count, check_value, check_whole_number
+from jaxlr.schedules._numerics import check_value, check_whole_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,25 +55,34 @@ class TrainConfig:
     """Also write TensorBoard event files into the folder."""
 
     quiet: bool = False
-    """Print nothing but errors."""
+    """Print nothing but warnings and errors."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            check_positive_count(name, getattr(self, name))
-        for units in self.hidden:
-            check_positive_count("each of hidden", units)
+        for name in ("epochs", "batch_size", "seed", "validation_size"):
+            least = 1 if name in ("epochs", "batch_size") else 0
+            self._check_count(name, getattr(self, name), least)
+        hidden = tuple(self._check_count("each of hidden", units, 1) for units in self.hidden)
+        object.__setattr__(self, "hidden", hidden)
+        for name in ("data_dir", "out"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, Path(getattr(self, name)))
         check_value("lr", self.lr, positive=True)
         if not 0 <= check_value("momentum", self.momentum) < 1:
             raise ValueError(f"momentum must be below 1, got {self.momentum!r}")
-        if not 0 <= check_whole_number("seed", self.seed) < 2**32:
-            raise ValueError(f"seed must be from 0 to 2**32 - 1, got {self.seed!r}")
-        if check_whole_number("validation_size", self.validation_size) < 0:
-            raise ValueError(f"validation_size must be at least 0, got {self.validation_size!r}")
         if self.step_per not in ("epoch", "batch"):
             raise ValueError(f"step_per must be 'epoch' or 'batch', got {self.step_per!r}")
         is_plateau = isinstance(self.build_scheduler(), optax.GradientTransformationExtraArgs)
         if is_plateau and self.step_per == "batch":
             raise ValueError("step_per 'batch' is not for a plateau, which steps on an epoch's loss")
+
+    def _check_count(self, name: str, value: int, least: int) -> int:
+        """A whole number of a size that a device can count; a field of that name becomes an int."""
+        count = check_whole_number(name, value)
+        if not least <= count < 2**31:
+            raise ValueError(f"{name} must be from {least} to 2**31 - 1, got {value!r}")
+        if name in self.__dataclass_fields__:
+            object.__setattr__(self, name, count)
+        return count
 
     def build_scheduler(self) -> optax.Schedule | optax.GradientTransformationExtraArgs:
         """The scheduler: a schedule of epochs or batches, or a plateau transformation."""

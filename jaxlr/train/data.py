@@ -49,10 +49,10 @@ def load_dataset(name: str, data_dir: Path | None = None, progress: bool = False
     """
     if data_dir is not None and not data_dir.is_dir():
         raise DataError(f"the data directory {data_dir} is not a directory: name one that exists")
+    if name == "digits":
+        return _load_digits()
     root = data_dir or _default_dir()
     try:
-        if name == "digits":
-            return _load_digits()
         if name == "mnist":
             return _load_mnist(root, progress)
         return load_prepared(name, root, progress)
@@ -85,7 +85,11 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def _default_dir() -> Path:
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    folder = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    try:
+        return folder.expanduser()
+    except RuntimeError as error:
+        raise DataError(f"TFDS_DATA_DIR names no folder: {folder}: {error}") from error
 
 
 def _load_digits() -> Dataset:
@@ -181,6 +185,7 @@ def _download(files: dict[str, str], folder: Path, progress: bool) -> list[str]:
     import pooch
     import requests
 
+    pooch.get_logger().setLevel("WARNING")  # the bar says what there is to say
     # Any: pooch's own downloaders do not match the protocol that it declares for them.
     downloader: Any = pooch.HTTPDownloader(progressbar=progress, timeout=10)
     faults = []

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -45,9 +47,10 @@ def train(config: TrainConfig) -> list[dict[str, Any]]:
     Raises:
         DataError: the data set cannot be had, read or split.
         OSError: `config.out` holds something already, or cannot be written.
+        RuntimeError: JAX finds no device.
     """
     say = (lambda line: None) if config.quiet else functools.partial(tqdm.write, file=sys.stdout)
-    out = _check_out(config)
+    _check_out(config)
     say(f"jaxlr {jaxlr.__version__} on {_describe_device()}")
     progress = not config.quiet and sys.stderr.isatty()
     dataset = load_dataset(config.dataset, config.data_dir, progress)
@@ -57,16 +60,19 @@ def train(config: TrainConfig) -> list[dict[str, Any]]:
 
     run = build_run(config, train_split, dataset.num_classes)
     state, history = run.state, []
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "config.json", dataclasses.asdict(config))
-    epochs = tqdm(range(config.epochs), unit="epoch", disable=not progress)
-    with MetricsLog(out, config.tensorboard) as log:
-        for epoch in epochs:
-            state, row = _train_epoch(run, state, epoch, train_split, valid_split)
-            history.append(row)
-            log.write(row)
-            say(_EPOCH_LINE.format(**row))
-    plot_curves(history, out / "curves.png", f"{config.scheduler}, SGD {config.lr:g}, {config.dataset}")
+    out = _claim_out(config)
+    try:
+        with MetricsLog(out, config.tensorboard) as log:
+            for epoch in tqdm(range(config.epochs), unit="epoch", disable=not progress):
+                state, row = _train_epoch(run, state, epoch, train_split, valid_split)
+                history.append(row)
+                log.write(row)
+                say(_EPOCH_LINE.format(**row))
+    finally:  # an interrupted run has curves too
+        if history:
+            plot_curves(
+                history, out / "curves.png", f"{config.scheduler}, SGD {config.lr:g}, {config.dataset}"
+            )
     if test_split is not None:
         loss, accuracy = jax.jit(evaluate, static_argnums=0)(run.apply, state.params, test_split)
         write_json(out / "test.json", {"test_loss": float(loss), "test_accuracy": float(accuracy)})
@@ -99,7 +105,8 @@ def build_run(config: TrainConfig, train_split: Split, num_classes: int) -> Run:
     tx, lr = _build_optimizer(config, steps_per_epoch=-(-len(train_split.labels) // config.batch_size))
     state = TrainState(params, tx.init(params), shuffle_key)
     has_plateau = isinstance(config.build_scheduler(), optax.GradientTransformationExtraArgs)
-    epoch = functools.partial(run_epoch, apply, tx, config.batch_size, has_plateau)
+    batch_size = min(config.batch_size, len(train_split.labels))
+    epoch = functools.partial(run_epoch, apply, tx, batch_size, has_plateau)
     return Run(apply, state, jax.jit(epoch, donate_argnums=0), lr)
 
 
@@ -148,11 +155,19 @@ def _splits(config: TrainConfig, dataset: Dataset) -> tuple[Split, Split, Split 
     )
 
 
-def _check_out(config: TrainConfig) -> Path:
-    """The run's folder; it must hold nothing, because nothing that a run has written is overwritten."""
-    out = config.out or Path("runs") / f"{config.dataset}-{datetime.now():%Y%m%d-%H%M%S}"
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+def _check_out(config: TrainConfig) -> None:
+    """Refuse a folder that holds anything: nothing that a run has written is overwritten."""
+    out = config.out
+    if out is not None and os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
         raise FileExistsError(f"{out} exists already and is never overwritten: give --out a new folder")
+
+
+def _claim_out(config: TrainConfig) -> Path:
+    """The run's folder with its config.json, which of two runs that want it only one can create."""
+    name = re.sub(r"[^a-z0-9_]", "-", config.dataset)[:60]
+    out = config.out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "config.json", dataclasses.asdict(config))
     return out
 
 
@@ -162,6 +177,10 @@ def _shortest(value: jax.Array) -> float:
 
 
 def _describe_device() -> str:
-    device = jax.devices()[0]
+    try:
+        device = jax.devices()[0]
+    except (RuntimeError, AssertionError) as error:  # the latter for JAX_PLATFORMS=cuda without CUDA
+        platforms = os.environ.get("JAX_PLATFORMS", "any platform")
+        raise RuntimeError(f"JAX finds no device for {platforms}: {error}") from error
     kind = "" if device.device_kind == device.platform else f" ({device.device_kind})"
     return f"{device.platform}{kind}"

@@ -43,6 +43,8 @@ def _prepared_folder(name: str, root: Path) -> Path:
     ]
     if not folders:
         raise _absent(name, root)
+    # A newer version that cannot be read hides no older one that can.
+    folders = [folder for folder in folders if any(folder.glob("*.array_record*"))] or folders
     configs = {folder.parent.relative_to(root).as_posix() for folder in folders}
     if len(configs) > 1:
         raise DataError(f"{name!r} is prepared as each of {', '.join(sorted(configs))}: name one")

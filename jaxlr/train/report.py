@@ -3,6 +3,8 @@
 import contextlib
 import json
 import logging
+import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ class MetricsLog(contextlib.ExitStack):
 
     def write(self, row: dict[str, Any]) -> None:
         """Write the numbers of one epoch."""
-        self._file.write(json.dumps(row) + "\n")
+        self._file.write(json.dumps(_as_json(row)) + "\n")
         self._file.flush()
         if self._writer:
             for name, value in row.items():
@@ -30,8 +32,9 @@ class MetricsLog(contextlib.ExitStack):
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write `value` to a file; a path in it becomes a string."""
-    path.write_text(json.dumps(value, indent=2, default=str) + "\n")
+    """Write `value` to a new file; a path in it becomes a string."""
+    with path.open("x") as file:
+        file.write(json.dumps(_as_json(value), indent=2, default=str) + "\n")
 
 
 def plot_curves(history: Sequence[dict[str, Any]], path: Path, title: str) -> None:
@@ -50,7 +53,8 @@ def plot_curves(history: Sequence[dict[str, Any]], path: Path, title: str) -> No
     epochs = [row["epoch"] for row in history]
     figure = Figure(figsize=(7, 5.5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
-    figure.suptitle(title, fontsize=10)
+    # A recipe is text of the user's: one line of it, and never a formula.
+    figure.suptitle(textwrap.shorten(title, 90), fontsize=10, parse_math=False)
     for name, label in (("train_loss", "training"), ("valid_loss", "validation")):
         above.plot(epochs, [row[name] for row in history], marker=".", label=label)
     above.set_ylabel("loss (mean over samples)")
@@ -68,5 +72,13 @@ def plot_curves(history: Sequence[dict[str, Any]], path: Path, title: str) -> No
 
 
 def _spans_a_decade(axes: Any) -> bool:
-    values = [y for line in axes.get_lines() for y in line.get_ydata()]
-    return min(values) > 0 and max(values) >= 10 * min(values)
+    values = [y for line in axes.get_lines() for y in line.get_ydata() if math.isfinite(y)]
+    return bool(values) and min(values) > 0 and max(values) >= 10 * min(values)
+
+
+def _as_json(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN and no infinity: a loss that is either becomes null."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+    }
