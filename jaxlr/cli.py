@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
+import jax
 import tyro
 
 from jaxlr.train.config import TrainConfig
@@ -25,12 +26,12 @@ def main(args: Sequence[str] | None = None) -> None:
     warnings.formatwarning = lambda message, *_, **__: f"jaxlr: warning: {message}\n"
     config = _parse(args)
     from jaxlr.train.dataset import DataError
-    from jaxlr.train.loop import train
+    from jaxlr.train.loop import DeviceError, train
 
     try:
         train(config)
-    except (DataError, OSError, RuntimeError) as error:  # JAX's out of memory is a RuntimeError
-        _refuse(str(error))
+    except (DataError, DeviceError, OSError, jax.errors.JaxRuntimeError) as error:
+        _refuse(str(error))  # the last one is out of memory, most often
     except KeyboardInterrupt:
         print("jaxlr: interrupted; the epochs so far are in the run's folder", file=sys.stderr)
         sys.exit(130)

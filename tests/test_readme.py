@@ -4,6 +4,8 @@ import doctest
 import re
 from pathlib import Path
 
+import jaxlr
+
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -16,6 +18,14 @@ def test_the_code_read_from_top_to_bottom_prints_what_the_readme_shows(torch):
     runner = doctest.DocTestRunner()
     runner.run(examples, out=(report := []).append)
     assert not runner.failures, "".join(report)
+
+
+def test_the_rates_of_the_first_table_are_those_of_its_code():
+    rows = re.findall(r"^\| `\w+\(.*?\)` \| `(jaxlr\..*?)` \| ([\d., ]+) \|$", README, flags=re.MULTILINE)
+    assert len(rows) == 3
+    for code, rates in rows:
+        schedule = eval(code, {"jaxlr": jaxlr})
+        assert [f"{schedule(epoch):.4g}" for epoch in (0, 10, 20, 30)] == rates.split(", ")
 
 
 def test_every_linked_file_exists():

@@ -28,6 +28,10 @@ from jaxlr.train.report import MetricsLog, plot_curves, write_json
 from jaxlr.train.step import Apply, Split, TrainState, evaluate, run_epoch
 
 
+class DeviceError(Exception):
+    """There is nothing to run on; the message is one line for the user."""
+
+
 _EPOCH_LINE = (
     "epoch {epoch:3d}  train loss {train_loss:.4f}  valid loss {valid_loss:.4f}  "
     "accuracy {valid_accuracy:.4f}  lr {lr:g}"
@@ -47,7 +51,7 @@ def train(config: TrainConfig) -> list[dict[str, Any]]:
     Raises:
         DataError: the data set cannot be had, read or split.
         OSError: `config.out` holds something already, or cannot be written.
-        RuntimeError: JAX finds no device.
+        DeviceError: JAX finds no device.
     """
     say = (lambda line: None) if config.quiet else functools.partial(tqdm.write, file=sys.stdout)
     _check_out(config)
@@ -181,6 +185,6 @@ def _describe_device() -> str:
         device = jax.devices()[0]
     except (RuntimeError, AssertionError) as error:  # the latter for JAX_PLATFORMS=cuda without CUDA
         platforms = os.environ.get("JAX_PLATFORMS", "any platform")
-        raise RuntimeError(f"JAX finds no device for {platforms}: {error}") from error
+        raise DeviceError(f"JAX finds no device for {platforms}: {error}") from error
     kind = "" if device.device_kind == device.platform else f" ({device.device_kind})"
     return f"{device.platform}{kind}"
