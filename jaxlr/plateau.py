@@ -9,7 +9,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxlr._double_float import DoubleFloat, Real, as_real, round_to_float, select
-from jaxlr.schedules._numerics import check_choice, check_value, check_whole_number, is_real_dtype
+from jaxlr.schedules._checks import check_choice, check_value, check_whole_number, is_real_dtype
 
 
 _WHOLE_NUMBERS = {

@@ -10,16 +10,18 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr.schedules._numerics import (
-    Count,
-    Float,
-    Schedule,
-    array_module,
+from jaxlr.schedules._checks import (
     check_finite,
     check_function,
     check_milestones,
     check_positive_count,
     check_value,
+)
+from jaxlr.schedules._counts import (
+    Count,
+    Float,
+    Schedule,
+    array_module,
     choose,
     count_reached,
     factor_of,

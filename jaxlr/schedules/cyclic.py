@@ -9,22 +9,22 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr.schedules._numerics import (
-    Count,
-    Float,
-    Schedule,
-    anneal,
-    anneal_unit,
-    apply_to_each,
-    array_module,
-    as_float,
-    at_most,
-    blend,
+from jaxlr.schedules._anneal import anneal, anneal_unit, blend
+from jaxlr.schedules._checks import (
     check_choice,
     check_function,
     check_positive_count,
     check_value,
     check_whole_number,
+)
+from jaxlr.schedules._counts import (
+    Count,
+    Float,
+    Schedule,
+    apply_to_each,
+    array_module,
+    as_float,
+    at_most,
     choose,
     count_reached,
     floor_divide,
@@ -33,9 +33,9 @@ from jaxlr.schedules._numerics import (
     largest_count,
     look_up,
     modulo,
-    power,
     remaining,
 )
+from jaxlr.schedules._powers import power
 
 
 _LARGEST_COUNT = 2**62

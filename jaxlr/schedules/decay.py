@@ -10,14 +10,8 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr.schedules._numerics import (
-    Count,
-    Float,
-    Schedule,
-    anneal,
-    apply_to_each,
-    as_float,
-    at_most,
+from jaxlr.schedules._anneal import anneal
+from jaxlr.schedules._checks import (
     check_at_most,
     check_finite,
     check_function,
@@ -25,15 +19,22 @@ from jaxlr.schedules._numerics import (
     check_positive_count,
     check_value,
     check_whole_number,
+)
+from jaxlr.schedules._counts import (
+    Count,
+    Float,
+    Schedule,
+    apply_to_each,
+    as_float,
+    at_most,
     choose,
     count_reached,
     floor_divide,
     is_before,
     look_up,
-    power,
-    power_of_rest,
     remaining,
 )
+from jaxlr.schedules._powers import power, power_of_rest
 
 
 _LARGEST_COUNT = np.iinfo(np.int64).max

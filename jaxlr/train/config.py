@@ -8,7 +8,7 @@ import optax
 import tyro
 
 from jaxlr.convert import from_string
-from jaxlr.schedules._numerics import check_value, check_whole_number
+from jaxlr.schedules._checks import check_value, check_whole_number
 
 
 @dataclasses.dataclass(frozen=True)

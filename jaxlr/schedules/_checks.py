@@ -1,0 +1,102 @@
+"""Arguments are refused when they arrive: what was got, what is accepted, what to do."""
+
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+
+def check_positive_count(name: str, value: Any) -> int:
+    """A static number of epochs or steps, at least 1."""
+    count = check_whole_number(name, value)
+    if count < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return count
+
+
+def check_whole_number(name: str, value: Any) -> int:
+    """A static integer, at most 2**62; a whole float is taken as one, as recipes write `1e4`."""
+    is_integral = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if is_integral or (isinstance(value, float | np.floating) and float(value).is_integer()):
+        number = int(value)
+        if abs(number) > 2**62:
+            raise ValueError(f"{name} must be at most 2**62, got a number beyond it")
+        return number
+    kind = ValueError if isinstance(value, numbers.Real) else TypeError
+    raise kind(f"{name} must be a whole number known at compile time, got {value!r}")
+
+
+def check_value(name: str, value: ArrayLike, *, positive: bool = False) -> float | jax.Array:
+    """A finite scalar, at least 0 (above 0 if `positive`); a JAX scalar is passed through unread."""
+    if isinstance(value, jax.Array):
+        if value.shape != ():
+            raise ValueError(
+                f"{name} must be a scalar, got an array of shape {value.shape}; "
+                "jax.vmap builds one schedule for each element"
+            )
+        if not is_real_dtype(value.dtype):
+            raise TypeError(f"{name} must be a real number, got a JAX scalar of {value.dtype}")
+        return value.astype(jax.dtypes.canonicalize_dtype(float))
+    if isinstance(value, np.ndarray) and value.shape == ():
+        value = value[()]
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a real number or a JAX scalar, got {value!r}")
+    bound = "above 0" if positive else "of at least 0"
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number) or number < 0 or (positive and number == 0):
+        got = (
+            repr(value) if abs(number) < math.inf or isinstance(value, float) else "a number beyond float64"
+        )
+        raise ValueError(f"{name} must be a finite number {bound}, got {got}")
+    return number
+
+
+def is_real_dtype(dtype: np.dtype) -> bool:
+    """Whether numbers of `dtype` are integers or floats, bfloat16 included."""
+    return jnp.issubdtype(dtype, np.integer) or jnp.issubdtype(dtype, np.floating)
+
+
+def check_milestones(milestones: Iterable[float]) -> list[int]:
+    """Whole numbers of at least 0, in the order given."""
+    if isinstance(milestones, str) or not isinstance(milestones, Iterable):
+        raise TypeError(f"milestones must be a list of whole numbers, got {milestones!r}")
+    checked = [check_whole_number("each of milestones", value) for value in milestones]
+    if any(value < 0 for value in checked):
+        raise ValueError(f"milestones must be epochs (or steps) of at least 0, got {min(checked)}")
+    return checked
+
+
+def check_function(name: str, value: Any) -> None:
+    """Something to call."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function of the epoch (or step), got {value!r}")
+
+
+def check_finite(name: str, table: np.ndarray) -> np.ndarray:
+    """Values of a user's function, none of them infinite or NaN."""
+    if not np.isfinite(table).all():
+        epoch = int(np.flatnonzero(~np.isfinite(table))[0])
+        raise ValueError(f"{name} must give finite numbers, got {table[epoch]} at epoch {epoch}")
+    return table
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
+    """One of a few words."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value
+
+
+def check_at_most(name: str, value: float | jax.Array, bound: float) -> float | jax.Array:
+    """A checked value that is no more than `bound`, unless it is traced."""
+    if not isinstance(value, jax.Array) and value > bound:
+        raise ValueError(f"{name} must be at most {bound:g}, got {value!r}")
+    return value

@@ -1,0 +1,203 @@
+"""Counts of epochs and steps, on the host or a device, and the schedules that are functions of them.
+
+A schedule given a Python or NumPy count computes in float64 on the host. Given a JAX array or tracer
+it computes in JAX's default float, and no count becomes a float before it is small: float32 holds
+every integer only up to 2**24, so a rounded count would be off by whole epochs.
+"""
+
+import bisect
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+
+
+# Up to here comparing with every milestone at once is cheaper than a binary search.
+_FEW_MILESTONES = 64
+
+
+Count: TypeAlias = int | np.ndarray | jax.Array
+Float: TypeAlias = float | np.ndarray | jax.Array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Schedule:
+    """An `optax.Schedule`: a formula, given a count that has been checked."""
+
+    formula: Callable[[Any], Any]
+    # Given where the formula is init_value times a factor of the count: such schedules may be chained.
+    init_value: float | jax.Array | None = None
+    fractional: bool = False  # whether counts may lie between epochs
+
+    def __call__(self, count: ArrayLike) -> ArrayLike:
+        """The learning rate at `count`: a float for a number, an array for an array."""
+        count = as_count(count, self.fractional)
+        rate = self.formula(count)
+        if isinstance(rate, jax.Array):
+            return as_float(rate)  # strongly typed, so that a scan may carry it
+        # Not np.float64: a log line prints 0.1, not np.float64(0.1).
+        return float(rate) if isinstance(count, int | float) else rate
+
+
+def factor_of(schedule: optax.Schedule) -> float | jax.Array | None:
+    """What a schedule multiplies; None if it is no multiple. A function of the user's is a factor."""
+    return schedule.init_value if isinstance(schedule, Schedule) else 1.0
+
+
+def array_module(*values: Any) -> Any:
+    """NumPy on the host, jax.numpy as soon as one value lives on a device."""
+    return jnp if any(isinstance(value, jax.Array) for value in values) else np
+
+
+def as_count(count: ArrayLike, fractional: bool = False) -> Any:
+    """Check a schedule's argument: a whole number of epochs or steps, 0 the first one.
+
+    Returns an int or an int64 array on the host, an int32 (or int64) array on a device; floats too
+    where `fractional`.
+    """
+    if type(count) is int and count >= 0:
+        return count
+    dtype = count.dtype if isinstance(count, jax.Array) else np.asarray(count).dtype
+    is_float = fractional and jnp.issubdtype(dtype, np.floating)
+    if not is_float and not jnp.issubdtype(dtype, np.integer):
+        kind = "a number" if fractional else "an integer"
+        raise TypeError(f"count must be {kind} or an array of them, got {count!r}")
+    if isinstance(count, jax.Array):
+        return as_float(count) if is_float else _as_index(count)
+    array = np.asarray(count, dtype=np.float64 if is_float else np.int64)
+    if not (array >= 0).all():
+        raise ValueError(f"count must be 0 (the first epoch or step) or more, got {array.min()}")
+    return array if array.ndim else array.item()
+
+
+def as_device_count(count: Count) -> jax.Array:
+    """A count from `as_count`, host or device, as a JAX array."""
+    if isinstance(count, jax.Array):
+        return count
+    dtype = jax.dtypes.canonicalize_dtype(np.int64)
+    return jnp.asarray(np.minimum(count, np.iinfo(dtype).max), dtype=dtype)
+
+
+def as_float(count: Any) -> Float:
+    """A count as a float: exact up to 2**24 in float32, right to half a digit beyond."""
+    if not isinstance(count, jax.Array):
+        return count
+    return count.astype(jax.dtypes.canonicalize_dtype(float))
+
+
+def remaining(point: float, count: Count) -> Any:
+    """`point - count` as a float, for a static point of any size, fractional too.
+
+    The subtraction is one of integers: a float32 cannot hold 299,999.5, nor the difference of two such.
+    """
+    if not isinstance(count, jax.Array) or jnp.issubdtype(count.dtype, np.floating):
+        return point - count
+    limits = np.iinfo(count.dtype)
+    whole = min(max(math.floor(point), limits.min), limits.max)
+    left = as_float(whole - count)
+    return left + float(point - whole) if point != whole else left
+
+
+def modulo(count: Count, divisor: int) -> Count:
+    """`count % divisor` for counts from `as_count` and a static positive divisor."""
+    if not isinstance(count, jax.Array) or jnp.issubdtype(count.dtype, np.floating):
+        return count % divisor
+    if divisor > np.iinfo(count.dtype).max:
+        return count
+    return jax.lax.rem(count, jnp.full_like(count, divisor))
+
+
+def fold(count: Count, length: int) -> Count:
+    """0, 1, ..., length, length - 1, ..., 1, 0, 1, ...: the distance from the nearest 2 k length."""
+    position = modulo(count, 2 * length)
+    if isinstance(count, jax.Array) and length > np.iinfo(count.dtype).max:
+        return position
+    return length - abs(length - position)
+
+
+def largest_count(count: Any) -> int:
+    """The largest whole number that a count of this kind can be; beyond 2**62 no table goes."""
+    is_integer = isinstance(count, jax.Array) and jnp.issubdtype(count.dtype, np.integer)
+    return int(np.iinfo(count.dtype).max) if is_integer else 2**62
+
+
+def at_most(count: Count, bound: int) -> Count:
+    """The smaller of a count and a static bound."""
+    if not isinstance(count, jax.Array):
+        return min(count, bound) if isinstance(count, int) else np.minimum(count, bound)
+    return jnp.minimum(count, min(bound, np.iinfo(count.dtype).max))
+
+
+def floor_divide(count: Count, divisor: int) -> Count:
+    """`count // divisor` for counts from `as_count` and a static positive divisor."""
+    if not isinstance(count, jax.Array):
+        return count // divisor
+    if divisor > np.iinfo(count.dtype).max:
+        return jnp.zeros_like(count)
+    return jax.lax.div(count, jnp.full_like(count, divisor))
+
+
+def count_reached(milestones: Sequence[int], count: Any) -> Any:
+    """The number of sorted milestones at or before `count`."""
+    if isinstance(count, int | float):
+        return bisect.bisect_right(milestones, count)
+    reachable = [value for value in milestones if value <= largest_count(count)]
+    if isinstance(count, np.ndarray):
+        return np.searchsorted(np.asarray(reachable, dtype=np.int64), count, side="right")
+    method = "compare_all" if len(reachable) <= _FEW_MILESTONES else "scan_unrolled"
+    array = jnp.asarray(reachable, dtype=count.dtype)
+    return jnp.searchsorted(array, count, side="right", method=method)
+
+
+def is_before(count: Count, epoch: int) -> Any:
+    """Whether a count is less than a static epoch."""
+    if isinstance(count, jax.Array) and epoch > np.iinfo(count.dtype).max:
+        return jnp.ones(count.shape, dtype=bool)
+    return count < epoch
+
+
+def choose(condition: Any, on_true: Any, on_false: Any) -> Any:
+    """`where`, of arrays on either side and of Python numbers, for which NumPy's is slow."""
+    if isinstance(condition, bool):
+        return on_true if condition else on_false
+    return array_module(condition, on_true, on_false).where(condition, on_true, on_false)
+
+
+def look_up(table: np.ndarray, count: Count) -> Float:
+    """The entry of a float64 table at `count`; the last one holds."""
+    index = at_most(count, len(table) - 1)
+    if not isinstance(index, jax.Array):
+        return table[index]
+    values = jnp.asarray(table, dtype=jax.dtypes.canonicalize_dtype(float))
+    return values.at[index].get(mode="clip")
+
+
+def apply_to_each(function: Any, count: Count) -> Float:
+    """A user's function of a count: of each one as a Python int on the host, traced on a device."""
+    if isinstance(count, int):
+        return function(count)
+    if isinstance(count, np.ndarray):
+        values = [float(function(each)) for each in count.ravel().tolist()]
+        return np.asarray(values, dtype=np.float64).reshape(count.shape)
+    try:
+        return jnp.broadcast_to(as_float(jnp.asarray(function(count))), count.shape)
+    except jax.errors.JAXTypeError as error:
+        error.add_note(
+            "JAX cannot trace this function of the epoch: write it with jax.numpy, "
+            "or give its epochs to jaxlr.tabulate(function, num_steps)"
+        )
+        raise
+
+
+def _as_index(count: jax.Array) -> jax.Array:
+    if count.dtype == np.int64:
+        return count
+    if count.dtype in (np.uint32, np.uint64):
+        count = jnp.minimum(count, np.iinfo(np.int32).max)
+    return count.astype(np.int32)

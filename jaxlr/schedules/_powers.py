@@ -1,0 +1,134 @@
+"""Powers that are right to a few roundings, however large their exponent."""
+
+import functools
+import math
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlr._double_float import DoubleFloat, as_double_float
+from jaxlr.schedules._counts import Count, Float, array_module, as_device_count, remaining
+
+
+# A power is a product of table entries, one per digit of its exponent. More bits mean larger tables,
+# fewer mean more factors, each of which costs one rounding of the product.
+_DIGIT_BITS = 11
+
+
+def power_of_rest(done: Count, whole: int, exponent: float | jax.Array) -> Float:
+    """`((whole - done) / whole) ** exponent` for counts with 0 <= done <= whole."""
+    rest: Any = remaining(whole, done) / float(whole)
+    if not isinstance(done, jax.Array) or rest.dtype == np.float64 or _is_small(exponent):
+        return array_module(done, exponent).power(rest, exponent)
+    # The rounding error of the rest grows with the exponent, so it is found and taken back.
+    exact = (as_double_float(float(whole)) - _exact_double_float(done)) / as_double_float(float(whole))
+    error = jnp.where(exact.high > 0, exponent * exact.low / exact.high, 0.0)
+    return jnp.power(exact.high, exponent) * (1 + error)
+
+
+def power(base: float | jax.Array, exponent: Count, largest: int = 2**63 - 1) -> Float:
+    """`base ** exponent` for `base` > 0 and whole `exponent` <= `largest`, to a few roundings.
+
+    `jnp.power` is not as good: it rounds `base` to float32, and that error grows with `exponent`.
+    """
+    if isinstance(base, jax.Array):
+        return _traced_power(base, as_device_count(exponent))
+    if isinstance(exponent, jax.Array):
+        return _power_from_tables(base, exponent, largest)
+    if isinstance(exponent, np.ndarray):
+        with np.errstate(over="ignore", under="ignore"):
+            return np.power(base, exponent)
+    try:
+        return base**exponent
+    except OverflowError:  # Python's floats raise where everybody else's become infinity or 0
+        return math.inf if base > 1 else float(base == 1)
+
+
+def _is_small(exponent: float | jax.Array) -> bool:
+    return not isinstance(exponent, jax.Array) and exponent <= 3
+
+
+def _power_from_tables(base: float, exponent: jax.Array, largest: int) -> jax.Array:
+    dtype = jax.dtypes.canonicalize_dtype(float)
+    largest = min(largest, np.iinfo(exponent.dtype).max)
+    tables = _power_tables(base, largest, np.dtype(dtype))
+    saturated = (len(tables[-1]) << _DIGIT_BITS * (len(tables) - 1)) - 1
+    rest = jnp.clip(exponent, 0, min(saturated, largest))
+    factors = []
+    for table in tables:
+        digit = rest & (2**_DIGIT_BITS - 1) if len(tables) > 1 else rest
+        factors.append(jnp.asarray(table).at[digit].get(mode="promise_in_bounds"))
+        rest = rest >> _DIGIT_BITS
+    return functools.reduce(operator.mul, factors)
+
+
+@functools.lru_cache
+def _power_tables(base: float, largest: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
+    """`base ** (digit * 2**shift)` for each digit of an exponent, up to 0, infinity or `largest`."""
+    last = min(largest, _saturation(base, dtype))
+    tables = []
+    with np.errstate(over="ignore", under="ignore"):
+        for shift in range(0, max(last.bit_length(), 1), _DIGIT_BITS):
+            digits = np.arange(min(last >> shift, 2**_DIGIT_BITS - 1) + 1)
+            table = np.power(base, digits * 2.0**shift).astype(dtype)
+            table.flags.writeable = False
+            tables.append(table)
+    return tuple(tables)
+
+
+def _saturation(base: float, dtype: np.dtype) -> int:
+    """An exponent from which on `base ** exponent` is 0 or infinity in `dtype`; 0 for base 1."""
+    exponents = np.finfo(dtype).maxexp - np.finfo(dtype).minexp
+    return 0 if base == 1 else math.ceil(exponents / abs(math.log2(base)))
+
+
+@jax.custom_jvp
+def _traced_power(base: jax.Array, exponent: jax.Array) -> jax.Array:
+    """`base ** exponent` as 2 ** (exponent * log2(base)), the product held in twice the digits."""
+    if base.dtype == np.float64:
+        return base ** exponent.astype(np.float64)
+    significand, scale = jnp.frexp(base)
+    below = significand < math.sqrt(0.5)
+    significand = jnp.where(below, significand * 2, significand)
+    scale = scale - below.astype(scale.dtype)
+    # Past 2**20 a power of a number with a scale has saturated; without one it may well not have.
+    exponent = jnp.where(scale == 0, exponent, jnp.minimum(exponent, 2**20)).astype(np.int32)
+    product = _exact_double_float(exponent) * _log2(significand)
+    whole = jnp.round(product.high)
+    fraction = (product.high - whole) + product.low
+    binary = jnp.clip(whole.astype(np.int32) + exponent * scale, -252, 252)
+    half = binary // 2  # 2.0**binary may not fit a float32 where the result does
+    result = jnp.exp2(fraction) * _exact_exp2(half) * _exact_exp2(binary - half)
+    return jnp.where(base > 0, result, jnp.nan)
+
+
+@_traced_power.defjvp
+def _traced_power_jvp(primals, tangents):
+    base, exponent = primals
+    result = _traced_power(base, exponent)
+    return result, exponent.astype(base.dtype) * result / base * tangents[0]
+
+
+def _log2(significand: jax.Array) -> DoubleFloat:
+    """Log to base 2 of numbers in [sqrt(1/2), sqrt(2)), from the series of atanh(s), s <= 0.172."""
+    one = as_double_float(1.0)
+    s = (as_double_float(significand) - one) / (one + significand)
+    square = s * s
+    tail = jnp.zeros_like(square.high)
+    for odd in (13, 11, 9, 7, 5):
+        tail = (tail + 1 / odd) * square.high
+    return (s + s * square * (as_double_float(1 / 3) + tail)) * as_double_float(2 / math.log(2))
+
+
+def _exact_double_float(integer: jax.Array) -> DoubleFloat:
+    low = integer & 0xFFF
+    high = as_double_float((integer - low).astype(np.float32))
+    return high + low.astype(np.float32)
+
+
+def _exact_exp2(exponent: jax.Array) -> jax.Array:
+    """2.0 ** exponent from its bits, for -126 <= exponent <= 127; jnp.exp2 is off by 2e-6 there."""
+    return jax.lax.bitcast_convert_type((exponent + 127) << 23, np.float32)
