@@ -94,6 +94,8 @@ CASES = {
     "polynomial, 0.9": leaf(jaxlr.polynomial_lr, "PolynomialLR", total_iters=10**6, power=0.9),
     "polynomial, square": leaf(jaxlr.polynomial_lr, "PolynomialLR", total_iters=150, power=2.0),
     "polynomial, high": leaf(jaxlr.polynomial_lr, "PolynomialLR", total_iters=10**6, power=10.0),
+    "polynomial, uneven": leaf(jaxlr.polynomial_lr, "PolynomialLR", total_iters=10**6, power=2.7),
+    "polynomial, high and uneven": leaf(jaxlr.polynomial_lr, "PolynomialLR", total_iters=10**6, power=20.3),
     "polynomial, flat": leaf(jaxlr.polynomial_lr, "PolynomialLR", total_iters=20, power=0.0),
     "cosine": leaf(jaxlr.cosine_annealing_lr, "CosineAnnealingLR", T_max=50),
     "cosine, long": leaf(jaxlr.cosine_annealing_lr, "CosineAnnealingLR", T_max=10**6),
@@ -120,6 +122,9 @@ CASES = {
     "cyclic, exp_range": cyclic(0.01, 1.0, 7, 11, "exp_range", 0.999),
     "cyclic, a saw": cyclic(0.01, 1.0, 7, 0),
     "cyclic, upside down": cyclic(1.0, 1e-6, 700, 1100),
+    "cyclic, rising peaks": cyclic(0.01, 1.0, 7, 11, "exp_range", 1.01),
+    "cyclic, upside down and fading": cyclic(1.0, 1e-4, 1, 1, "exp_range", 0.99999),
+    "cyclic, upside down and hardly fading": cyclic(1.0, 1e-4, 1, 1, "exp_range", 1 - 1e-9),
     "cyclic, scaled by cycle": cyclic(0.01, 1.0, 7, 11, scale_fn=shrinking),
     "cyclic, scaled by step": cyclic(0.01, 1.0, 7, 11, scale_fn=shrinking, scale_mode="iterations"),
     **{

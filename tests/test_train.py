@@ -262,7 +262,7 @@ MISTAKES = [
     (["train", "--lr", "-1"], "lr must be a finite number above 0, got -1.0"),
     (["train", "--lr", "nan"], "lr must be a finite number above 0, got nan"),
     (["train", "--epochs", "0"], "epochs must be from 1 to 2**31 - 1, got 0"),
-    (["train", "--epochs", "9" * 20], "epochs must be at most 2**62"),
+    (["train", "--epochs", "9" * 20], "epochs must be at most 2**61"),
     (["train", "--batch-size", "-5"], "batch_size must be from 1 to 2**31 - 1, got -5"),
     (["train", "--batch-size", "9" * 12], "batch_size must be from 1 to 2**31 - 1"),
     (["train", "--momentum", "1"], "momentum must be below 1, got 1.0"),

@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -20,12 +20,13 @@ def check_positive_count(name: str, value: Any) -> int:
 
 
 def check_whole_number(name: str, value: Any) -> int:
-    """A static integer, at most 2**62; a whole float is taken as one, as recipes write `1e4`."""
+    """A static integer, at most 2**61; a whole float is taken as one, as recipes write `1e4`."""
+    value = _scalar(value)
     is_integral = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if is_integral or (isinstance(value, float | np.floating) and float(value).is_integer()):
         number = int(value)
-        if abs(number) > 2**62:
-            raise ValueError(f"{name} must be at most 2**62, got a number beyond it")
+        if abs(number) > 2**61:  # its double fits an int64
+            raise ValueError(f"{name} must be at most 2**61, got a number beyond it")
         return number
     kind = ValueError if isinstance(value, numbers.Real) else TypeError
     raise kind(f"{name} must be a whole number known at compile time, got {value!r}")
@@ -42,8 +43,7 @@ def check_value(name: str, value: ArrayLike, *, positive: bool = False) -> float
         if not is_real_dtype(value.dtype):
             raise TypeError(f"{name} must be a real number, got a JAX scalar of {value.dtype}")
         return value.astype(jax.dtypes.canonicalize_dtype(float))
-    if isinstance(value, np.ndarray) and value.shape == ():
-        value = value[()]
+    value = _scalar(value)
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a real number or a JAX scalar, got {value!r}")
     bound = "above 0" if positive else "of at least 0"
@@ -52,11 +52,15 @@ def check_value(name: str, value: ArrayLike, *, positive: bool = False) -> float
     except OverflowError:
         number = math.inf
     if not math.isfinite(number) or number < 0 or (positive and number == 0):
-        got = (
-            repr(value) if abs(number) < math.inf or isinstance(value, float) else "a number beyond float64"
-        )
+        is_float = isinstance(value, float | np.floating)
+        got = repr(value) if is_float or math.isfinite(number) else "a number beyond float64"
         raise ValueError(f"{name} must be a finite number {bound}, got {got}")
     return number
+
+
+def _scalar(value: Any) -> Any:
+    """A 0-d array of NumPy's as the number that it is."""
+    return value[()] if isinstance(value, np.ndarray) and value.shape == () else value
 
 
 def is_real_dtype(dtype: np.dtype) -> bool:
@@ -64,9 +68,11 @@ def is_real_dtype(dtype: np.dtype) -> bool:
     return jnp.issubdtype(dtype, np.integer) or jnp.issubdtype(dtype, np.floating)
 
 
-def check_milestones(milestones: Iterable[float]) -> list[int]:
+def check_milestones(milestones: Any) -> list[int]:
     """Whole numbers of at least 0, in the order given."""
-    if isinstance(milestones, str) or not isinstance(milestones, Iterable):
+    if not isinstance(milestones, Sequence | range | np.ndarray) or isinstance(
+        _scalar(milestones), str | np.generic
+    ):
         raise TypeError(f"milestones must be a list of whole numbers, got {milestones!r}")
     checked = [check_whole_number("each of milestones", value) for value in milestones]
     if any(value < 0 for value in checked):

@@ -7,7 +7,6 @@ every integer only up to 2**24, so a rounded count would be off by whole epochs.
 
 import bisect
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -35,14 +34,16 @@ class Schedule:
     init_value: float | jax.Array | None = None
     fractional: bool = False  # whether counts may lie between epochs
 
-    def __call__(self, count: ArrayLike) -> ArrayLike:
+    def __call__(self, count: Any) -> Any:
         """The learning rate at `count`: a float for a number, an array for an array."""
         count = as_count(count, self.fractional)
         rate = self.formula(count)
-        if isinstance(rate, jax.Array):
-            return as_float(rate)  # strongly typed, so that a scan may carry it
-        # Not np.float64: a log line prints 0.1, not np.float64(0.1).
-        return float(rate) if isinstance(count, int | float) else rate
+        if isinstance(count, jax.Array) or isinstance(rate, jax.Array):
+            # Strongly typed, so that a scan may carry it; of the count's shape, whatever the formula made.
+            return jnp.broadcast_to(as_float(jnp.asarray(rate)), np.shape(count))
+        if isinstance(count, int | float):
+            return float(rate)  # not np.float64: a log line prints 0.1, not np.float64(0.1)
+        return np.asarray(np.broadcast_to(rate, count.shape))
 
 
 def factor_of(schedule: optax.Schedule) -> float | jax.Array | None:
@@ -70,9 +71,13 @@ def as_count(count: ArrayLike, fractional: bool = False) -> Any:
         raise TypeError(f"count must be {kind} or an array of them, got {count!r}")
     if isinstance(count, jax.Array):
         return as_float(count) if is_float else _as_index(count)
-    array = np.asarray(count, dtype=np.float64 if is_float else np.int64)
-    if not (array >= 0).all():
-        raise ValueError(f"count must be 0 (the first epoch or step) or more, got {array.min()}")
+    array = np.asarray(count)
+    if not ((array >= 0) & (array < np.inf)).all():
+        raise ValueError(
+            f"count must be 0 (the first epoch or step) or more, got {array.min()}; to join schedules, "
+            "jaxlr.sequential_lr gives each of them no other counts"
+        )
+    array = array.astype(np.float64 if is_float else np.int64)
     return array if array.ndim else array.item()
 
 
@@ -81,7 +86,7 @@ def as_device_count(count: Count) -> jax.Array:
     if isinstance(count, jax.Array):
         return count
     dtype = jax.dtypes.canonicalize_dtype(np.int64)
-    return jnp.asarray(np.minimum(count, np.iinfo(dtype).max), dtype=dtype)
+    return jnp.asarray(at_most(count, int(np.iinfo(dtype).max)), dtype=dtype)
 
 
 def as_float(count: Any) -> Float:
@@ -98,8 +103,8 @@ def remaining(point: float, count: Count) -> Any:
     """
     if not isinstance(count, jax.Array) or jnp.issubdtype(count.dtype, np.floating):
         return point - count
-    limits = np.iinfo(count.dtype)
-    whole = min(max(math.floor(point), limits.min), limits.max)
+    # The nearest integer, so that the fraction that is left is small enough to keep its digits.
+    whole = min(max(round(point), -1), np.iinfo(count.dtype).max)
     left = as_float(whole - count)
     return left + float(point - whole) if point != whole else left
 
@@ -186,10 +191,10 @@ def apply_to_each(function: Any, count: Count) -> Float:
         values = [float(function(each)) for each in count.ravel().tolist()]
         return np.asarray(values, dtype=np.float64).reshape(count.shape)
     try:
-        return jnp.broadcast_to(as_float(jnp.asarray(function(count))), count.shape)
-    except jax.errors.JAXTypeError as error:
+        return as_float(jnp.asarray(function(count)))
+    except Exception as error:
         error.add_note(
-            "JAX cannot trace this function of the epoch: write it with jax.numpy, "
+            "If JAX cannot trace this function of the epoch, write it with jax.numpy, "
             "or give its epochs to jaxlr.tabulate(function, num_steps)"
         )
         raise

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlr._double_float import DoubleFloat, as_double_float
-from jaxlr.schedules._counts import Count, Float, array_module, as_device_count, remaining
+from jaxlr.schedules._counts import Count, Float, array_module, as_device_count, as_float, remaining
 
 
 # A power is a product of table entries, one per digit of its exponent. More bits mean larger tables,
@@ -18,15 +18,39 @@ from jaxlr.schedules._counts import Count, Float, array_module, as_device_count,
 _DIGIT_BITS = 11
 
 
+def decayed(
+    init_value: float | jax.Array, gamma: float | jax.Array, num_decays: Count, largest: int = 2**63 - 1
+) -> Float:
+    """`init_value * gamma ** num_decays`; 0 stays 0 even where the power overflows."""
+    never = not isinstance(init_value, jax.Array) and init_value == 0
+    return init_value * power(1.0 if never else gamma, num_decays, largest)
+
+
 def power_of_rest(done: Count, whole: int, exponent: float | jax.Array) -> Float:
     """`((whole - done) / whole) ** exponent` for counts with 0 <= done <= whole."""
+    if isinstance(exponent, jax.Array):
+        done = as_device_count(done)
     rest: Any = remaining(whole, done) / float(whole)
-    if not isinstance(done, jax.Array) or rest.dtype == np.float64 or _is_small(exponent):
-        return array_module(done, exponent).power(rest, exponent)
-    # The rounding error of the rest grows with the exponent, so it is found and taken back.
-    exact = (as_double_float(float(whole)) - _exact_double_float(done)) / as_double_float(float(whole))
-    error = jnp.where(exact.high > 0, exponent * exact.low / exact.high, 0.0)
-    return jnp.power(exact.high, exponent) * (1 + error)
+    if not isinstance(done, jax.Array) or rest.dtype == np.float64:
+        return array_module(done).power(rest, exponent)
+    error: Any = 0.0
+    if isinstance(exponent, jax.Array) or exponent > 3:
+        # The rounding error of the rest grows with the exponent, so it is found and taken back.
+        exact = as_double_float(float(whole)) - _exact_double_float(done)
+        rest, low = exact / as_double_float(float(whole))
+        error = exponent * (low / jnp.where(rest > 0, rest, 1.0))
+    if not isinstance(exponent, jax.Array):
+        # And what float32 cannot hold of the exponent itself.
+        unheld = exponent - float(np.float32(exponent))
+        error = error + unheld * jnp.log(jnp.where(rest > 0, rest, 1.0)) if unheld else error
+    return jnp.power(rest, exponent) * (1 + error)
+
+
+def power_and_complement(base: float | jax.Array, exponent: Count) -> tuple[Float, Float]:
+    """`base ** exponent` and, where that is below 1, 1 less it to as many digits."""
+    xp = array_module(base, exponent)
+    log = xp.minimum(xp.log1p(base - 1) * as_float(exponent), 0.0)
+    return power(base, exponent), -xp.expm1(log)
 
 
 def power(base: float | jax.Array, exponent: Count, largest: int = 2**63 - 1) -> Float:
@@ -45,10 +69,6 @@ def power(base: float | jax.Array, exponent: Count, largest: int = 2**63 - 1) ->
         return base**exponent
     except OverflowError:  # Python's floats raise where everybody else's become infinity or 0
         return math.inf if base > 1 else float(base == 1)
-
-
-def _is_small(exponent: float | jax.Array) -> bool:
-    return not isinstance(exponent, jax.Array) and exponent <= 3
 
 
 def _power_from_tables(base: float, exponent: jax.Array, largest: int) -> jax.Array:

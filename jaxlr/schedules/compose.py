@@ -22,6 +22,7 @@ from jaxlr.schedules._counts import (
     Float,
     Schedule,
     array_module,
+    at_most,
     choose,
     count_reached,
     factor_of,
@@ -77,12 +78,14 @@ def sequential_lr(schedules: Sequence[optax.Schedule], milestones: Sequence[int]
         if isinstance(count, int):
             active = count_reached(starts[1:], count)
             return schedules[active](count - starts[active])
-        # Negative before its milestone, a clock waits at 0; the last schedule that is due is taken.
+        # Every schedule runs, on a clock that keeps to its own span; the last one due is taken.
         xp = array_module(count)
-        rate = schedules[0](count)
-        for schedule, start in zip(schedules[1:], starts[1:], strict=True):
-            since = count - min(start, largest_count(count))
-            rate = choose(is_before(count, start), rate, schedule(xp.maximum(since, 0)))
+        rate: Any = None
+        for schedule, start, end in zip(schedules, starts, [*starts[1:], None], strict=True):
+            since = xp.maximum(count - min(start, largest_count(count)), 0)
+            since = since if end is None else at_most(since, max(end - start - 1, 0))
+            this = schedule(since)
+            rate = this if rate is None else choose(is_before(count, start), rate, this)
         return rate
 
     return Schedule(formula)

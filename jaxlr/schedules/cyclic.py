@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from jaxlr.schedules._anneal import anneal, anneal_unit, blend
 from jaxlr.schedules._checks import (
+    check_at_most,
     check_choice,
     check_function,
     check_positive_count,
@@ -35,7 +36,7 @@ from jaxlr.schedules._counts import (
     modulo,
     remaining,
 )
-from jaxlr.schedules._powers import power
+from jaxlr.schedules._powers import power, power_and_complement
 
 
 _LARGEST_COUNT = 2**62
@@ -441,17 +442,20 @@ def _triangles(
         check_function("scale_fn", scale_fn)
         mode = scale_mode
 
-    def scale(count: Count) -> Float:
+    def scale(count: Count) -> tuple[Any, Any]:
+        """The size of a triangle, and 1 less it."""
         match mode:
             case "triangular2":
-                return power(0.5, floor_divide(count, up + down))
+                size = power(0.5, floor_divide(count, up + down))
             case "exp_range":
-                return power(gamma, count)
+                return power_and_complement(gamma, count)
             case "cycle":
-                return apply_to_each(scale_fn, floor_divide(count, up + down) + 1)
+                size = apply_to_each(scale_fn, floor_divide(count, up + down) + 1)
             case "iterations":
-                return apply_to_each(scale_fn, count)
-        return 1.0
+                size = apply_to_each(scale_fn, count)
+            case _:
+                size = 1.0
+        return size, 1 - size
 
     def triangle(foot: Float, peak: Float, count: Count) -> Float:
         position = modulo(count, up + down)
@@ -459,9 +463,13 @@ def _triangles(
         leg = choose(rising, float(up), float(down))
         height = choose(rising, as_float(position), remaining(up + down, position)) / leg
         depth = abs(remaining(up, position)) / leg
-        size = scale(count)
-        # Weights of one sign: foot + (peak - foot) * height cancels where a peak lies below its foot.
-        return peak * (height * size) + foot * (depth * size + (1 - size))
+        size, complement = scale(count)
+        # At a foot there is no triangle, though its size have overflowed.
+        to_peak = height * choose(height == 0, 1.0, size)
+        # Below 1 by weights of one sign, as foot + (peak - foot) * to_peak cancels where a peak lies below
+        # its foot; above 1 it is they that would cancel.
+        to_foot = depth * choose(size > 1, 1.0, size) + complement
+        return choose(size > 1, foot + (peak - foot) * to_peak, peak * to_peak + foot * to_foot)
 
     return triangle
 
@@ -477,8 +485,9 @@ def _one_cycle(
     """A function of (values, count) that anneals from each value to the next, phase by phase."""
     num_steps = _check_total_steps(total_steps, epochs, steps_per_epoch)
     check_choice("anneal_strategy", anneal_strategy, ("cos", "linear"))
-    if isinstance(pct_start, jax.Array) or not 0 <= check_value("pct_start", pct_start) <= 1:
-        raise ValueError(f"pct_start must be a number from 0 to 1, got {pct_start!r}")
+    if isinstance(pct_start, jax.Array):
+        raise TypeError(f"pct_start must be a number known at compile time, got {pct_start!r}")
+    pct_start = float(check_at_most("pct_start", check_value("pct_start", pct_start), 1.0))
     rise = float(pct_start * num_steps) - 1  # as torch rounds it
     if rise == 0:
         raise ValueError(
@@ -510,7 +519,8 @@ def _check_total_steps(total_steps: int | None, epochs: int | None, steps_per_ep
         return check_positive_count("total_steps", total_steps)
     if total_steps is None and epochs is not None and steps_per_epoch is not None:
         steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
-        return check_positive_count("epochs", epochs) * steps_per_epoch
+        num_steps = check_positive_count("epochs", epochs) * steps_per_epoch
+        return check_positive_count("epochs * steps_per_epoch", num_steps)
     raise ValueError(
         "give the number of steps once, as total_steps or as epochs and steps_per_epoch; got "
         f"total_steps={total_steps!r}, epochs={epochs!r}, steps_per_epoch={steps_per_epoch!r}"

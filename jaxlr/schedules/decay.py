@@ -2,7 +2,7 @@
 
 import itertools
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -34,7 +34,7 @@ from jaxlr.schedules._counts import (
     look_up,
     remaining,
 )
-from jaxlr.schedules._powers import power, power_of_rest
+from jaxlr.schedules._powers import decayed, power_of_rest
 
 
 _LARGEST_COUNT = np.iinfo(np.int64).max
@@ -144,13 +144,13 @@ def step_lr(init_value: ArrayLike, step_size: int, gamma: ArrayLike = 0.1) -> op
 
     def formula(count: Count) -> Float:
         num_decays = floor_divide(count, step_size)
-        return init_value * power(gamma, num_decays, largest=_LARGEST_COUNT // step_size)
+        return decayed(init_value, gamma, num_decays, largest=_LARGEST_COUNT // step_size)
 
     return Schedule(formula, init_value)
 
 
 def multi_step_lr(
-    init_value: ArrayLike, milestones: Iterable[int], gamma: ArrayLike = 0.1
+    init_value: ArrayLike, milestones: Sequence[int], gamma: ArrayLike = 0.1
 ) -> optax.Schedule:
     r"""The learning rate decays by `gamma` at each milestone.
 
@@ -184,7 +184,7 @@ def multi_step_lr(
 
     def formula(count: Count) -> Float:
         num_decays = count_reached(sorted_milestones, count)
-        return init_value * power(gamma, num_decays, largest=len(sorted_milestones))
+        return decayed(init_value, gamma, num_decays, largest=len(sorted_milestones))
 
     return Schedule(formula, init_value)
 
@@ -307,7 +307,7 @@ def exponential_lr(init_value: ArrayLike, gamma: ArrayLike) -> optax.Schedule:
     init_value = check_value("init_value", init_value)
     gamma = check_value("gamma", gamma, positive=True)
 
-    return Schedule(lambda count: init_value * power(gamma, count), init_value)
+    return Schedule(lambda count: decayed(init_value, gamma, count), init_value)
 
 
 def polynomial_lr(init_value: ArrayLike, total_iters: int = 5, power: ArrayLike = 1.0) -> optax.Schedule:
