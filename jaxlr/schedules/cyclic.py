@@ -464,7 +464,7 @@ def _triangles(
         height = choose(rising, as_float(position), remaining(up + down, position)) / leg
         depth = abs(remaining(up, position)) / leg
         size, complement = scale(count)
-        # At a foot there is no triangle, though its size have overflowed.
+        # A foot stays where it is even when the size of its triangle has overflowed.
         to_peak = height * choose(height == 0, 1.0, size)
         # Below 1 by weights of one sign, as foot + (peak - foot) * to_peak cancels where a peak lies below
         # its foot; above 1 it is they that would cancel.
