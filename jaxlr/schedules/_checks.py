@@ -19,6 +19,14 @@ def check_positive_count(name: str, value: Any) -> int:
     return count
 
 
+def check_duration(name: str, value: Any) -> int:
+    """A static number of epochs or steps, which may be 0."""
+    count = check_whole_number(name, value)
+    if count < 0:
+        raise ValueError(f"{name} must be at least 0, got {count}")
+    return count
+
+
 def check_whole_number(name: str, value: Any) -> int:
     """A static integer, at most 2**61; a whole float is taken as one, as recipes write `1e4`."""
     value = _scalar(value)

@@ -13,10 +13,10 @@ from jaxlr.schedules._anneal import anneal, anneal_unit, blend
 from jaxlr.schedules._checks import (
     check_at_most,
     check_choice,
+    check_duration,
     check_function,
     check_positive_count,
     check_value,
-    check_whole_number,
 )
 from jaxlr.schedules._counts import (
     Count,
@@ -391,9 +391,7 @@ def swa_lr(
     """
     init_value = check_value("init_value", init_value)
     end_value = check_value("swa_lr", swa_lr)
-    length = check_whole_number("anneal_epochs", anneal_epochs)
-    if length < 0:
-        raise ValueError(f"anneal_epochs must be at least 0, got {length}")
+    length = check_duration("anneal_epochs", anneal_epochs)
     check_choice("anneal_strategy", anneal_strategy, ("cos", "linear"))
     start_value = end_value if length == 0 else init_value
 
@@ -432,9 +430,7 @@ def _triangles(
 ) -> Callable[[Any, Any, Count], Float]:
     """A function of (foot, peak, count) that goes from foot to scaled peak and back."""
     up = check_positive_count("step_size_up", step_size_up)
-    down = up if step_size_down is None else check_whole_number("step_size_down", step_size_down)
-    if down < 0:
-        raise ValueError(f"step_size_down must be at least 0, got {down}")
+    down = up if step_size_down is None else check_duration("step_size_down", step_size_down)
     check_choice("mode", mode, ("triangular", "triangular2", "exp_range"))
     check_choice("scale_mode", scale_mode, ("cycle", "iterations"))
     gamma = check_value("gamma", gamma, positive=True)

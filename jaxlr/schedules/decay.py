@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from jaxlr.schedules._anneal import anneal
 from jaxlr.schedules._checks import (
     check_at_most,
+    check_duration,
     check_finite,
     check_function,
     check_milestones,
@@ -266,9 +267,7 @@ def linear_lr(
     start_factor = check_value("start_factor", start_factor, positive=True)
     check_at_most("start_factor", start_factor, 1.0)
     end_factor = check_at_most("end_factor", check_value("end_factor", end_factor), 1.0)
-    total_iters = check_whole_number("total_iters", total_iters)
-    if total_iters < 0:
-        raise ValueError(f"total_iters must be at least 0, got {total_iters}")
+    total_iters = check_duration("total_iters", total_iters)
     length = max(total_iters, 1)
 
     def formula(count: Count) -> Float:

@@ -8,7 +8,7 @@ import optax
 import tyro
 
 from jaxlr.convert import from_string
-from jaxlr.schedules._checks import check_value, check_whole_number
+from jaxlr.schedules._checks import check_choice, check_value, check_whole_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +69,7 @@ class TrainConfig:
         check_value("lr", self.lr, positive=True)
         if not 0 <= check_value("momentum", self.momentum) < 1:
             raise ValueError(f"momentum must be below 1, got {self.momentum!r}")
-        if self.step_per not in ("epoch", "batch"):
-            raise ValueError(f"step_per must be 'epoch' or 'batch', got {self.step_per!r}")
+        check_choice("step_per", self.step_per, ("epoch", "batch"))
         is_plateau = isinstance(self.build_scheduler(), optax.GradientTransformationExtraArgs)
         if is_plateau and self.step_per == "batch":
             raise ValueError("step_per 'batch' is not for a plateau, which steps on an epoch's loss")

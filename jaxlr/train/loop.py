@@ -106,28 +106,29 @@ def build_run(config: TrainConfig, train_split: Split, num_classes: int) -> Run:
     num_features = int(np.prod(train_split.images.shape[1:]))
     init, apply = mlp([num_features, *config.hidden, num_classes])
     params = jax.jit(init)(init_key)
-    tx, lr = _build_optimizer(config, steps_per_epoch=-(-len(train_split.labels) // config.batch_size))
+    tx, lr, has_plateau = _build_optimizer(
+        config, steps_per_epoch=-(-len(train_split.labels) // config.batch_size)
+    )
     state = TrainState(params, tx.init(params), shuffle_key)
-    has_plateau = isinstance(config.build_scheduler(), optax.GradientTransformationExtraArgs)
     batch_size = min(config.batch_size, len(train_split.labels))
     epoch = functools.partial(run_epoch, apply, tx, batch_size, has_plateau)
     return Run(apply, state, jax.jit(epoch, donate_argnums=0), lr)
 
 
-def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Callable[..., float]]:
-    """SGD under the scheduler, and the learning rate that a given epoch uses."""
+def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Callable[..., float], bool]:
+    """SGD under the scheduler, the learning rate that an epoch uses, and whether a plateau sets it."""
     scheduler = config.build_scheduler()
     momentum = config.momentum or None
     if isinstance(scheduler, optax.GradientTransformationExtraArgs):
         tx = optax.chain(optax.sgd(config.lr, momentum), scheduler)
-        return tx, lambda state, epoch: _shortest(plateau_lr(state.opt_state))
+        return tx, lambda state, epoch: _shortest(plateau_lr(state.opt_state)), True
     per_step = scheduler if config.step_per == "batch" else per_epoch(scheduler, steps_per_epoch)
 
     def lr_of_last_batch(state: TrainState, epoch: int) -> float:
         del state
         return float(np.asarray(per_step((epoch + 1) * steps_per_epoch - 1)))
 
-    return optax.sgd(per_step, momentum), lr_of_last_batch
+    return optax.sgd(per_step, momentum), lr_of_last_batch, False
 
 
 def _train_epoch(
