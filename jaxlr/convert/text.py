@@ -1,73 +1,83 @@
-"""Recipes of torch, read into schedules: the text of a constructor is parsed, never evaluated."""
+"""The text of a torch scheduler's constructor, parsed into a schedule: it is never evaluated."""
 
 import ast
 import difflib
-import inspect
-import operator
+import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr.plateau import reduce_lr_on_plateau
-from jaxlr.schedules.cyclic import cosine_annealing_lr, cosine_annealing_warm_restarts, swa_lr
-from jaxlr.schedules.decay import (
-    constant_lr,
-    exponential_lr,
-    linear_lr,
-    multi_step_lr,
-    polynomial_lr,
-    step_lr,
-)
+from jaxlr.convert.calls import Call, build, source
+from jaxlr.convert.expressions import UNKNOWN, Reader, abbreviated, shown
+from jaxlr.convert.recipe import COMPOSITES, Constructor, as_call, required
 
 
-# The functions below take torch's arguments by torch's names, in torch's order.
-_BUILDERS: dict[str, Callable[..., Any]] = {
-    "StepLR": step_lr,
-    "MultiStepLR": multi_step_lr,
-    "ConstantLR": constant_lr,
-    "LinearLR": linear_lr,
-    "ExponentialLR": exponential_lr,
-    "CosineAnnealingLR": cosine_annealing_lr,
-    "ReduceLROnPlateau": reduce_lr_on_plateau,
-    "CosineAnnealingWarmRestarts": cosine_annealing_warm_restarts,
-    "PolynomialLR": polynomial_lr,
-    "SWALR": swa_lr,
+# What each class takes after its optimizer, in torch's order; recipes still write the removed `verbose`.
+_PARAMETERS = {
+    "LambdaLR": "lr_lambda last_epoch verbose",
+    "MultiplicativeLR": "lr_lambda last_epoch verbose",
+    "StepLR": "step_size gamma last_epoch verbose",
+    "MultiStepLR": "milestones gamma last_epoch verbose",
+    "ConstantLR": "factor total_iters last_epoch verbose",
+    "LinearLR": "start_factor end_factor total_iters last_epoch verbose",
+    "ExponentialLR": "gamma last_epoch verbose",
+    "SequentialLR": "schedulers milestones last_epoch verbose",
+    "CosineAnnealingLR": "T_max eta_min last_epoch verbose",
+    "ChainedScheduler": "schedulers optimizer verbose",
+    "ReduceLROnPlateau": ("mode factor patience threshold threshold_mode cooldown min_lr eps verbose"),
+    "CyclicLR": (
+        "base_lr max_lr step_size_up step_size_down mode gamma scale_fn scale_mode cycle_momentum "
+        "base_momentum max_momentum last_epoch verbose"
+    ),
+    "CosineAnnealingWarmRestarts": "T_0 T_mult eta_min last_epoch verbose",
+    "OneCycleLR": (
+        "max_lr total_steps epochs steps_per_epoch pct_start anneal_strategy cycle_momentum base_momentum "
+        "max_momentum div_factor final_div_factor three_phase last_epoch verbose"
+    ),
+    "PolynomialLR": "total_iters power last_epoch verbose",
+    "SWALR": "swa_lr anneal_epochs anneal_strategy last_epoch verbose",
 }
-
-_OPERATORS: dict[type, Callable[..., Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
-}
-
-# A hostile text must cost milliseconds: these bound its length and the numbers that it can make.
+# What does not concern the learning rate is not even read.
+_IGNORED = ("optimizer", "verbose", "cycle_momentum", "base_momentum", "max_momentum")
+_PER_GROUP = ("lr_lambda", "base_lr", "max_lr", "min_lr", "swa_lr")
 _LONGEST_TEXT = 20_000
-_LARGEST_NUMBER = 2.0**63
-_LARGEST_EXPONENT = 64
+_EXAMPLE = "such as 'StepLR(step_size=30, gamma=0.1)'"
 
 
-def from_string(text: str, init_value: ArrayLike) -> optax.Schedule | optax.GradientTransformationExtraArgs:
+def from_string(
+    text: str,
+    init_value: ArrayLike,
+    names: Mapping[str, Any] | None = None,
+    group: int = 0,
+    *,
+    num_steps: int | None = None,
+) -> optax.Schedule | optax.GradientTransformationExtraArgs:
     """The scheduler that a torch constructor's text describes.
 
     The text may name the class with or without its module, give any optimizer as first argument or
-    none, and the other arguments by position or keyword, as numbers, strings, lists and arithmetic on
-    them. `last_epoch=-1` and the removed `verbose` are read and mean nothing. Nothing is evaluated as
+    none, and the other arguments by position or keyword: numbers, strings, lists, arithmetic,
+    comparisons, conditional expressions, comprehensions, `math` and the likes of `int`, `len`, `range`,
+    `min`. The schedulers of a SequentialLR or ChainedScheduler stand in its list, or are assigned to
+    names in lines before. LambdaLR takes a lambda made of the same, which is translated.
+    `last_epoch=-1` and the removed `verbose` are read and mean nothing. Nothing is evaluated as
     Python, so a text from an untrusted file is safe.
 
+    A ChainedScheduler that is a product becomes one (see `chained_scheduler`, up to the end of a cosine);
+    another is stepped as torch steps it, for `num_steps`. A composite within a SequentialLR is refused:
+    torch steps it wrongly.
+
     Args:
-        text: such as `"StepLR(optimizer, step_size=30)"`; StepLR, MultiStepLR, ConstantLR, LinearLR,
-            ExponentialLR, CosineAnnealingLR, ReduceLROnPlateau, CosineAnnealingWarmRestarts,
-            PolynomialLR or SWALR.
+        text: such as `"StepLR(optimizer, step_size=30)"`, for every class of
+            `torch.optim.lr_scheduler`, and SWALR.
         init_value: learning rate of the optimizer, a finite number >= 0; may be traced, shape ().
+        names: values of the names in the text, by their source: `{"args.epochs": 90,
+            "len(train_loader)": 391}`; numbers, strings, lists, or functions for `lr_lambda`.
+        group: parameter group of the optimizer, where an argument is a list with one value for each.
+        num_steps: epochs (or steps) to tabulate, which a MultiplicativeLR and a ChainedScheduler that
+            is no product need; after them the last rate holds.
 
     Returns:
         A schedule of the epoch (or step); for ReduceLROnPlateau the transformation
@@ -75,114 +85,211 @@ def from_string(text: str, init_value: ArrayLike) -> optax.Schedule | optax.Grad
 
     Raises:
         TypeError: `text` is not a string, or one of its arguments is not of the kind the class takes.
-        ValueError: `text` cannot be read, or one of its arguments is out of its range.
+        ValueError: `text` cannot be read, `names` lacks a name in it, or one of its arguments is out
+            of its range.
 
     Example:
         >>> schedule = from_string("lr_scheduler.StepLR(opt, step_size=2 * 15, gamma=0.5)", 1.0)
         >>> schedule(29), schedule(30)
         (1.0, 0.5)
+        >>> schedule = from_string("LambdaLR(opt, lambda e: 1 - e / args.epochs)", 1.0, {"args.epochs": 4})
+        >>> [schedule(epoch) for epoch in range(4)]
+        [1.0, 0.75, 0.5, 0.25]
 
     Reference: `torch.optim.lr_scheduler`.
     """
-    name, call = _parse_call(text)
-    if name not in _BUILDERS:
-        nearest = difflib.get_close_matches(name, _BUILDERS, n=1, cutoff=0.5)
-        hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(_BUILDERS)}"
-        raise ValueError(f"unknown scheduler {_shortened(name)!r}: {hint}")
+    return build(_read(text, init_value, names, group, num_steps))
+
+
+def port(
+    text: str,
+    init_value: float,
+    names: Mapping[str, Any] | None = None,
+    group: int = 0,
+    *,
+    num_steps: int | None = None,
+) -> str:
+    """The line of Python that makes the schedule of `from_string`.
+
+    Args:
+        text: as in `from_string`, as are the arguments after it.
+        init_value: as in `from_string`, a number.
+        names: as in `from_string`; a function among them cannot be printed.
+        group: as in `from_string`.
+        num_steps: as in `from_string`.
+
+    Returns:
+        A call of jaxlr's functions.
+
+    Raises:
+        TypeError: as in `from_string`.
+        ValueError: as in `from_string`.
+
+    Example:
+        >>> port("MultiStepLR(optimizer, milestones=[30, 60], gamma=0.5)", 0.1)
+        'jaxlr.multi_step_lr(0.1, milestones=[30, 60], gamma=0.5)'
+
+    Reference: `torch.optim.lr_scheduler`.
+    """
+    call = _read(text, init_value, names, group, num_steps)
+    build(call)  # arguments out of their range are refused, not printed
+    return source(call)
+
+
+def _read(
+    text: str, init_value: ArrayLike, names: Mapping[str, Any] | None, group: int, num_steps: int | None
+) -> Call:
+    definitions, expression = _parse(text)
+    reader = Reader(names or {}, definitions)
     try:
-        arguments = _bind(name, call)
+        constructor = _Constructors(reader, group).read(expression)
     except RecursionError:
-        raise ValueError(f"the arguments of {name} are nested too deeply to be read") from None
-    return _BUILDERS[name](init_value, **arguments)
+        raise ValueError("the scheduler's text is nested too deeply to be read") from None
+    if reader.missing:
+        given = ", ".join(f"{name!r}: ..." for name in reader.missing)
+        raise ValueError(f"the scheduler's text needs the values of names: give names={{{given}}}")
+    return as_call(constructor, init_value, num_steps)
 
 
-def _parse_call(text: str) -> tuple[str, ast.Call]:
-    """The name of the class that is called, without its module, and the call."""
+def _parse(text: str) -> tuple[dict[str, ast.expr], ast.expr]:
+    """What the text assigns before its last statement, by source, and the expression in that."""
     if not isinstance(text, str):
         raise TypeError(f"a scheduler is described by a string, got {text!r}")
-    example = "such as 'StepLR(step_size=30, gamma=0.1)'"
     if len(text) > _LONGEST_TEXT:
         raise ValueError(
             f"the scheduler's text has {len(text)} characters; at most {_LONGEST_TEXT} are read"
         )
     try:
         with warnings.catch_warnings(action="ignore", category=SyntaxWarning):
-            expression = ast.parse(text.strip(), mode="eval").body
+            statements: list[ast.stmt] = ast.parse(_trimmed(text)).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error) or "nested too deeply"
-        message = f"cannot read the scheduler {_shortened(text)!r} ({reason}): write a call {example}"
+        message = f"cannot read the scheduler {abbreviated(text)!r} ({reason}): write a call {_EXAMPLE}"
         raise ValueError(message) from None
-    match expression:
-        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
-            return name, expression
-    raise ValueError(f"{_shortened(text)!r} is not the call of a scheduler: write one {example}")
+    definitions = _definitions(statements[:-1])
+    match statements[-1] if statements else None:
+        case (
+            ast.Expr(value=ast.expr() as value)
+            | ast.Assign(targets=[_], value=value)
+            | ast.AnnAssign(value=ast.expr() as value)
+            | ast.Return(value=ast.expr() as value)
+        ):
+            return definitions, value
+    raise ValueError(f"cannot read the scheduler {abbreviated(text)!r}: write a call {_EXAMPLE}")
 
 
-def _bind(name: str, call: ast.Call) -> dict[str, Any]:
-    """The arguments of `call` by name, less the optimizer and what has no meaning here."""
-    parameters = list(inspect.signature(_BUILDERS[name]).parameters.values())[1:]
-    accepted = [parameter.name for parameter in parameters]
-    order = [*accepted, *(["verbose"] if name == "ReduceLROnPlateau" else ["last_epoch", "verbose"])]
-    positional = call.args[1:] if call.args and _is_optimizer(call.args[0]) else call.args
-    if len(positional) > len(order):
-        raise ValueError(
-            f"{name} takes at most {len(order)} arguments after the optimizer: {', '.join(order)}"
-        )
-    given = list(zip(order, positional, strict=False))
-    given += [(keyword.arg or "**", keyword.value) for keyword in call.keywords]
-    arguments: dict[str, Any] = {}
-    for key, node in given:
-        if key not in ("optimizer", *order):
-            raise ValueError(f"{name} has no argument {key!r}; it takes {', '.join(accepted)}")
-        if key in arguments:
-            raise ValueError(f"{name} is given its argument {key!r} twice")
-        arguments[key] = None if key in ("optimizer", "verbose") else _value(node)
-    last_epoch = arguments.pop("last_epoch", -1)
-    if last_epoch != -1:
-        raise ValueError(f"last_epoch must be -1, which starts {name} afresh, got {last_epoch!r}")
-    missing = [p.name for p in parameters if p.default is p.empty and p.name not in arguments]
-    if missing:
-        raise ValueError(f"{name} needs {', '.join(missing)}, as in '{name}({missing[0]}=...)'")
-    return {key: value for key, value in arguments.items() if key in accepted}
+def _definitions(statements: list[ast.stmt]) -> dict[str, ast.expr]:
+    definitions: dict[str, ast.expr] = {}
+    for statement in statements:
+        match statement:
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
+                definitions |= {shown(each): value for each, value in zip(targets, values, strict=False)}
+            case (
+                ast.Assign(targets=[target], value=value)
+                | ast.AnnAssign(target=target, value=ast.expr() as value)
+            ):
+                definitions[shown(target)] = value
+            case ast.Import() | ast.ImportFrom():
+                pass
+            case _:
+                line = abbreviated(ast.unparse(statement))
+                raise ValueError(f"cannot read {line!r}: before the scheduler only assignments are read")
+    return definitions
 
 
-def _is_optimizer(node: ast.expr) -> bool:
-    """Whether a first argument is the optimizer: recipes write 45 forms of it, none of them a literal."""
-    return isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.Call)
+def _trimmed(text: str) -> str:
+    """The text without the indentation and the comma that it had where it was copied."""
+    return textwrap.dedent(text.expandtabs()).strip().rstrip(",;")
 
 
-def _value(node: ast.expr) -> Any:
-    """The value of a literal, or of arithmetic on literals."""
-    match node:
-        case ast.Constant(value=bool() | int() | float() | str() | None as value):
+class _Constructors:
+    """Reads the calls of constructors, their arguments worked out for one parameter group."""
+
+    def __init__(self, reader: Reader, group: int):
+        self._reader, self._group = reader, group
+        self._assigned = list(reader.definitions)
+
+    def read(self, node: ast.expr) -> Constructor:
+        """The constructor that an expression calls."""
+        # What was assigned before is constructed before what stands inside the call.
+        position = len(self._assigned)
+        if (name := shown(node)) in self._reader.definitions:
+            position, node = self._assigned.index(name), self._reader.definitions[name]
+        name, call = _class_of(node)
+        nodes = self._bind(name, call)
+        if name in COMPOSITES:
+            parts = [self.read(part) for part in self._elements(nodes.pop("schedulers"))]
+            values = {"schedulers": parts, **self._values(nodes)}
+        else:
+            values = self._values(nodes)
+        return Constructor(name, values, position)
+
+    def _values(self, nodes: Mapping[str, ast.expr]) -> dict[str, Any]:
+        return {key: self._of_group(key, self._reader.value(node)) for key, node in nodes.items()}
+
+    def _of_group(self, key: str, value: Any) -> Any:
+        if key not in _PER_GROUP or not isinstance(value, list):
             return value
-        case ast.List(elts=elements) | ast.Tuple(elts=elements):
-            return [_value(element) for element in elements]
-        case ast.UnaryOp(op=op, operand=operand) if type(op) in _OPERATORS:
-            return _calculate(node, op, _value(operand))
-        case ast.BinOp(op=op, left=left, right=right) if type(op) in _OPERATORS:
-            return _calculate(node, op, _value(left), _value(right))
-    raise ValueError(
-        f"cannot read {_shortened(ast.unparse(node))!r} in the scheduler's text: "
-        "write numbers, strings, lists and arithmetic on numbers"
-    )
+        if not 0 <= self._group < len(value):
+            raise ValueError(f"{key} has values for {len(value)} groups, and none for group {self._group}")
+        return value[self._group]
+
+    def _elements(self, node: ast.expr) -> list[ast.expr]:
+        node = self._reader.definitions.get(shown(node), node)
+        if isinstance(node, ast.List | ast.Tuple):
+            return node.elts
+        raise ValueError(f"schedulers must be a list of constructors, got {abbreviated(shown(node))!r}")
+
+    def _bind(self, name: str, call: ast.Call) -> dict[str, ast.expr]:
+        """The syntax of the arguments by name, less what does not concern the learning rate."""
+        order = _PARAMETERS[name].split()
+        positional = call.args[1:] if call.args and self._is_optimizer(call.args[0]) else call.args
+        if len(positional) > len(order):
+            raise ValueError(
+                f"{name} takes at most {len(order)} arguments after the optimizer: {', '.join(order)}"
+            )
+        nodes: dict[str, ast.expr] = {}
+        given = [*zip(order, positional, strict=False), *((each.arg, each.value) for each in call.keywords)]
+        for key, node in given:
+            if key not in ("optimizer", *order):
+                accepted = [each for each in order if each not in _IGNORED and each != "last_epoch"]
+                raise ValueError(f"{name} has no argument {key or '**'!r}; it takes {', '.join(accepted)}")
+            if key in nodes:
+                raise ValueError(f"{name} is given its argument {key!r} twice")
+            nodes[key] = node
+        self._check_last_epoch(name, nodes.pop("last_epoch", None))
+        missing = [key for key in required(name) if key not in nodes]
+        if missing:
+            raise ValueError(f"{name} needs {', '.join(missing)}, as in '{name}({missing[0]}=...)'")
+        return {key: node for key, node in nodes.items() if key not in _IGNORED}
+
+    def _check_last_epoch(self, name: str, node: ast.expr | None) -> None:
+        last_epoch = -1 if node is None else self._reader.value(node)
+        if last_epoch is not UNKNOWN and last_epoch != -1:
+            raise ValueError(
+                f"last_epoch must be -1, which starts {name} afresh, got {last_epoch!r}: "
+                "a schedule goes on where the optimizer's own count does"
+            )
+
+    def _is_optimizer(self, node: ast.expr) -> bool:
+        """Whether a first argument is the optimizer: recipes write 45 forms of it, none of them a value."""
+        node = self._reader.definitions.get(shown(node), node)
+        match node:
+            case ast.Constant(value=value):
+                return value is None
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in _PARAMETERS:
+                return False
+            case ast.Name() | ast.Attribute() | ast.Subscript() | ast.Call():
+                return not self._reader.is_value(node)
+        return isinstance(node, ast.IfExp | ast.BoolOp | ast.Await)
 
 
-def _calculate(node: ast.expr, op: ast.AST, *operands: Any) -> int | float:
-    source = _shortened(ast.unparse(node))
-    if not all(isinstance(operand, int | float) for operand in operands):
-        raise ValueError(f"cannot calculate {source!r}: arithmetic is read on numbers only")
-    if isinstance(op, ast.Pow) and abs(operands[1]) > _LARGEST_EXPONENT:
-        raise ValueError(f"the exponent in {source!r} is beyond {_LARGEST_EXPONENT}")
-    try:
-        result = _OPERATORS[type(op)](*operands)
-    except (ZeroDivisionError, OverflowError) as error:
-        raise ValueError(f"cannot calculate {source!r}: {error}") from None
-    if isinstance(result, complex) or abs(result) > _LARGEST_NUMBER:
-        raise ValueError(f"{source!r} is beyond the numbers that a scheduler can use")
-    return result
-
-
-def _shortened(text: str, length: int = 60) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[: length - 3] + "..."
+def _class_of(node: ast.expr) -> tuple[str, ast.Call]:
+    match node:
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+            if name in _PARAMETERS:
+                return name, node
+            nearest = difflib.get_close_matches(name, _PARAMETERS, n=1, cutoff=0.5)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(_PARAMETERS)}"
+            raise ValueError(f"unknown scheduler {abbreviated(name)!r}: {hint}")
+    raise ValueError(f"{abbreviated(shown(node))!r} is not the call of a scheduler: write one {_EXAMPLE}")

@@ -190,8 +190,11 @@ def apply_to_each(function: Any, count: Count) -> Float:
     if isinstance(count, np.ndarray):
         values = [float(function(each)) for each in count.ravel().tolist()]
         return np.asarray(values, dtype=np.float64).reshape(count.shape)
+    dtype = jax.dtypes.canonicalize_dtype(float)
     try:
-        return as_float(jnp.asarray(function(count)))
+        # In float64 whatever JAX's default is: float32 has lost the digits of 0.99**epoch by epoch 100.
+        with jax.enable_x64(True):
+            return jnp.asarray(function(count.astype(np.int64))).astype(dtype)
     except Exception as error:
         error.add_note(
             "If JAX cannot trace this function of the epoch, write it with jax.numpy, "
