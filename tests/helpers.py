@@ -14,16 +14,26 @@ DEVICE_RTOL = 1e-6  # float32 inside jit
 
 
 def torch_curve(
-    torch: ModuleType, build: Callable[[Any], Any], num_epochs: int, lr: float = 0.1, value: str = "lr"
+    torch: ModuleType,
+    build: Callable[[Any], Any],
+    num_epochs: int,
+    lr: float = 0.1,
+    value: str = "lr",
+    group: int = 0,
+    metrics: ArrayLike | None = None,
 ) -> np.ndarray:
-    """The learning rate (or another `value`) of each epoch, as `build(optimizer)` sets it in torch."""
+    """The learning rate (or another `value`) of each epoch, as `build(optimizer)` sets it in torch.
+
+    With `metrics` there are as many epochs as metrics, and one rate more: that before the first.
+    """
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr, momentum=0.9)
     scheduler = build(optimizer)
-    curve = [optimizer.param_groups[0][value]]
-    for _ in range(num_epochs - 1):
+    curve = [optimizer.param_groups[group][value]]
+    steps = [()] * (num_epochs - 1) if metrics is None else [(m,) for m in np.asarray(metrics).tolist()]
+    for arguments in steps:
         optimizer.step()
-        scheduler.step()
-        curve.append(optimizer.param_groups[0][value])
+        scheduler.step(*arguments)
+        curve.append(optimizer.param_groups[group][value])
     return np.asarray(curve, dtype=np.float64)
 
 

@@ -1,0 +1,181 @@
+"""What people write, read by `from_string`, beside the torch object that the same text builds."""
+
+import ast
+import builtins
+import math
+from types import ModuleType
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+import pytest
+from helpers import HOST_RTOL, assert_is_torchs, torch_curve
+from spellings import SPELLINGS, Spelling
+
+import jaxlr
+
+
+# A loss that falls fast, stalls, falls by less and less, worsens and ends flat: every setting shows in it.
+METRICS = np.concatenate(
+    [
+        1 / np.arange(1.0, 11),
+        np.full(16, 0.1),
+        0.1 * 0.995 ** np.arange(30),
+        np.linspace(0.09, 0.2, 25),
+        np.full(40, 0.0853),
+    ]
+)
+
+PARAMETERS = [
+    pytest.param(spelling, id=f"{name} {index}")
+    for name, spellings in SPELLINGS.items()
+    for index, spelling in enumerate(spellings)
+]
+
+
+@pytest.mark.parametrize("spelling", PARAMETERS)
+def test_what_people_write_gives_the_curve_that_torch_gives(torch, spelling):
+    if "ReduceLROnPlateau" in spelling.text:
+        expected = torch_side(torch, spelling, METRICS)
+        with jax.enable_x64(True):
+            actual = plateau_curve(read(spelling))
+    else:
+        expected = torch_side(torch, spelling)
+        actual = read(spelling)(np.arange(spelling.steps))
+    assert_is_torchs(actual, expected, HOST_RTOL)
+
+
+def read(spelling: Spelling) -> Any:
+    from_string: Any = jaxlr.from_string
+    return from_string(
+        spelling.text,
+        spelling.lrs[spelling.group],
+        dict(spelling.names),
+        spelling.group,
+        num_steps=spelling.num_steps,
+    )
+
+
+def plateau_curve(tx: optax.GradientTransformationExtraArgs) -> np.ndarray:
+    """The learning rate before the first metric, and after each."""
+    state = tx.init({})
+    return np.append(jaxlr.plateau_lr(state), _plateau_rates(state, METRICS))
+
+
+@jax.jit
+def _plateau_rates(state: Any, metrics: jax.Array) -> jax.Array:
+    def step(state: Any, metric: jax.Array) -> tuple[Any, jax.Array]:
+        state = jaxlr.plateau_step(state, metric)
+        return state, jaxlr.plateau_lr(state)
+
+    return jax.lax.scan(step, state, metrics)[1]
+
+
+def torch_side(torch: ModuleType, spelling: Spelling, metrics: Any = None) -> np.ndarray:
+    """Torch's learning rate in each step, from the text run as the Python that it is."""
+
+    def build(optimizer: Any) -> Any:
+        for lr in spelling.lrs[1:]:
+            optimizer.add_param_group({"params": [torch.zeros(1, requires_grad=True)], "lr": lr})
+        return run(spelling.torch_text, scope_of(torch, spelling, optimizer))
+
+    return torch_curve(torch, build, spelling.steps, spelling.lrs[0], group=spelling.group, metrics=metrics)
+
+
+def run(text: str, scope: dict[str, Any]) -> Any:
+    """The value of the last statement: an expression, an assignment or a return."""
+    *first, last = ast.parse(text).body
+    assert isinstance(last, ast.Expr | ast.Assign | ast.AnnAssign | ast.Return)
+    assert last.value is not None
+    exec(compile(ast.Module(first, []), "<spelling>", "exec"), scope)
+    return eval(compile(ast.Expression(last.value), "<spelling>", "eval"), scope)
+
+
+class StandIn:
+    """What a script's own names hold: attributes, items, a length and what a call returns."""
+
+    def __init__(self) -> None:
+        self.items: dict[Any, Any] = {}
+        self.length = 0
+        self.result: Any = None
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.items[key]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.result
+
+
+def scope_of(torch: ModuleType, spelling: Spelling, optimizer: Any) -> dict[str, Any]:
+    """The names that a script has where it builds its scheduler."""
+    lr_scheduler, swa_utils = torch.optim.lr_scheduler, torch.optim.swa_utils
+    scope = {name: getattr(lr_scheduler, name) for name in [*lr_scheduler.__all__, "LRScheduler"]}
+    scope |= {"SWALR": swa_utils.SWALR, "swa_utils": swa_utils, "torch": torch, "optim": torch.optim}
+    scope |= dict.fromkeys(("lr_scheduler", "lr_sched", "sched"), lr_scheduler)
+    scope |= {"math": math, "np": np, "cos": math.cos, "pi": math.pi, "self": StandIn()}
+    for key, value in spelling.names.items():
+        place(scope, ast.parse(key, mode="eval").body, value)
+    for expression in optimizer_expressions(spelling.torch_text):
+        place(scope, expression, optimizer)
+    return scope
+
+
+def optimizer_expressions(text: str) -> list[ast.expr]:
+    """Every spelling of the optimizer: first argument or keyword, and a chain's second argument."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func).rpartition(".")[2]
+        if name.endswith(("LR", "ReduceLROnPlateau", "WarmRestarts")):
+            found += node.args[:1]
+        if name == "ChainedScheduler":
+            found += node.args[1:]
+        found += [keyword.value for keyword in node.keywords if keyword.arg == "optimizer"]
+    return found
+
+
+def place(scope: dict[str, Any], expression: ast.expr, value: Any) -> None:
+    """Make `expression` evaluate to `value` in `scope`."""
+    match expression:
+        case ast.Name(id=name):
+            scope[name] = value
+        case ast.Attribute(value=owner, attr=name):
+            setattr(_held(scope, owner), name, value)
+        case ast.Subscript(value=owner, slice=key):
+            _held(scope, owner).items[_key(scope, key)] = value
+        case ast.Call(func=ast.Name(id="getattr"), args=[owner, key]):
+            setattr(_held(scope, owner), _key(scope, key), value)
+        case ast.Call(func=ast.Name(id="len"), args=[owner]):
+            _held(scope, owner).length = value
+        case ast.Call(func=function, args=args, keywords=keywords):
+            _held(scope, function).result = value
+            for argument in [*args, *(keyword.value for keyword in keywords)]:
+                _held(scope, argument)
+        case _:
+            raise TypeError(f"nothing can be placed at {ast.unparse(expression)!r}")
+
+
+def _held(scope: dict[str, Any], expression: ast.expr) -> Any:
+    """What `expression` evaluates to, a stand-in where it is nothing yet."""
+    source = ast.unparse(expression)
+    try:
+        held = eval(source, scope)
+    except (NameError, AttributeError, KeyError):
+        held = None
+    if held is None:
+        place(scope, expression, StandIn())
+    return eval(source, scope)
+
+
+def _key(scope: dict[str, Any], expression: ast.expr) -> Any:
+    """The key that `expression` names; a name of the script's own holds itself."""
+    for node in ast.walk(expression):
+        if isinstance(node, ast.Name) and not hasattr(builtins, node.id):
+            scope.setdefault(node.id, node.id)
+    key = eval(ast.unparse(expression), scope)
+    return ast.unparse(expression) if isinstance(key, StandIn) else key
