@@ -1,6 +1,6 @@
 """PyTorch's learning-rate schedulers for JAX: exact, pure and fast."""
 
-from jaxlr.convert import from_string
+from jaxlr.convert import from_state_dict, from_string, from_torch
 from jaxlr.plateau import plateau_lr, plateau_step, reduce_lr_on_plateau
 from jaxlr.schedules.compose import chained_scheduler, per_epoch, sequential_lr, tabulate
 from jaxlr.schedules.cyclic import (
@@ -51,4 +51,6 @@ __all__ = [  # noqa: RUF022
     "per_epoch",
     "tabulate",
     "from_string",
+    "from_torch",
+    "from_state_dict",
 ]

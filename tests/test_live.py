@@ -1,0 +1,311 @@
+"""Torch schedulers stopped in mid-run, converted, and stepped on beside what they were converted to."""
+
+import copy
+import io
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from helpers import DEVICE_RTOL, HOST_RTOL, assert_close, assert_is_torchs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import jaxlr
+
+
+EPOCHS_AFTER = 40
+
+# Every class with a closed form, as text that torch evaluates.
+CLOSED = [
+    "StepLR(o, 7, 0.5)",
+    "MultiStepLR(o, [30, 10, 10, 21])",
+    "ConstantLR(o, 0.25, 12)",
+    "LinearLR(o, 0.1, 0.9, 17)",
+    "ExponentialLR(o, 0.93)",
+    "PolynomialLR(o, 25, 1.7)",
+    "CosineAnnealingLR(o, 13, 1e-3)",
+    "CosineAnnealingWarmRestarts(o, 5, 2, 1e-4)",
+    "CyclicLR(o, 0.01, 0.2, 7, 4, 'exp_range', 0.98)",
+    "CyclicLR(o, [0.01, 0.02], [0.2, 0.3], 9, mode='triangular2')",
+    "OneCycleLR(o, [0.3, 0.1], 90)",
+    "OneCycleLR(o, 0.3, epochs=9, steps_per_epoch=10, three_phase=True, anneal_strategy='linear')",
+    "SWALR(o, 0.02, 15)",
+    "SWALR(o, [0.02, 0.5], 15, 'linear')",
+    "SequentialLR(o, [LinearLR(o, 0.1, 1.0, 5), CosineAnnealingLR(o, 20), ExponentialLR(o, 0.9)], [5, 25])",
+    "SequentialLR(o, [ConstantLR(o, 0.5, 9), CosineAnnealingWarmRestarts(o, 4, 2)], [9])",
+    "SequentialLR(o, [StepLR(o, 3), PolynomialLR(o, 30)], [0])",
+    "ChainedScheduler([ConstantLR(o, 0.1, 8), ExponentialLR(o, 0.9), MultiStepLR(o, [12])])",
+    "ChainedScheduler([CosineAnnealingLR(o, 13, 1e-3)])",
+]
+
+# What torch computes in ways that no closed form follows.
+STEPPED = [
+    "LambdaLR(o, [lambda e: 1 / (1 + e), lambda e: 0.9 ** e])",
+    "MultiplicativeLR(o, lambda e: 0.9 if e % 3 else 1.05)",
+    "CyclicLR(o, 0.01, 0.2, 7, scale_fn=lambda cycle: 1 / cycle)",
+    "ChainedScheduler([CosineAnnealingLR(o, 8, 0.01), ExponentialLR(o, 0.5)])",
+    "ChainedScheduler([ExponentialLR(o, 0.5), CosineAnnealingLR(o, 8)])",
+    "ChainedScheduler([LambdaLR(o, lambda e: 0.9 ** e), ExponentialLR(o, 0.5)])",
+    "SequentialLR(o, [ExponentialLR(o, 0.5), MultiplicativeLR(o, lambda e: 0.9)], [3])",
+    "SequentialLR(o, [LinearLR(o, 0.1, total_iters=30), OneCycleLR(o, 5.0, 100)], [30])",
+    "SequentialLR(o, [SequentialLR(o, [LinearLR(o, 0.1, 1.0, 2), ExponentialLR(o, 0.9)], [2])], [])",
+    "SequentialLR(o, [ChainedScheduler([LinearLR(o, 0.1), ExponentialLR(o, 0.9)]), StepLR(o, 3)], [40])",
+    "SequentialLR(o, [ExponentialLR(o, 0.5), ExponentialLR(o, 0.9)], [2.5])",
+    "StepLR(o, 3, gamma=-0.5)",
+]
+
+
+def build(torch: Any, text: str) -> Any:
+    """A scheduler of an optimizer with two groups."""
+    values = [torch.zeros(2, requires_grad=True) for _ in range(2)]
+    groups = [{"params": [values[0]], "lr": 0.1}, {"params": [values[1]], "lr": 0.03}]
+    optimizer = torch.optim.SGD(groups, momentum=0.9)
+    scope = {name: getattr(torch.optim.lr_scheduler, name) for name in torch.optim.lr_scheduler.__all__}
+    with warnings.catch_warnings(action="ignore"):  # torch steps a nested composite when it constructs it
+        return eval(text, scope | {"SWALR": torch.optim.swa_utils.SWALR, "o": optimizer})
+
+
+def advance(scheduler: Any, num_epochs: int) -> None:
+    for _ in range(num_epochs):
+        scheduler.optimizer.step()
+        scheduler.step()
+
+
+def curve_from_here(scheduler: Any, group: int, num_epochs: int = EPOCHS_AFTER) -> np.ndarray:
+    curve = []
+    for epoch in range(num_epochs):
+        if epoch:
+            advance(scheduler, 1)
+        curve.append(float(scheduler.optimizer.param_groups[group]["lr"]))
+    return np.asarray(curve)
+
+
+_UNLIKE = ("optimizer", "_schedulers", "_scale_fn_ref")  # what no copy of is equal to it
+
+
+def snapshot(scheduler: Any) -> Any:
+    """Everything that a conversion could have touched."""
+    optimizer = scheduler.optimizer
+    groups = [
+        {key: value for key, value in each.items() if key != "params"} for each in optimizer.param_groups
+    ]
+    parts = [snapshot(part) for part in getattr(scheduler, "_schedulers", [])]
+    own = {key: value for key, value in vars(scheduler).items() if key not in _UNLIKE}
+    return copy.deepcopy(
+        (own, groups, parts, [id(p) for each in optimizer.param_groups for p in each["params"]])
+    )
+
+
+@pytest.mark.parametrize("text", CLOSED)
+@given(epoch=st.integers(0, 45), group=st.integers(0, 1))
+@settings(max_examples=8, deadline=None)
+def test_a_scheduler_of_torchs_own_goes_on_in_closed_form(torch, text, epoch, group):
+    scheduler = build(torch, text)
+    advance(scheduler, epoch)
+    before = snapshot(scheduler)
+    schedule: Any = jaxlr.from_torch(scheduler, group)
+    assert snapshot(scheduler) == before
+    expected = curve_from_here(scheduler, group)
+    counts = np.arange(EPOCHS_AFTER)
+    assert_is_torchs(schedule(counts), expected, HOST_RTOL, peak=0.3)
+    smooth = np.abs(expected) > 1e-9  # where torch's own digits are left
+    on_device = np.asarray(jax.jit(schedule)(jnp.asarray(counts)))
+    assert_close(on_device[smooth], expected[smooth], DEVICE_RTOL)
+
+
+@pytest.mark.parametrize("text", [*STEPPED, *CLOSED])
+@given(epoch=st.integers(0, 45), group=st.integers(0, 1), edit=st.sampled_from([None, 0.7]))
+@settings(max_examples=6, deadline=None)
+def test_any_scheduler_is_stepped_on_a_copy_and_tabulated(torch, text, epoch, group, edit):
+    scheduler = build(torch, text)
+    advance(scheduler, epoch)
+    if edit:
+        for each in scheduler.optimizer.param_groups:
+            each["lr"] = edit
+    before = snapshot(scheduler)
+    schedule: Any = jaxlr.from_torch(scheduler, group, num_steps=EPOCHS_AFTER)
+    assert snapshot(scheduler) == before
+    expected = curve_from_here(scheduler, group)
+    assert_is_torchs(schedule(np.arange(EPOCHS_AFTER)), expected, HOST_RTOL, peak=0.7)
+
+
+@pytest.mark.parametrize("text", STEPPED)
+def test_what_has_no_closed_form_asks_for_the_number_of_steps(torch, text):
+    scheduler = build(torch, text)
+    advance(scheduler, 4)
+    with pytest.raises(ValueError, match=r"so it has no closed form: give num_steps"):
+        jaxlr.from_torch(scheduler)
+
+
+def test_a_rate_edited_by_hand_is_noticed(torch):
+    scheduler = build(torch, "StepLR(o, 30)")
+    scheduler.optimizer.param_groups[1]["lr"] = 7.0
+    with pytest.raises(ValueError, match=r"the learning rate of StepLR is 7.0 in epoch 0, not 0.03"):
+        jaxlr.from_torch(scheduler, group=1)
+    untouched: Any = jaxlr.from_torch(scheduler, group=0)
+    assert untouched(30) == pytest.approx(0.01, rel=1e-12)
+
+
+def test_a_scheduler_class_of_the_users_own_is_stepped(torch):
+    class Halving(torch.optim.lr_scheduler.LRScheduler):
+        def get_lr(self) -> list[float]:
+            return [
+                group["lr"] / 2 if self.last_epoch else group["lr"] for group in self.optimizer.param_groups
+            ]
+
+    class Renamed(torch.optim.lr_scheduler.StepLR):
+        pass
+
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule: Any = jaxlr.from_torch(Halving(optimizer), num_steps=5)
+    assert [schedule(epoch) for epoch in range(7)] == [1.0, 0.5, 0.25, 0.125, 0.0625, 0.0625, 0.0625]
+    with pytest.raises(ValueError, match="Renamed is no class of torch's own, so it has no closed form"):
+        jaxlr.from_torch(Renamed(optimizer, 3))
+
+
+def test_a_learning_rate_that_is_a_tensor_is_stepped_in_its_own_precision(torch):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=torch.tensor(0.05))
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.999)
+    advance(scheduler, 50)
+    schedule: Any = jaxlr.from_torch(scheduler, num_steps=20)
+    assert_close(schedule(np.arange(20)), curve_from_here(scheduler, 0, 20), HOST_RTOL)
+
+
+def test_the_parameters_are_not_copied(torch, monkeypatch):
+    scheduler = build(torch, "LambdaLR(o, lambda e: 0.5)")
+    monkeypatch.setattr(torch.Tensor, "__deepcopy__", lambda self, memo: pytest.fail("a tensor was copied"))
+    jaxlr.from_torch(scheduler, num_steps=3)
+
+
+@pytest.mark.parametrize("num_before", range(0, 30, 3))
+def test_a_plateau_goes_on_with_its_counters(torch, x64, num_before):
+    metrics = np.concatenate([1 / np.arange(1.0, 9), np.full(40, 0.2)]).tolist()
+    settings = {"patience": 2, "cooldown": 3, "factor": 0.3, "min_lr": [1e-3, 1e-5]}
+    scheduler = build(torch, "StepLR(o, 100)")
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(scheduler.optimizer, **settings)
+    for metric in metrics[:num_before]:
+        plateau.step(metric)
+    state_dict = torch_load(torch, plateau.state_dict())
+    saved = jaxlr.from_state_dict("ReduceLROnPlateau", state_dict, group=1)
+    for tx in (jaxlr.from_torch(plateau, group=1), saved):
+        twin = copy.deepcopy(plateau)
+        assert isinstance(tx, optax.GradientTransformationExtraArgs)
+        state: Any = tx.init({})
+        for metric in metrics[num_before:]:
+            twin.step(metric)
+            state = jaxlr.plateau_step(state, metric)
+            assert_close(jaxlr.plateau_lr(state), twin.optimizer.param_groups[1]["lr"], 1e-14)
+
+
+def torch_load(torch: Any, state_dict: dict[str, Any]) -> Any:
+    """A state_dict that has been in a file, and is read by the reader that runs no code."""
+    file = io.BytesIO()
+    torch.save(state_dict, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+@pytest.mark.parametrize("text", CLOSED)
+@given(epoch=st.integers(0, 45), group=st.integers(0, 1))
+@settings(max_examples=5, deadline=None)
+def test_a_saved_scheduler_goes_on_as_the_live_one(torch, text, epoch, group):
+    scheduler = build(torch, text)
+    advance(scheduler, epoch)
+    name = type(scheduler).__name__
+    saved = torch_load(torch, scheduler.state_dict())
+    optimizer = torch_load(torch, scheduler.optimizer.state_dict())
+    schedule: Any = jaxlr.from_state_dict(name, saved, group=group, optimizer_state_dict=optimizer)
+    live: Any = jaxlr.from_torch(scheduler, group)
+    counts = np.arange(EPOCHS_AFTER)
+    np.testing.assert_array_equal(schedule(counts), live(counts))
+
+
+def test_the_functions_that_a_state_dict_drops_are_given(torch):
+    def warmup(epoch: int) -> float:
+        return min(1.0, (epoch + 1) / 10)
+
+    scheduler = build(torch, "LambdaLR(o, lambda e: min(1.0, (e + 1) / 10))")
+    advance(scheduler, 4)
+    saved = torch_load(torch, scheduler.state_dict())
+    with pytest.raises(
+        ValueError, match="a state_dict drops the functions of LambdaLR: give the group's as lr_lambda"
+    ):
+        jaxlr.from_state_dict("LambdaLR", saved)
+    schedule: Any = jaxlr.from_state_dict("LambdaLR", saved, 0.1, lr_lambda=warmup, num_steps=20)
+    assert_close(schedule(np.arange(20)), curve_from_here(scheduler, 0, 20), HOST_RTOL)
+
+
+def test_the_functions_in_a_sequence_are_given_one_by_one(torch):
+    def factor(epoch: int) -> float:
+        return 0.9**epoch
+
+    scheduler = build(torch, "SequentialLR(o, [LinearLR(o, 0.1), LambdaLR(o, lambda e: 0.9 ** e)], [5])")
+    advance(scheduler, 3)
+    saved = torch_load(torch, scheduler.state_dict())
+    with pytest.raises(ValueError, match="give the group's as lr_lambda"):
+        jaxlr.from_state_dict("SequentialLR", saved)
+    schedule: Any = jaxlr.from_state_dict("SequentialLR", saved, lr_lambda=[None, factor])
+    assert_close(schedule(np.arange(20)), curve_from_here(scheduler, 0, 20), HOST_RTOL)
+    product = build(
+        torch, "SequentialLR(o, [LinearLR(o, 0.1), MultiplicativeLR(o, lambda e: 0.9 ** e)], [5])"
+    )
+    with pytest.raises(ValueError, match="no LambdaLR of that lr_lambda"):
+        jaxlr.from_state_dict(
+            "SequentialLR", torch_load(torch, product.state_dict()), lr_lambda=[None, factor]
+        )
+
+
+def test_a_saved_product_goes_on(torch):
+    scheduler = build(torch, "MultiplicativeLR(o, lambda e: 0.9 if e % 3 else 1.05)")
+    advance(scheduler, 7)
+    saved = torch_load(torch, scheduler.state_dict())
+    factor = scheduler.lr_lambdas[0]
+    with pytest.raises(ValueError, match="MultiplicativeLR is a running product: give num_steps"):
+        jaxlr.from_state_dict("MultiplicativeLR", saved, lr_lambda=factor)
+    schedule: Any = jaxlr.from_state_dict("MultiplicativeLR", saved, lr_lambda=factor, num_steps=20)
+    assert_close(schedule(np.arange(20)), curve_from_here(scheduler, 0, 20), HOST_RTOL)
+
+
+def test_a_saved_scheduler_that_is_not_what_it_is_called_is_refused(torch):
+    saved = build(torch, "StepLR(o, 30)").state_dict()
+    with pytest.raises(
+        ValueError, match="class_name is 'ExponentialLR', but the state_dict is that of StepLR"
+    ):
+        jaxlr.from_state_dict("ExponentialLR", saved)
+    with pytest.raises(ValueError, match=r"init_value is 0.2, but the state_dict began with 0.1"):
+        jaxlr.from_state_dict("StepLR", saved, 0.2)
+    with pytest.raises(ValueError, match="group must be one of the 2 in _last_lr, got 2"):
+        jaxlr.from_state_dict("StepLR", saved, group=2)
+    with pytest.raises(ValueError, match="that of no scheduler"):
+        jaxlr.from_state_dict("StepLR", {})
+    with pytest.raises(ValueError, match="StepLR lacks 'gamma'"):
+        jaxlr.from_state_dict("StepLR", {key: saved[key] for key in saved if key != "gamma"})
+    with pytest.raises(
+        ValueError, match="OneCycleLR keeps its initial_lr in the optimizer: give optimizer_state_dict"
+    ):
+        jaxlr.from_state_dict("OneCycleLR", build(torch, "OneCycleLR(o, 0.3, 90)").state_dict())
+    with pytest.raises(ValueError, match=r"load it into torch and use from_torch\(..., num_steps=\)"):
+        jaxlr.from_state_dict("ChainedScheduler", build(torch, STEPPED[4]).state_dict())
+
+
+@pytest.mark.parametrize("thing", [None, 3, "StepLR(30)", jnp.zeros(3)])
+def test_what_is_no_scheduler_is_refused(thing):
+    with pytest.raises(TypeError, match="from_torch takes a scheduler of torch, got"):
+        jaxlr.from_torch(thing)
+
+
+def test_a_scheduler_that_stops_says_where(torch):
+    scheduler = build(torch, "OneCycleLR(o, 0.3, 10)")
+    scheduler.optimizer.param_groups[0]["lr"] = 5.0
+    with pytest.raises(ValueError, match="OneCycleLR cannot be stepped more than 10 times"):
+        jaxlr.from_torch(scheduler, num_steps=20)
+
+
+def test_warnings_of_the_copy_stay_inside(torch):
+    scheduler = build(torch, "LambdaLR(o, lambda e: 0.5)")
+    with warnings.catch_warnings(action="error"):
+        jaxlr.from_torch(scheduler, num_steps=3)
