@@ -78,8 +78,11 @@ def source(call: Call) -> str:
     functions = [value for value in call.arguments.values() if isinstance(value, Lambda)]
     if call.function or any(not function.is_arithmetic for function in functions):
         return _source_from_text(call)
-    first, *_ = inspect.signature(FUNCTIONS[call.torch_name]).parameters
-    return f"jaxlr.{FUNCTIONS[call.torch_name].__name__}({_arguments(call.arguments, source, first)})"
+    function = FUNCTIONS[call.torch_name]
+    in_order = [name for name in inspect.signature(function).parameters if name in call.arguments]
+    first, *rest = in_order  # the first is required
+    named = [f"{name}={_written(call.arguments[name])}" for name in rest]
+    return f"jaxlr.{function.__name__}({', '.join([_written(call.arguments[first]), *named])})"
 
 
 def _source_from_text(call: Call) -> str:
@@ -95,12 +98,8 @@ def _torch_text(call: Call) -> str:
     arguments = {key: value for key, value in call.arguments.items() if key not in _OURS}
     if "schedules" in arguments:
         arguments["schedulers"] = arguments.pop("schedules")
-    return f"{call.torch_name}({_arguments(arguments, _torch_text, next(iter(arguments), ''))})"
-
-
-def _arguments(arguments: dict[str, Any], write_call: Callable[[Call], str], positional: str) -> str:
-    written = {name: _written(value, write_call) for name, value in arguments.items()}
-    return ", ".join(text if name == positional else f"{name}={text}" for name, text in written.items())
+    written = (f"{name}={_written(value, _torch_text)}" for name, value in arguments.items())
+    return f"{call.torch_name}({', '.join(written)})"
 
 
 def _written(value: Any, write_call: Callable[[Call], str] = source) -> str:
