@@ -84,7 +84,7 @@ class Reader:
                 return [self.value(element, scope) for element in elements]
             case ast.UnaryOp() | ast.BinOp() | ast.Compare() | ast.BoolOp() | ast.IfExp():
                 return self._operation(node, scope)
-            case ast.Lambda():
+            case ast.Lambda() if not any(value is UNKNOWN for value in scope.values()):
                 return Lambda(node, self, scope)
             case ast.ListComp() | ast.GeneratorExp():
                 return self._comprehension(node, scope)
@@ -254,22 +254,13 @@ class Lambda:
     """
 
     def __init__(self, node: ast.Lambda, reader: Reader, scope: Mapping[str, Any]):
-        parameters = node.args.args
-        if (
-            not parameters
-            or node.args.vararg
-            or node.args.kwonlyargs
-            or node.args.kwarg
-            or node.args.posonlyargs
-        ):
-            raise ValueError(f"cannot read {abbreviated(shown(node))!r}: a lambda takes the epoch alone")
-        defaults = node.args.defaults[-(len(parameters) - 1) :] if len(parameters) > 1 else []
-        if len(defaults) != len(parameters) - 1:
-            raise ValueError(f"cannot read {abbreviated(shown(node))!r}: a lambda takes the epoch alone")
-        self._argument = parameters[0].arg
-        names = (parameter.arg for parameter in parameters[1:])
-        given = {name: reader.value(value, scope) for name, value in zip(names, defaults, strict=True)}
-        self._scope = {**scope, **given}
+        self._argument, defaults = _parameters(node)
+        self._scope = {name: reader.value(value, scope) for name, value in defaults.items()}
+        variables = {each.id for each in ast.walk(node.body) if isinstance(each, ast.Name)}
+        if late := sorted(variables & set(scope) - {self._argument, *defaults}):
+            # Python would look it up when the function is called, after the loop has ended.
+            better = f"lambda {self._argument}, {late[0]}={late[0]}: ..."
+            raise ValueError(f"cannot read {abbreviated(shown(node))!r}: write {better}")
         self._reader, self._body = reader, node.body
         # Read once with its argument unknown: what cannot be read, or is missing, is refused at once.
         reader.value(node.body, {**self._scope, self._argument: UNKNOWN})
@@ -363,6 +354,17 @@ def _plain(name: str, value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str) or callable(value):
         return value
     raise TypeError(f"names[{name!r}] must be a number, a string, a list or a function, got {value!r}")
+
+
+def _parameters(node: ast.Lambda) -> tuple[str, dict[str, ast.expr]]:
+    """The name of the epoch, and the defaults of the other parameters."""
+    match node.args:
+        case ast.arguments(posonlyargs=[], args=[first, *rest], vararg=None, kwonlyargs=[], kwarg=None) if (
+            len(rest) == len(node.args.defaults)
+        ):
+            names = (parameter.arg for parameter in rest)
+            return first.arg, dict(zip(names, node.args.defaults, strict=True))
+    raise ValueError(f"cannot read {abbreviated(shown(node))!r}: a lambda takes the epoch alone")
 
 
 def _copy(node: ast.expr) -> ast.expr:

@@ -1,0 +1,114 @@
+"""Throw random recipes at the reader of torch's texts.
+
+    pip install atheris
+    python scripts/fuzz.py -max_total_time=300
+
+The arguments are libFuzzer's. A text may be refused with ValueError or TypeError, in a line and in less
+than a second; anything else is a finding, and is printed with the text.
+"""
+
+import importlib
+import sys
+import time
+from typing import Any
+
+
+atheris: Any = importlib.import_module("atheris")  # neither jaxlr nor its tests need it
+
+with atheris.instrument_imports(include=["jaxlr.convert"]):
+    import jaxlr
+    from jaxlr.convert import port
+    from jaxlr.convert.text import _PARAMETERS
+
+_SECONDS = 1.0  # that a text may take, whatever it says
+_LONGEST_MESSAGE = 1000  # a few cut texts, every character of them an escape of ten
+# Split at spaces where they are used.
+_ATOMS = (
+    "0 1 2 30 -1 0.1 1e9 1e400 2**63 10**18 True None 'cos' 'max' '' [] () f'' x y e z math.pi args.lr "
+    "self.y[0] optimizer *y **y x:=3"
+)
+_BINARY = "+ - * / // % ** < >= == != @ >> , and or in"
+_FUNCTIONS = (
+    "int float round range len min max list tuple sum abs pow sorted bool eval open x.y math.exp math.log "
+    "math.floor sqrt np.cos np.minimum"
+)
+_NAMES = {"x": 3, "y": [1, 2], "args.lr": 0.5}
+
+
+class Writer:
+    """Writes recipes: a grammar whose choices the fuzzer makes."""
+
+    def __init__(self, choices: Any):
+        self._choices = choices
+
+    def recipe(self) -> str:
+        """Assignments, then a constructor."""
+        lines = [f"{self._pick(['x', 'z', 'y'])} = {self._value(3)}" for _ in range(self._number(2))]
+        return "\n".join([*lines, self._pick(["", "s = ", "return ", "  "]) + self._constructor(3)])
+
+    def _constructor(self, depth: int) -> str:
+        name = self._pick([*_PARAMETERS, "torch.optim.lr_scheduler.StepLR", "Exit"])
+        parameters = _PARAMETERS.get(name, "step_size gamma").split()
+        arguments = [self._pick(["optimizer", "self.o[0]", "", "1"])]
+        for _ in range(self._number(5)):
+            prefix = self._pick(["", f"{self._pick(parameters)}="])
+            arguments.append(prefix + (self._value(depth) if self._number(3) else self._list(depth)))
+        return f"{name}({', '.join(arguments)})"
+
+    def _list(self, depth: int) -> str:
+        if depth == 0:
+            return "[]"
+        items = [self._pick([self._constructor, self._value])(depth - 1) for _ in range(self._number(3))]
+        return f"[{', '.join(items)}]"
+
+    def _value(self, depth: int) -> str:
+        if depth == 0:
+            return self._pick(_ATOMS.split())
+        one, two, three = (lambda: self._value(depth - 1) for _ in range(3))
+        match self._number(8):
+            case 0 | 1:
+                return self._pick(_ATOMS.split())
+            case 2 | 3:
+                return f"({one()} {self._pick(_BINARY.split())} {two()})"
+            case 4:
+                arguments = [self._value(depth - 1) for _ in range(self._number(3))]
+                return f"{self._pick(_FUNCTIONS.split())}({', '.join(arguments)})"
+            case 5:
+                return f"lambda {self._pick(['e', 'x', 'e, n=2', '*e'])}: {one()}"
+            case 6:
+                return f"({one()} if {two()} else {three()})"
+            case 7:
+                return f"[{one()} for x in {two()} if {three()}]"
+            case _:
+                return f"{self._pick(['-', '+', ' not ', '~', 'await '])}{one()}"
+
+    def _pick(self, items: list[Any]) -> Any:
+        return items[self._number(len(items) - 1)]
+
+    def _number(self, largest: int) -> int:
+        return self._choices.ConsumeIntInRange(0, largest)
+
+
+def read(data: bytes) -> None:
+    """Read one text, raw or written."""
+    choices = atheris.FuzzedDataProvider(data)
+    is_raw = choices.ConsumeIntInRange(0, 9) == 0
+    text = choices.ConsumeUnicodeNoSurrogates(2000) if is_raw else Writer(choices).recipe()
+    start = time.perf_counter()
+    try:
+        scheduler = jaxlr.from_string(text, 0.1, _NAMES, num_steps=10)
+        if callable(scheduler):
+            scheduler(3)
+        port(text, 0.1, _NAMES, num_steps=10)
+    except (ValueError, TypeError) as error:
+        if "\n" in str(error) or len(str(error)) > _LONGEST_MESSAGE:
+            raise AssertionError(f"a long message for {text!r}: {error}") from error
+    except Exception as error:
+        raise AssertionError(f"{text!r} is a finding") from error
+    if time.perf_counter() - start > _SECONDS:
+        raise AssertionError(f"{text!r} takes {time.perf_counter() - start:.1f} s")
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, read)
+    atheris.Fuzz()
