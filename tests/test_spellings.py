@@ -2,7 +2,13 @@
 
 import ast
 import builtins
+import contextlib
+import itertools
 import math
+import os
+import signal
+import time
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +17,7 @@ import numpy as np
 import optax
 import pytest
 from helpers import HOST_RTOL, assert_is_torchs, torch_curve
-from spellings import SPELLINGS, Spelling
+from spellings import COSTLY, EXECUTED, RARER, REFUSED_BY_US, SPELLINGS, Refusal, Spelling
 
 import jaxlr
 
@@ -34,27 +40,93 @@ PARAMETERS = [
 ]
 
 
+SECONDS = 0.5  # that a text may cost, whatever it says
+LONGEST_MESSAGE = 400
+
+
 @pytest.mark.parametrize("spelling", PARAMETERS)
 def test_what_people_write_gives_the_curve_that_torch_gives(torch, spelling):
+    assert_is_read_as_torch_runs_it(torch, spelling, read(spelling))
+
+
+def test_every_class_of_torch_is_spelled_twenty_times_and_no_text_stands_twice(torch):
+    classes = {*torch.optim.lr_scheduler.__all__, "SWALR"} - {"LRScheduler"}
+    assert all(len(SPELLINGS[name]) >= 20 for name in classes)
+    entries = [(entry.text, entry.group) for entry in [*itertools.chain(*SPELLINGS.values()), *RARER]]
+    assert len(entries) == len(set(entries))
+
+
+@pytest.mark.parametrize("spelling", RARER, ids=range(len(RARER)))
+def test_what_few_people_write_gives_that_curve_or_an_error(torch, spelling):
+    try:
+        schedule = read(spelling)
+    except (TypeError, ValueError) as error:
+        assert_is_one_short_line(error)
+    else:
+        assert_is_read_as_torch_runs_it(torch, spelling, schedule)
+
+
+@pytest.mark.parametrize("refusal", REFUSED_BY_US, ids=range(len(REFUSED_BY_US)))
+def test_what_cannot_be_meant_is_refused_at_once_in_one_line_and_never_run(refusal):
+    with at_little_cost(), pytest.raises((TypeError, ValueError)) as raised:
+        read(refusal)
+    assert_is_one_short_line(raised.value)
+    missing = [word for word in refusal.words if word.lower() not in str(raised.value).lower()]
+    assert not missing, f"{str(raised.value)!r} does not hold {missing}"
+    assert EXECUTED not in os.environ
+
+
+@pytest.mark.parametrize("text", COSTLY, ids=range(len(COSTLY)))
+def test_no_lambda_costs_more_than_a_moment(text):
+    with at_little_cost():
+        try:
+            schedule = read(Refusal(f"LambdaLR(optimizer, {text})"))
+            for count in (0, 1, 7, 40):
+                assert isinstance(float(schedule(count)), float)
+        except (TypeError, ValueError, ArithmeticError, RuntimeWarning) as error:
+            assert_is_one_short_line(error)
+
+
+@contextlib.contextmanager
+def at_little_cost() -> Iterator[None]:
+    """Processor time is counted, which a busy machine does not stretch; what would never end is cut off."""
+
+    def cut_off(*_: Any) -> None:
+        pytest.fail(f"still running after {10 * SECONDS} s of processor time")
+
+    before = signal.signal(signal.SIGPROF, cut_off)
+    start = time.process_time()
+    # Again and again: an error raised while Python cleans up behind the text is lost.
+    signal.setitimer(signal.ITIMER_PROF, 10 * SECONDS, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+    assert time.process_time() - start < SECONDS
+
+
+def assert_is_read_as_torch_runs_it(torch: ModuleType, spelling: Spelling, scheduler: Any) -> None:
     if "ReduceLROnPlateau" in spelling.text:
         expected = torch_side(torch, spelling, METRICS)
         with jax.enable_x64(True):
-            actual = plateau_curve(read(spelling))
+            actual = plateau_curve(scheduler)
     else:
         expected = torch_side(torch, spelling)
-        actual = read(spelling)(np.arange(spelling.steps))
+        actual = scheduler(np.arange(spelling.steps))
     assert_is_torchs(actual, expected, HOST_RTOL)
 
 
-def read(spelling: Spelling) -> Any:
+def assert_is_one_short_line(error: Exception) -> None:
+    message = str(error)
+    assert message.isprintable(), f"more than one line, or none that a terminal shows: {message!r}"
+    assert 0 < len(message) < LONGEST_MESSAGE
+
+
+def read(entry: Spelling | Refusal) -> Any:
+    lr = entry.lrs[entry.group] if isinstance(entry, Spelling) else 0.1
     from_string: Any = jaxlr.from_string
-    return from_string(
-        spelling.text,
-        spelling.lrs[spelling.group],
-        dict(spelling.names),
-        spelling.group,
-        num_steps=spelling.num_steps,
-    )
+    return from_string(entry.text, lr, dict(entry.names), entry.group, num_steps=entry.num_steps)
 
 
 def plateau_curve(tx: optax.GradientTransformationExtraArgs) -> np.ndarray:
@@ -116,7 +188,14 @@ def scope_of(torch: ModuleType, spelling: Spelling, optimizer: Any) -> dict[str,
     scope = {name: getattr(lr_scheduler, name) for name in [*lr_scheduler.__all__, "LRScheduler"]}
     scope |= {"SWALR": swa_utils.SWALR, "swa_utils": swa_utils, "torch": torch, "optim": torch.optim}
     scope |= dict.fromkeys(("lr_scheduler", "lr_sched", "sched"), lr_scheduler)
-    scope |= {"math": math, "np": np, "cos": math.cos, "pi": math.pi, "self": StandIn()}
+    scope |= {
+        "math": math,
+        "np": np,
+        "cos": math.cos,
+        "pi": math.pi,
+        "self": StandIn(),
+        "optimizer": optimizer,
+    }
     for key, value in spelling.names.items():
         place(scope, ast.parse(key, mode="eval").body, value)
     for expression in optimizer_expressions(spelling.torch_text):
