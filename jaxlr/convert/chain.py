@@ -19,7 +19,7 @@ def stepped_chain(
     init_value: float, schedulers: Sequence[Call], order: Sequence[int], num_steps: int
 ) -> optax.Schedule:
     """The rates of `schedulers`, constructed in `order` and then stepped in turn for `num_steps` epochs."""
-    parts = [_step_of(call, index, init_value) for index, call in enumerate(schedulers)]
+    parts = [_step_of(call, index == order[0], init_value) for index, call in enumerate(schedulers)]
     lr = float(init_value)
 
     def rate(epoch: int) -> float:
@@ -31,13 +31,13 @@ def stepped_chain(
     return tabulate(rate, num_steps)
 
 
-def _step_of(call: Call, index: int, init_value: float) -> Step:
+def _step_of(call: Call, is_first: bool, init_value: float) -> Step:
     match call.torch_name:
         case "SequentialLR":
             return _switches(call, init_value)
         case "CosineAnnealingLR":
             return _anneals(call)
-        case "CyclicLR" if index:  # the constructor keeps to the initial_lr of the one before
+        case "CyclicLR" if not is_first:  # the constructor keeps to the initial_lr of the one before
             return _overwrites(call, first=init_value)
         case name if name in _OVERWRITES:
             return _overwrites(call)
@@ -83,7 +83,7 @@ def _anneals(call: Call) -> Step:
 def _switches(call: Call, init_value: float) -> Step:
     """At a milestone a part's own first rate, whatever the others of the chain have made of it."""
     calls, milestones = call.arguments["schedules"], call.arguments["milestones"]
-    parts = [_step_of(part, 0, init_value) for part in calls]
+    parts = [_step_of(part, True, init_value) for part in calls]
     firsts = [float(build(part)(0)) for part in calls]
 
     def step(epoch: int, lr: float) -> float:

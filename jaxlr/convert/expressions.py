@@ -1,11 +1,12 @@
 """Python expressions of a recipe, worked out by walking a whitelist of their syntax, never executed."""
 
 import ast
+import copy
 import functools
 import math
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -53,19 +54,44 @@ _BUILTINS: dict[str, Callable[..., Any]] = {
 _SIZED = ("list", "range", "sorted", "tuple")
 
 
+class Unread(NamedTuple):
+    """An assigned expression that has no value, such as the optimizer: an error only where it is used."""
+
+    node: ast.expr
+    missing: list[str]
+    error: ValueError | None = None
+
+
 class Reader:
     """Works expressions out, looking up the names in them, and notes each name that it does not know.
 
     Args:
         names: values of expressions, by their source: `{"epochs": 90, "len(loader)": 391}`.
-        definitions: syntax of names assigned before, by their source.
     """
 
-    def __init__(self, names: Mapping[str, Any], definitions: Mapping[str, ast.expr]):
+    def __init__(self, names: Mapping[str, Any]):
         self.names = {_normal(key): _plain(key, value) for key, value in names.items()}
-        self.definitions = definitions
+        self.assigned: dict[str, Any] = {}
         self.missing: list[str] = []
         self._work = 0
+
+    def renewed(self) -> "Reader":
+        """A reader that knows the same, and has its work before it."""
+        reader = copy.copy(self)
+        reader.missing, reader._work = [], 0
+        return reader
+
+    def assigned_value(self, node: ast.expr) -> Any:
+        """The value of an expression that may never be used."""
+        reader = self.renewed()
+        reader._work = self._work
+        try:
+            value = reader.value(node)
+        except ValueError as error:
+            return Unread(node, [], error)
+        finally:
+            self._work = reader._work
+        return Unread(node, reader.missing) if reader.missing else value
 
     def is_value(self, node: ast.expr) -> bool:
         """Whether a name (attribute, item, call) stands for a value of the kinds that are read."""
@@ -81,7 +107,7 @@ class Reader:
             case ast.Constant(value=bool() | int() | float() | str() | None as value):
                 return value
             case ast.List(elts=elements) | ast.Tuple(elts=elements):
-                return [self.value(element, scope) for element in elements]
+                return _flat(node, [self.value(element, scope) for element in elements])
             case ast.UnaryOp() | ast.BinOp() | ast.Compare() | ast.BoolOp() | ast.IfExp():
                 return self._operation(node, scope)
             case ast.Lambda() if not any(value is UNKNOWN for value in scope.values()):
@@ -142,16 +168,23 @@ class Reader:
     def _comparison(
         self, node: ast.expr, operands: list[ast.expr], ops: list[ast.cmpop], scope: Mapping[str, Any]
     ) -> Any:
-        if not all(type(op) in _OPERATORS for op in ops):
-            raise ValueError(
-                f"cannot read the comparison {abbreviated(shown(node))!r}: write <, <=, ==, !=, >=, >"
-            )
         values = [self.value(operand, scope) for operand in operands]
         pairs = zip(ops, values[:-1], values[1:], strict=True)
-        results = [self._calculate(node, _comparing(op), *pair) for op, *pair in pairs]
+        results = [self._compared(node, op, left, right) for op, left, right in pairs]
         if any(result is UNKNOWN for result in results):
             return UNKNOWN
         return functools.reduce(operator.mul, results) if len(results) > 1 else results[0]
+
+    def _compared(self, node: ast.expr, op: ast.cmpop, left: Any, right: Any) -> Any:
+        if isinstance(op, ast.In | ast.NotIn) and isinstance(right, list):
+            if left is UNKNOWN or any(item is UNKNOWN for item in right):
+                return UNKNOWN
+            result = _contains(right, left)
+            return _not(result) if isinstance(op, ast.NotIn) else result
+        if type(op) not in _OPERATORS:
+            source = abbreviated(shown(node))
+            raise ValueError(f"cannot read the comparison {source!r}: write <, <=, ==, !=, >=, > or in")
+        return self._calculate(node, _comparing(op), left, right)
 
     def _either(self, nodes: list[ast.expr], is_or: bool, scope: Mapping[str, Any]) -> Any:
         first, *rest = nodes
@@ -187,16 +220,16 @@ class Reader:
                 self._spend(len(inner))
             scopes = inner
         values = [self.value(node.elt, each) for each in scopes]
-        return UNKNOWN if any(value is UNKNOWN for value in values) else values
+        return UNKNOWN if any(value is UNKNOWN for value in values) else _flat(node, values)
 
     def _named(self, node: ast.expr, scope: Mapping[str, Any]) -> Any:
         source = shown(node)
         if source in scope:
             return scope[source]
+        if source in self.assigned:
+            return self._assigned(source)
         if source in self.names:
             return self.names[source]
-        if source in self.definitions:
-            return self.value(self.definitions[source], scope)
         constant = _constant(node)
         if constant is not None:
             return constant
@@ -205,6 +238,20 @@ class Reader:
                 return self._call(node, name, arguments, scope)
             case ast.Subscript(value=items, slice=index) if self._is_list(items, scope):
                 return self._calculate_item(node, self.value(items, scope), self.value(index, scope))
+        return self._miss(source)
+
+    def _assigned(self, source: str) -> Any:
+        match self.assigned[source]:
+            case Unread(error=ValueError() as error):
+                raise error
+            case Unread(missing=missing):
+                for name in missing:
+                    self._miss(name)
+                return UNKNOWN
+            case value:
+                return value
+
+    def _miss(self, source: str) -> Unknown:
         if source not in self.missing:
             self.missing.append(source)
         return UNKNOWN
@@ -227,7 +274,7 @@ class Reader:
 
     def _is_list(self, node: ast.expr, scope: Mapping[str, Any]) -> bool:
         source = shown(node)
-        value = scope.get(source, self.names.get(source, self.definitions.get(source, node)))
+        value = scope.get(source, self.assigned.get(source, self.names.get(source, node)))
         return isinstance(value, list | ast.List | ast.Tuple)
 
     def _calculate_item(self, node: ast.expr, items: Any, index: Any) -> Any:
@@ -264,8 +311,12 @@ class Lambda:
         self._reader, self._body = reader, node.body
         # Read once with its argument unknown: what cannot be read, or is missing, is refused at once.
         reader.value(node.body, {**self._scope, self._argument: UNKNOWN})
-        body = _Inlined(reader, self._scope, self._argument).visit(_copy(node.body))
-        self.source = f"lambda {self._argument}: {ast.unparse(body)}"
+
+    @property
+    def source(self) -> str:
+        """The lambda as Python text that stands alone."""
+        body = _Inlined(self._reader, self._scope, self._argument).visit(_copy(self._body))
+        return f"lambda {self._argument}: {ast.unparse(body)}"
 
     @property
     def is_arithmetic(self) -> bool:
@@ -282,8 +333,7 @@ class Lambda:
 
     def __call__(self, count: Any) -> Any:
         """The lambda's value at an epoch."""
-        reader = Reader({}, self._reader.definitions)
-        reader.names = self._reader.names
+        reader = self._reader.renewed()
         try:
             value = reader.value(self._body, {**self._scope, self._argument: count})
         except ValueError as error:
@@ -298,8 +348,7 @@ class _Inlined(ast.NodeTransformer):
     """Puts the values of names in their places, so that a lambda's text stands alone."""
 
     def __init__(self, reader: Reader, scope: Mapping[str, Any], argument: str):
-        self._definitions = reader.definitions
-        self._values = {**reader.names, **scope}
+        self._values = {**reader.names, **reader.assigned, **scope}
         self._bound = {argument}
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
@@ -309,10 +358,8 @@ class _Inlined(ast.NodeTransformer):
             source = shown(node)
             if source in self._bound:
                 return node
-            if source in self._values and not callable(self._values[source]):
+            if isinstance(self._values.get(source), bool | int | float | str | list):
                 return ast.parse(repr(self._values[source]), mode="eval").body
-            if source in self._definitions and source not in self._values:
-                return self.visit(_copy(self._definitions[source]))
             constant = _constant(node)
             if constant is not None:
                 return ast.Constant(constant)
@@ -450,6 +497,21 @@ def _comparing(op: ast.cmpop) -> Callable[..., Any]:
         return result.astype(np.int64) if isinstance(result, jax.Array) else result
 
     return compare
+
+
+def _flat(node: ast.expr, values: list[Any]) -> list[Any]:
+    """A list, or a list of lists: of deeper ones a short text makes more than a memory holds."""
+    if any(isinstance(item, list) for value in values if isinstance(value, list) for item in value):
+        raise ValueError(f"cannot read {abbreviated(shown(node))!r}: lists are nested too deeply")
+    return values
+
+
+def _contains(items: list[Any], value: Any) -> Any:
+    return (
+        jnp.isin(value, jnp.asarray(items)).astype(np.int64)
+        if isinstance(value, jax.Array)
+        else value in items
+    )
 
 
 def _not(value: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from jaxlr.convert.calls import FUNCTIONS, Call, build
 from jaxlr.convert.chain import stepped_chain
 from jaxlr.convert.expressions import Lambda
+from jaxlr.schedules._checks import check_function
 
 
 COMPOSITES = ("SequentialLR", "ChainedScheduler")
@@ -25,7 +26,7 @@ class Constructor(NamedTuple):
 
     name: str
     arguments: dict[str, Any]
-    position: int  # constructors run in rising order of it, those with the same one as they are listed
+    position: int  # constructors run in rising order of it
 
 
 def required(name: str) -> list[str]:
@@ -104,6 +105,7 @@ class _Group:
         return call
 
     def _multiplicative(self, lr_lambda: Any) -> Call:
+        check_function("lr_lambda", lr_lambda)
         if isinstance(lr_lambda, Lambda) and lr_lambda.is_constant and (gamma := lr_lambda(1)) > 0:
             return Call("ExponentialLR", {"init_value": self._initial_lr, "gamma": gamma})
         if self._num_steps is None:

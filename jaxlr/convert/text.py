@@ -11,7 +11,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxlr.convert.calls import Call, build, source
-from jaxlr.convert.expressions import UNKNOWN, Reader, abbreviated, shown
+from jaxlr.convert.expressions import UNKNOWN, Reader, Unread, abbreviated, shown
 from jaxlr.convert.recipe import COMPOSITES, Constructor, as_call, required
 
 
@@ -139,20 +139,23 @@ def port(
 def _read(
     text: str, init_value: ArrayLike, names: Mapping[str, Any] | None, group: int, num_steps: int | None
 ) -> Call:
-    definitions, expression = _parse(text)
-    reader = Reader(names or {}, definitions)
+    *assignments, last = _parse(text)
+    reader = Reader(names or {})
+    constructors = _Constructors(reader, group)
     try:
-        constructor = _Constructors(reader, group).read(expression)
+        for statement in assignments:
+            constructors.assign(statement)
+        constructor = constructors.read(_expression(last, text))
     except RecursionError:
         raise ValueError("the scheduler's text is nested too deeply to be read") from None
     if reader.missing:
-        given = ", ".join(f"{name!r}: ..." for name in reader.missing)
-        raise ValueError(f"the scheduler's text needs the values of names: give names={{{given}}}")
+        raise ValueError(f"the scheduler's text needs the values of names: {_listed(reader.missing)}")
+    constructors.check_unused()
     return as_call(constructor, init_value, num_steps)
 
 
-def _parse(text: str) -> tuple[dict[str, ast.expr], ast.expr]:
-    """What the text assigns before its last statement, by source, and the expression in that."""
+def _parse(text: str) -> list[ast.stmt]:
+    """The statements of a text: assignments, then the one that is meant."""
     if not isinstance(text, str):
         raise TypeError(f"a scheduler is described by a string, got {text!r}")
     if len(text) > _LONGEST_TEXT:
@@ -166,35 +169,30 @@ def _parse(text: str) -> tuple[dict[str, ast.expr], ast.expr]:
         reason = error.msg if isinstance(error, SyntaxError) else str(error) or "nested too deeply"
         message = f"cannot read the scheduler {abbreviated(text)!r} ({reason}): write a call {_EXAMPLE}"
         raise ValueError(message) from None
-    definitions = _definitions(statements[:-1])
-    match statements[-1] if statements else None:
+    return statements or [ast.Pass()]
+
+
+def _expression(statement: ast.stmt, text: str) -> ast.expr:
+    """What the last statement gives."""
+    match statement:
         case (
             ast.Expr(value=ast.expr() as value)
             | ast.Assign(targets=[_], value=value)
             | ast.AnnAssign(value=ast.expr() as value)
             | ast.Return(value=ast.expr() as value)
         ):
-            return definitions, value
+            return value
     raise ValueError(f"cannot read the scheduler {abbreviated(text)!r}: write a call {_EXAMPLE}")
 
 
-def _definitions(statements: list[ast.stmt]) -> dict[str, ast.expr]:
-    definitions: dict[str, ast.expr] = {}
-    for statement in statements:
-        match statement:
-            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
-                definitions |= {shown(each): value for each, value in zip(targets, values, strict=False)}
-            case (
-                ast.Assign(targets=[target], value=value)
-                | ast.AnnAssign(target=target, value=ast.expr() as value)
-            ):
-                definitions[shown(target)] = value
-            case ast.Import() | ast.ImportFrom():
-                pass
-            case _:
-                line = abbreviated(ast.unparse(statement))
-                raise ValueError(f"cannot read {line!r}: before the scheduler only assignments are read")
-    return definitions
+def _listed(missing: list[str]) -> str:
+    """Names to give values for, as many as a message can hold."""
+    entries = [f"{abbreviated(name)!r}: ..." for name in missing]
+    shown_entries = [
+        entry for number, entry in enumerate(entries) if len(", ".join(entries[: number + 1])) < 250
+    ]
+    rest = len(entries) - len(shown_entries)
+    return f"give names={{{', '.join(shown_entries)}}}" + (f" and {rest} more" if rest else "")
 
 
 def _trimmed(text: str) -> str:
@@ -207,25 +205,81 @@ class _Constructors:
 
     def __init__(self, reader: Reader, group: int):
         self._reader, self._group = reader, group
-        self._assigned = list(reader.definitions)
+        self._unused: list[Constructor] = []
+        self._num_constructed = 0
+
+    def assign(self, statement: ast.stmt) -> None:
+        """Give names the values of a statement before the last one."""
+        match statement:
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=nodes)):
+                values = [self._assigned_value(node) for node in nodes]
+                assigned = dict(zip(map(shown, targets), values, strict=False))
+            case (
+                ast.Assign(targets=[target], value=node)
+                | ast.AnnAssign(target=target, value=ast.expr() as node)
+            ):
+                assigned = {shown(target): self._assigned_value(node)}
+            case ast.Import() | ast.ImportFrom():
+                assigned = {}
+            case _:
+                line = abbreviated(ast.unparse(statement))
+                raise ValueError(f"cannot read {line!r}: before the scheduler only assignments are read")
+        if given := [name for name in assigned if name in self._reader.names]:
+            raise ValueError(f"names gives a value for {given[0]!r}, which the text assigns")
+        self._reader.assigned |= assigned
 
     def read(self, node: ast.expr) -> Constructor:
-        """The constructor that an expression calls."""
-        # What was assigned before is constructed before what stands inside the call.
-        position = len(self._assigned)
-        if (name := shown(node)) in self._reader.definitions:
-            position, node = self._assigned.index(name), self._reader.definitions[name]
-        name, call = _class_of(node)
+        """The constructor that an expression calls, or that was assigned to the name that it is."""
+        assigned = self._reader.assigned.get(shown(node))
+        if isinstance(assigned, Constructor):
+            if not any(assigned is unused for unused in self._unused):
+                raise ValueError(
+                    f"{abbreviated(shown(node))!r} is used twice: torch would step it twice at once"
+                )
+            self._unused = [unused for unused in self._unused if unused is not assigned]
+            return assigned
+        name, call = _class_of(assigned.node if isinstance(assigned, Unread) else node)
         nodes = self._bind(name, call)
+        values: dict[str, Any] = {}
         if name in COMPOSITES:
-            parts = [self.read(part) for part in self._elements(nodes.pop("schedulers"))]
-            values = {"schedulers": parts, **self._values(nodes)}
-        else:
-            values = self._values(nodes)
-        return Constructor(name, values, position)
+            values["schedulers"] = self._parts(nodes.pop("schedulers"))
+        values |= {key: self._of_group(key, self._reader.value(node)) for key, node in nodes.items()}
+        self._num_constructed += 1
+        return Constructor(name, values, self._num_constructed)
 
-    def _values(self, nodes: Mapping[str, ast.expr]) -> dict[str, Any]:
-        return {key: self._of_group(key, self._reader.value(node)) for key, node in nodes.items()}
+    def check_unused(self) -> None:
+        """A scheduler changes its optimizer when it is constructed, in use or not."""
+        if self._unused:
+            name = self._unused[0].name
+            raise ValueError(
+                f"the text constructs a {name} that its last statement does not use: leave it out"
+            )
+
+    def _assigned_value(self, node: ast.expr) -> Any:
+        if isinstance(node, ast.List | ast.Tuple) and any(map(self._is_scheduler, node.elts)):
+            parts = [self.read(part) for part in node.elts]
+            self._unused += parts
+            return parts
+        if self._is_scheduler(node):
+            constructor = self.read(node)
+            self._unused.append(constructor)
+            return constructor
+        return self._reader.assigned_value(node)
+
+    def _is_scheduler(self, node: ast.expr) -> bool:
+        match node:
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+                return name in _PARAMETERS
+        return isinstance(self._reader.assigned.get(shown(node)), Constructor)
+
+    def _parts(self, node: ast.expr) -> list[Constructor]:
+        if isinstance(node, ast.List | ast.Tuple):
+            return [self.read(part) for part in node.elts]
+        parts = self._reader.assigned.get(shown(node))
+        if isinstance(parts, list) and all(isinstance(part, Constructor) for part in parts):
+            self._unused = [part for part in self._unused if not any(part is used for used in parts)]
+            return parts
+        raise ValueError(f"schedulers must be a list of constructors, got {abbreviated(shown(node))!r}")
 
     def _of_group(self, key: str, value: Any) -> Any:
         if key not in _PER_GROUP or not isinstance(value, list):
@@ -234,21 +288,16 @@ class _Constructors:
             raise ValueError(f"{key} has values for {len(value)} groups, and none for group {self._group}")
         return value[self._group]
 
-    def _elements(self, node: ast.expr) -> list[ast.expr]:
-        node = self._reader.definitions.get(shown(node), node)
-        if isinstance(node, ast.List | ast.Tuple):
-            return node.elts
-        raise ValueError(f"schedulers must be a list of constructors, got {abbreviated(shown(node))!r}")
-
     def _bind(self, name: str, call: ast.Call) -> dict[str, ast.expr]:
         """The syntax of the arguments by name, less what does not concern the learning rate."""
         order = _PARAMETERS[name].split()
-        positional = call.args[1:] if call.args and self._is_optimizer(call.args[0]) else call.args
+        has_optimizer = bool(call.args) and self._is_optimizer(call.args[0])
+        positional = call.args[has_optimizer:]
         if len(positional) > len(order):
             raise ValueError(
                 f"{name} takes at most {len(order)} arguments after the optimizer: {', '.join(order)}"
             )
-        nodes: dict[str, ast.expr] = {}
+        nodes: dict[str, ast.expr] = {"optimizer": call.args[0]} if has_optimizer else {}
         given = [*zip(order, positional, strict=False), *((each.arg, each.value) for each in call.keywords)]
         for key, node in given:
             if key not in ("optimizer", *order):
@@ -273,7 +322,8 @@ class _Constructors:
 
     def _is_optimizer(self, node: ast.expr) -> bool:
         """Whether a first argument is the optimizer: recipes write 45 forms of it, none of them a value."""
-        node = self._reader.definitions.get(shown(node), node)
+        if (source := shown(node)) in self._reader.assigned:
+            return isinstance(self._reader.assigned[source], Unread | None)
         match node:
             case ast.Constant(value=value):
                 return value is None
