@@ -2,6 +2,7 @@
 
 from jaxlr.convert import from_state_dict, from_string, from_torch
 from jaxlr.plateau import plateau_lr, plateau_step, reduce_lr_on_plateau
+from jaxlr.plot import plot
 from jaxlr.schedules.compose import chained_scheduler, per_epoch, sequential_lr, tabulate
 from jaxlr.schedules.cyclic import (
     cosine_annealing_lr,
@@ -53,4 +54,5 @@ __all__ = [  # noqa: RUF022
     "from_string",
     "from_torch",
     "from_state_dict",
+    "plot",
 ]

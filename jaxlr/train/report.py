@@ -2,12 +2,13 @@
 
 import contextlib
 import json
-import logging
 import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from jaxlr.plot import new_figure, suits_log_scale
 
 
 class MetricsLog(contextlib.ExitStack):
@@ -45,13 +46,10 @@ def plot_curves(history: Sequence[dict[str, Any]], path: Path, title: str) -> No
         path: the file; its suffix is the format.
         title: the recipe, in one line.
     """
-    # On its first day on a machine matplotlib says on stderr that it builds a cache of fonts.
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     epochs = [row["epoch"] for row in history]
-    figure = Figure(figsize=(7, 5.5), layout="constrained")
+    figure = new_figure(7, 5.5)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
     # A recipe is text of the user's: one line of it, and never a formula.
     figure.suptitle(textwrap.shorten(title, 90), fontsize=10, parse_math=False)
@@ -66,14 +64,9 @@ def plot_curves(history: Sequence[dict[str, Any]], path: Path, title: str) -> No
     below.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (above, below):
         axes.grid(alpha=0.3)
-        if _spans_a_decade(axes):
+        if suits_log_scale(line.get_ydata() for line in axes.get_lines()):
             axes.set_yscale("log")
     figure.savefig(path, dpi=150)
-
-
-def _spans_a_decade(axes: Any) -> bool:
-    values = [y for line in axes.get_lines() for y in line.get_ydata() if math.isfinite(y)]
-    return bool(values) and min(values) > 0 and max(values) >= 10 * min(values)
 
 
 def _as_json(row: dict[str, Any]) -> dict[str, Any]:
