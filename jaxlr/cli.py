@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import re
 import sys
 import textwrap
@@ -12,10 +13,14 @@ from typing import NoReturn
 import jax
 import tyro
 
+from jaxlr.commands.plot import PlotConfig
+from jaxlr.commands.recipe import RecipeError
+from jaxlr.commands.table import TableConfig
 from jaxlr.train.config import TrainConfig
 
 
-_DESCRIPTION = "PyTorch's learning-rate schedulers for JAX, and a training run that uses them."
+_DESCRIPTION = "PyTorch's learning-rate schedulers for JAX: see them, train with them."
+_COMMANDS = {"train": TrainConfig, "plot": PlotConfig, "table": TableConfig}
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -25,6 +30,9 @@ def main(args: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     warnings.formatwarning = lambda message, *_, **__: f"jaxlr: warning: {message}\n"
     config = _parse(args)
+    if not isinstance(config, TrainConfig):
+        _run(config)
+        return
     from jaxlr.train.dataset import DataError
     from jaxlr.train.loop import DeviceError, train
 
@@ -37,12 +45,26 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
-def _parse(args: Sequence[str] | None) -> TrainConfig:
+def _run(config: PlotConfig | TableConfig) -> None:
+    """A command that reads recipes and prints."""
+    try:
+        config.run()
+        print(end="", flush=True)
+    except BrokenPipeError:  # the reader, such as `head`, has had enough: nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (RecipeError, ModuleNotFoundError, OSError) as error:
+        _refuse(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _parse(args: Sequence[str] | None) -> TrainConfig | PlotConfig | TableConfig:
+    args = sys.argv[1:] if args is None else list(args)
     stderr = io.StringIO()
     try:
         with contextlib.redirect_stderr(stderr):
             return tyro.extras.subcommand_cli_from_dict(
-                {"train": TrainConfig},
+                _COMMANDS,
                 prog="jaxlr",
                 description=_DESCRIPTION,
                 args=args,
@@ -53,10 +75,11 @@ def _parse(args: Sequence[str] | None) -> TrainConfig:
     except SystemExit as stop:
         if stop.code != 2:
             raise
-        _refuse(_first_sentence(stderr.getvalue()))
+        command = f"jaxlr {args[0]}" if args and args[0] in _COMMANDS else "jaxlr"
+        _refuse(_first_sentence(stderr.getvalue(), command))
 
 
-def _first_sentence(box: str) -> str:
+def _first_sentence(box: str, command: str) -> str:
     """What tyro says in the first part of its box of several lines, and the flag that it suggests."""
     text = [line.strip("│╭╮╰╯ ") for line in box.splitlines()[1:]]
     # Where the terminal knows no box, its frame is a rule below the title.
@@ -66,7 +89,7 @@ def _first_sentence(box: str) -> str:
     # Naming the command where no flag is to blame tells the user nothing.
     message = re.sub(r"^Error parsing (?!--)[^:]*: ", "", message)
     suggestion = re.search(r"Perhaps you meant:\W*(--[\w-]+)", " ".join(parts))
-    hint = f"did you mean {suggestion[1]}?" if suggestion else "see jaxlr train --help"
+    hint = f"did you mean {suggestion[1]}?" if suggestion else f"see {command} --help"
     return f"{message.removesuffix('.')} ({hint})"
 
 

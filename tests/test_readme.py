@@ -2,9 +2,12 @@
 
 import doctest
 import re
+import shlex
+import textwrap
 from pathlib import Path
 
 import jaxlr
+from jaxlr.cli import main
 
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +29,16 @@ def test_the_rates_of_the_first_table_are_those_of_its_code():
     for code, rates in rows:
         schedule = eval(code, {"jaxlr": jaxlr})
         assert [f"{schedule(epoch):.4g}" for epoch in (0, 10, 20, 30)] == rates.split(", ")
+
+
+def test_the_commands_print_what_the_readme_shows(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    shown = re.findall(r"^    \$ jaxlr ((?:.*\\\n)*.*)\n((?:    [^$].*\n)*)", README, flags=re.MULTILINE)
+    assert shown
+    for command, printed in shown:
+        main(shlex.split(command.replace("\\\n", " ")))
+        assert capsys.readouterr() == (textwrap.dedent(printed), "")
 
 
 def test_every_linked_file_exists():

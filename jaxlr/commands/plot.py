@@ -1,0 +1,108 @@
+"""`jaxlr plot`: the curves of schedules, in a file or in the terminal."""
+
+import dataclasses
+import io
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from jaxlr.commands.recipe import RecipeError, SampledRecipe, read_text
+from jaxlr.plot import Curve, draw, new_figure, require, suits_log_scale
+
+
+# In characters, the whole line and the height of what is drawn on; a tick for each quarter of it.
+_NARROWEST, _HEIGHT, _TICKS = 40, 17, 5
+_FRAME_IN_ASCII = str.maketrans("┌┐└┘─│", "++++-|")
+
+
+@dataclasses.dataclass(frozen=True)
+class PlotConfig(SampledRecipe):
+    """Draw the learning rates of one scheduler or several, in the terminal or into a file.
+
+    Example: jaxlr plot "StepLR(30)" "CosineAnnealingLR(90)" --lr 0.1 --epochs 90 -o lr.png
+    """
+
+    texts: Annotated[
+        tyro.conf.Positional[tuple[str, ...]],
+        tyro.conf.arg(metavar="TEXT...", help_behavior_hint="(required)"),
+    ]
+    """Torch schedulers as one writes them, each in quotes: "StepLR(30)"; - reads standard input."""
+
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", aliases=["-o"])] = None
+    """Image to write, its suffix the format (.png, .svg, .pdf). Default: draw in the terminal."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.texts:
+            raise ValueError('TEXT must be at least one scheduler, such as "StepLR(30)"')
+
+    def run(self) -> None:
+        """Draw the curves over the epochs of the run, whatever each scheduler counts."""
+        curves = [self.curve(read_text(text)) for text in self.texts]
+        if self.out is None:
+            print(_as_text(curves))
+        else:
+            _write_image(curves, self.out)
+            print(f"wrote {self.out}")
+
+
+def _write_image(curves: Sequence[Curve], path: Path) -> None:
+    figure = new_figure(7, 4.5)
+    if path.suffix[1:].lower() not in figure.canvas.get_supported_filetypes():
+        raise RecipeError(f"--out must end in .png, .svg, .pdf or the like, got {str(path)!r}")
+    ax = figure.subplots()
+    draw(ax, curves)
+    ax.set_xlabel("epoch")
+    for text in figure.legend(loc="outside upper left", frameon=False).get_texts():
+        text.set_parse_math(False)  # a recipe is text of the user's, and never a formula
+    figure.savefig(path, dpi=150)
+
+
+def _as_text(curves: Sequence[Curve]) -> str:
+    """The curves in characters that the terminal can show; without colours, these tell them apart."""
+    terminal = sys.stdout or io.StringIO()  # there is none after `>&-`
+    shows_blocks = (terminal.encoding or "").lower().startswith("utf")
+    shows_colors = terminal.isatty() and not os.environ.get("NO_COLOR")
+    rates = [np.where(np.isfinite(curve.rates), curve.rates, np.nan) for curve in curves]
+    is_log = suits_log_scale(rates)
+    y_ticks, limits = _ticks(np.concatenate(rates), is_log)
+    x_ticks = [f"{epoch:g}" for epoch in np.linspace(0, curves[0].edges[-1], _TICKS)]
+    columns = max(shutil.get_terminal_size().columns, _NARROWEST)
+    quarter = (columns - len("|| ") - max(map(len, y_ticks))) // (_TICKS - 1)
+    drawing = require("uniplot").plot_to_string(
+        xs=[np.repeat(curve.edges, 2)[1:-1] for curve in curves],
+        ys=[np.repeat(each, 2) for each in rates],
+        **limits,
+        **dict.fromkeys(("x_labels", "y_labels"), False),  # rounded to distinct ones, 0.025 becomes 0.03
+        **dict.fromkeys(("x_gridlines", "y_gridlines"), ()),
+        lines=True,
+        y_as_log=is_log,
+        title="learning rate by epoch",
+        legend_labels=[curve.label for curve in curves],
+        color=shows_colors and len(curves) > 1,
+        character_set="block" if shows_blocks and (shows_colors or len(curves) == 1) else "ascii",
+        width=quarter * (_TICKS - 1),
+        height=_HEIGHT,
+    )
+    lines = drawing.splitlines()
+    for row, tick in zip(range(2, 2 + _HEIGHT, _HEIGHT // (_TICKS - 1)), y_ticks, strict=True):
+        lines[row] += f" {tick}"
+    lines.insert(3 + _HEIGHT, " " + "".join(tick.ljust(quarter) for tick in x_ticks).rstrip())
+    drawing = "\n".join(lines)
+    return drawing if shows_blocks else drawing.translate(_FRAME_IN_ASCII)
+
+
+def _ticks(rates: np.ndarray, is_log: bool) -> tuple[list[str], dict[str, float]]:
+    """The labels of the axis of rates, from the top, and its limits."""
+    finite = rates[np.isfinite(rates)]
+    if is_log:
+        ticks = np.geomspace(finite.max(), finite.min(), _TICKS)
+    else:
+        ticks = np.linspace(finite.max(initial=0) or 1.0, finite.min(initial=0), _TICKS)
+    return [f"{tick:.3g}" for tick in ticks], {"y_min": float(ticks[-1]), "y_max": float(ticks[0])}

@@ -1,0 +1,120 @@
+"""A recipe as it is typed on the command line, and the learning rates that it stands for."""
+
+import ast
+import dataclasses
+import re
+import sys
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from jaxlr.convert import from_string
+from jaxlr.plot import Curve, sample
+from jaxlr.schedules._checks import check_duration, check_positive_count, check_value
+
+
+_MOST_COUNTS = 10_000_000
+_LONGEST_LABEL = 60
+
+
+class RecipeError(Exception):
+    """A recipe that cannot be read or has no curve; the message is one line for the user."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What reading a scheduler's text takes besides the text."""
+
+    lr: float = 0.1
+    """Learning rate of the optimizer, before the scheduler has changed it."""
+
+    names: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE...")] = ()
+    """Values of the names in TEXT, as NAME=VALUE: --names epochs=90 "len(loader)=391"."""
+
+    group: int = 0
+    """Parameter group, counted from 0, where the text has a list with a value for each."""
+
+    def __post_init__(self) -> None:
+        check_value("lr", self.lr)
+        check_duration("group", self.group)
+        _parse_names(self.names)
+
+    def arguments(self) -> dict[str, Any]:
+        """What a reader of the text is given besides it."""
+        given: dict[str, Any] = {"init_value": self.lr}
+        if self.names:
+            given["names"] = _parse_names(self.names)
+        if self.group:
+            given["group"] = self.group
+        return given
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SampledRecipe(Recipe):
+    """What it takes to follow a scheduler through a run."""
+
+    epochs: int = 100
+    """Epochs of the run."""
+
+    steps_per_epoch: int = 1
+    """Batches of an epoch: the counts of a scheduler that steps per batch."""
+
+    step_per: Literal["auto", "epoch", "batch"] = "auto"
+    """When the scheduler steps. auto: per batch for OneCycleLR and CyclicLR, per epoch for others."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive_count("epochs", self.epochs)
+        check_positive_count("steps_per_epoch", self.steps_per_epoch)
+        if self.epochs * self.steps_per_epoch > _MOST_COUNTS:
+            raise ValueError(f"epochs times steps_per_epoch must be at most {_MOST_COUNTS}")
+
+    def curve(self, text: str) -> Curve:
+        """The rates of a scheduler at each of its counts; `text` is as `read_text` returns it."""
+        per_batch = self.step_per == "batch" or (self.step_per == "auto" and _steps_per_batch(text))
+        counts_per_epoch = self.steps_per_epoch if per_batch else 1
+        num_steps = self.epochs * counts_per_epoch
+        label = _one_line(text)
+        try:
+            schedule: Any = from_string(text, **self.arguments())
+            rates = sample(label, schedule, num_steps)
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise RecipeError(str(error)) from error
+        if not np.isfinite(rates).any():
+            raise RecipeError(f"{label} has no finite learning rate")
+        return Curve(label, rates, counts_per_epoch)
+
+
+def read_text(text: str) -> str:
+    """The text of a scheduler: as it is, or for `-` what standard input holds."""
+    return sys.stdin.read() if text == "-" else text
+
+
+def _steps_per_batch(text: str) -> bool:
+    """Whether a scheduler in the text is one that everybody steps once per batch, as torch says to."""
+    return bool(re.search(r"\b(OneCycleLR|CyclicLR)\s*\(", re.sub(r"#.*", "", text)))
+
+
+def _parse_names(pairs: tuple[str, ...]) -> dict[str, Any]:
+    return dict(_parse_pair(pair) for pair in pairs)
+
+
+def _parse_pair(pair: str) -> tuple[str, Any]:
+    """The name and the value of NAME=VALUE, where either may hold an = of its own."""
+    for equals in re.finditer("=", pair):
+        name, text = pair[: equals.start()].strip(), pair[equals.end() :].strip()
+        try:
+            ast.parse(name, mode="eval")
+            return name, ast.literal_eval(text)
+        except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+            continue  # the next = may be the one
+    raise ValueError(
+        "names must be NAME=VALUE with a number, a string in quotes or a list (and come after TEXT), "
+        f"got {_one_line(pair)!r}"
+    )
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_LABEL else line[: _LONGEST_LABEL - 3] + "..."

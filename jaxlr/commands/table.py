@@ -1,0 +1,61 @@
+"""`jaxlr table`: the learning rates of a schedule as numbers."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+
+from jaxlr.commands.recipe import SampledRecipe, read_text
+
+
+@dataclasses.dataclass(frozen=True)
+class TableConfig(SampledRecipe):
+    """Print the learning rate of each epoch, or of each step of a scheduler that steps per batch.
+
+    Example: jaxlr table "MultiStepLR([30, 60])" --lr 0.1 --epochs 90 --changes
+    """
+
+    text: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT")]
+    """A torch scheduler as one writes it, in quotes: "StepLR(30)"; - reads standard input."""
+
+    format: Literal["text", "csv", "json"] = "text"
+    """Columns to read, comma-separated values, or a JSON list of objects."""
+
+    changes: bool = False
+    """Print the first count, and then only those whose rate differs from the one before."""
+
+    def run(self) -> None:
+        """Print the table; every rate is the shortest decimal that is exactly its float64."""
+        curve = self.curve(read_text(self.text))
+        unit = "epoch" if curve.counts_per_unit == 1 else "step"
+        counts = np.arange(len(curve.rates))
+        if self.changes:
+            counts = counts[np.diff(curve.rates, prepend=np.nan) != 0]
+        write = {"text": _text, "csv": _csv, "json": _json}[self.format]
+        for line in write(unit, counts.tolist(), curve.rates[counts].tolist()):
+            print(line)
+
+
+def _text(unit: str, counts: Sequence[int], rates: Sequence[float]) -> Iterator[str]:
+    width = max(len(unit), len(str(counts[-1])))
+    yield f"{unit:>{width}}  lr"
+    for count, rate in zip(counts, rates, strict=True):
+        yield f"{count:{width}}  {rate!r}"
+
+
+def _csv(unit: str, counts: Sequence[int], rates: Sequence[float]) -> Iterator[str]:
+    yield f"{unit},lr"
+    for count, rate in zip(counts, rates, strict=True):
+        yield f"{count},{rate!r}"
+
+
+def _json(unit: str, counts: Sequence[int], rates: Sequence[float]) -> Iterator[str]:
+    yield "["
+    for count, rate in zip(counts, rates, strict=True):
+        row = {unit: count, "lr": rate if math.isfinite(rate) else None}  # JSON has no infinity
+        yield json.dumps(row) + ("," if count != counts[-1] else "")
+    yield "]"

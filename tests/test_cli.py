@@ -1,0 +1,359 @@
+"""The commands that look at recipes: what they show is the schedule, and a mistake is one line."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from helpers import HOST_RTOL, assert_close, torch_curve
+
+import jaxlr
+from jaxlr.cli import main
+from jaxlr.commands import plot, recipe
+
+
+RECIPES = [
+    ("StepLR(30)", jaxlr.step_lr(0.1, 30)),
+    (
+        "torch.optim.lr_scheduler.MultiStepLR(opt, [30, 60], gamma=0.3)",
+        jaxlr.multi_step_lr(0.1, [30, 60], 0.3),
+    ),
+    ("ExponentialLR(0.97)", jaxlr.exponential_lr(0.1, 0.97)),
+    ("CosineAnnealingLR(\n  opt,  # the SGD\n  T_max=90,\n)", jaxlr.cosine_annealing_lr(0.1, 90)),
+]
+
+
+def rates_of(schedule, num_steps):
+    return np.asarray(schedule(np.arange(num_steps))).tolist()
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command in this process; what it prints."""
+
+    def run(*arguments):
+        main(arguments)
+        output = capsys.readouterr()
+        assert output.err == ""
+        return output.out
+
+    return run
+
+
+@pytest.fixture
+def refuse(capsys):
+    """Run a command that refuses its arguments; its one line."""
+
+    def refuse(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 2
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert output.err.startswith("jaxlr: error: ")
+        assert output.err.count("\n") == 1
+        return output.err
+
+    return refuse
+
+
+def process(*arguments, environment=(), **settings):
+    command = [sys.executable, "-m", "jaxlr", *arguments]
+    environment = os.environ | dict(environment)
+    return subprocess.run(command, capture_output=True, check=False, env=environment, **settings)
+
+
+def read_table(text, format):
+    """The unit, counts and rates of a table."""
+    if format == "json":
+        rows = json.loads(text)
+        ((unit, lr),) = {tuple(row) for row in rows}
+        assert lr == "lr"
+        return unit, [row[unit] for row in rows], [row["lr"] for row in rows]
+    lines = text.splitlines()
+    (unit, lr), *rows = csv.reader(lines) if format == "csv" else map(str.split, lines)
+    assert lr == "lr"
+    return unit, [int(row[0]) for row in rows], [float(row[1]) for row in rows]
+
+
+@pytest.mark.parametrize("format", ["text", "csv", "json"])
+@pytest.mark.parametrize(("text", "schedule"), RECIPES, ids=[text[:20] for text, _ in RECIPES])
+def test_a_table_reads_back_as_the_schedule_to_the_last_bit(run, text, schedule, format):
+    table = read_table(run("table", text, "--lr", "0.1", "--epochs", "90", "--format", format), format)
+    assert table == ("epoch", list(range(90)), rates_of(schedule, 90))
+
+
+def test_the_user_may_step_any_scheduler_per_batch(run):
+    flags = ("--epochs", "3", "--steps-per-epoch", "5", "--step-per", "batch", "--format", "csv")
+    table = read_table(run("table", "StepLR(4)", *flags), "csv")
+    assert table == ("step", list(range(15)), rates_of(jaxlr.step_lr(0.1, 4), 15))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("MultiStepLR", [[30, 60, 80]]),
+        ("MultiStepLR", [[2, 2, 0], 0.5]),
+        ("StepLR", [7]),
+        ("ConstantLR", [0.3, 10]),
+        ("LinearLR", [0.1, 1.0, 12]),
+    ],
+)
+def test_changes_are_at_the_epochs_where_torch_changes_the_rate(torch, run, name, arguments):
+    scheduler = getattr(torch.optim.lr_scheduler, name)
+    curve = torch_curve(torch, lambda optimizer: scheduler(optimizer, *arguments), 90)
+    text = f"{name}({', '.join(map(repr, arguments))})"
+    _, counts, rates = read_table(run("table", text, "--epochs", "90", "--changes"), "text")
+    assert counts == [0, *np.flatnonzero(curve[1:] != curve[:-1]) + 1]
+    assert_close(rates, curve[counts], HOST_RTOL)
+
+
+def test_a_rate_beyond_every_float_is_null_in_json_which_has_no_infinity(run):
+    text = run("table", "ExponentialLR(10)", "--epochs", "400", "--format", "json")
+    assert "Infinity" not in text
+    assert json.loads(text)[399]["lr"] is None
+
+
+def test_a_reader_that_stops_reading_is_no_error():
+    command = [sys.executable, "-m", "jaxlr", "table", "ExponentialLR(0.9999)", "--epochs", "100000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as table:
+        assert table.stdout is not None
+        assert table.stderr is not None
+        assert table.stdout.readline() == b"epoch  lr\n"
+        table.stdout.close()
+        assert table.stderr.read() == b""
+    assert table.returncode == 0
+
+
+def test_the_text_may_come_from_standard_input(run, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("StepLR(\n  opt,\n  step_size=2,\n)\n"))
+    printed = run("table", "-", "--epochs", "3", "--format", "csv")
+    assert printed == "epoch,lr\n0,0.1\n1,0.1\n2,0.010000000000000002\n"
+
+
+def test_a_table_needs_nothing_of_what_training_or_drawing_needs():
+    program = "from jaxlr.cli import main; main(['table', 'StepLR(3)']); import sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    heavy = {"flax", "orbax", "sklearn", "tensorflow_datasets", "matplotlib", "uniplot", "torch"}
+    assert not heavy & {name.partition(".")[0] for name in done.stdout.split()}
+
+
+def read_drawing(text):
+    """The rows, from the top, that each column has marks in; the label of each row; what is below."""
+    title, top, *lines = text.splitlines()
+    assert title.strip() == "learning rate by epoch"
+    frame, corner, side = ("-", "+", "|") if top[0] == "+" else ("─", "└", "│")
+    assert set(top[1:-1]) == {frame}
+    height = next(row for row, line in enumerate(lines) if line[0] == corner)
+    rows = [line[1:].partition(side) for line in lines[:height]]
+    columns = zip(*(inside for inside, _, _ in rows), strict=True)
+    marks = [{row for row, mark in enumerate(column) if mark != " "} for column in columns]
+    labels = {row: float(label) for row, (_, _, label) in enumerate(rows) if label}
+    return marks, labels, lines[height + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("text", "schedule", "row_at"),
+    [
+        ("MultiStepLR([30, 60])", jaxlr.multi_step_lr(0.1, [30, 60]), {15: 0, 45: 8, 75: 16}),
+        ("CosineAnnealingLR(90)", jaxlr.cosine_annealing_lr(0.1, 90), {1: 0, 30: 4, 45: 8, 60: 12, 89: 16}),
+        ("ConstantLR(0.5, 40)", jaxlr.constant_lr(0.1, 0.5, 40), {20: 8, 60: 0}),
+        ("PolynomialLR(90)", jaxlr.polynomial_lr(0.1, 90), {22: 4, 45: 8, 67: 12, 89: 16}),
+    ],
+)
+def test_the_terminal_shows_each_rate_in_the_row_of_its_label(run, monkeypatch, text, schedule, row_at):
+    monkeypatch.setenv("COLUMNS", "80")
+    drawing = run("plot", text, "--lr", "0.1", "--epochs", "90")
+    assert max(map(len, drawing.splitlines())) <= 80
+    marks, labels, (epochs, legend) = read_drawing(drawing)
+    assert legend.strip() == f"██ {text}"
+    quarter = len(marks) / 4
+    assert [epochs.index(f" {epoch}") for epoch in ("0", "22.5", "45", "67.5", "90")] == [
+        k * quarter for k in range(5)
+    ]
+    assert all(marks)
+    for epoch, row in row_at.items():
+        assert row in marks[int((epoch + 0.5) / 90 * len(marks))]
+        assert abs(labels[row] - schedule(epoch)) < 0.0015
+
+
+def test_curves_that_no_colour_tells_apart_have_characters_of_their_own(run):
+    drawing = run("plot", "StepLR(30)", "ConstantLR(0.5, 10)")
+    assert "\x1b" not in drawing
+    assert drawing.splitlines()[-1].strip().split("   ") == ["++ StepLR(30)", "xx ConstantLR(0.5, 10)"]
+    assert all(sum(line.count(mark) for line in drawing.splitlines()[:-1]) > 40 for mark in "+x")
+
+
+def test_a_terminal_gets_colours_unless_the_user_wants_none(run, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[" in run("plot", "StepLR(30)", "ConstantLR()")
+    assert "\x1b[" not in run("plot", "StepLR(30)")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" not in run("plot", "StepLR(30)", "ConstantLR()")
+
+
+@pytest.mark.parametrize("columns", ["1", "40", "57", "200"])
+def test_a_drawing_is_as_wide_as_the_terminal_from_40_columns_on(run, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    width = max(map(len, run("plot", "StepLR(30)").splitlines()))
+    assert max(int(columns), 40) - 8 < width <= max(int(columns), 40)
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that commands make."""
+    made = []
+    new_figure = plot.new_figure
+
+    def remember(width, height):
+        made.append(new_figure(width, height))
+        return made[-1]
+
+    monkeypatch.setattr(plot, "new_figure", remember)
+    return made
+
+
+def test_a_figure_holds_every_schedule_over_a_common_axis_of_epochs(run, figures, tmp_path):
+    file = tmp_path / "lr.png"
+    texts = RECIPES
+    flags = ("--lr", "0.1", "--epochs", "90", "--steps-per-epoch", "391", "--out", str(file))
+    assert run("plot", *(text for text, _ in texts), *flags) == f"wrote {file}\n"
+    ((ax,),) = (figure.axes for figure in figures)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "learning rate")
+    for (text, schedule), line in zip(texts, ax.get_lines(), strict=True):
+        num_steps = 90
+        assert line.get_ydata()[:-1].tolist() == rates_of(schedule, num_steps)
+        assert_close(line.get_xdata(), np.linspace(0, 90, num_steps + 1), HOST_RTOL)
+        label = line.get_label()
+        assert len(label) <= 60
+        assert " ".join(text.split()).startswith(label.removesuffix("..."))
+    image = plt.imread(file)
+    assert len(np.unique(image.reshape(-1, image.shape[-1]), axis=0)) > len(texts)
+
+
+@pytest.mark.parametrize("suffix", ["svg", "pdf", "PNG"])
+def test_the_suffix_is_the_format_and_o_is_short_for_out(run, tmp_path, suffix):
+    start = {"svg": b"<?xml", "pdf": b"%PDF", "PNG": b"\x89PNG"}[suffix]
+    file = tmp_path / f"lr.{suffix}"
+    for _ in range(2):  # drawn again, it is written again
+        run("plot", "StepLR(30)  # $\\foo$", "-o", str(file))
+        assert file.read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("text", "per_batch"),
+    [
+        ("OneCycleLR(0.1, 9)", True),
+        ("scheduler = torch.optim.lr_scheduler.CyclicLR (opt, 1, 2)", True),
+        ("SequentialLR(opt, [LinearLR(opt), OneCycleLR(opt, 1, 9)], [5])", True),
+        ("StepLR(3)  # was OneCycleLR(0.1, 9)", False),
+        ("CosineAnnealingLR(9)", False),
+        ("MyOneCycleLR(9)", False),
+    ],
+)
+def test_recipes_with_a_cycle_in_batches_step_per_batch(text, per_batch):
+    assert recipe._steps_per_batch(text) is per_batch
+
+
+@pytest.mark.parametrize(
+    ("pair", "name", "value"),
+    [
+        ("epochs=90", "epochs", 90),
+        (" args.lr = -1e-3 ", "args.lr", -1e-3),
+        ("len(train_loader)=391", "len(train_loader)", 391),
+        ("len(loader(split='train'))=391", "len(loader(split='train'))", 391),
+        ("mode='a=b'", "mode", "a=b"),
+        ("cfg['milestones']=[30, 60]", "cfg['milestones']", [30, 60]),
+        ("nesterov=True", "nesterov", True),
+    ],
+)
+def test_a_name_and_its_value_may_both_hold_an_equals_sign(pair, name, value):
+    assert recipe._parse_pair(pair) == (name, value)
+
+
+MISTAKES = [
+    (["plot"], 'TEXT must be at least one scheduler, such as "StepLR(30)" (see jaxlr plot --help)'),
+    (["table"], "TEXT"),
+    (["plot", "StpLR(3)"], "unknown scheduler 'StpLR': did you mean StepLR?"),
+    (["table", "StpLR(3)"], "unknown scheduler 'StpLR': did you mean StepLR?"),
+    (["plot", "StepLR(3)", "StepLR(0)"], "step_size must be a whole number of at least 1, got 0"),
+    (["plot", "ReduceLROnPlateau()"], "ReduceLROnPlateau() has no curve of its own: a plateau's"),
+    (["table", "ReduceLROnPlateau()"], "follows the metrics of a run (jaxlr train draws it)"),
+    (["plot", "StepLR(3)", "--epochs", "0"], "epochs must be a whole number of at least 1, got 0"),
+    (["plot", "StepLR(3)", "--epochs", "x"], "--epochs: invalid literal for int() with base 10: 'x'"),
+    (["plot", "StepLR(3)", "--epochs", "9" * 9], "epochs times steps_per_epoch must be at most 10000000"),
+    (["table", "StepLR(3)", "--steps-per-epoch", "0"], "steps_per_epoch must be a whole number"),
+    (["table", "StepLR(3)", "--lr", "-1"], "lr must be a finite number of at least 0, got -1.0"),
+    (["table", "StepLR(3)", "--lr", "nan"], "lr must be a finite number of at least 0, got nan"),
+    (["table", "StepLR(3)", "--group", "-1"], "group must be at least 0, got -1"),
+    (["table", "StepLR(3)", "--formt", "csv"], "did you mean --format?"),
+    (["table", "StepLR(3)", "--format", "xml"], "('text', 'csv', 'json') (see jaxlr table --help)"),
+    (["table", "StepLR(3)", "StepLR(4)"], "Unrecognized options: StepLR(4) (see jaxlr table --help)"),
+    (["table", "StepLR(3)", "--names", "epochs"], "names must be NAME=VALUE"),
+    (["table", "StepLR(3)", "--names", "n=__import__('os')"], "got \"n=__import__('os')\""),
+    (["plot", "--names", "n=3", "StepLR(step_size=n)"], "(and come after TEXT), got 'StepLR(step_size=n)'"),
+    (["plot", "StepLR(3)", "-o", "lr"], "--out must end in .png, .svg, .pdf or the like, got 'lr'"),
+    (["plot", "StepLR(3)", "-o", "lr.xyz"], "--out must end in .png, .svg, .pdf or the like, got 'lr.xyz'"),
+    (["plot", "StepLR(3)", "-o", "/no/such/lr.png"], "/no/such/lr.png"),
+    (["tabel", "StepLR(3)"], "tabel"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), MISTAKES, ids=[" ".join(row[0])[:50] for row in MISTAKES]
+)
+def test_a_mistake_is_one_clear_line_and_exit_status_2(refuse, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message in refuse(*arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("flags", "library"), [([], "uniplot"), (["-o", "lr.png"], "matplotlib")])
+def test_a_library_that_is_not_there_is_one_line_too(refuse, monkeypatch, flags, library):
+    for module in ("uniplot", "matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert f"drawing needs {library}: pip install {library}" in refuse("plot", "StepLR(3)", *flags)
+
+
+def test_an_interrupt_is_quiet_and_exit_status_130(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipe, "sample", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        main(["table", "StepLR(3)"])
+    assert stop.value.code == 130
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+def test_a_real_process_draws_in_any_encoding(encoding):
+    environment = {"PYTHONIOENCODING": encoding, "COLUMNS": "80"}
+    done = process("plot", "StepLR(30)  # d\u00e9cru\u00eet", environment=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    _, labels, _ = read_drawing(done.stdout.decode(encoding))
+    assert labels[0] == 0.1
+    assert ("▐".encode() in done.stdout) == (encoding == "utf-8")
+
+
+def test_a_mistake_in_a_real_process_shows_no_traceback():
+    done = process("plot", "StpLR(3)", text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "jaxlr: error: unknown scheduler 'StpLR': did you mean StepLR?\n"
+
+
+@pytest.mark.parametrize("command", [[], ["plot"], ["table"]])
+def test_the_help_fits_a_screen_and_has_an_example(capsys, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert len(text.splitlines()) <= 40
+    assert " ".join(["Example: jaxlr", *command]) in " ".join(text.replace("│", " ").split())
