@@ -14,13 +14,14 @@ import jax
 import tyro
 
 from jaxlr.commands.plot import PlotConfig
+from jaxlr.commands.port import PortConfig
 from jaxlr.commands.recipe import RecipeError
 from jaxlr.commands.table import TableConfig
 from jaxlr.train.config import TrainConfig
 
 
-_DESCRIPTION = "PyTorch's learning-rate schedulers for JAX: see them, train with them."
-_COMMANDS = {"train": TrainConfig, "plot": PlotConfig, "table": TableConfig}
+_DESCRIPTION = "PyTorch's learning-rate schedulers for JAX: see them, port them, train with them."
+_COMMANDS = {"train": TrainConfig, "plot": PlotConfig, "table": TableConfig, "port": PortConfig}
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -45,20 +46,23 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
-def _run(config: PlotConfig | TableConfig) -> None:
+def _run(config: PlotConfig | TableConfig | PortConfig) -> None:
     """A command that reads recipes and prints."""
     try:
         config.run()
         print(end="", flush=True)
     except BrokenPipeError:  # the reader, such as `head`, has had enough: nothing is wrong
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (RecipeError, ModuleNotFoundError, OSError) as error:
+    except RecipeError as error:
+        command = next(name for name, kind in _COMMANDS.items() if isinstance(config, kind))
+        _refuse(f"{error} (see jaxlr {command} --help)")
+    except (ModuleNotFoundError, OSError) as error:
         _refuse(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _parse(args: Sequence[str] | None) -> TrainConfig | PlotConfig | TableConfig:
+def _parse(args: Sequence[str] | None) -> TrainConfig | PlotConfig | TableConfig | PortConfig:
     args = sys.argv[1:] if args is None else list(args)
     stderr = io.StringIO()
     try:

@@ -10,12 +10,12 @@ import numpy as np
 import tyro
 
 from jaxlr.convert import from_string
+from jaxlr.convert.expressions import abbreviated
 from jaxlr.plot import Curve, sample
 from jaxlr.schedules._checks import check_duration, check_positive_count, check_value
 
 
 _MOST_COUNTS = 10_000_000
-_LONGEST_LABEL = 60
 
 
 class RecipeError(Exception):
@@ -41,13 +41,8 @@ class Recipe:
         _parse_names(self.names)
 
     def arguments(self) -> dict[str, Any]:
-        """What a reader of the text is given besides it."""
-        given: dict[str, Any] = {"init_value": self.lr}
-        if self.names:
-            given["names"] = _parse_names(self.names)
-        if self.group:
-            given["group"] = self.group
-        return given
+        """The arguments of `from_string` and `port` that are the same for every text."""
+        return {"init_value": self.lr, "names": _parse_names(self.names), "group": self.group}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,9 +70,9 @@ class SampledRecipe(Recipe):
         per_batch = self.step_per == "batch" or (self.step_per == "auto" and _steps_per_batch(text))
         counts_per_epoch = self.steps_per_epoch if per_batch else 1
         num_steps = self.epochs * counts_per_epoch
-        label = _one_line(text)
+        label = abbreviated(text)
         try:
-            schedule: Any = from_string(text, **self.arguments())
+            schedule: Any = from_string(text, **self.arguments(), num_steps=num_steps)
             rates = sample(label, schedule, num_steps)
         except (TypeError, ValueError, ArithmeticError) as error:
             raise RecipeError(str(error)) from error
@@ -111,10 +106,5 @@ def _parse_pair(pair: str) -> tuple[str, Any]:
             continue  # the next = may be the one
     raise ValueError(
         "names must be NAME=VALUE with a number, a string in quotes or a list (and come after TEXT), "
-        f"got {_one_line(pair)!r}"
+        f"got {abbreviated(pair)!r}"
     )
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_LABEL else line[: _LONGEST_LABEL - 3] + "..."

@@ -1,0 +1,37 @@
+"""`jaxlr port`: the Python line that a torch scheduler becomes."""
+
+import dataclasses
+from typing import Annotated
+
+import tyro
+
+from jaxlr.commands.recipe import Recipe, RecipeError, read_text
+from jaxlr.convert import port
+from jaxlr.schedules._checks import check_positive_count
+
+
+@dataclasses.dataclass(frozen=True)
+class PortConfig(Recipe):
+    """Print the Python line that builds the same schedule with jaxlr, ready to paste.
+
+    Example: jaxlr port "SequentialLR(opt, [LinearLR(opt), StepLR(opt, 30)], [5])" --lr 0.1
+    """
+
+    text: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT")]
+    """A torch scheduler as one writes it, in quotes: "StepLR(30)"; - reads standard input."""
+
+    epochs: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Epochs (or steps) to tabulate: the num_steps that some MultiplicativeLR and ChainedScheduler need."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.epochs is not None:
+            check_positive_count("epochs", self.epochs)
+
+    def run(self) -> None:
+        """Print the line."""
+        try:
+            line = port(read_text(self.text), **self.arguments(), num_steps=self.epochs)
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise RecipeError(str(error)) from error
+        print(line)
