@@ -278,7 +278,7 @@ def test_a_saved_scheduler_that_is_not_what_it_is_called_is_refused(torch):
         jaxlr.from_state_dict("ExponentialLR", saved)
     with pytest.raises(ValueError, match=r"init_value is 0.2, but the state_dict began with 0.1"):
         jaxlr.from_state_dict("StepLR", saved, 0.2)
-    with pytest.raises(ValueError, match="group must be one of the 2 in _last_lr, got 2"):
+    with pytest.raises(ValueError, match="group must be one of the 2 in _last_lr, counted from 0, got 2"):
         jaxlr.from_state_dict("StepLR", saved, group=2)
     with pytest.raises(ValueError, match="that of no scheduler"):
         jaxlr.from_state_dict("StepLR", {})

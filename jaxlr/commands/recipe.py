@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 from jaxlr.convert import from_string
-from jaxlr.convert.expressions import abbreviated
+from jaxlr.convert.source import abbreviated
 from jaxlr.plot import Curve, sample
 from jaxlr.schedules._checks import check_duration, check_positive_count, check_value
 

@@ -4,7 +4,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jaxlr.convert.expressions import Lambda, abbreviated
+from jaxlr.convert.lambdas import Lambda
+from jaxlr.convert.source import abbreviated, is_literal, literal
 from jaxlr.plateau import reduce_lr_on_plateau
 from jaxlr.schedules.compose import chained_scheduler, sequential_lr
 from jaxlr.schedules.cyclic import (
@@ -98,6 +99,10 @@ def _torch_text(call: Call) -> str:
     arguments = {key: value for key, value in call.arguments.items() if key not in _OURS}
     if "schedules" in arguments:
         arguments["schedulers"] = arguments.pop("schedules")
+    if "order" in call.arguments:  # that in which they are constructed, which may not be the list's
+        parts = arguments["schedulers"]
+        assigned = "".join(f"s{index} = {_torch_text(parts[index])}; " for index in call.arguments["order"])
+        return f"{assigned}{call.torch_name}([{', '.join(f's{index}' for index in range(len(parts)))}])"
     written = (f"{name}={_written(value, _torch_text)}" for name, value in arguments.items())
     return f"{call.torch_name}({', '.join(written)})"
 
@@ -111,4 +116,4 @@ def _written(value: Any, write_call: Callable[[Call], str] = source) -> str:
         return value.source
     if callable(value):
         raise ValueError(f"the function {abbreviated(repr(value))} has no text that could be printed")
-    return repr(value)
+    return literal(value) if is_literal(value) else repr(value)

@@ -15,7 +15,7 @@ from jaxlr._double_float import as_real
 from jaxlr.convert.calls import Call, build
 from jaxlr.convert.state import NoClosedFormError, State, is_torchs, item, standing
 from jaxlr.plateau import reduce_lr_on_plateau
-from jaxlr.schedules._checks import check_positive_count
+from jaxlr.schedules._checks import check_positive_count, check_value
 from jaxlr.schedules.compose import tabulate
 
 
@@ -32,7 +32,8 @@ def from_torch(
     with $e$ = `count`, so that `count` 0 is its current epoch. A scheduler of torch's own whose learning
     rate stands where its closed form says becomes that closed form. Any other (a Python lambda, a
     subclass, a rate edited by hand, a chain that is no product) is stepped on a copy, `num_steps` times,
-    and tabulated in float64. Neither the scheduler nor its optimizer is changed.
+    and tabulated in float64. A OneCycleLR holds its last rate, where torch goes astray for a step and then
+    raises. Neither the scheduler nor its optimizer is changed.
 
     Args:
         scheduler: an object of `torch.optim.lr_scheduler`, of `torch.optim.swa_utils`, or of a class of
@@ -65,7 +66,7 @@ def from_torch(
     """
     optimizer: Any = getattr(scheduler, "optimizer", None)
     if not hasattr(optimizer, "param_groups") or not callable(getattr(scheduler, "step", None)):
-        raise TypeError(f"from_torch takes a scheduler of torch, got {scheduler!r}")
+        raise TypeError(f"from_torch takes a scheduler of torch, got {type(scheduler).__name__}")
     param_group = item("param_groups", optimizer.param_groups, group)
     name = type(scheduler).__name__
     if any(base.__name__ == "ReduceLROnPlateau" for base in type(scheduler).__mro__):
@@ -110,7 +111,8 @@ def from_state_dict(
         optimizer_state_dict: what `optimizer.state_dict()` returned; OneCycleLR and SWALR keep their
             rates in it, and it tells of a rate edited by hand.
         lr_lambda: the group's function for LambdaLR and MultiplicativeLR, which a state_dict drops; for
-            a SequentialLR a list with one for each LambdaLR in it, and None for its other parts.
+            a SequentialLR a list with one for each LambdaLR in it, and None for its other parts (a
+            MultiplicativeLR in it is not told from a LambdaLR: convert the live object).
 
     Returns:
         As `from_torch`.
@@ -135,10 +137,15 @@ def from_state_dict(
     last_lr = float(item("_last_lr", state.get("_last_lr"), group))
     param_group: Mapping[str, Any] = {"lr": last_lr}
     if optimizer_state_dict is not None:
-        param_group = item("param_groups", optimizer_state_dict["param_groups"], group)
+        if not isinstance(optimizer_state_dict, Mapping) or "param_groups" not in optimizer_state_dict:
+            raise TypeError("optimizer_state_dict must be what optimizer.state_dict() returned")
+        saved = item("param_groups", optimizer_state_dict["param_groups"], group)
+        param_group = {**param_group, **saved}
     if class_name == "ReduceLROnPlateau":
         return _plateau(state.values, float(param_group["lr"]), group)
     base = state.base_lr(group)
+    if init_value is not None:
+        check_value("init_value", init_value)
     if init_value is not None and not math.isclose(init_value, base, rel_tol=1e-9):
         raise ValueError(f"init_value is {init_value!r}, but the state_dict began with {base!r}")
     if class_name == "MultiplicativeLR":
@@ -149,11 +156,9 @@ def from_state_dict(
         raise ValueError(
             f"{reason}, so it has no closed form: load it into torch and use from_torch(..., num_steps=)"
         ) from None
-    return (
-        schedule
-        if num_steps is None or lr_lambda is None
-        else tabulate(lambda epoch: float(np.asarray(schedule(epoch))), num_steps)
-    )
+    if num_steps is None or lr_lambda is None:
+        return schedule
+    return tabulate(lambda epoch: float(np.asarray(schedule(epoch))), num_steps)
 
 
 def _product(state: State, lr: float, num_steps: int | None) -> optax.Schedule:

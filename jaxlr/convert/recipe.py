@@ -3,22 +3,25 @@
 import inspect
 from typing import Any, NamedTuple
 
+import jax
+
 from jaxlr.convert.calls import FUNCTIONS, Call, build
 from jaxlr.convert.chain import stepped_chain
-from jaxlr.convert.expressions import Lambda
+from jaxlr.convert.lambdas import Lambda
 from jaxlr.schedules._checks import check_function
 
 
 COMPOSITES = ("SequentialLR", "ChainedScheduler")
 
 # What multiplies the learning rate that it finds, so that a chain of such is a product.
-_FACTORS = (
+FACTORS = (
     *("MultiplicativeLR", "StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR"),
     "PolynomialLR",
 )
 # What has no closed form, so that torch goes on from the rate that the part before it left.
-_GOES_ON = ("MultiplicativeLR", "SWALR")
-_ONE_CYCLE_RATES = ("max_lr", "div_factor", "final_div_factor")
+GOES_ON = ("MultiplicativeLR", "SWALR")
+# What these keep in the optimizer, where the last one constructed overwrites it.
+_WRITTEN = {"OneCycleLR": ("max_lr", "div_factor", "final_div_factor"), "SWALR": ("swa_lr",)}
 
 
 class Constructor(NamedTuple):
@@ -72,16 +75,17 @@ class _Group:
                 f"{constructor.name} steps without a metric, so it takes no {plateaus[0].name}: chain "
                 "jaxlr.reduce_lr_on_plateau after an optimizer that has a schedule"
             )
-        calls: dict[int, Call] = {}
-        for index in sorted(range(len(parts)), key=lambda index: parts[index].position):
-            calls[index] = self.construct(parts[index])
-        in_list = [calls[index] for index in range(len(parts))]
+        order = sorted(range(len(parts)), key=lambda index: parts[index].position)
+        constructed = {index: self.construct(parts[index]) for index in order}
+        calls = [constructed[index] for index in range(len(parts))]
         if constructor.name == "ChainedScheduler":
-            _check_sequences(parts)
-            return self._chained(in_list, list(calls))
-        cycles = [call for call in calls.values() if call.torch_name == "OneCycleLR"]
-        in_list = [_at_rates_of(cycles[-1], call) if call in cycles else call for call in in_list]
-        return self._sequential(parts, in_list, constructor.arguments["milestones"])
+            _check_chain(parts)
+            return self._chained(calls, order)
+        for name, keys in _WRITTEN.items():
+            of_class = [index for index in order if parts[index].name == name]
+            for index in of_class:
+                calls[index] = _with_values_of(calls[of_class[-1]], keys, calls[index])
+        return self._sequential(parts, calls, constructor.arguments["milestones"])
 
     def _leaf(self, constructor: Constructor) -> Call:
         name, arguments = constructor.name, dict(constructor.arguments)
@@ -119,6 +123,8 @@ class _Group:
     def _chained(self, calls: list[Call], order: list[int]) -> Call:
         if len(calls) == 1:
             return calls[0]
+        for call in calls:
+            build(call)  # arguments are refused before they are counted on
         if all(_is_factor(call, self._num_steps) for call in calls):
             factors = [call.based_on(1.0) for call in calls]
             return Call("ChainedScheduler", {"init_value": self._init_value, "factors": factors})
@@ -126,6 +132,10 @@ class _Group:
             raise ValueError(
                 "this ChainedScheduler is no product, as one of its schedulers overwrites or shifts the "
                 "learning rate; it can be stepped for a number of epochs (or steps): give num_steps"
+            )
+        if isinstance(self._init_value, jax.Array):
+            raise TypeError(
+                "init_value must be a number, not traced, for a ChainedScheduler that is stepped"
             )
         arguments = {"init_value": self._init_value, "schedulers": tuple(calls), "order": tuple(order)}
         return Call("ChainedScheduler", {**arguments, "num_steps": self._num_steps}, stepped_chain)
@@ -142,9 +152,12 @@ class _Group:
         build(sequence)  # the milestones are refused before they are counted on
         first = sum(milestone <= 0 for milestone in milestones)
         # The part that is active first starts from the rate that all constructors have left.
-        calls[first] = _based_on(self._initial_lr, calls[first])
+        based = _based_on(self._initial_lr, calls[first])
+        if based is not calls[first] and based.torch_name == "CosineAnnealingLR":
+            _check_end(based, calls[first], milestones[first] if first < len(milestones) else None)
+        calls[first] = based
         for index in range(first + 1, len(parts)):
-            if parts[index].name in _GOES_ON:
+            if parts[index].name in GOES_ON:
                 start = milestones[index - 1]
                 before = {"schedules": calls[:index], "milestones": milestones[: index - 1]}
                 left = build(Call("SequentialLR", before))(int(start) - 1)
@@ -152,11 +165,10 @@ class _Group:
         return sequence
 
 
-def _at_rates_of(cycle: Call, call: Call) -> Call:
-    """A OneCycleLR at the rates of the last one, which it wrote into the optimizer."""
-    kept = {key: value for key, value in call.arguments.items() if key not in _ONE_CYCLE_RATES}
-    rates = {key: value for key, value in cycle.arguments.items() if key in _ONE_CYCLE_RATES}
-    return call._replace(arguments={**rates, **kept})
+def _with_values_of(last: Call, keys: tuple[str, ...], call: Call) -> Call:
+    """A call with the values that the last one of its class has written into the optimizer."""
+    kept = {key: value for key, value in call.arguments.items() if key not in keys}
+    return call._replace(arguments={**{k: v for k, v in last.arguments.items() if k in keys}, **kept})
 
 
 def _based_on(init_value: Any, call: Call) -> Call:
@@ -166,20 +178,34 @@ def _based_on(init_value: Any, call: Call) -> Call:
     return call.based_on(init_value)
 
 
+def _check_end(based: Call, constructed: Call, end: int | None) -> None:
+    """Past its bottom torch's cosine climbs from what it was constructed on, not from where it began."""
+    is_same = based.arguments["init_value"] is constructed.arguments["init_value"]
+    if not is_same and (end is None or end > based.arguments["T_max"] + 1):
+        raise ValueError(
+            "a CosineAnnealingLR that goes on after T_max before a OneCycleLR or after a CyclicLR is not "
+            "supported: convert the live object with from_torch(scheduler, num_steps=...)"
+        )
+
+
 def _factor_at_0(constructor: Constructor) -> float:
     """What torch multiplies the rate that it finds with when the part is at its milestone."""
     return constructor.arguments["lr_lambda"](0) if constructor.name == "MultiplicativeLR" else 1.0
 
 
-def _check_sequences(parts: list[Constructor]) -> None:
-    for part in parts:
-        if part.name == "SequentialLR" and len(parts) > 1:
-            for later in part.arguments["schedulers"][1:]:
-                if later.name in _GOES_ON:
-                    raise ValueError(
-                        f"a {later.name} late in a SequentialLR that is chained is not supported: convert "
-                        "the live object with from_torch(scheduler, num_steps=...)"
-                    )
+def _check_chain(parts: list[Constructor]) -> None:
+    """Refuse what would take more of torch's bookkeeping than anybody means."""
+    if len(parts) == 1:
+        return
+    inner = [each for part in parts if part.name == "SequentialLR" for each in part.arguments["schedulers"]]
+    cycles = [part.name for part in [*parts, *inner] if part.name in ("CyclicLR", "OneCycleLR")]
+    goers = [part.name for part in inner[1:] if part.name in GOES_ON]
+    if len(cycles) > 1 or (cycles and inner) or goers:
+        name = (goers or cycles)[0]
+        raise ValueError(
+            f"a ChainedScheduler with this SequentialLR or second cycle beside {name} is not supported: "
+            "convert the live object with from_torch(scheduler, num_steps=...)"
+        )
 
 
 def _without_inner_chains(constructor: Constructor) -> list[Constructor]:
@@ -197,4 +223,4 @@ def _is_factor(call: Call, num_steps: int | None) -> bool:
         # From its end on it adds what it would have climbed alone.
         ends_at_zero = isinstance(eta_min := call.arguments.get("eta_min", 0), int | float) and eta_min == 0
         return ends_at_zero and (num_steps is None or num_steps <= call.arguments["T_max"] + 1)
-    return call.torch_name in _FACTORS
+    return call.torch_name in FACTORS

@@ -2,12 +2,14 @@
 
 import bisect
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optax
 
 from jaxlr.convert.calls import Call, build
+from jaxlr.convert.recipe import FACTORS, GOES_ON
 from jaxlr.schedules._counts import Schedule, at_most, largest_count
 
 
@@ -42,7 +44,8 @@ _MARKS = {
 }
 _LAMBDAS = ("LambdaLR", "MultiplicativeLR")
 _MODULES = ("torch.optim.lr_scheduler", "torch.optim.swa_utils")
-_FACTORS = ("StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR", "PolynomialLR")
+# What only ever multiplies, so that its rates keep their digits however small they are.
+_PRODUCTS = ("StepLR", "MultiStepLR", "ConstantLR", "ExponentialLR")
 
 
 class NoClosedFormError(Exception):
@@ -60,7 +63,10 @@ class State:
         """Of an object of torch's."""
         if not is_torchs(scheduler):
             raise NoClosedFormError(f"{type(scheduler).__name__} is no class of torch's own")
-        parts = [cls.of_live(part) for part in vars(scheduler).get("_schedulers", [])]
+        inner = vars(scheduler).get("_schedulers", [])
+        if len({id(part) for part in inner}) < len(inner):
+            raise NoClosedFormError(f"{type(scheduler).__name__} has a scheduler in it twice")
+        parts = [cls.of_live(part) for part in inner]
         return cls(type(scheduler).__name__, vars(scheduler), parts)
 
     @classmethod
@@ -107,13 +113,15 @@ class State:
 
 def standing(state: State, param_group: Mapping[str, Any], group: int) -> optax.Schedule:
     """The closed form from now on, if the learning rate stands where it says."""
+    call = _closed_form(state, param_group, group)
     try:
-        schedule = build(_closed_form(state, param_group, group))
+        schedule = build(call)
     except (ValueError, TypeError) as error:  # torch takes settings that we refuse
         raise NoClosedFormError(f"{state.name} has odd settings ({error})") from None
     lr, epoch = float(param_group["lr"]), state.last_epoch
     expected = schedule(epoch)
-    if not math.isclose(lr, expected, rel_tol=1e-9, abs_tol=1e-12 * state.base_lr(group)):
+    lost = 0.0 if state.name in _PRODUCTS else 1e-12 * state.base_lr(group)
+    if not math.isclose(lr, expected, rel_tol=1e-9, abs_tol=lost):
         raise NoClosedFormError(
             f"the learning rate of {state.name} is {lr!r} in epoch {epoch}, not {expected!r}"
         )
@@ -145,9 +153,8 @@ def _closed_form(state: State, param_group: Mapping[str, Any], group: int) -> Ca
             return Call("SWALR", {**arguments, "swa_lr": _rate(state, param_group, "swa_lr"), **swa})
     arguments |= {key: state.get(key) for key in _ATTRIBUTES[state.name]}
     if state.name == "MultiStepLR":  # a Counter in torch
-        arguments["milestones"] = [
-            epoch for epoch, times in state.get("milestones").items() for _ in range(times)
-        ]
+        milestones = Counter(state.get("milestones"))
+        arguments["milestones"] = list(milestones.elements())
     return Call(state.name, arguments)
 
 
@@ -189,11 +196,11 @@ def _sequential(state: State, param_group: Mapping[str, Any], group: int) -> Cal
             raise NoClosedFormError(
                 f"{part.name} in SequentialLR stands in another epoch than its turn has come to"
             )
-        if index > active and part.name in ("MultiplicativeLR", "SWALR"):
+        if index > active and part.name in GOES_ON:
             raise NoClosedFormError(f"{part.name} in SequentialLR goes on from the rate before it")
         if index > active and part.values.get("T_cur"):
             raise NoClosedFormError(f"{part.name} in SequentialLR has been stepped before its turn")
-        if index > active and part.name == "LambdaLR":
+        if part.name == "LambdaLR":
             _check_lambda(part, group)
     schedules = [_closed_form(part, param_group, group) for part in state.parts]
     return Call("SequentialLR", {"schedules": schedules, "milestones": milestones})
@@ -202,7 +209,7 @@ def _sequential(state: State, param_group: Mapping[str, Any], group: int) -> Cal
 def _chained(state: State, param_group: Mapping[str, Any], group: int) -> Call:
     if len(state.parts) == 1:
         return _closed_form(state.parts[0], param_group, group)
-    others = [part.name for part in state.parts if part.name not in _FACTORS]
+    others = [part.name for part in state.parts if part.name not in FACTORS or part.name in GOES_ON]
     if others:
         raise NoClosedFormError(f"ChainedScheduler is no product with {others[0]} in it")
     if len({part.last_epoch for part in state.parts}) > 1:
@@ -212,8 +219,11 @@ def _chained(state: State, param_group: Mapping[str, Any], group: int) -> Call:
 
 
 def _check_lambda(state: State, group: int) -> None:
-    """LambdaLR and MultiplicativeLR save the same keys; but the rates of their constructors differ."""
-    expected = state.base_lr(group) * float(state.lr_lambda(0))
+    """LambdaLR and MultiplicativeLR save the same keys; but the rates that they save differ."""
+    if not callable(state.lr_lambda):
+        raise NoClosedFormError(f"{state.name} has a Python function")
+    factor: Any = state.lr_lambda(max(state.last_epoch, 0))
+    expected = state.base_lr(group) * float(factor)
     last_lr = float(item("_last_lr", state.get("_last_lr"), group))
     if not math.isclose(last_lr, expected, rel_tol=1e-9):
         raise NoClosedFormError(
@@ -233,6 +243,7 @@ def _shifted(schedule: Any, epochs: int) -> optax.Schedule:
 
 
 def is_torchs(scheduler: Any) -> bool:
+    """Whether a scheduler is of a class of torch's own."""
     return type(scheduler).__module__ in _MODULES
 
 
@@ -243,6 +254,9 @@ def _rate(state: State, param_group: Mapping[str, Any], key: str) -> float:
 
 
 def item(name: str, values: Any, group: int) -> Any:
-    if not 0 <= group < len(values):
-        raise ValueError(f"group must be one of the {len(values)} in {name}, got {group!r}")
+    """A parameter group's own of several values."""
+    if not isinstance(values, Sequence):
+        raise ValueError(f"{name} must be a list with an item for each parameter group, got {values!r}")
+    if isinstance(group, bool) or not isinstance(group, int) or not 0 <= group < len(values):
+        raise ValueError(f"group must be one of the {len(values)} in {name}, counted from 0, got {group!r}")
     return values[group]

@@ -11,8 +11,11 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxlr.convert.calls import Call, build, source
-from jaxlr.convert.expressions import UNKNOWN, Reader, Unread, abbreviated, shown
+from jaxlr.convert.expressions import Reader, Unread
+from jaxlr.convert.lambdas import UNKNOWN
 from jaxlr.convert.recipe import COMPOSITES, Constructor, as_call, required
+from jaxlr.convert.source import abbreviated, brief, shown
+from jaxlr.schedules._checks import check_duration, check_positive_count
 
 
 # What each class takes after its optimizer, in torch's order; recipes still write the removed `verbose`.
@@ -44,6 +47,7 @@ _PARAMETERS = {
 _IGNORED = ("optimizer", "verbose", "cycle_momentum", "base_momentum", "max_momentum")
 _PER_GROUP = ("lr_lambda", "base_lr", "max_lr", "min_lr", "swa_lr")
 _LONGEST_TEXT = 20_000
+_MOST_PARTS = 100
 _EXAMPLE = "such as 'StepLR(step_size=30, gamma=0.1)'"
 
 
@@ -140,7 +144,10 @@ def _read(
     text: str, init_value: ArrayLike, names: Mapping[str, Any] | None, group: int, num_steps: int | None
 ) -> Call:
     *assignments, last = _parse(text)
-    reader = Reader(names or {})
+    reader = Reader({} if names is None else names)
+    check_duration("group", group)
+    if num_steps is not None:
+        num_steps = check_positive_count("num_steps", num_steps)
     constructors = _Constructors(reader, group)
     try:
         for statement in assignments:
@@ -177,27 +184,31 @@ def _expression(statement: ast.stmt, text: str) -> ast.expr:
     match statement:
         case (
             ast.Expr(value=ast.expr() as value)
-            | ast.Assign(targets=[_], value=value)
+            | ast.Assign(value=value)
             | ast.AnnAssign(value=ast.expr() as value)
             | ast.Return(value=ast.expr() as value)
         ):
-            return value
+            # A comma after the call, as in a list that it was copied from, makes a tuple of it.
+            return value.elts[0] if isinstance(value, ast.Tuple) and len(value.elts) == 1 else value
     raise ValueError(f"cannot read the scheduler {abbreviated(text)!r}: write a call {_EXAMPLE}")
 
 
 def _listed(missing: list[str]) -> str:
     """Names to give values for, as many as a message can hold."""
-    entries = [f"{abbreviated(name)!r}: ..." for name in missing]
-    shown_entries = [
-        entry for number, entry in enumerate(entries) if len(", ".join(entries[: number + 1])) < 250
-    ]
-    rest = len(entries) - len(shown_entries)
-    return f"give names={{{', '.join(shown_entries)}}}" + (f" and {rest} more" if rest else "")
+    entries: list[str] = []
+    length = 0
+    for name in missing:
+        length += len(entry := f"{abbreviated(name)!r}: ...")
+        if length < 250:
+            entries.append(entry)
+    rest = len(missing) - len(entries)
+    return f"give names={{{', '.join(entries)}}}" + (f" and {rest} more" if rest else "")
 
 
 def _trimmed(text: str) -> str:
-    """The text without the indentation and the comma that it had where it was copied."""
-    return textwrap.dedent(text.expandtabs()).strip().rstrip(",;")
+    """The text without the indentation that it had where it was copied."""
+    first, _, rest = text.lstrip("\ufeff").expandtabs().partition("\n")
+    return f"{first.strip()}\n{textwrap.dedent(rest)}".strip()
 
 
 class _Constructors:
@@ -214,10 +225,10 @@ class _Constructors:
             case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=nodes)):
                 values = [self._assigned_value(node) for node in nodes]
                 assigned = dict(zip(map(shown, targets), values, strict=False))
-            case (
-                ast.Assign(targets=[target], value=node)
-                | ast.AnnAssign(target=target, value=ast.expr() as node)
-            ):
+            case ast.Assign(targets=targets, value=node):
+                value = self._assigned_value(node)
+                assigned = dict.fromkeys(map(shown, targets), value)
+            case ast.AnnAssign(target=target, value=ast.expr() as node):
                 assigned = {shown(target): self._assigned_value(node)}
             case ast.Import() | ast.ImportFrom():
                 assigned = {}
@@ -233,9 +244,7 @@ class _Constructors:
         assigned = self._reader.assigned.get(shown(node))
         if isinstance(assigned, Constructor):
             if not any(assigned is unused for unused in self._unused):
-                raise ValueError(
-                    f"{abbreviated(shown(node))!r} is used twice: torch would step it twice at once"
-                )
+                raise ValueError(f"{brief(node)} is used twice: torch would step it twice at once")
             self._unused = [unused for unused in self._unused if unused is not assigned]
             return assigned
         name, call = _class_of(assigned.node if isinstance(assigned, Unread) else node)
@@ -273,13 +282,15 @@ class _Constructors:
         return isinstance(self._reader.assigned.get(shown(node)), Constructor)
 
     def _parts(self, node: ast.expr) -> list[Constructor]:
-        if isinstance(node, ast.List | ast.Tuple):
+        if isinstance(node, ast.List | ast.Tuple) and len(node.elts) <= _MOST_PARTS:
             return [self.read(part) for part in node.elts]
         parts = self._reader.assigned.get(shown(node))
         if isinstance(parts, list) and all(isinstance(part, Constructor) for part in parts):
             self._unused = [part for part in self._unused if not any(part is used for used in parts)]
             return parts
-        raise ValueError(f"schedulers must be a list of constructors, got {abbreviated(shown(node))!r}")
+        raise ValueError(
+            f"schedulers must be a list of up to {_MOST_PARTS} constructors, got {brief(node)}"
+        )
 
     def _of_group(self, key: str, value: Any) -> Any:
         if key not in _PER_GROUP or not isinstance(value, list):
@@ -302,7 +313,9 @@ class _Constructors:
         for key, node in given:
             if key not in ("optimizer", *order):
                 accepted = [each for each in order if each not in _IGNORED and each != "last_epoch"]
-                raise ValueError(f"{name} has no argument {key or '**'!r}; it takes {', '.join(accepted)}")
+                if key is None:
+                    raise ValueError(f"{name} is given **{shown(node)}: write the arguments out")
+                raise ValueError(f"{name} has no argument {key!r}; it takes {', '.join(accepted)}")
             if key in nodes:
                 raise ValueError(f"{name} is given its argument {key!r} twice")
             nodes[key] = node
@@ -342,4 +355,4 @@ def _class_of(node: ast.expr) -> tuple[str, ast.Call]:
             nearest = difflib.get_close_matches(name, _PARAMETERS, n=1, cutoff=0.5)
             hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(_PARAMETERS)}"
             raise ValueError(f"unknown scheduler {abbreviated(name)!r}: {hint}")
-    raise ValueError(f"{abbreviated(shown(node))!r} is not the call of a scheduler: write one {_EXAMPLE}")
+    raise ValueError(f"{brief(node)} is not the call of a scheduler: write one {_EXAMPLE}")

@@ -190,17 +190,25 @@ def apply_to_each(function: Any, count: Count) -> Float:
     if isinstance(count, np.ndarray):
         values = [float(function(each)) for each in count.ravel().tolist()]
         return np.asarray(values, dtype=np.float64).reshape(count.shape)
-    dtype = jax.dtypes.canonicalize_dtype(float)
     try:
-        # In float64 whatever JAX's default is: float32 has lost the digits of 0.99**epoch by epoch 100.
-        with jax.enable_x64(True):
-            return jnp.asarray(function(count.astype(np.int64))).astype(dtype)
+        # In float64 if that goes: float32 has lost the digits of 0.99**epoch by epoch 100.
+        return _apply_in_float64(function, count)
+    except (TypeError, ValueError):  # it does not where the function has types of its own
+        pass
+    try:
+        return as_float(jnp.asarray(function(count)))
     except Exception as error:
         error.add_note(
             "If JAX cannot trace this function of the epoch, write it with jax.numpy, "
             "or give its epochs to jaxlr.tabulate(function, num_steps)"
         )
         raise
+
+
+def _apply_in_float64(function: Any, count: jax.Array) -> jax.Array:
+    dtype = jax.dtypes.canonicalize_dtype(float)
+    with jax.enable_x64(True):
+        return jnp.asarray(function(count.astype(np.int64))).astype(dtype)
 
 
 def _as_index(count: jax.Array) -> jax.Array:
