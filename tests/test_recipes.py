@@ -76,6 +76,7 @@ def run(torch: Any, text: str, optimizer: Any) -> Any:
         + " for z in range(90000)])",
         "SequentialLR(o, [" + "SWALR(o, 0.1), " * 900 + "], [1])",
         "StepLR(o, " + "max(" * 90 + "1, " * 5000 + ")" * 90 + ")",
+        "StepLR(o, range(True, 10**18))",
         "StepLR(o, 0x" + "f" * 15000 + ")",
         "StepLR(o, x" + "x" * 15000 + " >= 3)",
         "LambdaLR(o, lambda e: [1] * 90000)",

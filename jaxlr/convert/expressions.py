@@ -237,7 +237,7 @@ class Reader:
         if any(isinstance(value, list) and any(item is UNKNOWN for item in value) for value in values):
             return UNKNOWN
         if name in _SIZED:
-            is_range = name == "range" and all(type(value) is int for value in values)
+            is_range = name == "range" and all(isinstance(value, int) for value in values)
             size = _tried(node, lambda *ends: len(range(*ends)), *values) if is_range else 0
             self._spend(size + sum(len(value) for value in values if isinstance(value, list)))
         return _tried(node, call, "sum" if summands else name, *values)
