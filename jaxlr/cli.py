@@ -1,6 +1,7 @@
 """The command `jaxlr`."""
 
 import contextlib
+import dataclasses
 import io
 import os
 import re
@@ -8,6 +9,7 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import jax
@@ -31,18 +33,34 @@ def main(args: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     warnings.formatwarning = lambda message, *_, **__: f"jaxlr: warning: {message}\n"
     config = _parse(args)
-    if not isinstance(config, TrainConfig):
-        _run(config)
-        return
+    _train(config) if isinstance(config, TrainConfig) else _run(config)
+
+
+def _train(config: TrainConfig) -> None:
+    """A run, and the exit status that `TrainConfig` lists for each of its ends."""
+    from jaxlr.train.checkpoint import CheckpointError
     from jaxlr.train.dataset import DataError
-    from jaxlr.train.loop import DeviceError, train
+    from jaxlr.train.faults import DeviceError, LossError, StorageError
+    from jaxlr.train.folder import FolderError
+    from jaxlr.train.interrupt import StopError
+    from jaxlr.train.loop import train
 
     try:
         train(config)
-    except (DataError, DeviceError, OSError, jax.errors.JaxRuntimeError) as error:
-        _refuse(str(error))  # the last one is out of memory, most often
+    except LossError as error:
+        _refuse(str(error), 3)
+    except StorageError as error:
+        _refuse(str(error), 4)
+    except (
+        *(CheckpointError, DataError, DeviceError, FolderError, OSError),
+        jax.errors.JaxRuntimeError,
+    ) as error:
+        _refuse(str(error))
+    except StopError as stop:
+        print(f"jaxlr: {stop}", file=sys.stderr)
+        sys.exit(stop.status)
     except KeyboardInterrupt:
-        print("jaxlr: interrupted; the epochs so far are in the run's folder", file=sys.stderr)
+        print("jaxlr: interrupted before its first epoch", file=sys.stderr)
         sys.exit(130)
 
 
@@ -67,6 +85,9 @@ def _parse(args: Sequence[str] | None) -> TrainConfig | PlotConfig | TableConfig
     stderr = io.StringIO()
     try:
         with contextlib.redirect_stderr(stderr):
+            if (saved := _saved_config(args)) is not None:
+                # Pairs of flags, for what the saved config turns on can only be turned off by one.
+                return tyro.cli(TrainConfig, prog="jaxlr train", args=args[1:], default=saved)
             return tyro.extras.subcommand_cli_from_dict(
                 _COMMANDS,
                 prog="jaxlr",
@@ -74,13 +95,33 @@ def _parse(args: Sequence[str] | None) -> TrainConfig | PlotConfig | TableConfig
                 args=args,
                 config=(tyro.conf.FlagCreatePairsOff,),
             )
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # the latter from `saved_config`
         _refuse(str(error))
     except SystemExit as stop:
         if stop.code != 2:
             raise
         command = f"jaxlr {args[0]}" if args and args[0] in _COMMANDS else "jaxlr"
         _refuse(_first_sentence(stderr.getvalue(), command))
+
+
+@dataclasses.dataclass
+class _Resume:
+    """The two flags that say whose config the others change."""
+
+    out: Path | None = None
+    resume: bool = False
+
+
+def _saved_config(args: list[str]) -> TrainConfig | None:
+    """The config of the run that `train --resume --out DIR` goes on with, if there is one."""
+    if args[:1] != ["train"] or "--resume" not in args or {"-h", "--help"} & set(args):
+        return None
+    asked, _ = tyro.cli(_Resume, args=args[1:], return_unknown_args=True, add_help=False)
+    if asked.out is None or not asked.out.is_dir():
+        return None
+    from jaxlr.train.folder import saved_config
+
+    return saved_config(asked.out)
 
 
 def _first_sentence(box: str, command: str) -> str:
@@ -97,6 +138,6 @@ def _first_sentence(box: str, command: str) -> str:
     return f"{message.removesuffix('.')} ({hint})"
 
 
-def _refuse(message: str) -> NoReturn:
+def _refuse(message: str, status: int = 2) -> NoReturn:
     print(f"jaxlr: error: {textwrap.shorten(message, 1000)}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(status)

@@ -1,24 +1,27 @@
-"""Throw random recipes at the reader of torch's texts.
+"""Fuzz the readers of foreign texts and files with atheris.
 
-    pip install atheris
-    python scripts/fuzz.py -max_total_time=300
+    python scripts/fuzz.py text -max_total_time=600
 
-The arguments are libFuzzer's. A text may be refused with ValueError or TypeError, in a line and in less
-than a second; anything else is a finding, and is printed with the text.
+What follows the target's name are libFuzzer's options. A target may refuse what it is given, in the one way
+that it documents; anything else is a finding, and ends the run with the input that did it.
 """
 
 import importlib
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 
-atheris: Any = importlib.import_module("atheris")  # neither jaxlr nor its tests need it
+atheris: Any = importlib.import_module("atheris")  # pip install atheris: no test needs it
 
-with atheris.instrument_imports(include=["jaxlr.convert"]):
+with atheris.instrument_imports(include=["jaxlr.convert", "jaxlr.train.data", "gzip", "struct"]):
     import jaxlr
     from jaxlr.convert import port
     from jaxlr.convert.text import _PARAMETERS
+    from jaxlr.train.data import read_idx
+    from jaxlr.train.dataset import DataError
 
 _SECONDS = 1.0  # that a text may take, whatever it says
 _LONGEST_MESSAGE = 1000  # a few cut texts, every character of them an escape of ten
@@ -89,8 +92,8 @@ class Writer:
         return self._choices.ConsumeIntInRange(0, largest)
 
 
-def read(data: bytes) -> None:
-    """Read one text, raw or written."""
+def fuzz_text(data: bytes) -> None:
+    """Any recipe is read, or refused with ValueError or TypeError, in a line and a moment."""
     choices = atheris.FuzzedDataProvider(data)
     is_raw = choices.ConsumeIntInRange(0, 9) == 0
     text = choices.ConsumeUnicodeNoSurrogates(2000) if is_raw else Writer(choices).recipe()
@@ -109,6 +112,27 @@ def read(data: bytes) -> None:
         raise AssertionError(f"{text!r} takes {time.perf_counter() - start:.1f} s")
 
 
+def fuzz_idx(content: bytes) -> None:
+    """Any bytes are an array of bytes, no larger than they are or unpack to, or refused in one line."""
+    _IDX.write_bytes(content)
+    try:
+        array = read_idx(_IDX)
+    except DataError as error:
+        assert str(_IDX) in str(error)
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert array.dtype == "uint8"
+        assert 1 <= array.ndim <= 3
+        assert 0 < array.size < 2000 * len(content)  # gzip's best is a little over a thousand to one
+
+
+_TARGETS = {"text": fuzz_text, "idx": fuzz_idx}
+_IDX = Path(tempfile.mkdtemp()) / "file"
+
+
 if __name__ == "__main__":
-    atheris.Setup(sys.argv, read)
+    target = _TARGETS.get(sys.argv[1] if len(sys.argv) > 1 else "")
+    if target is None:
+        sys.exit(f"usage: python scripts/fuzz.py {{{','.join(_TARGETS)}}} [libFuzzer options]")
+    atheris.Setup([sys.argv[0], *sys.argv[2:]], target)
     atheris.Fuzz()

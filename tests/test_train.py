@@ -16,7 +16,6 @@ from helpers import DEVICE_RTOL, assert_close, torch_plateau_curve
 
 import jaxlr
 from jaxlr.cli import main
-from jaxlr.train import loop
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data import load_dataset
 from jaxlr.train.loop import train
@@ -272,8 +271,8 @@ MISTAKES = [
     (["train", "--hidden", "0"], "each of hidden must be from 1 to 2**31 - 1, got 0"),
     (["train", "--hidden", "9" * 11], "each of hidden must be from 1 to 2**31 - 1"),
     (["train", "--lr", "1e-300"], "init_value must be from 1e-30 to 1e+30"),
-    (["train", "--scheduler", "ExponentialLR(1" + "0" * 400 + ")"], "got a number beyond float64"),
-    (["train", "--scheduler", "f" + "()" * 500], "is not the call of a scheduler"),
+    (["train", "--scheduler", "ExponentialLR(1" + "0" * 400 + ")"], "gamma must be a finite number above 0, got inf"),
+    (["train", "--scheduler", "f" + "()" * 500], "nested too deeply to be read"),
     (["train", "--dataset", "x" * 5000], "there is no data set 'xxx"),
     (["train", "--dataset", "../x"], "there is no data set '../x'"),
     (["train", "--dataset", ""], "there is no data set ''"),
@@ -355,31 +354,18 @@ def test_of_two_runs_that_want_one_folder_one_is_refused(tmp_path):
     runs = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
     errors = [run.communicate()[1] for run in runs]
     assert sorted(run.returncode for run in runs) == [0, 2]
-    assert b"exists" in b"".join(errors)
+    assert b"another run is writing to" in b"".join(errors)
     assert len(read_metrics(tmp_path / "run")) == 1
 
 
 def test_a_diverged_run_writes_json_all_the_same(tmp_path):
-    rows = train(TrainConfig(**SHORT, scheduler="StepLR(9)", lr=1e30, epochs=2, out=tmp_path / "run"))
+    config = TrainConfig(
+        **SHORT, scheduler="StepLR(9)", lr=1e30, epochs=2, out=tmp_path / "run", on_nan="continue"
+    )
+    rows = train(config)
     assert not np.isfinite(rows[-1]["train_loss"])
     assert read_metrics(tmp_path / "run")[-1]["train_loss"] is None
     assert "NaN" not in (tmp_path / "run" / "metrics.jsonl").read_text()
-
-
-def test_an_interrupted_run_keeps_its_epochs_and_their_curves(tmp_path, monkeypatch, capsys):
-    def interrupted(*arguments):
-        if arguments[2] == 2:
-            raise KeyboardInterrupt
-        return train_one_epoch(*arguments)
-
-    train_one_epoch = loop._train_epoch
-    monkeypatch.setattr(loop, "_train_epoch", interrupted)
-    with pytest.raises(SystemExit) as stop:
-        main(["train", "--out", str(tmp_path / "run")])
-    assert stop.value.code == 130
-    assert "interrupted" in capsys.readouterr().err
-    assert len(read_metrics(tmp_path / "run")) == 2
-    assert (tmp_path / "run" / "curves.png").exists()
 
 
 def test_a_batch_larger_than_the_data_is_all_of_it(tmp_path):

@@ -1,13 +1,12 @@
 """The host side of one run: data in, compiled epochs, lines and files out."""
 
-import dataclasses
+import contextlib
 import functools
 import os
-import re
 import sys
 import time
-from collections.abc import Callable
-from datetime import datetime
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,16 +19,31 @@ from tqdm import tqdm
 import jaxlr
 from jaxlr.plateau import plateau_lr
 from jaxlr.schedules.compose import per_epoch
+from jaxlr.train.checkpoint import Checkpoints, load_newest, saved_epochs
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data import load_dataset
 from jaxlr.train.dataset import DataError, Dataset
+from jaxlr.train.faults import (
+    DeviceError,
+    LossError,
+    describe_loss,
+    fitting,
+    how_to_go_on,
+    is_lost,
+    writing,
+)
+from jaxlr.train.folder import (
+    check_folder,
+    check_recipe,
+    checkpoints_of,
+    claimed,
+    config_values,
+    new_folder,
+)
+from jaxlr.train.interrupt import Interrupt, StopError
 from jaxlr.train.model import mlp
-from jaxlr.train.report import MetricsLog, plot_curves, write_json
+from jaxlr.train.report import MetricsLog, plot_curves, read_history, write_json
 from jaxlr.train.step import Apply, Split, TrainState, evaluate, run_epoch
-
-
-class DeviceError(Exception):
-    """There is nothing to run on; the message is one line for the user."""
 
 
 _EPOCH_LINE = (
@@ -39,7 +53,7 @@ _EPOCH_LINE = (
 
 
 def train(config: TrainConfig) -> list[dict[str, Any]]:
-    """Run `config` to its end and write its folder.
+    """Run `config` to its end and write its folder, or go on with the run there to the same end.
 
     Args:
         config: the recipe.
@@ -50,37 +64,32 @@ def train(config: TrainConfig) -> list[dict[str, Any]]:
 
     Raises:
         DataError: the data set cannot be had, read or split.
-        OSError: `config.out` holds something already, or cannot be written.
-        DeviceError: JAX finds no device.
+        FolderError: `config.out` holds something else already, cannot be written, or another run has it.
+        CheckpointError: there are checkpoints to go on from, and all of them are damaged.
+        DeviceError: JAX finds no device, or the model and its data do not fit on it.
+        LossError: the loss became NaN or infinite.
+        StorageError: the folder can no longer be written.
+        StopError: a signal asked for a stop.
     """
-    say = (lambda line: None) if config.quiet else functools.partial(tqdm.write, file=sys.stdout)
-    _check_out(config)
+    say = (lambda line: None) if config.quiet else _say
+    check_folder(config)
+    if config.resume and config.out and _is_finished(config, config.out):
+        say(f"{config.out} is finished: it has all of its {config.epochs} epochs")
+        return read_history(config.out / "metrics.jsonl")
     say(f"jaxlr {jaxlr.__version__} on {_describe_device()}")
-    progress = not config.quiet and sys.stderr.isatty()
-    dataset = load_dataset(config.dataset, config.data_dir, progress)
-    train_split, valid_split, test_split = _splits(config, dataset)
-    sizes = f"{len(train_split.labels)} training and {len(valid_split.labels)} validation samples"
-    say(f"{config.dataset}: {sizes}; SGD {config.lr:g} under {config.scheduler}")
-
-    run = build_run(config, train_split, dataset.num_classes)
-    state, history = run.state, []
-    out = _claim_out(config)
-    try:
-        with MetricsLog(out, config.tensorboard) as log:
-            for epoch in tqdm(range(config.epochs), unit="epoch", disable=not progress):
-                state, row = _train_epoch(run, state, epoch, train_split, valid_split)
-                history.append(row)
-                log.write(row)
-                say(_EPOCH_LINE.format(**row))
-    finally:  # an interrupted run has curves too
-        if history:
-            plot_curves(
-                history, out / "curves.png", f"{config.scheduler}, SGD {config.lr:g}, {config.dataset}"
-            )
-    if test_split is not None:
-        loss, accuracy = jax.jit(evaluate, static_argnums=0)(run.apply, state.params, test_split)
-        write_json(out / "test.json", {"test_loss": float(loss), "test_accuracy": float(accuracy)})
-        say(f"test split: loss {loss:.4f}  accuracy {accuracy:.4f}")
+    out = config.out or new_folder(config)
+    dataset = load_dataset(config.dataset, config.data_dir, _shows_progress(config))
+    with fitting(config):
+        splits = _splits(config, dataset)
+        sizes = f"{len(splits.train.labels)} training and {len(splits.valid.labels)} validation samples"
+        say(f"{config.dataset}: {sizes}; SGD {config.lr:g} under {config.scheduler}")
+        run = build_run(config, splits.train, dataset.num_classes)
+        with writing(out), claimed(config, out):
+            state, history = _train_epochs(config, out, run, splits, say)
+            if splits.test is not None:
+                loss, accuracy = jax.jit(evaluate, static_argnums=0)(run.apply, state.params, splits.test)
+                write_json(out / "test.json", {"test_loss": float(loss), "test_accuracy": float(accuracy)})
+                say(f"test split: loss {loss:.4f}  accuracy {accuracy:.4f}")
     say(f"wrote {out}")
     return history
 
@@ -117,7 +126,8 @@ def build_run(config: TrainConfig, train_split: Split, num_classes: int) -> Run:
 
 def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Callable[..., float], bool]:
     """SGD under the scheduler, the learning rate that an epoch uses, and whether a plateau sets it."""
-    scheduler = config.build_scheduler()
+    counts_per_epoch = steps_per_epoch if config.step_per == "batch" else 1
+    scheduler = config.build_scheduler(num_steps=config.epochs * counts_per_epoch)
     momentum = config.momentum or None
     if isinstance(scheduler, optax.GradientTransformationExtraArgs):
         tx = optax.chain(optax.sgd(config.lr, momentum), scheduler)
@@ -131,6 +141,73 @@ def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Ca
     return optax.sgd(per_step, momentum), lr_of_last_batch, False
 
 
+class _Splits(NamedTuple):
+    train: Split
+    valid: Split
+    test: Split | None  # to score at the end, unless it validates already
+
+
+def _train_epochs(
+    config: TrainConfig, out: Path, run: Run, splits: _Splits, say: Callable[[str], None]
+) -> tuple[TrainState, list[dict[str, Any]]]:
+    """Train the epochs that are left, each on disk as it ends; returns the last state and all rows."""
+    state, start = _starting_point(config, out, run, say)
+    epochs = tqdm(range(start, config.epochs), unit="epoch", disable=not _shows_progress(config))
+    with Interrupt() as interrupt, MetricsLog(out, config.tensorboard, start) as log:
+        losses = {row["epoch"]: row["valid_loss"] for row in log.history}
+        with Checkpoints(checkpoints_of(out), losses) as checkpoints, _curves(config, out, log.history):
+            for epoch in epochs:
+                state, row = _train_epoch(run, state, epoch, splits.train, splits.valid)
+                log.write(row)
+                losses[epoch] = row["valid_loss"]
+                say(_EPOCH_LINE.format(**row))
+                if config.on_nan == "stop" and is_lost(row):
+                    break  # before it is saved
+                stops = interrupt.number is not None or epoch + 1 == config.epochs
+                if stops or (epoch + 1) % config.checkpoint_every == 0:
+                    checkpoints.save(epoch, state, config_values(config))
+                if stops:
+                    break
+    if config.on_nan == "stop" and log.history and is_lost(log.history[-1]):
+        raise LossError(describe_loss(log.history, out))
+    if interrupt.number is not None and len(log.history) < config.epochs:
+        raise StopError(f"{interrupt.number.name}: stopped; {how_to_go_on(out)}", interrupt.number)
+    return state, log.history
+
+
+def _starting_point(
+    config: TrainConfig, out: Path, run: Run, say: Callable[[str], None]
+) -> tuple[TrainState, int]:
+    """The state to train on, and its first epoch."""
+    if not config.resume:
+        return run.state, 0
+    checkpoint = load_newest(checkpoints_of(out), run.state, lambda saved: check_recipe(out, saved, config))
+    if checkpoint is None:
+        return run.state, 0
+    say(f"going on after epoch {checkpoint.epoch}")
+    if checkpoint.epoch + 1 < config.epochs:  # these are of an end that no longer is the end
+        for name in ("curves.png", "test.json"):
+            (out / name).unlink(missing_ok=True)
+    return checkpoint.state, checkpoint.epoch + 1
+
+
+def _is_finished(config: TrainConfig, out: Path) -> bool:
+    files = ["curves.png"] + ["test.json"] * (config.validation_size > 0)
+    has_all_epochs = saved_epochs(checkpoints_of(out))[:1] == [config.epochs - 1]
+    return has_all_epochs and all((out / name).exists() for name in files)
+
+
+@contextlib.contextmanager
+def _curves(config: TrainConfig, out: Path, history: list[dict[str, Any]]) -> Iterator[None]:
+    """Draws what there is in the end, for an interrupted run has curves too."""
+    try:
+        yield
+    finally:
+        if history:
+            title = f"{config.scheduler}, SGD {config.lr:g}, {config.dataset}"
+            plot_curves(history, out / "curves.png", title)
+
+
 def _train_epoch(
     run: Run, state: TrainState, epoch: int, train: Split, valid: Split
 ) -> tuple[TrainState, dict[str, Any]]:
@@ -141,39 +218,35 @@ def _train_epoch(
     return state, {"epoch": epoch, **values, "lr": lr, "seconds": round(time.perf_counter() - start, 4)}
 
 
-def _splits(config: TrainConfig, dataset: Dataset) -> tuple[Split, Split, Split | None]:
-    """Samples to train on, to validate on, and to score at the end unless they validate already."""
+def _splits(config: TrainConfig, dataset: Dataset) -> _Splits:
     images, labels = jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels)
     test = Split(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
     if config.validation_size == 0:
-        return Split(images, labels), test, None
+        return _Splits(Split(images, labels), test, None)
     num_train = len(labels) - config.validation_size
     if num_train < 1:
         raise DataError(
             f"validation_size {config.validation_size} leaves nothing to train on: "
             f"{config.dataset} has {len(labels)} training samples"
         )
-    return (
+    return _Splits(
         Split(images[:num_train], labels[:num_train]),
         Split(images[num_train:], labels[num_train:]),
         test,
     )
 
 
-def _check_out(config: TrainConfig) -> None:
-    """Refuse a folder that holds anything: nothing that a run has written is overwritten."""
-    out = config.out
-    if out is not None and os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
-        raise FileExistsError(f"{out} exists already and is never overwritten: give --out a new folder")
+def _shows_progress(config: TrainConfig) -> bool:
+    return not config.quiet and sys.stderr.isatty()
 
 
-def _claim_out(config: TrainConfig) -> Path:
-    """The run's folder with its config.json, which of two runs that want it only one can create."""
-    name = re.sub(r"[^a-z0-9_]", "-", config.dataset)[:60]
-    out = config.out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "config.json", dataclasses.asdict(config))
-    return out
+def _say(line: str) -> None:
+    try:
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
+    except OSError as error:  # a reader that goes away, as head does, is no reason to lose a run
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        warnings.warn(f"nobody reads the output any more: {error}", stacklevel=2)
 
 
 def _shortest(value: jax.Array) -> float:

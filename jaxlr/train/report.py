@@ -3,39 +3,80 @@
 import contextlib
 import json
 import math
+import os
 import textwrap
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxlr.plot import new_figure, suits_log_scale
 
 
-class MetricsLog(contextlib.ExitStack):
-    """metrics.jsonl in a new file, a line for each epoch as it ends, and TensorBoard scalars if asked."""
+# Of a row, beside its epoch.
+_NUMBERS = ("train_loss", "valid_loss", "valid_accuracy", "lr", "seconds")
 
-    def __init__(self, folder: Path, tensorboard: bool):
+
+class MetricsLog(contextlib.ExitStack):
+    """metrics.jsonl, a line for each epoch as it ends, and TensorBoard scalars if asked."""
+
+    def __init__(self, folder: Path, tensorboard: bool, start: int = 0):
+        """Opens the file for the epochs from `start` on; what it has of them is dropped."""
         super().__init__()
-        self._file = self.enter_context((folder / "metrics.jsonl").open("x"))
+        self._path = folder / "metrics.jsonl"
+        self.history = _keep_before(start, self._path)
+        self._file = self.enter_context(self._path.open("a"))
         self._writer = None
         if tensorboard:
             from tensorboardX import SummaryWriter
 
-            self._writer = self.enter_context(SummaryWriter(str(folder)))
+            self._writer = self.enter_context(SummaryWriter(str(folder), purge_step=start))
 
     def write(self, row: dict[str, Any]) -> None:
-        """Write the numbers of one epoch."""
-        self._file.write(json.dumps(_as_json(row)) + "\n")
+        """Write the numbers of one epoch, to the disk itself: a checkpoint of it may follow."""
+        self.history.append(row)
+        self._file.write(_as_line(row))
         self._file.flush()
+        os.fsync(self._file.fileno())
+        # An open file goes on taking lines when its folder has been moved or deleted.
+        if not os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
+            raise FileNotFoundError(f"{self._path} is not the file that this run has written so far")
         if self._writer:
             for name, value in row.items():
                 self._writer.add_scalar(name, value, row["epoch"])
 
 
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics.jsonl, each epoch once and in order; a torn line is none."""
+    content = path.read_bytes() if path.exists() else b""
+    rows = [row for line in content.splitlines(keepends=True) if (row := _parse_row(line))]
+    unique = {row["epoch"]: row for row in reversed(rows)}
+    return [unique[epoch] for epoch in sorted(unique)]
+
+
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write `value` to a new file; a path in it becomes a string."""
-    with path.open("x") as file:
-        file.write(json.dumps(_as_json(value), indent=2, default=str) + "\n")
+    """Write `value` to a file, all of it or nothing; a path in it becomes a string."""
+    with replacing(path) as scratch:
+        scratch.write_text(json.dumps(as_json(value), indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write that becomes `path` when it is complete."""
+    scratch = path.with_name(f".{path.name}")
+    try:
+        yield scratch
+        with scratch.open("rb") as file:
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def as_json(row: dict[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back: it has no paths, no tuples, no NaN and no infinity (they become null)."""
+    text = json.dumps({name: None if _is_nan(value) else value for name, value in row.items()}, default=str)
+    return json.loads(text)
 
 
 def plot_curves(history: Sequence[dict[str, Any]], path: Path, title: str) -> None:
@@ -43,7 +84,7 @@ def plot_curves(history: Sequence[dict[str, Any]], path: Path, title: str) -> No
 
     Args:
         history: one dict per epoch, as in metrics.jsonl.
-        path: the file; its suffix is the format.
+        path: the file, replaced if it is there; its suffix is the format.
         title: the recipe, in one line.
     """
     from matplotlib.ticker import MaxNLocator
@@ -66,12 +107,36 @@ def plot_curves(history: Sequence[dict[str, Any]], path: Path, title: str) -> No
         axes.grid(alpha=0.3)
         if suits_log_scale(line.get_ydata() for line in axes.get_lines()):
             axes.set_yscale("log")
-    figure.savefig(path, dpi=150)
+    with replacing(path) as scratch:
+        figure.savefig(scratch, dpi=150, format=path.suffix[1:])
 
 
-def _as_json(row: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN and no infinity: a loss that is either becomes null."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in row.items()
-    }
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _keep_before(start: int, path: Path) -> list[dict[str, Any]]:
+    """The rows of the epochs before `start`, which are all that the file has afterwards."""
+    rows = [row for row in read_history(path) if row["epoch"] < start]
+    if len(rows) < start:
+        warnings.warn(f"{path} lacks {start - len(rows)} of the first {start} epochs", stacklevel=2)
+    content = "".join(_as_line(row) for row in rows).encode()
+    if not path.exists() or path.read_bytes() != content:
+        with replacing(path) as scratch:
+            scratch.write_bytes(content)
+    return rows
+
+
+def _as_line(row: dict[str, Any]) -> str:
+    return json.dumps(as_json(row)) + "\n"
+
+
+def _parse_row(line: bytes) -> dict[str, Any] | None:
+    """A row as it was before it was written, or None if it is torn, or none of ours."""
+    try:
+        row = json.loads(line)
+        numbers = {name: math.nan if row[name] is None else float(row[name]) for name in _NUMBERS}
+        whole = line.endswith(b"\n") and type(row["epoch"]) is int and row["epoch"] >= 0
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return {"epoch": row["epoch"], **numbers} if whole else None

@@ -1,0 +1,248 @@
+"""The checkpoints of a run: the only file that knows Orbax."""
+
+import contextlib
+import gc
+import hashlib
+import json
+import logging
+import math
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import jax
+import numpy as np
+
+from jaxlr.train.step import TrainState
+
+
+class CheckpointError(Exception):
+    """No checkpoint can be read; the message is one line for the user."""
+
+
+class Checkpoint(NamedTuple):
+    """What a run needs to go on."""
+
+    epoch: int  # the last that `state` has been through
+    state: TrainState
+
+
+def saved_epochs(folder: Path) -> list[int]:
+    """The epochs of which `folder` has a checkpoint, the newest first."""
+    if not folder.is_dir():
+        return []
+    # Orbax names a checkpoint by its number once it is complete, and by something longer before.
+    return sorted((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), reverse=True)
+
+
+def load_newest(
+    folder: Path, like: TrainState, check: Callable[[dict[str, Any]], None]
+) -> Checkpoint | None:
+    """The newest checkpoint that is sound; a damaged one is set aside with a warning.
+
+    Args:
+        folder: where `Checkpoints` wrote.
+        like: a state of the same recipe, of which the structure, shapes and dtypes are taken.
+        check: called with the config that a checkpoint was saved with, to refuse another recipe.
+
+    Returns:
+        The checkpoint, or None where there has never been one.
+
+    Raises:
+        CheckpointError: there are checkpoints, and all of them are damaged.
+    """
+    damaged: dict[int, str] = {}
+    for epoch in saved_epochs(folder):
+        path = (folder / str(epoch)).absolute()
+        try:
+            about = _read_about(path)
+        except Exception as error:  # damage raises nearly anything in the layers below Orbax
+            damaged[epoch] = _one_line(error)
+            continue
+        check(about["config"])
+        try:
+            state = _read_state(path, like, about["digest"])
+        except Exception as error:
+            damaged[epoch] = _one_line(error)
+            continue
+        _set_aside(folder, damaged, epoch)
+        return Checkpoint(epoch, state)
+    if damaged:
+        reason = next(iter(damaged.values()))
+        raise CheckpointError(
+            f"every checkpoint in {folder} is damaged: start again with another --out ({reason})"
+        )
+    return None
+
+
+class Checkpoints:
+    """Saves in the background, and keeps the newest two and the one of the lowest validation loss."""
+
+    def __init__(self, folder: Path, losses: dict[int, float]):
+        """Opens `folder`, made if need be.
+
+        Args:
+            folder: of this run alone.
+            losses: validation loss by epoch, of the epochs so far; the caller goes on filling it.
+        """
+        self._folder = folder.absolute()
+        self._losses = losses
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_muted())
+            ocp = _orbax()
+            policies = ocp.training.preservation_policies
+            self._checkpointer = ocp.training.Checkpointer(
+                self._folder,
+                preservation_policy=policies.AnyPreservationPolicy(
+                    [policies.LatestN(2), _BestOf(self._losses)]
+                ),
+                cleanup_tmp_directories=True,
+                lightweight_initialize=True,  # reads no metadata: that of a damaged one would raise
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    def save(self, epoch: int, state: TrainState, config: dict[str, Any]) -> None:
+        """Starts to write a checkpoint; waits for the one before it."""
+        arrays = _to_host(state)
+        about = {"epoch": epoch, "config": config, "digest": _digest(arrays)}
+        about["seal"] = _seal(about)
+        with _failures():
+            # Without `overwrite` it would list all checkpoints, and trip over unread metadata.
+            self._checkpointer.save_async(epoch, arrays, force=True, overwrite=True, custom_metadata=about)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Waits until the last checkpoint is complete."""
+        with self._stack, _failures():
+            self._checkpointer.close()
+
+
+class _BestOf:
+    """The preservation policy that keeps the checkpoint of the lowest loss, the newer of two."""
+
+    def __init__(self, losses: dict[int, float]):
+        self._losses = losses
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        del context
+
+        def rank(epoch: int) -> tuple[float, int]:
+            loss = self._losses.get(epoch, math.nan)
+            return (math.inf if math.isnan(loss) else loss, -epoch)
+
+        best = min((checkpoint.step for checkpoint in checkpoints), key=rank, default=None)
+        return [checkpoint.step == best for checkpoint in checkpoints]
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    """What was noted beside the arrays, if it is as it was written."""
+    with _muted():
+        about = dict(_orbax().metadata(path).custom_metadata or {})
+    if about.pop("seal", None) != _seal(about) or str(about["epoch"]) != path.name:
+        raise ValueError("what it says of itself is not what was saved")
+    return about
+
+
+def _read_state(path: Path, like: TrainState, digest: str) -> TrainState:
+    template = _to_host(like)
+    with _muted():
+        try:
+            arrays = _orbax().load(path, template)
+        except Exception:
+            gc.collect()  # what failed in the background is reported when it is collected: while muted
+            raise
+    if digest != _digest(arrays):
+        raise ValueError("its arrays are not those that were saved")
+    state = jax.device_put(arrays)
+    return state._replace(key=jax.random.wrap_key_data(state.key, impl=jax.random.key_impl(like.key)))
+
+
+def _orbax() -> Any:
+    """Orbax, which takes its time to import: a run needs it once it is about to train."""
+    from orbax.checkpoint import v1
+
+    return v1
+
+
+def _set_aside(folder: Path, damaged: dict[int, str], epoch: int) -> None:
+    for number, reason in damaged.items():
+        aside = folder / f"damaged-{number}"
+        shutil.rmtree(aside, ignore_errors=True)
+        (folder / str(number)).rename(aside)
+        warnings.warn(
+            f"the checkpoint of epoch {number} is damaged, and is now {aside}: going on from that of"
+            f" epoch {epoch} ({reason})",
+            stacklevel=2,
+        )
+
+
+def _to_host(state: TrainState) -> TrainState:
+    """Copies, for the next epoch consumes the state while they are written; the key as its bits."""
+    state = state._replace(key=jax.random.key_data(state.key))
+    return jax.tree.map(lambda leaf: np.array(leaf, copy=True), state)
+
+
+def _digest(arrays: TrainState) -> str:
+    """Of every bit: the layers below notice no flipped byte in an array."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
+        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
+        digest.update(np.ascontiguousarray(leaf).data)
+    return digest.hexdigest()
+
+
+def _seal(about: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+@contextlib.contextmanager
+def _failures() -> Iterator[None]:
+    """Turns whatever a failed save raises into an `OSError`."""
+    try:
+        yield
+    except Exception as error:  # ValueError, RuntimeError, ...: the layers below agree on none
+        raise OSError(f"the checkpoint failed: {_one_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _muted() -> Iterator[None]:
+    """Says nothing of Orbax's inner life on stderr: what fails is raised as well."""
+    if not _hooks:
+        _hooks.append(sys.unraisablehook)
+        sys.unraisablehook = _without_late_replies
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+_hooks: list[Callable[..., Any]] = []
+
+
+def _without_late_replies(unraisable: Any) -> None:
+    """When one array of a checkpoint fails, TensorStore reports the others to a loop that has ended.
+
+    It does so from threads of its own and at any later time, so this hook stays in place.
+    """
+    if str(unraisable.exc_value) != "Event loop is closed":
+        _hooks[-1](unraisable)

@@ -1,0 +1,104 @@
+"""Every flag given what it cannot be: refused in one line, before anything is loaded or written."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxlr.cli import main
+from jaxlr.train import loop
+from jaxlr.train.config import TrainConfig
+
+
+HUGE = "9" * 400
+WORDS = [
+    "",
+    "nan",
+    "-inf",
+    HUGE,
+    f"-{HUGE}",
+    "lots",
+    "не число",
+    "数字",
+    "\u202e3",
+    "../../etc/passwd",
+    "\0",
+]
+
+REFUSED = {
+    "--epochs": [*WORDS, "0", "-1", "2.5", "2147483648"],
+    "--batch-size": [*WORDS, "0", "-1", "2.5", "2147483648"],
+    "--checkpoint-every": [*WORDS, "0", "-1", "2.5", "2147483648"],
+    "--seed": [*WORDS, "-1", "2.5", "2147483648"],
+    "--validation-size": [*WORDS, "-1", "2.5", "2147483648"],
+    "--hidden": [*WORDS, "0", "-1", "2.5", "2147483648"],
+    "--lr": [*WORDS, "0", "-0.1", "inf", "1e999", "0x1p3"],
+    "--momentum": [*WORDS, "1", "-0.1", "inf", "1e999"],
+    "--scheduler": [*WORDS, "StepLR(nan)", "StepLR", "StepLR(3)" * 99, "__import__('os').abort()"],
+    "--step-per": [*WORDS, "batch", "EPOCH"],
+    "--on-nan": [*WORDS, "ignore"],
+    "--data-dir": ["/no/such", "\0", "x" * 5000, "/dev/null", __file__],
+    "--out": ["\0", "x" * 5000, "/dev/null", "/dev/null/run", __file__],
+    "--quiet": ["yes"],
+    "--resume": ["yes"],
+    "--tensorboard": ["yes"],
+}
+ROWS = [(flag, value) for flag, values in REFUSED.items() for value in values]
+
+
+@pytest.mark.parametrize(("flag", "value"), ROWS, ids=[f"{flag} {value[:20]!a}" for flag, value in ROWS])
+def test_a_flag_that_will_not_do_is_one_line_before_anything_is_loaded(
+    flag, value, tmp_path, monkeypatch, capsys
+):
+    def load(name: str, data_dir: Path | None, progress: bool) -> Any:
+        if flag != "--data-dir":  # whose first check this is
+            pytest.fail("data were about to be loaded")
+        return load_dataset(name, data_dir, progress)
+
+    load_dataset = loop.load_dataset
+    monkeypatch.setattr(loop, "load_dataset", load)
+    monkeypatch.setattr(loop, "build_run", lambda *_: pytest.fail("a model was about to be built"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(["train", flag, value])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("jaxlr: error: ")
+    assert error.count("\n") == 1
+    assert len(error) < 1100
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_flag_is_left_out_above():
+    flags = {f"--{field.name.replace('_', '-')}" for field in fields(TrainConfig)}
+    assert flags - set(REFUSED) == {"--dataset"}  # of which the reader of data sets has tests
+
+
+ANYTHING = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.lists(st.integers())
+)
+
+
+@settings(deadline=None, max_examples=1000)
+@given(
+    values=st.dictionaries(
+        st.sampled_from([field.name for field in fields(TrainConfig)]), ANYTHING, max_size=3
+    )
+)
+def test_a_config_of_anything_is_made_or_refused_as_an_argument(values: Any):
+    try:
+        config = TrainConfig(**values)
+    except (TypeError, ValueError) as error:
+        assert str(error)
+    else:
+        assert config.changes_to(config) == []
+        assert replace(config) == config

@@ -1,0 +1,442 @@
+"""What goes on after a stop is what would have been: state, metrics, recipe, and what damage does."""
+
+import json
+import math
+import shutil
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from processes import arrays, assert_same_run, metrics, small_mnist
+
+import jaxlr
+from jaxlr.cli import main
+from jaxlr.train import loop
+from jaxlr.train.checkpoint import CheckpointError, Checkpoints, load_newest, saved_epochs
+from jaxlr.train.config import TrainConfig
+from jaxlr.train.faults import LossError
+from jaxlr.train.folder import FolderError
+from jaxlr.train.loop import train
+from jaxlr.train.report import MetricsLog
+from jaxlr.train.step import TrainState
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return small_mnist(tmp_path_factory.mktemp("data") / "mnist")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """The parts of a run and the unbroken run are one program, which takes most of their time."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture
+def config(data, tmp_path, monkeypatch) -> TrainConfig:
+    """A run of half a second, most of which would go into its figure."""
+
+    def draw(history: Any, path: Path, title: str) -> None:
+        path.write_bytes(b"\x89PNG %d" % len(history))
+
+    monkeypatch.setattr(loop, "plot_curves", draw)
+    return TrainConfig(
+        "mnist", data, hidden=(8,), lr=0.05, momentum=0.9, epochs=7, quiet=True, out=tmp_path / "run"
+    )
+
+
+SCHEDULERS = [
+    ("epoch", "ReduceLROnPlateau(patience=0, factor=0.5, cooldown=3, threshold=0.5)"),
+    ("epoch", "ReduceLROnPlateau(mode='max', patience=1, cooldown=2, threshold_mode='abs', threshold=9)"),
+    ("epoch", "StepLR(2)"),
+    ("epoch", "MultiStepLR([2, 4, 5], gamma=0.3)"),
+    ("epoch", "ConstantLR(0.3, 4)"),
+    ("epoch", "LinearLR(0.1, total_iters=5)"),
+    ("epoch", "ExponentialLR(0.8)"),
+    ("epoch", "PolynomialLR(6, power=2)"),
+    ("epoch", "CosineAnnealingLR(5)"),
+    ("epoch", "CosineAnnealingWarmRestarts(2, 2)"),
+    ("epoch", "SWALR(optimizer, 0.01, anneal_epochs=5)"),
+    ("batch", "CosineAnnealingWarmRestarts(9, 2)"),
+    ("batch", "ExponentialLR(0.99)"),
+]
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("step_per", "scheduler"), SCHEDULERS, ids=[row[1] for row in SCHEDULERS])
+def test_a_run_in_two_parts_is_the_unbroken_run_under_every_scheduler(config, step_per, scheduler):
+    config = replace(config, scheduler=scheduler, step_per=step_per)
+    unbroken = replace(config, out=config.out.with_name("unbroken"))
+    train(unbroken)
+    train(replace(config, epochs=3))  # the plateaus are in their cooldown there
+    assert_same_run_after_resume(config, unbroken)
+
+
+def assert_same_run_after_resume(config: TrainConfig, unbroken: TrainConfig) -> None:
+    assert config.out is not None
+    assert unbroken.out is not None
+    train(replace(config, resume=True))
+    assert_same_run(config.out, unbroken.out)
+
+
+def test_the_plateaus_above_are_stopped_within_their_cooldown(config):
+    for _, scheduler in SCHEDULERS[:2]:
+        out = config.out.with_name(scheduler[:26].replace("'", ""))
+        train(replace(config, scheduler=scheduler, epochs=3, out=out))
+        counters = {name: bits for name, _, bits in arrays(out, 2) if "cooldown_counter" in name}
+        assert [np.frombuffer(bits, np.int32) > 0 for bits in counters.values()] == [True]
+
+
+@pytest.mark.parametrize("every", [1, 3, 100])
+def test_the_newest_two_checkpoints_and_the_best_are_kept(config, every):
+    rows = train(replace(config, epochs=9, checkpoint_every=every))
+    saved = [epoch for epoch in range(9) if (epoch + 1) % every == 0 or epoch == 8]
+    best = min(saved, key=lambda epoch: (rows[epoch]["valid_loss"], -epoch))
+    assert set(saved_epochs(config.out / "checkpoints")) == {best, *saved[-2:]}
+    assert every > 1 or best < 7  # or nothing would be shown by it
+
+
+def test_a_finished_run_says_so_and_is_left_alone(config, capsys):
+    rows = train(replace(config, validation_size=50, quiet=False))
+    before = {path: path.stat().st_mtime_ns for path in config.out.rglob("*")}
+    capsys.readouterr()
+    main(["train", "--resume", "--out", str(config.out)])
+    assert capsys.readouterr().out == f"{config.out} is finished: it has all of its 7 epochs\n"
+    assert train(replace(config, validation_size=50, resume=True)) == rows
+    assert {path: path.stat().st_mtime_ns for path in config.out.rglob("*")} == before
+
+
+def test_a_run_killed_after_its_last_checkpoint_gets_its_figure_and_its_test_score(config):
+    config = replace(config, validation_size=50)
+    train(config)
+    score = (config.out / "test.json").read_bytes()
+    for name in ("curves.png", "test.json"):
+        (config.out / name).unlink()
+        train(replace(config, resume=True))
+        assert (config.out / "curves.png").exists()
+        assert (config.out / "test.json").read_bytes() == score
+
+
+def test_more_epochs_make_a_finished_run_the_longer_one(config):
+    config = replace(config, validation_size=50)
+    longer = replace(config, epochs=12, out=config.out.with_name("longer"))
+    train(longer)
+    train(config)
+    assert_same_run_after_resume(replace(config, epochs=12), longer)
+    tests = [(run.out / "test.json").read_bytes() for run in (config, longer)]
+    assert tests[0] == tests[1]
+
+
+@pytest.mark.parametrize("left", ["nothing", "a folder", "a lock", "a config"])
+def test_resume_starts_a_run_where_none_has_come_to_a_checkpoint(config, left):
+    if left == "a config":
+        train(replace(config, epochs=1, seed=0))
+        shutil.rmtree(config.out / "checkpoints")
+    elif left != "nothing":
+        config.out.mkdir()
+    if left == "a lock":
+        (config.out / ".lock").touch()
+        (config.out / ".config.json").write_text('{"half')
+    unbroken = replace(config, out=config.out.with_name("unbroken"))
+    train(unbroken)
+    assert_same_run_after_resume(config, unbroken)
+
+
+# The recipe
+
+
+CHANGES = [
+    ("--lr", "0.2", "--lr: 0.05 -> 0.2"),
+    ("--momentum", "0.5", "--momentum: 0.9 -> 0.5"),
+    ("--hidden", "9", "--hidden: (8,) -> (9,)"),
+    ("--batch-size", "31", "--batch-size: 32 -> 31"),
+    ("--seed", "1", "--seed: 0 -> 1"),
+    ("--scheduler", "StepLR(3)", "--scheduler: 'ReduceLROnPlateau(patience=5)' -> 'StepLR(3)'"),
+    ("--dataset", "digits", "--dataset: 'mnist' -> 'digits'"),
+    ("--validation-size", "9", "--validation-size: 0 -> 9"),
+    ("--epochs", "1", "--epochs: 2 -> 1"),
+]
+
+
+@pytest.mark.parametrize("delete", ["nothing", "config.json", "checkpoints"])
+def test_another_recipe_is_refused_with_every_difference_listed(config, capsys, delete):
+    train(replace(config, epochs=2))
+    if delete == "checkpoints":
+        shutil.rmtree(config.out / delete)
+    elif delete != "nothing":
+        (config.out / delete).unlink()
+    before = metrics(config.out)
+    given = replace(config, resume=True, lr=0.2, momentum=0.5, hidden=(9,), batch_size=31, seed=1, epochs=1)
+    with pytest.raises(FolderError, match="another recipe") as refusal:
+        train(given)
+    message = str(refusal.value)
+    for flag, _, change in [*CHANGES[:5], CHANGES[-1]]:
+        assert change in message, flag
+    assert "--dataset" not in message
+    assert metrics(config.out) == before
+
+
+def test_on_the_command_line_only_what_is_given_counts_as_a_change(config, capsys):
+    train(replace(config, epochs=2, tensorboard=True))
+    resume = ["train", "--resume", "--out", str(config.out)]
+    for flag, value, change in CHANGES:
+        with pytest.raises(SystemExit) as stop:
+            main([*resume, flag, value])
+        assert stop.value.code == 2
+        error = capsys.readouterr().err
+        assert f"has another recipe: {change}; leave" in error
+        assert error.count("\n") == 1
+    main([*resume, "--lr", "0.05", "--epochs", "3", "--checkpoint-every", "2", "--no-tensorboard"])
+    main([*resume, "--epochs", "4", "--on-nan", "continue", "--quiet"])
+    assert len(metrics(config.out)) == 4
+    saved = json.loads((config.out / "config.json").read_text())
+    assert (saved["epochs"], saved["checkpoint_every"], saved["on_nan"]) == (4, 2, "continue")
+    assert saved["tensorboard"] is False
+
+
+@pytest.mark.parametrize("content", [b"", b'{"lr', b"[]", b"null", b'{"lr": "x"}', b'{"lrr": 1}', b"\xff"])
+def test_a_config_that_cannot_be_read_is_one_line_and_the_flags_take_its_place(config, capsys, content):
+    train(replace(config, epochs=2))
+    (config.out / "config.json").write_bytes(content)
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--resume", "--out", str(config.out)])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert str(config.out / "config.json") in error
+    assert error.count("\n") == 1
+    (config.out / "config.json").unlink()
+    train(replace(config, epochs=3, resume=True))
+    assert len(metrics(config.out)) == 3
+
+
+def test_a_folder_without_a_run_is_no_place_to_resume(config, capsys):
+    config.out.mkdir()
+    (config.out / "thesis.tex").touch()
+    with pytest.raises(FolderError, match="holds no run to go on with"):
+        train(replace(config, resume=True))
+    with pytest.raises(ValueError, match="resume needs out"):
+        TrainConfig(resume=True)
+
+
+# metrics.jsonl
+
+
+ROW = {"train_loss": 0.5, "valid_loss": math.nan, "valid_accuracy": 0.5, "lr": 0.1, "seconds": 1.0}
+LINES = [json.dumps({"epoch": epoch, **ROW, "valid_loss": None}) + "\n" for epoch in range(5)]
+
+
+def reopened(folder: Path, content: bytes, start: int) -> list[int]:
+    (folder / "metrics.jsonl").write_bytes(content)
+    with warnings.catch_warnings(action="ignore"), MetricsLog(folder, False, start) as log:
+        kept = [row["epoch"] for row in log.history]
+        log.write({"epoch": start, **ROW})
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [*kept, start]
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("content", "kept"),
+    [
+        ("".join(LINES), [0, 1, 2]),
+        ("".join(LINES[:3]), [0, 1, 2]),
+        ("".join(LINES[:3]) + LINES[3][:20], [0, 1, 2]),
+        ("".join(LINES[:3])[:-1], [0, 1]),
+        ("".join(LINES[:2] + LINES[1:3]), [0, 1, 2]),
+        ("".join([LINES[2], LINES[0], "junk\n", LINES[1]]), [0, 1, 2]),
+        ("\0" * 50, []),
+        ("", []),
+    ],
+)
+def test_metrics_have_each_epoch_before_the_checkpoint_once_and_whole(tmp_path, content, kept):
+    assert reopened(tmp_path, content.encode(), 3) == kept
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    pieces=st.lists(st.sampled_from([line.encode() for line in LINES]) | st.binary(max_size=20)),
+    cut=st.integers(0, 200),
+    start=st.integers(0, 5),
+)
+def test_metrics_are_whole_lines_in_order_whatever_was_there(tmp_path_factory, pieces, cut, start):
+    content = b"".join(pieces)
+    kept = reopened(tmp_path_factory.getbasetemp(), content[: max(0, len(content) - cut)], start)
+    assert kept == sorted(set(kept))
+    assert all(0 <= epoch < start for epoch in kept)
+
+
+def test_lost_metrics_are_said(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text(LINES[0] + LINES[2])
+    with pytest.warns(UserWarning, match="lacks 2 of the first 4 epochs"):
+        MetricsLog(tmp_path, False, 4).close()
+
+
+# Damage
+
+
+STATE = TrainState(
+    params={"kernel": np.random.default_rng(0).normal(size=(32, 16)).astype(np.float32)},
+    opt_state=optax.chain(optax.sgd(0.1, 0.9), jaxlr.reduce_lr_on_plateau(0.1)).init({"w": jnp.ones(3)}),
+    key=jax.random.key(5),
+)
+
+
+def scaled(factor: float) -> TrainState:
+    return STATE._replace(params={"kernel": STATE.params["kernel"] * np.float32(factor)})
+
+
+def bits(state: TrainState) -> list[bytes]:
+    state = state._replace(key=jax.random.key_data(state.key))
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state)]
+
+
+@pytest.fixture(scope="module")
+def three_checkpoints(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    losses = {0: 0.1, 1: 0.4, 2: 0.3}
+    with Checkpoints(folder, losses) as checkpoints:
+        for epoch in losses:
+            checkpoints.save(epoch, scaled(epoch + 1), {"lr": 0.1})
+    return folder
+
+
+def test_a_checkpoint_gives_back_every_bit_and_can_be_trained_on(three_checkpoints):
+    checkpoint = load_newest(three_checkpoints, STATE, lambda config: None)
+    assert checkpoint is not None
+    assert checkpoint.epoch == 2
+    assert bits(checkpoint.state) == bits(scaled(3))
+    assert jax.tree.structure(checkpoint.state) == jax.tree.structure(STATE)
+    assert jax.random.bits(checkpoint.state.key) == jax.random.bits(STATE.key)
+
+
+def damages(content: bytes, rng: np.random.Generator) -> dict[str, bytes | None]:
+    """Ways in which a file may have gone bad; None is that it is gone."""
+    flipped = bytearray(content)
+    if flipped:
+        flipped[rng.integers(len(flipped))] ^= 1 << rng.integers(8)
+    return {"gone": None, "empty": b"", "cut": content[: len(content) // 2], "flipped": bytes(flipped)}
+
+
+def test_whatever_file_of_a_checkpoint_is_damaged_no_wrong_bit_is_ever_used(three_checkpoints, tmp_path):
+    rng = np.random.default_rng(0)
+    newest = three_checkpoints / "2"
+    fallbacks, faults = 0, 0
+    for file in sorted(path.relative_to(newest) for path in newest.rglob("*") if path.is_file()):
+        for damage, content in damages((newest / file).read_bytes(), rng).items():
+            folder = tmp_path / f"{faults}"
+            shutil.copytree(three_checkpoints, folder)
+            (folder / "2" / file).unlink()
+            if content is not None:
+                (folder / "2" / file).write_bytes(content)
+            with warnings.catch_warnings(record=True, action="always") as said:
+                checkpoint = load_newest(folder, STATE, lambda config: None)
+            assert checkpoint is not None
+            assert bits(checkpoint.state) == bits(scaled(checkpoint.epoch + 1)), (file, damage)
+            if checkpoint.epoch < 2:
+                assert checkpoint.epoch == 1
+                (warning,) = said
+                assert "the checkpoint of epoch 2 is damaged" in str(warning.message)
+                assert saved_epochs(folder) == [1, 0]
+                fallbacks += 1
+            with Checkpoints(folder, {0: 0.1, 1: 0.4}) as checkpoints:  # and the run goes on from there
+                checkpoints.save(checkpoint.epoch + 1, scaled(9), {"lr": 0.1})
+            faults += 1
+    assert faults > 40
+    assert fallbacks > 15
+
+
+def test_a_damaged_older_checkpoint_is_no_hindrance(three_checkpoints, tmp_path):
+    folder = shutil.copytree(three_checkpoints, tmp_path / "copy")
+    (folder / "0" / "_CHECKPOINT_METADATA").write_text('{"not": "ours"')
+    checkpoint = load_newest(folder, STATE, lambda config: None)
+    assert checkpoint is not None
+    with Checkpoints(folder, {0: 0.1, 1: 0.4, 2: 0.3}) as checkpoints:
+        checkpoints.save(3, scaled(4), {"lr": 0.1})
+    assert saved_epochs(folder) == [3, 2, 0]
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_is_refused_and_keeps_what_it_has(config, capsys):
+    train(replace(config, epochs=4))
+    for path in (config.out / "checkpoints").glob("*/_CHECKPOINT_METADATA"):
+        path.write_text("{}")
+    before = sorted(config.out.rglob("*"))
+    with pytest.raises(CheckpointError, match="every checkpoint in"):
+        train(replace(config, resume=True))
+    assert sorted(config.out.rglob("*")) == before
+    assert len(metrics(config.out)) == 4
+
+
+def test_a_damaged_checkpoint_costs_an_epoch_and_no_more(config, capsys):
+    unbroken = replace(config, out=config.out.with_name("unbroken"))
+    train(unbroken)
+    train(replace(config, epochs=4))
+    largest = max((config.out / "checkpoints" / "3").rglob("*"), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    with pytest.warns(
+        UserWarning, match="the checkpoint of epoch 3 is damaged.*going on from that of epoch 2"
+    ):
+        assert_same_run_after_resume(config, unbroken)
+
+
+# The loss
+
+
+def diverging(config: TrainConfig, **more: Any) -> TrainConfig:
+    """Two good epochs under a rate of next to nothing, then one that is beyond all numbers."""
+    return replace(config, lr=1e-30, scheduler="MultiStepLR([2, 3], gamma=1e32)", **more)
+
+
+def test_a_lost_loss_stops_the_run_with_a_message_and_leaves_the_good_checkpoints(config, capsys):
+    arguments = [
+        *("train", "--dataset", "mnist", "--data-dir", str(config.data_dir), "--hidden", "8"),
+        *("--lr", "1e-30", "--scheduler", "MultiStepLR([2, 3], gamma=1e32)", "--quiet"),
+    ]
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, "--out", str(config.out)])
+    assert stop.value.code == 3
+    error = capsys.readouterr().err
+    lost = metrics(config.out)[-1]["epoch"]
+    assert f"in epoch {lost}, at a learning rate of " in error
+    assert "last finite training loss: " in error
+    assert error.endswith(f"goes on after epoch {lost - 1}\n")
+    assert error.count("\n") == 1
+    assert saved_epochs(config.out / "checkpoints")[:2] == [lost - 1, lost - 2]
+    assert (config.out / "curves.png").exists()
+
+
+def test_a_run_that_stopped_at_a_lost_loss_stops_there_again_or_goes_on_as_torch_would(config):
+    unbroken = diverging(config, on_nan="continue", out=config.out.with_name("unbroken"))
+    train(unbroken)
+    for resume in (False, True):
+        with pytest.raises(LossError):
+            train(diverging(config, resume=resume))
+    assert_same_run_after_resume(diverging(config, on_nan="continue"), unbroken)
+    assert math.isnan(train(replace(unbroken, resume=True))[-1]["train_loss"])
+
+
+def test_out_of_memory_names_the_batch_and_the_devices(config, monkeypatch):
+    def exhausted(*arguments: Any) -> None:
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
+
+    monkeypatch.setattr(loop, "_train_epoch", exhausted)
+    with pytest.raises(loop.DeviceError, match=r"out of memory on .*:0.* with batches of 32: lower"):
+        train(config)

@@ -1,0 +1,258 @@
+"""Runs that are killed, stopped, and refused their disk: nothing earned is lost."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import (
+    ENVIRONMENT,
+    arrays,
+    assert_same_run,
+    command,
+    finish,
+    metrics,
+    small_mnist,
+    start,
+    wait_for_epoch,
+)
+
+from jaxlr.train.checkpoint import saved_epochs
+
+
+# A plateau that is in its cooldown most of the time, and momentum: all the state that there can be.
+RECIPE = [
+    *("--dataset", "mnist", "--hidden", 16, "--lr", 0.05, "--momentum", 0.9, "--batch-size", 8),
+    *("--scheduler", "ReduceLROnPlateau(patience=0, factor=0.9, cooldown=3)"),
+]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return small_mnist(tmp_path_factory.mktemp("data") / "mnist")
+
+
+def survive(
+    recipe: list[Any], out: Path, number: signal.Signals, times: int, settings: dict[str, Any]
+) -> None:
+    """A run that is sent a signal at random moments that often, and resumed each time, to its end."""
+    rng = random.Random(int(number) + times)
+    broken = [*recipe, "--out", out, "--resume"]
+    startup = 3.0
+    for _ in range(times):
+        began = time.monotonic()
+        process = start(*broken, **settings)
+        if rng.random() < 0.3:  # anywhere: while it starts, reads its checkpoint, or trains
+            time.sleep(rng.uniform(0, 1.2 * startup))
+        else:
+            assert wait_for_epoch(process)
+            startup = time.monotonic() - began
+            time.sleep(rng.uniform(0, 0.3))
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode in (-number, 128 + number), err
+        assert "error" not in err, err
+    status, _, err = finish(*broken, "--checkpoint-every", 100, **settings)
+    assert (status, err) == (0, "")
+
+
+def stopped_often_equals_unbroken(data: Path, folder: Path, times: int) -> None:
+    """Killed and told to stop, each that often; the two runs go on beside each other."""
+    recipe = [*RECIPE, "--data-dir", data, "--epochs", 25 * times]
+    # The first run compiles for all: kills are to fall on what a run does besides.
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
+    settings = {"env": {**ENVIRONMENT, **cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}}
+    unbroken = [*recipe, "--out", folder / "unbroken", "--checkpoint-every", 10**6]
+    assert finish(*unbroken, **settings)[0] == 0
+    with ThreadPoolExecutor() as pool:
+        futures = {
+            folder / number.name: pool.submit(
+                survive, recipe, folder / number.name, number, times, settings
+            )
+            for number in (signal.SIGKILL, signal.SIGTERM)
+        }
+        for out, future in futures.items():
+            future.result()
+            assert_same_run(out, folder / "unbroken")
+
+
+@pytest.mark.heavy
+def test_a_run_killed_20_times_and_one_stopped_20_times_equal_the_unbroken_run(data, tmp_path):
+    stopped_often_equals_unbroken(data, tmp_path, 20)
+
+
+@pytest.mark.endurance
+def test_a_run_killed_200_times_and_one_stopped_200_times_equal_the_unbroken_run(data, tmp_path):
+    stopped_often_equals_unbroken(data, tmp_path, 200)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_epoch_saves_it_and_says_how_to_go_on(data, tmp_path, number, status):
+    out = tmp_path / "a run"
+    recipe = [*RECIPE, "--data-dir", data, "--epochs", 10**6, "--checkpoint-every", 10**5, "--out", out]
+    process = start(*recipe)
+    assert wait_for_epoch(process, 3)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == status
+    (last,) = saved_epochs(out / "checkpoints")
+    assert len(metrics(out)) == last + 1 >= 4
+    first, second = err.splitlines()
+    assert first.startswith(f"jaxlr: {number.name}: stopping after this epoch")
+    assert f"jaxlr train --resume --out '{out}' goes on after epoch {last}" in second
+    assert (out / "curves.png").exists()
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = next(line for line in status.splitlines() if line.startswith("SigCgt:")).split()[1]
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+@pytest.mark.heavy
+def test_a_second_signal_stops_at_once(tmp_path):
+    """In the midst of an epoch that would take minutes, in compiled code."""
+    process = start("--hidden", *[1500] * 3, "--batch-size", 1, "--out", tmp_path / "run")
+    while not catches(process.pid, signal.SIGTERM):
+        time.sleep(0.1)
+    time.sleep(3)  # it compiles, or is in the first epoch
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("jaxlr: SIGTERM: stopping after this epoch")
+    process.send_signal(signal.SIGTERM)
+    sent = time.monotonic()
+    process.communicate(timeout=60)
+    assert time.monotonic() - sent < 2
+    assert process.returncode == 143
+
+
+@pytest.mark.heavy
+def test_a_second_run_on_the_same_folder_is_refused(data, tmp_path):
+    recipe = [*RECIPE, "--data-dir", data, "--epochs", 10**6, "--out", tmp_path / "run"]
+    first = start(*recipe)
+    assert wait_for_epoch(first)
+    status, _, err = finish(*recipe, "--resume")
+    assert status == 2
+    assert err == f"jaxlr: error: another run is writing to {tmp_path / 'run'}: give --out another folder\n"
+    first.kill()
+    first.communicate(timeout=60)
+    metrics_before = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[:-1]
+    second = start(*recipe, "--resume")  # the dead hold no lock
+    assert wait_for_epoch(second)
+    second.kill()
+    second.communicate(timeout=60)
+    rows = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    kept = sum(row in rows for row in metrics_before)
+    assert kept >= len(metrics_before) - 2  # all but what was after the last checkpoint
+
+
+@pytest.mark.heavy
+def test_a_disk_that_fills_costs_no_checkpoint_and_what_follows_equals_the_unbroken_run(data, tmp_path):
+    recipe = [*RECIPE, "--data-dir", data, "--epochs", 60]
+    assert finish(*recipe, "--out", tmp_path / "unbroken")[0] == 0
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = tmp_path / "script"
+    # The tmpfs is alone in a mount namespace of its own, so all that meets it happens in this script.
+    script.write_text(f"""
+        set -u
+        mount -t tmpfs -o size=1m tmpfs {disk} || exit 77
+        ( until grep -qs '"epoch": 20' {disk}/run/metrics.jsonl; do sleep 0.01; done
+          cat /dev/zero > {disk}/filler ) 2> /dev/null &
+        "$@" --resume 2> {tmp_path}/err > {tmp_path}/log; echo $? > {tmp_path}/status
+        wait
+        "$@" --resume 2>> {tmp_path}/err > {tmp_path}/log; echo $? >> {tmp_path}/status
+        rm {disk}/filler
+        mount -o remount,ro {disk}
+        "$@" --resume 2>> {tmp_path}/err > {tmp_path}/log; echo $? >> {tmp_path}/status
+        mount -o remount,rw {disk}
+        "$@" --resume 2>> {tmp_path}/err > {tmp_path}/log; echo $? >> {tmp_path}/status
+        cp -a {disk}/run {tmp_path}/run
+    """)
+    run = command([*recipe, "--out", disk / "run"])
+    done = subprocess.run(
+        ["unshare", "-Urm", "bash", str(script), *run], check=False, capture_output=True, text=True
+    )
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip(f"no tmpfs can be mounted here: {done.stderr}")
+    assert (tmp_path / "status").read_text().split() == ["4", "4", "2", "0"]
+    full, still_full, read_only = (tmp_path / "err").read_text().splitlines()
+    for line in (full, still_full):
+        assert line.startswith(f"jaxlr: error: cannot write to {disk}/run: ")
+        assert "No space left on device" in line
+        assert f"jaxlr train --resume --out {disk}/run goes on after epoch" in line
+    assert read_only.startswith(f"jaxlr: error: cannot write to {disk}/run: ")
+    assert "read-only" in read_only
+    assert_same_run(tmp_path / "run", tmp_path / "unbroken")
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("limit", [1, 3])  # KiB: less than the metrics, and than a checkpoint's arrays
+def test_a_quota_is_one_line_and_its_checkpoints_are_whole(data, tmp_path, limit):
+    recipe = [*RECIPE, "--data-dir", data, "--epochs", 12, "--out"]
+    bounded = ["bash", "-c", f'trap "" XFSZ; ulimit -f {limit}; exec "$@"', "bash"]
+    done = subprocess.run(
+        bounded + command([*recipe, tmp_path / "run"]),
+        **{"capture_output": True, "text": True, "check": False, "env": ENVIRONMENT},
+    )
+    assert done.returncode == 4
+    assert done.stderr.startswith(f"jaxlr: error: cannot write to {tmp_path / 'run'}: ")
+    assert "File too large" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert finish(*recipe, tmp_path / "run", "--resume")[0] == 0
+    assert finish(*recipe, tmp_path / "unbroken")[0] == 0
+    assert_same_run(tmp_path / "run", tmp_path / "unbroken")
+
+
+@pytest.mark.heavy
+def test_a_folder_that_vanishes_is_one_line(data, tmp_path):
+    process = start(*RECIPE, "--data-dir", data, "--epochs", 10**6, "--out", tmp_path / "run")
+    assert wait_for_epoch(process)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert err.startswith(f"jaxlr: error: cannot write to {tmp_path / 'run'}: ")
+    assert err.count("\n") == 1
+    moved = [*RECIPE, "--data-dir", data, "--resume", "--out", tmp_path / "moved"]
+    process = start(*moved, "--epochs", 10**6)
+    assert wait_for_epoch(process)
+    process.kill()
+    process.communicate(timeout=60)
+
+
+@pytest.mark.heavy
+def test_data_that_vanish_are_one_line_and_may_come_back_elsewhere(data, tmp_path):
+    recipe = [*RECIPE, "--epochs", 3, "--out", tmp_path / "run"]
+    home = shutil.copytree(data, tmp_path / "data")
+    assert finish(*recipe, "--data-dir", home)[0] == 0
+    home.rename(tmp_path / "elsewhere")
+    status, _, err = finish("--resume", "--epochs", 5, "--out", tmp_path / "run")
+    assert status == 2
+    assert err == (f"jaxlr: error: the data directory {home} is not a directory: name one that exists\n")
+    before = arrays(tmp_path / "run", 2)
+    elsewhere = ["--data-dir", tmp_path / "elsewhere"]
+    assert finish("--resume", "--epochs", 5, "--out", tmp_path / "run", *elsewhere)[0] == 0
+    assert before != arrays(tmp_path / "run", 4)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["epochs"], config["data_dir"]) == (5, str(tmp_path / "elsewhere"))
+
+
+@pytest.mark.heavy
+def test_a_run_outlives_who_reads_its_output(data, tmp_path):
+    with start(*RECIPE, "--data-dir", data, "--epochs", 20, "--out", tmp_path / "run") as process:
+        assert wait_for_epoch(process)
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        err = process.stderr.read()
+    assert process.returncode == 0
+    assert err.startswith("jaxlr: warning: nobody reads the output any more")
+    assert len(metrics(tmp_path / "run")) == 20
