@@ -95,7 +95,7 @@ def _parse(args: Sequence[str] | None) -> TrainConfig | PlotConfig | TableConfig
                 args=args,
                 config=(tyro.conf.FlagCreatePairsOff,),
             )
-    except (TypeError, ValueError) as error:  # the latter from `saved_config`
+    except (OSError, TypeError, ValueError) as error:  # of the folder to go on with, too
         _refuse(str(error))
     except SystemExit as stop:
         if stop.code != 2:

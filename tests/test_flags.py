@@ -72,6 +72,13 @@ def test_a_flag_that_will_not_do_is_one_line_before_anything_is_loaded(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("out", REFUSED["--out"], ids=lambda out: f"{out[:20]!a}")
+def test_a_folder_that_will_not_do_is_no_better_to_resume(out, tmp_path, monkeypatch, capsys):
+    test_a_flag_that_will_not_do_is_one_line_before_anything_is_loaded(
+        "--resume", f"--out={out}", tmp_path, monkeypatch, capsys
+    )
+
+
 def test_no_flag_is_left_out_above():
     flags = {f"--{field.name.replace('_', '-')}" for field in fields(TrainConfig)}
     assert flags - set(REFUSED) == {"--dataset"}  # of which the reader of data sets has tests

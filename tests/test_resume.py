@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,20 @@ def test_resume_starts_a_run_where_none_has_come_to_a_checkpoint(config, left):
     unbroken = replace(config, out=config.out.with_name("unbroken"))
     train(unbroken)
     assert_same_run_after_resume(config, unbroken)
+
+
+def test_tensorboard_goes_on_too(config):
+    for epochs in (2, 4):
+        train(replace(config, epochs=epochs, resume=epochs > 2, tensorboard=True))
+    first, second = sorted(
+        config.out.glob("events.out.tfevents.*"), key=lambda path: path.stat().st_mtime_ns
+    )
+    assert all(b"valid_loss" in path.read_bytes() for path in (first, second))
+
+
+def test_a_run_in_another_thread_goes_without_signals(config):
+    with ThreadPoolExecutor() as pool:
+        assert len(pool.submit(train, replace(config, epochs=2)).result()) == 2
 
 
 # The recipe
@@ -358,8 +373,8 @@ def test_whatever_file_of_a_checkpoint_is_damaged_no_wrong_bit_is_ever_used(thre
             with Checkpoints(folder, {0: 0.1, 1: 0.4}) as checkpoints:  # and the run goes on from there
                 checkpoints.save(checkpoint.epoch + 1, scaled(9), {"lr": 0.1})
             faults += 1
-    assert faults > 40
-    assert fallbacks > 15
+    assert faults >= 40
+    assert fallbacks >= 15
 
 
 def test_a_damaged_older_checkpoint_is_no_hindrance(three_checkpoints, tmp_path):

@@ -33,13 +33,15 @@ class Interrupt:
         self._handlers = {}
         if threading.current_thread() is not threading.main_thread():
             return self
-        self._inlet, outlet = os.pipe()
-        os.set_blocking(outlet, False)
-        self._outlet, self._wakeup_fd = outlet, signal.set_wakeup_fd(outlet, warn_on_full_buffer=False)
         # What the parent had ignored, as for a job in the background of a script, stays ignored.
-        wanted = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-        self._handlers = {number: signal.signal(number, _leave_to_the_listener) for number in wanted}
-        threading.Thread(target=self._listen, daemon=True).start()
+        handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+        wanted = [number for number in _SIGNALS if handlers[number] not in (signal.SIG_IGN, None)]
+        if wanted:
+            self._inlet, self._outlet = os.pipe()
+            os.set_blocking(self._outlet, False)
+            self._wakeup_fd = signal.set_wakeup_fd(self._outlet, warn_on_full_buffer=False)
+            self._handlers = {number: signal.signal(number, _leave_to_the_listener) for number in wanted}
+            threading.Thread(target=self._listen, daemon=True).start()
         return self
 
     def __exit__(
