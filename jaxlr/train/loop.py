@@ -170,7 +170,7 @@ def _train_epochs(
                     break
     if config.on_nan == "stop" and log.history and is_lost(log.history[-1]):
         raise LossError(describe_loss(log.history, out))
-    if interrupt.number is not None and len(log.history) < config.epochs:
+    if interrupt.number is not None and log.history and log.history[-1]["epoch"] + 1 < config.epochs:
         raise StopError(f"{interrupt.number.name}: stopped; {how_to_go_on(out)}", interrupt.number)
     return state, log.history
 
