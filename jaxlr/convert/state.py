@@ -113,7 +113,7 @@ class State:
 
 def standing(state: State, param_group: Mapping[str, Any], group: int) -> optax.Schedule:
     """The closed form from now on, if the learning rate stands where it says."""
-    call = _closed_form(state, param_group, group)
+    call = closed_form(state, param_group, group)
     try:
         schedule = build(call)
     except (ValueError, TypeError) as error:  # torch takes settings that we refuse
@@ -125,10 +125,10 @@ def standing(state: State, param_group: Mapping[str, Any], group: int) -> optax.
         raise NoClosedFormError(
             f"the learning rate of {state.name} is {lr!r} in epoch {epoch}, not {expected!r}"
         )
-    return _shifted(schedule, epoch)
+    return shifted(schedule, epoch)
 
 
-def _closed_form(state: State, param_group: Mapping[str, Any], group: int) -> Call:
+def closed_form(state: State, param_group: Mapping[str, Any], group: int) -> Call:
     """The call for a scheduler since its first epoch."""
     match state.name:
         case "SequentialLR":
@@ -202,19 +202,19 @@ def _sequential(state: State, param_group: Mapping[str, Any], group: int) -> Cal
             raise NoClosedFormError(f"{part.name} in SequentialLR has been stepped before its turn")
         if part.name == "LambdaLR":
             _check_lambda(part, group)
-    schedules = [_closed_form(part, param_group, group) for part in state.parts]
+    schedules = [closed_form(part, param_group, group) for part in state.parts]
     return Call("SequentialLR", {"schedules": schedules, "milestones": milestones})
 
 
 def _chained(state: State, param_group: Mapping[str, Any], group: int) -> Call:
     if len(state.parts) == 1:
-        return _closed_form(state.parts[0], param_group, group)
+        return closed_form(state.parts[0], param_group, group)
     others = [part.name for part in state.parts if part.name not in FACTORS or part.name in GOES_ON]
     if others:
         raise NoClosedFormError(f"ChainedScheduler is no product with {others[0]} in it")
     if len({part.last_epoch for part in state.parts}) > 1:
         raise NoClosedFormError("the schedulers in ChainedScheduler stand in different epochs")
-    factors = [_closed_form(part, param_group, group).based_on(1.0) for part in state.parts]
+    factors = [closed_form(part, param_group, group).based_on(1.0) for part in state.parts]
     return Call("ChainedScheduler", {"init_value": state.base_lr(group), "factors": factors})
 
 
@@ -231,7 +231,7 @@ def _check_lambda(state: State, group: int) -> None:
         )
 
 
-def _shifted(schedule: Any, epochs: int) -> optax.Schedule:
+def shifted(schedule: Any, epochs: int) -> optax.Schedule:
     """The schedule whose first epoch is a later one."""
     if epochs == 0:
         return schedule
