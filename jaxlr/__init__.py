@@ -1,6 +1,6 @@
 """PyTorch's learning-rate schedulers for JAX: exact, pure and fast."""
 
-from jaxlr.convert import from_state_dict, from_string, from_torch
+from jaxlr.convert import from_state_dict, from_string, from_torch, optimizer_from_torch
 from jaxlr.plateau import plateau_lr, plateau_step, reduce_lr_on_plateau
 from jaxlr.plot import plot
 from jaxlr.schedules.compose import chained_scheduler, per_epoch, sequential_lr, tabulate
@@ -54,5 +54,6 @@ __all__ = [  # noqa: RUF022
     "from_string",
     "from_torch",
     "from_state_dict",
+    "optimizer_from_torch",
     "plot",
 ]

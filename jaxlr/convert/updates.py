@@ -1,0 +1,138 @@
+"""Torch's update rules as Optax transformations, with torch's order of operations.
+
+Each takes the settings of a parameter group, and `weight`: 1 less the momentum (or beta1) as a schedule,
+or None where the momentum stays as the settings say. What it makes is followed by the learning rate.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+
+
+def in_float32(inner: optax.GradientTransformationExtraArgs) -> optax.GradientTransformationExtraArgs:
+    """The same for 16-bit parameters, reckoned in float32: in bfloat16 a momentum of 0.999 would be 1."""
+
+    def widened(tree: Any) -> Any:
+        def widen(leaf: Any) -> Any:
+            dtype = jnp.result_type(leaf)
+            is_narrow = jnp.issubdtype(dtype, np.floating) and dtype.itemsize < 4
+            return leaf.astype(np.float32) if is_narrow else leaf
+
+        return jax.tree.map(widen, tree)
+
+    def init_fn(params: optax.Params) -> optax.OptState:
+        if any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(params)):
+            raise TypeError(
+                "parameters must be real, got complex ones: give real and imaginary parts apart"
+            )
+        return inner.init(params)
+
+    def update_fn(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
+        wide, wide_state = inner.update(widened(updates), widened(state), widened(params), **extra_args)
+        return optax.tree.cast_like(wide, updates), optax.tree.cast_like(wide_state, state)
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def _sgd(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
+    dampening = settings["dampening"]
+    trace = _trace(settings, weight)
+    if not trace or dampening == 0:
+        return trace
+    if settings["nesterov"]:
+        raise ValueError(f"nesterov needs a dampening of 0, as torch's constructor says; got {dampening!r}")
+    # Torch's first buffer is the first gradient, undamped.
+    return [optax.scale_by_schedule(lambda count: jnp.where(count == 0, 1.0, 1 - dampening)), *trace]
+
+
+def _adam(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
+    beta1, beta2 = settings["beta1"], settings["beta2"]
+    if max(beta1, beta2) >= 1:
+        raise ValueError(f"betas must be below 1, got {(beta1, beta2)}")
+    first = 1 - beta1 if weight is None else weight
+    return [_scale_by_adam(first, beta2, settings["eps"], settings["amsgrad"])]
+
+
+def _rmsprop(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
+    scale = optax.scale_by_stddev if settings["centered"] else optax.scale_by_rms
+    return [scale(settings["alpha"], settings["eps"], eps_in_sqrt=False), *_trace(settings, weight)]
+
+
+def _adagrad(settings: dict[str, Any], weight: None) -> list[Any]:
+    del weight  # torch's schedulers refuse an optimizer without a momentum
+    scale = _scale_by_adagrad(settings["initial_accumulator_value"], settings["eps"])
+    return [scale, optax.scale_by_schedule(lambda count: 1 / (1 + settings["lr_decay"] * count))]
+
+
+def _trace(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
+    nesterov = settings.get("nesterov", False)
+    if weight is not None:
+        return [optax.inject_hyperparams(optax.trace)(lambda count: 1 - weight(count), nesterov)]
+    return [optax.trace(settings["momentum"], nesterov)] if settings["momentum"] else []
+
+
+def _scale_by_adam(
+    weight: float | optax.Schedule, beta2: float, eps: float, amsgrad: bool
+) -> optax.GradientTransformation:
+    """Adam with `weight` = 1 - beta1, and AMSGrad with the maximum before the bias correction.
+
+    Optax's Adam finds 1 - beta ** count in float32 from a rounded beta, which for 0.999 is 6e-6 off in
+    the first updates; its AMSGrad corrects the bias before the maximum.
+    """
+
+    def init_fn(params: optax.Params) -> Any:
+        moments = [optax.tree.zeros_like(params) for _ in range(3 if amsgrad else 2)]
+        state = optax.ScaleByAmsgradState if amsgrad else optax.ScaleByAdamState
+        return state(jnp.zeros([], np.int32), *moments)
+
+    def update_fn(updates: optax.Updates, state: Any, params: Any = None) -> tuple[optax.Updates, Any]:
+        del params
+        count = optax.safe_increment(state.count)
+        weight1 = weight(state.count) if callable(weight) else weight
+        mu = jax.tree.map(lambda m, g: _lerp(m, g, weight1), state.mu, updates)
+        nu = optax.tree.update_moment(updates, state.nu, beta2, 2)
+        state = state._replace(count=count, mu=mu, nu=nu)
+        if amsgrad:
+            nu = jax.tree.map(jnp.maximum, state.nu_max, nu)
+            state = state._replace(nu_max=nu)
+        first, second = _bias_correction(weight1, count), _bias_correction(1 - beta2, count)
+        return jax.tree.map(lambda m, v: m / first / (jnp.sqrt(v) / jnp.sqrt(second) + eps), mu, nu), state
+
+    return optax.GradientTransformation(init_fn, update_fn)
+
+
+def _lerp(start: jax.Array, end: jax.Array, weight: Any) -> jax.Array:
+    """Torch's `lerp`: either form loses digits where the other keeps them."""
+    near_start, near_end = start + weight * (end - start), end - (1 - weight) * (end - start)
+    return jnp.where(weight < 0.5, near_start, near_end)
+
+
+def _bias_correction(weight: Any, count: ArrayLike) -> jax.Array:
+    """`1 - (1 - weight) ** count`, to as many digits as `weight` has."""
+    return -jnp.expm1(count * jnp.log1p(-weight))
+
+
+def _scale_by_adagrad(initial_accumulator_value: float, eps: float) -> optax.GradientTransformation:
+    """Optax's sum of squares, with `eps` outside of its root."""
+    squares = optax.scale_by_rss(initial_accumulator_value)
+
+    def update_fn(updates: optax.Updates, state: Any, params: Any = None) -> tuple[optax.Updates, Any]:
+        _, state = squares.update(updates, state, params)
+        return jax.tree.map(lambda g, s: g / (jnp.sqrt(s) + eps), updates, state.sum_of_squares), state
+
+    return optax.GradientTransformation(squares.init, update_fn)
+
+
+# By the name of the torch class.
+UPDATES: dict[str, Callable[..., list[Any]]] = {
+    "SGD": _sgd,
+    "Adam": _adam,
+    "AdamW": _adam,
+    "RMSprop": _rmsprop,
+    "Adagrad": _adagrad,
+}

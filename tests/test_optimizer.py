@@ -1,0 +1,514 @@
+"""Torch's optimizers stepped beside the transformations made from them, both from the same parameters.
+
+Torch's updates are differences of its parameters. In float32 these are therefore small, or the updates
+would be lost in their rounding.
+"""
+
+import copy
+import types
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from helpers import DEVICE_RTOL, assert_close
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import jaxlr
+
+
+X64_RTOL = 1e-10
+NUM_STEPS = 100
+SHAPES = {"dense": {"bias": (50,), "kernel": (20, 10)}, "scale": (30,)}  # in the order of their leaves
+
+weight_decays = st.sampled_from([0.0, 0.01, 0.3])
+betas = st.sampled_from([(0.9, 0.999), (0.0, 0.0), (0.5, 0.9), (0.99, 0.9999), (0.2, 0.95), (0.95, 0.85)])
+common = {"lr": st.sampled_from([0.1, 1e-3]), "weight_decay": weight_decays, "maximize": st.booleans()}
+adams = common | {
+    "betas": betas,
+    "eps": st.sampled_from([1e-8, 1e-3, 1.0]),
+    "amsgrad": st.booleans(),
+}
+OPTIONS = {
+    "SGD": st.fixed_dictionaries(
+        common
+        | {
+            "momentum": st.sampled_from([0.0, 0.5, 0.9, 0.99]),
+            "dampening": st.sampled_from([0.0, 0.1, 0.5]),
+            "nesterov": st.booleans(),
+        }
+    ).map(lambda o: o | {"nesterov": o["nesterov"] and o["momentum"] > 0 and o["dampening"] == 0}),
+    "Adam": st.fixed_dictionaries(adams, optional={"decoupled_weight_decay": st.just(True)}),
+    "AdamW": st.fixed_dictionaries(adams),
+    "RMSprop": st.fixed_dictionaries(
+        common
+        | {
+            "alpha": st.sampled_from([0.99, 0.5, 0.9]),
+            "eps": st.sampled_from([1e-8, 1e-2]),
+            "momentum": st.sampled_from([0.0, 0.5, 0.9]),
+            "centered": st.booleans(),
+        }
+        # Over so short a memory the centered square cancels, in torch's float32 too.
+    ).map(lambda o: o | {"centered": o["centered"] and o["alpha"] > 0.5}),
+    "Adagrad": st.fixed_dictionaries(
+        common
+        | {
+            "lr_decay": st.sampled_from([0.0, 1e-3, 0.1]),
+            "initial_accumulator_value": st.sampled_from([0.0, 0.1, 3.0]),
+            "eps": st.sampled_from([1e-10, 1e-2]),
+        }
+    ),
+}
+
+
+def step_lr(step_size: int) -> Any:
+    return lambda t, optimizer: t.StepLR(optimizer, step_size, gamma=0.5)
+
+
+CYCLES = {
+    "one cycle": lambda t, o: t.OneCycleLR(o, 0.1, NUM_STEPS + 20),
+    "one cycle, three phases, linear": lambda t, o: t.OneCycleLR(
+        o, 0.1, NUM_STEPS + 1, pct_start=0.27, anneal_strategy="linear", three_phase=True, max_momentum=0.99
+    ),
+    "cyclic": lambda t, o: t.CyclicLR(o, 0.01, 0.1, step_size_up=7),
+    "cyclic, triangular2": lambda t, o: t.CyclicLR(o, 0.01, 0.1, 7, 11, mode="triangular2"),
+    "cyclic, exp_range": lambda t, o: t.CyclicLR(o, 0.01, 0.1, 7, 0, mode="exp_range", gamma=0.97),
+}
+
+
+def is_shape(node: Any) -> bool:
+    return isinstance(node, tuple)
+
+
+class TorchSide:
+    """A torch optimizer of `SHAPES`; `groups` are pairs of leaves, by index, and options of their own."""
+
+    def __init__(self, torch: types.ModuleType, name: Any, options: Any, groups: Any, dtype: Any):
+        rng = np.random.default_rng(0)
+        sizes = jax.tree.map(lambda _: 10 ** rng.uniform(-2, 1), SHAPES, is_leaf=is_shape)
+
+        def normal(shrunk: float) -> Any:
+            """Values for each step, of one size in each leaf and of another in the next."""
+
+            def draw(size: float, shape: tuple[int, ...]) -> np.ndarray:
+                return (shrunk * size * rng.normal(size=(NUM_STEPS, *shape))).astype(dtype)
+
+            return jax.tree.map(draw, sizes, SHAPES)
+
+        self.torch, self.dtype = torch, dtype
+        self.params = normal(1 if dtype == np.float64 else 1e-3 * float(options["lr"]))
+        self.grads = normal(1)
+        tensors = [torch.tensor(leaf[0], requires_grad=True) for leaf in jax.tree.leaves(self.params)]
+        groups = [{"params": [tensors[index] for index in indices], **own} for indices, own in groups or []]
+        build = getattr(torch.optim, name) if isinstance(name, str) else name
+        self.tensors, self.optimizer = tensors, build(groups or tensors, **options)
+
+    def scheduled(self, build: Any, num_epochs: int = 0) -> Any:
+        """A scheduler of the optimizer, stepped so often that it stands at an epoch."""
+        scheduler = build(self.torch.optim.lr_scheduler, self.optimizer)
+        for _ in range(num_epochs):
+            self.optimizer.step()  # of no gradients
+            scheduler.step()
+        return scheduler
+
+    def updates(self, scheduler: Any = None, steps_per_epoch: int = 1, metrics: Any = None) -> Any:
+        """The updates of each leaf at every step."""
+        history = []
+        for step in range(NUM_STEPS):
+            before = [leaf[step] for leaf in jax.tree.leaves(self.params)]
+            grads = [leaf[step] for leaf in jax.tree.leaves(self.grads)]
+            for tensor, value, grad in zip(self.tensors, before, grads, strict=True):
+                tensor.data, tensor.grad = self.torch.tensor(value), self.torch.tensor(grad)
+            self.optimizer.step()
+            if scheduler is not None and (step + 1) % steps_per_epoch == 0:
+                scheduler.step(*([] if metrics is None else [metrics[step // steps_per_epoch]]))
+            moved = zip(self.tensors, before, strict=True)
+            history.append([tensor.detach().numpy() - value for tensor, value in moved])
+        return [np.stack(leaf) for leaf in zip(*history, strict=True)]
+
+
+def jax_updates(side: TorchSide, tx: Any, steps_per_epoch: int = 1, metrics: Any = None) -> Any:
+    """Our updates of each leaf at every step, from one compiled scan."""
+
+    def step(opt_state: Any, inputs: Any) -> tuple[Any, Any]:
+        params, grads, count = inputs
+        updates, opt_state = tx.update(grads, opt_state, params)
+        if metrics is not None:
+            stepped = jaxlr.plateau_step(opt_state, jnp.asarray(metrics)[count // steps_per_epoch])
+            is_end = (count + 1) % steps_per_epoch == 0
+            opt_state = jax.tree.map(lambda new, old: jnp.where(is_end, new, old), stepped, opt_state)
+        return opt_state, updates
+
+    @jax.jit
+    def run(params: Any, grads: Any) -> Any:
+        opt_state = tx.init(jax.tree.map(lambda leaf: leaf[0], params))
+        return jax.lax.scan(step, opt_state, (params, grads, jnp.arange(NUM_STEPS)))[1]
+
+    updates = jax.tree.leaves(run(side.params, side.grads))
+    assert {leaf.dtype for leaf in updates} == {np.dtype(side.dtype)}
+    return updates
+
+
+def assert_updates_match(ours: Any, torchs: Any, params: Any, rtol: float) -> None:
+    """Each leaf's updates at each step, to `rtol` of the largest of them.
+
+    Beyond it is allowed what torch's difference of parameters has lost, a few roundings of a parameter.
+    Single elements may have cancelled to nothing, in either's rounding.
+    """
+    for own, other, start in zip(ours, torchs, jax.tree.leaves(params), strict=True):
+        lost = 2 * np.finfo(start.dtype).eps * np.abs(start).max()
+        own, other = (np.asarray(each, np.float64).reshape(NUM_STEPS, -1) for each in (own, other))
+        error = np.abs(own - other).max(axis=1)
+        allowed = rtol * np.abs(other).max(axis=1) + lost
+        step = int(np.argmax(error / allowed))
+        assert error[step] <= allowed[step], (
+            f"update {step} is off by {error[step]:.3g}, allowed is {allowed[step]:.3g}"
+        )
+
+
+def assert_updates_are_torchs(
+    torch: types.ModuleType,
+    name: str,
+    options: Any,
+    groups: Any = None,
+    labels: Any = None,
+    schedule: Any = None,
+    num_epochs: int = 0,
+    **stepping: Any,
+) -> None:
+    """Converted and run in float64 and in float32, the optimizer gives the updates that torch makes."""
+    per_epoch = {key: value for key, value in stepping.items() if key == "steps_per_epoch"}
+    for dtype, rtol in ((np.float64, X64_RTOL), (np.float32, DEVICE_RTOL)):
+        side = TorchSide(torch, name, options, groups, dtype)
+        scheduler = side.scheduled(schedule, num_epochs) if schedule else None
+        tx = jaxlr.optimizer_from_torch(side.optimizer, scheduler, NUM_STEPS, labels=labels, **per_epoch)
+        torchs = side.updates(scheduler, **stepping)
+        with jax.enable_x64(dtype == np.float64):
+            ours = jax_updates(side, tx, **stepping)
+            assert_updates_match(ours, torchs, side.params, rtol)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@given(data=st.data())
+@settings(max_examples=5, deadline=None)
+def test_the_updates_are_torchs_for_any_options(torch, name, data):
+    assert_updates_are_torchs(torch, name, data.draw(OPTIONS[name]))
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_updates_are_torchs_for_its_defaults(torch, name):
+    assert_updates_are_torchs(torch, name, {"lr": 0.01})
+
+
+def test_an_adam_without_memory_keeps_the_digits_of_its_smallest_gradients(torch):
+    assert_updates_are_torchs(torch, "Adam", {"lr": 0.01, "betas": (0.0, 0.0)})
+
+
+@pytest.mark.parametrize("option", ["foreach", "fused"])
+def test_what_only_changes_speed_changes_nothing(torch, option):
+    assert_updates_are_torchs(torch, "AdamW", {"lr": 0.01, option: True})
+
+
+def test_numbers_in_tensors_are_read(torch):
+    def tensor(value: float) -> Any:
+        return torch.tensor(value, dtype=torch.float64)
+
+    assert_updates_are_torchs(torch, "SGD", {"lr": tensor(0.1), "weight_decay": tensor(0.3)})
+    assert_updates_are_torchs(torch, "Adam", {"lr": tensor(0.1), "betas": (tensor(0.8), tensor(0.99))})
+
+
+BIASES = {"dense": {"bias": 1, "kernel": 0}, "scale": 1}
+OWN_OPTIONS = {
+    "SGD": ({"momentum": 0.9, "nesterov": True}, {"lr": 0.01, "momentum": 0.5, "dampening": 0.2}),
+    "Adam": ({"betas": (0.5, 0.9), "weight_decay": 0.1}, {"lr": 0.01, "amsgrad": True, "maximize": True}),
+    "AdamW": ({"weight_decay": 0.1}, {"lr": 0.01, "weight_decay": 0.0, "eps": 1e-3}),
+    "RMSprop": ({"centered": True, "momentum": 0.9}, {"lr": 0.01, "alpha": 0.9}),
+    # Torch fills the sums of both groups from its constructor's value.
+    "Adagrad": ({"initial_accumulator_value": 9.0}, {"lr": 0.01, "lr_decay": 0.1}),
+}
+
+
+@pytest.mark.parametrize(
+    ("members", "labels"),
+    [
+        ([(1,), (0, 2)], BIASES),
+        ([(1,), (0, 2)], lambda params: jax.tree.map(lambda leaf: int(leaf.ndim == 1), params)),
+        ([(0, 1), (2,)], {"dense": 0, "scale": 1}),
+    ],
+    ids=["tree", "function", "prefix"],
+)
+def test_labels_say_which_parameters_are_in_which_group(torch, members, labels):
+    groups = list(zip(members, OWN_OPTIONS["SGD"], strict=True))
+    assert_updates_are_torchs(torch, "SGD", {"lr": 0.1}, groups, labels)
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "RMSprop", "Adagrad"])
+def test_each_group_has_options_of_its_own(torch, name):
+    groups = list(zip([(1,), (0, 2)], OWN_OPTIONS[name], strict=True))
+    assert_updates_are_torchs(torch, name, {"lr": 0.1}, groups, BIASES)
+
+
+@pytest.mark.parametrize(("name", "options"), [("SGD", {"momentum": 0.9}), ("AdamW", {}), ("Adagrad", {})])
+def test_a_scheduler_steps_where_torchs_does(torch, name, options):
+    options = {"lr": 0.1, "weight_decay": 0.1} | options
+    assert_updates_are_torchs(torch, name, options, schedule=step_lr(3), steps_per_epoch=7)
+
+
+def test_a_scheduler_in_mid_run_goes_on_from_its_epoch_in_every_group(torch):
+    groups = [((1,), {}), ((0, 2), {"lr": 0.02})]
+    options = {"lr": 0.1, "momentum": 0.5}
+    assert_updates_are_torchs(
+        torch, "RMSprop", options, groups, BIASES, schedule=step_lr(30), num_epochs=20
+    )
+
+
+@pytest.mark.parametrize("cycle", CYCLES)
+@pytest.mark.parametrize(("name", "options"), [("SGD", {"momentum": 0.9, "nesterov": True}), ("AdamW", {})])
+def test_a_momentum_cycles_where_torchs_does(torch, cycle, name, options):
+    assert_updates_are_torchs(torch, name, {"lr": 0.1} | options, schedule=CYCLES[cycle])
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("SGD", {"dampening": 0.1}), ("RMSprop", {"centered": True})]
+)
+def test_a_scheduler_may_bring_a_momentum_where_there_was_none(torch, name, options):
+    assert_updates_are_torchs(torch, name, {"lr": 0.1} | options, schedule=CYCLES["one cycle"])
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+@pytest.mark.parametrize("cycle", ["OneCycleLR", "CyclicLR"])
+def test_a_momentum_cycles_on_in_mid_run_in_every_group(torch, name, cycle):
+    def schedule(t: Any, optimizer: Any) -> Any:
+        momenta = {"base_momentum": [0.8, 0.7], "max_momentum": [0.9, 0.99]}
+        if cycle == "OneCycleLR":
+            return t.OneCycleLR(optimizer, [0.1, 0.01], 50, **momenta)
+        return t.CyclicLR(optimizer, 0.01, [0.1, 0.02], 6, **momenta)
+
+    groups = [((1,), {}), ((0, 2), {})]
+    more = {"schedule": schedule, "num_epochs": 20, "steps_per_epoch": 4}
+    assert_updates_are_torchs(torch, name, {"lr": 0.1}, groups, BIASES, **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("SGD", {"momentum": 0.9}), ("AdamW", {"weight_decay": 0.1})]
+)
+def test_a_plateau_in_mid_run_goes_on_to_reduce_the_learning_rate_of_every_group(torch, name, options):
+    def schedule(t: Any, optimizer: Any) -> Any:
+        scheduler = t.ReduceLROnPlateau(optimizer, factor=0.5, patience=1, min_lr=[0.01, 0.0])
+        for metric in (1.1, 1.2, 1.2, 1.2):  # reduced, and borne with for one more epoch
+            scheduler.step(metric)
+        return scheduler
+
+    groups = [((1,), {}), ((0, 2), {"lr": 0.02})]
+    metrics = [1.0, 0.5, 0.6, 0.7, 0.5, 0.4, 0.4, 0.4, 0.4, 0.4]
+    more = {"schedule": schedule, "steps_per_epoch": 10, "metrics": metrics}
+    assert_updates_are_torchs(torch, name, {"lr": 0.1} | options, groups, BIASES, **more)
+
+
+def test_each_group_has_a_plateau_to_be_read(torch):
+    side = TorchSide(torch, "SGD", {"lr": 0.1}, [((1,), {}), ((0, 2), {"lr": 0.02})], np.float32)
+    scheduler = side.scheduled(lambda t, optimizer: t.ReduceLROnPlateau(optimizer, patience=0))
+    tx = jaxlr.optimizer_from_torch(side.optimizer, scheduler, labels=BIASES)
+    opt_state: Any = tx.init(side.params)
+    for metric in (1.0, 1.0):
+        scheduler.step(metric)
+        opt_state = jaxlr.plateau_step(opt_state, metric)
+    for index, group in enumerate(side.optimizer.param_groups):
+        assert_close(jaxlr.plateau_lr(opt_state.inner_states[index]), group["lr"], DEVICE_RTOL)
+
+
+@pytest.mark.parametrize("beta2", [0.9, 0.999, 0.999999])
+def test_adams_bias_correction_holds_at_every_count(torch, beta2):
+    betas = np.asarray([0.9, beta2])
+    tx = jaxlr.optimizer_from_torch(torch.optim.Adam([torch.zeros(1)], lr=1.0, betas=(0.9, beta2)))
+    grad = np.asarray([-1.0, 1e-3, 5.0], np.float32)
+    opt_state: Any = tx.init(grad)
+    update: Any = jax.jit(tx.update)
+    for count in (0, 1, 9, 99, 999, 9_999, 99_999):
+        # Moments of gradients that never changed: corrected, they are the gradient and its square.
+        mu, nu = (1 - betas**count).astype(np.float32)
+        adam = opt_state[0]._replace(count=np.int32(count), mu=mu * grad, nu=nu * grad**2)
+        updates, _ = update(grad, (adam, *opt_state[1:]))
+        assert_close(updates, -grad / (abs(grad) + 1e-8), DEVICE_RTOL)
+
+
+@pytest.mark.parametrize("x64", [False, True])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_updates_and_state_keep_the_dtype_of_the_parameters(torch, name, dtype, x64):
+    cycled = {} if name == "Adagrad" else {"schedule": CYCLES["one cycle"]}
+    side = TorchSide(torch, name, {"lr": 0.1, "weight_decay": 0.1}, None, np.float32)
+    scheduler = side.scheduled(cycled["schedule"]) if cycled else None
+    tx = jaxlr.optimizer_from_torch(side.optimizer, scheduler)
+    with jax.enable_x64(x64):
+        params = jax.tree.map(lambda shape: jnp.zeros(shape, dtype), SHAPES, is_leaf=is_shape)
+        opt_state = jax.eval_shape(tx.init, params)
+        updates, new_state = jax.eval_shape(tx.update, params, opt_state, params)
+    assert updates == jax.eval_shape(lambda: params)
+    assert new_state == opt_state
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("SGD", {"momentum": 0.999}),
+        ("AdamW", {}),
+        ("RMSprop", {"momentum": 0.9}),
+        ("Adagrad", {"lr_decay": 0.01}),
+    ],
+)
+def test_bfloat16_updates_are_nearer_to_the_exact_ones_than_torchs_own(torch, name, options):
+    grads = jnp.asarray(np.random.default_rng(0).normal(0.5, size=(NUM_STEPS, 200)), jnp.bfloat16)
+
+    def optimizer_of(dtype: Any) -> tuple[Any, Any]:
+        param = torch.zeros(200, dtype=dtype, requires_grad=True)
+        return param, getattr(torch.optim, name)([param], lr=0.1, **options)
+
+    def torch_updates(dtype: Any) -> np.ndarray:
+        param, optimizer = optimizer_of(dtype)
+        updates = []
+        for grad in np.asarray(grads, np.float64):
+            param.data, param.grad = torch.zeros(200, dtype=dtype), torch.tensor(grad, dtype=dtype)
+            optimizer.step()
+            updates.append(param.detach().double().numpy())
+        return np.stack(updates)
+
+    tx = jaxlr.optimizer_from_torch(optimizer_of(torch.bfloat16)[1])
+    zeros = jnp.zeros_like(grads[0])
+
+    def step(opt_state: Any, grad: jax.Array) -> tuple[Any, Any]:
+        updates, opt_state = tx.update(grad, opt_state, zeros)
+        return opt_state, updates
+
+    _, ours = jax.lax.scan(step, tx.init(zeros), grads)
+    exact = torch_updates(torch.float64)
+    error, torchs_error = (
+        np.linalg.norm(np.asarray(updates, np.float64) - exact)
+        for updates in (ours, torch_updates(torch.bfloat16))
+    )
+    assert error < torchs_error < 0.05 * np.linalg.norm(exact)
+
+
+def test_a_subclass_that_leaves_the_step_alone_is_its_parent(torch):
+    class Named(torch.optim.SGD):
+        def __init__(self, params: Any, name: str, **options: Any):
+            super().__init__(params, **options)
+            self.name = name
+
+    named = Named([torch.zeros(1)], "mine", lr=0.1)
+    tx = jaxlr.optimizer_from_torch(named)
+    updates: Any = tx.update(jnp.ones(1), tx.init(jnp.ones(1)))[0]
+    assert_close(updates, [-0.1], DEVICE_RTOL)
+
+
+def test_the_objects_are_left_untouched(torch):
+    side = TorchSide(torch, "AdamW", {"lr": 0.1}, [((1,), {}), ((0, 2), {})], np.float32)
+    scheduler = side.scheduled(CYCLES["one cycle"], num_epochs=3)
+    before = [copy.deepcopy(each.state_dict()) for each in (side.optimizer, scheduler)]
+    jaxlr.optimizer_from_torch(side.optimizer, scheduler, labels=BIASES)
+    assert [each.state_dict() for each in (side.optimizer, scheduler)] == before
+
+
+@pytest.mark.parametrize("name", ["LBFGS", "SparseAdam", "Adadelta", "NAdam", "RAdam", "Adamax", "ASGD"])
+def test_another_class_is_refused_by_name(torch, name):
+    optimizer = getattr(torch.optim, name)([torch.zeros(1)])
+    with pytest.raises(TypeError, match=f"got a {name}; accepted are torch's SGD, Adam, AdamW, RMSprop"):
+        jaxlr.optimizer_from_torch(optimizer)
+
+
+@pytest.mark.parametrize("method", ["step", "_init_group"])
+def test_a_subclass_that_steps_in_its_own_way_is_refused(torch, method):
+    own = type("Own", (torch.optim.Adam,), {method: lambda *args, **kwargs: None})
+    with pytest.raises(TypeError, match="Own takes steps of its own, unlike Adam"):
+        jaxlr.optimizer_from_torch(own([torch.zeros(1)]))
+
+
+@pytest.mark.parametrize("thing", [None, "SGD", 0.1, optax.sgd(0.1)])
+def test_what_is_no_torch_optimizer_is_refused(thing):
+    with pytest.raises(TypeError, match="optimizer must be a live one with an equivalent here, got a"):
+        jaxlr.optimizer_from_torch(thing)
+
+
+REFUSED = {
+    "a beta of 1": ("Adam", {"betas": (0.9, 1.0)}, "betas must be below 1"),
+    "a beta of NaN": ("AdamW", {"betas": (float("nan"), 0.9)}, "beta1 must be a finite number"),
+    "a negative lr": ("SGD", {"lr": -0.1}, "lr must be a finite number of at least 0, got -0.1"),
+    "an lr of no number": ("SGD", {"lr": "0.1"}, "lr must be a real number"),
+    "a damped Nesterov": (
+        "SGD",
+        {"momentum": 0.9, "nesterov": True, "dampening": 0.1},
+        "nesterov needs a dampening of 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_group_edited_out_of_its_range_is_refused(torch, case):
+    name, edit, message = REFUSED[case]
+    optimizer = getattr(torch.optim, name)([torch.zeros(1)], lr=0.1)
+    optimizer.param_groups[0].update(edit)
+    with pytest.raises((TypeError, ValueError), match=message):
+        jaxlr.optimizer_from_torch(optimizer)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, "has 2 parameter groups: pass labels, .* 0 to 1"),
+        ({"a": 0, "b": 2}, "a group of the optimizer, 0 to 1, got 2"),
+        ({"a": 0, "b": -1}, "a group of the optimizer, 0 to 1, got -1"),
+        ({"a": 0, "b": "decay"}, "a group of the optimizer, 0 to 1, got 'decay'"),
+        ({"a": 0, "b": jnp.asarray(1)}, "a group of the optimizer, 0 to 1, got Array"),
+    ],
+)
+def test_labels_that_are_missing_or_name_no_group_are_refused(torch, labels, message):
+    optimizer = torch.optim.SGD([{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)]}], lr=0.1)
+    with pytest.raises(ValueError, match=message):
+        jaxlr.optimizer_from_torch(optimizer, labels=labels)
+
+
+def test_a_scheduler_of_another_optimizer_is_refused(torch):
+    mine, other = (torch.optim.SGD([torch.zeros(1)], lr=0.1) for _ in range(2))
+    for scheduler in (step_lr(3)(torch.optim.lr_scheduler, other), "StepLR(3)"):
+        with pytest.raises(ValueError, match=f"got a {type(scheduler).__name__} that does not"):
+            jaxlr.optimizer_from_torch(mine, scheduler)
+
+
+def test_a_momentum_that_cannot_be_followed_is_refused(torch):
+    t = torch.optim.lr_scheduler
+
+    def refused(build: Any, message: str) -> None:
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1, momentum=0.9)
+        with pytest.raises(ValueError, match=message):
+            jaxlr.optimizer_from_torch(optimizer, build(optimizer), NUM_STEPS)
+
+    class Own(t.CyclicLR):
+        pass
+
+    def nested(o: Any) -> Any:
+        sequence = t.SequentialLR(o, [t.ConstantLR(o), CYCLES["one cycle"](t, o)], [5])
+        return t.ChainedScheduler([sequence, t.StepLR(o, 30)])
+
+    refused(lambda o: Own(o, 0.1, 0.2), "but Own is no class of torch's own: give it cycle_momentum=False")
+    refused(nested, "but ChainedScheduler has a OneCycleLR in it that does: give it cycle_momentum=False")
+    refused(
+        lambda o: t.CyclicLR(o, 0.1, 0.2, base_momentum=0.0),
+        "CyclicLR must lie between 0 and 1, got 0.0 and 0.9",
+    )
+
+
+@pytest.mark.parametrize("steps_per_epoch", [0, -1, 1.5])
+def test_an_epoch_of_no_whole_number_of_steps_is_refused(torch, steps_per_epoch):
+    with pytest.raises(ValueError, match="steps_per_epoch must be a whole number"):
+        jaxlr.optimizer_from_torch(
+            torch.optim.SGD([torch.zeros(1)], lr=0.1), steps_per_epoch=steps_per_epoch
+        )
+
+
+def test_complex_parameters_are_refused(torch):
+    tx = jaxlr.optimizer_from_torch(torch.optim.Adam([torch.zeros(1)]))
+    with pytest.raises(TypeError, match="parameters must be real"):
+        tx.init(jnp.zeros(1, jnp.complex64))
