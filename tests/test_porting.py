@@ -51,8 +51,9 @@ def test_a_line_of_the_first_table_gives_the_same_curve(torch, torch_line, jaxlr
     assert_is_torchs(schedule(np.arange(NUM_EPOCHS)), expected, HOST_RTOL)
 
 
+@pytest.mark.parametrize("is_converted", [False, True], ids=["written", "converted"])
 @pytest.mark.parametrize(("torch_line", "optax_line"), PAIR.findall(OPTIMIZERS))
-def test_a_line_of_the_second_table_makes_the_same_steps(torch, torch_line, optax_line):
+def test_a_line_of_the_second_table_makes_the_same_steps(torch, torch_line, optax_line, is_converted):
     start = np.random.default_rng(1).normal(size=5)
     gradients = np.random.default_rng(2).normal(size=(20, 5))
     params: Any
@@ -60,7 +61,7 @@ def test_a_line_of_the_second_table_makes_the_same_steps(torch, torch_line, opta
     optimizer = eval(torch_line, vars(torch.optim) | {"params": [weights]})
     with jax.enable_x64(True):
         params = jnp.asarray(start)
-        tx = eval(optax_line, {"optax": optax})
+        tx = jaxlr.optimizer_from_torch(optimizer) if is_converted else eval(optax_line, {"optax": optax})
         state = tx.init(params)
         for gradient in gradients:
             weights.grad = torch.from_numpy(gradient)

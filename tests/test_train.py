@@ -271,7 +271,10 @@ MISTAKES = [
     (["train", "--hidden", "0"], "each of hidden must be from 1 to 2**31 - 1, got 0"),
     (["train", "--hidden", "9" * 11], "each of hidden must be from 1 to 2**31 - 1"),
     (["train", "--lr", "1e-300"], "init_value must be from 1e-30 to 1e+30"),
-    (["train", "--scheduler", "ExponentialLR(1" + "0" * 400 + ")"], "gamma must be a finite number above 0, got inf"),
+    (
+        ["train", "--scheduler", "ExponentialLR(1" + "0" * 400 + ")"],
+        "gamma must be a finite number above 0, got inf",
+    ),
     (["train", "--scheduler", "f" + "()" * 500], "nested too deeply to be read"),
     (["train", "--dataset", "x" * 5000], "there is no data set 'xxx"),
     (["train", "--dataset", "../x"], "there is no data set '../x'"),
