@@ -97,7 +97,7 @@ def fuzz_text(data: bytes) -> None:
     choices = atheris.FuzzedDataProvider(data)
     is_raw = choices.ConsumeIntInRange(0, 9) == 0
     text = choices.ConsumeUnicodeNoSurrogates(2000) if is_raw else Writer(choices).recipe()
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         scheduler = jaxlr.from_string(text, 0.1, _NAMES, num_steps=10)
         if callable(scheduler):
@@ -108,8 +108,8 @@ def fuzz_text(data: bytes) -> None:
             raise AssertionError(f"a long message for {text!r}: {error}") from error
     except Exception as error:
         raise AssertionError(f"{text!r} is a finding") from error
-    if time.perf_counter() - start > _SECONDS:
-        raise AssertionError(f"{text!r} takes {time.perf_counter() - start:.1f} s")
+    if time.process_time() - start > _SECONDS:
+        raise AssertionError(f"{text!r} takes {time.process_time() - start:.1f} s")
 
 
 def fuzz_idx(content: bytes) -> None:

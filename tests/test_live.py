@@ -309,3 +309,60 @@ def test_warnings_of_the_copy_stay_inside(torch):
     scheduler = build(torch, "LambdaLR(o, lambda e: 0.5)")
     with warnings.catch_warnings(action="error"):
         jaxlr.from_torch(scheduler, num_steps=3)
+
+
+ODD = st.sampled_from(
+    [
+        None,
+        True,
+        "x",
+        "",
+        -1,
+        0,
+        2.5,
+        1e400,
+        -1e400,
+        float("nan"),
+        10**30,
+        [],
+        [None],
+        {},
+        {"a": 1},
+        b"",
+        object(),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    "text", [*CLOSED, "ReduceLROnPlateau(o, min_lr=[0.1, 0.2])", STEPPED[0], STEPPED[1]]
+)
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_state_dict_is_refused_in_a_line_or_read(torch, text, data):
+    scheduler = build(torch, text)
+    saved = copy.deepcopy(scheduler.state_dict())
+    optimizer = copy.deepcopy(scheduler.optimizer.state_dict())
+    parts = [saved, *saved.get("_schedulers", []), optimizer, *optimizer["param_groups"]]
+    for _ in range(data.draw(st.integers(1, 2))):
+        target = data.draw(st.sampled_from(parts))
+        key = data.draw(st.sampled_from(sorted(target)))
+        if data.draw(st.booleans()):
+            target[key] = data.draw(ODD)
+        else:
+            del target[key]
+    lr_lambda = data.draw(st.sampled_from([None, lambda epoch: 0.5]))
+    try:
+        converted: Any = jaxlr.from_state_dict(
+            type(scheduler).__name__,
+            saved,
+            num_steps=5,
+            optimizer_state_dict=optimizer,
+            lr_lambda=lr_lambda,
+        )
+    except (ValueError, TypeError) as error:
+        assert str(error)
+        assert len(str(error).splitlines()) == 1
+        return
+    if not isinstance(converted, optax.GradientTransformation):
+        assert np.isfinite(converted(3))

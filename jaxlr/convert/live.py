@@ -15,7 +15,7 @@ from jaxlr._double_float import as_real
 from jaxlr.convert.calls import Call, build
 from jaxlr.convert.state import NoClosedFormError, State, is_torchs, item, standing
 from jaxlr.plateau import reduce_lr_on_plateau
-from jaxlr.schedules._checks import check_positive_count, check_value
+from jaxlr.schedules._checks import check_duration, check_positive_count, check_value
 from jaxlr.schedules.compose import tabulate
 
 
@@ -72,7 +72,7 @@ def from_torch(
     if any(base.__name__ == "ReduceLROnPlateau" for base in type(scheduler).__mro__):
         if not is_torchs(scheduler):
             raise TypeError(f"{name} changes torch's ReduceLROnPlateau, so it cannot be converted")
-        return _plateau(vars(scheduler), float(param_group["lr"]), group)
+        return _plateau(State(name, vars(scheduler), []), float(param_group["lr"]), group)
     try:
         if not is_torchs(scheduler):
             raise NoClosedFormError(f"{name} is no class of torch's own")
@@ -142,7 +142,7 @@ def from_state_dict(
         saved = item("param_groups", optimizer_state_dict["param_groups"], group)
         param_group = {**param_group, **saved}
     if class_name == "ReduceLROnPlateau":
-        return _plateau(state.values, float(param_group["lr"]), group)
+        return _plateau(state, float(param_group["lr"]), group)
     base = state.base_lr(group)
     if init_value is not None:
         check_value("init_value", init_value)
@@ -177,17 +177,21 @@ def _product(state: State, lr: float, num_steps: int | None) -> optax.Schedule:
     )
 
 
-def _plateau(values: Mapping[str, Any], lr: float, group: int) -> optax.GradientTransformationExtraArgs:
+def _plateau(state: State, lr: float, group: int) -> optax.GradientTransformationExtraArgs:
     """The transformation at a learning rate, with the counters of torch's."""
-    settings = {key: values[key] for key in _PLATEAU}
-    tx = reduce_lr_on_plateau(lr, min_lr=float(item("min_lrs", values["min_lrs"], group)), **settings)
-    best = float(values["best"])
-    counters = {key: np.int32(values[key]) for key in ("num_bad_epochs", "cooldown_counter")}
+    settings = {key: state.get(key) for key in _PLATEAU}
+    min_lr = item("min_lrs", state.get("min_lrs"), group)
+    tx = reduce_lr_on_plateau(lr, min_lr=min_lr, **settings)
+    best = float(state.get("best"))
+    counters = {
+        key: np.int32(min(check_duration(key, state.get(key)), 2**31 - 1))
+        for key in ("num_bad_epochs", "cooldown_counter")
+    }
 
     def init_fn(params: optax.Params) -> Any:
-        state: Any = tx.init(params)
+        fresh_state: Any = tx.init(params)
         fresh = {key: jnp.asarray(value) for key, value in counters.items()}
-        return state._replace(best=jax.tree.map(jnp.array, as_real(best)), **fresh)
+        return fresh_state._replace(best=jax.tree.map(jnp.array, as_real(best)), **fresh)
 
     return optax.GradientTransformationExtraArgs(init_fn, tx.update)
 

@@ -10,6 +10,7 @@ import optax
 
 from jaxlr.convert.calls import Call, build
 from jaxlr.convert.recipe import FACTORS, GOES_ON
+from jaxlr.convert.source import abbreviated
 from jaxlr.schedules._counts import Schedule, at_most, largest_count
 
 
@@ -174,10 +175,16 @@ def _one_cycle(state: State, param_group: Mapping[str, Any]) -> Call:
     if not first or not last:
         raise NoClosedFormError("OneCycleLR begins or ends at 0")
     phases, total_steps = state.get("_schedule_phases"), state.get("total_steps")
+    try:
+        pct_start = (phases[0]["end_step"] + 1) / total_steps
+    except (LookupError, TypeError, ArithmeticError):
+        raise ValueError(
+            f"the phases of OneCycleLR must be torch's, got {abbreviated(repr(phases))}"
+        ) from None
     arguments = {
         "max_lr": top,
         "total_steps": total_steps,
-        "pct_start": (phases[0]["end_step"] + 1) / total_steps,
+        "pct_start": pct_start,
         "anneal_strategy": state.get("_anneal_func_type"),
         "div_factor": top / first,
         "final_div_factor": first / last,
