@@ -77,6 +77,13 @@ SCHEDULERS = [
     ("epoch", "SWALR(optimizer, 0.01, anneal_epochs=5)"),
     ("batch", "CosineAnnealingWarmRestarts(9, 2)"),
     ("batch", "ExponentialLR(0.99)"),
+    ("batch", "CyclicLR(0.01, 0.2, 20, mode='triangular2')"),
+    ("batch", "OneCycleLR(0.2, 200)"),
+    ("epoch", "LambdaLR(lambda epoch: 0.9**epoch if epoch < 4 else 0.1)"),
+    ("epoch", "MultiplicativeLR(lambda epoch: 1 - epoch / 20)"),
+    ("epoch", "SequentialLR([LinearLR(0.1, total_iters=2), CosineAnnealingLR(6)], [2])"),
+    ("epoch", "ChainedScheduler([LinearLR(0.1, total_iters=2), CosineAnnealingLR(6, 0.01)])"),
+    ("epoch", "ChainedScheduler([LinearLR(0.1, total_iters=2), CosineAnnealingLR(6)])"),
 ]
 
 

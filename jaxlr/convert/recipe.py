@@ -218,9 +218,9 @@ def _without_inner_chains(constructor: Constructor) -> list[Constructor]:
 
 
 def _is_factor(call: Call, num_steps: int | None) -> bool:
-    """Whether torch's scheduler multiplies the learning rate that it finds, for so many epochs."""
+    """Whether torch's scheduler multiplies the learning rate that it finds."""
     if call.torch_name == "CosineAnnealingLR":
-        # From its end on it adds what it would have climbed alone.
+        # Up to its end. From there on it adds what it would have climbed alone: it is stepped if it can be.
         ends_at_zero = isinstance(eta_min := call.arguments.get("eta_min", 0), int | float) and eta_min == 0
-        return ends_at_zero and (num_steps is None or num_steps <= call.arguments["T_max"] + 1)
+        return ends_at_zero and num_steps is None
     return call.torch_name in FACTORS
