@@ -10,7 +10,7 @@ import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import jax
 import tyro
@@ -19,11 +19,18 @@ from jaxlr.commands.plot import PlotConfig
 from jaxlr.commands.port import PortConfig
 from jaxlr.commands.recipe import RecipeError
 from jaxlr.commands.table import TableConfig
-from jaxlr.train.config import TrainConfig
+from jaxlr.train.config import RunConfig, SweepConfig, TrainConfig
 
 
 _DESCRIPTION = "PyTorch's learning-rate schedulers for JAX: see them, port them, train with them."
-_COMMANDS = {"train": TrainConfig, "plot": PlotConfig, "table": TableConfig, "port": PortConfig}
+_COMMANDS = {
+    "train": TrainConfig,
+    "sweep": SweepConfig,
+    "plot": PlotConfig,
+    "table": TableConfig,
+    "port": PortConfig,
+}
+_Config: TypeAlias = TrainConfig | SweepConfig | PlotConfig | TableConfig | PortConfig
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -33,26 +40,28 @@ def main(args: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     warnings.formatwarning = lambda message, *_, **__: f"jaxlr: warning: {message}\n"
     config = _parse(args)
-    _train(config) if isinstance(config, TrainConfig) else _run(config)
+    _train(config) if isinstance(config, RunConfig) else _run(config)
 
 
-def _train(config: TrainConfig) -> None:
-    """A run, and the exit status that `TrainConfig` lists for each of its ends."""
+def _train(config: TrainConfig | SweepConfig) -> None:
+    """A run or many, and the exit status that `TrainConfig` lists for each of its ends."""
     from jaxlr.train.checkpoint import CheckpointError
     from jaxlr.train.dataset import DataError
     from jaxlr.train.faults import DeviceError, LossError, StorageError
     from jaxlr.train.folder import FolderError
     from jaxlr.train.interrupt import StopError
     from jaxlr.train.loop import train
+    from jaxlr.train.runs import RateError
+    from jaxlr.train.sweep import sweep
 
     try:
-        train(config)
+        sweep(config) if isinstance(config, SweepConfig) else train(config)
     except LossError as error:
         _refuse(str(error), 3)
     except StorageError as error:
         _refuse(str(error), 4)
     except (
-        *(CheckpointError, DataError, DeviceError, FolderError, OSError),
+        *(CheckpointError, DataError, DeviceError, FolderError, RateError, OSError),
         jax.errors.JaxRuntimeError,
     ) as error:
         _refuse(str(error))
@@ -60,7 +69,9 @@ def _train(config: TrainConfig) -> None:
         print(f"jaxlr: {stop}", file=sys.stderr)
         sys.exit(stop.status)
     except KeyboardInterrupt:
-        print("jaxlr: interrupted before its first epoch", file=sys.stderr)
+        is_sweep = isinstance(config, SweepConfig)
+        done = "; the runs so far are in its folder" if is_sweep else " before its first epoch"
+        print(f"jaxlr: interrupted{done}", file=sys.stderr)
         sys.exit(130)
 
 
@@ -80,7 +91,7 @@ def _run(config: PlotConfig | TableConfig | PortConfig) -> None:
         sys.exit(130)
 
 
-def _parse(args: Sequence[str] | None) -> TrainConfig | PlotConfig | TableConfig | PortConfig:
+def _parse(args: Sequence[str] | None) -> _Config:
     args = sys.argv[1:] if args is None else list(args)
     stderr = io.StringIO()
     try:

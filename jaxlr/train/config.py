@@ -1,6 +1,7 @@
-"""The one list of what a run can be told: the fields are the flags of `jaxlr train`."""
+"""The one list of what a run can be told: the fields are the flags of `jaxlr train` and `jaxlr sweep`."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +10,8 @@ import optax
 import tyro
 
 from jaxlr.convert import from_string
-from jaxlr.schedules._checks import check_choice, check_value, check_whole_number
+from jaxlr.convert.source import abbreviated
+from jaxlr.schedules._checks import check_choice, check_value, check_whole_number, shown
 
 
 # What may be told anew when a run goes on: the rest is its recipe, which decides every bit of it.
@@ -19,17 +21,8 @@ _FREE_ON_RESUME = {
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    """Train an MLP to classify images, its learning rate set by one of torch's schedulers.
-
-    Exit status:
-      0    the run is finished
-      2    refused: a flag, a file, the folder or the device will not do
-      3    the loss became NaN or infinite (--on-nan stop)
-      4    the run's folder can no longer be written: make room, then --resume
-      130  stopped by SIGINT (Ctrl-C) after the epoch under way: go on with --resume
-      143  stopped by SIGTERM, likewise; a second signal stops at once
-    """
+class RunConfig:
+    """What one run and each run of a sweep are told alike; of `lr` and `scheduler` a sweep has several."""
 
     dataset: str = "digits"
     """What to learn: digits (1,797 scans, bundled), mnist, or the name of a prepared TFDS set."""
@@ -40,13 +33,13 @@ class TrainConfig:
     hidden: tuple[int, ...] = (256, 128)
     """Units of each hidden layer; none makes the model linear."""
 
-    lr: float = 0.1
+    lr: float | tuple[float, ...] = 0.1
     """Learning rate of the optimizer, before the scheduler has changed it."""
 
     momentum: float = 0.0
     """Momentum of SGD, from 0 (off) to below 1."""
 
-    scheduler: str = "ReduceLROnPlateau(patience=5)"
+    scheduler: str | tuple[str, ...] = "ReduceLROnPlateau(patience=5)"
     """A torch scheduler as one writes it: "StepLR(step_size=10)", "MultiStepLR([10, 20])"."""
 
     step_per: Literal["epoch", "batch"] = "epoch"
@@ -65,6 +58,62 @@ class TrainConfig:
     """Training samples, from the end, that validate instead of the test split (0: the test split)."""
 
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """New folder for metrics.jsonl, config.json and curves.png. Default: runs/DATASET-TIME."""
+
+    quiet: bool = False
+    """Print nothing but warnings and errors."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "seed", "validation_size"):
+            least = 1 if name in ("epochs", "batch_size") else 0
+            self._check_count(name, getattr(self, name), least)
+        if not isinstance(self.hidden, Sequence) or isinstance(self.hidden, str):
+            raise TypeError(f"hidden must be a list of whole numbers, got {self.hidden!r}")
+        hidden = tuple(self._check_count("each of hidden", units, 1) for units in self.hidden)
+        object.__setattr__(self, "hidden", hidden)
+        for name in ("data_dir", "out"):
+            object.__setattr__(self, name, _checked_path(name, getattr(self, name)))
+        self._check_kinds(dataset=str, quiet=bool)
+        object.__setattr__(self, "momentum", float(check_value("momentum", self.momentum)))
+        if self.momentum >= 1:
+            raise ValueError(f"momentum must be below 1, got {self.momentum!r}")
+        check_choice("step_per", self.step_per, ("epoch", "batch"))
+
+    def _check_kinds(self, **kinds: type) -> None:
+        for name, kind in kinds.items():
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}")
+
+    def _check_count(self, name: str, value: int, least: int) -> int:
+        """A whole number of a size that a device can count; a field of that name becomes an int."""
+        count = check_whole_number(name, value)
+        if not least <= count < 2**31:
+            raise ValueError(f"{name} must be from {least} to 2**31 - 1, got {value!r}")
+        if name in self.__dataclass_fields__:
+            object.__setattr__(self, name, count)
+        return count
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(RunConfig):
+    """Train an MLP to classify images, its learning rate set by one of torch's schedulers.
+
+    Exit status:
+      0    the run is finished
+      2    refused: a flag, a file, the folder or the device
+      3    the loss became NaN or infinite (--on-nan stop)
+      4    the folder cannot be written any more: --resume later
+      130  stopped by SIGINT (Ctrl-C) and saved: --resume later
+      143  by SIGTERM, likewise; a second signal stops at once
+    """
+
+    lr: float = 0.1
+    """Learning rate of the optimizer, before the scheduler has changed it."""
+
+    scheduler: str = "ReduceLROnPlateau(patience=5)"
+    """A torch scheduler as one writes it: "StepLR(step_size=10)", "MultiStepLR([10, 20])"."""
+
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """New folder for metrics.jsonl, config.json, curves.png, checkpoints. Default: runs/DATASET-TIME."""
 
     resume: bool = False
@@ -79,42 +128,17 @@ class TrainConfig:
     tensorboard: bool = False
     """Also write TensorBoard event files into the folder."""
 
-    quiet: bool = False
-    """Print nothing but warnings and errors."""
-
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "checkpoint_every", "seed", "validation_size"):
-            least = 0 if name in ("seed", "validation_size") else 1
-            self._check_count(name, getattr(self, name), least)
-        if not isinstance(self.hidden, Sequence) or isinstance(self.hidden, str):
-            raise TypeError(f"hidden must be a list of whole numbers, got {self.hidden!r}")
-        hidden = tuple(self._check_count("each of hidden", units, 1) for units in self.hidden)
-        object.__setattr__(self, "hidden", hidden)
-        for name in ("data_dir", "out"):
-            object.__setattr__(self, name, _checked_path(name, getattr(self, name)))
-        for name, kind in (("dataset", str), ("resume", bool), ("tensorboard", bool), ("quiet", bool)):
-            if not isinstance(getattr(self, name), kind):
-                raise TypeError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}")
+        super().__post_init__()
+        self._check_count("checkpoint_every", self.checkpoint_every, 1)
+        self._check_kinds(resume=bool, tensorboard=bool)
         object.__setattr__(self, "lr", float(check_value("lr", self.lr, positive=True)))
-        object.__setattr__(self, "momentum", float(check_value("momentum", self.momentum)))
-        if self.momentum >= 1:
-            raise ValueError(f"momentum must be below 1, got {self.momentum!r}")
-        check_choice("step_per", self.step_per, ("epoch", "batch"))
         check_choice("on_nan", self.on_nan, ("stop", "continue"))
         if self.resume and self.out is None:
             raise ValueError("resume needs out: give the folder of the run to go on with as --out DIR")
         is_plateau = isinstance(self.build_scheduler(num_steps=1), optax.GradientTransformationExtraArgs)
         if is_plateau and self.step_per == "batch":
             raise ValueError("step_per 'batch' is not for a plateau, which steps on an epoch's loss")
-
-    def _check_count(self, name: str, value: int, least: int) -> int:
-        """A whole number of a size that a device can count; a field of that name becomes an int."""
-        count = check_whole_number(name, value)
-        if not least <= count < 2**31:
-            raise ValueError(f"{name} must be from {least} to 2**31 - 1, got {value!r}")
-        if name in self.__dataclass_fields__:
-            object.__setattr__(self, name, count)
-        return count
 
     def build_scheduler(self, num_steps: int) -> optax.Schedule | optax.GradientTransformationExtraArgs:
         """The scheduler: a schedule of epochs or batches, good for `num_steps`, or a plateau."""
@@ -130,6 +154,74 @@ class TrainConfig:
             for name in fields
             if getattr(self, name) != getattr(given, name)
         ]
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepConfig(RunConfig):
+    """Train with each scheduler, rate and seed; say which is best.
+
+    Example: jaxlr sweep --scheduler "StepLR(10)" --lr 0.1 0.3
+    """
+
+    lr: tuple[float, ...] = (0.03, 0.1, 0.3)
+    """Learning rates of the optimizer, each combined with each scheduler."""
+
+    scheduler: tuple[str, ...] = (
+        "StepLR(10)",
+        "MultiStepLR([10, 20])",
+        "ExponentialLR(0.9)",
+        "ReduceLROnPlateau(patience=5)",
+    )
+    """Torch schedulers as one writes them, each in quotes: "StepLR(10)" "MultiStepLR([10, 20])"."""
+
+    seed: int = 0
+    """First seed of the initial weights and the shuffles; the others count up from it."""
+
+    seeds: int = 8
+    """Runs of each scheduler at each rate, which differ in their seed."""
+
+    target_accuracy: float = 0.95
+    """Validation accuracy, above 0 and at most 1, for which the epochs are counted."""
+
+    chunk: int | None = None
+    """Runs to train at once. Default: all of them, or as many as fit into the device's memory."""
+
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """New folder for sweep.csv, summary.csv, sweep.png, config.json. Default: runs/DATASET-TIME."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_count("seeds", self.seeds, 1)
+        self._check_count("the last seed (seed + seeds - 1)", self.seed + self.seeds - 1, 0)
+        if self.chunk is not None:
+            self._check_count("chunk", self.chunk, 1)
+        if not 0 < check_value("target_accuracy", self.target_accuracy) <= 1:
+            raise ValueError(f"target_accuracy must be above 0 and at most 1, got {self.target_accuracy!r}")
+        for name, values in (("lr", self.lr), ("scheduler", self.scheduler)):
+            if isinstance(values, str) or not isinstance(values, Sequence):
+                raise TypeError(
+                    f"{name} must be a list, with one for each kind of run, got {shown(values)}"
+                )
+            if not values:
+                raise ValueError(f"{name} must hold at least one, got none")
+            stripped = [value.strip() if isinstance(value, str) else value for value in values]
+            if twice := [value for index, value in enumerate(stripped) if value in stripped[:index]]:
+                raise ValueError(f"{name} holds {shown(twice[0])} twice: give each once")
+            object.__setattr__(self, name, tuple(values))
+        for lr in self.lr:
+            check_value("each of lr", lr, positive=True)
+        self.recipes()
+
+    def recipes(self) -> list[TrainConfig]:
+        """What `jaxlr train` would be told for the first seed of each scheduler at each rate."""
+        return [self._recipe(scheduler, lr) for scheduler, lr in itertools.product(self.scheduler, self.lr)]
+
+    def _recipe(self, scheduler: str, lr: float) -> TrainConfig:
+        shared = {field.name: getattr(self, field.name) for field in dataclasses.fields(RunConfig)}
+        try:
+            return TrainConfig(**{**shared, "scheduler": scheduler, "lr": lr})
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"scheduler {abbreviated(str(scheduler))!r}: {error}") from error
 
 
 def _checked_path(name: str, value: Any) -> Path | None:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from jaxlr.train.checkpoint import saved_epochs
-from jaxlr.train.config import TrainConfig
+from jaxlr.train.config import RunConfig
 from jaxlr.train.folder import checkpoints_of
 
 
@@ -62,7 +62,7 @@ def writing(out: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def fitting(config: TrainConfig) -> Iterator[None]:
+def fitting(config: RunConfig) -> Iterator[None]:
     """Says of a device, or a host, that runs out of memory what there was to hold."""
     try:
         yield

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxlr.train.checkpoint import saved_epochs
-from jaxlr.train.config import TrainConfig
+from jaxlr.train.config import RunConfig, TrainConfig
 from jaxlr.train.report import as_json, write_json
 
 
@@ -24,7 +24,7 @@ class FolderError(ValueError):
     """The folder will not do for this run; the message is one line for the user."""
 
 
-def check_folder(config: TrainConfig) -> None:
+def check_folder(config: RunConfig) -> None:
     """Refuses, before anything is loaded, a folder that this run would be refused in the end.
 
     Raises:
@@ -37,7 +37,7 @@ def check_folder(config: TrainConfig) -> None:
         return
     if not out.is_dir():
         raise FolderError(f"{out} exists already and is never overwritten: give --out a new folder")
-    if not config.resume:
+    if not isinstance(config, TrainConfig) or not config.resume:
         _check_empty(out)
     elif (saved := saved_config(out)) is not None:
         check_recipe(out, saved, config)
@@ -68,14 +68,14 @@ def check_recipe(out: Path, saved: TrainConfig | dict[str, Any], given: TrainCon
         )
 
 
-def new_folder(config: TrainConfig) -> Path:
+def new_folder(config: RunConfig) -> Path:
     """The folder of a run that was given none."""
     name = re.sub(r"[^a-z0-9_]", "-", config.dataset)[:60]
     return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
 
 
 @contextlib.contextmanager
-def claimed(config: TrainConfig, out: Path) -> Iterator[None]:
+def claimed(config: RunConfig, out: Path) -> Iterator[None]:
     """Makes `out` if need be, with its config.json; no other run can have it meanwhile.
 
     Raises:
@@ -92,9 +92,10 @@ def claimed(config: TrainConfig, out: Path) -> Iterator[None]:
         yield
 
 
-def config_values(config: TrainConfig) -> dict[str, Any]:
+def config_values(config: RunConfig) -> dict[str, Any]:
     """What config.json holds; that a run goes on is no part of it."""
-    return as_json({**dataclasses.asdict(config), "resume": False})
+    values = dataclasses.asdict(config)
+    return as_json({**values, "resume": False} if "resume" in values else values)
 
 
 def checkpoints_of(out: Path) -> Path:

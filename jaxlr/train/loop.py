@@ -20,7 +20,7 @@ import jaxlr
 from jaxlr.plateau import plateau_lr
 from jaxlr.schedules.compose import per_epoch
 from jaxlr.train.checkpoint import Checkpoints, load_newest, saved_epochs
-from jaxlr.train.config import TrainConfig
+from jaxlr.train.config import RunConfig, TrainConfig
 from jaxlr.train.data import load_dataset
 from jaxlr.train.dataset import DataError, Dataset
 from jaxlr.train.faults import (
@@ -76,18 +76,18 @@ def train(config: TrainConfig) -> list[dict[str, Any]]:
     if config.resume and config.out and _is_finished(config, config.out):
         say(f"{config.out} is finished: it has all of its {config.epochs} epochs")
         return read_history(config.out / "metrics.jsonl")
-    say(f"jaxlr {jaxlr.__version__} on {_describe_device()}")
+    say(f"jaxlr {jaxlr.__version__} on {describe_device()}")
     out = config.out or new_folder(config)
     dataset = load_dataset(config.dataset, config.data_dir, _shows_progress(config))
     with fitting(config):
-        splits = _splits(config, dataset)
-        sizes = f"{len(splits.train.labels)} training and {len(splits.valid.labels)} validation samples"
+        data = splits(config, dataset)
+        sizes = f"{len(data.train.labels)} training and {len(data.valid.labels)} validation samples"
         say(f"{config.dataset}: {sizes}; SGD {config.lr:g} under {config.scheduler}")
-        run = build_run(config, splits.train, dataset.num_classes)
+        run = build_run(config, data.train, dataset.num_classes)
         with writing(out), claimed(config, out):
-            state, history = _train_epochs(config, out, run, splits, say)
-            if splits.test is not None:
-                loss, accuracy = jax.jit(evaluate, static_argnums=0)(run.apply, state.params, splits.test)
+            state, history = _train_epochs(config, out, run, data, say)
+            if data.test is not None:
+                loss, accuracy = jax.jit(evaluate, static_argnums=0)(run.apply, state.params, data.test)
                 write_json(out / "test.json", {"test_loss": float(loss), "test_accuracy": float(accuracy)})
                 say(f"test split: loss {loss:.4f}  accuracy {accuracy:.4f}")
     say(f"wrote {out}")
@@ -141,14 +141,14 @@ def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Ca
     return optax.sgd(per_step, momentum), lr_of_last_batch, False
 
 
-class _Splits(NamedTuple):
+class Splits(NamedTuple):
     train: Split
     valid: Split
     test: Split | None  # to score at the end, unless it validates already
 
 
 def _train_epochs(
-    config: TrainConfig, out: Path, run: Run, splits: _Splits, say: Callable[[str], None]
+    config: TrainConfig, out: Path, run: Run, data: Splits, say: Callable[[str], None]
 ) -> tuple[TrainState, list[dict[str, Any]]]:
     """Train the epochs that are left, each on disk as it ends; returns the last state and all rows."""
     state, start = _starting_point(config, out, run, say)
@@ -157,7 +157,7 @@ def _train_epochs(
         losses = {row["epoch"]: row["valid_loss"] for row in log.history}
         with Checkpoints(checkpoints_of(out), losses) as checkpoints, _curves(config, out, log.history):
             for epoch in epochs:
-                state, row = _train_epoch(run, state, epoch, splits.train, splits.valid)
+                state, row = _train_epoch(run, state, epoch, data.train, data.valid)
                 log.write(row)
                 losses[epoch] = row["valid_loss"]
                 say(_EPOCH_LINE.format(**row))
@@ -218,18 +218,19 @@ def _train_epoch(
     return state, {"epoch": epoch, **values, "lr": lr, "seconds": round(time.perf_counter() - start, 4)}
 
 
-def _splits(config: TrainConfig, dataset: Dataset) -> _Splits:
+def splits(config: RunConfig, dataset: Dataset) -> Splits:
+    """Samples to train on, to validate on, and to score at the end unless they validate already."""
     images, labels = jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels)
     test = Split(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
     if config.validation_size == 0:
-        return _Splits(Split(images, labels), test, None)
+        return Splits(Split(images, labels), test, None)
     num_train = len(labels) - config.validation_size
     if num_train < 1:
         raise DataError(
             f"validation_size {config.validation_size} leaves nothing to train on: "
             f"{config.dataset} has {len(labels)} training samples"
         )
-    return _Splits(
+    return Splits(
         Split(images[:num_train], labels[:num_train]),
         Split(images[num_train:], labels[num_train:]),
         test,
@@ -254,7 +255,8 @@ def _shortest(value: jax.Array) -> float:
     return float(str(np.asarray(value)))
 
 
-def _describe_device() -> str:
+def describe_device() -> str:
+    """What JAX runs on, in words."""
     try:
         device = jax.devices()[0]
     except (RuntimeError, AssertionError) as error:  # the latter for JAX_PLATFORMS=cuda without CUDA

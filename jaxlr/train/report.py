@@ -1,14 +1,17 @@
 """What a run leaves behind for the eye."""
 
 import contextlib
+import csv
 import json
 import math
 import os
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from jaxlr.plot import new_figure, suits_log_scale
 
@@ -52,6 +55,24 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     rows = [row for line in content.splitlines(keepends=True) if (row := _parse_row(line))]
     unique = {row["epoch"]: row for row in reversed(rows)}
     return [unique[epoch] for epoch in sorted(unique)]
+
+
+class CsvLog(contextlib.ExitStack):
+    """Rows of comma-separated values in a new file, on the disk as soon as they are written."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self._file = self.enter_context(path.open("x", newline="", encoding="utf-8"))
+        self._writer: csv.DictWriter | None = None
+
+    def write(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Write rows of the same names; those of the first are the header."""
+        for row in rows:
+            if self._writer is None:
+                self._writer = csv.DictWriter(self._file, list(row), lineterminator="\n")
+                self._writer.writeheader()
+            self._writer.writerow(row)
+        self._file.flush()
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
@@ -107,6 +128,56 @@ def plot_curves(history: Sequence[dict[str, Any]], path: Path, title: str) -> No
         axes.grid(alpha=0.3)
         if suits_log_scale(line.get_ydata() for line in axes.get_lines()):
             axes.set_yscale("log")
+    with replacing(path) as scratch:
+        figure.savefig(scratch, dpi=150, format=path.suffix[1:])
+
+
+class SeedCurves(NamedTuple):
+    """What several seeds of one recipe did."""
+
+    label: str
+    valid_loss: np.ndarray  # shape (seeds, epochs)
+    lr: np.ndarray  # shape (seeds, epochs)
+
+
+def plot_sweep(curves: Sequence[SeedCurves], path: Path, title: str) -> None:
+    """Draw validation losses above and learning rates below: the mean over seeds, in a band of them all.
+
+    Args:
+        curves: the recipes, in the order of the legend.
+        path: the file; its suffix is the format.
+        title: what was trained, in one line.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure = new_figure(8, 7)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
+    figure.suptitle(textwrap.shorten(title, 90), fontsize=10, parse_math=False)
+    for number, curve in enumerate(curves):
+        # Ten colours; the next ten recipes are dashed, and so on. Thick lines below thin ones, since
+        # recipes that do the same, as StepLR(10) and MultiStepLR([10, 20]) in 25 epochs, coincide.
+        style: dict[str, Any] = {
+            "color": f"C{number % 10}",
+            "linestyle": ("-", "--", ":", "-.")[number // 10 % 4],
+            "linewidth": 1.2 + 3 * (1 - (number + 1) / len(curves)),
+        }
+        for axes, values, step in ((above, curve.valid_loss, None), (below, curve.lr, "mid")):
+            epochs = np.arange(values.shape[1])
+            drawn = "steps-mid" if step else "default"
+            axes.plot(epochs, values.mean(axis=0), label=curve.label, drawstyle=drawn, **style)
+            low, high = values.min(axis=0), values.max(axis=0)
+            axes.fill_between(epochs, low, high, step=step, color=style["color"], alpha=0.15, linewidth=0)
+    above.set_ylabel("validation loss (mean and range)")
+    below.set_ylabel("learning rate")
+    below.set_xlabel("epoch")
+    below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in (above, below):
+        axes.grid(alpha=0.3)
+        if suits_log_scale(line.get_ydata() for line in axes.get_lines()):
+            axes.set_yscale("log")
+    handles, labels = above.get_legend_handles_labels()
+    for text in figure.legend(handles, labels, loc="outside lower center", frameon=False).get_texts():
+        text.set_parse_math(False)  # a recipe is text of the user's, and never a formula
     with replacing(path) as scratch:
         figure.savefig(scratch, dpi=150, format=path.suffix[1:])
 

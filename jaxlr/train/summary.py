@@ -1,0 +1,137 @@
+"""What a sweep shows: the mean and the spread over seeds of each scheduler at each learning rate."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxlr.convert.source import abbreviated
+from jaxlr.train.config import SweepConfig
+from jaxlr.train.report import SeedCurves
+from jaxlr.train.runs import RunMetrics
+
+
+def summarize(config: SweepConfig, metrics: RunMetrics) -> list[dict[str, Any]]:
+    """Statistics over the seeds of each scheduler and rate, sorted by the mean final validation loss.
+
+    Args:
+        config: the recipes.
+        metrics: of the runs so far, seeds fastest, then rates, then schedulers: shape (runs, epochs).
+
+    Returns:
+        One dict per scheduler and rate that has a run: `scheduler`, `base_lr`, `seeds` (how many runs),
+        then `_mean` and `_std` of `final_valid_loss`, `best_valid_loss`, `final_valid_accuracy`,
+        `best_valid_accuracy` and `epochs_to_target`, and `reached_target`, the runs that the last one is
+        over. The spread is the sample standard deviation, NaN of a single run; a diverged run's loss is
+        NaN, and the best of a run is that of its finite epochs.
+    """
+    rows = []
+    for index, recipe in enumerate(config.recipes()):
+        own = slice(index * config.seeds, (index + 1) * config.seeds)
+        losses, accuracies = np.asarray(metrics.valid_loss[own]), np.asarray(metrics.valid_accuracy[own])
+        if not len(losses):
+            break
+        reached = accuracies >= config.target_accuracy
+        epochs_to_target = 1 + reached.argmax(axis=1)[reached.any(axis=1)]
+        rows.append(
+            {
+                "scheduler": recipe.scheduler,
+                "base_lr": recipe.lr,
+                "seeds": len(losses),
+                **_mean_and_std("final_valid_loss", losses[:, -1]),
+                **_mean_and_std("best_valid_loss", np.fmin.reduce(losses, axis=1)),
+                **_mean_and_std("final_valid_accuracy", accuracies[:, -1]),
+                **_mean_and_std("best_valid_accuracy", accuracies.max(axis=1)),
+                **_mean_and_std("epochs_to_target", epochs_to_target),
+                "reached_target": len(epochs_to_target),
+            }
+        )
+    return sorted(
+        rows, key=lambda row: (np.isnan(row["final_valid_loss_mean"]), row["final_valid_loss_mean"])
+    )
+
+
+def epoch_rows(config: SweepConfig, first: int, metrics: RunMetrics) -> Iterator[dict[str, Any]]:
+    """A dict for each epoch of each run: the columns of sweep.csv.
+
+    Args:
+        config: the recipes.
+        first: number of the first run, counted as `summarize` orders them.
+        metrics: of the runs from it on, shape (runs, epochs).
+    """
+    recipes = config.recipes()
+    for offset, run in enumerate(zip(*metrics, strict=True)):
+        index, seed = divmod(first + offset, config.seeds)
+        recipe = recipes[index]
+        about = {"scheduler": recipe.scheduler, "base_lr": recipe.lr, "seed": config.seed + seed}
+        for epoch, values in enumerate(zip(*run, strict=True)):
+            yield {**about, "epoch": epoch, **dict(zip(metrics._fields, values, strict=True))}
+
+
+def best_curves(
+    config: SweepConfig, metrics: RunMetrics, rows: Sequence[dict[str, Any]]
+) -> list[SeedCurves]:
+    """The runs of each scheduler at the learning rate that suits it best, the best scheduler first."""
+    curves: dict[str, SeedCurves] = {}
+    for row in rows:
+        scheduler, lr = row["scheduler"], row["base_lr"]
+        index = config.scheduler.index(scheduler) * len(config.lr) + config.lr.index(lr)
+        own = slice(index * config.seeds, (index + 1) * config.seeds)
+        label = f"{abbreviated(scheduler)}, SGD {lr:g}"
+        own_metrics = np.asarray(metrics.valid_loss[own]), np.asarray(metrics.lr[own])
+        curves.setdefault(scheduler, SeedCurves(label, *own_metrics))
+    return list(curves.values())
+
+
+def as_text(rows: Sequence[dict[str, Any]], target_accuracy: float) -> Iterator[str]:
+    """The rows of `summarize` as a table to read, its accuracies in percent, and the best in words."""
+    cells = [
+        ("", "", "final", "best", "final", "best", "epochs to"),
+        (
+            "scheduler",
+            "lr",
+            "valid loss",
+            "valid loss",
+            "accuracy, %",
+            "accuracy, %",
+            f"{100 * target_accuracy:.4g} %",
+        ),
+    ]
+    for row in rows:
+        epochs = _cell(row, "epochs_to_target", ".1f") if row["reached_target"] else "never"
+        share = (
+            ""
+            if row["reached_target"] in (0, row["seeds"])
+            else f" ({row['reached_target']}/{row['seeds']})"
+        )
+        cells.append(
+            (
+                abbreviated(row["scheduler"]),
+                f"{row['base_lr']:g}",
+                _cell(row, "final_valid_loss", ".3f"),
+                _cell(row, "best_valid_loss", ".3f"),
+                _cell(row, "final_valid_accuracy", ".1f", 100),
+                _cell(row, "best_valid_accuracy", ".1f", 100),
+                epochs + share,
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+    partly = any(0 < row["reached_target"] < row["seeds"] for row in rows)
+    note = "; (k/n): over the k seeds of n that reached the target" if partly else ""
+    yield f"Mean ± standard deviation over {rows[0]['seeds']} seeds{note}."
+
+
+def _mean_and_std(name: str, values: np.ndarray) -> dict[str, float]:
+    values = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # an infinite loss has no spread
+        return {
+            f"{name}_mean": float(values.mean()) if len(values) else np.nan,
+            f"{name}_std": float(values.std(ddof=1)) if len(values) > 1 else np.nan,
+        }
+
+
+def _cell(row: dict[str, Any], name: str, digits: str, factor: float = 1.0) -> str:
+    mean, std = factor * row[f"{name}_mean"], factor * row[f"{name}_std"]
+    return f"{mean:{digits}}" + (f" ± {std:{digits}}" if np.isfinite(std) else "")

@@ -1,0 +1,362 @@
+"""The sweep: each run beside `jaxlr train`, one program for all of them, and what it writes."""
+
+import csv
+import functools
+import json
+import re
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import DEVICE_RTOL, assert_close, torch_plateau_curve
+
+import jaxlr
+from jaxlr.cli import main
+from jaxlr.train import sweep as sweeping
+from jaxlr.train.config import RunConfig, SweepConfig, TrainConfig
+from jaxlr.train.data import load_dataset
+from jaxlr.train.loop import splits, train
+from jaxlr.train.model import mlp
+from jaxlr.train.runs import Data, RunMetrics, hyperparameters_of, train_run
+from jaxlr.train.summary import as_text, summarize
+from jaxlr.train.sweep import build_runs, sweep
+
+
+SHORT: Any = {"hidden": (32,), "quiet": True}
+METRICS = ("train_loss", "valid_loss", "valid_accuracy", "lr")
+PLATEAUS = {
+    "ReduceLROnPlateau(factor=0.5, patience=0, threshold=0.2)": {
+        "factor": 0.5,
+        "patience": 0,
+        "threshold": 0.2,
+    },
+    "ReduceLROnPlateau('max', factor=0.3, patience=1, cooldown=1)": {
+        "mode": "max",
+        "factor": 0.3,
+        "patience": 1,
+        "cooldown": 1,
+    },
+}
+SCHEDULERS = ("StepLR(2)", "MultiplicativeLR(lambda epoch: 0.9)", *PLATEAUS)
+MIXED = SweepConfig(**SHORT, scheduler=SCHEDULERS, lr=(0.1, 0.3), seeds=2, seed=3, epochs=8)
+
+
+def data_of(config: RunConfig) -> Data:
+    train_split, valid_split, _ = splits(config, load_dataset("digits"))
+    return Data(train_split, valid_split)
+
+
+def read_csv(path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def columns(rows: Any, **about: Any) -> dict[str, np.ndarray]:
+    """The metrics of one run, epoch by epoch."""
+    own = [row for row in rows if all(row[name] == str(value) for name, value in about.items())]
+    return {name: np.array([float(row[name]) for row in own]) for name in METRICS}
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """The rows of sweep.csv of a sweep over schedules and plateaus."""
+    out = tmp_path_factory.mktemp("sweeps") / "mixed"
+    rows = sweep(SweepConfig(**{**vars(MIXED), "out": out}))
+    assert len(rows) == len(SCHEDULERS) * 2
+    return read_csv(out / "sweep.csv")
+
+
+@pytest.mark.parametrize("scheduler", ["StepLR(2)", list(PLATEAUS)[1]])
+def test_a_runs_numbers_are_those_of_train_with_its_seed_rate_and_scheduler(mixed, tmp_path, scheduler):
+    config = TrainConfig(**SHORT, scheduler=scheduler, lr=0.1, seed=4, epochs=2, out=tmp_path / "run")
+    rows = train(config)
+    swept = columns(mixed, scheduler=scheduler, base_lr=0.1, seed=4)
+    for name in METRICS:
+        assert_close(swept[name][:2], [row[name] for row in rows], 1e-5)
+
+
+def test_so_they_are_with_momentum_and_a_scheduler_that_steps_per_batch(tmp_path):
+    shared: Any = {**SHORT, "momentum": 0.9, "step_per": "batch", "batch_size": 100, "epochs": 2}
+    scheduler = "MultiplicativeLR(lambda step: 0.95)"
+    rows = train(TrainConfig(**shared, scheduler=scheduler, lr=0.02, seed=1, out=tmp_path / "run"))
+    config = SweepConfig(
+        **shared, scheduler=(scheduler, "StepLR(7)"), lr=(0.02,), seeds=2, out=tmp_path / "sweep"
+    )
+    sweep(config)
+    swept = columns(read_csv(tmp_path / "sweep" / "sweep.csv"), scheduler=scheduler, seed=1)
+    for name in METRICS:
+        assert_close(swept[name], [row[name] for row in rows], 1e-5)
+    assert_close(swept["lr"], [0.02 * 0.95**14, 0.02 * 0.95**29], DEVICE_RTOL)
+
+
+@pytest.mark.parametrize("scheduler", PLATEAUS)
+@pytest.mark.parametrize("lr", [0.1, 0.3])
+def test_plateaus_of_one_program_cut_where_torchs_do(torch, mixed, scheduler, lr):
+    for seed in (3, 4):
+        run = columns(mixed, scheduler=scheduler, base_lr=lr, seed=seed)
+        after = torch_plateau_curve(torch, run["valid_loss"], lr, **PLATEAUS[scheduler])
+        assert after[-1] < lr  # it did cut, or this test would show nothing
+        assert_close(run["lr"], [lr, *after[:-1]], DEVICE_RTOL)
+
+
+def test_a_run_without_a_plateau_is_never_cut(mixed):
+    for lr in (0.1, 0.3):
+        run = columns(mixed, scheduler="StepLR(2)", base_lr=lr, seed=3)
+        assert_close(run["lr"], jaxlr.step_lr(lr, 2)(np.arange(8)), DEVICE_RTOL)
+
+
+def test_runs_of_one_recipe_differ_by_their_seed_alone(mixed):
+    first, second = (columns(mixed, scheduler="StepLR(2)", base_lr=0.1, seed=seed) for seed in (3, 4))
+    assert (first["train_loss"] != second["train_loss"]).all()
+    assert (first["lr"] == second["lr"]).all()
+
+
+def test_a_sweep_compiles_its_epoch_once_however_many_schedulers_it_mixes(tmp_path, caplog):
+    shape: Any = {"lr": (0.1,), "seeds": 1, "chunk": 2, "epochs": 2, "out": tmp_path / "sweep"}
+    config = SweepConfig(**SHORT, scheduler=("ExponentialLR(0.5)", *SCHEDULERS), **shape)
+    with jax.log_compiles():
+        sweep(config)
+    compiled = [record.getMessage() for record in caplog.records if "XLA compilation" in record.msg]
+    assert sum("continue_run" in message for message in compiled) == 1
+    assert sum("start_run" in message for message in compiled) == 1
+
+
+def test_users_vmap_a_run_over_seeds_and_rates_and_one_program_serves_every_scheduler():
+    config = TrainConfig(**SHORT, epochs=2, validation_size=1000)
+    data = data_of(config)
+    steps_per_epoch = -(-len(data.train.labels) // 32)
+    run = functools.partial(train_run, model=mlp([64, 32, 10]))
+    program: Any = jax.jit(jax.vmap(run, in_axes=(0, None, None)))
+    keys = jax.vmap(jax.random.key)(jnp.arange(3))
+    losses = []
+    for text in ("StepLR(1)", "CosineAnnealingLR(2)", "ReduceLROnPlateau()", "ReduceLROnPlateau('max')"):
+        recipe = TrainConfig(**SHORT, epochs=2, scheduler=text)
+        metrics = program(keys, hyperparameters_of(recipe, steps_per_epoch), data)
+        assert metrics.valid_loss.shape == (3, 2)
+        losses.append(np.asarray(metrics.valid_loss[:, 1]))
+    assert program._cache_size() == 1
+    assert len({loss[0] for loss in losses}) == 3  # the plateaus have not cut yet
+
+    recipe = hyperparameters_of(TrainConfig(**SHORT, epochs=2, scheduler="StepLR(1)", lr=1.0), 1)
+
+    def with_rate(lr):
+        return run(keys[0], recipe._replace(rates=lr * jnp.asarray(recipe.rates)), data).valid_loss
+
+    assert_close(jax.jit(jax.vmap(with_rate))(jnp.array([0.1, 0.2]))[0, 1], losses[0][0], 1e-5)
+
+
+def test_rates_for_another_number_of_steps_are_refused():
+    config = TrainConfig(**SHORT, epochs=2, scheduler="StepLR(1)", step_per="batch")
+    data = data_of(config)
+    with pytest.raises(ValueError, match=r"shape \(epochs, 1\) or \(epochs, 45\).*got \(2, 7\)"):
+        train_run(jax.random.key(0), hyperparameters_of(config, 7), data, model=mlp([64, 10]))
+
+
+@pytest.mark.parametrize("chunk", [1, 5])
+def test_the_numbers_are_the_same_for_any_chunk(mixed, tmp_path, chunk):
+    out = tmp_path / "sweep"
+    kept = {"scheduler": SCHEDULERS[1:], "lr": (0.3,), "epochs": 2}  # 6 runs: 2 chunks of 5 are 3 and 3
+    sweep(SweepConfig(**{**vars(MIXED), **kept, "chunk": chunk, "out": out}))
+    rows = read_csv(out / "sweep.csv")
+    assert len(rows) == 6 * 2
+    for scheduler in SCHEDULERS[1:]:
+        for seed in (3, 4):
+            about = {"scheduler": scheduler, "base_lr": 0.3, "seed": seed}
+            together, apart = columns(mixed, **about), columns(rows, **about)
+            for name in METRICS:
+                assert_close(apart[name], together[name][:2], 1e-5)
+
+
+def test_the_chunk_is_what_fits_into_the_devices_memory(monkeypatch):
+    config = SweepConfig(**SHORT, scheduler=SCHEDULERS, lr=(0.1,), seeds=5, epochs=1)
+    data = data_of(config)
+    everything = build_runs(config, data, 10)
+    assert everything.chunk == 20
+    assert everything.num_chunks == 1
+    data_bytes = sum(array.nbytes for split in data for array in split)
+    free_bytes = (sweeping._bytes(everything.epoch) - data_bytes) // 2
+    monkeypatch.setattr(sweeping, "_free_bytes", lambda: free_bytes)
+    parts = build_runs(config, data, 10)
+    assert sweeping._bytes(parts.epoch) - data_bytes <= free_bytes
+    assert 5 <= parts.chunk <= 10
+
+
+def test_a_run_that_does_not_fit_is_tried_alone_and_a_chunk_that_is_asked_for_as_it_is(monkeypatch):
+    monkeypatch.setattr(sweeping, "_bytes", lambda size: 10 + 100 * size)
+    as_size = int  # of the program, the size is all that counts here
+    assert sweeping._fit(as_size, 96, None, 1) == (1, 1)
+    assert sweeping._fit(as_size, 96, None, 10 + 96 * 100) == (96, 96)
+    assert sweeping._fit(as_size, 96, None, 10 + 40 * 100) == (32, 32)
+    assert sweeping._fit(as_size, 96, 40, 1) == (32, 32)
+
+
+@pytest.mark.parametrize(("most", "size"), [(96, 96), (1000, 96), (95, 48), (40, 32), (7, 7), (1, 1)])
+def test_chunks_are_near_each_other_in_size(most, size):
+    assert sweeping._balanced(96, most) == size
+
+
+def test_the_table_is_the_mean_and_spread_over_seeds_and_the_best_comes_first():
+    config = SweepConfig(
+        scheduler=("StepLR(1)", "StepLR(2)"), lr=(0.1, 0.2), seeds=3, epochs=5, target_accuracy=0.5
+    )
+    rng = np.random.default_rng(0)
+    losses, accuracies = rng.uniform(size=(2, 12, 5)).astype(np.float32)
+    accuracies[3:6] = [[0.1, 0.5, 0.9, 0.2, 0.6], [0, 0, 0, 0, 0.7], [0, 0, 0, 0, 0]]
+    losses[:3, -1] = 5
+    losses[6:9, -1] = np.nan
+    rows = summarize(config, RunMetrics(losses, losses, accuracies, losses))
+    found = {(row["scheduler"], row["base_lr"]): row for row in rows}
+
+    assert list(found)[2:] == [("StepLR(1)", 0.1), ("StepLR(2)", 0.1)]  # the worst, and the diverged
+    row = found["StepLR(1)", 0.2]
+    own = slice(3, 6)
+    for name, values in (
+        ("final_valid_loss", losses[own, 4]),
+        ("best_valid_loss", losses[own].min(axis=1)),
+        ("final_valid_accuracy", accuracies[own, 4]),
+        ("best_valid_accuracy", np.array([0.9, 0.7, 0])),
+        ("epochs_to_target", np.array([2, 5])),
+    ):
+        assert_close(row[f"{name}_mean"], values.mean(dtype=float), 1e-6)
+        assert_close(row[f"{name}_std"], np.std(values, ddof=1, dtype=float), 1e-6)
+    assert (row["seeds"], row["reached_target"]) == (3, 2)
+    diverged = found["StepLR(2)", 0.1]
+    assert np.isnan(diverged["final_valid_loss_mean"])
+    assert_close(diverged["best_valid_loss_mean"], losses[6:9, :4].min(axis=1).mean(dtype=float), 1e-6)
+    text = "\n".join(as_text(rows, 0.5))
+    assert re.search(r"StepLR\(1\) +0\.2 .* 3\.5 ± 2\.1 \(2/3\)", text)
+
+
+def test_one_seed_has_no_spread_and_a_target_may_never_be_reached():
+    config = SweepConfig(scheduler=("StepLR(1)",), lr=(0.1,), seeds=1, epochs=2)
+    losses = np.array([[2.0, 1.0]])
+    (row,) = summarize(config, RunMetrics(losses, losses, losses / 10, losses))
+    assert np.isnan(row["final_valid_loss_std"])
+    assert (row["final_valid_loss_mean"], row["reached_target"]) == (1.0, 0)
+    lines = list(as_text([row], 0.95))
+    assert lines[2].split() == ["StepLR(1)", "0.1", "1.000", "1.000", "10.0", "20.0", "never"]
+
+
+def test_the_command_prints_its_table_and_writes_its_folder(tmp_path, capsys):
+    out = tmp_path / "sweep"
+    arguments = ["--scheduler", "StepLR(10)", "ReduceLROnPlateau(patience=5)", "--lr", "0.1", "1e20"]
+    main(["sweep", *arguments, "--seeds", "2", "--epochs", "2", "--hidden", "16", "--out", str(out)])
+    output = capsys.readouterr()
+    assert output.err == ""
+    assert "2 schedulers x 2 rates x 2 seeds = 4" not in output.out
+    assert "2 schedulers x 2 rates x 2 seeds = 8 runs of 2 epochs, 8 at once" in output.out
+    written = {path.name for path in out.iterdir() if path.name != ".lock"}
+    assert written == {"config.json", "sweep.csv", "summary.csv", "sweep.png"}
+    config = json.loads((out / "config.json").read_text())
+    assert config["scheduler"] == ["StepLR(10)", "ReduceLROnPlateau(patience=5)"]
+    assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    runs, summary = read_csv(out / "sweep.csv"), read_csv(out / "summary.csv")
+    assert list(runs[0]) == ["scheduler", "base_lr", "seed", "epoch", *METRICS]
+    assert len(runs) == 8 * 2
+    assert [row["base_lr"] for row in summary] == ["0.1", "0.1", "1e+20", "1e+20"]
+    own = [row for row in runs if row["scheduler"] == "StepLR(10)" and row["base_lr"] == "0.1"]
+    finals = [float(row["valid_loss"]) for row in own if row["epoch"] == "1"]
+    (row,) = (row for row in summary if row["scheduler"] == "StepLR(10)" and row["base_lr"] == "0.1")
+    assert_close(float(row["final_valid_loss_mean"]), np.mean(finals), 1e-6)
+
+
+def test_a_terminal_gets_a_bar(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    shape = ["--scheduler", "StepLR(1)", "--lr", "0.1", "--seeds", "2", "--chunk", "1", "--epochs", "2"]
+    main(["sweep", *shape, "--hidden", "16", "--out", str(tmp_path / "sweep")])
+    assert "4/4" in capsys.readouterr().err
+
+
+def test_an_interrupted_sweep_keeps_the_runs_that_have_ended(tmp_path, monkeypatch, capsys):
+    def interrupted(self, data, tick):
+        parts = all_parts(self, data, tick)
+        yield next(parts)
+        raise KeyboardInterrupt
+
+    all_parts = sweeping.Runs.train
+    monkeypatch.setattr(sweeping.Runs, "train", interrupted)
+    out = tmp_path / "sweep"
+    shape = ["--scheduler", "StepLR(1)", "StepLR(2)", "--lr", "0.1", "--seeds", "2", "--chunk", "1"]
+    with pytest.raises(SystemExit) as stop:
+        main(["sweep", *shape, "--epochs", "1", "--hidden", "16", "--out", str(out)])
+    assert stop.value.code == 130
+    assert "interrupted; the runs so far are in its folder" in capsys.readouterr().err
+    assert [row["seed"] for row in read_csv(out / "sweep.csv")] == ["0"]
+    assert [row["seeds"] for row in read_csv(out / "summary.csv")] == ["1"]
+    assert (out / "sweep.png").exists()
+
+
+MISTAKES = [
+    (["--scheduler", "StepLR(3)", "StpLR(3)"], "scheduler 'StpLR(3)': unknown scheduler 'StpLR': did you"),
+    (["--scheduler", "StepLR(3)", "StepLR(0)"], "scheduler 'StepLR(0)': step_size must be"),
+    (["--scheduler", "LambdaLR(lambda e: 1 / (e - 2))"], "scheduler 'LambdaLR(lambda e: 1 / (e - 2))': "),
+    (["--scheduler"], "scheduler must hold at least one, got none"),
+    (["--scheduler", "StepLR(3)", " StepLR(3)"], "scheduler holds 'StepLR(3)' twice"),
+    (["--lr"], "lr must hold at least one, got none"),
+    (["--lr", "0.1", "1e-1"], "lr holds 0.1 twice"),
+    (["--lr", "0.1", "-1"], "each of lr must be a finite number above 0, got -1.0"),
+    (["--lr", "0.1", "fast"], "--lr: Could not find valid parse for arguments: ['0.1', 'fast']"),
+    (["--lr", "1e-300"], "init_value must be from 1e-30 to 1e+30"),
+    (["--seeds", "0"], "seeds must be from 1 to 2**31 - 1, got 0"),
+    (["--seed", "-1"], "seed must be from 0 to 2**31 - 1, got -1"),
+    (["--seed", str(2**31 - 1)], "the last seed (seed + seeds - 1) must be from 0 to 2**31 - 1"),
+    (["--chunk", "0"], "chunk must be from 1 to 2**31 - 1, got 0"),
+    (["--target-accuracy", "95"], "target_accuracy must be above 0 and at most 1, got 95.0"),
+    (["--step-per", "batch"], "'ReduceLROnPlateau(patience=5)': step_per 'batch' is not for a plateau"),
+    (["--momentum", "1"], "momentum must be below 1, got 1.0"),
+    (["--epochs", "0"], "epochs must be from 1 to 2**31 - 1, got 0"),
+    (["--tensorboard"], "--tensorboard"),
+    (["--dataset", "mnits"], "mnist"),
+    (["--validation-size", "99999"], "validation_size 99999 leaves nothing to train on"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), MISTAKES, ids=[" ".join(row[0])[:50] for row in MISTAKES]
+)
+def test_a_mistake_is_one_clear_line_and_exit_status_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(["sweep", *arguments])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("jaxlr: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_out_is_never_overwritten(tmp_path, capsys):
+    (tmp_path / "precious").write_text("results")
+    with pytest.raises(SystemExit) as stop:
+        main(["sweep", "--out", str(tmp_path)])
+    assert stop.value.code == 2
+    assert f"{tmp_path} exists already and is never overwritten" in capsys.readouterr().err
+
+
+def test_one_text_in_place_of_a_list_is_refused():
+    untyped: Any = SweepConfig
+    with pytest.raises(TypeError, match=r"scheduler must be a list.*got 'StepLR"):
+        untyped(scheduler="StepLR(3)")
+    with pytest.raises(TypeError, match=r"lr must be a list.*got 0\.1"):
+        untyped(lr=0.1)
+
+
+def test_the_help_names_every_flag(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["sweep", "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for field in SweepConfig.__dataclass_fields__:
+        assert f"--{field.replace('_', '-')}" in text
+
+
+@pytest.mark.heavy
+def test_the_default_sweep_learns_the_digits_with_every_scheduler(tmp_path):
+    rows = sweep(SweepConfig(seeds=1, lr=(0.1, 0.3), quiet=True, out=tmp_path / "sweep"))
+    assert len(rows) == 4 * 2
+    assert rows[0]["final_valid_accuracy_mean"] > 0.95
+    assert all(row["final_valid_accuracy_mean"] > 0.85 for row in rows)
