@@ -139,6 +139,12 @@ def test_an_argument_beside_the_text_is_refused(arguments, message):
         jaxlr.from_string("StepLR(step_size=n)", 0.1, **{"names": {"n": 3}, **arguments})
 
 
+def test_what_a_lambda_never_comes_to_is_printed_as_it_stands():
+    line = port("LambdaLR(o, lambda e: 0 and int(x := 3))", 0.1, {"x": 3})
+    assert "x := 3" in line or "x:=3" in line
+    assert eval(line, {"jaxlr": jaxlr})(1) == 0
+
+
 def test_what_port_prints_needs_no_import_but_jaxlr():
     assert port("StepLR(3)", np.float64(0.5)) == "jaxlr.step_lr(0.5, step_size=3)"
     line = port("LambdaLR(o, lambda e: min(k, 1 / (1 + e)))", 0.1, {"k": math.inf})

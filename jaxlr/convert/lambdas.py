@@ -110,7 +110,7 @@ class _Inlined(ast.NodeTransformer):
                 return _Inlined(self._values, inside).generic_visit(node)
         if isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.Call):
             source = shown(node)
-            if source in self._bound:
+            if source in self._bound or isinstance(getattr(node, "ctx", None), ast.Store):
                 return node
             if is_literal(self._values.get(source)):
                 return parsed(literal(self._values[source]))
