@@ -108,28 +108,16 @@ def plot_curves(history: Sequence[dict[str, Any]], path: Path, title: str) -> No
         path: the file, replaced if it is there; its suffix is the format.
         title: the recipe, in one line.
     """
-    from matplotlib.ticker import MaxNLocator
-
     epochs = [row["epoch"] for row in history]
     figure = new_figure(7, 5.5)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
-    # A recipe is text of the user's: one line of it, and never a formula.
-    figure.suptitle(textwrap.shorten(title, 90), fontsize=10, parse_math=False)
+    above, below = _panels(figure, title)
     for name, label in (("train_loss", "training"), ("valid_loss", "validation")):
         above.plot(epochs, [row[name] for row in history], marker=".", label=label)
     above.set_ylabel("loss (mean over samples)")
     above.legend(frameon=False)
     # Each epoch keeps one learning rate, so the line is drawn in steps.
     below.step(epochs, [row["lr"] for row in history], where="mid", marker=".", color="C2")
-    below.set_ylabel("learning rate")
-    below.set_xlabel("epoch")
-    below.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for axes in (above, below):
-        axes.grid(alpha=0.3)
-        if suits_log_scale(line.get_ydata() for line in axes.get_lines()):
-            axes.set_yscale("log")
-    with replacing(path) as scratch:
-        figure.savefig(scratch, dpi=150, format=path.suffix[1:])
+    _save(figure, path)
 
 
 class SeedCurves(NamedTuple):
@@ -148,11 +136,8 @@ def plot_sweep(curves: Sequence[SeedCurves], path: Path, title: str) -> None:
         path: the file; its suffix is the format.
         title: what was trained, in one line.
     """
-    from matplotlib.ticker import MaxNLocator
-
     figure = new_figure(8, 7)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
-    figure.suptitle(textwrap.shorten(title, 90), fontsize=10, parse_math=False)
+    above, below = _panels(figure, title)
     for number, curve in enumerate(curves):
         # Ten colours; the next ten recipes are dashed, and so on. Thick lines below thin ones, since
         # recipes that do the same, as StepLR(10) and MultiStepLR([10, 20]) in 25 epochs, coincide.
@@ -168,16 +153,31 @@ def plot_sweep(curves: Sequence[SeedCurves], path: Path, title: str) -> None:
             low, high = values.min(axis=0), values.max(axis=0)
             axes.fill_between(epochs, low, high, step=step, color=style["color"], alpha=0.15, linewidth=0)
     above.set_ylabel("validation loss (mean and range)")
-    below.set_ylabel("learning rate")
-    below.set_xlabel("epoch")
-    below.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for axes in (above, below):
-        axes.grid(alpha=0.3)
-        if suits_log_scale(line.get_ydata() for line in axes.get_lines()):
-            axes.set_yscale("log")
     handles, labels = above.get_legend_handles_labels()
     for text in figure.legend(handles, labels, loc="outside lower center", frameon=False).get_texts():
         text.set_parse_math(False)  # a recipe is text of the user's, and never a formula
+    _save(figure, path)
+
+
+def _panels(figure: Any, title: str) -> tuple[Any, Any]:
+    """Axes for losses above and learning rates below, over the same epochs."""
+    from matplotlib.ticker import MaxNLocator
+
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
+    # A recipe is text of the user's: one line of it, and never a formula.
+    figure.suptitle(textwrap.shorten(title, 90), fontsize=10, parse_math=False)
+    below.set_ylabel("learning rate")
+    below.set_xlabel("epoch")
+    below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return above, below
+
+
+def _save(figure: Any, path: Path) -> None:
+    """Write a figure whose curves are drawn, decades on a logarithmic scale."""
+    for axes in figure.axes:
+        axes.grid(alpha=0.3)
+        if suits_log_scale(line.get_ydata() for line in axes.get_lines()):
+            axes.set_yscale("log")
     with replacing(path) as scratch:
         figure.savefig(scratch, dpi=150, format=path.suffix[1:])
 
