@@ -40,7 +40,9 @@ PARAMETERS = [
 ]
 
 
-SECONDS = 0.5  # that a text may cost, whatever it says
+SECONDS = (
+    2.0  # that a text may cost, whatever it says: a hundredth of it does, but for a garbage collection
+)
 LONGEST_MESSAGE = 400
 
 
