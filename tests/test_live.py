@@ -282,6 +282,10 @@ def test_a_saved_scheduler_that_is_not_what_it_is_called_is_refused(torch):
         jaxlr.from_state_dict("StepLR", saved, group=2)
     with pytest.raises(ValueError, match="that of no scheduler"):
         jaxlr.from_state_dict("StepLR", {})
+    chain = build(torch, "SequentialLR(o, [ConstantLR(o), CosineAnnealingLR(o, 20)], [5])").state_dict()
+    del chain["_schedulers"][1]["T_max"]
+    with pytest.raises(ValueError, match=r"with the keys \['_get_lr.* is that of no scheduler"):
+        jaxlr.from_state_dict("SequentialLR", chain)
     with pytest.raises(ValueError, match="StepLR lacks 'gamma'"):
         jaxlr.from_state_dict("StepLR", {key: saved[key] for key in saved if key != "gamma"})
     with pytest.raises(

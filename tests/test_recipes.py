@@ -77,6 +77,9 @@ def run(torch: Any, text: str, optimizer: Any) -> Any:
         "SequentialLR(o, [" + "SWALR(o, 0.1), " * 900 + "], [1])",
         "StepLR(o, " + "max(" * 90 + "1, " * 5000 + ")" * 90 + ")",
         "StepLR(o, range(True, 10**18))",
+        "a = [StepLR(o, 3), StepLR(o, 4)]\n"
+        "ChainedScheduler([SequentialLR(o, a, [3]), SequentialLR(o, a, [3])])",
+        "a = [" + "StepLR(o, 3), " * 900 + "]\nSequentialLR(o, a, [3])",
         "StepLR(o, 0x" + "f" * 15000 + ")",
         "StepLR(o, x" + "x" * 15000 + " >= 3)",
         "LambdaLR(o, lambda e: [1] * 90000)",

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxlr.convert.functions import constant
 from jaxlr.convert.source import abbreviated, brief, is_literal, literal, parsed, shown
-from jaxlr.schedules._checks import shown as shown_value
+from jaxlr.schedules._checks import shown_value
 
 
 class Unknown:

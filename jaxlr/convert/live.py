@@ -12,11 +12,11 @@ import numpy as np
 import optax
 
 from jaxlr._double_float import as_real
-from jaxlr.convert.calls import Call, build
 from jaxlr.convert.state import NoClosedFormError, State, is_torchs, item, standing
 from jaxlr.plateau import reduce_lr_on_plateau
 from jaxlr.schedules._checks import check_duration, check_positive_count, check_value
 from jaxlr.schedules.compose import tabulate
+from jaxlr.schedules.decay import multiplicative_lr
 
 
 _PLATEAU = ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "eps")
@@ -168,13 +168,7 @@ def _product(state: State, lr: float, num_steps: int | None) -> optax.Schedule:
             "MultiplicativeLR is a running product: give num_steps, the epochs (or steps) to tabulate"
         )
     factor, epoch = state.lr_lambda, state.last_epoch
-
-    return build(
-        Call(
-            "MultiplicativeLR",
-            {"init_value": lr, "lr_lambda": lambda later: factor(epoch + later), "num_steps": num_steps},
-        )
-    )
+    return multiplicative_lr(lr, lambda later: factor(epoch + later), num_steps)
 
 
 def _plateau(state: State, lr: float, group: int) -> optax.GradientTransformationExtraArgs:

@@ -11,6 +11,7 @@ import optax
 from jaxlr.convert.calls import Call, build
 from jaxlr.convert.recipe import FACTORS, GOES_ON
 from jaxlr.convert.source import abbreviated
+from jaxlr.schedules._checks import shown_value
 from jaxlr.schedules._counts import Schedule, at_most, largest_count
 
 
@@ -73,11 +74,9 @@ class State:
     @classmethod
     def of_saved(cls, name: str, values: Mapping[str, Any], lr_lambda: Any = None) -> "State":
         """Of a state_dict, which must be that of the class."""
-        is_of = next((known for mark, known in _MARKS.items() if mark in values), None)
+        is_of = _class_of(values)
         if is_of != name and not (name in _LAMBDAS and is_of in _LAMBDAS):
-            raise ValueError(
-                f"class_name is {name!r}, but the state_dict is that of {is_of or 'no scheduler'}"
-            )
+            raise ValueError(f"class_name is {name!r}, but the state_dict is that of {is_of}")
         if name in _LAMBDAS and not callable(lr_lambda):
             raise ValueError(f"a state_dict drops the functions of {name}: give the group's as lr_lambda")
         saved = values.get("_schedulers", [])
@@ -86,10 +85,8 @@ class State:
             raise ValueError(
                 f"lr_lambda must have an item for each of {len(saved)} schedulers, got {len(functions)}"
             )
-        parts = []
-        for part, function in zip(saved, functions, strict=True):
-            mark = next((known for mark, known in _MARKS.items() if mark in part), "no scheduler")
-            parts.append(cls.of_saved(mark, part, function))
+        pairs = zip(saved, functions, strict=True)
+        parts = [cls.of_saved(_class_of(part), part, function) for part, function in pairs]
         return cls(name, values, parts, lr_lambda)
 
     def get(self, key: str) -> Any:
@@ -236,6 +233,15 @@ def _check_lambda(state: State, group: int) -> None:
         raise NoClosedFormError(
             "a scheduler with a function in SequentialLR is no LambdaLR of that lr_lambda"
         )
+
+
+def _class_of(values: Mapping[str, Any]) -> str:
+    """The scheduler that a state_dict is of, by an attribute that it alone has."""
+    names = [name for mark, name in _MARKS.items() if mark in values]
+    if not names:
+        keys = shown_value(sorted(map(str, values)))
+        raise ValueError(f"a state_dict with the keys {keys} is that of no scheduler")
+    return names[0]
 
 
 def shifted(schedule: Any, epochs: int) -> optax.Schedule:

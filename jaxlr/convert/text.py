@@ -243,9 +243,7 @@ class _Constructors:
         """The constructor that an expression calls, or that was assigned to the name that it is."""
         assigned = self._reader.assigned.get(shown(node))
         if isinstance(assigned, Constructor):
-            if not any(assigned is unused for unused in self._unused):
-                raise ValueError(f"{brief(node)} is used twice: torch would step it twice at once")
-            self._unused = [unused for unused in self._unused if unused is not assigned]
+            self._use(node, [assigned])
             return assigned
         name, call = _class_of(assigned.node if isinstance(assigned, Unread) else node)
         nodes = self._bind(name, call)
@@ -282,15 +280,27 @@ class _Constructors:
         return isinstance(self._reader.assigned.get(shown(node)), Constructor)
 
     def _parts(self, node: ast.expr) -> list[Constructor]:
-        if isinstance(node, ast.List | ast.Tuple) and len(node.elts) <= _MOST_PARTS:
-            return [self.read(part) for part in node.elts]
-        parts = self._reader.assigned.get(shown(node))
-        if isinstance(parts, list) and all(isinstance(part, Constructor) for part in parts):
-            self._unused = [part for part in self._unused if not any(part is used for used in parts)]
-            return parts
-        raise ValueError(
-            f"schedulers must be a list of up to {_MOST_PARTS} constructors, got {brief(node)}"
-        )
+        if isinstance(node, ast.List | ast.Tuple):
+            parts = [self.read(part) for part in node.elts]
+        else:
+            parts = self._reader.assigned.get(shown(node))
+            if isinstance(parts, list) and all(isinstance(part, Constructor) for part in parts):
+                self._use(node, parts)
+            else:
+                parts = None
+        if parts is None or len(parts) > _MOST_PARTS:
+            raise ValueError(
+                f"schedulers must be a list of up to {_MOST_PARTS} constructors, got {brief(node)}"
+            )
+        return parts
+
+    def _use(self, node: ast.expr, constructors: list[Constructor]) -> None:
+        """Count what was assigned as part of a scheduler, of one only."""
+        unused = {id(constructor) for constructor in self._unused}
+        if any(id(constructor) not in unused for constructor in constructors):
+            raise ValueError(f"{brief(node)} is used twice: torch would step it twice at once")
+        used = {id(constructor) for constructor in constructors}
+        self._unused = [constructor for constructor in self._unused if id(constructor) not in used]
 
     def _of_group(self, key: str, value: Any) -> Any:
         if key not in _PER_GROUP or not isinstance(value, list):

@@ -16,7 +16,7 @@ def check_positive_count(name: str, value: Any) -> int:
     """A static number of epochs or steps, at least 1."""
     count = check_whole_number(name, value)
     if count < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {shown(value)}")
+        raise ValueError(f"{name} must be a whole number of at least 1, got {shown_value(value)}")
     return count
 
 
@@ -38,7 +38,7 @@ def check_whole_number(name: str, value: Any) -> int:
             raise ValueError(f"{name} must be at most 2**61, got a number beyond it")
         return number
     kind = ValueError if isinstance(value, numbers.Real) else TypeError
-    raise kind(f"{name} must be a whole number known at compile time, got {shown(value)}")
+    raise kind(f"{name} must be a whole number known at compile time, got {shown_value(value)}")
 
 
 def check_value(name: str, value: ArrayLike, *, positive: bool = False) -> float | jax.Array:
@@ -54,7 +54,7 @@ def check_value(name: str, value: ArrayLike, *, positive: bool = False) -> float
         return value.astype(jax.dtypes.canonicalize_dtype(float))
     value = _scalar(value)
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a real number or a JAX scalar, got {shown(value)}")
+        raise TypeError(f"{name} must be a real number or a JAX scalar, got {shown_value(value)}")
     bound = "above 0" if positive else "of at least 0"
     try:
         number = float(value)
@@ -72,7 +72,7 @@ def _scalar(value: Any) -> Any:
     return value[()] if isinstance(value, np.ndarray) and value.shape == () else value
 
 
-def shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
     """A value in a message of one line, cut where it is long."""
     return reprlib.repr(value) if isinstance(value, str | list | tuple | dict) else repr(value)
 
@@ -87,7 +87,7 @@ def check_milestones(milestones: Any) -> list[int]:
     if not isinstance(milestones, Sequence | range | np.ndarray) or isinstance(
         _scalar(milestones), str | np.generic
     ):
-        raise TypeError(f"milestones must be a list of whole numbers, got {shown(milestones)}")
+        raise TypeError(f"milestones must be a list of whole numbers, got {shown_value(milestones)}")
     checked = [check_whole_number("each of milestones", value) for value in milestones]
     if any(value < 0 for value in checked):
         raise ValueError(f"milestones must be epochs (or steps) of at least 0, got {min(checked)}")
@@ -97,7 +97,7 @@ def check_milestones(milestones: Any) -> list[int]:
 def check_function(name: str, value: Any) -> None:
     """Something to call."""
     if not callable(value):
-        raise TypeError(f"{name} must be a function of the epoch (or step), got {shown(value)}")
+        raise TypeError(f"{name} must be a function of the epoch (or step), got {shown_value(value)}")
 
 
 def check_finite(name: str, table: np.ndarray) -> np.ndarray:
@@ -111,12 +111,12 @@ def check_finite(name: str, table: np.ndarray) -> np.ndarray:
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
     """One of a few words."""
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {shown(value)}")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {shown_value(value)}")
     return value
 
 
 def check_at_most(name: str, value: float | jax.Array, bound: float) -> float | jax.Array:
     """A checked value that is no more than `bound`, unless it is traced."""
     if not isinstance(value, jax.Array) and value > bound:
-        raise ValueError(f"{name} must be at most {bound:g}, got {shown(value)}")
+        raise ValueError(f"{name} must be at most {bound:g}, got {shown_value(value)}")
     return value

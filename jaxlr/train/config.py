@@ -11,7 +11,7 @@ import tyro
 
 from jaxlr.convert import from_string
 from jaxlr.convert.source import abbreviated
-from jaxlr.schedules._checks import check_choice, check_value, check_whole_number, shown
+from jaxlr.schedules._checks import check_choice, check_value, check_whole_number, shown_value
 
 
 # What may be told anew when a run goes on: the rest is its recipe, which decides every bit of it.
@@ -78,6 +78,10 @@ class RunConfig:
         if self.momentum >= 1:
             raise ValueError(f"momentum must be below 1, got {self.momentum!r}")
         check_choice("step_per", self.step_per, ("epoch", "batch"))
+
+    def counts_per_epoch(self, steps_per_epoch: int) -> int:
+        """How often the scheduler steps in an epoch of so many batches."""
+        return steps_per_epoch if self.step_per == "batch" else 1
 
     def _check_kinds(self, **kinds: type) -> None:
         for name, kind in kinds.items():
@@ -200,13 +204,13 @@ class SweepConfig(RunConfig):
         for name, values in (("lr", self.lr), ("scheduler", self.scheduler)):
             if isinstance(values, str) or not isinstance(values, Sequence):
                 raise TypeError(
-                    f"{name} must be a list, with one for each kind of run, got {shown(values)}"
+                    f"{name} must be a list, with one for each kind of run, got {shown_value(values)}"
                 )
             if not values:
                 raise ValueError(f"{name} must hold at least one, got none")
             stripped = [value.strip() if isinstance(value, str) else value for value in values]
             if twice := [value for index, value in enumerate(stripped) if value in stripped[:index]]:
-                raise ValueError(f"{name} holds {shown(twice[0])} twice: give each once")
+                raise ValueError(f"{name} holds {shown_value(twice[0])} twice: give each once")
             object.__setattr__(self, name, tuple(values))
         for lr in self.lr:
             check_value("each of lr", lr, positive=True)

@@ -43,7 +43,7 @@ from jaxlr.train.folder import (
 from jaxlr.train.interrupt import Interrupt, StopError
 from jaxlr.train.model import mlp
 from jaxlr.train.report import MetricsLog, plot_curves, read_history, write_json
-from jaxlr.train.step import Apply, Split, TrainState, evaluate, run_epoch
+from jaxlr.train.step import Apply, Split, TrainState, count_steps, evaluate, run_epoch
 
 
 _EPOCH_LINE = (
@@ -71,14 +71,14 @@ def train(config: TrainConfig) -> list[dict[str, Any]]:
         StorageError: the folder can no longer be written.
         StopError: a signal asked for a stop.
     """
-    say = (lambda line: None) if config.quiet else _say
+    say = speaker(config)
     check_folder(config)
     if config.resume and config.out and _is_finished(config, config.out):
         say(f"{config.out} is finished: it has all of its {config.epochs} epochs")
         return read_history(config.out / "metrics.jsonl")
     say(f"jaxlr {jaxlr.__version__} on {describe_device()}")
     out = config.out or new_folder(config)
-    dataset = load_dataset(config.dataset, config.data_dir, _shows_progress(config))
+    dataset = load_dataset(config.dataset, config.data_dir, shows_progress(config))
     with fitting(config):
         data = splits(config, dataset)
         sizes = f"{len(data.train.labels)} training and {len(data.valid.labels)} validation samples"
@@ -115,9 +115,8 @@ def build_run(config: TrainConfig, train_split: Split, num_classes: int) -> Run:
     num_features = int(np.prod(train_split.images.shape[1:]))
     init, apply = mlp([num_features, *config.hidden, num_classes])
     params = jax.jit(init)(init_key)
-    tx, lr, has_plateau = _build_optimizer(
-        config, steps_per_epoch=-(-len(train_split.labels) // config.batch_size)
-    )
+    steps_per_epoch = count_steps(len(train_split.labels), config.batch_size)
+    tx, lr, has_plateau = _build_optimizer(config, steps_per_epoch)
     state = TrainState(params, tx.init(params), shuffle_key)
     batch_size = min(config.batch_size, len(train_split.labels))
     epoch = functools.partial(run_epoch, apply, tx, batch_size, has_plateau)
@@ -126,8 +125,7 @@ def build_run(config: TrainConfig, train_split: Split, num_classes: int) -> Run:
 
 def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Callable[..., float], bool]:
     """SGD under the scheduler, the learning rate that an epoch uses, and whether a plateau sets it."""
-    counts_per_epoch = steps_per_epoch if config.step_per == "batch" else 1
-    scheduler = config.build_scheduler(num_steps=config.epochs * counts_per_epoch)
+    scheduler = config.build_scheduler(num_steps=config.epochs * config.counts_per_epoch(steps_per_epoch))
     momentum = config.momentum or None
     if isinstance(scheduler, optax.GradientTransformationExtraArgs):
         tx = optax.chain(optax.sgd(config.lr, momentum), scheduler)
@@ -152,7 +150,7 @@ def _train_epochs(
 ) -> tuple[TrainState, list[dict[str, Any]]]:
     """Train the epochs that are left, each on disk as it ends; returns the last state and all rows."""
     state, start = _starting_point(config, out, run, say)
-    epochs = tqdm(range(start, config.epochs), unit="epoch", disable=not _shows_progress(config))
+    epochs = tqdm(range(start, config.epochs), unit="epoch", disable=not shows_progress(config))
     with Interrupt() as interrupt, MetricsLog(out, config.tensorboard, start) as log:
         losses = {row["epoch"]: row["valid_loss"] for row in log.history}
         with Checkpoints(checkpoints_of(out), losses) as checkpoints, _curves(config, out, log.history):
@@ -237,8 +235,14 @@ def splits(config: RunConfig, dataset: Dataset) -> Splits:
     )
 
 
-def _shows_progress(config: TrainConfig) -> bool:
+def shows_progress(config: RunConfig) -> bool:
+    """Whether there is somebody to watch a progress bar."""
     return not config.quiet and sys.stderr.isatty()
+
+
+def speaker(config: RunConfig) -> Callable[[str], None]:
+    """What prints a line on stdout, beside a progress bar, unless the run is to be quiet."""
+    return (lambda line: None) if config.quiet else _say
 
 
 def _say(line: str) -> None:

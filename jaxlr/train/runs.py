@@ -12,7 +12,7 @@ from jaxlr.convert.source import abbreviated
 from jaxlr.plateau import PlateauState, plateau_lr, reduce_lr_on_plateau
 from jaxlr.plot import sample
 from jaxlr.train.config import TrainConfig
-from jaxlr.train.step import Apply, Split, TrainState, run_epoch
+from jaxlr.train.step import Apply, Split, TrainState, count_steps, run_epoch
 
 
 class RateError(Exception):
@@ -67,7 +67,7 @@ def hyperparameters_of(config: TrainConfig, steps_per_epoch: int) -> Hyperparame
         >>> hyperparameters_of(config, steps_per_epoch=45).rates.tolist()
         [[1.0], [1.0], [0.1]]
     """
-    counts_per_epoch = steps_per_epoch if config.step_per == "batch" else 1
+    counts_per_epoch = config.counts_per_epoch(steps_per_epoch)
     scheduler = config.build_scheduler(num_steps=config.epochs * counts_per_epoch)
     shape = (config.epochs, counts_per_epoch)
     if isinstance(scheduler, optax.GradientTransformationExtraArgs):
@@ -151,7 +151,7 @@ def continue_run(
 ) -> tuple[TrainState, RunMetrics]:
     """One epoch of `train_run`, its metrics of shape ()."""
     batch_size = min(batch_size, len(data.train.labels))
-    rate = _rate_of_step(hyperparameters, -(-len(data.train.labels) // batch_size))
+    rate = _rate_of_step(hyperparameters, count_steps(len(data.train.labels), batch_size))
     tx = _optimizer(rate, hyperparameters.plateau, momentum)
     before = plateau_lr(state.opt_state)  # a plateau steps at the end of the epoch
     state, metrics = run_epoch(model[1], tx, batch_size, True, state, data.train, data.valid)

@@ -39,6 +39,11 @@ class EpochMetrics(NamedTuple):
     valid_accuracy: jax.Array  # in [0, 1]
 
 
+def count_steps(num_samples: int, batch_size: int) -> int:
+    """Batches of an epoch, the last, smaller one included."""
+    return -(-num_samples // batch_size)
+
+
 def train_step(apply: Apply, tx: Any, state: TrainState, batch: Split) -> tuple[TrainState, jax.Array]:
     """One update from one batch; returns the batch's mean loss too."""
 

@@ -1,7 +1,6 @@
 """The host side of a sweep: many runs as one compiled program, in parts that fit, and what they show."""
 
 import functools
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from jaxlr.train.config import SweepConfig
 from jaxlr.train.data import load_dataset
 from jaxlr.train.faults import fitting
 from jaxlr.train.folder import check_folder, claimed, new_folder
-from jaxlr.train.loop import describe_device, splits
+from jaxlr.train.loop import describe_device, shows_progress, speaker, splits
 from jaxlr.train.model import mlp
 from jaxlr.train.report import CsvLog, plot_sweep
 from jaxlr.train.runs import (
@@ -26,6 +25,7 @@ from jaxlr.train.runs import (
     hyperparameters_of,
     start_run,
 )
+from jaxlr.train.step import count_steps
 from jaxlr.train.summary import as_text, best_curves, epoch_rows, summarize
 
 
@@ -53,11 +53,10 @@ def sweep(config: SweepConfig) -> list[dict[str, Any]]:
         FolderError: `config.out` holds something already, cannot be written, or another run has it.
         DeviceError: JAX finds no device, or a run does not fit on it.
     """
-    say = (lambda line: None) if config.quiet else functools.partial(tqdm.write, file=sys.stdout)
+    say = speaker(config)
     check_folder(config)
     say(f"jaxlr {jaxlr.__version__} on {describe_device()}")
-    progress = not config.quiet and sys.stderr.isatty()
-    dataset = load_dataset(config.dataset, config.data_dir, progress)
+    dataset = load_dataset(config.dataset, config.data_dir, shows_progress(config))
     out = config.out or new_folder(config)
     with fitting(config):
         train_split, valid_split, _ = splits(config, dataset)
@@ -70,23 +69,23 @@ def sweep(config: SweepConfig) -> list[dict[str, Any]]:
             f"{runs.total} runs of {config.epochs} epochs, {runs.chunk} at once"
         )
         with claimed(config, out):
-            rows = _train(config, runs, data, out, progress)
+            rows = _train(config, runs, data, out)
     for line in as_text(rows, config.target_accuracy):
         say(line)
     say(f"wrote {out}")
     return rows
 
 
-def _train(
-    config: SweepConfig, runs: "Runs", data: Data, out: Path, progress: bool
-) -> list[dict[str, Any]]:
+def _train(config: SweepConfig, runs: "Runs", data: Data, out: Path) -> list[dict[str, Any]]:
     """Train all runs into `out`; an interrupted sweep shows the ones that it has finished."""
     parts: list[RunMetrics] = []
     rows: list[dict[str, Any]] = []
     try:
+        num_epochs = runs.num_chunks * config.epochs
+        shown = shows_progress(config)
         with (
             CsvLog(out / "sweep.csv") as log,
-            tqdm(total=runs.num_chunks * config.epochs, unit="epoch", disable=not progress) as bar,
+            tqdm(total=num_epochs, unit="epoch", disable=not shown) as bar,
         ):
             for part in runs.train(data, bar.update):
                 log.write(epoch_rows(config, len(parts) * runs.chunk, part))
@@ -158,7 +157,7 @@ def build_runs(config: SweepConfig, data: Data, num_classes: int) -> Runs:
         num_classes: labels are 0 to `num_classes` - 1.
     """
     recipes = config.recipes()
-    steps_per_epoch = -(-len(data.train.labels) // config.batch_size)
+    steps_per_epoch = count_steps(len(data.train.labels), config.batch_size)
     listed = [hyperparameters_of(recipe, steps_per_epoch) for recipe in recipes]
     hyperparameters = jax.tree.map(lambda *leaves: np.stack(leaves), *listed)
     seeds = np.arange(config.seed, config.seed + config.seeds)
