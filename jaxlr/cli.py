@@ -51,9 +51,12 @@ def _train(config: TrainConfig | SweepConfig) -> None:
     from jaxlr.train.folder import FolderError
     from jaxlr.train.interrupt import StopError
     from jaxlr.train.loop import train
+    from jaxlr.train.programs import keep_programs
     from jaxlr.train.runs import RateError
     from jaxlr.train.sweep import sweep
 
+    if config.compilation_cache:
+        keep_programs()
     try:
         sweep(config) if isinstance(config, SweepConfig) else train(config)
     except LossError as error:

@@ -16,6 +16,18 @@ _NO_TORCH = "torch is not installed: pip install torch==2.13.0"
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests spend most of their time compiling, much of it the same: once is enough, processes included."""
+    assert config.cache is not None
+    programs = {
+        "jax_compilation_cache_dir": str(config.cache.mkdir("programs")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    for name, value in programs.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A docstring that imports torch is run where torch is, and always in CI."""
     if importlib.util.find_spec("torch") or os.environ.get("CI") == "true":

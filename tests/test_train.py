@@ -399,4 +399,5 @@ def test_the_help_names_every_flag_with_its_default(capsys):
     assert stop.value.code == 0
     text = capsys.readouterr().out
     for field in TrainConfig.__dataclass_fields__:
-        assert f"--{field.replace('_', '-')}" in text
+        name = field.replace("_", "-")
+        assert f"--{name}" in text or f"--no-{name}" in text

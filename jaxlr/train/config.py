@@ -17,6 +17,7 @@ from jaxlr.schedules._checks import check_choice, check_value, check_whole_numbe
 # What may be told anew when a run goes on: the rest is its recipe, which decides every bit of it.
 _FREE_ON_RESUME = {
     *("data_dir", "epochs", "out", "resume", "checkpoint_every", "on_nan", "tensorboard", "quiet"),
+    "compilation_cache",
 }
 
 
@@ -63,6 +64,9 @@ class RunConfig:
     quiet: bool = False
     """Print nothing but warnings and errors."""
 
+    compilation_cache: bool = True
+    """Whether compiled programs are kept, in the user's cache folder, so that later runs start sooner."""
+
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "seed", "validation_size"):
             least = 1 if name in ("epochs", "batch_size") else 0
@@ -73,7 +77,7 @@ class RunConfig:
         object.__setattr__(self, "hidden", hidden)
         for name in ("data_dir", "out"):
             object.__setattr__(self, name, _checked_path(name, getattr(self, name)))
-        self._check_kinds(dataset=str, quiet=bool)
+        self._check_kinds(dataset=str, quiet=bool, compilation_cache=bool)
         object.__setattr__(self, "momentum", float(check_value("momentum", self.momentum)))
         if self.momentum >= 1:
             raise ValueError(f"momentum must be below 1, got {self.momentum!r}")

@@ -1,0 +1,63 @@
+"""Compiled programs, kept on disk from one run to the next by JAX's persistent compilation cache."""
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import pooch
+
+
+_MOST_BYTES = 2**30  # of all programs together: a run has about 300 kB of them on a CPU
+
+
+def keep_programs() -> None:
+    """Have JAX look for compiled programs on disk, in the user's cache folder, before it compiles.
+
+    Where the user gave JAX a folder already (`JAX_COMPILATION_CACHE_DIR`), that is the one. A folder that
+    cannot be made is a warning: a run needs none. What JAX reads is code that it runs, so the folder is the
+    user's alone.
+    """
+    given = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    folder = Path(given or pooch.os_cache("jaxlr") / "programs")
+    if not given:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _discard_oldest(folder)
+        except OSError as error:
+            warnings.warn(f"compiled programs are not kept: {error}", stacklevel=2)
+            return
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    _discard_damaged(folder)
+
+
+def _discard_oldest(folder: Path) -> None:
+    """Leave the most recently used; JAX's own bound needs files that a killed process leaves undone."""
+    total = 0
+    entries = [(path, path.stat()) for path in folder.iterdir()]
+    for path, status in sorted(
+        entries, key=lambda entry: max(entry[1].st_atime, entry[1].st_mtime), reverse=True
+    ):
+        total += status.st_size
+        if total > _MOST_BYTES:
+            path.unlink(missing_ok=True)
+
+
+def _discard_damaged(folder: Path) -> None:
+    """Delete a program that JAX warns that it cannot read, as a killed process may have left it.
+
+    JAX never replaces a file that there is: without this, it would compile and warn in every run.
+    """
+    show = warnings.showwarning
+
+    def show_others(message: Warning | str, *about: Any, **more: Any) -> None:
+        damaged = re.match(r"Error reading persistent compilation cache entry for '(\w+)'", str(message))
+        if damaged is None:
+            show(message, *about, **more)
+        else:
+            for path in folder.glob(f"{damaged[1]}-*-cache"):
+                path.unlink(missing_ok=True)
+
+    warnings.showwarning = show_others

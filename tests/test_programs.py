@@ -1,0 +1,78 @@
+"""Compiled programs from one run to the next: found again, damaged, not to be written, too many."""
+
+import os
+import stat
+
+import pytest
+from processes import ENVIRONMENT, arrays, finish, metrics, small_mnist
+
+from jaxlr.train import programs
+
+
+pytestmark = pytest.mark.heavy
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Train a small run in a process with a cache folder of its own; returns its folder and its stderr."""
+    data = small_mnist(tmp_path / "mnist")
+    environment = ENVIRONMENT | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+
+    def run(name, *flags, **settings):
+        fixed = ("--dataset", "mnist", "--data-dir", data, "--hidden", 8, "--epochs", 2)
+        out = tmp_path / name
+        status, _, err = finish(*fixed, *flags, "--out", out, env=environment | settings)
+        assert status == 0, err
+        return out, err
+
+    return run
+
+
+def entries(tmp_path):
+    return {path.name: path.read_bytes() for path in (tmp_path / "cache/jaxlr/programs").glob("*")}
+
+
+def test_a_second_run_compiles_nothing_and_comes_to_the_same_bits(runs, tmp_path):
+    cold, _ = runs("cold")
+    assert stat.S_IMODE((tmp_path / "cache/jaxlr/programs").stat().st_mode) == 0o700
+    warm, log = runs("warm", JAX_DEBUG_LOG_MODULES="jax._src.compiler")
+    assert "cache hit for 'jit_run_epoch'" in log
+    assert "CACHE MISS" not in log
+    assert metrics(warm) == metrics(cold)
+    assert arrays(warm, 1) == arrays(cold, 1)
+
+
+def test_programs_that_a_kill_left_half_written_are_replaced_without_a_word(runs, tmp_path):
+    cold, _ = runs("cold")
+    whole = entries(tmp_path)
+    for name, content in whole.items():
+        (tmp_path / "cache/jaxlr/programs" / name).write_bytes(content[: len(content) // 2])
+    healed, err = runs("healed")
+    assert not err
+    assert metrics(healed) == metrics(cold)
+    assert {name: len(content) for name, content in entries(tmp_path).items()}.keys() == whole.keys()
+    assert all(len(content) > len(whole[name]) // 2 + 1 for name, content in entries(tmp_path).items())
+
+
+def test_a_flag_or_a_folder_of_the_users_own_leaves_the_cache_alone(runs, tmp_path):
+    runs("off", "--no-compilation-cache")
+    runs("elsewhere", JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own"))
+    assert not (tmp_path / "cache/jaxlr/programs").exists()
+
+
+def test_a_cache_that_cannot_be_made_is_a_warning_in_a_line(runs, tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/jaxlr").write_text("a file where a folder should be")
+    _, err = runs("out")
+    (line,) = err.splitlines()
+    assert line.startswith("jaxlr: warning: compiled programs are not kept: ")
+
+
+def test_the_programs_unused_for_longest_make_room(tmp_path, monkeypatch):
+    for age, name in enumerate(["newest", "middle", "oldest"]):
+        (tmp_path / name).write_bytes(bytes(100))
+        os.utime(tmp_path / name, (10**9 - age, 10**9 - age))
+    monkeypatch.setattr(programs, "_MOST_BYTES", 250)
+    programs._discard_oldest(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["middle", "newest"]
