@@ -1,15 +1,19 @@
-"""The tutorial's port does what its original does, and stays as short."""
+"""The tutorial's port does what its original does, in as few lines; the benchmark's peers do the same."""
 
+import importlib
+import json
 import runpy
 from pathlib import Path
 
 import numpy as np
+import pytest
 from helpers import DEVICE_RTOL, assert_close, torch_plateau_curve
 
 from jaxlr.train.data import load_dataset
 
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "train_mnist.py"
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+SCRIPT = SCRIPTS / "train_mnist.py"
 
 
 def test_the_tutorial_runs_and_its_rates_are_those_of_torchs_plateau(torch, monkeypatch, capsys):
@@ -33,3 +37,36 @@ def test_the_tutorial_runs_and_its_rates_are_those_of_torchs_plateau(torch, monk
 
 def test_the_tutorial_fits_in_80_lines():
     assert len(SCRIPT.read_text().splitlines()) <= 80
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """The folder of the scripts, from which they import each other."""
+    monkeypatch.syspath_prepend(SCRIPTS)
+
+
+@pytest.mark.heavy
+@pytest.mark.usefixtures("scripts", "torch")
+@pytest.mark.filterwarnings("ignore")  # torch's compiler warns of what is deprecated within it
+def test_every_peer_of_the_benchmark_learns_the_same_thing_in_the_same_epochs():
+    peers = importlib.import_module("benchmarks.epochs").peers(load_dataset("digits"))
+    losses = {name: [epoch() for _ in range(6)][-1] for name, epoch in peers.items()}
+    assert len(losses) == 5
+    assert max(losses.values()) < 0.5  # of 2.3 at first
+
+
+@pytest.mark.heavy
+@pytest.mark.usefixtures("scripts")
+def test_the_benchmark_prints_a_table_and_writes_every_round(tmp_path, capsys):
+    benchmark = importlib.import_module("benchmark")
+    path = tmp_path / "benchmark.json"
+    benchmark.main(benchmark.Config(("sweep",), dataset="digits", rounds=2, runs=(1, 4), json=path))
+    table = capsys.readouterr().out.splitlines()
+    results = json.loads(path.read_text())
+    one, four = results["rows"]
+    assert (one["name"], one["ratio"], four["name"], four["peer"]) == ("1 run", None, "4 runs", "1 run")
+    assert len(four["values"]) == 2
+    ratios = sorted(mine / other for mine, other in zip(four["values"], one["values"], strict=True))
+    assert four["ratio"] == sum(ratios) / 2
+    assert table[0].startswith(f"{results['date']}, cpu (")
+    assert f"| 4 runs | {four['median'] * 1e3:.3g} ms | {four['ratio']:.3g} x 1 run |" in table

@@ -1,0 +1,161 @@
+"""An epoch of training and its validation: torch and JAX as one writes them, jaxlr, and floors."""
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from benchmarks.timing import Row, compared, interleaved
+from jaxlr.train.config import TrainConfig
+from jaxlr.train.dataset import Dataset
+from jaxlr.train.loop import build_run, splits
+from jaxlr.train.model import mlp
+
+
+HIDDEN = (256, 128)
+BATCH_SIZE = 32
+LR = 0.1
+
+
+def measure(dataset: Dataset, rounds: int) -> list[Row]:
+    """The epoch of every peer, relative to jaxlr's."""
+    calls = peers(dataset) | {"floor: the step's matrix products alone": _matmul_floor(dataset)}
+    if jax.default_backend() == "gpu":
+        calls["floor: the launches of the step's kernels alone"] = _launch_floor(dataset)
+    return compared("one epoch", interleaved(calls, rounds), "jaxlr")
+
+
+def peers(dataset: Dataset) -> dict[str, Callable[[], float]]:
+    """What trains for an epoch and returns the validation loss, by name."""
+    return {
+        **_torch_peers(dataset),
+        "plain Python loop over a jitted JAX step": _plain_jax(dataset),
+        "jaxlr": _jaxlr(dataset),
+    }
+
+
+def _jaxlr(dataset: Dataset) -> Callable[[], float]:
+    config = TrainConfig(hidden=HIDDEN, batch_size=BATCH_SIZE, lr=LR)
+    train, valid, _ = splits(config, dataset)
+    run = build_run(config, train, dataset.num_classes)
+    states = [run.state]
+
+    def epoch() -> float:
+        state, metrics = run.epoch(states.pop(), train, valid)
+        states.append(state)
+        return float(metrics.valid_loss)
+
+    return epoch
+
+
+def _plain_jax(dataset: Dataset) -> Callable[[], float]:
+    """Batches of NumPy into one compiled step, as scripts/train_mnist.py does it."""
+    init, apply = mlp(_sizes(dataset))
+    params = jax.jit(init)(jax.random.key(0))
+    optimizer = optax.sgd(LR)
+    rng = np.random.default_rng(0)
+
+    def loss(params: Any, images: jax.Array, labels: jax.Array) -> jax.Array:
+        logits = apply(params, images)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def step(params: Any, opt_state: Any, images: jax.Array, labels: jax.Array) -> Any:
+        value, gradients = jax.value_and_grad(loss)(params, images, labels)
+        updates, opt_state = optimizer.update(gradients, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state, value
+
+    valid_loss = jax.jit(loss)
+    states = [(params, optimizer.init(params))]
+
+    def epoch() -> float:
+        params, opt_state = states.pop()
+        total = jnp.zeros(())
+        for batch in _batches(rng.permutation(len(dataset.train_labels))):
+            images, labels = dataset.train_images[batch], dataset.train_labels[batch]
+            params, opt_state, value = step(params, opt_state, images, labels)
+            total += value * len(batch)
+        states.append((params, opt_state))
+        jax.block_until_ready(total)
+        return float(valid_loss(params, dataset.test_images, dataset.test_labels))
+
+    return epoch
+
+
+def _matmul_floor(dataset: Dataset) -> Callable[[], Any]:
+    """The products of a step's forward and backward pass, of its shapes, as often as an epoch has them."""
+    sizes = _sizes(dataset)
+    shapes = list(itertools.pairwise(sizes))
+    key = jax.random.key(0)
+    weights = [jax.random.normal(key, shape) / shape[0] ** 0.5 for shape in shapes]
+    product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+
+    @jax.jit
+    def epoch(images: jax.Array) -> list[jax.Array]:
+        def step(last: list[jax.Array], _: None) -> tuple[list[jax.Array], None]:
+            # Zero, but the compiler must not know it: products of the same factors would be taken once.
+            activations = [images + 0 * last[0][0, 0]]
+            for weight in weights:
+                activations.append(product(activations[-1], weight))
+            error, gradients = activations.pop(), []
+            for index in reversed(range(len(weights))):
+                gradients.append(product(activations[index].T, error))
+                if index:
+                    error = product(error, weights[index].T)
+            return gradients[::-1], None
+
+        return jax.lax.scan(step, weights, None, length=_num_steps(dataset))[0]
+
+    images = jax.random.normal(key, (BATCH_SIZE, sizes[0]))
+    return lambda: jax.block_until_ready(epoch(images))
+
+
+def _launch_floor(dataset: Dataset) -> Callable[[], Any]:
+    """As many empty kernels, one after the other, as the compiled step of jaxlr launches."""
+    config = TrainConfig(hidden=HIDDEN, batch_size=BATCH_SIZE, lr=LR)
+    train, valid, _ = splits(config, dataset)
+    run = build_run(config, train, dataset.num_classes)
+    epoch_fn: Any = run.epoch
+    num_kernels = kernels_of_step(epoch_fn.lower(run.state, train, valid).compile().as_text() or "")
+
+    @jax.jit
+    def epoch(value: jax.Array) -> jax.Array:
+        def step(value: jax.Array, _: None) -> tuple[jax.Array, None]:
+            for _kernel in range(num_kernels):
+                value = jax.lax.optimization_barrier(value + 1)
+            return value, None
+
+        return jax.lax.scan(step, value, None, length=_num_steps(dataset))[0]
+
+    return lambda: jax.block_until_ready(epoch(jnp.zeros(())))
+
+
+def kernels_of_step(text: str) -> int:
+    """Fusions and calls of the longest loop body in the text of a compiled epoch."""
+    bodies = [body for body in text.split("\n\n") if "body" in body.split("\n", 1)[0]]
+    return max(body.count(" fusion(") + body.count(" custom-call(") for body in bodies)
+
+
+def _torch_peers(dataset: Dataset) -> dict[str, Callable[[], float]]:
+    try:
+        from benchmarks import torch_epochs
+    except ModuleNotFoundError:  # there is no torch for this Python: the others are worth measuring
+        return {}
+    return torch_epochs.peers(dataset, _sizes(dataset), BATCH_SIZE, LR)
+
+
+def _sizes(dataset: Dataset) -> list[int]:
+    return [int(np.prod(dataset.train_images.shape[1:])), *HIDDEN, dataset.num_classes]
+
+
+def _num_steps(dataset: Dataset) -> int:
+    return -(-len(dataset.train_labels) // BATCH_SIZE)
+
+
+def _batches(order: np.ndarray) -> list[np.ndarray]:
+    return np.split(order, range(BATCH_SIZE, len(order), BATCH_SIZE))

@@ -1,0 +1,81 @@
+"""What a schedule costs: in a compiled training step, and on the host."""
+
+import functools
+import sys
+import timeit
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from benchmarks.timing import Row, compared, interleaved
+from jaxlr.train.dataset import Dataset
+from jaxlr.train.model import mlp
+from jaxlr.train.step import Split, TrainState, train_step
+
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+from cases import CASES
+
+
+SHOWN = [
+    *("lambda", "multiplicative", "step", "multi step", "multi step, ten thousand", "constant"),
+    *("linear", "exponential", "exponential, slow", "polynomial", "polynomial, high", "cosine"),
+    *("warm restarts, 10 times 1", "warm restarts, 7 times 2", "cyclic", "cyclic, triangular2"),
+    *("cyclic, exp_range", "one cycle, cos, two phases, 1000000 steps, 0.3"),
+    *("one cycle, cos, three phases, 1000000 steps, 0.3", "swa, cos", "sequential", "chained"),
+]
+CONSTANT = "a constant learning rate"
+NUM_STEPS = 200
+
+
+def measure(dataset: Dataset, rounds: int) -> list[Row]:
+    """Each schedule in a compiled training step against a constant rate, in operations, and on the host."""
+    rates: dict[str, Any] = {CONSTANT: 0.1} | {name: CASES[name].build(0.1) for name in SHOWN}
+    steps = {name: _steps(dataset, rate) for name, rate in rates.items()}
+    rows = compared("train step under a schedule", interleaved(steps, rounds), CONSTANT)
+    constant = operations(0.1)
+    for name in SHOWN:
+        added = operations(rates[name]) - constant
+        rows.append(Row("operations that a schedule adds to a step", name, [added], ""))
+    for name in SHOWN:
+        per_second = [1 / seconds for seconds in _host_calls(rates[name], rounds)]
+        rows.append(Row("host evaluations of a schedule", name, per_second, "/s"))
+    return rows
+
+
+def operations(learning_rate: Any) -> int:
+    """Instructions of an optimized SGD step on a million parameters, fused ones counted too."""
+    tx = optax.sgd(learning_rate)
+    params = jnp.zeros(10**6)
+    state = tx.init(params)
+    step = jax.jit(lambda gradients, state: tx.update(gradients, state))
+    text = step.lower(params, state).compile().as_text() or ""
+    return sum(
+        " = " in line and not any(word in line for word in (" parameter(", " constant(", " fusion("))
+        for line in text.splitlines()
+    )
+
+
+def _steps(dataset: Dataset, learning_rate: Any) -> Callable[[], Any]:
+    """A few hundred steps of the tutorial's model in one call."""
+    init, apply = mlp([int(np.prod(dataset.train_images.shape[1:])), 256, 128, dataset.num_classes])
+    tx = optax.sgd(learning_rate)
+    params = init(jax.random.key(0))
+    state = TrainState(params, tx.init(params), jax.random.key(0))
+    batch = Split(jnp.asarray(dataset.train_images[:32]), jnp.asarray(dataset.train_labels[:32]))
+    step = functools.partial(train_step, apply, tx)
+
+    @jax.jit
+    def run(state: TrainState) -> jax.Array:
+        return jax.lax.scan(lambda state, _: step(state, batch), state, None, length=NUM_STEPS)[1]
+
+    return lambda: jax.block_until_ready(run(state))
+
+
+def _host_calls(schedule: Any, rounds: int, number: int = 2000) -> list[float]:
+    return [total / number for total in timeit.repeat(lambda: schedule(57), number=number, repeat=rounds)]
