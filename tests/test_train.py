@@ -279,6 +279,10 @@ MISTAKES = [
     (["train", "--dataset", "x" * 5000], "there is no data set 'xxx"),
     (["train", "--dataset", "../x"], "there is no data set '../x'"),
     (["train", "--dataset", ""], "there is no data set ''"),
+    (
+        ["train", "--scheduler", "LambdaLR(lambda e: 1 / (e - 20))"],
+        "scheduler 'LambdaLR(lambda e: 1 / (e - 20))': ",
+    ),
     (["train", "--scheduler", "StpLR(3)"], "unknown scheduler 'StpLR': did you mean StepLR?"),
     (["train", "--scheduler", "StepLR("], "cannot read the scheduler 'StepLR('"),
     (["train", "--step-per", "batch"], "step_per 'batch' is not for a plateau"),

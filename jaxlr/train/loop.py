@@ -43,6 +43,7 @@ from jaxlr.train.folder import (
 from jaxlr.train.interrupt import Interrupt, StopError
 from jaxlr.train.model import mlp
 from jaxlr.train.report import MetricsLog, plot_curves, read_history, write_json
+from jaxlr.train.runs import sample_rates
 from jaxlr.train.step import Apply, Split, TrainState, count_steps, evaluate, run_epoch
 
 
@@ -67,6 +68,7 @@ def train(config: TrainConfig) -> list[dict[str, Any]]:
         FolderError: `config.out` holds something else already, cannot be written, or another run has it.
         CheckpointError: there are checkpoints to go on from, and all of them are damaged.
         DeviceError: JAX finds no device, or the model and its data do not fit on it.
+        RateError: a lambda in the scheduler fails at an epoch (or step) of the run.
         LossError: the loss became NaN or infinite.
         StorageError: the folder can no longer be written.
         StopError: a signal asked for a stop.
@@ -125,11 +127,13 @@ def build_run(config: TrainConfig, train_split: Split, num_classes: int) -> Run:
 
 def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Callable[..., float], bool]:
     """SGD under the scheduler, the learning rate that an epoch uses, and whether a plateau sets it."""
-    scheduler = config.build_scheduler(num_steps=config.epochs * config.counts_per_epoch(steps_per_epoch))
+    num_counts = config.epochs * config.counts_per_epoch(steps_per_epoch)
+    scheduler = config.build_scheduler(num_counts)
     momentum = config.momentum or None
     if isinstance(scheduler, optax.GradientTransformationExtraArgs):
         tx = optax.chain(optax.sgd(config.lr, momentum), scheduler)
         return tx, lambda state, epoch: _shortest(plateau_lr(state.opt_state)), True
+    sample_rates(config, scheduler, num_counts)  # refuses now what would fail in a later epoch
     per_step = scheduler if config.step_per == "batch" else per_epoch(scheduler, steps_per_epoch)
 
     def lr_of_last_batch(state: TrainState, epoch: int) -> float:

@@ -73,11 +73,23 @@ def hyperparameters_of(config: TrainConfig, steps_per_epoch: int) -> Hyperparame
     if isinstance(scheduler, optax.GradientTransformationExtraArgs):
         rates, plateau = np.full(shape, float(config.lr)), scheduler
     else:
-        rates = _sampled(config, scheduler, config.epochs * counts_per_epoch).reshape(shape)
+        rates = sample_rates(config, scheduler, config.epochs * counts_per_epoch).reshape(shape)
         # More bad epochs in a row than an int32 can count.
         plateau = reduce_lr_on_plateau(1.0, patience=2**31 - 1)
     state: Any = plateau.init({})
     return Hyperparameters(rates, jax.tree.map(np.asarray, state))
+
+
+def sample_rates(config: TrainConfig, schedule: optax.Schedule, num_counts: int) -> np.ndarray:
+    """The learning rates of a recipe at all of its epochs or steps, on the host.
+
+    Raises:
+        RateError: a lambda in it fails at one of them.
+    """
+    try:
+        return sample(config.scheduler, schedule, num_counts)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise RateError(f"scheduler {abbreviated(config.scheduler)!r}: {error}") from error
 
 
 def train_run(
@@ -158,13 +170,6 @@ def continue_run(
     last_step = optax.tree.get(state.opt_state, "count") - 1
     lr = rate(last_step) / plateau_lr(hyperparameters.plateau) * before
     return state, RunMetrics(*metrics, lr=lr)
-
-
-def _sampled(config: TrainConfig, schedule: optax.Schedule, num_counts: int) -> np.ndarray:
-    try:
-        return sample(config.scheduler, schedule, num_counts)
-    except (TypeError, ValueError, ArithmeticError) as error:
-        raise RateError(f"scheduler {abbreviated(config.scheduler)!r}: {error}") from error
 
 
 def _rate_of_step(hyperparameters: Hyperparameters, steps_per_epoch: int) -> Callable[[Any], jax.Array]:
