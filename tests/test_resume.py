@@ -30,24 +30,12 @@ from jaxlr.train.report import MetricsLog
 from jaxlr.train.step import TrainState
 
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     return small_mnist(tmp_path_factory.mktemp("data") / "mnist")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """The parts of a run and the unbroken run are one program, which takes most of their time."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
 
 
 @pytest.fixture
@@ -371,6 +359,7 @@ def test_whatever_file_of_a_checkpoint_is_damaged_no_wrong_bit_is_ever_used(thre
                 checkpoint = load_newest(folder, STATE, lambda config: None)
             assert checkpoint is not None
             assert bits(checkpoint.state) == bits(scaled(checkpoint.epoch + 1)), (file, damage)
+            assert len(said) == (checkpoint.epoch < 2), (file, damage)
             if checkpoint.epoch < 2:
                 assert checkpoint.epoch == 1
                 (warning,) = said

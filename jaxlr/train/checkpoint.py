@@ -1,4 +1,4 @@
-"""The checkpoints of a run: the only file that knows Orbax."""
+"""The checkpoints of a run, or of a sweep: the only file that knows Orbax."""
 
 import contextlib
 import gc
@@ -15,9 +15,8 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-
-from jaxlr.train.step import TrainState
 
 
 class CheckpointError(Exception):
@@ -28,7 +27,7 @@ class Checkpoint(NamedTuple):
     """What a run needs to go on."""
 
     epoch: int  # the last that `state` has been through
-    state: TrainState
+    state: Any  # a `TrainState`, or any other pytree of arrays and keys
 
 
 def saved_epochs(folder: Path) -> list[int]:
@@ -39,14 +38,13 @@ def saved_epochs(folder: Path) -> list[int]:
     return sorted((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), reverse=True)
 
 
-def load_newest(
-    folder: Path, like: TrainState, check: Callable[[dict[str, Any]], None]
-) -> Checkpoint | None:
+def load_newest(folder: Path, like: Any, check: Callable[[dict[str, Any]], None]) -> Checkpoint | None:
     """The newest checkpoint that is sound; a damaged one is set aside with a warning.
 
     Args:
         folder: where `Checkpoints` wrote.
-        like: a state of the same recipe, of which the structure, shapes and dtypes are taken.
+        like: a state of the same recipe, or what `jax.eval_shape` tells of it: its structure, shapes and
+            dtypes are taken.
         check: called with the config that a checkpoint was saved with, to refuse another recipe.
 
     Returns:
@@ -108,7 +106,7 @@ class Checkpoints:
             self._stack = stack.pop_all()
         return self
 
-    def save(self, epoch: int, state: TrainState, config: dict[str, Any]) -> None:
+    def save(self, epoch: int, state: Any, config: dict[str, Any]) -> None:
         """Starts to write a checkpoint; waits for the one before it."""
         arrays = _to_host(state)
         about = {"epoch": epoch, "config": config, "digest": _digest(arrays)}
@@ -147,15 +145,17 @@ class _BestOf:
 
 def _read_about(path: Path) -> dict[str, Any]:
     """What was noted beside the arrays, if it is as it was written."""
-    with _muted():
+    # Of damaged metadata Orbax leaves a coroutine behind that nothing awaits.
+    with _muted(), warnings.catch_warnings(action="ignore", category=RuntimeWarning):
         about = dict(_orbax().metadata(path).custom_metadata or {})
     if about.pop("seal", None) != _seal(about) or str(about["epoch"]) != path.name:
         raise ValueError("what it says of itself is not what was saved")
     return about
 
 
-def _read_state(path: Path, like: TrainState, digest: str) -> TrainState:
-    template = _to_host(like)
+def _read_state(path: Path, like: Any, digest: str) -> Any:
+    shapes = jax.eval_shape(_without_keys, like)
+    template = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     with _muted():
         try:
             arrays = _orbax().load(path, template)
@@ -164,8 +164,11 @@ def _read_state(path: Path, like: TrainState, digest: str) -> TrainState:
             raise
     if digest != _digest(arrays):
         raise ValueError("its arrays are not those that were saved")
-    state = jax.device_put(arrays)
-    return state._replace(key=jax.random.wrap_key_data(state.key, impl=jax.random.key_impl(like.key)))
+    return jax.tree.map(
+        lambda leaf, array: jax.random.wrap_key_data(array) if _is_key(leaf) else array,
+        like,
+        jax.device_put(arrays),
+    )
 
 
 def _orbax() -> Any:
@@ -187,13 +190,20 @@ def _set_aside(folder: Path, damaged: dict[int, str], epoch: int) -> None:
         )
 
 
-def _to_host(state: TrainState) -> TrainState:
-    """Copies, for the next epoch consumes the state while they are written; the key as its bits."""
-    state = state._replace(key=jax.random.key_data(state.key))
-    return jax.tree.map(lambda leaf: np.array(leaf, copy=True), state)
+def _to_host(state: Any) -> Any:
+    """Copies, for the next epoch consumes the state while they are written; keys as their bits."""
+    return jax.tree.map(lambda leaf: np.array(leaf, copy=True), _without_keys(state))
 
 
-def _digest(arrays: TrainState) -> str:
+def _without_keys(state: Any) -> Any:
+    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, state)
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _digest(arrays: Any) -> str:
     """Of every bit: the layers below notice no flipped byte in an array."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
