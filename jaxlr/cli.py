@@ -72,9 +72,7 @@ def _train(config: TrainConfig | SweepConfig) -> None:
         print(f"jaxlr: {stop}", file=sys.stderr)
         sys.exit(stop.status)
     except KeyboardInterrupt:
-        is_sweep = isinstance(config, SweepConfig)
-        done = "; the runs so far are in its folder" if is_sweep else " before its first epoch"
-        print(f"jaxlr: interrupted{done}", file=sys.stderr)
+        print("jaxlr: interrupted before its first epoch", file=sys.stderr)
         sys.exit(130)
 
 
@@ -101,7 +99,7 @@ def _parse(args: Sequence[str] | None) -> _Config:
         with contextlib.redirect_stderr(stderr):
             if (saved := _saved_config(args)) is not None:
                 # Pairs of flags, for what the saved config turns on can only be turned off by one.
-                return tyro.cli(TrainConfig, prog="jaxlr train", args=args[1:], default=saved)
+                return tyro.cli(type(saved), prog=f"jaxlr {args[0]}", args=args[1:], default=saved)
             return tyro.extras.subcommand_cli_from_dict(
                 _COMMANDS,
                 prog="jaxlr",
@@ -126,16 +124,18 @@ class _Resume:
     resume: bool = False
 
 
-def _saved_config(args: list[str]) -> TrainConfig | None:
-    """The config of the run that `train --resume --out DIR` goes on with, if there is one."""
-    if args[:1] != ["train"] or "--resume" not in args or {"-h", "--help"} & set(args):
+def _saved_config(args: list[str]) -> TrainConfig | SweepConfig | None:
+    """The config of what `train --resume --out DIR` (or `sweep`) goes on with, if there is one."""
+    kinds = {kind.command: kind for kind in (TrainConfig, SweepConfig)}
+    kind = kinds.get(args[0]) if args else None
+    if kind is None or "--resume" not in args or {"-h", "--help"} & set(args):
         return None
     asked, _ = tyro.cli(_Resume, args=args[1:], return_unknown_args=True, add_help=False)
     if asked.out is None or not asked.out.is_dir():
         return None
     from jaxlr.train.folder import saved_config
 
-    return saved_config(asked.out)
+    return saved_config(asked.out, kind)
 
 
 def _first_sentence(box: str, command: str) -> str:

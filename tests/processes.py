@@ -20,15 +20,15 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
-def command(arguments: Sequence[Any]) -> list[str]:
-    return [sys.executable, "-m", "jaxlr", "train", *map(str, arguments)]
+def command(arguments: Sequence[Any], name: str = "train") -> list[str]:
+    return [sys.executable, "-m", "jaxlr", name, *map(str, arguments)]
 
 
-def start(*arguments: Any, **settings: Any) -> subprocess.Popen[str]:
+def start(*arguments: Any, name: str = "train", **settings: Any) -> subprocess.Popen[str]:
     """The command under way, its two outputs to be read; it leads a process group of its own."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     settings = pipes | {"env": ENVIRONMENT, "start_new_session": True} | settings
-    return subprocess.Popen(command(arguments), text=True, **settings)
+    return subprocess.Popen(command(arguments, name), text=True, **settings)
 
 
 def finish(*arguments: Any, **settings: Any) -> tuple[int, str, str]:

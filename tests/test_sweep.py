@@ -249,7 +249,7 @@ def test_the_command_prints_its_table_and_writes_its_folder(tmp_path, capsys):
     assert "2 schedulers x 2 rates x 2 seeds = 4" not in output.out
     assert "2 schedulers x 2 rates x 2 seeds = 8 runs of 2 epochs, 8 at once" in output.out
     written = {path.name for path in out.iterdir() if path.name != ".lock"}
-    assert written == {"config.json", "sweep.csv", "summary.csv", "sweep.png"}
+    assert written == {"checkpoints", "config.json", "sweep.csv", "summary.csv", "sweep.png"}
     config = json.loads((out / "config.json").read_text())
     assert config["scheduler"] == ["StepLR(10)", "ReduceLROnPlateau(patience=5)"]
     assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")
@@ -268,25 +268,6 @@ def test_a_terminal_gets_a_bar(tmp_path, capsys, monkeypatch):
     shape = ["--scheduler", "StepLR(1)", "--lr", "0.1", "--seeds", "2", "--chunk", "1", "--epochs", "2"]
     main(["sweep", *shape, "--hidden", "16", "--out", str(tmp_path / "sweep")])
     assert "4/4" in capsys.readouterr().err
-
-
-def test_an_interrupted_sweep_keeps_the_runs_that_have_ended(tmp_path, monkeypatch, capsys):
-    def interrupted(self, data, tick):
-        parts = all_parts(self, data, tick)
-        yield next(parts)
-        raise KeyboardInterrupt
-
-    all_parts = sweeping.Runs.train
-    monkeypatch.setattr(sweeping.Runs, "train", interrupted)
-    out = tmp_path / "sweep"
-    shape = ["--scheduler", "StepLR(1)", "StepLR(2)", "--lr", "0.1", "--seeds", "2", "--chunk", "1"]
-    with pytest.raises(SystemExit) as stop:
-        main(["sweep", *shape, "--epochs", "1", "--hidden", "16", "--out", str(out)])
-    assert stop.value.code == 130
-    assert "interrupted; the runs so far are in its folder" in capsys.readouterr().err
-    assert [row["seed"] for row in read_csv(out / "sweep.csv")] == ["0"]
-    assert [row["seeds"] for row in read_csv(out / "summary.csv")] == ["1"]
-    assert (out / "sweep.png").exists()
 
 
 MISTAKES = [

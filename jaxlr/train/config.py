@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import optax
 import tyro
@@ -16,7 +16,7 @@ from jaxlr.schedules._checks import check_choice, check_value, check_whole_numbe
 
 # What may be told anew when a run goes on: the rest is its recipe, which decides every bit of it.
 _FREE_ON_RESUME = {
-    *("data_dir", "epochs", "out", "resume", "checkpoint_every", "on_nan", "tensorboard", "quiet"),
+    *("data_dir", "out", "resume", "checkpoint_every", "on_nan", "tensorboard", "quiet", "target_accuracy"),
     "compilation_cache",
 }
 
@@ -24,6 +24,9 @@ _FREE_ON_RESUME = {
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
     """What one run and each run of a sweep are told alike; of `lr` and `scheduler` a sweep has several."""
+
+    command: ClassVar[str]
+    """The word after `jaxlr`."""
 
     dataset: str = "digits"
     """What to learn: digits (1,797 scans, bundled), mnist, or the name of a prepared TFDS set."""
@@ -61,6 +64,12 @@ class RunConfig:
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """New folder for metrics.jsonl, config.json and curves.png. Default: runs/DATASET-TIME."""
 
+    resume: bool = False
+    """Go on with what is in --out as if it had never stopped; its own flags are the defaults then."""
+
+    checkpoint_every: int = 1
+    """Epochs from one checkpoint to the next; the newest two and the best are kept."""
+
     quiet: bool = False
     """Print nothing but warnings and errors."""
 
@@ -68,8 +77,8 @@ class RunConfig:
     """Whether compiled programs are kept, in the user's cache folder, so that later runs start sooner."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "seed", "validation_size"):
-            least = 1 if name in ("epochs", "batch_size") else 0
+        for name in ("epochs", "batch_size", "seed", "validation_size", "checkpoint_every"):
+            least = 0 if name in ("seed", "validation_size") else 1
             self._check_count(name, getattr(self, name), least)
         if not isinstance(self.hidden, Sequence) or isinstance(self.hidden, str):
             raise TypeError(f"hidden must be a list of whole numbers, got {self.hidden!r}")
@@ -77,15 +86,26 @@ class RunConfig:
         object.__setattr__(self, "hidden", hidden)
         for name in ("data_dir", "out"):
             object.__setattr__(self, name, _checked_path(name, getattr(self, name)))
-        self._check_kinds(dataset=str, quiet=bool, compilation_cache=bool)
+        self._check_kinds(dataset=str, quiet=bool, resume=bool, compilation_cache=bool)
         object.__setattr__(self, "momentum", float(check_value("momentum", self.momentum)))
         if self.momentum >= 1:
             raise ValueError(f"momentum must be below 1, got {self.momentum!r}")
         check_choice("step_per", self.step_per, ("epoch", "batch"))
+        if self.resume and self.out is None:
+            raise ValueError("resume needs out: give the folder to go on with as --out DIR")
 
     def counts_per_epoch(self, steps_per_epoch: int) -> int:
         """How often the scheduler steps in an epoch of so many batches."""
         return steps_per_epoch if self.step_per == "batch" else 1
+
+    def changes_to(self, given: Any) -> list[str]:
+        """What `given` would change in a run of this recipe, as `--flag: this -> given`."""
+        names = [field.name for field in dataclasses.fields(self) if field.name not in _FREE_ON_RESUME]
+        return [
+            f"--{name.replace('_', '-')}: {getattr(self, name)!r} -> {getattr(given, name)!r}"
+            for name in names
+            if getattr(self, name) != getattr(given, name)
+        ]
 
     def _check_kinds(self, **kinds: type) -> None:
         for name, kind in kinds.items():
@@ -115,6 +135,8 @@ class TrainConfig(RunConfig):
       143  by SIGTERM, likewise; a second signal stops at once
     """
 
+    command = "train"
+
     lr: float = 0.1
     """Learning rate of the optimizer, before the scheduler has changed it."""
 
@@ -124,12 +146,6 @@ class TrainConfig(RunConfig):
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """New folder for metrics.jsonl, config.json, curves.png, checkpoints. Default: runs/DATASET-TIME."""
 
-    resume: bool = False
-    """Go on with the run in --out as if it had never stopped; its own flags are the defaults then."""
-
-    checkpoint_every: int = 1
-    """Epochs from one checkpoint to the next; the newest two and the best are kept."""
-
     on_nan: Literal["stop", "continue"] = "stop"
     """What to do when the loss becomes NaN or infinite; torch would continue."""
 
@@ -138,12 +154,9 @@ class TrainConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_count("checkpoint_every", self.checkpoint_every, 1)
-        self._check_kinds(resume=bool, tensorboard=bool)
+        self._check_kinds(tensorboard=bool)
         object.__setattr__(self, "lr", float(check_value("lr", self.lr, positive=True)))
         check_choice("on_nan", self.on_nan, ("stop", "continue"))
-        if self.resume and self.out is None:
-            raise ValueError("resume needs out: give the folder of the run to go on with as --out DIR")
         is_plateau = isinstance(self.build_scheduler(num_steps=1), optax.GradientTransformationExtraArgs)
         if is_plateau and self.step_per == "batch":
             raise ValueError("step_per 'batch' is not for a plateau, which steps on an epoch's loss")
@@ -152,16 +165,11 @@ class TrainConfig(RunConfig):
         """The scheduler: a schedule of epochs or batches, good for `num_steps`, or a plateau."""
         return from_string(self.scheduler, self.lr, num_steps=num_steps)
 
-    def changes_to(self, given: "TrainConfig") -> list[str]:
-        """What `given` would change in a run of this recipe, as `--flag: this -> given`."""
-        fields = [field.name for field in dataclasses.fields(self) if field.name not in _FREE_ON_RESUME]
-        if given.epochs < self.epochs:  # more of them change nothing that has been
-            fields.append("epochs")
-        return [
-            f"--{name.replace('_', '-')}: {getattr(self, name)!r} -> {getattr(given, name)!r}"
-            for name in fields
-            if getattr(self, name) != getattr(given, name)
-        ]
+    def changes_to(self, given: Any) -> list[str]:
+        """As of any config, but more epochs change nothing that has been."""
+        if given.epochs > self.epochs:
+            given = dataclasses.replace(given, epochs=self.epochs)
+        return super().changes_to(given)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +177,11 @@ class SweepConfig(RunConfig):
     """Train with each scheduler, rate and seed; say which is best.
 
     Example: jaxlr sweep --scheduler "StepLR(10)" --lr 0.1 0.3
+
+    Exit status: 0, 2, 4, 130 and 143, as of jaxlr train.
     """
+
+    command = "sweep"
 
     lr: tuple[float, ...] = (0.03, 0.1, 0.3)
     """Learning rates of the optimizer, each combined with each scheduler."""
@@ -195,7 +207,12 @@ class SweepConfig(RunConfig):
     """Runs to train at once. Default: all of them, or as many as fit into the device's memory."""
 
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """New folder for sweep.csv, summary.csv, sweep.png, config.json. Default: runs/DATASET-TIME."""
+    """New folder for sweep.csv, summary.csv, sweep.png, config.json, checkpoints.
+
+    Default: runs/DATASET-TIME."""
+
+    checkpoint_every: int = 1
+    """Epochs from one checkpoint to the next, or more where they would take over 5 % of the time."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -216,9 +233,24 @@ class SweepConfig(RunConfig):
             if twice := [value for index, value in enumerate(stripped) if value in stripped[:index]]:
                 raise ValueError(f"{name} holds {shown_value(twice[0])} twice: give each once")
             object.__setattr__(self, name, tuple(values))
-        for lr in self.lr:
-            check_value("each of lr", lr, positive=True)
+        rates = tuple(float(check_value("each of lr", lr, positive=True)) for lr in self.lr)
+        object.__setattr__(self, "lr", rates)
         self.recipes()
+
+    @property
+    def num_runs(self) -> int:
+        """Of every scheduler at every rate from every seed."""
+        return len(self.scheduler) * len(self.lr) * self.seeds
+
+    def changes_to(self, given: Any) -> list[str]:
+        """As of any config, but chunks that are as many are the same, whatever was asked for."""
+
+        def num_chunks(config: "SweepConfig") -> int:
+            return -(-config.num_runs // (config.chunk or config.num_runs))
+
+        if given.chunk is None or num_chunks(given) == num_chunks(self):
+            given = dataclasses.replace(given, chunk=self.chunk)
+        return super().changes_to(given)
 
     def recipes(self) -> list[TrainConfig]:
         """What `jaxlr train` would be told for the first seed of each scheduler at each rate."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import jax
 
 from jaxlr.train.checkpoint import saved_epochs
-from jaxlr.train.config import RunConfig
-from jaxlr.train.folder import checkpoints_of
+from jaxlr.train.config import RunConfig, SweepConfig
+from jaxlr.train.folder import checkpoints_of, resume_command
 
 
 class DeviceError(Exception):
@@ -26,11 +25,19 @@ class StorageError(Exception):
     """The run's folder can no longer be written."""
 
 
-def how_to_go_on(out: Path) -> str:
+def how_to_go_on(config: RunConfig, out: Path) -> str:
     """The command that goes on with the run in `out`, and from where."""
-    command = f"jaxlr train --resume --out {shlex.quote(str(out))}"
     epochs = saved_epochs(checkpoints_of(out))
-    return f"{command} goes on " + (f"after epoch {epochs[0]}" if epochs else "from the start")
+    start = f"after epoch {name_of(config, epochs[0])}" if epochs else "from the start"
+    return f"{resume_command(config.command, out)} goes on {start}"
+
+
+def name_of(config: RunConfig, epoch: int) -> str:
+    """The epoch of a checkpoint, in words: those of a sweep count on from chunk to chunk."""
+    if not isinstance(config, SweepConfig):
+        return str(epoch)
+    chunk, epoch = divmod(epoch, config.epochs)
+    return f"{epoch} of chunk {chunk}"
 
 
 def is_lost(row: dict[str, Any]) -> bool:
@@ -38,7 +45,7 @@ def is_lost(row: dict[str, Any]) -> bool:
     return not (math.isfinite(row["train_loss"]) and math.isfinite(row["valid_loss"]))
 
 
-def describe_loss(history: Sequence[dict[str, Any]], out: Path) -> str:
+def describe_loss(config: RunConfig, history: Sequence[dict[str, Any]], out: Path) -> str:
     """What to know of a run whose last epoch is lost."""
     row = history[-1]
     finite = [row for row in history if math.isfinite(row["train_loss"])]
@@ -46,18 +53,19 @@ def describe_loss(history: Sequence[dict[str, Any]], out: Path) -> str:
     return (
         f"the loss became {row['train_loss']:g} in training and {row['valid_loss']:g} in validation in"
         f" epoch {row['epoch']}, at a learning rate of {row['lr']:g} (last finite training loss: {last}):"
-        f" lower --lr in a new run, or go on as torch would, with --on-nan continue; {how_to_go_on(out)}"
+        " lower --lr in a new run, or go on as torch would, with --on-nan continue; "
+        + how_to_go_on(config, out)
     )
 
 
 @contextlib.contextmanager
-def writing(out: Path) -> Iterator[None]:
+def writing(config: RunConfig, out: Path) -> Iterator[None]:
     """Says of a full disk, or of one that went away, what is safe and how to go on."""
     try:
         yield
     except OSError as error:
         raise StorageError(
-            f"cannot write to {out}: {error}; once it can be, {how_to_go_on(out)}"
+            f"cannot write to {out}: {error}; once it can be, {how_to_go_on(config, out)}"
         ) from error
 
 

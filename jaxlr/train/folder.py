@@ -1,4 +1,4 @@
-"""The folder of a run: who may write to it, its config, and where it stands."""
+"""The folder of a run, or of a sweep: who may write to it, its config, and where it stands."""
 
 import contextlib
 import dataclasses
@@ -6,18 +6,22 @@ import fcntl
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jaxlr.train.checkpoint import saved_epochs
-from jaxlr.train.config import RunConfig, TrainConfig
+from jaxlr.train.config import RunConfig, SweepConfig, TrainConfig
 from jaxlr.train.report import as_json, write_json
 
 
 _LOCK = ".lock"  # held while a run is alive: the kernel drops it with the process
 _CURE = "delete it and give the recipe's flags again to go on with the run"
+
+
+_Config = TypeVar("_Config", bound=RunConfig)
 
 
 class FolderError(ValueError):
@@ -37,16 +41,20 @@ def check_folder(config: RunConfig) -> None:
         return
     if not out.is_dir():
         raise FolderError(f"{out} exists already and is never overwritten: give --out a new folder")
-    if not isinstance(config, TrainConfig) or not config.resume:
+    if not config.resume:
         _check_empty(out)
-    elif (saved := saved_config(out)) is not None:
+    elif (saved := saved_config(out, type(config))) is not None:
         check_recipe(out, saved, config)
     elif not saved_epochs(checkpoints_of(out)):  # without its config a run can go on all the same
         _check_empty(out, "holds no run to go on with")
 
 
-def saved_config(out: Path) -> TrainConfig | None:
-    """The config of the run in `out`, or None if it has none."""
+def saved_config(out: Path, kind: type[_Config]) -> _Config | None:
+    """The config of the run in `out`, or None if it has none.
+
+    Raises:
+        FolderError: it cannot be read, or is that of another kind of run.
+    """
     path = out / "config.json"
     try:
         values = json.loads(path.read_bytes())
@@ -54,13 +62,13 @@ def saved_config(out: Path) -> TrainConfig | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise FolderError(f"cannot read {path}: {error}; {_CURE}") from error
-    return _parse(values, path)
+    return _parse(values, path, out, kind)
 
 
-def check_recipe(out: Path, saved: TrainConfig | dict[str, Any], given: TrainConfig) -> None:
+def check_recipe(out: Path, saved: RunConfig | dict[str, Any], given: RunConfig) -> None:
     """Refuses to go on with the run in `out`, saved under one recipe, under another one."""
     if isinstance(saved, dict):
-        saved = _parse(saved, checkpoints_of(out))
+        saved = _parse(saved, checkpoints_of(out), out, type(given))
     if changes := saved.changes_to(given):
         raise FolderError(
             f"the run in {out} has another recipe: {', '.join(changes)};"
@@ -94,8 +102,7 @@ def claimed(config: RunConfig, out: Path) -> Iterator[None]:
 
 def config_values(config: RunConfig) -> dict[str, Any]:
     """What config.json holds; that a run goes on is no part of it."""
-    values = dataclasses.asdict(config)
-    return as_json({**values, "resume": False} if "resume" in values else values)
+    return as_json({**dataclasses.asdict(config), "resume": False})
 
 
 def checkpoints_of(out: Path) -> Path:
@@ -103,11 +110,22 @@ def checkpoints_of(out: Path) -> Path:
     return out / "checkpoints"
 
 
-def _parse(values: Any, source: Path) -> TrainConfig:
+def resume_command(command: str, out: Path) -> str:
+    """What goes on with the run in `out`, to be pasted."""
+    return f"jaxlr {command} --resume --out {shlex.quote(str(out))}"
+
+
+def _parse(values: Any, source: Path, out: Path, kind: type[_Config]) -> _Config:
     try:
-        return TrainConfig(**values)
+        saved = (SweepConfig if "seeds" in values else TrainConfig)(**values)
     except (TypeError, ValueError) as error:
         raise FolderError(f"{source} holds no config of a run: {error}; {_CURE}") from error
+    if not isinstance(saved, kind):
+        raise FolderError(
+            f"{out} is of jaxlr {saved.command}, not of jaxlr {kind.command}: "
+            f"{resume_command(saved.command, out)} goes on with it"
+        )
+    return saved
 
 
 def _check_empty(out: Path, fault: str = "exists already and is never overwritten") -> None:

@@ -86,7 +86,7 @@ def train(config: TrainConfig) -> list[dict[str, Any]]:
         sizes = f"{len(data.train.labels)} training and {len(data.valid.labels)} validation samples"
         say(f"{config.dataset}: {sizes}; SGD {config.lr:g} under {config.scheduler}")
         run = build_run(config, data.train, dataset.num_classes)
-        with writing(out), claimed(config, out):
+        with writing(config, out), claimed(config, out):
             state, history = _train_epochs(config, out, run, data, say)
             if data.test is not None:
                 loss, accuracy = jax.jit(evaluate, static_argnums=0)(run.apply, state.params, data.test)
@@ -171,9 +171,9 @@ def _train_epochs(
                 if stops:
                     break
     if config.on_nan == "stop" and log.history and is_lost(log.history[-1]):
-        raise LossError(describe_loss(log.history, out))
+        raise LossError(describe_loss(config, log.history, out))
     if interrupt.number is not None and log.history and log.history[-1]["epoch"] + 1 < config.epochs:
-        raise StopError(f"{interrupt.number.name}: stopped; {how_to_go_on(out)}", interrupt.number)
+        raise StopError(f"{interrupt.number.name}: stopped; {how_to_go_on(config, out)}", interrupt.number)
     return state, log.history
 
 

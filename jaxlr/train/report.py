@@ -9,7 +9,7 @@ import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
@@ -39,11 +39,7 @@ class MetricsLog(contextlib.ExitStack):
         """Write the numbers of one epoch, to the disk itself: a checkpoint of it may follow."""
         self.history.append(row)
         self._file.write(_as_line(row))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        # An open file goes on taking lines when its folder has been moved or deleted.
-        if not os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
-            raise FileNotFoundError(f"{self._path} is not the file that this run has written so far")
+        _sync(self._file, self._path)
         if self._writer:
             for name, value in row.items():
                 self._writer.add_scalar(name, value, row["epoch"])
@@ -58,21 +54,38 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 
 
 class CsvLog(contextlib.ExitStack):
-    """Rows of comma-separated values in a new file, on the disk as soon as they are written."""
+    """Rows of comma-separated values in a file, on the disk as soon as they are written."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, rows: Iterable[dict[str, Any]] = ()):
+        """Opens the file; `rows` replace what it has, at once or not at all."""
         super().__init__()
-        self._file = self.enter_context(path.open("x", newline="", encoding="utf-8"))
+        self._path = path
         self._writer: csv.DictWriter | None = None
+        with replacing(path) as scratch:
+            self._file = self.enter_context(scratch.open("w", newline="", encoding="utf-8"))
+            self._add(rows)
 
     def write(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write rows of the same names; those of the first are the header."""
+        self._add(rows)
+        _sync(self._file, self._path)
+
+    def _add(self, rows: Iterable[dict[str, Any]]) -> None:
         for row in rows:
             if self._writer is None:
                 self._writer = csv.DictWriter(self._file, list(row), lineterminator="\n")
                 self._writer.writeheader()
             self._writer.writerow(row)
         self._file.flush()
+
+
+def _sync(file: TextIO, path: Path) -> None:
+    """To the disk itself, if that is where the file still is."""
+    file.flush()
+    os.fsync(file.fileno())
+    # An open file goes on taking lines when its folder has been moved or deleted.
+    if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        raise FileNotFoundError(f"{path} is not the file that this run has written so far")
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

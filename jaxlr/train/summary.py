@@ -1,6 +1,8 @@
 """What a sweep shows: the mean and the spread over seeds of each scheduler at each learning rate."""
 
+import csv
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,19 @@ def summarize(config: SweepConfig, metrics: RunMetrics) -> list[dict[str, Any]]:
     return sorted(
         rows, key=lambda row: (np.isnan(row["final_valid_loss_mean"]), row["final_valid_loss_mean"])
     )
+
+
+def read_summary(path: Path) -> list[dict[str, Any]]:
+    """The rows of a summary.csv as `summarize` returned them; none of a file that is no such table."""
+    kinds = {"scheduler": str, "seeds": int, "reached_target": int}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [
+                {name: kinds.get(name, float)(text) for name, text in row.items()}
+                for row in csv.DictReader(file)
+            ]
+    except (TypeError, ValueError, csv.Error):
+        return []
 
 
 def epoch_rows(config: SweepConfig, first: int, metrics: RunMetrics) -> Iterator[dict[str, Any]]:

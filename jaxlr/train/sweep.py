@@ -1,7 +1,9 @@
 """The host side of a sweep: many runs as one compiled program, in parts that fit, and what they show."""
 
 import functools
+import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,10 +12,20 @@ import numpy as np
 from tqdm import tqdm
 
 import jaxlr
+from jaxlr.train.checkpoint import Checkpoints, load_newest, saved_epochs
 from jaxlr.train.config import SweepConfig
 from jaxlr.train.data import load_dataset
-from jaxlr.train.faults import fitting
-from jaxlr.train.folder import check_folder, claimed, new_folder
+from jaxlr.train.faults import fitting, how_to_go_on, name_of, writing
+from jaxlr.train.folder import (
+    check_folder,
+    check_recipe,
+    checkpoints_of,
+    claimed,
+    config_values,
+    new_folder,
+    saved_config,
+)
+from jaxlr.train.interrupt import Interrupt, StopError
 from jaxlr.train.loop import describe_device, shows_progress, speaker, splits
 from jaxlr.train.model import mlp
 from jaxlr.train.report import CsvLog, plot_sweep
@@ -25,8 +37,8 @@ from jaxlr.train.runs import (
     hyperparameters_of,
     start_run,
 )
-from jaxlr.train.step import count_steps
-from jaxlr.train.summary import as_text, best_curves, epoch_rows, summarize
+from jaxlr.train.step import TrainState, count_steps
+from jaxlr.train.summary import as_text, best_curves, epoch_rows, read_summary, summarize
 
 
 # Beside the data, on a device that does not tell its memory, which is a host: larger batches would fit
@@ -34,9 +46,13 @@ from jaxlr.train.summary import as_text, best_curves, epoch_rows, summarize
 _HOST_BYTES = 128 * 2**20
 _SHARE_OF_FREE_BYTES = 0.8  # the rest is for fragments, and for what XLA does not account for
 
+# Spent on checkpoints: that of a hundred runs holds a hundred models, while their epoch, on a device that
+# is fast, takes little longer than that of one. So a checkpoint that is not due yet is skipped.
+_SHARE_OF_TIME = 0.05
+
 
 def sweep(config: SweepConfig) -> list[dict[str, Any]]:
-    """Train every scheduler at every learning rate from every seed, and write the folder.
+    """Train every scheduler at every learning rate from every seed, and write the folder, or go on with it.
 
     The runs advance side by side in one compiled program, an epoch of a batch of runs; what differs
     between their schedulers is data to it.
@@ -50,11 +66,20 @@ def sweep(config: SweepConfig) -> list[dict[str, Any]]:
     Raises:
         DataError: the data set cannot be had, read or split.
         RateError: a lambda in a scheduler fails at an epoch (or step) of the run.
-        FolderError: `config.out` holds something already, cannot be written, or another run has it.
+        FolderError: `config.out` holds something else already, cannot be written, or another run has it.
+        CheckpointError: there are checkpoints to go on from, and all of them are damaged.
         DeviceError: JAX finds no device, or a run does not fit on it.
+        StorageError: the folder can no longer be written.
+        StopError: a signal asked for a stop.
     """
     say = speaker(config)
     check_folder(config)
+    if config.resume and config.out and (saved := saved_config(config.out, SweepConfig)):
+        if rows := _finished_rows(saved, config):
+            say(f"{config.out} is finished: it has all of its {config.num_runs} runs")
+            _show(config, rows, say)
+            return rows
+        config = replace(config, chunk=saved.chunk)  # chunks of another size would be another program
     say(f"jaxlr {jaxlr.__version__} on {describe_device()}")
     dataset = load_dataset(config.dataset, config.data_dir, shows_progress(config))
     out = config.out or new_folder(config)
@@ -62,49 +87,108 @@ def sweep(config: SweepConfig) -> list[dict[str, Any]]:
         train_split, valid_split, _ = splits(config, dataset)
         data = Data(train_split, valid_split)
         runs = build_runs(config, data, dataset.num_classes)
+        config = replace(config, chunk=runs.chunk)
         sizes = f"{len(train_split.labels)} training and {len(valid_split.labels)} validation samples"
         say(f"{config.dataset}: {sizes}")
         say(
             f"{len(config.scheduler)} schedulers x {len(config.lr)} rates x {config.seeds} seeds = "
             f"{runs.total} runs of {config.epochs} epochs, {runs.chunk} at once"
         )
-        with claimed(config, out):
-            rows = _train(config, runs, data, out)
-    for line in as_text(rows, config.target_accuracy):
-        say(line)
+        with writing(config, out), claimed(config, out):
+            rows = _train(config, runs, data, out, say)
+    _show(config, rows, say)
     say(f"wrote {out}")
     return rows
 
 
-def _train(config: SweepConfig, runs: "Runs", data: Data, out: Path) -> list[dict[str, Any]]:
-    """Train all runs into `out`; an interrupted sweep shows the ones that it has finished."""
-    parts: list[RunMetrics] = []
+def _show(config: SweepConfig, rows: Sequence[dict[str, Any]], say: Callable[[str], None]) -> None:
+    for line in as_text(rows, config.target_accuracy):
+        say(line)
+
+
+def _finished_rows(saved: SweepConfig, config: SweepConfig) -> list[dict[str, Any]]:
+    """The table of the sweep in `config.out`, if all that is left to do is to print it."""
+    out = config.out or Path()
+    last = -(-config.num_runs // (saved.chunk or config.num_runs)) * config.epochs - 1
+    has_all_epochs = saved_epochs(checkpoints_of(out))[:1] == [last]
+    has_all_files = all((out / name).exists() for name in ("sweep.csv", "summary.csv", "sweep.png"))
+    if not has_all_epochs or not has_all_files or saved.target_accuracy != config.target_accuracy:
+        return []
+    return read_summary(out / "summary.csv")
+
+
+def _train(
+    config: SweepConfig, runs: "Runs", data: Data, out: Path, say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Train the epochs that are left into `out`; an interrupted sweep shows the runs that have ended."""
+    done, progress = _starting_point(config, runs, out, say)
+    training, due = runs.train(data, done, progress), 0.0
+    num_epochs = runs.num_chunks * config.epochs
+
+    def rows_of(first_chunk: int, end_chunk: int) -> Iterator[dict[str, Any]]:
+        first, end = first_chunk * runs.chunk, end_chunk * runs.chunk
+        return epoch_rows(config, first, RunMetrics(*(field[first:end] for field in progress.metrics)))
+
     rows: list[dict[str, Any]] = []
     try:
-        num_epochs = runs.num_chunks * config.epochs
-        shown = shows_progress(config)
         with (
-            CsvLog(out / "sweep.csv") as log,
-            tqdm(total=num_epochs, unit="epoch", disable=not shown) as bar,
+            Interrupt() as interrupt,
+            CsvLog(out / "sweep.csv", rows_of(0, done // config.epochs)) as log,
+            Checkpoints(checkpoints_of(out), {}) as checkpoints,
+            tqdm(total=num_epochs, initial=done, unit="epoch", disable=not shows_progress(config)) as bar,
         ):
-            for part in runs.train(data, bar.update):
-                log.write(epoch_rows(config, len(parts) * runs.chunk, part))
-                parts.append(part)
+            for done, progress in training:
+                bar.update()
+                num_ended, epochs = divmod(done, config.epochs)
+                if epochs == 0:
+                    log.write(rows_of(num_ended - 1, num_ended))
+                stops = interrupt.number is not None or done == num_epochs
+                began = time.monotonic()
+                if stops or (epochs % config.checkpoint_every == 0 and began >= due):
+                    checkpoints.save(done - 1, progress, config_values(config))
+                    due = time.monotonic() + (time.monotonic() - began) / _SHARE_OF_TIME
+                if stops:
+                    break
     finally:
-        if parts:
-            rows = _conclude(config, parts, out)
+        if num_ended := done // config.epochs:
+            ended = slice(num_ended * runs.chunk)
+            rows = _conclude(config, RunMetrics(*(field[ended] for field in progress.metrics)), out)
+    if interrupt.number is not None and done < num_epochs:
+        raise StopError(f"{interrupt.number.name}: stopped; {how_to_go_on(config, out)}", interrupt.number)
     return rows
 
 
-def _conclude(config: SweepConfig, parts: Sequence[RunMetrics], out: Path) -> list[dict[str, Any]]:
-    """Write the table and the figure of the runs in `parts`; returns the rows."""
-    metrics = RunMetrics(*map(np.concatenate, zip(*parts, strict=True)))
+def _starting_point(
+    config: SweepConfig, runs: "Runs", out: Path, say: Callable[[str], None]
+) -> tuple[int, "Progress"]:
+    """How many epochs are done, counted on from chunk to chunk, and what there is after them."""
+    start = runs.start_of_all()
+    if not config.resume:
+        return 0, start
+    checkpoint = load_newest(checkpoints_of(out), start, lambda saved: check_recipe(out, saved, config))
+    if checkpoint is None:
+        return 0, start
+    say(f"going on after epoch {name_of(config, checkpoint.epoch)}")
+    for name in ("summary.csv", "sweep.png"):  # of the runs that had ended: these say that all have
+        (out / name).unlink(missing_ok=True)
+    states, metrics = checkpoint.state
+    return checkpoint.epoch + 1, Progress(states, jax.tree.map(np.array, metrics))
+
+
+def _conclude(config: SweepConfig, metrics: RunMetrics, out: Path) -> list[dict[str, Any]]:
+    """Write the table and the figure of the runs in `metrics`; returns the rows."""
     rows = summarize(config, metrics)
-    with CsvLog(out / "summary.csv") as log:
-        log.write(rows)
+    CsvLog(out / "summary.csv", rows).close()
     title = f"{config.dataset}, {config.seeds} seeds: each scheduler at the rate that suits it best"
     plot_sweep(best_curves(config, metrics, rows), out / "sweep.png", title)
     return rows
+
+
+class Progress(NamedTuple):
+    """What a sweep needs to go on, of the same shapes at any of its moments."""
+
+    states: TrainState  # of the chunk under way, stacked over its runs
+    metrics: RunMetrics  # of all runs, NumPy float32, shape (runs, epochs); 0 in the epochs to come
 
 
 class Runs(NamedTuple):
@@ -126,26 +210,42 @@ class Runs(NamedTuple):
         """How many batches they make."""
         return -(-self.total // self.chunk)
 
-    def train(self, data: Data, tick: Callable[[], Any]) -> Iterator[RunMetrics]:
-        """Train chunk after chunk; `tick` is called after every epoch of a chunk.
+    @property
+    def num_epochs(self) -> int:
+        """How many epochs each of them takes."""
+        return self.hyperparameters.rates.shape[1]
+
+    def start_of_all(self) -> Progress:
+        """The progress before the first epoch; its states are shapes alone."""
+        empty = RunMetrics(*np.zeros((len(RunMetrics._fields), self.total, self.num_epochs), np.float32))
+        return Progress(jax.eval_shape(self.start, *self._recipes_of(0)), empty)
+
+    def train(self, data: Data, done: int, progress: Progress) -> Iterator[tuple[int, Progress]]:
+        """Train chunk after chunk, all but the first `done` epochs, counted on from chunk to chunk.
 
         Yields:
-            The metrics of the chunk's runs, in their order, as NumPy arrays of shape (runs, epochs).
+            After every epoch how many are done, and the progress, which the next epoch overwrites.
         """
-        for first in range(0, self.total, self.chunk):
-            # The last chunk is filled with repetitions: of another size it would be another program.
-            runs = np.minimum(np.arange(first, first + self.chunk), self.total - 1)
-            recipes, seeds = np.divmod(runs, len(self.seeds))
-            hyperparameters = jax.device_put(_taken(self.hyperparameters, recipes))
-            states = self.start(_keys(self.seeds[seeds]), hyperparameters)
-            epochs = []
-            for _ in range(self.hyperparameters.rates.shape[1]):
-                states, metrics = self.epoch(states, hyperparameters, data)
+        states, metrics = progress
+        for chunk in range(done // self.num_epochs, self.num_chunks):
+            keys, hyperparameters = self._recipes_of(chunk)
+            own = slice(chunk * self.chunk, min((chunk + 1) * self.chunk, self.total))
+            if done % self.num_epochs == 0:
+                states = self.start(keys, hyperparameters)
+            for epoch in range(done % self.num_epochs, self.num_epochs):
+                states, new = self.epoch(states, hyperparameters, data)
                 # Fetched now: an interrupt is heard between epochs, and the bar is true.
-                epochs.append(jax.device_get(metrics))
-                tick()
-            num_new = min(self.chunk, self.total - first)
-            yield RunMetrics(*(np.stack(field, axis=1)[:num_new] for field in zip(*epochs, strict=True)))
+                for field, values in zip(metrics, jax.device_get(new), strict=True):
+                    field[own, epoch] = values[: own.stop - own.start]
+                done += 1
+                yield done, Progress(states, metrics)
+
+    def _recipes_of(self, chunk: int) -> tuple[jax.Array, Hyperparameters]:
+        """The keys and the hyperparameters of its runs."""
+        # The last chunk is filled with repetitions: of another size it would be another program.
+        runs = np.minimum(np.arange(chunk * self.chunk, (chunk + 1) * self.chunk), self.total - 1)
+        recipes, seeds = np.divmod(runs, len(self.seeds))
+        return _keys(self.seeds[seeds]), jax.device_put(_taken(self.hyperparameters, recipes))
 
 
 def build_runs(config: SweepConfig, data: Data, num_classes: int) -> Runs:

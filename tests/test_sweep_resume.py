@@ -1,0 +1,308 @@
+"""A sweep that is stopped, killed or damaged, and gone on with, is the unbroken sweep, byte for byte."""
+
+import errno
+import json
+import math
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import ENVIRONMENT, finish, small_mnist, start
+
+from jaxlr.cli import main
+from jaxlr.train import sweep as sweeping
+from jaxlr.train.checkpoint import saved_epochs
+from jaxlr.train.config import SweepConfig
+from jaxlr.train.faults import StorageError
+from jaxlr.train.sweep import sweep
+
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
+# Three runs, so that the second chunk of two is filled up; a plateau that cuts, and momentum.
+RECIPE: dict[str, Any] = {
+    "scheduler": ("StepLR(2)", "ReduceLROnPlateau(patience=0, threshold=0.5)", "ExponentialLR(0.9)"),
+    "lr": (0.05,),
+    "momentum": 0.9,
+    "hidden": (8,),
+    "seeds": 1,
+    "epochs": 3,
+    "chunk": 2,
+}
+NUM_EPOCHS = 2 * 3
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return small_mnist(tmp_path_factory.mktemp("data") / "mnist")
+
+
+@pytest.fixture
+def config(data, tmp_path, monkeypatch) -> SweepConfig:
+    """A sweep of a second that is saved after every epoch, and whose figure is no work."""
+
+    def draw(curves: Any, path: Path, title: str) -> None:
+        path.write_bytes(b"\x89PNG %d" % len(curves))
+
+    monkeypatch.setattr(sweeping, "plot_sweep", draw)
+    monkeypatch.setattr(sweeping, "_SHARE_OF_TIME", math.inf)
+    return SweepConfig("mnist", data, **RECIPE, quiet=True, out=tmp_path / "sweep")
+
+
+@pytest.fixture
+def epochs(monkeypatch) -> list[int]:
+    """The epochs that are trained, as they are counted."""
+    counted = []
+
+    def train(self, data, done, progress):
+        for state in train_all(self, data, done, progress):
+            counted.append(state[0])
+            yield state
+
+    train_all = sweeping.Runs.train
+    monkeypatch.setattr(sweeping.Runs, "train", train)
+    return counted
+
+
+def after(count: int, action: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep does this when so many of its epochs are done, before it has saved the last of them."""
+    train_all = sweeping.Runs.train
+
+    def train(self, data, done, progress):
+        for state in train_all(self, data, done, progress):
+            if state[0] == count:
+                action()
+            yield state
+
+    monkeypatch.setattr(sweeping.Runs, "train", train)
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def assert_same_sweep(out: Path | None, unbroken: Path) -> None:
+    assert out is not None
+    for name in ("sweep.csv", "summary.csv"):
+        assert (out / name).read_bytes() == (unbroken / name).read_bytes()
+    assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(out.glob("**/*tmp*"))
+
+
+def unbroken(config: SweepConfig) -> Path:
+    out = Path(f"{config.out}-unbroken")
+    sweep(replace(config, out=out, resume=False))
+    return out
+
+
+def damage(checkpoint: Path) -> None:
+    largest = max(checkpoint.rglob("d/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("saved", "damaged"), [(2, False), (3, False), (3, True), (4, True)])
+def test_a_sweep_that_died_goes_on_with_the_next_epoch(config, epochs, monkeypatch, saved, damaged):
+    whole = unbroken(config)
+    assert config.out is not None
+    with monkeypatch.context() as patch:
+        after(saved + 1, interrupt, patch)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(config)
+    assert saved_epochs(config.out / "checkpoints") == [saved - 1, saved - 2]
+    with (config.out / "sweep.csv").open("a") as file:
+        file.write("StepLR(2),0.05,0,0,0.1")  # as much of a line as a kill has left of it
+    epochs.clear()
+    if damaged:
+        damage(config.out / "checkpoints" / str(saved - 1))
+        with pytest.warns(UserWarning, match=f"the checkpoint of epoch {saved - 1} is damaged"):
+            sweep(replace(config, resume=True))
+    else:
+        sweep(replace(config, resume=True))
+    assert epochs == list(range(saved + 1 - damaged, NUM_EPOCHS + 1))
+    assert_same_sweep(config.out, whole)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_epoch_saves_it_and_says_how_to_go_on(
+    config, epochs, monkeypatch, capsys, number, status
+):
+    def send() -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(0.3)  # a thread listens
+
+    whole = unbroken(config)
+    arguments = ["--scheduler", *config.scheduler, "--lr", "0.05", "--momentum", "0.9", "--hidden", "8"]
+    shape = ["--seeds", "1", "--epochs", "3", "--chunk", "2", "--out", str(config.out), "--resume"]
+    source = ["--dataset", "mnist", "--data-dir", str(config.data_dir), "--checkpoint-every", "100"]
+    with monkeypatch.context() as patch:
+        after(5, send, patch)
+        with pytest.raises(SystemExit) as stop:
+            main(["sweep", *arguments, *shape, *source, "--quiet"])
+    assert stop.value.code == status
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"jaxlr: {number.name}: stopping after this epoch")
+    command = f"jaxlr sweep --resume --out {config.out}"
+    assert second == f"jaxlr: {number.name}: stopped; {command} goes on after epoch 1 of chunk 1"
+    assert (config.out / "summary.csv").read_text().count("\n") == 1 + 2  # of the chunk that has ended
+    epochs.clear()
+    main(command.split()[1:])
+    assert epochs == [6]
+    assert_same_sweep(config.out, whole)
+
+
+def test_a_full_disk_is_status_4_and_what_follows_equals_the_unbroken_sweep(config, monkeypatch):
+    def full(self, epoch: int, *arguments: Any) -> None:
+        if epoch == 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(self, epoch, *arguments)
+
+    whole = unbroken(config)
+    save = sweeping.Checkpoints.save
+    with monkeypatch.context() as patch:
+        patch.setattr(sweeping.Checkpoints, "save", full)
+        with pytest.raises(StorageError) as error:
+            sweep(config)
+    assert f"cannot write to {config.out}: [Errno 28] No space left on device" in str(error.value)
+    assert f"jaxlr sweep --resume --out {config.out} goes on after epoch 0 of chunk 1" in str(error.value)
+    sweep(replace(config, resume=True))
+    assert_same_sweep(config.out, whole)
+
+
+def test_a_finished_sweep_says_so_prints_its_table_and_is_left_alone(config, capsys, monkeypatch):
+    rows = sweep(replace(config, quiet=False))
+    table = capsys.readouterr().out.splitlines()[3:-1]
+    before = {path: path.stat().st_mtime_ns for path in config.out.rglob("*")}
+    monkeypatch.setattr(sweeping, "load_dataset", lambda *_: pytest.fail("it needs no data"))
+    resume = ["sweep", "--resume", "--out", str(config.out)]
+    main(resume)
+    finished, *shown = capsys.readouterr().out.splitlines()
+    assert finished == f"{config.out} is finished: it has all of its 3 runs"
+    assert shown == table
+    assert "StepLR(2)" in "\n".join(table)
+    assert str(sweep(replace(config, resume=True))) == str(rows)  # in which a single seed's spread is NaN
+    assert {path: path.stat().st_mtime_ns for path in config.out.rglob("*")} == before
+
+
+def test_another_target_makes_another_table_of_the_same_runs(config, epochs):
+    whole = unbroken(replace(config, target_accuracy=0.1))
+    sweep(config)
+    assert (config.out / "summary.csv").read_bytes() != (whole / "summary.csv").read_bytes()
+    epochs.clear()
+    sweep(replace(config, resume=True, target_accuracy=0.1))
+    assert epochs == []
+    assert_same_sweep(config.out, whole)
+
+
+CHANGES = [
+    ("--lr", "0.1", "--lr: (0.05,) -> (0.1,)"),
+    ("--seeds", "2", "--seeds: 1 -> 2"),
+    ("--epochs", "4", "--epochs: 3 -> 4"),
+    ("--chunk", "1", "--chunk: 2 -> 1"),
+    ("--momentum", "0", "--momentum: 0.9 -> 0.0"),
+]
+
+
+def test_another_recipe_is_refused_in_a_line_and_what_is_no_part_of_it_is_not(config, data, epochs, capsys):
+    sweep(config)
+    before = (config.out / "sweep.csv").read_bytes()
+    resume = ["sweep", "--resume", "--out", str(config.out)]
+    for flag, value, change in CHANGES:
+        with pytest.raises(SystemExit) as stop:
+            main([*resume, flag, value])
+        assert stop.value.code == 2
+        error = capsys.readouterr().err
+        assert f"has another recipe: {change}; leave" in error
+        assert error.count("\n") == 1
+    epochs.clear()
+    main(
+        [*resume, "--checkpoint-every", "2", "--quiet", "--target-accuracy", "0.5", "--data-dir", str(data)]
+    )
+    assert epochs == []
+    assert (config.out / "sweep.csv").read_bytes() == before
+
+
+def test_chunks_keep_their_size_whatever_was_asked_for_or_fits_now(config, epochs, monkeypatch):
+    config = replace(config, seeds=2, epochs=1, chunk=5)  # 6 runs: 3 and 3
+    sweep(config)
+    monkeypatch.setattr(sweeping, "_free_bytes", lambda: 1)
+    for chunk in (5, None):
+        (config.out / "sweep.png").unlink()
+        epochs.clear()
+        sweep(replace(config, resume=True, chunk=chunk))
+        assert epochs == []
+        assert (config.out / "sweep.png").exists()
+        assert json.loads((config.out / "config.json").read_text())["chunk"] == 3
+
+
+def test_train_and_sweep_do_not_go_on_with_each_others_folders(config, capsys):
+    run = ["--dataset", "mnist", "--data-dir", str(config.data_dir), "--hidden", "8", "--epochs", "1"]
+    outs = {"sweep": config.out, "train": config.out.with_name("a run")}
+    sweep(replace(config, epochs=1))
+    main(["train", *run, "--quiet", "--out", str(outs["train"])])
+    for wrong, right in (("train", "sweep"), ("sweep", "train")):
+        out = outs[right]
+        for more in ([], run):
+            with pytest.raises(SystemExit) as stop:
+                main([wrong, "--resume", "--out", str(out), *more])
+            assert stop.value.code == 2
+            quoted = f"'{out}'" if " " in out.name else out
+            assert capsys.readouterr().err == (
+                f"jaxlr: error: {out} is of jaxlr {right}, not of jaxlr {wrong}: "
+                f"jaxlr {right} --resume --out {quoted} goes on with it\n"
+            )
+
+
+def test_checkpoints_take_a_small_part_of_the_time(config, monkeypatch):
+    saved = []
+
+    def save(self, epoch: int, *arguments: Any) -> None:
+        saved.append(epoch)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(sweeping, "_SHARE_OF_TIME", 1e-3)
+    monkeypatch.setattr(sweeping.Checkpoints, "save", save)
+    sweep(config)
+    assert saved == [0, NUM_EPOCHS - 1]
+
+
+@pytest.mark.heavy
+def test_a_sweep_killed_at_random_equals_the_unbroken_sweep(data, tmp_path):
+    recipe = [
+        "--dataset",
+        "mnist",
+        "--data-dir",
+        data,
+        "--hidden",
+        16,
+        "--momentum",
+        0.9,
+        "--batch-size",
+        8,
+    ]
+    recipe += ["--scheduler", *RECIPE["scheduler"], "--lr", 0.05, "--seeds", 1, "--epochs", 1000]
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
+    settings = {"env": {**ENVIRONMENT, **cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}}
+    shape = [*recipe, "--chunk", 2, "--resume", "--out"]
+    assert finish(*shape, tmp_path / "unbroken", name="sweep", **settings)[::2] == (0, "")
+    rng = random.Random(0)
+    out = tmp_path / "sweep"
+    for _ in range(3):
+        before = saved_epochs(out / "checkpoints")[:1]
+        process = start(*shape, out, name="sweep", **settings)
+        while saved_epochs(out / "checkpoints")[:1] == before and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.5))
+        process.kill()
+        _, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (-signal.SIGKILL, "")
+    assert finish(*shape, out, name="sweep", **settings)[::2] == (0, "")
+    assert_same_sweep(out, tmp_path / "unbroken")
