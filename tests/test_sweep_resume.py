@@ -43,6 +43,14 @@ def data(tmp_path_factory) -> Path:
     return small_mnist(tmp_path_factory.mktemp("data") / "mnist")
 
 
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory) -> Path:
+    """The folder of the unbroken sweep."""
+    out = tmp_path_factory.mktemp("sweeps") / "unbroken"
+    sweep(SweepConfig("mnist", data, **RECIPE, quiet=True, out=out))
+    return out
+
+
 @pytest.fixture
 def config(data, tmp_path, monkeypatch) -> SweepConfig:
     """A sweep of a second that is saved after every epoch, and whose figure is no work."""
@@ -95,12 +103,6 @@ def assert_same_sweep(out: Path | None, unbroken: Path) -> None:
     assert not list(out.glob("**/*tmp*"))
 
 
-def unbroken(config: SweepConfig) -> Path:
-    out = Path(f"{config.out}-unbroken")
-    sweep(replace(config, out=out, resume=False))
-    return out
-
-
 def damage(checkpoint: Path) -> None:
     largest = max(checkpoint.rglob("d/*"), key=lambda path: path.stat().st_size)
     content = bytearray(largest.read_bytes())
@@ -110,8 +112,7 @@ def damage(checkpoint: Path) -> None:
 
 @pytest.mark.heavy
 @pytest.mark.parametrize(("saved", "damaged"), [(2, False), (3, False), (3, True), (4, True)])
-def test_a_sweep_that_died_goes_on_with_the_next_epoch(config, epochs, monkeypatch, saved, damaged):
-    whole = unbroken(config)
+def test_a_sweep_that_died_goes_on_with_the_next_epoch(config, whole, epochs, monkeypatch, saved, damaged):
     assert config.out is not None
     with monkeypatch.context() as patch:
         after(saved + 1, interrupt, patch)
@@ -133,13 +134,12 @@ def test_a_sweep_that_died_goes_on_with_the_next_epoch(config, epochs, monkeypat
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_epoch_saves_it_and_says_how_to_go_on(
-    config, epochs, monkeypatch, capsys, number, status
+    config, whole, epochs, monkeypatch, capsys, number, status
 ):
     def send() -> None:
         os.kill(os.getpid(), number)
         time.sleep(0.3)  # a thread listens
 
-    whole = unbroken(config)
     arguments = ["--scheduler", *config.scheduler, "--lr", "0.05", "--momentum", "0.9", "--hidden", "8"]
     shape = ["--seeds", "1", "--epochs", "3", "--chunk", "2", "--out", str(config.out), "--resume"]
     source = ["--dataset", "mnist", "--data-dir", str(config.data_dir), "--checkpoint-every", "100"]
@@ -159,13 +159,12 @@ def test_a_signal_ends_the_epoch_saves_it_and_says_how_to_go_on(
     assert_same_sweep(config.out, whole)
 
 
-def test_a_full_disk_is_status_4_and_what_follows_equals_the_unbroken_sweep(config, monkeypatch):
+def test_a_full_disk_is_status_4_and_what_follows_equals_the_unbroken_sweep(config, whole, monkeypatch):
     def full(self, epoch: int, *arguments: Any) -> None:
         if epoch == 4:
             raise OSError(errno.ENOSPC, "No space left on device")
         save(self, epoch, *arguments)
 
-    whole = unbroken(config)
     save = sweeping.Checkpoints.save
     with monkeypatch.context() as patch:
         patch.setattr(sweeping.Checkpoints, "save", full)
@@ -175,6 +174,17 @@ def test_a_full_disk_is_status_4_and_what_follows_equals_the_unbroken_sweep(conf
     assert f"jaxlr sweep --resume --out {config.out} goes on after epoch 0 of chunk 1" in str(error.value)
     sweep(replace(config, resume=True))
     assert_same_sweep(config.out, whole)
+
+
+def test_a_folder_that_vanishes_is_noticed_by_the_next_epoch(config, whole, epochs, monkeypatch):
+    moved = config.out.with_name("moved")
+    with monkeypatch.context() as patch:
+        after(2, lambda: config.out.rename(moved), patch)
+        with pytest.raises(StorageError, match="cannot write to"):
+            sweep(config)
+    assert epochs == [1, 2]
+    sweep(replace(config, resume=True, out=moved))
+    assert_same_sweep(moved, whole)
 
 
 def test_a_finished_sweep_says_so_prints_its_table_and_is_left_alone(config, capsys, monkeypatch):
@@ -193,7 +203,8 @@ def test_a_finished_sweep_says_so_prints_its_table_and_is_left_alone(config, cap
 
 
 def test_another_target_makes_another_table_of_the_same_runs(config, epochs):
-    whole = unbroken(replace(config, target_accuracy=0.1))
+    whole = config.out.with_name("whole")
+    sweep(replace(config, target_accuracy=0.1, out=whole))
     sweep(config)
     assert (config.out / "summary.csv").read_bytes() != (whole / "summary.csv").read_bytes()
     epochs.clear()
@@ -231,22 +242,23 @@ def test_another_recipe_is_refused_in_a_line_and_what_is_no_part_of_it_is_not(co
 
 
 def test_chunks_keep_their_size_whatever_was_asked_for_or_fits_now(config, epochs, monkeypatch):
-    config = replace(config, seeds=2, epochs=1, chunk=5)  # 6 runs: 3 and 3
+    # Four runs, for which chunks of three are chunks of two.
+    config = replace(config, scheduler=(*config.scheduler, "ConstantLR()"), chunk=3)
     sweep(config)
     monkeypatch.setattr(sweeping, "_free_bytes", lambda: 1)
-    for chunk in (5, None):
+    for chunk in (3, None):
         (config.out / "sweep.png").unlink()
         epochs.clear()
         sweep(replace(config, resume=True, chunk=chunk))
         assert epochs == []
         assert (config.out / "sweep.png").exists()
-        assert json.loads((config.out / "config.json").read_text())["chunk"] == 3
+        assert json.loads((config.out / "config.json").read_text())["chunk"] == 2
 
 
 def test_train_and_sweep_do_not_go_on_with_each_others_folders(config, capsys):
     run = ["--dataset", "mnist", "--data-dir", str(config.data_dir), "--hidden", "8", "--epochs", "1"]
     outs = {"sweep": config.out, "train": config.out.with_name("a run")}
-    sweep(replace(config, epochs=1))
+    sweep(config)
     main(["train", *run, "--quiet", "--out", str(outs["train"])])
     for wrong, right in (("train", "sweep"), ("sweep", "train")):
         out = outs[right]

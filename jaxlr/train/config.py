@@ -207,9 +207,7 @@ class SweepConfig(RunConfig):
     """Runs to train at once. Default: all of them, or as many as fit into the device's memory."""
 
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """New folder for sweep.csv, summary.csv, sweep.png, config.json, checkpoints.
-
-    Default: runs/DATASET-TIME."""
+    """New folder for sweep.csv, summary.csv, sweep.png, checkpoints. Default: runs/DATASET-TIME."""
 
     checkpoint_every: int = 1
     """Epochs from one checkpoint to the next, or more where they would take over 5 % of the time."""

@@ -140,8 +140,8 @@ def _train(
             for done, progress in training:
                 bar.update()
                 num_ended, epochs = divmod(done, config.epochs)
-                if epochs == 0:
-                    log.write(rows_of(num_ended - 1, num_ended))
+                # No rows show that the file is still there: Orbax would make a folder that vanished anew.
+                log.write(rows_of(num_ended - 1, num_ended) if epochs == 0 else ())
                 stops = interrupt.number is not None or done == num_epochs
                 began = time.monotonic()
                 if stops or (epochs % config.checkpoint_every == 0 and began >= due):
