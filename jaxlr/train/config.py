@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import optax
 import tyro
@@ -25,8 +25,7 @@ _FREE_ON_RESUME = {
 class RunConfig:
     """What one run and each run of a sweep are told alike; of `lr` and `scheduler` a sweep has several."""
 
-    command: ClassVar[str]
-    """The word after `jaxlr`."""
+    command = ""  # the word after `jaxlr`
 
     dataset: str = "digits"
     """What to learn: digits (1,797 scans, bundled), mnist, or the name of a prepared TFDS set."""
@@ -177,8 +176,6 @@ class SweepConfig(RunConfig):
     """Train with each scheduler, rate and seed; say which is best.
 
     Example: jaxlr sweep --scheduler "StepLR(10)" --lr 0.1 0.3
-
-    Exit status: 0, 2, 4, 130 and 143, as of jaxlr train.
     """
 
     command = "sweep"
