@@ -82,12 +82,18 @@ def train_epoch(
 def evaluate(apply: Apply, params: Any, split: Split) -> tuple[jax.Array, jax.Array]:
     """Mean loss and accuracy over all samples of `split`."""
 
-    def score(sample: Split) -> tuple[jax.Array, jax.Array]:
-        logits = apply(params, sample.images[None])
-        correct = logits.argmax(axis=-1) == sample.labels
-        return _cross_entropy(logits, sample.labels[None])[0], correct[0]
+    def score(batch: Split) -> tuple[jax.Array, jax.Array]:
+        logits = apply(params, batch.images)
+        return _cross_entropy(logits, batch.labels), logits.argmax(axis=-1) == batch.labels
 
-    losses, correct = jax.lax.map(score, split, batch_size=_EVALUATION_BATCH)
+    num_full = len(split.labels) // _EVALUATION_BATCH
+    size = num_full * _EVALUATION_BATCH
+    full = jax.tree.map(lambda x: x[:size].reshape(num_full, _EVALUATION_BATCH, *x.shape[1:]), split)
+    scores = jax.tree.map(jnp.ravel, jax.lax.map(score, full))
+    if size < len(split.labels):
+        last = score(jax.tree.map(lambda x: x[size:], split))
+        scores = jax.tree.map(lambda *parts: jnp.concatenate(parts), scores, last)
+    losses, correct = scores
     return losses.mean(), correct.mean()
 
 
