@@ -40,7 +40,13 @@ def main(args: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     warnings.formatwarning = lambda message, *_, **__: f"jaxlr: warning: {message}\n"
     config = _parse(args)
-    _train(config) if isinstance(config, RunConfig) else _run(config)
+    if isinstance(config, RunConfig):
+        from jaxlr.train.processes import ending
+
+        with ending():
+            _train(config)
+    else:
+        _run(config)
 
 
 def _train(config: TrainConfig | SweepConfig) -> None:

@@ -42,6 +42,13 @@ REFUSED = {
     "--on-nan": [*WORDS, "ignore"],
     "--data-dir": ["/no/such", "\0", "x" * 5000, "/dev/null", __file__],
     "--out": ["\0", "x" * 5000, "/dev/null", "/dev/null/run", __file__],
+    "--devices": [*WORDS, "0", "-1", "2.5", "ALL", "2147483648"],
+    "--distributed": ["yes"],
+    "--coordinator": [*WORDS, "localhost:1234"],  # without --distributed
+    "--num-processes": [*WORDS, "2"],
+    "--process-id": [*WORDS, "0"],
+    "--peer-timeout": [*WORDS, "0", "-1", "2.5", "2147483648"],
+    "--compilation-cache": ["yes"],
     "--quiet": ["yes"],
     "--resume": ["yes"],
     "--tensorboard": ["yes"],

@@ -23,7 +23,7 @@ from jaxlr.cli import main
 from jaxlr.train import loop
 from jaxlr.train.checkpoint import CheckpointError, Checkpoints, load_newest, saved_epochs
 from jaxlr.train.config import TrainConfig
-from jaxlr.train.faults import LossError
+from jaxlr.train.faults import DeviceError, LossError
 from jaxlr.train.folder import FolderError
 from jaxlr.train.loop import train
 from jaxlr.train.report import MetricsLog
@@ -449,5 +449,5 @@ def test_out_of_memory_names_the_batch_and_the_devices(config, monkeypatch):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
 
     monkeypatch.setattr(loop, "_train_epoch", exhausted)
-    with pytest.raises(loop.DeviceError, match=r"out of memory on .*:0.* with batches of 32: lower"):
+    with pytest.raises(DeviceError, match=r"out of memory on .*:0.* with batches of 32: lower"):
         train(config)

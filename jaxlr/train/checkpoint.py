@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -94,6 +95,8 @@ class Checkpoints:
         with contextlib.ExitStack() as stack:
             stack.enter_context(_muted())
             ocp = _orbax()
+            stack.enter_context(_alone(ocp))
+            self._folder.mkdir(parents=True, exist_ok=True)
             policies = ocp.training.preservation_policies
             self._checkpointer = ocp.training.Checkpointer(
                 self._folder,
@@ -145,9 +148,10 @@ class _BestOf:
 
 def _read_about(path: Path) -> dict[str, Any]:
     """What was noted beside the arrays, if it is as it was written."""
+    ocp = _orbax()
     # Of damaged metadata Orbax leaves a coroutine behind that nothing awaits.
-    with _muted(), warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-        about = dict(_orbax().metadata(path).custom_metadata or {})
+    with _muted(), _alone(ocp), warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+        about = dict(ocp.metadata(path).custom_metadata or {})
     if about.pop("seal", None) != _seal(about) or str(about["epoch"]) != path.name:
         raise ValueError("what it says of itself is not what was saved")
     return about
@@ -156,9 +160,10 @@ def _read_about(path: Path) -> dict[str, Any]:
 def _read_state(path: Path, like: Any, digest: str) -> Any:
     shapes = jax.eval_shape(_without_keys, like)
     template = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    with _muted():
+    ocp = _orbax()
+    with _muted(), _alone(ocp):
         try:
-            arrays = _orbax().load(path, template)
+            arrays = ocp.load(path, template)
         except Exception:
             gc.collect()  # what failed in the background is reported when it is collected: while muted
             raise
@@ -176,6 +181,22 @@ def _orbax() -> Any:
     from orbax.checkpoint import v1
 
     return v1
+
+
+@contextlib.contextmanager
+def _alone(ocp: Any) -> Iterator[None]:
+    """Orbax as it is in a run of one process: it waits for no other, of which none has anything to save."""
+    if jax.process_count() == 1:
+        yield
+        return
+    from orbax.checkpoint import checkpoint_manager
+
+    this = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(primary_host=this, active_processes={this})
+    # It refuses to make a folder then, and has no option to leave that out.
+    without = mock.patch.object(checkpoint_manager, "_create_root_directory")
+    with ocp.Context(multiprocessing_options=options), without:
+        yield
 
 
 def _set_aside(folder: Path, damaged: dict[int, str], epoch: int) -> None:

@@ -14,8 +14,11 @@ from jaxlr.convert.source import abbreviated
 from jaxlr.schedules._checks import check_choice, check_value, check_whole_number, shown_value
 
 
+# Where a run goes, which its folder does not remember: it may go on elsewhere.
+WHEREABOUTS = {"devices", "distributed", "coordinator", "num_processes", "process_id", "peer_timeout"}
+
 # What may be told anew when a run goes on: the rest is its recipe, which decides every bit of it.
-_FREE_ON_RESUME = {
+_FREE_ON_RESUME = WHEREABOUTS | {
     *("data_dir", "out", "resume", "checkpoint_every", "on_nan", "tensorboard", "quiet", "target_accuracy"),
     "compilation_cache",
 }
@@ -69,6 +72,9 @@ class RunConfig:
     checkpoint_every: int = 1
     """Epochs from one checkpoint to the next; the newest two and the best are kept."""
 
+    devices: int | Literal["all"] | None = None
+    """Devices to train on: how many, or all. Default: 1; all of them with --distributed."""
+
     quiet: bool = False
     """Print nothing but warnings and errors."""
 
@@ -86,6 +92,8 @@ class RunConfig:
         for name in ("data_dir", "out"):
             object.__setattr__(self, name, _checked_path(name, getattr(self, name)))
         self._check_kinds(dataset=str, quiet=bool, resume=bool, compilation_cache=bool)
+        if self.devices is not None and not (isinstance(self.devices, str) and self.devices == "all"):
+            self._check_count("devices", self.devices, 1)
         object.__setattr__(self, "momentum", float(check_value("momentum", self.momentum)))
         if self.momentum >= 1:
             raise ValueError(f"momentum must be below 1, got {self.momentum!r}")
@@ -130,6 +138,7 @@ class TrainConfig(RunConfig):
       2    refused: a flag, a file, the folder or the device
       3    the loss became NaN or infinite (--on-nan stop)
       4    the folder cannot be written any more: --resume later
+      5    another process of the run is lost (--distributed): --resume later
       130  stopped by SIGINT (Ctrl-C) and saved: --resume later
       143  by SIGTERM, likewise; a second signal stops at once
     """
@@ -151,6 +160,24 @@ class TrainConfig(RunConfig):
     tensorboard: bool = False
     """Also write TensorBoard event files into the folder."""
 
+    devices: int | Literal["all"] | None = None
+    """Devices to split each batch over: how many, or all. Default: 1; all of them with --distributed."""
+
+    distributed: bool = False
+    """Be one of several processes, which JAX finds under SLURM or Open MPI; else name them as follows."""
+
+    coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
+    """Where process 0 listens for the others; the same for all."""
+
+    num_processes: int | None = None
+    """How many processes there are."""
+
+    process_id: int | None = None
+    """Which one this is, from 0. Process 0 reads and writes for all, and its recipe is the run's."""
+
+    peer_timeout: int = 60
+    """Seconds after which a process that does not arrive, or gives no sign of life, is lost."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_kinds(tensorboard=bool)
@@ -159,6 +186,30 @@ class TrainConfig(RunConfig):
         is_plateau = isinstance(self.build_scheduler(num_steps=1), optax.GradientTransformationExtraArgs)
         if is_plateau and self.step_per == "batch":
             raise ValueError("step_per 'batch' is not for a plateau, which steps on an epoch's loss")
+        self._check_processes()
+
+    def _check_processes(self) -> None:
+        """Refuses the flags of several processes where they do not make sense together."""
+        self._check_kinds(distributed=bool)
+        self._check_count("peer_timeout", self.peer_timeout, 1)
+        given = {name: getattr(self, name) for name in ("coordinator", "num_processes", "process_id")}
+        named = [name for name, value in given.items() if value is not None]
+        if named and not self.distributed:
+            raise ValueError(f"{named[0]} needs distributed: add --distributed")
+        if not named:
+            return
+        if missing := [f"--{name.replace('_', '-')}" for name in given if name not in named]:
+            raise ValueError(
+                f"coordinator, num_processes and process_id go together: add {' and '.join(missing)}"
+            )
+        host, _, port = self.coordinator.rpartition(":") if isinstance(self.coordinator, str) else [""] * 3
+        if not host or not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 2**16):
+            raise ValueError(f"coordinator must be HOST:PORT, got {self.coordinator!r}")
+        num_processes = self._check_count("num_processes", given["num_processes"], 1)
+        if self._check_count("process_id", given["process_id"], 0) >= num_processes:
+            raise ValueError(
+                f"process_id must be below num_processes, {num_processes}, got {self.process_id!r}"
+            )
 
     def build_scheduler(self, num_steps: int) -> optax.Schedule | optax.GradientTransformationExtraArgs:
         """The scheduler: a schedule of epochs or batches, good for `num_steps`, or a plateau."""
@@ -201,7 +252,10 @@ class SweepConfig(RunConfig):
     """Validation accuracy, above 0 and at most 1, for which the epochs are counted."""
 
     chunk: int | None = None
-    """Runs to train at once. Default: all of them, or as many as fit into the device's memory."""
+    """Runs to train at once. Default: all of them, or as many as fit into the memory of the devices."""
+
+    devices: int | Literal["all"] | None = None
+    """Devices to split the runs over: how many, or all. Default: 1."""
 
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """New folder for sweep.csv, summary.csv, sweep.png, checkpoints. Default: runs/DATASET-TIME."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jaxlr.train.checkpoint import saved_epochs
-from jaxlr.train.config import RunConfig, SweepConfig, TrainConfig
+from jaxlr.train.config import WHEREABOUTS, RunConfig, SweepConfig, TrainConfig
 from jaxlr.train.report import as_json, write_json
 
 
@@ -101,8 +101,9 @@ def claimed(config: RunConfig, out: Path) -> Iterator[None]:
 
 
 def config_values(config: RunConfig) -> dict[str, Any]:
-    """What config.json holds; that a run goes on is no part of it."""
-    return as_json({**dataclasses.asdict(config), "resume": False})
+    """What config.json holds; that a run goes on, and where, is no part of it."""
+    values = {name: value for name, value in dataclasses.asdict(config).items() if name not in WHEREABOUTS}
+    return as_json({**values, "resume": False})
 
 
 def checkpoints_of(out: Path) -> Path:

@@ -1,8 +1,10 @@
 """The host side of one run: data in, compiled epochs, lines and files out."""
 
 import contextlib
+import dataclasses
 import functools
 import os
+import signal
 import sys
 import time
 import warnings
@@ -14,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 import jaxlr
@@ -24,7 +27,6 @@ from jaxlr.train.config import RunConfig, TrainConfig
 from jaxlr.train.data import load_dataset
 from jaxlr.train.dataset import DataError, Dataset
 from jaxlr.train.faults import (
-    DeviceError,
     LossError,
     describe_loss,
     fitting,
@@ -42,8 +44,10 @@ from jaxlr.train.folder import (
 )
 from jaxlr.train.interrupt import Interrupt, StopError
 from jaxlr.train.model import mlp
+from jaxlr.train.processes import from_first, is_first, joined, largest
 from jaxlr.train.report import MetricsLog, plot_curves, read_history, write_json
 from jaxlr.train.runs import sample_rates
+from jaxlr.train.sharding import check_divides, mesh_of, own_copy, replicate, replicated, split_batches
 from jaxlr.train.step import Apply, Split, TrainState, count_steps, evaluate, run_epoch
 
 
@@ -73,24 +77,43 @@ def train(config: TrainConfig) -> list[dict[str, Any]]:
         StorageError: the folder can no longer be written.
         StopError: a signal asked for a stop.
     """
+    with joined(config):
+        return _train(_agreed(config))
+
+
+def _agreed(config: TrainConfig) -> TrainConfig:
+    """The config of process 0, which has seen that its folder will do; the others are quiet."""
+
+    def checked() -> TrainConfig:
+        check_folder(config)
+        return config
+
+    agreed = from_first(checked)
+    return agreed if is_first() else dataclasses.replace(agreed, quiet=True)
+
+
+def _train(config: TrainConfig) -> list[dict[str, Any]]:
     say = speaker(config)
-    check_folder(config)
-    if config.resume and config.out and _is_finished(config, config.out):
-        say(f"{config.out} is finished: it has all of its {config.epochs} epochs")
-        return read_history(config.out / "metrics.jsonl")
-    say(f"jaxlr {jaxlr.__version__} on {describe_device()}")
-    out = config.out or new_folder(config)
-    dataset = load_dataset(config.dataset, config.data_dir, shows_progress(config))
+    out = from_first(lambda: config.out or new_folder(config))
+    if from_first(lambda: config.resume and _is_finished(config, out)):
+        say(f"{out} is finished: it has all of its {config.epochs} epochs")
+        return from_first(lambda: read_history(out / "metrics.jsonl"))
+    mesh = mesh_of(config)
+    say(f"jaxlr {jaxlr.__version__} on {describe_device(mesh)}")
+    check_divides("--batch-size", config.batch_size, mesh)
+    dataset = from_first(lambda: load_dataset(config.dataset, config.data_dir, shows_progress(config)))
     with fitting(config):
-        data = splits(config, dataset)
+        data = replicate(mesh, splits(config, dataset))
         sizes = f"{len(data.train.labels)} training and {len(data.valid.labels)} validation samples"
         say(f"{config.dataset}: {sizes}; SGD {config.lr:g} under {config.scheduler}")
-        run = build_run(config, data.train, dataset.num_classes)
-        with writing(config, out), claimed(config, out):
+        run = build_run(config, data.train, dataset.num_classes, mesh)
+        with writing(config, out), claimed(config, out) if is_first() else contextlib.nullcontext():
             state, history = _train_epochs(config, out, run, data, say)
             if data.test is not None:
                 loss, accuracy = jax.jit(evaluate, static_argnums=0)(run.apply, state.params, data.test)
-                write_json(out / "test.json", {"test_loss": float(loss), "test_accuracy": float(accuracy)})
+                if is_first():
+                    score = {"test_loss": float(loss), "test_accuracy": float(accuracy)}
+                    write_json(out / "test.json", score)
                 say(f"test split: loss {loss:.4f}  accuracy {accuracy:.4f}")
     say(f"wrote {out}")
     return history
@@ -103,26 +126,30 @@ class Run(NamedTuple):
     state: TrainState
     epoch: Callable[..., Any]  # (state, train, valid) -> (state, metrics)
     lr: Callable[[TrainState, int], float]  # of the coming epoch, from its number
+    mesh: Mesh | None  # over which batches are split, if there is more than one device
 
 
-def build_run(config: TrainConfig, train_split: Split, num_classes: int) -> Run:
+def build_run(config: TrainConfig, train_split: Split, num_classes: int, mesh: Mesh | None = None) -> Run:
     """The initial state of `config`, and one compiled call that trains an epoch and validates.
 
     Args:
         config: the recipe.
         train_split: the training samples, images of shape (samples, ...).
         num_classes: labels are 0 to `num_classes` - 1.
+        mesh: the devices to split batches over; the state is on one of them.
     """
     init_key, shuffle_key = jax.random.split(jax.random.key(config.seed))
     num_features = int(np.prod(train_split.images.shape[1:]))
     init, apply = mlp([num_features, *config.hidden, num_classes])
+    apply = split_batches(mesh, apply)
     params = jax.jit(init)(init_key)
     steps_per_epoch = count_steps(len(train_split.labels), config.batch_size)
     tx, lr, has_plateau = _build_optimizer(config, steps_per_epoch)
     state = TrainState(params, tx.init(params), shuffle_key)
     batch_size = min(config.batch_size, len(train_split.labels))
     epoch = functools.partial(run_epoch, apply, tx, batch_size, has_plateau)
-    return Run(apply, state, jax.jit(epoch, donate_argnums=0), lr)
+    program = jax.jit(epoch, donate_argnums=0, out_shardings=replicated(mesh))
+    return Run(apply, state, program, lr, mesh)
 
 
 def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Callable[..., float], bool]:
@@ -153,28 +180,60 @@ def _train_epochs(
     config: TrainConfig, out: Path, run: Run, data: Splits, say: Callable[[str], None]
 ) -> tuple[TrainState, list[dict[str, Any]]]:
     """Train the epochs that are left, each on disk as it ends; returns the last state and all rows."""
-    state, start = _starting_point(config, out, run, say)
+    state, start = from_first(lambda: _starting_point(config, out, run, say))
+    state = replicate(run.mesh, state)
     epochs = tqdm(range(start, config.epochs), unit="epoch", disable=not shows_progress(config))
-    with Interrupt() as interrupt, MetricsLog(out, config.tensorboard, start) as log:
-        losses = {row["epoch"]: row["valid_loss"] for row in log.history}
-        with Checkpoints(checkpoints_of(out), losses) as checkpoints, _curves(config, out, log.history):
-            for epoch in epochs:
-                state, row = _train_epoch(run, state, epoch, data.train, data.valid)
-                log.write(row)
-                losses[epoch] = row["valid_loss"]
-                say(_EPOCH_LINE.format(**row))
-                if config.on_nan == "stop" and is_lost(row):
-                    break  # before it is saved
-                stops = interrupt.number is not None or epoch + 1 == config.epochs
-                if stops or (epoch + 1) % config.checkpoint_every == 0:
-                    checkpoints.save(epoch, state, config_values(config))
-                if stops:
-                    break
-    if config.on_nan == "stop" and log.history and is_lost(log.history[-1]):
-        raise LossError(describe_loss(config, log.history, out))
-    if interrupt.number is not None and log.history and log.history[-1]["epoch"] + 1 < config.epochs:
-        raise StopError(f"{interrupt.number.name}: stopped; {how_to_go_on(config, out)}", interrupt.number)
-    return state, log.history
+    number = 0  # of a signal that asks for a stop
+    with Interrupt() as interrupt, _Record(config, out, start) as record:
+        for epoch in epochs:
+            state, row = _train_epoch(run, state, epoch, data.train, data.valid)
+            record.write(row)
+            say(_EPOCH_LINE.format(**row))
+            if config.on_nan == "stop" and is_lost(row):
+                break  # before it is saved
+            number = largest(interrupt.number or 0)
+            stops = number > 0 or epoch + 1 == config.epochs
+            if stops or (epoch + 1) % config.checkpoint_every == 0:
+                record.save(epoch, state)
+            if stops:
+                break
+    history = record.history
+    if config.on_nan == "stop" and history and is_lost(history[-1]):
+        raise LossError(from_first(lambda: describe_loss(config, history, out)))
+    if number and history[-1]["epoch"] + 1 < config.epochs:
+        asked = signal.Signals(number)
+        raise StopError(from_first(lambda: f"{asked.name}: stopped; {how_to_go_on(config, out)}"), asked)
+    return state, history
+
+
+class _Record(contextlib.ExitStack):
+    """The epochs so far: in the folder of the run on process 0, in memory alone on the others."""
+
+    def __init__(self, config: TrainConfig, out: Path, start: int):
+        """Opens the files for the epochs from `start` on."""
+        super().__init__()
+        self._config = config
+        self.history: list[dict[str, Any]] = []
+        self._log = None
+        if is_first():
+            self._log = self.enter_context(MetricsLog(out, config.tensorboard, start))
+            self.history = self._log.history
+            self._losses = {row["epoch"]: row["valid_loss"] for row in self.history}
+            self._checkpoints = self.enter_context(Checkpoints(checkpoints_of(out), self._losses))
+            self.enter_context(_curves(config, out, self.history))
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Take down the numbers of an epoch."""
+        if self._log is None:
+            self.history.append(row)
+        else:
+            self._log.write(row)
+            self._losses[row["epoch"]] = row["valid_loss"]
+
+    def save(self, epoch: int, state: TrainState) -> None:
+        """Take down what the run needs to go on after `epoch`."""
+        if self._log is not None:
+            self._checkpoints.save(epoch, own_copy(state), config_values(self._config))
 
 
 def _starting_point(
@@ -263,12 +322,10 @@ def _shortest(value: jax.Array) -> float:
     return float(str(np.asarray(value)))
 
 
-def describe_device() -> str:
+def describe_device(mesh: Mesh | None = None) -> str:
     """What JAX runs on, in words."""
-    try:
-        device = jax.devices()[0]
-    except (RuntimeError, AssertionError) as error:  # the latter for JAX_PLATFORMS=cuda without CUDA
-        platforms = os.environ.get("JAX_PLATFORMS", "any platform")
-        raise DeviceError(f"JAX finds no device for {platforms}: {error}") from error
+    device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
     kind = "" if device.device_kind == device.platform else f" ({device.device_kind})"
-    return f"{device.platform}{kind}"
+    several = "" if mesh is None else f", {mesh.size} devices"
+    processes = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    return f"{device.platform}{kind}{several}{processes}"

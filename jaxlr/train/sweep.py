@@ -37,6 +37,7 @@ from jaxlr.train.runs import (
     hyperparameters_of,
     start_run,
 )
+from jaxlr.train.sharding import mesh_of
 from jaxlr.train.step import TrainState, count_steps
 from jaxlr.train.summary import as_text, best_curves, epoch_rows, read_summary, summarize
 
@@ -80,7 +81,8 @@ def sweep(config: SweepConfig) -> list[dict[str, Any]]:
             _show(config, rows, say)
             return rows
         config = replace(config, chunk=saved.chunk)  # chunks of another size would be another program
-    say(f"jaxlr {jaxlr.__version__} on {describe_device()}")
+    mesh = mesh_of(config)
+    say(f"jaxlr {jaxlr.__version__} on {describe_device(mesh)}")
     dataset = load_dataset(config.dataset, config.data_dir, shows_progress(config))
     out = config.out or new_folder(config)
     with fitting(config):

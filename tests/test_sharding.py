@@ -1,0 +1,343 @@
+"""Eight devices, and several processes, give the numbers of one; when one is lost, the run goes on."""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from jax.sharding import AbstractMesh
+from processes import (
+    ENVIRONMENT,
+    ROOT,
+    assert_same_run,
+    finish,
+    metrics,
+    small_mnist,
+    wait_for_epoch,
+)
+
+from jaxlr.cli import main
+from jaxlr.train.checkpoint import saved_epochs
+from jaxlr.train.config import TrainConfig
+from jaxlr.train.faults import DeviceError
+from jaxlr.train.folder import claimed, saved_config
+from jaxlr.train.sharding import check_divides
+
+
+# A plateau in its cooldown most of the time, momentum, a last batch of 8, and 50 samples that validate.
+RECIPE = [
+    *("--dataset", "mnist", "--hidden", 16, "--lr", 0.05, "--momentum", 0.9, "--batch-size", 24),
+    *("--scheduler", "ReduceLROnPlateau(patience=0, factor=0.5, cooldown=2)"),
+]
+EIGHT = {**ENVIRONMENT, "JAX_NUM_CPU_DEVICES": "8"}
+RTOL = 1e-5
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory) -> list[Any]:
+    return [*RECIPE, "--data-dir", small_mnist(tmp_path_factory.mktemp("data") / "mnist")]
+
+
+@pytest.fixture(scope="module")
+def unbroken(recipe, tmp_path_factory) -> Path:
+    """Eight epochs on one device."""
+    out = tmp_path_factory.mktemp("unbroken") / "run"
+    assert finish(*recipe, "--epochs", 8, "--out", out)[0] == 0
+    return out
+
+
+def assert_close_runs(out: Path, other: Path) -> None:
+    """The same epochs to float rounding, at learning rates that are the same to the last digit."""
+    rows, others = metrics(out), metrics(other)
+    assert [row["lr"] for row in rows] == [row["lr"] for row in others]
+    assert len({row["lr"] for row in rows}) > 1
+    for name in ("train_loss", "valid_loss", "valid_accuracy"):
+        np.testing.assert_allclose([row[name] for row in rows], [row[name] for row in others], rtol=RTOL)
+
+
+# One process
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("devices", [2, "all"])
+def test_several_devices_give_the_numbers_of_one(recipe, unbroken, tmp_path, devices):
+    out = tmp_path / "run"
+    status, said, err = finish(*recipe, "--epochs", 8, "--out", out, "--devices", devices, env=EIGHT)
+    assert (status, err) == (0, "")
+    assert f" on cpu, {8 if devices == 'all' else 2} devices\n" in said
+    assert_close_runs(out, unbroken)
+
+
+COUNT_COLLECTIVES = """
+import re, sys
+from jaxlr.train.config import TrainConfig
+from jaxlr.train.data import load_dataset
+from jaxlr.train.loop import build_run, splits
+from jaxlr.train.sharding import mesh_of, replicate
+
+config = TrainConfig(hidden=(16,), batch_size=32, validation_size=440, devices="all")
+mesh = mesh_of(config)
+data = replicate(mesh, splits(config, load_dataset("digits")))
+run = build_run(config, data.train, 10, mesh)
+program = run.epoch.lower(replicate(mesh, run.state), data.train, data.valid).compile().as_text()
+for line in program.splitlines():
+    if found := re.search(r"= (.*?) (dot|all-\\w+|collective-\\w+|reduce-scatter)\\(", line):
+        print(found[2], re.sub(r"\\{.*?\\}", "", found[1]))
+"""
+
+
+@pytest.mark.heavy
+def test_each_device_computes_its_share_and_the_gradients_are_reduced_once_per_step():
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT_COLLECTIVES], capture_output=True, text=True, check=True, env=EIGHT
+    )
+    lines = done.stdout.splitlines()
+    dots = {line for line in lines if line.startswith("dot")}
+    assert {"dot f32[4,16]", "dot f32[55,16]"} <= dots  # of a batch of 32, of 440 that validate
+    assert not {line for line in dots if re.search(r"\[(32|440),", line)}
+    reductions = [line for line in lines if not line.startswith("dot")]
+    assert all(line.startswith("all-reduce") for line in reductions)
+    # Of the gradients with the loss of the batch, and of the means of the validation.
+    assert len([line for line in reductions if "[16,64]" in line or "[64,16]" in line]) == 1
+    assert len(reductions) <= 3
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "devices", "nearest"), [(30, 8, "24 and 32"), (3, 8, "8"), (33, 2, "32 and 34")]
+)
+def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_sizes(batch_size, devices, nearest):
+    mesh: Any = AbstractMesh((devices,), ("devices",))
+    with pytest.raises(DeviceError, match=f"--batch-size {batch_size} does not .* do are {nearest}$"):
+        check_divides("--batch-size", batch_size, mesh)
+    for size in nearest.split(" and "):
+        check_divides("--batch-size", int(size), mesh)
+
+
+def test_more_devices_than_there_are_are_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--devices", "3", "--out", str(tmp_path / "run")])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "jaxlr: error: --devices 3: there are 1 (cpu); give all, or so many\n"
+    assert not (tmp_path / "run").exists()
+
+
+# Several processes
+
+
+def several(count: int, *arguments: Any, program: Sequence[str] = ("-m", "jaxlr", "train")) -> list[Any]:
+    """The processes of a run, under way, each started as a user would."""
+    cluster = ["--distributed", "--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", count]
+    return [one_of_several(program, *arguments, *cluster, "--process-id", n) for n in range(count)]
+
+
+def one_of_several(program: Sequence[str], *arguments: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *program, *map(str, arguments)],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def free_port(first: int = 0) -> int:
+    """One that is free, from `first` on if given."""
+    for port in range(first, first + 1000):
+        with contextlib.suppress(OSError), socket.create_server(("", port)) as server:
+            return server.getsockname()[1]
+    raise AssertionError
+
+
+def ends(processes: Sequence[Any]) -> list[tuple[int, list[str]]]:
+    """The exit status of each, and what jaxlr says on stderr beside JAX and Gloo."""
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    assert not any("Traceback" in error for error in errors), errors
+    said = [[line for line in error.splitlines() if line.startswith("jaxlr: ")] for error in errors]
+    return [(process.returncode, lines) for process, lines in zip(processes, said, strict=True)]
+
+
+def number_of_lost(end: tuple[int, list[str]]) -> str:
+    """The process that the error names, which must be the only one, and say how to go on."""
+    status, (line,) = end
+    assert status == 5
+    assert line.endswith(CURE)
+    return re.findall(r"\bprocess (\d+)", line)[0]
+
+
+DONE = (0, [])
+CURE = "start all again, with --resume and the --out of the run, to go on from its last checkpoint"
+
+# A process that tells what it made of each epoch, which the command leaves to process 0.
+TRAIN = """
+import json, tyro
+from jaxlr.train.config import TrainConfig
+from jaxlr.train.loop import train
+rows = train(tyro.cli(TrainConfig))[-4:]
+print(json.dumps([[row["epoch"], row["train_loss"], row["valid_loss"], row["lr"]] for row in rows]))
+"""
+
+
+@pytest.mark.heavy
+def test_a_run_goes_on_from_two_processes_to_one_to_four_which_agree_on_every_rate(
+    recipe, unbroken, tmp_path
+):
+    out = tmp_path / "run"
+    assert ends(several(2, *recipe, "--epochs", 2, "--out", out)) == [DONE] * 2
+    assert finish("--resume", "--epochs", 4, "--out", out)[0] == 0
+    four = several(4, *recipe, "--resume", "--epochs", 8, "--out", out, program=["-c", TRAIN])
+    outputs = [process.communicate(timeout=120) for process in four]
+    assert [process.returncode for process in four] == [0] * 4, outputs
+    rows = [json.loads(out.splitlines()[-1]) for out, _ in outputs]
+    assert rows == [rows[0]] * 4
+    assert [epoch for epoch, *_ in rows[0]] == [4, 5, 6, 7]
+    assert len({rate for *_, rate in rows[0]}) > 1
+    assert_close_runs(out, unbroken)
+
+
+@pytest.mark.heavy
+def test_processes_that_are_stopped_and_killed_and_resumed_give_the_unbroken_run(recipe, tmp_path):
+    recipe = [*recipe, "--epochs", 24]
+    unbroken = several(2, *recipe, "--out", tmp_path / "unbroken", "--checkpoint-every", 100)
+    assert ends(unbroken) == [DONE] * 2
+    out = tmp_path / "run"
+    broken = [*recipe, "--resume", "--peer-timeout", 4, "--out", out]
+
+    stopped = several(2, *broken)
+    assert wait_for_epoch(stopped[0], 3)
+    stopped[1].send_signal(signal.SIGTERM)  # one alone
+    (_, first), (_, second) = both = ends(stopped)
+    assert [status for status, _ in both] == [143] * 2
+    assert re.fullmatch(r"jaxlr: SIGTERM: stopped; .* --resume .* goes on after epoch \d+", first[-1])
+    assert second == ["jaxlr: SIGTERM: stopping after this epoch; once more to stop at once", first[-1]]
+
+    for lost in (1, 0):
+        killed = several(2, *broken)
+        assert wait_for_epoch(killed[0])
+        killed[lost].kill()
+        began = time.monotonic()
+        end = ends(killed)
+        assert time.monotonic() - began < 20
+        assert end[lost] == (-signal.SIGKILL, [])
+        assert number_of_lost(end[1 - lost]) == str(lost)
+
+    assert saved_epochs(out / "checkpoints")[0] < 23
+    assert ends(several(2, *broken)) == [DONE] * 2
+    assert_same_run(out, tmp_path / "unbroken")
+
+
+@pytest.mark.heavy
+def test_a_process_that_never_arrives_is_named_by_the_others(recipe, tmp_path):
+    recipe = [*recipe, "--out", tmp_path / "run", "--peer-timeout", 2]
+    without_one = several(3, *recipe)
+    without_first = several(2, *recipe)
+    for missing in (without_one.pop(1), without_first.pop(0)):
+        missing.kill()
+        missing.communicate()
+    assert [number_of_lost(end) for end in ends(without_one)] == ["1", "1"]
+    assert [number_of_lost(end) for end in ends(without_first)] == ["0"]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.heavy
+def test_what_process_0_refuses_ends_the_others(recipe, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").touch()
+    first, second = ends(several(2, *recipe, "--out", tmp_path / "run"))
+    assert first[0] == 2
+    assert "is never overwritten" in first[1][0]
+    assert number_of_lost(second) == "0"
+
+
+@pytest.mark.heavy
+def test_the_slurm_script_of_the_readme_runs_as_it_stands(recipe, tmp_path):
+    script = re.findall(r"^```bash\n(#!/bin/bash\n#SBATCH.*?)^```", README, re.DOTALL | re.MULTILINE)
+    (tmp_path / "job").write_text(script[0])
+    port = free_port(61440)  # JAX makes it of the job's id
+    slurm = {"SLURM_JOB_ID": str(port - 61440), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
+    # Two tasks, as srun starts them, of a short run.
+    programs = {
+        "bin/srun": 'for id in 0 1; do SLURM_PROCID=$id SLURM_LOCALID=$id "$@" & done; wait -n && wait -n',
+        ".venv/bin/jaxlr": shlex.join([sys.executable, "-m", "jaxlr"])
+        + f""" "$@" --epochs 2 --hidden 8 --data-dir {recipe[-1]}""",
+    }
+    for name, text in programs.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o700)
+    path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", tmp_path / "job"],
+        cwd=tmp_path,
+        env=ENVIRONMENT | slurm | path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert " on cpu, 2 devices of 2 processes\n" in done.stdout
+    (out,) = (tmp_path / "runs").iterdir()
+    assert len(metrics(out)) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "fault"),
+    [
+        ("--process-id 0", "process_id needs distributed: add --distributed"),
+        ("--distributed --process-id 0", "go together: add --coordinator and --num-processes"),
+        ("--distributed --coordinator h:1 --num-processes 2", "go together: add --process-id"),
+        ("--distributed --coordinator h --num-processes 2 --process-id 0", "must be HOST:PORT, got 'h'"),
+        ("--distributed --coordinator h:0 --num-processes 2 --process-id 0", "must be HOST:PORT"),
+        ("--distributed --coordinator h:99999 --num-processes 2 --process-id 0", "must be HOST:PORT"),
+        ("--distributed --coordinator h:1 --num-processes 2 --process-id 2", "must be below num_processes"),
+        (
+            "--distributed --coordinator h:1 --num-processes 0 --process-id 0",
+            "num_processes must be from 1",
+        ),
+    ],
+)
+def test_flags_of_processes_that_make_no_sense_are_refused(flags, fault, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", *flags.split()])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert fault in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.heavy
+def test_no_cluster_and_a_port_that_is_taken_are_refused(recipe, tmp_path):
+    alone = [*recipe, "--out", tmp_path / "run", "--distributed"]
+    status, _, err = finish(*alone)
+    assert status == 2
+    assert err.startswith("jaxlr: error: --distributed finds no cluster, of SLURM or another kind: give")
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        flags = ["--coordinator", f"127.0.0.1:{port}", "--num-processes", 2, "--process-id", 0]
+        status, _, err = finish(*alone, *flags)
+    assert status == 2
+    fault = f"cannot listen on port {port} of --coordinator: Address already in use"
+    assert err == f"jaxlr: error: {fault}; give another\n"
+
+
+def test_where_a_run_goes_is_no_part_of_what_its_folder_remembers(tmp_path):
+    config = TrainConfig(out=tmp_path, devices="all", peer_timeout=5)
+    assert saved_config_of(config) == replace(config, devices=None, peer_timeout=60)
+
+
+def saved_config_of(config: TrainConfig) -> TrainConfig | None:
+    assert config.out is not None
+    with claimed(config, config.out):
+        return saved_config(config.out)
