@@ -1,6 +1,7 @@
 """Eight devices, and several processes, give the numbers of one; when one is lost, the run goes on."""
 
 import contextlib
+import csv
 import json
 import os
 import re
@@ -34,6 +35,7 @@ from jaxlr.train.config import TrainConfig
 from jaxlr.train.faults import DeviceError
 from jaxlr.train.folder import claimed, saved_config
 from jaxlr.train.sharding import check_divides
+from jaxlr.train.sweep import _balanced
 
 
 # A plateau in its cooldown most of the time, momentum, a last batch of 8, and 50 samples that validate.
@@ -83,10 +85,12 @@ def test_several_devices_give_the_numbers_of_one(recipe, unbroken, tmp_path, dev
 
 COUNT_COLLECTIVES = """
 import re, sys
-from jaxlr.train.config import TrainConfig
+from jaxlr.train.config import SweepConfig, TrainConfig
 from jaxlr.train.data import load_dataset
 from jaxlr.train.loop import build_run, splits
+from jaxlr.train.runs import Data
 from jaxlr.train.sharding import mesh_of, replicate
+from jaxlr.train.sweep import build_runs as build_runs_of_sweep
 
 config = TrainConfig(hidden=(16,), batch_size=32, validation_size=440, devices="all")
 mesh = mesh_of(config)
@@ -96,6 +100,12 @@ program = run.epoch.lower(replicate(mesh, run.state), data.train, data.valid).co
 for line in program.splitlines():
     if found := re.search(r"= (.*?) (dot|all-\\w+|collective-\\w+|reduce-scatter)\\(", line):
         print(found[2], re.sub(r"\\{.*?\\}", "", found[1]))
+
+config = SweepConfig(hidden=(16,), scheduler=("StepLR(1)",), lr=(0.1,), seeds=10)
+runs = build_runs_of_sweep(config, Data(data.train, data.valid), 10, mesh)
+program = runs.epoch.as_text()
+weights = sorted(set(re.findall(r"f32\\[(\\d+),64,16\\]", program)))
+print("sweep", runs.chunk, re.findall(r" (all-\\w+|collective-\\w+)\\(", program), weights)
 """
 
 
@@ -104,7 +114,7 @@ def test_each_device_computes_its_share_and_the_gradients_are_reduced_once_per_s
     done = subprocess.run(
         [sys.executable, "-c", COUNT_COLLECTIVES], capture_output=True, text=True, check=True, env=EIGHT
     )
-    lines = done.stdout.splitlines()
+    *lines, sweep = done.stdout.splitlines()
     dots = {line for line in lines if line.startswith("dot")}
     assert {"dot f32[4,16]", "dot f32[55,16]"} <= dots  # of a batch of 32, of 440 that validate
     assert not {line for line in dots if re.search(r"\[(32|440),", line)}
@@ -113,6 +123,7 @@ def test_each_device_computes_its_share_and_the_gradients_are_reduced_once_per_s
     # Of the gradients with the loss of the batch, and of the means of the validation.
     assert len([line for line in reductions if "[16,64]" in line or "[64,16]" in line]) == 1
     assert len(reductions) <= 3
+    assert sweep == "sweep 16 [] ['2']"  # two runs for each device, which do not meet
 
 
 @pytest.mark.parametrize(
@@ -132,6 +143,32 @@ def test_more_devices_than_there_are_are_refused(tmp_path, capsys):
     assert stop.value.code == 2
     assert capsys.readouterr().err == "jaxlr: error: --devices 3: there are 1 (cpu); give all, or so many\n"
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.heavy
+def test_a_sweep_over_eight_devices_gives_the_numbers_of_one(recipe, tmp_path):
+    flags = ["--scheduler", "StepLR(2)", "ReduceLROnPlateau(patience=0)", "--lr", 0.05, "--seeds", 5]
+    flags = [*recipe[:2], *flags, "--hidden", 8, "--epochs", 3, *recipe[-2:]]
+    sweep = [sys.executable, "-m", "jaxlr", "sweep", *map(str, flags)]
+    tables = []
+    for name, devices in (("one", []), ("eight", ["--devices", "all"])):
+        command = [*sweep, *devices, "--out", str(tmp_path / name)]
+        done = subprocess.run(command, env=EIGHT, capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+        assert "= 10 runs of 3 epochs, 10 at once\n" in done.stdout
+        tables.append(list(csv.reader((tmp_path / name / "sweep.csv").read_text().splitlines())))
+    one, eight = tables
+    assert [row[:4] for row in one] == [row[:4] for row in eight]
+    numbers = [np.array([row[4:] for row in rows[1:]], float) for rows in tables]
+    np.testing.assert_allclose(numbers[1], numbers[0], RTOL)
+
+
+@pytest.mark.parametrize("most", [1000, 40, 8, 3])
+def test_chunks_of_a_sweep_divide_among_the_devices(most):
+    size = _balanced(97, most, devices=8)
+    assert size % 8 == 0
+    assert size <= max(most, 8)
+    assert size <= 104
 
 
 # Several processes
@@ -340,4 +377,4 @@ def test_where_a_run_goes_is_no_part_of_what_its_folder_remembers(tmp_path):
 def saved_config_of(config: TrainConfig) -> TrainConfig | None:
     assert config.out is not None
     with claimed(config, config.out):
-        return saved_config(config.out)
+        return saved_config(config.out, TrainConfig)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, Sharding
 from tqdm import tqdm
 
 import jaxlr
@@ -37,7 +38,7 @@ from jaxlr.train.runs import (
     hyperparameters_of,
     start_run,
 )
-from jaxlr.train.sharding import mesh_of
+from jaxlr.train.sharding import check_divides, count_devices, divided, mesh_of, replicate
 from jaxlr.train.step import TrainState, count_steps
 from jaxlr.train.summary import as_text, best_curves, epoch_rows, read_summary, summarize
 
@@ -75,7 +76,8 @@ def sweep(config: SweepConfig) -> list[dict[str, Any]]:
     """
     say = speaker(config)
     check_folder(config)
-    if config.resume and config.out and (saved := saved_config(config.out, SweepConfig)):
+    saved = saved_config(config.out, SweepConfig) if config.resume and config.out else None
+    if saved:
         if rows := _finished_rows(saved, config):
             say(f"{config.out} is finished: it has all of its {config.num_runs} runs")
             _show(config, rows, say)
@@ -83,18 +85,22 @@ def sweep(config: SweepConfig) -> list[dict[str, Any]]:
         config = replace(config, chunk=saved.chunk)  # chunks of another size would be another program
     mesh = mesh_of(config)
     say(f"jaxlr {jaxlr.__version__} on {describe_device(mesh)}")
+    if config.chunk is not None:
+        check_divides("--chunk", config.chunk, mesh)
+    if config.chunk is not None and not saved:
+        config = replace(config, chunk=_balanced(config.num_runs, config.chunk, count_devices(mesh)))
     dataset = load_dataset(config.dataset, config.data_dir, shows_progress(config))
     out = config.out or new_folder(config)
     with fitting(config):
         train_split, valid_split, _ = splits(config, dataset)
-        data = Data(train_split, valid_split)
-        runs = build_runs(config, data, dataset.num_classes)
+        data = replicate(mesh, Data(train_split, valid_split))
+        runs = build_runs(config, data, dataset.num_classes, mesh)
         config = replace(config, chunk=runs.chunk)
         sizes = f"{len(train_split.labels)} training and {len(valid_split.labels)} validation samples"
         say(f"{config.dataset}: {sizes}")
         say(
             f"{len(config.scheduler)} schedulers x {len(config.lr)} rates x {config.seeds} seeds = "
-            f"{runs.total} runs of {config.epochs} epochs, {runs.chunk} at once"
+            f"{runs.total} runs of {config.epochs} epochs, {min(runs.chunk, runs.total)} at once"
         )
         with writing(config, out), claimed(config, out):
             rows = _train(config, runs, data, out, say)
@@ -201,6 +207,7 @@ class Runs(NamedTuple):
     chunk: int
     start: Callable[..., Any]  # (keys, hyperparameters) -> states
     epoch: Callable[..., Any]  # (states, hyperparameters, data) -> (states, metrics), for `chunk` runs
+    sharding: Sharding | None = None  # of the runs of a chunk, if there is more than one device
 
     @property
     def total(self) -> int:
@@ -229,6 +236,8 @@ class Runs(NamedTuple):
             After every epoch how many are done, and the progress, which the next epoch overwrites.
         """
         states, metrics = progress
+        if done % self.num_epochs:
+            states = jax.device_put(states, self.sharding)
         for chunk in range(done // self.num_epochs, self.num_chunks):
             keys, hyperparameters = self._recipes_of(chunk)
             own = slice(chunk * self.chunk, min((chunk + 1) * self.chunk, self.total))
@@ -247,16 +256,18 @@ class Runs(NamedTuple):
         # The last chunk is filled with repetitions: of another size it would be another program.
         runs = np.minimum(np.arange(chunk * self.chunk, (chunk + 1) * self.chunk), self.total - 1)
         recipes, seeds = np.divmod(runs, len(self.seeds))
-        return _keys(self.seeds[seeds]), jax.device_put(_taken(self.hyperparameters, recipes))
+        hyperparameters = jax.device_put(_taken(self.hyperparameters, recipes), self.sharding)
+        return _keys(self.seeds[seeds]), hyperparameters
 
 
-def build_runs(config: SweepConfig, data: Data, num_classes: int) -> Runs:
+def build_runs(config: SweepConfig, data: Data, num_classes: int, mesh: Mesh | None = None) -> Runs:
     """The runs of `config` and the program that trains a chunk of them for an epoch, compiled.
 
     Args:
         config: the recipes.
-        data: what they learn from.
+        data: what they learn from, on every device.
         num_classes: labels are 0 to `num_classes` - 1.
+        mesh: the devices to split the runs over.
     """
     recipes = config.recipes()
     steps_per_epoch = count_steps(len(data.train.labels), config.batch_size)
@@ -266,12 +277,16 @@ def build_runs(config: SweepConfig, data: Data, num_classes: int) -> Runs:
 
     num_features = int(np.prod(data.train.images.shape[1:]))
     model = mlp([num_features, *config.hidden, num_classes])
+    sharding = divided(mesh)
     start = jax.jit(
-        jax.vmap(functools.partial(start_run, model=model, momentum=config.momentum), in_axes=(0, 0))
+        jax.vmap(functools.partial(start_run, model=model, momentum=config.momentum), in_axes=(0, 0)),
+        out_shardings=sharding,
     )
     settings = {"model": model, "batch_size": config.batch_size, "momentum": config.momentum}
     epoch = jax.jit(
-        jax.vmap(functools.partial(continue_run, **settings), in_axes=(0, 0, None)), donate_argnums=0
+        jax.vmap(functools.partial(continue_run, **settings), in_axes=(0, 0, None)),
+        donate_argnums=0,
+        out_shardings=sharding,
     )
 
     def compiled(chunk: int) -> Any:
@@ -279,35 +294,43 @@ def build_runs(config: SweepConfig, data: Data, num_classes: int) -> Runs:
         first = _taken(hyperparameters, np.zeros(chunk, int))
         shapes = jax.eval_shape(lambda: first)
         states = jax.eval_shape(start, jax.eval_shape(_keys, np.zeros(chunk, int)), shapes)
-        return epoch.lower(states, shapes, data).compile()
+        placed = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), (states, shapes)
+        )
+        return epoch.lower(*placed, data).compile()
 
     # A program's account holds its data, which lies on the device already.
     free_bytes = _free_bytes() + sum(leaf.nbytes for leaf in jax.tree.leaves(data))
-    chunk, program = _fit(compiled, len(recipes) * len(seeds), config.chunk, free_bytes)
-    return Runs(hyperparameters, seeds, chunk, start, program)
+    total, devices = len(recipes) * len(seeds), count_devices(mesh)
+    chunk, program = _fit(compiled, total, config.chunk, free_bytes, devices)
+    return Runs(hyperparameters, seeds, chunk, start, program, sharding)
 
 
 def _fit(
-    compiled: Callable[[int], Any], total: int, chunk: int | None, free_bytes: float
+    compiled: Callable[[int], Any], total: int, chunk: int | None, free_bytes: float, devices: int = 1
 ) -> tuple[int, Any]:
     """The size of the chunks, near each other in size, and their program: what fits, or `chunk`."""
-    size = _balanced(total, chunk or total)
+    size = chunk or _balanced(total, total + devices, devices)
     program = compiled(size)
-    while chunk is None and size > 1 and (needed := _bytes(program)) > free_bytes:
+    while chunk is None and size > devices and (needed := _bytes(program)) > free_bytes:
         # Most of what is needed is in proportion to the runs; where that is not so, it takes a turn more.
-        size = _balanced(total, max(1, min(size - 1, int(size * free_bytes / needed))))
+        size = _balanced(total, min(size - devices, int(size * free_bytes / needed)), devices)
         program = compiled(size)
     return size, program
 
 
-def _balanced(total: int, most: int) -> int:
-    """The size of chunks of at most `most` when there are as few as can be: 32 of 96 for 40, not 40."""
-    num_chunks = -(-total // min(most, total))
-    return -(-total // num_chunks)
+def _balanced(total: int, most: int, devices: int = 1) -> int:
+    """The size of chunks of at most `most` when there are as few as can be: 32 of 96 for 40, not 40.
+
+    It is a multiple of `devices`, and at least that.
+    """
+    share = -(-total // devices)
+    num_chunks = -(-share // max(1, min(most // devices, share)))
+    return devices * -(-share // num_chunks)
 
 
 def _bytes(program: Any) -> int:
-    """What a compiled program takes, its arguments and results included."""
+    """What a compiled program takes of each device, its arguments and results included."""
     memory = program.memory_analysis()
     return (
         memory.argument_size_in_bytes
