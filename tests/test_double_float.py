@@ -90,3 +90,10 @@ def test_numbers_out_of_float32s_range_overflow_silently():
     assert float(as_double_float(1e39).high) == np.inf
     assert float(as_double_float(1e39).low) == 0
     assert jnp.isnan(as_double_float(float("nan")).high)
+
+
+def test_an_array_over_a_constant_keeps_44_bits_too():
+    divisor = as_double_float(1e6)
+    highs, lows = jax.jit(lambda x: as_double_float(x) / divisor)(jnp.arange(1, 1000, dtype=np.float32))
+    for number, quotient in enumerate(zip(highs.tolist(), lows.tolist(), strict=True), start=1):
+        assert abs(sum(map(Fraction, quotient)) * 10**6 - number) <= number * Fraction(2) ** -44
