@@ -45,7 +45,7 @@ class DoubleFloat(NamedTuple):
 
     def __truediv__(self, other: Real) -> DoubleFloat:
         other = as_double_float(other)
-        # By a constant XLA would multiply with its inverse: a product that is not exact. So it is given none.
+        # By a constant XLA would multiply with its inverse: a product that is not exact. This hides it.
         quotient = self.high / jnp.where(jnp.isnan(self.high), self.high, other.high)
         remainder = self - other * quotient
         return _normal(quotient, _finite(remainder.high / other.high))

@@ -47,7 +47,7 @@ class Reader:
         if not isinstance(names, Mapping):
             raise TypeError(f"names must map names to values, such as {{'epochs': 90}}, got {names!r}")
         nodes = {key: _named_by(key) for key in names}
-        self.names = {shown(nodes[key]): _plain(key, value) for key, value in names.items()}
+        self.names: dict[str, Any] = {shown(nodes[key]): _plain(key, value) for key, value in names.items()}
         self.assigned: dict[str, Any] = {}
         self.missing: list[str] = []
         self._left = _MOST_WORK

@@ -1,6 +1,7 @@
 """What a torch scheduler computes from, live or saved, and the closed form that this comes to."""
 
 import bisect
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -54,11 +55,14 @@ class NoClosedFormError(Exception):
     """Why a scheduler has to be stepped."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class State:
     """What a scheduler computes from: its attributes, and those of its parts."""
 
-    def __init__(self, name: str, values: Mapping[str, Any], parts: list["State"], lr_lambda: Any = None):
-        self.name, self.values, self.parts, self.lr_lambda = name, values, parts, lr_lambda
+    name: str
+    values: Mapping[str, Any]
+    parts: list["State"]
+    lr_lambda: Any = None
 
     @classmethod
     def of_live(cls, scheduler: Any) -> "State":

@@ -16,7 +16,7 @@ class StopError(Exception):
 
     def __init__(self, message: str, number: signal.Signals):
         super().__init__(message)
-        self.status = 128 + number  # what a shell makes of the signal
+        self.status: int = 128 + number  # what a shell makes of the signal
 
 
 class Interrupt:

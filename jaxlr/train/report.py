@@ -27,7 +27,7 @@ class MetricsLog(contextlib.ExitStack):
         """Opens the file for the epochs from `start` on; what it has of them is dropped."""
         super().__init__()
         self._path = folder / "metrics.jsonl"
-        self.history = _keep_before(start, self._path)
+        self.history: list[dict[str, Any]] = _keep_before(start, self._path)
         self._file = self.enter_context(self._path.open("a"))
         self._writer = None
         if tensorboard:
