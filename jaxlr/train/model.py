@@ -8,15 +8,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float, Key, UInt8
 
 
 class MLP(nnx.Module):
     """Linear layers with ReLU between them."""
 
     def __init__(self, sizes: Sequence[int], rngs: nnx.Rngs):
-        self.layers = nnx.List([torch_linear(*fans, rngs) for fans in itertools.pairwise(sizes)])
+        self.layers: nnx.List[nnx.Linear] = nnx.List(
+            [torch_linear(*fans, rngs) for fans in itertools.pairwise(sizes)]
+        )
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "samples features"]) -> Float[Array, "samples classes"]:
         """From features, shape (samples, sizes[0]), to logits, shape (samples, sizes[-1])."""
         for layer in self.layers[:-1]:
             x = nnx.relu(layer(x))
@@ -48,10 +51,10 @@ def mlp(sizes: Sequence[int]) -> tuple[Callable[[jax.Array], Any], Callable[[Any
     """
     graph = nnx.graphdef(nnx.eval_shape(lambda: MLP(sizes, nnx.Rngs(0))))
 
-    def init(key: jax.Array) -> Any:
+    def init(key: Key[Array, ""]) -> Any:
         return nnx.state(MLP(sizes, nnx.Rngs(key)))
 
-    def apply(params: Any, images: jax.Array) -> jax.Array:
+    def apply(params: Any, images: UInt8[Array, "samples ..."]) -> Float[Array, "samples classes"]:
         features = images.reshape(len(images), -1).astype(jnp.float32) / 255
         return nnx.merge(graph, params)(features)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int32, UInt8
 
 from jaxlr.train.dataset import DataError, Dataset, checked
 
@@ -142,7 +143,9 @@ def _check_features(features: dict[str, Any], folder: Path) -> int:
     return label.num_classes
 
 
-def _decode_split(builder: Any, split: str, progress: bool) -> tuple[np.ndarray, np.ndarray]:
+def _decode_split(
+    builder: Any, split: str, progress: bool
+) -> tuple[UInt8[np.ndarray, "samples height width ..."], Int32[np.ndarray, " samples"]]:
     from tqdm import tqdm
 
     source = builder.as_data_source(split)

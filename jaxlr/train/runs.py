@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Key
 
 from jaxlr.convert.source import abbreviated
 from jaxlr.plateau import PlateauState, plateau_lr, reduce_lr_on_plateau
@@ -93,7 +94,7 @@ def sample_rates(config: TrainConfig, schedule: optax.Schedule, num_counts: int)
 
 
 def train_run(
-    key: jax.Array,
+    key: Key[jax.Array, ""],
     hyperparameters: Hyperparameters,
     data: Data,
     *,
@@ -143,7 +144,7 @@ def train_run(
 
 
 def start_run(
-    key: jax.Array, hyperparameters: Hyperparameters, *, model: Model, momentum: float = 0.0
+    key: Key[jax.Array, ""], hyperparameters: Hyperparameters, *, model: Model, momentum: float = 0.0
 ) -> TrainState:
     """The state of `train_run` before its first epoch."""
     init_key, shuffle_key = jax.random.split(key)

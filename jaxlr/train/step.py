@@ -1,16 +1,18 @@
 """One step, one epoch, one evaluation: pure functions that compile whole."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int
 
 from jaxlr.plateau import plateau_step
 
 
 Apply = Callable[[Any, jax.Array], jax.Array]
+Mean: TypeAlias = Float[Array, ""]
 
 # Samples that an evaluation scores at once: enough to fill a device, few enough to fit beside a model.
 _EVALUATION_BATCH = 2048
@@ -44,10 +46,10 @@ def count_steps(num_samples: int, batch_size: int) -> int:
     return -(-num_samples // batch_size)
 
 
-def train_step(apply: Apply, tx: Any, state: TrainState, batch: Split) -> tuple[TrainState, jax.Array]:
+def train_step(apply: Apply, tx: Any, state: TrainState, batch: Split) -> tuple[TrainState, Mean]:
     """One update from one batch; returns the batch's mean loss too."""
 
-    def mean_loss(params: Any) -> jax.Array:
+    def mean_loss(params: Any) -> Mean:
         return _cross_entropy(apply(params, batch.images), batch.labels).mean()
 
     loss, gradients = jax.value_and_grad(mean_loss)(state.params)
@@ -58,7 +60,7 @@ def train_step(apply: Apply, tx: Any, state: TrainState, batch: Split) -> tuple[
 
 def train_epoch(
     apply: Apply, tx: Any, batch_size: int, state: TrainState, train: Split
-) -> tuple[TrainState, jax.Array]:
+) -> tuple[TrainState, Mean]:
     """Shuffle, then step through every sample once; returns the mean loss over samples too."""
     num_samples = len(train.labels)
     num_full = num_samples // batch_size
@@ -66,7 +68,7 @@ def train_epoch(
     order = jax.random.permutation(shuffle_key, num_samples)
     full, last = jnp.split(order, [num_full * batch_size])
 
-    def step(state: TrainState, indices: jax.Array) -> tuple[TrainState, jax.Array]:
+    def step(state: TrainState, indices: Int[Array, " batch"]) -> tuple[TrainState, Mean]:
         batch = Split(train.images[indices], train.labels[indices])
         return train_step(apply, tx, state, batch)
 
@@ -79,7 +81,7 @@ def train_epoch(
     return state, total / num_samples
 
 
-def evaluate(apply: Apply, params: Any, split: Split) -> tuple[jax.Array, jax.Array]:
+def evaluate(apply: Apply, params: Any, split: Split) -> tuple[Mean, Mean]:
     """Mean loss and accuracy over all samples of `split`."""
 
     def score(batch: Split) -> tuple[jax.Array, jax.Array]:
@@ -108,5 +110,7 @@ def run_epoch(
     return state, EpochMetrics(train_loss, valid_loss, valid_accuracy)
 
 
-def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+def _cross_entropy(
+    logits: Float[Array, "samples classes"], labels: Int[Array, " samples"]
+) -> Float[Array, " samples"]:
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
