@@ -15,6 +15,7 @@ from typing import NoReturn, TypeAlias
 import jax
 import tyro
 
+import jaxlr
 from jaxlr.commands.plot import PlotConfig
 from jaxlr.commands.port import PortConfig
 from jaxlr.commands.recipe import RecipeError
@@ -22,7 +23,7 @@ from jaxlr.commands.table import TableConfig
 from jaxlr.train.config import RunConfig, SweepConfig, TrainConfig
 
 
-_DESCRIPTION = "PyTorch's learning-rate schedulers for JAX: see them, port them, train with them."
+_DESCRIPTION = "PyTorch's learning-rate schedulers for JAX: see, port and train with them. --version: which."
 _COMMANDS = {
     "train": TrainConfig,
     "sweep": SweepConfig,
@@ -39,6 +40,10 @@ def main(args: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     warnings.formatwarning = lambda message, *_, **__: f"jaxlr: warning: {message}\n"
+    args = sys.argv[1:] if args is None else list(args)
+    if args == ["--version"]:
+        print(f"jaxlr {jaxlr.__version__}")
+        return
     config = _parse(args)
     if isinstance(config, RunConfig):
         from jaxlr.train.processes import ending
@@ -98,8 +103,7 @@ def _run(config: PlotConfig | TableConfig | PortConfig) -> None:
         sys.exit(130)
 
 
-def _parse(args: Sequence[str] | None) -> _Config:
-    args = sys.argv[1:] if args is None else list(args)
+def _parse(args: list[str]) -> _Config:
     stderr = io.StringIO()
     try:
         with contextlib.redirect_stderr(stderr):

@@ -326,6 +326,15 @@ def test_the_ported_line_builds_what_the_text_describes(run, text):
         assert_close(ported(np.arange(90)), read.rates, HOST_RTOL)
 
 
+def test_the_ported_line_as_json_has_what_was_read_beside_it(run):
+    both = json.loads(run("port", "StepLR(opt, 2 * n)", "--names", "n=15", "--format", "json"))
+    assert both == {"jaxlr": "jaxlr.step_lr(0.1, step_size=30)", "torch": "StepLR(step_size=30)"}
+
+
+def test_the_version_is_that_of_the_package(run):
+    assert run("--version") == f"jaxlr {jaxlr.__version__}\n"
+
+
 MISTAKES = [
     (["plot"], 'TEXT must be at least one scheduler, such as "StepLR(30)" (see jaxlr plot --help)'),
     (["table"], "TEXT"),

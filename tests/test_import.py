@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+from jaxlr import __main__
+
 
 def loaded_by(statement: str) -> set[str]:
     program = f"{statement}; import sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
@@ -25,3 +29,14 @@ def test_the_public_names_are_the_list_of_all():
     assert set(jaxlr.__all__) == {
         name for name in vars(jaxlr) if not name.startswith("_") and callable(getattr(jaxlr, name))
     }
+
+
+@pytest.mark.parametrize("library", ["flax", "tyro"])
+def test_without_the_extra_the_command_says_how_to_install_it(library, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.delitem(sys.modules, "jaxlr.train", raising=False)
+    with pytest.raises(SystemExit) as stop:
+        __main__.main()
+    assert stop.value.code == 2
+    message = f'jaxlr: error: training needs {library}: pip install "jaxlr[train]"\n'
+    assert capsys.readouterr() == ("", message)

@@ -1,12 +1,13 @@
 """`jaxlr port`: the Python line that a torch scheduler becomes."""
 
 import dataclasses
-from typing import Annotated
+import json
+from typing import Annotated, Literal
 
 import tyro
 
 from jaxlr.commands.recipe import Recipe, RecipeError, read_text
-from jaxlr.convert import port
+from jaxlr.convert.text import ported
 from jaxlr.schedules._checks import check_positive_count
 
 
@@ -23,6 +24,9 @@ class PortConfig(Recipe):
     epochs: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Epochs (or steps) to tabulate: the num_steps that some MultiplicativeLR and ChainedScheduler need."""
 
+    format: Literal["text", "json"] = "text"
+    """The line, or a JSON object: the line as "jaxlr", and as "torch" what was read from TEXT."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.epochs is not None:
@@ -31,7 +35,7 @@ class PortConfig(Recipe):
     def run(self) -> None:
         """Print the line."""
         try:
-            line = port(read_text(self.text), **self.arguments(), num_steps=self.epochs)
+            both = ported(read_text(self.text), **self.arguments(), num_steps=self.epochs)
         except (TypeError, ValueError, ArithmeticError) as error:
             raise RecipeError(str(error)) from error
-        print(line)
+        print(both["jaxlr"] if self.format == "text" else json.dumps(both))

@@ -89,21 +89,22 @@ def source(call: Call) -> str:
 def _source_from_text(call: Call) -> str:
     """A call that has no equal among jaxlr's functions stays torch's text, which is read again."""
     init_value = call.arguments.get("init_value", call.arguments.get("base_lr"))
-    arguments = [repr(_torch_text(call)), _written(init_value)]
+    arguments = [repr(torch_text(call)), _written(init_value)]
     if "num_steps" in call.arguments:
         arguments.append(f"num_steps={call.arguments['num_steps']!r}")
     return f"jaxlr.from_string({', '.join(arguments)})"
 
 
-def _torch_text(call: Call) -> str:
+def torch_text(call: Call) -> str:
+    """A call as torch's text, its arguments named, and without the optimizer."""
     arguments = {key: value for key, value in call.arguments.items() if key not in _OURS}
     if "schedules" in arguments:
         arguments["schedulers"] = arguments.pop("schedules")
     if "order" in call.arguments:  # that in which they are constructed, which may not be the list's
         parts = arguments["schedulers"]
-        assigned = "".join(f"s{index} = {_torch_text(parts[index])}; " for index in call.arguments["order"])
+        assigned = "".join(f"s{index} = {torch_text(parts[index])}; " for index in call.arguments["order"])
         return f"{assigned}{call.torch_name}([{', '.join(f's{index}' for index in range(len(parts)))}])"
-    written = (f"{name}={_written(value, _torch_text)}" for name, value in arguments.items())
+    written = (f"{name}={_written(value, torch_text)}" for name, value in arguments.items())
     return f"{call.torch_name}({', '.join(written)})"
 
 

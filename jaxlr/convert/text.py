@@ -10,7 +10,7 @@ from typing import Any
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr.convert.calls import Call, build, source
+from jaxlr.convert.calls import Call, build, source, torch_text
 from jaxlr.convert.expressions import Reader, Unread
 from jaxlr.convert.lambdas import UNKNOWN
 from jaxlr.convert.recipe import COMPOSITES, Constructor, as_call, required
@@ -135,9 +135,21 @@ def port(
 
     Reference: `torch.optim.lr_scheduler`.
     """
+    return ported(text, init_value, names, group, num_steps=num_steps)["jaxlr"]
+
+
+def ported(
+    text: str,
+    init_value: float,
+    names: Mapping[str, Any] | None = None,
+    group: int = 0,
+    *,
+    num_steps: int | None = None,
+) -> dict[str, str]:
+    """The line of `port` as `jaxlr`, and as `torch` what has been read: its names and sums worked out."""
     call = _read(text, init_value, names, group, num_steps)
     build(call)  # arguments out of their range are refused, not printed
-    return source(call)
+    return {"jaxlr": source(call), "torch": torch_text(call)}
 
 
 def _read(
