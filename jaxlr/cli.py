@@ -23,7 +23,7 @@ from jaxlr.commands.table import TableConfig
 from jaxlr.train.config import RunConfig, SweepConfig, TrainConfig
 
 
-_DESCRIPTION = "PyTorch's learning-rate schedulers for JAX: see, port and train with them. --version: which."
+_DESCRIPTION = "PyTorch's learning-rate schedulers for JAX: see, port and train with them; or --version."
 _COMMANDS = {
     "train": TrainConfig,
     "sweep": SweepConfig,

@@ -261,11 +261,11 @@ def one_cycle_lr(
     $$\mathrm{lr}(k): \; \frac{\eta}{D} \to \eta \text{ for } 0 \le k \le pN - 1, \quad
       \eta \to \frac{\eta}{D F} \text{ for } pN - 1 < k \le N - 1$$
 
-    with $\eta$ = `max_lr`, $D$ = `div_factor`, $F$ = `final_div_factor`, $N$ = `total_steps`, $p$ =
-    `pct_start` and $k$ = `count`, each arrow half a cosine or a line (`anneal_strategy`). With
-    `three_phase` it returns to $\eta / D$ in another $pN - 1$ steps before it falls to the end. A phase
-    may end between steps, so the peak itself may be skipped, as in torch. After step $N - 1$ its last
-    value holds, where torch goes astray for one step and then raises.
+    with $\eta$ = `max_lr`, $D$ = `div_factor`, $F$ = `final_div_factor`, $N$ = `total_steps` (or `epochs`
+    times `steps_per_epoch`), $p$ = `pct_start` and $k$ = `count`, each arrow half a cosine or a line
+    (`anneal_strategy`). With `three_phase` it returns to $\eta / D$ in another $pN - 1$ steps before it
+    falls to the end. A phase may end between steps, so the peak itself may be skipped, as in torch. After
+    step $N - 1$ its last value holds, where torch goes astray for one step and then raises.
 
     Args:
         max_lr: learning rate at the peak, a finite number >= 0; may be traced, shape ().
