@@ -1,0 +1,39 @@
+"""What is installed is the package and nothing else; what is shipped as source holds its tests."""
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def build(target: str, folder: Path) -> Path:
+    command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", folder]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (built,) = folder.iterdir()
+    return built
+
+
+def files(*patterns: str) -> set[str]:
+    found = (path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file())
+    return {path.relative_to(ROOT).as_posix() for path in found}
+
+
+def test_the_wheel_holds_the_package_its_licence_and_metadata(tmp_path):
+    with zipfile.ZipFile(build("wheel", tmp_path)) as wheel:
+        names = wheel.namelist()
+    about = [name for name in names if ".dist-info/" in name]
+    assert {*names} - {*about} == files("jaxlr/**/*.py", "jaxlr/py.typed")
+    assert any(name.endswith("licenses/LICENSE") for name in about)
+
+
+def test_the_source_archive_holds_all_that_its_tests_read(tmp_path):
+    with tarfile.open(build("sdist", tmp_path)) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert (
+        files("jaxlr/**/*.py", "tests/*.*", "scripts/*", "docs/*", "*.md", "pyproject.toml") - names
+        == set()
+    )
