@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from benchmarks import epochs, schedules, startup, sweeps
+from benchmarks import devices, epochs, schedules, startup, sweeps
 from benchmarks.timing import Row
 
 from jaxlr.train.data import load_dataset
@@ -27,8 +27,8 @@ from jaxlr.train.loop import describe_device
 class Config:
     """What to measure."""
 
-    parts: tuple[Literal["epoch", "schedules", "sweep", "startup"], ...] = (
-        *("epoch", "schedules", "sweep", "startup"),
+    parts: tuple[Literal["epoch", "schedules", "sweep", "devices", "startup"], ...] = (
+        *("epoch", "schedules", "sweep", "devices", "startup"),
     )
     """Parts of the table."""
 
@@ -55,6 +55,7 @@ def main(config: Config) -> None:
         "epoch": lambda: epochs.measure(dataset, config.rounds),
         "schedules": lambda: schedules.measure(dataset, 5 * config.rounds),
         "sweep": lambda: sweeps.measure(load_dataset("digits"), list(config.runs), config.rounds),
+        "devices": lambda: devices.measure(config.rounds),
         "startup": lambda: startup.measure(config.rounds),
     }
     about = _about(config, dataset)

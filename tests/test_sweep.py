@@ -342,3 +342,28 @@ def test_the_default_sweep_learns_the_digits_with_every_scheduler(tmp_path):
     assert len(rows) == 4 * 2
     assert rows[0]["final_valid_accuracy_mean"] > 0.95
     assert all(row["final_valid_accuracy_mean"] > 0.85 for row in rows)
+
+
+def test_with_format_json_the_command_prints_the_rows_of_its_table_and_nothing_else(tmp_path, capsys):
+    flags = [
+        "--hidden",
+        "8",
+        "--epochs",
+        "2",
+        "--lr",
+        "0.1",
+        "--seeds",
+        "2",
+        "--out",
+        str(tmp_path / "sweep"),
+    ]
+    main(["sweep", "--scheduler", "StepLR(1)", "StepLR(2)", *flags, "--format", "json"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    with (tmp_path / "sweep" / "summary.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [list(row) for row in rows] == [list(row) for row in table]
+    assert [row["final_valid_loss_mean"] for row in rows] == [
+        float(row["final_valid_loss_mean"]) for row in table
+    ]
+    main(["sweep", "--resume", "--out", str(tmp_path / "sweep"), "--format", "json"])
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == rows

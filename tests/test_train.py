@@ -405,3 +405,11 @@ def test_the_help_names_every_flag_with_its_default(capsys):
     for field in TrainConfig.__dataclass_fields__:
         name = field.replace("_", "-")
         assert f"--{name}" in text or f"--no-{name}" in text
+
+
+def test_with_format_json_the_command_prints_the_rows_of_its_metrics_and_nothing_else(tmp_path, capsys):
+    flags = ["--hidden", "8", "--epochs", "2", "--validation-size", "99", "--out", str(tmp_path / "run")]
+    main(["train", *flags, "--format", "json"])
+    *epochs, test = capsys.readouterr().out.splitlines()
+    assert epochs == (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(test) == json.loads((tmp_path / "run" / "test.json").read_text())

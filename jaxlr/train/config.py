@@ -20,7 +20,7 @@ WHEREABOUTS = {"devices", "distributed", "coordinator", "num_processes", "proces
 # What may be told anew when a run goes on: the rest is its recipe, which decides every bit of it.
 _FREE_ON_RESUME = WHEREABOUTS | {
     *("data_dir", "out", "resume", "checkpoint_every", "on_nan", "tensorboard", "quiet", "target_accuracy"),
-    "compilation_cache",
+    *("compilation_cache", "format"),
 }
 
 
@@ -78,6 +78,9 @@ class RunConfig:
     quiet: bool = False
     """Print nothing but warnings and errors."""
 
+    format: Literal["text", "json"] = "text"
+    """What is printed: lines to read, or a JSON object for each result."""
+
     compilation_cache: bool = True
     """Whether compiled programs are kept, in the user's cache folder, so that later runs start sooner."""
 
@@ -98,6 +101,7 @@ class RunConfig:
         if self.momentum >= 1:
             raise ValueError(f"momentum must be below 1, got {self.momentum!r}")
         check_choice("step_per", self.step_per, ("epoch", "batch"))
+        check_choice("format", self.format, ("text", "json"))
         if self.resume and self.out is None:
             raise ValueError("resume needs out: give the folder to go on with as --out DIR")
 

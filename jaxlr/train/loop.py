@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,7 +45,7 @@ from jaxlr.train.folder import (
 from jaxlr.train.interrupt import Interrupt, StopError
 from jaxlr.train.model import mlp
 from jaxlr.train.processes import from_first, is_first, joined, largest
-from jaxlr.train.report import MetricsLog, plot_curves, read_history, write_json
+from jaxlr.train.report import MetricsLog, as_json_line, plot_curves, read_history, write_json
 from jaxlr.train.runs import sample_rates
 from jaxlr.train.sharding import check_divides, mesh_of, own_copy, replicate, replicated, split_batches
 from jaxlr.train.step import Apply, Split, TrainState, count_steps, evaluate, run_epoch
@@ -111,10 +111,10 @@ def _train(config: TrainConfig) -> list[dict[str, Any]]:
             state, history = _train_epochs(config, out, run, data, say)
             if data.test is not None:
                 loss, accuracy = jax.jit(evaluate, static_argnums=0)(run.apply, state.params, data.test)
+                score = {"test_loss": float(loss), "test_accuracy": float(accuracy)}
                 if is_first():
-                    score = {"test_loss": float(loss), "test_accuracy": float(accuracy)}
                     write_json(out / "test.json", score)
-                say(f"test split: loss {loss:.4f}  accuracy {accuracy:.4f}")
+                tell(config, [score], [f"test split: loss {loss:.4f}  accuracy {accuracy:.4f}"])
     say(f"wrote {out}")
     return history
 
@@ -188,7 +188,7 @@ def _train_epochs(
         for epoch in epochs:
             state, row = _train_epoch(run, state, epoch, data.train, data.valid)
             record.write(row)
-            say(_EPOCH_LINE.format(**row))
+            tell(config, [row], [_EPOCH_LINE.format(**row)])
             if config.on_nan == "stop" and is_lost(row):
                 break  # before it is saved
             number = largest(interrupt.number or 0)
@@ -304,8 +304,18 @@ def shows_progress(config: RunConfig) -> bool:
 
 
 def speaker(config: RunConfig) -> Callable[[str], None]:
-    """What prints a line on stdout, beside a progress bar, unless the run is to be quiet."""
-    return (lambda line: None) if config.quiet else _say
+    """What prints a line on stdout, beside a progress bar, unless only results are asked for, if any."""
+    return (lambda line: None) if config.quiet or config.format == "json" else _say
+
+
+def tell(config: RunConfig, results: Iterable[dict[str, Any]], lines: Iterable[str]) -> None:
+    """Print results: each as a JSON object, or all of them as lines to read."""
+    if config.format == "json" and not config.quiet:
+        lines, say = map(as_json_line, results), _say
+    else:
+        say = speaker(config)
+    for line in lines:
+        say(line)
 
 
 def _say(line: str) -> None:

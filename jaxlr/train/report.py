@@ -38,7 +38,7 @@ class MetricsLog(contextlib.ExitStack):
     def write(self, row: dict[str, Any]) -> None:
         """Write the numbers of one epoch, to the disk itself: a checkpoint of it may follow."""
         self.history.append(row)
-        self._file.write(_as_line(row))
+        self._file.write(as_json_line(row) + "\n")
         _sync(self._file, self._path)
         if self._writer:
             for name, value in row.items():
@@ -111,6 +111,11 @@ def as_json(row: dict[str, Any]) -> dict[str, Any]:
     """As JSON gives it back: it has no paths, no tuples, no NaN and no infinity (they become null)."""
     text = json.dumps({name: None if _is_nan(value) else value for name, value in row.items()}, default=str)
     return json.loads(text)
+
+
+def as_json_line(row: dict[str, Any]) -> str:
+    """The row as metrics.jsonl has it, without the end of the line."""
+    return json.dumps(as_json(row))
 
 
 def plot_curves(history: Sequence[dict[str, Any]], path: Path, title: str) -> None:
@@ -204,15 +209,11 @@ def _keep_before(start: int, path: Path) -> list[dict[str, Any]]:
     rows = [row for row in read_history(path) if row["epoch"] < start]
     if len(rows) < start:
         warnings.warn(f"{path} lacks {start - len(rows)} of the first {start} epochs", stacklevel=2)
-    content = "".join(_as_line(row) for row in rows).encode()
+    content = "".join(as_json_line(row) + "\n" for row in rows).encode()
     if not path.exists() or path.read_bytes() != content:
         with replacing(path) as scratch:
             scratch.write_bytes(content)
     return rows
-
-
-def _as_line(row: dict[str, Any]) -> str:
-    return json.dumps(as_json(row)) + "\n"
 
 
 def _parse_row(line: bytes) -> dict[str, Any] | None:

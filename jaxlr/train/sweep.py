@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ from jaxlr.train.folder import (
     saved_config,
 )
 from jaxlr.train.interrupt import Interrupt, StopError
-from jaxlr.train.loop import describe_device, shows_progress, speaker, splits
+from jaxlr.train.loop import describe_device, shows_progress, speaker, splits, tell
 from jaxlr.train.model import mlp
 from jaxlr.train.report import CsvLog, plot_sweep
 from jaxlr.train.runs import (
@@ -80,7 +80,7 @@ def sweep(config: SweepConfig) -> list[dict[str, Any]]:
     if saved:
         if rows := _finished_rows(saved, config):
             say(f"{config.out} is finished: it has all of its {config.num_runs} runs")
-            _show(config, rows, say)
+            tell(config, rows, as_text(rows, config.target_accuracy))
             return rows
         config = replace(config, chunk=saved.chunk)  # chunks of another size would be another program
     mesh = mesh_of(config)
@@ -104,14 +104,9 @@ def sweep(config: SweepConfig) -> list[dict[str, Any]]:
         )
         with writing(config, out), claimed(config, out):
             rows = _train(config, runs, data, out, say)
-    _show(config, rows, say)
+    tell(config, rows, as_text(rows, config.target_accuracy))
     say(f"wrote {out}")
     return rows
-
-
-def _show(config: SweepConfig, rows: Sequence[dict[str, Any]], say: Callable[[str], None]) -> None:
-    for line in as_text(rows, config.target_accuracy):
-        say(line)
 
 
 def _finished_rows(saved: SweepConfig, config: SweepConfig) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from jaxlr.train.config import TrainConfig
 from jaxlr.train.dataset import Dataset
 from jaxlr.train.loop import build_run, splits
 from jaxlr.train.model import mlp
+from jaxlr.train.step import evaluate
 
 
 HIDDEN = (256, 128)
@@ -24,7 +25,8 @@ LR = 0.1
 
 def measure(dataset: Dataset, rounds: int) -> list[Row]:
     """The epoch of every peer, relative to jaxlr's."""
-    calls = peers(dataset) | {"floor: the step's matrix products alone": _matmul_floor(dataset)}
+    calls: dict[str, Callable[[], Any]] = {**peers(dataset), **_parts(dataset)}
+    calls["floor: the step's matrix products alone"] = _matmul_floor(dataset)
     if jax.default_backend() == "gpu":
         calls["floor: the launches of the step's kernels alone"] = _launch_floor(dataset)
     return compared("one epoch", interleaved(calls, rounds), "jaxlr")
@@ -51,6 +53,19 @@ def _jaxlr(dataset: Dataset) -> Callable[[], float]:
         return float(metrics.valid_loss)
 
     return epoch
+
+
+def _parts(dataset: Dataset) -> dict[str, Callable[[], Any]]:
+    """What an epoch of jaxlr does beside its steps."""
+    _, valid, _ = splits(TrainConfig(), dataset)
+    init, apply = mlp(_sizes(dataset))
+    params, key = jax.jit(init)(jax.random.key(0)), jax.random.key(0)
+    shuffle = jax.jit(lambda key: jax.random.permutation(key, len(dataset.train_labels)))
+    validate = jax.jit(functools.partial(evaluate, apply))
+    return {
+        "of that: its shuffle": lambda: jax.block_until_ready(shuffle(key)),
+        "of that: its validation": lambda: jax.block_until_ready(validate(params, valid)),
+    }
 
 
 def _plain_jax(dataset: Dataset) -> Callable[[], float]:

@@ -38,4 +38,6 @@ def _train(cache: Path) -> None:
 
 def _python(*arguments: str, **environment: str) -> Callable[[], None]:
     command, environment = [sys.executable, *arguments], os.environ | environment
+    # What pip installed is compiled to bytecode already; a checkout is so after the round that warms up.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return lambda: subprocess.run(command, env=environment, check=True) and None

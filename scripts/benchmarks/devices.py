@@ -1,0 +1,63 @@
+"""What it costs to split a batch over devices: simulated ones share the CPU, and show that cost alone."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.timing import Row, compared
+
+
+COUNTS = (1, 2, 4, 8)
+BATCH_SIZE = 256
+
+
+def measure(rounds: int) -> list[Row]:
+    """An epoch of the digits on so many simulated devices, each in a process of its own, taking turns."""
+    seconds: dict[str, list[float]] = {_name(count): [] for count in COUNTS}
+    for _ in range(rounds):
+        for count in COUNTS:
+            seconds[_name(count)].append(_epoch(count))
+    return compared(f"an epoch of digits in batches of {BATCH_SIZE}, overhead only", seconds, _name(1))
+
+
+def _name(count: int) -> str:
+    return f"{count} simulated device{'s' * (count > 1)}"
+
+
+def _epoch(count: int) -> float:
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(count)}
+    command = [sys.executable, "-m", "benchmarks.devices", str(count)]
+    folder = Path(__file__).parents[1]
+    done = subprocess.run(command, env=environment, cwd=folder, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def _main(count: int) -> None:
+    """Print the median seconds of an epoch on all devices."""
+    import statistics
+
+    import jax
+
+    from jaxlr.train.config import TrainConfig
+    from jaxlr.train.data import load_dataset
+    from jaxlr.train.loop import build_run, splits
+    from jaxlr.train.sharding import mesh_of, replicate
+
+    config = TrainConfig(batch_size=BATCH_SIZE, devices=count)
+    dataset, mesh = load_dataset("digits"), mesh_of(config)
+    train, valid, _ = replicate(mesh, splits(config, dataset))
+    run = build_run(config, train, dataset.num_classes, mesh)
+    state, seconds = replicate(mesh, run.state), []
+    for _ in range(11):
+        start = time.perf_counter()
+        state, metrics = run.epoch(state, train, valid)
+        jax.block_until_ready(metrics)
+        seconds.append(time.perf_counter() - start)
+    print(json.dumps(statistics.median(seconds[1:])))
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]))
