@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,12 +31,12 @@ from processes import (
 )
 
 from jaxlr.cli import main
+from jaxlr.train import sweep as sweeping
 from jaxlr.train.checkpoint import saved_epochs
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.faults import DeviceError
 from jaxlr.train.folder import claimed, saved_config
 from jaxlr.train.sharding import check_divides
-from jaxlr.train.sweep import _balanced
 
 
 # A plateau in its cooldown most of the time, momentum, a last batch of 8, and 50 samples that validate.
@@ -105,7 +106,7 @@ config = SweepConfig(hidden=(16,), scheduler=("StepLR(1)",), lr=(0.1,), seeds=10
 runs = build_runs_of_sweep(config, Data(data.train, data.valid), 10, mesh)
 program = runs.epoch.as_text()
 weights = sorted(set(re.findall(r"f32\\[(\\d+),64,16\\]", program)))
-print("sweep", runs.chunk, re.findall(r" (all-\\w+|collective-\\w+)\\(", program), weights)
+print("sweep", runs.chunk, runs.width, re.findall(r" (all-\\w+|collective-\\w+)\\(", program), weights)
 """
 
 
@@ -123,7 +124,7 @@ def test_each_device_computes_its_share_and_the_gradients_are_reduced_once_per_s
     # Of the gradients with the loss of the batch, and of the means of the validation.
     assert len([line for line in reductions if "[16,64]" in line or "[64,16]" in line]) == 1
     assert len(reductions) <= 3
-    assert sweep == "sweep 16 [] ['2']"  # two runs for each device, which do not meet
+    assert sweep == "sweep 10 16 [] ['2']"  # two runs for each device, which do not meet
 
 
 @pytest.mark.parametrize(
@@ -146,29 +147,38 @@ def test_more_devices_than_there_are_are_refused(tmp_path, capsys):
 
 
 @pytest.mark.heavy
-def test_a_sweep_over_eight_devices_gives_the_numbers_of_one(recipe, tmp_path):
+def test_a_sweep_over_eight_devices_gives_the_numbers_of_one_and_may_go_on_there(recipe, tmp_path):
     flags = ["--scheduler", "StepLR(2)", "ReduceLROnPlateau(patience=0)", "--lr", 0.05, "--seeds", 5]
     flags = [*recipe[:2], *flags, "--hidden", 8, "--epochs", 3, *recipe[-2:]]
     sweep = [sys.executable, "-m", "jaxlr", "sweep", *map(str, flags)]
-    tables = []
-    for name, devices in (("one", []), ("eight", ["--devices", "all"])):
-        command = [*sweep, *devices, "--out", str(tmp_path / name)]
+
+    def table(name: str, *more: str) -> list[list[str]]:
+        command = [*sweep, *more, "--out", str(tmp_path / name)]
         done = subprocess.run(command, env=EIGHT, capture_output=True, text=True, check=True)
         assert done.stderr == ""
         assert "= 10 runs of 3 epochs, 10 at once\n" in done.stdout
-        tables.append(list(csv.reader((tmp_path / name / "sweep.csv").read_text().splitlines())))
-    one, eight = tables
-    assert [row[:4] for row in one] == [row[:4] for row in eight]
-    numbers = [np.array([row[4:] for row in rows[1:]], float) for rows in tables]
-    np.testing.assert_allclose(numbers[1], numbers[0], RTOL)
+        assert ("going on after epoch 0 of chunk 0\n" in done.stdout) == ("--resume" in more)
+        return list(csv.reader((tmp_path / name / "sweep.csv").read_text().splitlines()))
+
+    one, eight = table("one"), table("eight", "--devices", "all")
+    for name in ("one", "eight"):  # as if killed; then each goes on where the other went
+        for epoch in saved_epochs(tmp_path / name / "checkpoints")[:-1]:
+            shutil.rmtree(tmp_path / name / "checkpoints" / str(epoch))
+    eight_then_one, one_then_eight = (
+        table("eight", "--resume"),
+        table("one", "--resume", "--devices", "all"),
+    )
+    for other in (eight, eight_then_one, one_then_eight):
+        assert [row[:4] for row in one] == [row[:4] for row in other]
+        numbers = [np.array([row[4:] for row in rows[1:]], float) for rows in (one, other)]
+        np.testing.assert_allclose(numbers[1], numbers[0], RTOL)
 
 
-@pytest.mark.parametrize("most", [1000, 40, 8, 3])
-def test_chunks_of_a_sweep_divide_among_the_devices(most):
-    size = _balanced(97, most, devices=8)
-    assert size % 8 == 0
-    assert size <= max(most, 8)
-    assert size <= 104
+@pytest.mark.parametrize(("free", "chunk"), [(97, 97), (40, 33), (20, 14), (8, 8), (1, 8)])
+def test_a_chunk_that_fits_fills_the_devices(monkeypatch, free, chunk):
+    """Where a run takes one byte: chunks are near each other in size, and leave no device without a run."""
+    monkeypatch.setattr(sweeping, "_bytes", lambda size: size)
+    assert sweeping._fit(int, 97, None, free, devices=8) == (chunk, chunk)
 
 
 # Several processes

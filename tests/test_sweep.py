@@ -190,7 +190,7 @@ def test_a_run_that_does_not_fit_is_tried_alone_and_a_chunk_that_is_asked_for_as
     assert sweeping._fit(as_size, 96, None, 1) == (1, 1)
     assert sweeping._fit(as_size, 96, None, 10 + 96 * 100) == (96, 96)
     assert sweeping._fit(as_size, 96, None, 10 + 40 * 100) == (32, 32)
-    assert sweeping._fit(as_size, 96, 40, 1) == (40, 40)
+    assert sweeping._fit(as_size, 96, 40, 1) == (32, 32)
 
 
 @pytest.mark.parametrize(("most", "size"), [(96, 96), (1000, 96), (95, 48), (40, 32), (7, 7), (1, 1)])

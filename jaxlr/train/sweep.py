@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, Sharding
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 import jaxlr
@@ -38,7 +38,7 @@ from jaxlr.train.runs import (
     hyperparameters_of,
     start_run,
 )
-from jaxlr.train.sharding import check_divides, count_devices, divided, mesh_of, replicate
+from jaxlr.train.sharding import count_devices, divided, mesh_of, replicate
 from jaxlr.train.step import TrainState, count_steps
 from jaxlr.train.summary import as_text, best_curves, epoch_rows, read_summary, summarize
 
@@ -76,8 +76,7 @@ def sweep(config: SweepConfig) -> list[dict[str, Any]]:
     """
     say = speaker(config)
     check_folder(config)
-    saved = saved_config(config.out, SweepConfig) if config.resume and config.out else None
-    if saved:
+    if config.resume and config.out and (saved := saved_config(config.out, SweepConfig)):
         if rows := _finished_rows(saved, config):
             say(f"{config.out} is finished: it has all of its {config.num_runs} runs")
             tell(config, rows, as_text(rows, config.target_accuracy))
@@ -85,10 +84,6 @@ def sweep(config: SweepConfig) -> list[dict[str, Any]]:
         config = replace(config, chunk=saved.chunk)  # chunks of another size would be another program
     mesh = mesh_of(config)
     say(f"jaxlr {jaxlr.__version__} on {describe_device(mesh)}")
-    if config.chunk is not None:
-        check_divides("--chunk", config.chunk, mesh)
-    if config.chunk is not None and not saved:
-        config = replace(config, chunk=_balanced(config.num_runs, config.chunk, count_devices(mesh)))
     dataset = load_dataset(config.dataset, config.data_dir, shows_progress(config))
     out = config.out or new_folder(config)
     with fitting(config):
@@ -100,7 +95,7 @@ def sweep(config: SweepConfig) -> list[dict[str, Any]]:
         say(f"{config.dataset}: {sizes}")
         say(
             f"{len(config.scheduler)} schedulers x {len(config.lr)} rates x {config.seeds} seeds = "
-            f"{runs.total} runs of {config.epochs} epochs, {min(runs.chunk, runs.total)} at once"
+            f"{runs.total} runs of {config.epochs} epochs, {runs.chunk} at once"
         )
         with writing(config, out), claimed(config, out):
             rows = _train(config, runs, data, out, say)
@@ -148,7 +143,7 @@ def _train(
                 stops = interrupt.number is not None or done == num_epochs
                 began = time.monotonic()
                 if stops or (epochs % config.checkpoint_every == 0 and began >= due):
-                    checkpoints.save(done - 1, progress, config_values(config))
+                    checkpoints.save(done - 1, runs.unfilled(progress), config_values(config))
                     due = time.monotonic() + (time.monotonic() - began) / _SHARE_OF_TIME
                 if stops:
                     break
@@ -201,8 +196,13 @@ class Runs(NamedTuple):
     seeds: np.ndarray  # of each recipe, shape (seeds,)
     chunk: int
     start: Callable[..., Any]  # (keys, hyperparameters) -> states
-    epoch: Callable[..., Any]  # (states, hyperparameters, data) -> (states, metrics), for `chunk` runs
-    sharding: Sharding | None = None  # of the runs of a chunk, if there is more than one device
+    epoch: Callable[..., Any]  # (states, hyperparameters, data) -> (states, metrics), for `width` runs
+    mesh: Mesh | None = None  # the devices that the runs of a chunk are split over, if there are several
+
+    @property
+    def width(self) -> int:
+        """How many runs are trained at once: a chunk, filled up so that every device has as many."""
+        return _filled_up(self.chunk, self.mesh)
 
     @property
     def total(self) -> int:
@@ -222,7 +222,14 @@ class Runs(NamedTuple):
     def start_of_all(self) -> Progress:
         """The progress before the first epoch; its states are shapes alone."""
         empty = RunMetrics(*np.zeros((len(RunMetrics._fields), self.total, self.num_epochs), np.float32))
-        return Progress(jax.eval_shape(self.start, *self._recipes_of(0)), empty)
+        states = jax.eval_shape(self.start, *self._recipes_of(0))
+        return jax.eval_shape(self.unfilled, Progress(states, empty))._replace(metrics=empty)
+
+    def unfilled(self, progress: Progress) -> Progress:
+        """Without what fills up the chunk, so that it can go on with any number of devices."""
+        if self.width == self.chunk:
+            return progress
+        return progress._replace(states=jax.tree.map(lambda leaf: leaf[: self.chunk], progress.states))
 
     def train(self, data: Data, done: int, progress: Progress) -> Iterator[tuple[int, Progress]]:
         """Train chunk after chunk, all but the first `done` epochs, counted on from chunk to chunk.
@@ -231,13 +238,13 @@ class Runs(NamedTuple):
             After every epoch how many are done, and the progress, which the next epoch overwrites.
         """
         states, metrics = progress
-        if done % self.num_epochs:
-            states = jax.device_put(states, self.sharding)
         for chunk in range(done // self.num_epochs, self.num_chunks):
             keys, hyperparameters = self._recipes_of(chunk)
             own = slice(chunk * self.chunk, min((chunk + 1) * self.chunk, self.total))
             if done % self.num_epochs == 0:
                 states = self.start(keys, hyperparameters)
+            elif self.mesh is not None:
+                states = self._filled(states)
             for epoch in range(done % self.num_epochs, self.num_epochs):
                 states, new = self.epoch(states, hyperparameters, data)
                 # Fetched now: an interrupt is heard between epochs, and the bar is true.
@@ -249,10 +256,16 @@ class Runs(NamedTuple):
     def _recipes_of(self, chunk: int) -> tuple[jax.Array, Hyperparameters]:
         """The keys and the hyperparameters of its runs."""
         # The last chunk is filled with repetitions: of another size it would be another program.
-        runs = np.minimum(np.arange(chunk * self.chunk, (chunk + 1) * self.chunk), self.total - 1)
+        first = chunk * self.chunk
+        runs = np.minimum(np.arange(first, first + self.width), self.total - 1)
         recipes, seeds = np.divmod(runs, len(self.seeds))
-        hyperparameters = jax.device_put(_taken(self.hyperparameters, recipes), self.sharding)
-        return _keys(self.seeds[seeds]), hyperparameters
+        hyperparameters = _taken(self.hyperparameters, recipes)
+        return _keys(self.seeds[seeds]), jax.device_put(hyperparameters, divided(self.mesh))
+
+    def _filled(self, states: TrainState) -> TrainState:
+        """States of a chunk, filled up with the last one, on the devices."""
+        rows = np.minimum(np.arange(self.width), self.chunk - 1)
+        return jax.device_put(jax.tree.map(lambda leaf: leaf[rows], states), divided(self.mesh))
 
 
 def build_runs(config: SweepConfig, data: Data, num_classes: int, mesh: Mesh | None = None) -> Runs:
@@ -272,56 +285,60 @@ def build_runs(config: SweepConfig, data: Data, num_classes: int, mesh: Mesh | N
 
     num_features = int(np.prod(data.train.images.shape[1:]))
     model = mlp([num_features, *config.hidden, num_classes])
-    sharding = divided(mesh)
     start = jax.jit(
         jax.vmap(functools.partial(start_run, model=model, momentum=config.momentum), in_axes=(0, 0)),
-        out_shardings=sharding,
+        out_shardings=divided(mesh),
     )
     settings = {"model": model, "batch_size": config.batch_size, "momentum": config.momentum}
     epoch = jax.jit(
         jax.vmap(functools.partial(continue_run, **settings), in_axes=(0, 0, None)),
         donate_argnums=0,
-        out_shardings=sharding,
+        out_shardings=divided(mesh),
     )
 
     def compiled(chunk: int) -> Any:
         """The program for so many runs; nothing is allocated for it yet."""
-        first = _taken(hyperparameters, np.zeros(chunk, int))
+        width = _filled_up(chunk, mesh)
+        first = _taken(hyperparameters, np.zeros(width, int))
         shapes = jax.eval_shape(lambda: first)
-        states = jax.eval_shape(start, jax.eval_shape(_keys, np.zeros(chunk, int)), shapes)
+        states = jax.eval_shape(start, jax.eval_shape(_keys, np.zeros(width, int)), shapes)
         placed = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), (states, shapes)
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=divided(mesh)),
+            (states, shapes),
         )
         return epoch.lower(*placed, data).compile()
 
     # A program's account holds its data, which lies on the device already.
     free_bytes = _free_bytes() + sum(leaf.nbytes for leaf in jax.tree.leaves(data))
-    total, devices = len(recipes) * len(seeds), count_devices(mesh)
-    chunk, program = _fit(compiled, total, config.chunk, free_bytes, devices)
-    return Runs(hyperparameters, seeds, chunk, start, program, sharding)
+    total = len(recipes) * len(seeds)
+    chunk, program = _fit(compiled, total, config.chunk, free_bytes, count_devices(mesh))
+    return Runs(hyperparameters, seeds, chunk, start, program, mesh)
 
 
 def _fit(
     compiled: Callable[[int], Any], total: int, chunk: int | None, free_bytes: float, devices: int = 1
 ) -> tuple[int, Any]:
     """The size of the chunks, near each other in size, and their program: what fits, or `chunk`."""
-    size = chunk or _balanced(total, total + devices, devices)
+    size = _balanced(total, chunk or total)
     program = compiled(size)
     while chunk is None and size > devices and (needed := _bytes(program)) > free_bytes:
         # Most of what is needed is in proportion to the runs; where that is not so, it takes a turn more.
-        size = _balanced(total, min(size - devices, int(size * free_bytes / needed)), devices)
+        most = min(size - 1, int(size * free_bytes / needed)) // devices * devices
+        size = _balanced(total, max(devices, most))
         program = compiled(size)
     return size, program
 
 
-def _balanced(total: int, most: int, devices: int = 1) -> int:
-    """The size of chunks of at most `most` when there are as few as can be: 32 of 96 for 40, not 40.
+def _balanced(total: int, most: int) -> int:
+    """The size of chunks of at most `most` when there are as few as can be: 32 of 96 for 40, not 40."""
+    num_chunks = -(-total // min(most, total))
+    return -(-total // num_chunks)
 
-    It is a multiple of `devices`, and at least that.
-    """
-    share = -(-total // devices)
-    num_chunks = -(-share // max(1, min(most // devices, share)))
-    return devices * -(-share // num_chunks)
+
+def _filled_up(chunk: int, mesh: Mesh | None) -> int:
+    """The next multiple of the number of devices."""
+    devices = count_devices(mesh)
+    return -(-chunk // devices) * devices
 
 
 def _bytes(program: Any) -> int:
