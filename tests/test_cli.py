@@ -336,7 +336,7 @@ def test_the_version_is_that_of_the_package(run):
 
 
 MISTAKES = [
-    (["plot"], 'TEXT must be at least one scheduler, such as "StepLR(30)" (see jaxlr plot --help)'),
+    (["plot"], 'TEXT must be at least one scheduler, such as "StepLR(30)"'),
     (["table"], "TEXT"),
     (["port"], "TEXT"),
     (["plot", "StpLR(3)"], "unknown scheduler 'StpLR': did you mean StepLR?"),
