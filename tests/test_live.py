@@ -38,6 +38,7 @@ CLOSED = [
     "SequentialLR(o, [LinearLR(o, 0.1, 1.0, 5), CosineAnnealingLR(o, 20), ExponentialLR(o, 0.9)], [5, 25])",
     "SequentialLR(o, [ConstantLR(o, 0.5, 9), CosineAnnealingWarmRestarts(o, 4, 2)], [9])",
     "SequentialLR(o, [StepLR(o, 3), PolynomialLR(o, 30)], [0])",
+    "SequentialLR(o, [SWALR(o, 0.02, 15), StepLR(o, 3)], [60])",
     "ChainedScheduler([ConstantLR(o, 0.1, 8), ExponentialLR(o, 0.9), MultiStepLR(o, [12])])",
     "ChainedScheduler([CosineAnnealingLR(o, 13, 1e-3)])",
 ]
@@ -115,6 +116,13 @@ def test_a_scheduler_of_torchs_own_goes_on_in_closed_form(torch, text, epoch, gr
     smooth = np.abs(expected) > 1e-9  # where torch's own digits are left
     on_device = np.asarray(jax.jit(schedule)(jnp.asarray(counts)))
     assert_close(on_device[smooth], expected[smooth], DEVICE_RTOL)
+
+
+def test_a_scheduler_in_mid_run_holds_its_rate_to_the_last_count_that_a_device_has(torch):
+    scheduler = build(torch, "ConstantLR(o, 0.25, 12)")
+    advance(scheduler, 5)
+    schedule: Any = jaxlr.from_torch(scheduler)
+    assert_close(jax.jit(schedule)(jnp.int32(2**31 - 1)), 0.1, DEVICE_RTOL)
 
 
 @pytest.mark.parametrize("text", [*STEPPED, *CLOSED])

@@ -56,6 +56,13 @@ def test_a_tangled_recipe_gives_torchs_curve_on_the_host_a_device_and_printed_or
     assert_close(np.where(expected > 1e-9, on_device, expected), expected, 1e-6)
 
 
+def test_a_cosine_before_one_cycle_may_last_until_the_epoch_after_its_bottom_and_no_longer():
+    text = "SequentialLR(o, [CosineAnnealingLR(o, 9), OneCycleLR(o, 1.0, 60)], [{}])"
+    assert callable(jaxlr.from_string(text.format(10), 0.1))
+    with pytest.raises(ValueError, match="goes on after T_max"):
+        jaxlr.from_string(text.format(11), 0.1)
+
+
 def run(torch: Any, text: str, optimizer: Any) -> Any:
     """What the last statement of a text gives in torch."""
     scope = {name: getattr(torch.optim.lr_scheduler, name) for name in torch.optim.lr_scheduler.__all__}
