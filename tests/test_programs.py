@@ -2,6 +2,7 @@
 
 import os
 import stat
+import warnings
 
 import pytest
 from processes import ENVIRONMENT, arrays, finish, metrics, small_mnist
@@ -67,6 +68,19 @@ def test_a_cache_that_cannot_be_made_is_a_warning_in_a_line(runs, tmp_path):
     _, err = runs("out")
     (line,) = err.splitlines()
     assert line.startswith("jaxlr: warning: compiled programs are not kept: ")
+
+
+def test_a_disk_that_is_full_is_a_warning_in_a_line_too(tmp_path, recwarn):
+    (tmp_path / "jit_f-1-cache").write_text("half of it")
+    show = warnings.showwarning
+    programs._discard_damaged(tmp_path)
+    fault = "Error writing persistent compilation cache entry for 'jit_{}': OSError: no space left"
+    for name in "fgh":
+        warnings.showwarning(UserWarning(fault.format(name)), UserWarning, "compiler.py", 1)
+    warnings.showwarning = show
+    (warning,) = recwarn
+    assert str(warning.message) == "compiled programs are not kept: OSError: no space left"
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_programs_unused_for_longest_make_room(tmp_path, monkeypatch):

@@ -204,9 +204,12 @@ def test_a_quota_is_one_line_and_its_checkpoints_are_whole(data, tmp_path, limit
         **{"capture_output": True, "text": True, "check": False, "env": ENVIRONMENT},
     )
     assert done.returncode == 4
-    assert done.stderr.startswith(f"jaxlr: error: cannot write to {tmp_path / 'run'}: ")
-    assert "File too large" in done.stderr
-    assert done.stderr.count("\n") == 1
+    # Of programs that were compiled here for the first time; JAX keeps none of this size.
+    *kept, error = done.stderr.splitlines()
+    assert error.startswith(f"jaxlr: error: cannot write to {tmp_path / 'run'}: ")
+    assert "File too large" in error
+    assert len(kept) <= 1
+    assert all(line.startswith("jaxlr: warning: compiled programs are not kept: ") for line in kept)
     assert finish(*recipe, tmp_path / "run", "--resume")[0] == 0
     assert finish(*recipe, tmp_path / "unbroken")[0] == 0
     assert_same_run(tmp_path / "run", tmp_path / "unbroken")

@@ -137,14 +137,11 @@ class RunConfig:
 class TrainConfig(RunConfig):
     """Train an MLP to classify images, its learning rate set by one of torch's schedulers.
 
-    Exit status:
-      0    the run is finished
-      2    refused: a flag, a file, the folder or the device
-      3    the loss became NaN or infinite (--on-nan stop)
-      4    the folder cannot be written any more: --resume later
-      5    another process of the run is lost (--distributed): --resume later
-      130  stopped by SIGINT (Ctrl-C) and saved: --resume later
-      143  by SIGTERM, likewise; a second signal stops at once
+    Example: jaxlr train --scheduler "StepLR(10)" --lr 0.3 --out runs/mine
+
+    Exit status: 0 finished; 2 refused; 3 the loss became NaN or infinite; 4 the folder cannot be written
+    any more; 5 another process is lost; 130, 143 stopped by SIGINT, SIGTERM and saved.
+    After 3 to 143, --resume goes on.
     """
 
     command = "train"

@@ -46,18 +46,25 @@ def _discard_oldest(folder: Path) -> None:
 
 
 def _discard_damaged(folder: Path) -> None:
-    """Delete a program that JAX warns that it cannot read, as a killed process may have left it.
+    """Delete a program that JAX warns that it cannot read, or write; say once that it cannot write.
 
-    JAX never replaces a file that there is: without this, it would compile and warn in every run.
+    A killed process may have left half of one, and JAX never replaces a file that there is: without this,
+    it would compile and warn in every run. A full disk would be as many warnings as there are programs.
     """
     show = warnings.showwarning
+    told: list[str] = []
 
     def show_others(message: Warning | str, *about: Any, **more: Any) -> None:
-        damaged = re.match(r"Error reading persistent compilation cache entry for '(\w+)'", str(message))
-        if damaged is None:
+        fault = re.match(
+            r"Error (reading|writing) persistent compilation cache entry for '(\w+)': (.*)", str(message)
+        )
+        if fault is None:
             show(message, *about, **more)
-        else:
-            for path in folder.glob(f"{damaged[1]}-*-cache"):
-                path.unlink(missing_ok=True)
+            return
+        for path in folder.glob(f"{fault[2]}-*-cache"):
+            path.unlink(missing_ok=True)
+        if fault[1] == "writing" and not told:
+            told.append(fault[3])
+            show(UserWarning(f"compiled programs are not kept: {fault[3]}"), *about, **more)
 
     warnings.showwarning = show_others
