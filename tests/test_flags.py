@@ -40,6 +40,7 @@ REFUSED = {
     "--scheduler": [*WORDS, "StepLR(nan)", "StepLR", "StepLR(3)" * 99, "__import__('os').abort()"],
     "--step-per": [*WORDS, "batch", "EPOCH"],
     "--on-nan": [*WORDS, "ignore"],
+    "--format": [*WORDS, "csv"],
     "--data-dir": ["/no/such", "\0", "x" * 5000, "/dev/null", __file__],
     "--out": ["\0", "x" * 5000, "/dev/null", "/dev/null/run", __file__],
     "--devices": [*WORDS, "0", "-1", "2.5", "ALL", "2147483648"],
