@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from benchmarks import devices, epochs, schedules, startup, sweeps
+from benchmarks import devices, epochs, profile, schedules, startup, sweeps
 from benchmarks.timing import Row
 
 from jaxlr.train.data import load_dataset
@@ -27,8 +27,8 @@ from jaxlr.train.loop import describe_device
 class Config:
     """What to measure."""
 
-    parts: tuple[Literal["epoch", "schedules", "sweep", "devices", "startup"], ...] = (
-        *("epoch", "schedules", "sweep", "devices", "startup"),
+    parts: tuple[Literal["epoch", "profile", "schedules", "sweep", "devices", "startup"], ...] = (
+        *("epoch", "profile", "schedules", "sweep", "devices", "startup"),
     )
     """Parts of the table."""
 
@@ -39,7 +39,7 @@ class Config:
     """Folder of the data, as for jaxlr train."""
 
     rounds: int = 5
-    """Rounds in which the peers take turns; schedules have five times as many."""
+    """Rounds in which the peers take turns; schedules, which differ by less, have twelve times as many."""
 
     runs: tuple[int, ...] = (1, 4, 16, 64, 256, 1024)
     """Numbers of runs of a sweep, each a power of 4; the others are compared with the first."""
@@ -53,7 +53,8 @@ def main(config: Config) -> None:
     dataset = load_dataset(config.dataset, config.data_dir, progress=True)
     parts: dict[str, Callable[[], list[Row]]] = {
         "epoch": lambda: epochs.measure(dataset, config.rounds),
-        "schedules": lambda: schedules.measure(dataset, 5 * config.rounds),
+        "profile": lambda: profile.measure(dataset, config.rounds),
+        "schedules": lambda: schedules.measure(dataset, 12 * config.rounds),
         "sweep": lambda: sweeps.measure(load_dataset("digits"), list(config.runs), config.rounds),
         "devices": lambda: devices.measure(config.rounds),
         "startup": lambda: startup.measure(config.rounds),

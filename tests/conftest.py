@@ -5,7 +5,7 @@ import importlib.util
 import os
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
 import jaxtyping
@@ -60,6 +60,25 @@ def data_root() -> Path:
     if not (root / "mnist").is_dir():
         _skip_or_fail(f"no real MNIST under {root}: point JAXLR_TEST_DATA at it")
     return root
+
+
+@pytest.fixture
+def refuse(capsys):
+    """Run a command that refuses its arguments; the line that it says about them."""
+    from jaxlr.cli import main  # now, for the hook comes before what it is for
+
+    def refuse(*arguments: Any, status: int = 2) -> str:
+        with pytest.raises(SystemExit) as stop:
+            main([*map(str, arguments)])
+        assert stop.value.code == status
+        output = capsys.readouterr()
+        assert output.err.startswith("jaxlr: error: ")
+        assert output.err.count("\n") == 1
+        # What would train may have said already on what.
+        assert output.out == "" or arguments[0] in ("train", "sweep")
+        return output.err
+
+    return refuse
 
 
 @pytest.fixture

@@ -86,3 +86,11 @@ def assert_same_run(out: Path, unbroken: Path) -> None:
     assert arrays(out, last) == arrays(unbroken, last)
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert not list(out.glob("**/*tmp*"))
+
+
+def flip_bits(checkpoint: Path) -> None:
+    """Damage every file that has arrays: Orbax may leave some of them unread."""
+    for path in checkpoint.rglob("d/*"):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)

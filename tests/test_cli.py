@@ -50,23 +50,6 @@ def run(capsys):
     return run
 
 
-@pytest.fixture
-def refuse(capsys):
-    """Run a command that refuses its arguments; its one line."""
-
-    def refuse(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main(arguments)
-        assert stop.value.code == 2
-        output = capsys.readouterr()
-        assert output.out == ""
-        assert output.err.startswith("jaxlr: error: ")
-        assert output.err.count("\n") == 1
-        return output.err
-
-    return refuse
-
-
 def process(*arguments, environment=(), **settings):
     command = [sys.executable, "-m", "jaxlr", *arguments]
     environment = os.environ | dict(environment)
@@ -249,6 +232,18 @@ def test_a_figure_holds_every_schedule_over_a_common_axis_of_epochs(run, figures
         assert " ".join(text.split()).startswith(label.removesuffix("..."))
     image = plt.imread(file)
     assert len(np.unique(image.reshape(-1, image.shape[-1]), axis=0)) > len(texts)
+
+
+def test_a_plot_as_json_has_the_counts_and_rates_of_each_curve_drawn_or_not(run, tmp_path):
+    texts = ["ExponentialLR(10)", PER_BATCH[0][0]]
+    flags = ("--epochs", "400", "--steps-per-epoch", "2", "--format", "json")
+    exponential, cycle = map(json.loads, run("plot", *texts, *flags).splitlines())
+    assert exponential["scheduler"] == "ExponentialLR(10)"
+    assert exponential["epoch"] == list(range(400))
+    assert exponential["lr"][::399] == [0.1, None]  # beyond every float
+    assert cycle == {"scheduler": texts[1], "step": [*range(800)], "lr": rates_of(PER_BATCH[0][1], 800)}
+    assert json.loads(run("plot", texts[1], *flags, "-o", str(tmp_path / "lr.png"))) == cycle
+    assert (tmp_path / "lr.png").exists()
 
 
 @pytest.mark.parametrize("suffix", ["svg", "pdf", "PNG"])

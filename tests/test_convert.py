@@ -1,5 +1,6 @@
 """What the reader of texts refuses, in one line and at once; what it reads is in test_spellings."""
 
+import sys
 import time
 from typing import Any
 
@@ -87,6 +88,16 @@ def test_what_cannot_be_read_is_refused_at_once_in_one_line(text, message):
     assert len(str(error.value).splitlines()) == 1
     assert len(str(error.value)) < 300
     assert time.perf_counter() - start < 5
+
+
+def test_what_is_nested_too_deeply_is_refused_however_deep_python_would_go():
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)
+    try:
+        with pytest.raises(ValueError, match="nested too deeply to be read"):
+            jaxlr.from_string("f" + "()" * 150, 0.1)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 names = st.sampled_from(["StepLR(", "MultiStepLR(", "ReduceLROnPlateau(", "opt, ", "step_size=", "lambda:"])

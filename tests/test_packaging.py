@@ -6,6 +6,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import pytest
+
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,6 +30,14 @@ def test_the_wheel_holds_the_package_its_licence_and_metadata(tmp_path):
     about = [name for name in names if ".dist-info/" in name]
     assert {*names} - {*about} == files("jaxlr/**/*.py", "jaxlr/py.typed")
     assert any(name.endswith("licenses/LICENSE") for name in about)
+
+
+@pytest.mark.parametrize("target", ["wheel", "sdist"])
+def test_an_index_would_take_it(tmp_path, target):
+    command = [sys.executable, "-m", "twine", "check", "--strict", build(target, tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "PASSED" in done.stdout
 
 
 def test_the_source_archive_holds_all_that_its_tests_read(tmp_path):

@@ -1,10 +1,13 @@
 """The README keeps its word: its code runs and prints what it shows, its tree and links exist."""
 
 import doctest
+import json
 import re
 import shlex
 import textwrap
 from pathlib import Path
+
+import pytest
 
 import jaxlr
 from jaxlr.cli import main
@@ -52,3 +55,30 @@ def test_the_file_tree_names_every_file():
     modules = [path.name for path in (ROOT / "jaxlr").rglob("*.py") if path.name != "__init__.py"]
     scripts = [path.name for path in (ROOT / "scripts").iterdir() if path.is_file()]
     assert [name for name in modules + scripts if f" {name} " not in tree] == []
+
+
+JSON = [
+    ("train", ["--epochs", "1", "--hidden", "4", "--validation-size", "99"]),
+    (
+        "sweep",
+        ["--scheduler", "StepLR(1)", "--lr", "0.1", "--seeds", "1", "--epochs", "1", "--hidden", "4"],
+    ),
+    ("plot", ["StepLR(1)", "OneCycleLR(1, 9)", "--steps-per-epoch", "2"]),
+    ("table", ["StepLR(1)"]),
+    ("port", ["StepLR(1)"]),
+]
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("command", "flags"), JSON)
+def test_the_keys_of_the_json_of_a_command_are_those_that_the_readme_lists(
+    command, flags, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    main([command, *flags, "--format", "json"])
+    printed = capsys.readouterr().out
+    values = json.loads(printed) if command == "table" else map(json.loads, printed.splitlines())
+    keys = {re.sub("_(mean|std)$", "", key) for value in values for key in value}
+    (listed,) = re.findall(rf"^\| `{command}` \| (.*) \|$", README, flags=re.MULTILINE)
+    names = {*re.findall(r"`(\w+)`", listed)} - ({"step"} if command == "table" else set())
+    assert keys == names

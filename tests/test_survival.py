@@ -29,6 +29,7 @@ from jaxlr.train.checkpoint import saved_epochs
 # A plateau that is in its cooldown most of the time, and momentum: all the state that there can be.
 RECIPE = [
     *("--dataset", "mnist", "--hidden", 16, "--lr", 0.05, "--momentum", 0.9, "--batch-size", 8),
+    *("--checkpoint-every", 1),
     *("--scheduler", "ReduceLROnPlateau(patience=0, factor=0.9, cooldown=3)"),
 ]
 
@@ -184,7 +185,9 @@ def test_a_disk_that_fills_costs_no_checkpoint_and_what_follows_equals_the_unbro
     if done.returncode == 77 or "unshare" in done.stderr:
         pytest.skip(f"no tmpfs can be mounted here: {done.stderr}")
     assert (tmp_path / "status").read_text().split() == ["4", "4", "2", "0"]
-    full, still_full, read_only = (tmp_path / "err").read_text().splitlines()
+    said = (tmp_path / "err").read_text()
+    assert said.count("\n") == 3, said
+    full, still_full, read_only = said.splitlines()
     for line in (full, still_full):
         assert line.startswith(f"jaxlr: error: cannot write to {disk}/run: ")
         assert "No space left on device" in line

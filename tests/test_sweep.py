@@ -298,24 +298,15 @@ MISTAKES = [
 @pytest.mark.parametrize(
     ("arguments", "message"), MISTAKES, ids=[" ".join(row[0])[:50] for row in MISTAKES]
 )
-def test_a_mistake_is_one_clear_line_and_exit_status_2(arguments, message, capsys, tmp_path, monkeypatch):
+def test_a_mistake_is_one_clear_line_and_exit_status_2(arguments, message, refuse, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as stop:
-        main(["sweep", *arguments])
-    assert stop.value.code == 2
-    error = capsys.readouterr().err
-    assert error.startswith("jaxlr: error: ")
-    assert message in error
-    assert error.count("\n") == 1
+    assert message in refuse("sweep", *arguments)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_out_is_never_overwritten(tmp_path, capsys):
+def test_an_existing_out_is_never_overwritten(tmp_path, refuse):
     (tmp_path / "precious").write_text("results")
-    with pytest.raises(SystemExit) as stop:
-        main(["sweep", "--out", str(tmp_path)])
-    assert stop.value.code == 2
-    assert f"{tmp_path} exists already and is never overwritten" in capsys.readouterr().err
+    assert f"{tmp_path} exists already and is never overwritten" in refuse("sweep", "--out", tmp_path)
 
 
 def test_one_text_in_place_of_a_list_is_refused():

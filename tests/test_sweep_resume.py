@@ -2,7 +2,6 @@
 
 import errno
 import json
-import math
 import os
 import random
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import ENVIRONMENT, finish, small_mnist, start
+from processes import ENVIRONMENT, finish, flip_bits, small_mnist, start
 
 from jaxlr.cli import main
 from jaxlr.train import sweep as sweeping
@@ -59,8 +58,7 @@ def config(data, tmp_path, monkeypatch) -> SweepConfig:
         path.write_bytes(b"\x89PNG %d" % len(curves))
 
     monkeypatch.setattr(sweeping, "plot_sweep", draw)
-    monkeypatch.setattr(sweeping, "_SHARE_OF_TIME", math.inf)
-    return SweepConfig("mnist", data, **RECIPE, quiet=True, out=tmp_path / "sweep")
+    return SweepConfig("mnist", data, **RECIPE, quiet=True, out=tmp_path / "sweep", checkpoint_every=1)
 
 
 @pytest.fixture
@@ -103,13 +101,6 @@ def assert_same_sweep(out: Path | None, unbroken: Path) -> None:
     assert not list(out.glob("**/*tmp*"))
 
 
-def damage(checkpoint: Path) -> None:
-    largest = max(checkpoint.rglob("d/*"), key=lambda path: path.stat().st_size)
-    content = bytearray(largest.read_bytes())
-    content[len(content) // 2] ^= 1
-    largest.write_bytes(content)
-
-
 @pytest.mark.heavy
 @pytest.mark.parametrize(("saved", "damaged"), [(2, False), (3, False), (3, True), (4, True)])
 def test_a_sweep_that_died_goes_on_with_the_next_epoch(config, whole, epochs, monkeypatch, saved, damaged):
@@ -123,7 +114,7 @@ def test_a_sweep_that_died_goes_on_with_the_next_epoch(config, whole, epochs, mo
         file.write("StepLR(2),0.05,0,0,0.1")  # as much of a line as a kill has left of it
     epochs.clear()
     if damaged:
-        damage(config.out / "checkpoints" / str(saved - 1))
+        flip_bits(config.out / "checkpoints" / str(saved - 1))
         with pytest.warns(UserWarning, match=f"the checkpoint of epoch {saved - 1} is damaged"):
             sweep(replace(config, resume=True))
     else:
@@ -222,17 +213,12 @@ CHANGES = [
 ]
 
 
-def test_another_recipe_is_refused_in_a_line_and_what_is_no_part_of_it_is_not(config, data, epochs, capsys):
+def test_another_recipe_is_refused_in_a_line_and_what_is_no_part_of_it_is_not(config, data, epochs, refuse):
     sweep(config)
     before = (config.out / "sweep.csv").read_bytes()
     resume = ["sweep", "--resume", "--out", str(config.out)]
     for flag, value, change in CHANGES:
-        with pytest.raises(SystemExit) as stop:
-            main([*resume, flag, value])
-        assert stop.value.code == 2
-        error = capsys.readouterr().err
-        assert f"has another recipe: {change}; leave" in error
-        assert error.count("\n") == 1
+        assert f"has another recipe: {change}; leave" in refuse(*resume, flag, value)
     epochs.clear()
     main(
         [*resume, "--checkpoint-every", "2", "--quiet", "--target-accuracy", "0.5", "--data-dir", str(data)]
@@ -255,7 +241,7 @@ def test_chunks_keep_their_size_whatever_was_asked_for_or_fits_now(config, epoch
         assert json.loads((config.out / "config.json").read_text())["chunk"] == 2
 
 
-def test_train_and_sweep_do_not_go_on_with_each_others_folders(config, capsys):
+def test_train_and_sweep_do_not_go_on_with_each_others_folders(config, refuse):
     run = ["--dataset", "mnist", "--data-dir", str(config.data_dir), "--hidden", "8", "--epochs", "1"]
     outs = {"sweep": config.out, "train": config.out.with_name("a run")}
     sweep(config)
@@ -263,44 +249,28 @@ def test_train_and_sweep_do_not_go_on_with_each_others_folders(config, capsys):
     for wrong, right in (("train", "sweep"), ("sweep", "train")):
         out = outs[right]
         for more in ([], run):
-            with pytest.raises(SystemExit) as stop:
-                main([wrong, "--resume", "--out", str(out), *more])
-            assert stop.value.code == 2
             quoted = f"'{out}'" if " " in out.name else out
-            assert capsys.readouterr().err == (
+            assert refuse(wrong, "--resume", "--out", out, *more) == (
                 f"jaxlr: error: {out} is of jaxlr {right}, not of jaxlr {wrong}: "
                 f"jaxlr {right} --resume --out {quoted} goes on with it\n"
             )
 
 
-def test_checkpoints_take_a_small_part_of_the_time(config, monkeypatch):
-    saved = []
-
-    def save(self, epoch: int, *arguments: Any) -> None:
-        saved.append(epoch)
-        time.sleep(0.1)
-
-    monkeypatch.setattr(sweeping, "_SHARE_OF_TIME", 1e-3)
-    monkeypatch.setattr(sweeping.Checkpoints, "save", save)
-    sweep(config)
-    assert saved == [0, NUM_EPOCHS - 1]
+def test_checkpoints_take_a_small_part_of_the_time_unless_told_otherwise(config, monkeypatch):
+    monkeypatch.setattr("jaxlr.train.checkpoint._SHARE_OF_TIME", 1e-4)
+    for every, epochs in ((None, [0, 5]), (2, [1, 4, 5])):  # the second of each chunk, and the last of all
+        out = config.out.with_name(f"every {every}")
+        sweep(replace(config, checkpoint_every=every, out=out))
+        assert sorted(saved_epochs(out / "checkpoints")) == epochs[-2:]
 
 
 @pytest.mark.heavy
 def test_a_sweep_killed_at_random_equals_the_unbroken_sweep(data, tmp_path):
     recipe = [
-        "--dataset",
-        "mnist",
-        "--data-dir",
-        data,
-        "--hidden",
-        16,
-        "--momentum",
-        0.9,
-        "--batch-size",
-        8,
+        *("--dataset", "mnist", "--data-dir", data, "--hidden", 16, "--momentum", 0.9, "--batch-size", 8),
+        *("--scheduler", *RECIPE["scheduler"], "--lr", 0.05, "--seeds", 1, "--epochs", 1000),
+        *("--checkpoint-every", 1),
     ]
-    recipe += ["--scheduler", *RECIPE["scheduler"], "--lr", 0.05, "--seeds", 1, "--epochs", 1000]
     cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
     settings = {"env": {**ENVIRONMENT, **cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}}
     shape = [*recipe, "--chunk", 2, "--resume", "--out"]

@@ -2,17 +2,18 @@
 
 import dataclasses
 import io
+import json
 import os
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 
-from jaxlr.commands.recipe import RecipeError, SampledRecipe, read_text
+from jaxlr.commands.recipe import RecipeError, SampledRecipe, as_json, read_text, unit_of
 from jaxlr.plot import Curve, draw, new_figure, require, suits_log_scale
 
 
@@ -37,6 +38,9 @@ class PlotConfig(SampledRecipe):
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", aliases=["-o"])] = None
     """Image to write, its suffix the format (.png, .svg, .pdf). Default: draw in the terminal."""
 
+    format: Literal["text", "json"] = "text"
+    """What is printed: the drawing, or a JSON object for each curve, its counts and rates as lists."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.texts:
@@ -45,11 +49,13 @@ class PlotConfig(SampledRecipe):
     def run(self) -> None:
         """Draw the curves over the epochs of the run, whatever each scheduler counts."""
         curves = [self.curve(read_text(text)) for text in self.texts]
-        if self.out is None:
-            print(_as_text(curves))
-        else:
+        if self.out is not None:
             _write_image(curves, self.out)
-            print(f"wrote {self.out}")
+        if self.format == "json":
+            for curve in curves:
+                print(_as_json(curve))
+        else:
+            print(_as_text(curves) if self.out is None else f"wrote {self.out}")
 
 
 def _write_image(curves: Sequence[Curve], path: Path) -> None:
@@ -62,6 +68,11 @@ def _write_image(curves: Sequence[Curve], path: Path) -> None:
     for text in figure.legend(loc="outside upper left", frameon=False).get_texts():
         text.set_parse_math(False)  # a recipe is text of the user's, and never a formula
     figure.savefig(path, dpi=150)
+
+
+def _as_json(curve: Curve) -> str:
+    rates = [as_json(rate) for rate in curve.rates.tolist()]
+    return json.dumps({"scheduler": curve.label, unit_of(curve): [*range(len(rates))], "lr": rates})
 
 
 def _as_text(curves: Sequence[Curve]) -> str:

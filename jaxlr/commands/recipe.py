@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import math
 import re
 import sys
 from typing import Annotated, Any, Literal
@@ -84,6 +85,16 @@ class SampledRecipe(Recipe):
 def read_text(text: str) -> str:
     """The text of a scheduler: as it is, or for `-` what standard input holds."""
     return sys.stdin.read() if text == "-" else text
+
+
+def unit_of(curve: Curve) -> str:
+    """What a curve counts: the name of its counts in a table, in CSV and in JSON."""
+    return "epoch" if curve.counts_per_unit == 1 else "step"
+
+
+def as_json(rate: float) -> float | None:
+    """A learning rate for JSON, which has no NaN and no infinity."""
+    return rate if math.isfinite(rate) else None
 
 
 def _steps_per_batch(text: str) -> bool:

@@ -2,14 +2,13 @@
 
 import dataclasses
 import json
-import math
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 
-from jaxlr.commands.recipe import SampledRecipe, read_text
+from jaxlr.commands.recipe import SampledRecipe, as_json, read_text, unit_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +30,11 @@ class TableConfig(SampledRecipe):
     def run(self) -> None:
         """Print the table; every rate is the shortest decimal that is exactly its float64."""
         curve = self.curve(read_text(self.text))
-        unit = "epoch" if curve.counts_per_unit == 1 else "step"
         counts = np.arange(len(curve.rates))
         if self.changes:
             counts = counts[np.diff(curve.rates, prepend=np.nan) != 0]
         write = {"text": _text, "csv": _csv, "json": _json}[self.format]
-        for line in write(unit, counts.tolist(), curve.rates[counts].tolist()):
+        for line in write(unit_of(curve), counts.tolist(), curve.rates[counts].tolist()):
             print(line)
 
 
@@ -56,6 +54,5 @@ def _csv(unit: str, counts: Sequence[int], rates: Sequence[float]) -> Iterator[s
 def _json(unit: str, counts: Sequence[int], rates: Sequence[float]) -> Iterator[str]:
     yield "["
     for count, rate in zip(counts, rates, strict=True):
-        row = {unit: count, "lr": rate if math.isfinite(rate) else None}  # JSON has no infinity
-        yield json.dumps(row) + ("," if count != counts[-1] else "")
+        yield json.dumps({unit: count, "lr": as_json(rate)}) + ("," if count != counts[-1] else "")
     yield "]"

@@ -48,6 +48,7 @@ _IGNORED = ("optimizer", "verbose", "cycle_momentum", "base_momentum", "max_mome
 _PER_GROUP = ("lr_lambda", "base_lr", "max_lr", "min_lr", "swa_lr")
 _LONGEST_TEXT = 20_000
 _MOST_PARTS = 100
+_MOST_LEVELS = 100  # of nested expressions: far from where Python stops to recurse, wherever it is called
 _EXAMPLE = "such as 'StepLR(step_size=30, gamma=0.1)'"
 
 
@@ -188,6 +189,11 @@ def _parse(text: str) -> list[ast.stmt]:
         reason = error.msg if isinstance(error, SyntaxError) else str(error) or "nested too deeply"
         message = f"cannot read the scheduler {abbreviated(text)!r} ({reason}): write a call {_EXAMPLE}"
         raise ValueError(message) from None
+    level, depth = list[ast.AST](statements), 0
+    while level:
+        level, depth = [child for node in level for child in ast.iter_child_nodes(node)], depth + 1
+    if depth > _MOST_LEVELS:
+        raise ValueError("the scheduler's text is nested too deeply to be read")
     return statements or [ast.Pass()]
 
 

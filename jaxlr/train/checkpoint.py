@@ -8,6 +8,7 @@ import logging
 import math
 import shutil
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,11 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+
+# Spent on checkpoints. An epoch on a fast device is shorter than the writing of one, and that of a sweep
+# holds all its models: so, unless told otherwise, a checkpoint that is not due yet is skipped.
+_SHARE_OF_TIME = 0.05
 
 
 class CheckpointError(Exception):
@@ -81,15 +87,18 @@ def load_newest(folder: Path, like: Any, check: Callable[[dict[str, Any]], None]
 class Checkpoints:
     """Saves in the background, and keeps the newest two and the one of the lowest validation loss."""
 
-    def __init__(self, folder: Path, losses: dict[int, float]):
+    def __init__(self, folder: Path, losses: dict[int, float], every: int | None = 1):
         """Opens `folder`, made if need be.
 
         Args:
             folder: of this run alone.
             losses: validation loss by epoch, of the epochs so far; the caller goes on filling it.
+            every: epochs from one checkpoint to the next; None for as few as `_SHARE_OF_TIME` allows.
         """
         self._folder = folder.absolute()
         self._losses = losses
+        self._every = every
+        self._due = -math.inf  # on the monotonic clock
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -109,14 +118,20 @@ class Checkpoints:
             self._stack = stack.pop_all()
         return self
 
+    def is_due(self, num_epochs: int) -> bool:
+        """Whether the next checkpoint is to be written after so many epochs."""
+        return time.monotonic() >= self._due if self._every is None else num_epochs % self._every == 0
+
     def save(self, epoch: int, state: Any, config: dict[str, Any]) -> None:
         """Starts to write a checkpoint; waits for the one before it."""
+        began = time.monotonic()
         arrays = _to_host(state)
         about = {"epoch": epoch, "config": config, "digest": _digest(arrays)}
         about["seal"] = _seal(about)
         with _failures():
             # Without `overwrite` it would list all checkpoints, and trip over unread metadata.
             self._checkpointer.save_async(epoch, arrays, force=True, overwrite=True, custom_metadata=about)
+        self._due = time.monotonic() + (time.monotonic() - began) / _SHARE_OF_TIME
 
     def __exit__(
         self,

@@ -69,8 +69,8 @@ class RunConfig:
     resume: bool = False
     """Go on with what is in --out as if it had never stopped; its own flags are the defaults then."""
 
-    checkpoint_every: int = 1
-    """Epochs from one checkpoint to the next; the newest two and the best are kept."""
+    checkpoint_every: int | None = None
+    """Epochs between checkpoints. Default: 1, or more where they would take over 5 % of the time."""
 
     devices: int | Literal["all"] | None = None
     """Devices to train on: how many, or all. Default: 1; all of them with --distributed."""
@@ -85,9 +85,11 @@ class RunConfig:
     """Whether compiled programs are kept, in the user's cache folder, so that later runs start sooner."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "seed", "validation_size", "checkpoint_every"):
+        for name in ("epochs", "batch_size", "seed", "validation_size"):
             least = 0 if name in ("seed", "validation_size") else 1
             self._check_count(name, getattr(self, name), least)
+        if self.checkpoint_every is not None:
+            self._check_count("checkpoint_every", self.checkpoint_every, 1)
         if not isinstance(self.hidden, Sequence) or isinstance(self.hidden, str):
             raise TypeError(f"hidden must be a list of whole numbers, got {self.hidden!r}")
         hidden = tuple(self._check_count("each of hidden", units, 1) for units in self.hidden)
@@ -260,9 +262,6 @@ class SweepConfig(RunConfig):
 
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """New folder for sweep.csv, summary.csv, sweep.png, checkpoints. Default: runs/DATASET-TIME."""
-
-    checkpoint_every: int = 1
-    """Epochs from one checkpoint to the next, or more where they would take over 5 % of the time."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -193,8 +193,7 @@ def _train_epochs(
                 break  # before it is saved
             number = largest(interrupt.number or 0)
             stops = number > 0 or epoch + 1 == config.epochs
-            if stops or (epoch + 1) % config.checkpoint_every == 0:
-                record.save(epoch, state)
+            record.save(epoch, state, now=stops)
             if stops:
                 break
     history = record.history
@@ -219,7 +218,8 @@ class _Record(contextlib.ExitStack):
             self._log = self.enter_context(MetricsLog(out, config.tensorboard, start))
             self.history = self._log.history
             self._losses = {row["epoch"]: row["valid_loss"] for row in self.history}
-            self._checkpoints = self.enter_context(Checkpoints(checkpoints_of(out), self._losses))
+            checkpoints = Checkpoints(checkpoints_of(out), self._losses, config.checkpoint_every)
+            self._checkpoints = self.enter_context(checkpoints)
             self.enter_context(_curves(config, out, self.history))
 
     def write(self, row: dict[str, Any]) -> None:
@@ -230,9 +230,9 @@ class _Record(contextlib.ExitStack):
             self._log.write(row)
             self._losses[row["epoch"]] = row["valid_loss"]
 
-    def save(self, epoch: int, state: TrainState) -> None:
-        """Take down what the run needs to go on after `epoch`."""
-        if self._log is not None:
+    def save(self, epoch: int, state: TrainState, now: bool) -> None:
+        """Take down what the run needs to go on after `epoch`, when it is time to, or now."""
+        if self._log is not None and (now or self._checkpoints.is_due(epoch + 1)):
             self._checkpoints.save(epoch, own_copy(state), config_values(self._config))
 
 

@@ -33,7 +33,9 @@ class MetricsLog(contextlib.ExitStack):
         if tensorboard:
             from tensorboardX import SummaryWriter
 
-            self._writer = self.enter_context(SummaryWriter(str(folder), purge_step=start))
+            # Its files are named by the second, and replaced by those of another run in the same one.
+            writer = SummaryWriter(str(folder), purge_step=start, filename_suffix=f".{start}")
+            self._writer = self.enter_context(writer)
 
     def write(self, row: dict[str, Any]) -> None:
         """Write the numbers of one epoch, to the disk itself: a checkpoint of it may follow."""

@@ -1,7 +1,6 @@
 """The host side of a sweep: many runs as one compiled program, in parts that fit, and what they show."""
 
 import functools
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -47,10 +46,6 @@ from jaxlr.train.summary import as_text, best_curves, epoch_rows, read_summary, 
 # there too, but a run in them takes longer, as they outgrow the caches.
 _HOST_BYTES = 128 * 2**20
 _SHARE_OF_FREE_BYTES = 0.8  # the rest is for fragments, and for what XLA does not account for
-
-# Spent on checkpoints: that of a hundred runs holds a hundred models, while their epoch, on a device that
-# is fast, takes little longer than that of one. So a checkpoint that is not due yet is skipped.
-_SHARE_OF_TIME = 0.05
 
 
 def sweep(config: SweepConfig) -> list[dict[str, Any]]:
@@ -120,7 +115,7 @@ def _train(
 ) -> list[dict[str, Any]]:
     """Train the epochs that are left into `out`; an interrupted sweep shows the runs that have ended."""
     done, progress = _starting_point(config, runs, out, say)
-    training, due = runs.train(data, done, progress), 0.0
+    training = runs.train(data, done, progress)
     num_epochs = runs.num_chunks * config.epochs
 
     def rows_of(first_chunk: int, end_chunk: int) -> Iterator[dict[str, Any]]:
@@ -132,7 +127,7 @@ def _train(
         with (
             Interrupt() as interrupt,
             CsvLog(out / "sweep.csv", rows_of(0, done // config.epochs)) as log,
-            Checkpoints(checkpoints_of(out), {}) as checkpoints,
+            Checkpoints(checkpoints_of(out), {}, config.checkpoint_every) as checkpoints,
             tqdm(total=num_epochs, initial=done, unit="epoch", disable=not shows_progress(config)) as bar,
         ):
             for done, progress in training:
@@ -141,10 +136,8 @@ def _train(
                 # No rows show that the file is still there: Orbax would make a folder that vanished anew.
                 log.write(rows_of(num_ended - 1, num_ended) if epochs == 0 else ())
                 stops = interrupt.number is not None or done == num_epochs
-                began = time.monotonic()
-                if stops or (epochs % config.checkpoint_every == 0 and began >= due):
+                if stops or checkpoints.is_due(epochs):
                     checkpoints.save(done - 1, runs.unfilled(progress), config_values(config))
-                    due = time.monotonic() + (time.monotonic() - began) / _SHARE_OF_TIME
                 if stops:
                     break
     finally:

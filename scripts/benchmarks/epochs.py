@@ -21,6 +21,7 @@ from jaxlr.train.step import evaluate
 HIDDEN = (256, 128)
 BATCH_SIZE = 32
 LR = 0.1
+CONFIG = TrainConfig(hidden=HIDDEN, batch_size=BATCH_SIZE, lr=LR)  # the tutorial's run
 
 
 def measure(dataset: Dataset, rounds: int) -> list[Row]:
@@ -42,9 +43,8 @@ def peers(dataset: Dataset) -> dict[str, Callable[[], float]]:
 
 
 def _jaxlr(dataset: Dataset) -> Callable[[], float]:
-    config = TrainConfig(hidden=HIDDEN, batch_size=BATCH_SIZE, lr=LR)
-    train, valid, _ = splits(config, dataset)
-    run = build_run(config, train, dataset.num_classes)
+    train, valid, _ = splits(CONFIG, dataset)
+    run = build_run(CONFIG, train, dataset.num_classes)
     states = [run.state]
 
     def epoch() -> float:
@@ -57,7 +57,7 @@ def _jaxlr(dataset: Dataset) -> Callable[[], float]:
 
 def _parts(dataset: Dataset) -> dict[str, Callable[[], Any]]:
     """What an epoch of jaxlr does beside its steps."""
-    _, valid, _ = splits(TrainConfig(), dataset)
+    _, valid, _ = splits(CONFIG, dataset)
     init, apply = mlp(_sizes(dataset))
     params, key = jax.jit(init)(jax.random.key(0)), jax.random.key(0)
     shuffle = jax.jit(lambda key: jax.random.permutation(key, len(dataset.train_labels)))
@@ -132,9 +132,8 @@ def _matmul_floor(dataset: Dataset) -> Callable[[], Any]:
 
 def _launch_floor(dataset: Dataset) -> Callable[[], Any]:
     """As many empty kernels, one after the other, as the compiled step of jaxlr launches."""
-    config = TrainConfig(hidden=HIDDEN, batch_size=BATCH_SIZE, lr=LR)
-    train, valid, _ = splits(config, dataset)
-    run = build_run(config, train, dataset.num_classes)
+    train, valid, _ = splits(CONFIG, dataset)
+    run = build_run(CONFIG, train, dataset.num_classes)
     epoch_fn: Any = run.epoch
     num_kernels = kernels_of_step(epoch_fn.lower(run.state, train, valid).compile().as_text() or "")
 

@@ -30,12 +30,13 @@ SHOWN = [
     *("one cycle, cos, three phases, 1000000 steps, 0.3", "swa, cos", "sequential", "chained"),
 ]
 CONSTANT = "a constant learning rate"
+AGAIN = "the same, again"  # how far apart two equal programs come out
 NUM_STEPS = 200
 
 
 def measure(dataset: Dataset, rounds: int) -> list[Row]:
     """Each schedule in a compiled training step against a constant rate, in operations, and on the host."""
-    rates: dict[str, Any] = {CONSTANT: 0.1} | {name: CASES[name].build(0.1) for name in SHOWN}
+    rates: dict[str, Any] = {CONSTANT: 0.1, AGAIN: 0.1} | {name: CASES[name].build(0.1) for name in SHOWN}
     steps = {name: _steps(dataset, rate) for name, rate in rates.items()}
     rows = compared("train step under a schedule", interleaved(steps, rounds), CONSTANT)
     constant = operations(0.1)

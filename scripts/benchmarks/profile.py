@@ -1,0 +1,62 @@
+"""Where an epoch of jaxlr goes, instruction by instruction, as JAX's profiler sees it."""
+
+import re
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from benchmarks.epochs import CONFIG
+from benchmarks.timing import Row
+from jaxlr.train.dataset import Dataset
+from jaxlr.train.loop import build_run, splits
+
+
+SHOWN = 12
+PART = "instructions of an epoch"
+
+
+def measure(dataset: Dataset, rounds: int) -> list[Row]:
+    """The instructions of a compiled epoch that take the most time, and the rest of them together."""
+    train, valid, _ = splits(CONFIG, dataset)
+    run = build_run(CONFIG, train, dataset.num_classes)
+    epoch: Any = run.epoch
+    program = epoch.lower(run.state, train, valid).compile()
+    origins = _origins(program.as_text())
+    state, seconds = run.state, []
+    for _ in range(rounds + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            with jax.profiler.trace(folder):
+                state, metrics = program(state, train, valid)
+                jax.block_until_ready(metrics)
+            seconds.append(_seconds(Path(folder), origins))
+    del seconds[0]  # it warms up
+    shown = [name for name, _ in sum(seconds, Counter()).most_common(SHOWN)]
+    rows = [Row(PART, name, [each[name] for each in seconds], "s") for name in shown]
+    rest = [each.total() - sum(each[name] for name in shown) for each in seconds]
+    return [*rows, Row(PART, "all others", rest, "s")]
+
+
+def _seconds(folder: Path, origins: dict[str, str]) -> Counter[str]:
+    """The seconds of a trace by what they went into."""
+    (trace,) = folder.rglob("*.xplane.pb")
+    seconds: Counter[str] = Counter()
+    for plane in jax.profiler.ProfileData.from_file(str(trace)).planes:
+        for event in (event for line in plane.lines for event in line.events):
+            if event.name in origins:
+                seconds[origins[event.name]] += event.duration_ns / 1e9
+    return seconds
+
+
+def _origins(text: str) -> dict[str, str]:
+    """What each instruction of a compiled program is for, and of which shape its result is."""
+    pattern = re.compile(r"%(\S+) = (\w+\[[\d,]*\])\S* ([\w-]+)\((?:.*op_name=\"([^\"]*)\")?")
+    origins = {}
+    for name, shape, kind, path in pattern.findall(text):
+        if kind not in ("while", "call", "conditional"):  # which are what is in them
+            way = "backward" if "transpose(" in path else "forward" if "jvp()" in path else ""
+            purpose = "dot_general" if kind == "dot" else path.rpartition("/")[2] or kind
+            origins[name] = f"{way} {purpose} {shape}".strip()
+    return origins
