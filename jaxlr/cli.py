@@ -10,7 +10,7 @@ import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import jax
 import tyro
@@ -31,6 +31,7 @@ _COMMANDS = {
     "table": TableConfig,
     "port": PortConfig,
 }
+_TYRO = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone)
 _Config: TypeAlias = TrainConfig | SweepConfig | PlotConfig | TableConfig | PortConfig
 
 
@@ -109,14 +110,22 @@ def _parse(args: list[str]) -> _Config:
         with contextlib.redirect_stderr(stderr):
             if (saved := _saved_config(args)) is not None:
                 # Pairs of flags, for what the saved config turns on can only be turned off by one.
-                return tyro.cli(type(saved), prog=f"jaxlr {args[0]}", args=args[1:], default=saved)
-            return tyro.extras.subcommand_cli_from_dict(
-                _COMMANDS,
+                given = tyro.cli(
+                    _grouped(type(saved)),
+                    prog=f"jaxlr {args[0]}",
+                    args=args[1:],
+                    default=_in_groups(saved),
+                    config=_TYRO,
+                )
+                return _flat(given)
+            given = tyro.extras.subcommand_cli_from_dict(
+                {name: _grouped(kind) for name, kind in _COMMANDS.items()},
                 prog="jaxlr",
                 description=_DESCRIPTION,
                 args=args,
-                config=(tyro.conf.FlagCreatePairsOff,),
+                config=(*_TYRO, tyro.conf.FlagCreatePairsOff),
             )
+            return _flat(given)
     except (OSError, TypeError, ValueError) as error:  # of the folder to go on with, too
         _refuse(str(error))
     except SystemExit as stop:
@@ -124,6 +133,34 @@ def _parse(args: list[str]) -> _Config:
             raise
         command = f"jaxlr {args[0]}" if args and args[0] in _COMMANDS else "jaxlr"
         _refuse(_first_sentence(stderr.getvalue(), command))
+
+
+def _grouped(kind: Any) -> Any:
+    """The config as tyro is to read it: with its flags in groups, if it has any."""
+    if not issubclass(kind, RunConfig):
+        return kind
+    fields = [(name, group, group()) for name, group in kind.groups.items()]
+    namespace = {"__doc__": kind.__doc__, "kind": kind}
+    return dataclasses.make_dataclass(kind.__name__, fields, namespace=namespace, frozen=True)
+
+
+def _in_groups(config: RunConfig) -> Any:
+    """A config as an instance of what `_grouped` makes of its class."""
+    return _grouped(type(config))(
+        **{
+            name: group(**{field.name: getattr(config, field.name) for field in dataclasses.fields(group)})
+            for name, group in config.groups.items()
+        }
+    )
+
+
+def _flat(given: Any) -> Any:
+    """The config of what tyro has read."""
+    if not hasattr(given, "kind"):
+        return given
+    return given.kind(
+        **{name: value for group in vars(given).values() for name, value in vars(group).items()}
+    )
 
 
 @dataclasses.dataclass

@@ -1,6 +1,7 @@
 """The commands that look at recipes: what they show is the schedule, and a mistake is one line."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -15,6 +16,7 @@ from helpers import HOST_RTOL, assert_close, torch_curve
 import jaxlr
 from jaxlr.cli import main
 from jaxlr.commands import plot, recipe
+from jaxlr.train.config import SweepConfig, TrainConfig
 
 
 RECIPES = [
@@ -418,3 +420,20 @@ def test_the_help_fits_a_screen_and_has_an_example(capsys, monkeypatch, command)
     text = capsys.readouterr().out
     assert len(text.splitlines()) <= 40
     assert " ".join(["Example: jaxlr", *command]) in " ".join(text.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("config", [TrainConfig, SweepConfig])
+def test_the_help_of_what_trains_has_every_flag_in_its_group(capsys, config):
+    with pytest.raises(SystemExit) as stop:
+        main([config.command, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert f"Example: jaxlr {config.command}" in text
+    for title, group in config.groups.items():
+        shown = text.partition(f" {title} options ")[2].partition("╰")[0].replace("--no-", "--")
+        assert [flag for flag in flags_of(group) if flag not in shown] == []
+    assert {*flags_of(config)} == {flag for group in config.groups.values() for flag in flags_of(group)}
+
+
+def flags_of(kind):
+    return [f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(kind)]

@@ -317,16 +317,6 @@ def test_one_text_in_place_of_a_list_is_refused():
         untyped(lr=0.1)
 
 
-def test_the_help_names_every_flag(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["sweep", "--help"])
-    assert stop.value.code == 0
-    text = capsys.readouterr().out
-    for field in SweepConfig.__dataclass_fields__:
-        name = field.replace("_", "-")
-        assert f"--{name}" in text or f"--no-{name}" in text
-
-
 @pytest.mark.heavy
 def test_the_default_sweep_learns_the_digits_with_every_scheduler(tmp_path):
     rows = sweep(SweepConfig(seeds=1, lr=(0.1, 0.3), quiet=True, out=tmp_path / "sweep"))

@@ -383,16 +383,6 @@ def test_a_mistake_in_a_real_process_shows_no_traceback(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_the_help_names_every_flag_with_its_default(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["train", "--help"])
-    assert stop.value.code == 0
-    text = capsys.readouterr().out
-    for field in TrainConfig.__dataclass_fields__:
-        name = field.replace("_", "-")
-        assert f"--{name}" in text or f"--no-{name}" in text
-
-
 def test_with_format_json_the_command_prints_the_rows_of_its_metrics_and_nothing_else(tmp_path, capsys):
     flags = ["--hidden", "8", "--epochs", "2", "--validation-size", "99", "--out", str(tmp_path / "run")]
     main(["train", *flags, "--format", "json"])

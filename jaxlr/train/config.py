@@ -1,17 +1,29 @@
-"""The one list of what a run can be told: the fields are the flags of `jaxlr train` and `jaxlr sweep`."""
+"""What a run, or a sweep, is told, checked as it arrives."""
 
 import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, ClassVar
 
 import optax
-import tyro
 
 from jaxlr.convert import from_string
 from jaxlr.convert.source import abbreviated
 from jaxlr.schedules._checks import check_choice, check_value, check_whole_number, shown_value
+from jaxlr.train.options import (
+    Data,
+    Output,
+    Placement,
+    SweepPlacement,
+    SweepSchedule,
+    SweepTraining,
+    Training,
+    TrainOutput,
+    TrainPlacement,
+    TrainSchedule,
+    TrainTraining,
+)
 
 
 # Where a run goes, which its folder does not remember: it may go on elsewhere.
@@ -25,64 +37,11 @@ _FREE_ON_RESUME = WHEREABOUTS | {
 
 
 @dataclasses.dataclass(frozen=True)
-class RunConfig:
-    """What one run and each run of a sweep are told alike; of `lr` and `scheduler` a sweep has several."""
+class RunConfig(Placement, Output, Training, Data):
+    """What one run and a sweep are told alike."""
 
     command = ""  # the word after `jaxlr`
-
-    dataset: str = "digits"
-    """What to learn: digits (1,797 scans, bundled), mnist, or the name of a prepared TFDS set."""
-
-    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder of the data: TFDS-prepared sets or MNIST's four IDX files. Default: found or downloaded."""
-
-    hidden: tuple[int, ...] = (256, 128)
-    """Units of each hidden layer; none makes the model linear."""
-
-    lr: float | tuple[float, ...] = 0.1
-    """Learning rate of the optimizer, before the scheduler has changed it."""
-
-    momentum: float = 0.0
-    """Momentum of SGD, from 0 (off) to below 1."""
-
-    scheduler: str | tuple[str, ...] = "ReduceLROnPlateau(patience=5)"
-    """A torch scheduler as one writes it: "StepLR(step_size=10)", "MultiStepLR([10, 20])"."""
-
-    step_per: Literal["epoch", "batch"] = "epoch"
-    """When the scheduler steps; a plateau steps per epoch only."""
-
-    epochs: int = 25
-    """Passes over the training samples."""
-
-    batch_size: int = 32
-    """Samples in a step; an epoch's last batch may be smaller."""
-
-    seed: int = 0
-    """Of the initial weights and the shuffles."""
-
-    validation_size: int = 0
-    """Training samples, from the end, that validate instead of the test split (0: the test split)."""
-
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """New folder for metrics.jsonl, config.json and curves.png. Default: runs/DATASET-TIME."""
-
-    resume: bool = False
-    """Go on with what is in --out as if it had never stopped; its own flags are the defaults then."""
-
-    checkpoint_every: int | None = None
-    """Epochs between checkpoints. Default: 1, or more where they would take over 5 % of the time."""
-
-    devices: int | Literal["all"] | None = None
-    """Devices to train on: how many, or all. Default: 1; all of them with --distributed."""
-
-    quiet: bool = False
-    """Print nothing but warnings and errors."""
-
-    format: Literal["text", "json"] = "text"
-    """What is printed: lines to read, or a JSON object for each result."""
-
-    compilation_cache: bool = True
-    """Whether compiled programs are kept, in the user's cache folder, so that later runs start sooner."""
+    groups: ClassVar[dict[str, type]] = {}  # of the flags, by title: a base class each
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "seed", "validation_size"):
@@ -136,7 +95,7 @@ class RunConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig(RunConfig):
+class TrainConfig(TrainPlacement, TrainOutput, TrainTraining, TrainSchedule, RunConfig):
     """Train an MLP to classify images, its learning rate set by one of torch's schedulers.
 
     Example: jaxlr train --scheduler "StepLR(10)" --lr 0.3 --out runs/mine
@@ -147,39 +106,13 @@ class TrainConfig(RunConfig):
     """
 
     command = "train"
-
-    lr: float = 0.1
-    """Learning rate of the optimizer, before the scheduler has changed it."""
-
-    scheduler: str = "ReduceLROnPlateau(patience=5)"
-    """A torch scheduler as one writes it: "StepLR(step_size=10)", "MultiStepLR([10, 20])"."""
-
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """New folder for metrics.jsonl, config.json, curves.png, checkpoints. Default: runs/DATASET-TIME."""
-
-    on_nan: Literal["stop", "continue"] = "stop"
-    """What to do when the loss becomes NaN or infinite; torch would continue."""
-
-    tensorboard: bool = False
-    """Also write TensorBoard event files into the folder."""
-
-    devices: int | Literal["all"] | None = None
-    """Devices to split each batch over: how many, or all. Default: 1; all of them with --distributed."""
-
-    distributed: bool = False
-    """Be one of several processes, which JAX finds under SLURM or Open MPI; else name them as follows."""
-
-    coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
-    """Where process 0 listens for the others; the same for all."""
-
-    num_processes: int | None = None
-    """How many processes there are."""
-
-    process_id: int | None = None
-    """Which one this is, from 0. Process 0 reads and writes for all, and its recipe is the run's."""
-
-    peer_timeout: int = 60
-    """Seconds after which a process that does not arrive, or gives no sign of life, is lost."""
+    groups: ClassVar = {
+        "schedule": TrainSchedule,
+        "training": TrainTraining,
+        "data": Data,
+        "output": TrainOutput,
+        "device": TrainPlacement,
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -226,42 +159,20 @@ class TrainConfig(RunConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class SweepConfig(RunConfig):
+class SweepConfig(SweepPlacement, SweepTraining, SweepSchedule, RunConfig):
     """Train with each scheduler, rate and seed; say which is best.
 
     Example: jaxlr sweep --scheduler "StepLR(10)" --lr 0.1 0.3
     """
 
     command = "sweep"
-
-    lr: tuple[float, ...] = (0.03, 0.1, 0.3)
-    """Learning rates of the optimizer, each combined with each scheduler."""
-
-    scheduler: tuple[str, ...] = (
-        "StepLR(10)",
-        "MultiStepLR([10, 20])",
-        "ExponentialLR(0.9)",
-        "ReduceLROnPlateau(patience=5)",
-    )
-    """Torch schedulers as one writes them, each in quotes: "StepLR(10)" "MultiStepLR([10, 20])"."""
-
-    seed: int = 0
-    """First seed of the initial weights and the shuffles; the others count up from it."""
-
-    seeds: int = 8
-    """Runs of each scheduler at each rate, which differ in their seed."""
-
-    target_accuracy: float = 0.95
-    """Validation accuracy, above 0 and at most 1, for which the epochs are counted."""
-
-    chunk: int | None = None
-    """Runs to train at once. Default: all of them, or as many as fit into the memory of the devices."""
-
-    devices: int | Literal["all"] | None = None
-    """Devices to split the runs over: how many, or all. Default: 1."""
-
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """New folder for sweep.csv, summary.csv, sweep.png, checkpoints. Default: runs/DATASET-TIME."""
+    groups: ClassVar = {
+        "schedule": SweepSchedule,
+        "training": SweepTraining,
+        "data": Data,
+        "output": Output,
+        "device": SweepPlacement,
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
