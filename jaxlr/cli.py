@@ -2,20 +2,20 @@
 
 import contextlib
 import dataclasses
+import difflib
 import io
 import os
 import re
 import sys
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 import jax
 import tyro
 
-import jaxlr
 from jaxlr.commands.plot import PlotConfig
 from jaxlr.commands.port import PortConfig
 from jaxlr.commands.recipe import RecipeError
@@ -37,15 +37,15 @@ _Config: TypeAlias = TrainConfig | SweepConfig | PlotConfig | TableConfig | Port
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; a mistake of the user's is one line on stderr and exit status 2."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal that knows no accents is told of them
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # as after `>&-`
+            setattr(sys, name, Path(os.devnull).open("r+"))  # noqa: SIM115 - for as long as it runs
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # where the terminal knows no accents
     warnings.formatwarning = lambda message, *_, **__: f"jaxlr: warning: {message}\n"
-    args = sys.argv[1:] if args is None else list(args)
-    if args == ["--version"]:
-        print(f"jaxlr {jaxlr.__version__}")
-        return
-    config = _parse(args)
+    with _printing():
+        config = _parse(sys.argv[1:] if args is None else list(args))
     if isinstance(config, RunConfig):
         from jaxlr.train.processes import ending
 
@@ -83,28 +83,46 @@ def _train(config: TrainConfig | SweepConfig) -> None:
     except StopError as stop:
         print(f"jaxlr: {stop}", file=sys.stderr)
         sys.exit(stop.status)
-    except KeyboardInterrupt:
-        print("jaxlr: interrupted before its first epoch", file=sys.stderr)
-        sys.exit(130)
 
 
 def _run(config: PlotConfig | TableConfig | PortConfig) -> None:
     """A command that reads recipes and prints."""
     try:
-        config.run()
-        print(end="", flush=True)
-    except BrokenPipeError:  # the reader, such as `head`, has had enough: nothing is wrong
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with _printing():
+            config.run()
     except RecipeError as error:
         command = next(name for name, kind in _COMMANDS.items() if isinstance(config, kind))
         _refuse(f"{error} (see jaxlr {command} --help)")
-    except (ModuleNotFoundError, OSError) as error:
+    except ModuleNotFoundError as error:
         _refuse(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
+
+
+@contextlib.contextmanager
+def _printing() -> Iterator[None]:
+    """Prints all of it, to a reader that may have had enough, such as `head`: nothing is wrong then."""
+    stop = None
+    try:
+        try:
+            yield
+        except SystemExit as error:  # tyro's, after the help, or a refusal
+            stop = error
+        if stop is None or not stop.code:
+            print(end="", flush=True)
+    except OSError as error:
+        with contextlib.suppress(io.UnsupportedOperation):  # what is left unprinted is no second error
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            sys.exit(0)
+        _refuse(str(error))
+    if stop is not None:
+        raise stop
 
 
 def _parse(args: list[str]) -> _Config:
+    if args and not args[0].startswith("-") and args[0] not in _COMMANDS:
+        nearest = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else "see jaxlr --help"
+        _refuse(f"there is no command {args[0][:100]!r}, only {', '.join(_COMMANDS)} ({hint})")
     stderr = io.StringIO()
     try:
         with contextlib.redirect_stderr(stderr):
@@ -126,7 +144,7 @@ def _parse(args: list[str]) -> _Config:
                 config=(*_TYRO, tyro.conf.FlagCreatePairsOff),
             )
             return _flat(given)
-    except (OSError, TypeError, ValueError) as error:  # of the folder to go on with, too
+    except (TypeError, ValueError) as error:  # of the folder to go on with, too
         _refuse(str(error))
     except SystemExit as stop:
         if stop.code != 2:

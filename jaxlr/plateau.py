@@ -15,7 +15,7 @@ from jaxlr.schedules._checks import check_choice, check_value, check_whole_numbe
 _WHOLE_NUMBERS = {
     *("num_bad_epochs", "cooldown_counter", "mode", "threshold_mode", "patience", "cooldown"),
 }
-_SMALLEST_LR = 1e-30  # beyond it and its inverse the low halves of float32 pairs underflow
+_SMALLEST_LR, _LARGEST_LR = 1e-30, 1e30  # beyond them the low halves of float32 pairs underflow
 _MODES = ("min", "max")
 _THRESHOLD_MODES = ("rel", "abs", "magnitude")
 
@@ -113,8 +113,8 @@ def reduce_lr_on_plateau(
     check_choice("mode", mode, _MODES)
     check_choice("threshold_mode", threshold_mode, _THRESHOLD_MODES)
     init_value = check_value("init_value", init_value, positive=True)
-    if not isinstance(init_value, jax.Array) and not _SMALLEST_LR <= init_value <= 1 / _SMALLEST_LR:
-        bounds = f"from {_SMALLEST_LR:g} to {1 / _SMALLEST_LR:g}"
+    if not isinstance(init_value, jax.Array) and not _SMALLEST_LR <= init_value <= _LARGEST_LR:
+        bounds = f"from {_SMALLEST_LR:g} to {_LARGEST_LR:g}"
         raise ValueError(f"init_value must be {bounds}, which float32 holds, got {init_value!r}")
     start = {
         "lr": init_value,

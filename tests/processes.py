@@ -48,9 +48,9 @@ def wait_for_epoch(process: subprocess.Popen[str], epoch: int | None = None) -> 
     return False
 
 
-def small_mnist(folder: Path) -> Path:
+def small_mnist(folder: Path, seed: int = 0) -> Path:
     """A folder of MNIST's four files with a few random images: it loads at once, and without sklearn."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     for name, shape, bound in (
         ("train-images-idx3-ubyte", (200, 6, 6), 256),

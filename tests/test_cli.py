@@ -16,6 +16,7 @@ from helpers import HOST_RTOL, assert_close, torch_curve
 import jaxlr
 from jaxlr.cli import main
 from jaxlr.commands import plot, recipe
+from jaxlr.convert.text import steps_per_batch
 from jaxlr.train.config import SweepConfig, TrainConfig
 
 
@@ -61,7 +62,7 @@ def process(*arguments, environment=(), **settings):
 def read_table(text, format):
     """The unit, counts and rates of a table."""
     if format == "json":
-        rows = json.loads(text)
+        rows = [json.loads(line) for line in text.splitlines()]
         ((unit, lr),) = {tuple(row) for row in rows}
         assert lr == "lr"
         return unit, [row[unit] for row in rows], [row["lr"] for row in rows]
@@ -115,7 +116,7 @@ def test_changes_are_at_the_epochs_where_torch_changes_the_rate(torch, run, name
 def test_a_rate_beyond_every_float_is_null_in_json_which_has_no_infinity(run):
     text = run("table", "ExponentialLR(10)", "--epochs", "400", "--format", "json")
     assert "Infinity" not in text
-    assert json.loads(text)[399]["lr"] is None
+    assert json.loads(text.splitlines()[399])["lr"] is None
 
 
 def test_a_reader_that_stops_reading_is_no_error():
@@ -269,7 +270,7 @@ def test_the_suffix_is_the_format_and_o_is_short_for_out(run, tmp_path, suffix):
     ],
 )
 def test_recipes_with_a_cycle_in_batches_step_per_batch(text, per_batch):
-    assert recipe._steps_per_batch(text) is per_batch
+    assert steps_per_batch(text) is per_batch
 
 
 @pytest.mark.parametrize(
@@ -328,8 +329,9 @@ def test_the_ported_line_as_json_has_what_was_read_beside_it(run):
     assert both == {"jaxlr": "jaxlr.step_lr(0.1, step_size=30)", "torch": "StepLR(step_size=30)"}
 
 
-def test_the_version_is_that_of_the_package(run):
-    assert run("--version") == f"jaxlr {jaxlr.__version__}\n"
+def test_the_version_is_that_of_the_package():
+    done = process("--version", text=True)
+    assert (done.returncode, done.stdout) == (0, f"jaxlr {jaxlr.__version__}\n")
 
 
 MISTAKES = [
@@ -363,7 +365,10 @@ MISTAKES = [
     (["plot", "StepLR(3)", "-o", "lr"], "--out must end in .png, .svg, .pdf or the like, got 'lr'"),
     (["plot", "StepLR(3)", "-o", "lr.xyz"], "--out must end in .png, .svg, .pdf or the like, got 'lr.xyz'"),
     (["plot", "StepLR(3)", "-o", "/no/such/lr.png"], "/no/such/lr.png"),
-    (["tabel", "StepLR(3)"], "tabel"),
+    (
+        ["tabel", "StepLR(3)"],
+        "no command 'tabel', only train, sweep, plot, table, port (did you mean table?)",
+    ),
 ]
 
 
@@ -383,15 +388,26 @@ def test_a_library_that_is_not_there_is_one_line_too(refuse, monkeypatch, flags,
     assert f"drawing needs {library}: pip install {library}" in refuse("plot", "StepLR(3)", *flags)
 
 
-def test_an_interrupt_is_quiet_and_exit_status_130(monkeypatch, capsys):
-    def interrupted(*_):
-        raise KeyboardInterrupt
+def in_shell(shell, *arguments, **settings):
+    command = ["bash", "-c", shell, "bash", sys.executable, "-m", "jaxlr", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **settings)
 
-    monkeypatch.setattr(recipe, "sample", interrupted)
-    with pytest.raises(SystemExit) as stop:
-        main(["table", "StepLR(3)"])
-    assert stop.value.code == 130
-    assert capsys.readouterr() == ("", "")
+
+@pytest.mark.parametrize("command", ["plot", "table", "port", "train", "sweep"])
+@pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-", ">/dev/full"])
+def test_streams_that_are_closed_or_full_are_no_traceback(command, stream, tmp_path):
+    flags = ["StepLR(3)"] if command in ("plot", "table", "port") else ["--epochs", "0"]
+    done = in_shell(f'exec "$@" {stream}', command, *flags, cwd=tmp_path)
+    is_refused = command in ("train", "sweep") or stream == ">/dev/full"
+    assert done.returncode == (2 if is_refused else 0), done.stderr
+    assert done.stderr.count("\n") == (is_refused and stream != "2>&-")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_has_had_enough_of_the_help_is_no_error():
+    done = in_shell('set -o pipefail; "$@" | head -1', "train", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: jaxlr train")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])

@@ -55,6 +55,7 @@ REFUSED = [
     ("StepLR(30", "cannot read the scheduler 'StepLR(30' ('(' was never closed)"),
     ("import os", "cannot read the scheduler 'import os'"),
     ("StepLR()", "StepLR needs step_size, as in 'StepLR(step_size=...)'"),
+    ("StepLR(epochs)", "StepLR needs step_size, as in 'StepLR(step_size=...)'; 'epochs' was taken for the"),
     ("StepLR(step=3)", "StepLR has no argument 'step'; it takes step_size, gamma"),
     ("StepLR(opt, 3, 0.1, -1, True, 5)", "StepLR takes at most 4 arguments after the optimizer"),
     ("StepLR(3, step_size=4)", "StepLR is given its argument 'step_size' twice"),

@@ -47,7 +47,7 @@ REFUSED = {
     "--coordinator": [*WORDS, "localhost:1234"],  # without --distributed
     "--num-processes": [*WORDS, "2"],
     "--process-id": [*WORDS, "0"],
-    "--peer-timeout": [*WORDS, "0", "-1", "2.5", "2147483648"],
+    "--peer-timeout": [*WORDS, "0", "-1", "2.5", "86401", "2147483648"],
     "--compilation-cache": ["yes"],
     "--quiet": ["yes"],
     "--resume": ["yes"],

@@ -38,5 +38,5 @@ def test_without_the_extra_the_command_says_how_to_install_it(library, monkeypat
     with pytest.raises(SystemExit) as stop:
         __main__.main()
     assert stop.value.code == 2
-    message = f'jaxlr: error: training needs {library}: pip install "jaxlr[train]"\n'
+    message = f'jaxlr: error: the command jaxlr needs {library}: pip install "jaxlr[train]"\n'
     assert capsys.readouterr() == ("", message)

@@ -77,8 +77,7 @@ def test_the_keys_of_the_json_of_a_command_are_those_that_the_readme_lists(
     monkeypatch.chdir(tmp_path)
     main([command, *flags, "--format", "json"])
     printed = capsys.readouterr().out
-    values = json.loads(printed) if command == "table" else map(json.loads, printed.splitlines())
-    keys = {re.sub("_(mean|std)$", "", key) for value in values for key in value}
+    keys = {re.sub("_(mean|std)$", "", key) for line in printed.splitlines() for key in json.loads(line)}
     (listed,) = re.findall(rf"^\| `{command}` \| (.*) \|$", README, flags=re.MULTILINE)
     names = {*re.findall(r"`(\w+)`", listed)} - ({"step"} if command == "table" else set())
     assert keys == names

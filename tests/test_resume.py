@@ -30,9 +30,6 @@ from jaxlr.train.report import MetricsLog
 from jaxlr.train.step import TrainState
 
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     return small_mnist(tmp_path_factory.mktemp("data") / "mnist")
@@ -156,12 +153,12 @@ def test_resume_starts_a_run_where_none_has_come_to_a_checkpoint(config, left):
     assert_same_run_after_resume(config, unbroken)
 
 
-def test_tensorboard_goes_on_too_and_within_the_same_second(config, monkeypatch):
-    monkeypatch.setattr("time.time", lambda: 1e9)
+def test_tensorboard_goes_on_too_in_a_file_of_another_name_within_the_same_second(config):
     for epochs in (2, 4):
         train(replace(config, epochs=epochs, resume=epochs > 2, tensorboard=True))
-    first, second = config.out.glob("events.out.tfevents.*")
-    assert all(b"valid_loss" in path.read_bytes() for path in (first, second))
+    files = [*config.out.glob("events.out.tfevents.*")]
+    assert {path.suffix for path in files} == {".0", ".2"}
+    assert all(b"valid_loss" in path.read_bytes() for path in files)
 
 
 def test_a_run_in_another_thread_goes_without_signals(config):
@@ -233,6 +230,27 @@ def test_a_folder_without_a_run_is_no_place_to_resume(config, capsys):
         train(replace(config, resume=True))
     with pytest.raises(ValueError, match="resume needs out"):
         TrainConfig(resume=True)
+
+
+def test_other_floats_are_refused_with_how_to_have_those_of_the_run(config):
+    train(replace(config, epochs=2))
+    with jax.enable_x64(True), pytest.raises(CheckpointError, match="JAX_ENABLE_X64=0"):
+        train(replace(config, resume=True))
+    assert len(train(replace(config, resume=True))) == 7
+
+
+def test_other_data_are_refused_and_change_nothing(config, tmp_path):
+    train(replace(config, epochs=2))
+    before = {path: path.read_bytes() for path in config.out.iterdir() if path.is_file()}
+    other = small_mnist(tmp_path / "other", seed=1)
+    with pytest.raises(FolderError, match="has learned from other data"):
+        train(replace(config, data_dir=other, resume=True))
+    assert {path: path.read_bytes() for path in config.out.iterdir() if path.is_file()} == before
+    (config.out / "data.json").write_text("{")
+    with pytest.raises(FolderError, match=r"cannot read .*data\.json"):
+        train(replace(config, resume=True))
+    (config.out / "data.json").unlink()
+    assert len(train(replace(config, resume=True))) == 7
 
 
 # metrics.jsonl

@@ -33,6 +33,7 @@ from processes import (
 from jaxlr.train import sweep as sweeping
 from jaxlr.train.checkpoint import saved_epochs
 from jaxlr.train.config import TrainConfig
+from jaxlr.train.data import load_dataset
 from jaxlr.train.faults import DeviceError
 from jaxlr.train.folder import claimed, saved_config
 from jaxlr.train.sharding import check_divides
@@ -139,7 +140,7 @@ def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_sizes(batch_si
 
 def test_more_devices_than_there_are_are_refused(tmp_path, refuse):
     error = refuse("train", "--devices", 3, "--out", tmp_path / "run")
-    assert error == "jaxlr: error: --devices 3: there are 1 (cpu); give all, or so many\n"
+    assert error == "jaxlr: error: --devices 3: JAX sees 1 (cpu); give all, or at most 1\n"
     assert not (tmp_path / "run").exists()
 
 
@@ -187,10 +188,10 @@ def several(count: int, *arguments: Any, program: Sequence[str] = ("-m", "jaxlr"
     return [one_of_several(program, *arguments, *cluster, "--process-id", n) for n in range(count)]
 
 
-def one_of_several(program: Sequence[str], *arguments: Any) -> subprocess.Popen[str]:
+def one_of_several(program: Sequence[str], *arguments: Any, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, *program, *map(str, arguments)],
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -207,7 +208,8 @@ def free_port(first: int = 0) -> int:
 
 def ends(processes: Sequence[Any]) -> list[tuple[int, list[str]]]:
     """The exit status of each, and what jaxlr says on stderr beside JAX and Gloo."""
-    errors = [process.communicate(timeout=120)[1] for process in processes]
+    outputs, errors = zip(*(process.communicate(timeout=120) for process in processes), strict=True)
+    assert not any("Gloo" in output for output in outputs), outputs
     assert not any("Traceback" in error for error in errors), errors
     said = [[line for line in error.splitlines() if line.startswith("jaxlr: ")] for error in errors]
     return [(process.returncode, lines) for process, lines in zip(processes, said, strict=True)]
@@ -228,6 +230,7 @@ CURE = "start all again, with --resume and the --out of the run, to go on from i
 TRAIN = """
 import json, tyro
 from jaxlr.train.config import TrainConfig
+from jaxlr.train.data import load_dataset
 from jaxlr.train.loop import train
 rows = train(tyro.cli(TrainConfig))[-4:]
 print(json.dumps([[row["epoch"], row["train_loss"], row["valid_loss"], row["lr"]] for row in rows]))
@@ -293,6 +296,39 @@ def test_a_process_that_never_arrives_is_named_by_the_others(recipe, tmp_path):
     assert [number_of_lost(end) for end in ends(without_one)] == ["1", "1"]
     assert [number_of_lost(end) for end in ends(without_first)] == ["0"]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.heavy
+def test_a_process_that_finds_no_device_is_named_by_the_others_in_time(recipe, tmp_path):
+    cluster = ["--distributed", "--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", 2]
+    flags = [*recipe, "--out", tmp_path / "run", "--peer-timeout", 4, *cluster, "--process-id"]
+    program = ["-m", "jaxlr", "train"]
+    first = one_of_several(program, *flags, 0)
+    began = time.monotonic()
+    second = one_of_several(program, *flags, 1, JAX_PLATFORMS="cuda")
+    (_, said), (status, refusal) = both = ends([first, second])
+    assert time.monotonic() - began < 60  # JAX itself waits for two minutes
+    assert (number_of_lost(both[0]), status, len(said)) == ("1", 2, 1)
+    assert refusal[0].startswith("jaxlr: error: JAX finds no device for cuda: ")
+
+
+@pytest.mark.heavy
+def test_a_finished_run_of_several_processes_is_not_judged_anew(recipe, tmp_path):
+    diverging = [
+        *recipe,
+        "--lr",
+        1e12,
+        "--scheduler",
+        "StepLR(2)",
+        "--epochs",
+        2,
+        "--out",
+        tmp_path / "run",
+    ]
+    assert ends(several(2, *diverging, "--on-nan", "continue")) == [DONE] * 2
+    (tmp_path / "run" / "curves.png").unlink()
+    assert ends(several(2, *diverging, "--on-nan", "stop", "--resume")) == [DONE] * 2
+    assert (tmp_path / "run" / "curves.png").exists()
 
 
 @pytest.mark.heavy
@@ -378,5 +414,5 @@ def test_where_a_run_goes_is_no_part_of_what_its_folder_remembers(tmp_path):
 
 def saved_config_of(config: TrainConfig) -> TrainConfig | None:
     assert config.out is not None
-    with claimed(config, config.out):
+    with claimed(config, config.out, load_dataset("digits")):
         return saved_config(config.out, TrainConfig)

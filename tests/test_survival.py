@@ -111,6 +111,26 @@ def test_a_signal_ends_the_epoch_saves_it_and_says_how_to_go_on(data, tmp_path, 
     assert (out / "curves.png").exists()
 
 
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", ["train", "sweep"])
+def test_a_signal_before_the_first_epoch_ends_it_at_once_and_without_a_word(data, tmp_path, name):
+    """Wherever it falls: on the reading of flags and data, in a compilation, in a callback of JAX's."""
+    recipe = ["--dataset", "mnist", "--data-dir", data, "--epochs", 10**6, "--no-compilation-cache"]
+    rng = random.Random(name)
+    for number in [signal.SIGINT, signal.SIGTERM] * 4:
+        process = start(*recipe, "--out", tmp_path / f"{number}-{rng.random()}", name=name)
+        for has_handler in (True, False):  # Python's own, until jaxlr has been imported
+            while catches(process.pid, signal.SIGINT) != has_handler:
+                time.sleep(0.01)
+        time.sleep(rng.uniform(0, 4))
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        if "stopping after this epoch" in err:  # it had begun to train
+            assert process.returncode == 128 + number
+        else:
+            assert (process.returncode, err) == (-number, "")
+
+
 def catches(pid: int, number: signal.Signals) -> bool:
     """Whether a process has a handler for a signal."""
     status = Path(f"/proc/{pid}/status").read_text()

@@ -92,6 +92,21 @@ def test_so_they_are_with_momentum_and_a_scheduler_that_steps_per_batch(tmp_path
     assert_close(swept["lr"], [0.02 * 0.95**14, 0.02 * 0.95**29], DEVICE_RTOL)
 
 
+def test_so_they_are_where_one_scheduler_steps_per_batch_and_others_per_epoch(tmp_path):
+    shared: Any = {**SHORT, "batch_size": 100, "epochs": 3}
+    schedulers = ("CyclicLR(0.01, 0.1, 7)", "StepLR(1)", "ReduceLROnPlateau(mode='max', patience=0)")
+    sweep(SweepConfig(**shared, scheduler=schedulers, lr=(0.1,), seeds=1, out=tmp_path / "sweep"))
+    table = read_csv(tmp_path / "sweep" / "sweep.csv")
+    last_rates = []
+    for number, scheduler in enumerate(schedulers):
+        rows = train(TrainConfig(**shared, scheduler=scheduler, lr=0.1, out=tmp_path / f"run {number}"))
+        for name in METRICS:
+            assert_close(columns(table, scheduler=scheduler)[name], [row[name] for row in rows], 1e-5)
+        last_rates.append(rows[-1]["lr"])
+    last_of_cycle: Any = jaxlr.cyclic_lr(0.01, 0.1, 7)(3 * 15 - 1)
+    assert_close(last_rates, [last_of_cycle, 1e-3, 1e-2], DEVICE_RTOL)  # cut after the second epoch
+
+
 @pytest.mark.parametrize("scheduler", PLATEAUS)
 @pytest.mark.parametrize("lr", [0.1, 0.3])
 def test_plateaus_of_one_program_cut_where_torchs_do(torch, mixed, scheduler, lr):
@@ -249,7 +264,9 @@ def test_the_command_prints_its_table_and_writes_its_folder(tmp_path, capsys):
     assert "2 schedulers x 2 rates x 2 seeds = 4" not in output.out
     assert "2 schedulers x 2 rates x 2 seeds = 8 runs of 2 epochs, 8 at once" in output.out
     written = {path.name for path in out.iterdir() if path.name != ".lock"}
-    assert written == {"checkpoints", "config.json", "sweep.csv", "summary.csv", "sweep.png"}
+    assert written == {
+        *("checkpoints", "config.json", "data.json", "sweep.csv", "summary.csv", "sweep.png"),
+    }
     config = json.loads((out / "config.json").read_text())
     assert config["scheduler"] == ["StepLR(10)", "ReduceLROnPlateau(patience=5)"]
     assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")
@@ -339,7 +356,8 @@ def test_with_format_json_the_command_prints_the_rows_of_its_table_and_nothing_e
         str(tmp_path / "sweep"),
     ]
     main(["sweep", "--scheduler", "StepLR(1)", "StepLR(2)", *flags, "--format", "json"])
-    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    *rows, folder = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert folder == {"out": str(tmp_path / "sweep")}
     with (tmp_path / "sweep" / "summary.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     assert [list(row) for row in rows] == [list(row) for row in table]
@@ -347,4 +365,4 @@ def test_with_format_json_the_command_prints_the_rows_of_its_table_and_nothing_e
         float(row["final_valid_loss_mean"]) for row in table
     ]
     main(["sweep", "--resume", "--out", str(tmp_path / "sweep"), "--format", "json"])
-    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == rows
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [*rows, folder]

@@ -22,8 +22,6 @@ from jaxlr.train.faults import StorageError
 from jaxlr.train.sweep import sweep
 
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
 # Three runs, so that the second chunk of two is filled up; a plateau that cuts, and momentum.
 RECIPE: dict[str, Any] = {
     "scheduler": ("StepLR(2)", "ReduceLROnPlateau(patience=0, threshold=0.5)", "ExponentialLR(0.9)"),
@@ -227,6 +225,20 @@ def test_another_recipe_is_refused_in_a_line_and_what_is_no_part_of_it_is_not(co
     assert (config.out / "sweep.csv").read_bytes() == before
 
 
+def test_a_table_that_is_none_of_ours_is_made_again(config):
+    sweep(config)
+    whole = (config.out / "summary.csv").read_bytes()
+    for content in (b"a,b\n1,2\n", b"", b"\xff", whole.replace(b"seeds", b"seed")):
+        (config.out / "summary.csv").write_bytes(content)
+        sweep(replace(config, resume=True))
+        assert (config.out / "summary.csv").read_bytes() == whole
+
+
+def test_only_what_was_changed_is_named_where_more_runs_need_more_chunks(config):
+    saved = replace(config, seeds=3, chunk=5)  # nine runs, for which chunks of six would be as many
+    assert saved.changes_to(replace(saved, seeds=4, chunk=6)) == ["--seeds: 3 -> 4"]
+
+
 def test_chunks_keep_their_size_whatever_was_asked_for_or_fits_now(config, epochs, monkeypatch):
     # Four runs, for which chunks of three are chunks of two.
     config = replace(config, scheduler=(*config.scheduler, "ConstantLR()"), chunk=3)
@@ -268,7 +280,7 @@ def test_checkpoints_take_a_small_part_of_the_time_unless_told_otherwise(config,
 def test_a_sweep_killed_at_random_equals_the_unbroken_sweep(data, tmp_path):
     recipe = [
         *("--dataset", "mnist", "--data-dir", data, "--hidden", 16, "--momentum", 0.9, "--batch-size", 8),
-        *("--scheduler", *RECIPE["scheduler"], "--lr", 0.05, "--seeds", 1, "--epochs", 1000),
+        *("--scheduler", *RECIPE["scheduler"], "--lr", 0.05, "--seeds", 1, "--epochs", 100),
         *("--checkpoint-every", 1),
     ]
     cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}

@@ -386,6 +386,7 @@ def test_a_mistake_in_a_real_process_shows_no_traceback(tmp_path):
 def test_with_format_json_the_command_prints_the_rows_of_its_metrics_and_nothing_else(tmp_path, capsys):
     flags = ["--hidden", "8", "--epochs", "2", "--validation-size", "99", "--out", str(tmp_path / "run")]
     main(["train", *flags, "--format", "json"])
-    *epochs, test = capsys.readouterr().out.splitlines()
+    *epochs, test, folder = capsys.readouterr().out.splitlines()
+    assert json.loads(folder) == {"out": str(tmp_path / "run")}
     assert epochs == (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(test) == json.loads((tmp_path / "run" / "test.json").read_text())

@@ -12,6 +12,7 @@ import tyro
 
 from jaxlr.convert import from_string
 from jaxlr.convert.source import abbreviated
+from jaxlr.convert.text import steps_per_batch
 from jaxlr.plot import Curve, sample
 from jaxlr.schedules._checks import check_duration, check_positive_count, check_value
 
@@ -68,7 +69,7 @@ class SampledRecipe(Recipe):
 
     def curve(self, text: str) -> Curve:
         """The rates of a scheduler at each of its counts; `text` is as `read_text` returns it."""
-        per_batch = self.step_per == "batch" or (self.step_per == "auto" and _steps_per_batch(text))
+        per_batch = steps_per_batch(text) if self.step_per == "auto" else self.step_per == "batch"
         counts_per_epoch = self.steps_per_epoch if per_batch else 1
         num_steps = self.epochs * counts_per_epoch
         label = abbreviated(text)
@@ -95,11 +96,6 @@ def unit_of(curve: Curve) -> str:
 def as_json(rate: float) -> float | None:
     """A learning rate for JSON, which has no NaN and no infinity."""
     return rate if math.isfinite(rate) else None
-
-
-def _steps_per_batch(text: str) -> bool:
-    """Whether a scheduler in the text is one that everybody steps once per batch, as torch says to."""
-    return bool(re.search(r"\b(OneCycleLR|CyclicLR)\s*\(", re.sub(r"#.*", "", text)))
 
 
 def _parse_names(pairs: tuple[str, ...]) -> dict[str, Any]:

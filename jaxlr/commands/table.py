@@ -22,7 +22,7 @@ class TableConfig(SampledRecipe):
     """A torch scheduler as one writes it, in quotes: "StepLR(30)"; - reads standard input."""
 
     format: Literal["text", "csv", "json"] = "text"
-    """Columns to read, comma-separated values, or a JSON list of objects."""
+    """Columns to read, comma-separated values, or a JSON object for each line."""
 
     changes: bool = False
     """Print the first count, and then only those whose rate differs from the one before."""
@@ -52,7 +52,5 @@ def _csv(unit: str, counts: Sequence[int], rates: Sequence[float]) -> Iterator[s
 
 
 def _json(unit: str, counts: Sequence[int], rates: Sequence[float]) -> Iterator[str]:
-    yield "["
     for count, rate in zip(counts, rates, strict=True):
-        yield json.dumps({unit: count, "lr": as_json(rate)}) + ("," if count != counts[-1] else "")
-    yield "]"
+        yield json.dumps({unit: count, "lr": as_json(rate)})

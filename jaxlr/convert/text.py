@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import re
 import textwrap
 import warnings
 from collections.abc import Mapping
@@ -137,6 +138,11 @@ def port(
     Reference: `torch.optim.lr_scheduler`.
     """
     return ported(text, init_value, names, group, num_steps=num_steps)["jaxlr"]
+
+
+def steps_per_batch(text: str) -> bool:
+    """Whether a scheduler in the text is one that everybody steps once per batch, as torch says to."""
+    return bool(re.search(r"\b(OneCycleLR|CyclicLR)\s*\(", re.sub(r"#.*", "", text)))
 
 
 def ported(
@@ -350,7 +356,10 @@ class _Constructors:
         self._check_last_epoch(name, nodes.pop("last_epoch", None))
         missing = [key for key in required(name) if key not in nodes]
         if missing:
-            raise ValueError(f"{name} needs {', '.join(missing)}, as in '{name}({missing[0]}=...)'")
+            message = f"{name} needs {', '.join(missing)}, as in '{name}({missing[0]}=...)'"
+            if has_optimizer and "opt" not in (first := shown(call.args[0])).lower():
+                message += f"; {abbreviated(first)!r} was taken for the optimizer"
+            raise ValueError(message)
         return {key: node for key, node in nodes.items() if key not in _IGNORED}
 
     def _check_last_epoch(self, name: str, node: ast.expr | None) -> None:

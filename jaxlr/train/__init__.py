@@ -8,5 +8,5 @@ _NEEDED = ("flax", "jaxtyping", "matplotlib", "orbax", "sklearn", "tensorflow_da
 
 if _missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
     raise ModuleNotFoundError(
-        f'training needs {", ".join(_missing)}: pip install "jaxlr[train]"', name=_missing[0]
+        f'the command jaxlr needs {", ".join(_missing)}: pip install "jaxlr[train]"', name=_missing[0]
     )

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 import shutil
 import sys
 import time
@@ -58,7 +59,7 @@ def load_newest(folder: Path, like: Any, check: Callable[[dict[str, Any]], None]
         The checkpoint, or None where there has never been one.
 
     Raises:
-        CheckpointError: there are checkpoints, and all of them are damaged.
+        CheckpointError: there are checkpoints, and all of them are damaged, or of other floats.
     """
     damaged: dict[int, str] = {}
     for epoch in saved_epochs(folder):
@@ -69,6 +70,11 @@ def load_newest(folder: Path, like: Any, check: Callable[[dict[str, Any]], None]
             damaged[epoch] = _one_line(error)
             continue
         check(about["config"])
+        if about["float"] != _float():
+            raise CheckpointError(
+                f"the run in {folder.parent} is of {about['float']}, and JAX is now set to {_float()}:"
+                f" set JAX_ENABLE_X64={int(_float() == 'float32')}"
+            )
         try:
             state = _read_state(path, like, about["digest"])
         except Exception as error:
@@ -85,7 +91,7 @@ def load_newest(folder: Path, like: Any, check: Callable[[dict[str, Any]], None]
 
 
 class Checkpoints:
-    """Saves in the background, and keeps the newest two and the one of the lowest validation loss."""
+    """Saves in the background; keeps the newest two, and of all that are saved that of the lowest loss."""
 
     def __init__(self, folder: Path, losses: dict[int, float], every: int | None = 1):
         """Opens `folder`, made if need be.
@@ -126,7 +132,7 @@ class Checkpoints:
         """Starts to write a checkpoint; waits for the one before it."""
         began = time.monotonic()
         arrays = _to_host(state)
-        about = {"epoch": epoch, "config": config, "digest": _digest(arrays)}
+        about = {"epoch": epoch, "config": config, "float": _float(), "digest": _digest(arrays)}
         about["seal"] = _seal(about)
         with _failures():
             # Without `overwrite` it would list all checkpoints, and trip over unread metadata.
@@ -239,6 +245,11 @@ def _is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
+def _float() -> str:
+    """JAX's default float, in which a run is computed."""
+    return jax.dtypes.canonicalize_dtype(float).name
+
+
 def _digest(arrays: Any) -> str:
     """Of every bit: the layers below notice no flipped byte in an array."""
     digest = hashlib.sha256()
@@ -271,6 +282,7 @@ def _muted() -> Iterator[None]:
     if not _hooks:
         _hooks.append(sys.unraisablehook)
         sys.unraisablehook = _without_late_replies
+        logging.getLogger().addFilter(lambda record: f"{os.sep}orbax{os.sep}" not in record.pathname)
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -10,6 +10,7 @@ import optax
 
 from jaxlr.convert import from_string
 from jaxlr.convert.source import abbreviated
+from jaxlr.convert.text import steps_per_batch
 from jaxlr.schedules._checks import check_choice, check_value, check_whole_number, shown_value
 from jaxlr.train.options import (
     Data,
@@ -61,14 +62,10 @@ class RunConfig(Placement, Output, Training, Data):
         object.__setattr__(self, "momentum", float(check_value("momentum", self.momentum)))
         if self.momentum >= 1:
             raise ValueError(f"momentum must be below 1, got {self.momentum!r}")
-        check_choice("step_per", self.step_per, ("epoch", "batch"))
+        check_choice("step_per", self.step_per, ("auto", "epoch", "batch"))
         check_choice("format", self.format, ("text", "json"))
         if self.resume and self.out is None:
             raise ValueError("resume needs out: give the folder to go on with as --out DIR")
-
-    def counts_per_epoch(self, steps_per_epoch: int) -> int:
-        """How often the scheduler steps in an epoch of so many batches."""
-        return steps_per_epoch if self.step_per == "batch" else 1
 
     def changes_to(self, given: Any) -> list[str]:
         """What `given` would change in a run of this recipe, as `--flag: this -> given`."""
@@ -127,7 +124,8 @@ class TrainConfig(TrainPlacement, TrainOutput, TrainTraining, TrainSchedule, Run
     def _check_processes(self) -> None:
         """Refuses the flags of several processes where they do not make sense together."""
         self._check_kinds(distributed=bool)
-        self._check_count("peer_timeout", self.peer_timeout, 1)
+        if self._check_count("peer_timeout", self.peer_timeout, 1) > 86_400:
+            raise ValueError(f"peer_timeout must be at most a day, 86400 seconds, got {self.peer_timeout}")
         given = {name: getattr(self, name) for name in ("coordinator", "num_processes", "process_id")}
         named = [name for name, value in given.items() if value is not None]
         if named and not self.distributed:
@@ -146,6 +144,11 @@ class TrainConfig(TrainPlacement, TrainOutput, TrainTraining, TrainSchedule, Run
             raise ValueError(
                 f"process_id must be below num_processes, {num_processes}, got {self.process_id!r}"
             )
+
+    def counts_per_epoch(self, steps_per_epoch: int) -> int:
+        """How often the scheduler steps in an epoch of so many batches."""
+        per_batch = steps_per_batch(self.scheduler) if self.step_per == "auto" else self.step_per == "batch"
+        return steps_per_epoch if per_batch else 1
 
     def build_scheduler(self, num_steps: int) -> optax.Schedule | optax.GradientTransformationExtraArgs:
         """The scheduler: a schedule of epochs or batches, good for `num_steps`, or a plateau."""
@@ -205,10 +208,10 @@ class SweepConfig(SweepPlacement, SweepTraining, SweepSchedule, RunConfig):
     def changes_to(self, given: Any) -> list[str]:
         """As of any config, but chunks that are as many are the same, whatever was asked for."""
 
-        def num_chunks(config: "SweepConfig") -> int:
-            return -(-config.num_runs // (config.chunk or config.num_runs))
+        def num_chunks(size: int | None) -> int:
+            return -(-self.num_runs // (size or self.num_runs))
 
-        if given.chunk is None or num_chunks(given) == num_chunks(self):
+        if given.chunk is None or num_chunks(given.chunk) == num_chunks(self.chunk):
             given = dataclasses.replace(given, chunk=self.chunk)
         return super().changes_to(given)
 

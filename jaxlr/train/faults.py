@@ -79,8 +79,9 @@ def fitting(config: RunConfig) -> Iterator[None]:
         if isinstance(error, jax.errors.JaxRuntimeError) and not _is_out_of_memory(reason):
             raise
         devices = ", ".join(str(device) for device in jax.devices())
+        cures = "--seeds, --chunk, " if isinstance(config, SweepConfig) else ""
         raise DeviceError(
-            f"out of memory on {devices} with batches of {config.batch_size}: lower --batch-size or"
+            f"out of memory on {devices} with batches of {config.batch_size}: lower {cures}--batch-size or"
             f" --hidden ({reason[:200]})"
         ) from error
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -12,11 +13,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from jaxlr.train.checkpoint import saved_epochs
 from jaxlr.train.config import WHEREABOUTS, RunConfig, SweepConfig, TrainConfig
+from jaxlr.train.dataset import Dataset
 from jaxlr.train.report import as_json, write_json
 
 
+_DATA = "data.json"  # tells the data that a run has learned from
 _LOCK = ".lock"  # held while a run is alive: the kernel drops it with the process
 _CURE = "delete it and give the recipe's flags again to go on with the run"
 
@@ -83,11 +88,11 @@ def new_folder(config: RunConfig) -> Path:
 
 
 @contextlib.contextmanager
-def claimed(config: RunConfig, out: Path) -> Iterator[None]:
+def claimed(config: RunConfig, out: Path, dataset: Dataset) -> Iterator[None]:
     """Makes `out` if need be, with its config.json; no other run can have it meanwhile.
 
     Raises:
-        FolderError: as `check_folder`, or another run has it.
+        FolderError: as `check_folder`, or another run has it, or it has learned from other data.
     """
     out.mkdir(parents=True, exist_ok=True)
     with (out / _LOCK).open("a") as lock:
@@ -96,7 +101,10 @@ def claimed(config: RunConfig, out: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise FolderError(f"another run is writing to {out}: give --out another folder") from error
         check_folder(config)  # again: another run may have come and gone
+        data = {"sha256": _digest(dataset)}
+        _check_data(out / _DATA, data)
         write_json(out / "config.json", config_values(config))
+        write_json(out / _DATA, data)
         yield
 
 
@@ -114,6 +122,29 @@ def checkpoints_of(out: Path) -> Path:
 def resume_command(command: str, out: Path) -> str:
     """What goes on with the run in `out`, to be pasted."""
     return f"jaxlr {command} --resume --out {shlex.quote(str(out))}"
+
+
+def _check_data(path: Path, data: dict[str, Any]) -> None:
+    """Refuses data that are not those of the run that `path` is of, if there is one."""
+    try:
+        saved = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return
+    except ValueError as error:
+        raise FolderError(f"cannot read {path}: {error}; delete it if the data are the same") from error
+    if saved != data:
+        raise FolderError(
+            f"the run in {path.parent} has learned from other data, or from these in another order:"
+            " give the --data-dir that it had, or --out a new folder"
+        )
+
+
+def _digest(dataset: Dataset) -> str:
+    digest = hashlib.sha256()
+    for array in dataset[:4]:
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def _parse(values: Any, source: Path, out: Path, kind: type[_Config]) -> _Config:

@@ -96,7 +96,7 @@ def _train(config: TrainConfig) -> list[dict[str, Any]]:
     say = speaker(config)
     out = from_first(lambda: config.out or new_folder(config))
     if from_first(lambda: config.resume and _is_finished(config, out)):
-        say(f"{out} is finished: it has all of its {config.epochs} epochs")
+        tell(config, [{"out": out}], [f"{out} is finished: it has all of its {config.epochs} epochs"])
         return from_first(lambda: read_history(out / "metrics.jsonl"))
     mesh = mesh_of(config)
     say(f"jaxlr {jaxlr.__version__} on {describe_device(mesh)}")
@@ -107,7 +107,10 @@ def _train(config: TrainConfig) -> list[dict[str, Any]]:
         sizes = f"{len(data.train.labels)} training and {len(data.valid.labels)} validation samples"
         say(f"{config.dataset}: {sizes}; SGD {config.lr:g} under {config.scheduler}")
         run = build_run(config, data.train, dataset.num_classes, mesh)
-        with writing(config, out), claimed(config, out) if is_first() else contextlib.nullcontext():
+        with (
+            writing(config, out),
+            claimed(config, out, dataset) if is_first() else contextlib.nullcontext(),
+        ):
             state, history = _train_epochs(config, out, run, data, say)
             if data.test is not None:
                 loss, accuracy = jax.jit(evaluate, static_argnums=0)(run.apply, state.params, data.test)
@@ -115,7 +118,7 @@ def _train(config: TrainConfig) -> list[dict[str, Any]]:
                 if is_first():
                     write_json(out / "test.json", score)
                 tell(config, [score], [f"test split: loss {loss:.4f}  accuracy {accuracy:.4f}"])
-    say(f"wrote {out}")
+    tell(config, [{"out": out}], [f"wrote {out}"])
     return history
 
 
@@ -154,14 +157,15 @@ def build_run(config: TrainConfig, train_split: Split, num_classes: int, mesh: M
 
 def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Callable[..., float], bool]:
     """SGD under the scheduler, the learning rate that an epoch uses, and whether a plateau sets it."""
-    num_counts = config.epochs * config.counts_per_epoch(steps_per_epoch)
+    counts_per_epoch = config.counts_per_epoch(steps_per_epoch)
+    num_counts = config.epochs * counts_per_epoch
     scheduler = config.build_scheduler(num_counts)
     momentum = config.momentum or None
     if isinstance(scheduler, optax.GradientTransformationExtraArgs):
         tx = optax.chain(optax.sgd(config.lr, momentum), scheduler)
         return tx, lambda state, epoch: _shortest(plateau_lr(state.opt_state)), True
     sample_rates(config, scheduler, num_counts)  # refuses now what would fail in a later epoch
-    per_step = scheduler if config.step_per == "batch" else per_epoch(scheduler, steps_per_epoch)
+    per_step = per_epoch(scheduler, steps_per_epoch // counts_per_epoch)
 
     def lr_of_last_batch(state: TrainState, epoch: int) -> float:
         del state
@@ -183,13 +187,14 @@ def _train_epochs(
     state, start = from_first(lambda: _starting_point(config, out, run, say))
     state = replicate(run.mesh, state)
     epochs = tqdm(range(start, config.epochs), unit="epoch", disable=not shows_progress(config))
-    number = 0  # of a signal that asks for a stop
+    number, lost = 0, False  # of a signal that asks for a stop; whether the loss is
     with Interrupt() as interrupt, _Record(config, out, start) as record:
         for epoch in epochs:
             state, row = _train_epoch(run, state, epoch, data.train, data.valid)
             record.write(row)
             tell(config, [row], [_EPOCH_LINE.format(**row)])
-            if config.on_nan == "stop" and is_lost(row):
+            lost = config.on_nan == "stop" and is_lost(row)
+            if lost:
                 break  # before it is saved
             number = largest(interrupt.number or 0)
             stops = number > 0 or epoch + 1 == config.epochs
@@ -197,7 +202,7 @@ def _train_epochs(
             if stops:
                 break
     history = record.history
-    if config.on_nan == "stop" and history and is_lost(history[-1]):
+    if lost:
         raise LossError(from_first(lambda: describe_loss(config, history, out)))
     if number and history[-1]["epoch"] + 1 < config.epochs:
         asked = signal.Signals(number)
@@ -244,6 +249,7 @@ def _starting_point(
         return run.state, 0
     checkpoint = load_newest(checkpoints_of(out), run.state, lambda saved: check_recipe(out, saved, config))
     if checkpoint is None:
+        say(f"nothing to go on with in {out}: starting")
         return run.state, 0
     say(f"going on after epoch {checkpoint.epoch}")
     if checkpoint.epoch + 1 < config.epochs:  # these are of an end that no longer is the end

@@ -61,8 +61,8 @@ class Training:
     momentum: float = 0.0
     """Momentum of SGD, from 0 (off) to below 1."""
 
-    step_per: Literal["epoch", "batch"] = "epoch"
-    """When the scheduler steps; a plateau steps per epoch only."""
+    step_per: Literal["auto", "epoch", "batch"] = "auto"
+    """When the scheduler steps. auto: per batch for OneCycleLR and CyclicLR, per epoch for others."""
 
     epochs: int = 25
     """Passes over the training samples."""

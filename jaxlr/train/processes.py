@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import jax
 import numpy as np
@@ -44,10 +44,11 @@ def joined(config: TrainConfig) -> Iterator[None]:
     if not config.distributed:
         yield
         return
-    _arrive(config)
-    watch = _Watch(config.peer_timeout)
+    watch = _arrive(config)
     end = None
     try:
+        with _stdout_to_stderr():  # on which Gloo would say that it is connected
+            multihost_utils.sync_global_devices("the start of the run")
         try:
             yield
         except (LossError, StopError) as error:  # on which all processes agree
@@ -127,7 +128,7 @@ class _Watch:
         ctypes.CDLL(None).signal(signal.SIGABRT, None)
 
     def _ask(self) -> None:
-        processes = alive = {device.process_index for device in jax.devices()}
+        processes = alive = set(range(_runtime().num_processes))
         while alive == processes and not self._has_left.wait(1.0):
             try:
                 alive = _alive()
@@ -141,19 +142,19 @@ class _Watch:
 
 def _alive() -> set[int]:
     """The processes that are there; all of them must ask."""
-    devices = set()
-    try:
-        with multihost_utils.live_devices(jax.devices()) as listed:
-            devices.update(listed)
-    except multihost_utils.ProcessFailureError as error:
-        devices -= error.failed_devices
-    return {device.process_index for device in devices}
+    runtime = _runtime()
+    return set(runtime.client.get_live_nodes(list(range(runtime.num_processes))))
 
 
-def _arrive(config: TrainConfig) -> None:
+def _runtime() -> Any:
+    """What JAX knows of the processes; its public functions need the devices of all of them first."""
+    from jax._src import distributed  # pyright: ignore[reportPrivateImportUsage]
+
+    return distributed.global_state
+
+
+def _arrive(config: TrainConfig) -> _Watch:
     """Meets the other processes; where one does not come, this one ends."""
-    if jax.__version_info__ < (0, 10):
-        raise DeviceError(f"--distributed needs JAX 0.10 or later, this is {jax.__version__}: upgrade it")
     # As they are by default, JAX ends the others before they can say who is lost, and SIGTERM is its own.
     jax.config.update("jax_enable_recoverability", True)
     jax.config.update("jax_enable_preemption_service", False)
@@ -182,7 +183,9 @@ def _arrive(config: TrainConfig) -> None:
                 f" --num-processes and --process-id ({error})"
             ) from error
     _at_abort(lambda: _lost("0"))
-    devices_found()  # for which all must be there: whatever fails from here on, they know of each other
+    watch = _Watch(config.peer_timeout)
+    devices_found()  # for which all must be there
+    return watch
 
 
 def _check_port(coordinator: str) -> None:
@@ -227,6 +230,19 @@ def _stderr_kept() -> Iterator[Callable[[], str]]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+@contextlib.contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Keeps what C++ prints meanwhile from what is piped into a program."""
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def _lost(processes: str) -> str:

@@ -1,5 +1,6 @@
 """Compiled programs, kept on disk from one run to the next by JAX's persistent compilation cache."""
 
+import contextlib
 import re
 import warnings
 from pathlib import Path
@@ -36,7 +37,10 @@ def keep_programs() -> None:
 def _discard_oldest(folder: Path) -> None:
     """Leave the most recently used; JAX's own bound needs files that a killed process leaves undone."""
     total = 0
-    entries = [(path, path.stat()) for path in folder.iterdir()]
+    entries = []
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another run may discard it meanwhile
+            entries.append((path, path.stat()))
     for path, status in sorted(
         entries, key=lambda entry: max(entry[1].st_atime, entry[1].st_mtime), reverse=True
     ):

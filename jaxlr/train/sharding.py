@@ -30,7 +30,8 @@ def mesh_of(config: RunConfig) -> Mesh | None:
     count = len(available) if wanted == "all" else wanted
     if count > len(available):
         raise DeviceError(
-            f"--devices {count}: there are {len(available)} ({available[0].platform}); give all, or so many"
+            f"--devices {count}: JAX sees {len(available)} ({available[0].platform}); give all, or at most"
+            f" {len(available)}"
         )
     if jax.process_count() > 1 and count < len(available):
         raise DeviceError(
@@ -50,7 +51,8 @@ def devices_found() -> Sequence[Any]:
         return jax.devices()
     except (RuntimeError, AssertionError) as error:  # the latter for JAX_PLATFORMS=cuda without CUDA
         platforms = os.environ.get("JAX_PLATFORMS", "any platform")
-        raise DeviceError(f"JAX finds no device for {platforms}: {error}") from error
+        reason = str(error) or "there is no such platform here: unset JAX_PLATFORMS, or install it"
+        raise DeviceError(f"JAX finds no device for {platforms}: {reason}") from error
 
 
 def count_devices(mesh: Mesh | None) -> int:

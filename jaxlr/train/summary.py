@@ -13,6 +13,17 @@ from jaxlr.train.report import SeedCurves
 from jaxlr.train.runs import RunMetrics
 
 
+_STATISTICS = (
+    *("final_valid_loss", "best_valid_loss", "final_valid_accuracy", "best_valid_accuracy"),
+    "epochs_to_target",
+)
+_COLUMNS = (
+    *("scheduler", "base_lr", "seeds"),
+    *(f"{name}_{kind}" for name in _STATISTICS for kind in ("mean", "std")),
+    "reached_target",
+)
+
+
 def summarize(config: SweepConfig, metrics: RunMetrics) -> list[dict[str, Any]]:
     """Statistics over the seeds of each scheduler and rate, sorted by the mean final validation loss.
 
@@ -35,19 +46,11 @@ def summarize(config: SweepConfig, metrics: RunMetrics) -> list[dict[str, Any]]:
             break
         reached = accuracies >= config.target_accuracy
         epochs_to_target = 1 + reached.argmax(axis=1)[reached.any(axis=1)]
-        rows.append(
-            {
-                "scheduler": recipe.scheduler,
-                "base_lr": recipe.lr,
-                "seeds": len(losses),
-                **_mean_and_std("final_valid_loss", losses[:, -1]),
-                **_mean_and_std("best_valid_loss", np.fmin.reduce(losses, axis=1)),
-                **_mean_and_std("final_valid_accuracy", accuracies[:, -1]),
-                **_mean_and_std("best_valid_accuracy", accuracies.max(axis=1)),
-                **_mean_and_std("epochs_to_target", epochs_to_target),
-                "reached_target": len(epochs_to_target),
-            }
-        )
+        best = np.fmin.reduce(losses, axis=1)
+        statistics = (losses[:, -1], best, accuracies[:, -1], accuracies.max(axis=1), epochs_to_target)
+        pairs = [value for values in statistics for value in _mean_and_std(values)]
+        values = (recipe.scheduler, recipe.lr, len(losses), *pairs, len(epochs_to_target))
+        rows.append(dict(zip(_COLUMNS, values, strict=True)))
     return sorted(
         rows, key=lambda row: (np.isnan(row["final_valid_loss_mean"]), row["final_valid_loss_mean"])
     )
@@ -58,12 +61,13 @@ def read_summary(path: Path) -> list[dict[str, Any]]:
     kinds = {"scheduler": str, "seeds": int, "reached_target": int}
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [
+            rows = [
                 {name: kinds.get(name, float)(text) for name, text in row.items()}
                 for row in csv.DictReader(file)
             ]
     except (TypeError, ValueError, csv.Error):
         return []
+    return rows if all({*row} == {*_COLUMNS} for row in rows) else []
 
 
 def epoch_rows(config: SweepConfig, first: int, metrics: RunMetrics) -> Iterator[dict[str, Any]]:
@@ -99,7 +103,7 @@ def best_curves(
 
 
 def as_text(rows: Sequence[dict[str, Any]], target_accuracy: float) -> Iterator[str]:
-    """The rows of `summarize` as a table to read, its accuracies in percent, and the best in words."""
+    """The rows of `summarize` as a table to read, its accuracies in percent, and what it is over."""
     cells = [
         ("", "", "final", "best", "final", "best", "epochs to"),
         (
@@ -138,13 +142,11 @@ def as_text(rows: Sequence[dict[str, Any]], target_accuracy: float) -> Iterator[
     yield f"Mean ± standard deviation over {rows[0]['seeds']} seeds{note}."
 
 
-def _mean_and_std(name: str, values: np.ndarray) -> dict[str, float]:
+def _mean_and_std(values: np.ndarray) -> tuple[float, float]:
     values = values.astype(np.float64)
     with np.errstate(invalid="ignore"):  # an infinite loss has no spread
-        return {
-            f"{name}_mean": float(values.mean()) if len(values) else np.nan,
-            f"{name}_std": float(values.std(ddof=1)) if len(values) > 1 else np.nan,
-        }
+        mean = float(values.mean()) if len(values) else np.nan
+        return mean, float(values.std(ddof=1)) if len(values) > 1 else np.nan
 
 
 def _cell(row: dict[str, Any], name: str, digits: str, factor: float = 1.0) -> str:

@@ -74,7 +74,7 @@ def sweep(config: SweepConfig) -> list[dict[str, Any]]:
     if config.resume and config.out and (saved := saved_config(config.out, SweepConfig)):
         if rows := _finished_rows(saved, config):
             say(f"{config.out} is finished: it has all of its {config.num_runs} runs")
-            tell(config, rows, as_text(rows, config.target_accuracy))
+            tell(config, [*rows, {"out": config.out}], as_text(rows, config.target_accuracy))
             return rows
         config = replace(config, chunk=saved.chunk)  # chunks of another size would be another program
     mesh = mesh_of(config)
@@ -92,10 +92,9 @@ def sweep(config: SweepConfig) -> list[dict[str, Any]]:
             f"{len(config.scheduler)} schedulers x {len(config.lr)} rates x {config.seeds} seeds = "
             f"{runs.total} runs of {config.epochs} epochs, {runs.chunk} at once"
         )
-        with writing(config, out), claimed(config, out):
+        with writing(config, out), claimed(config, out, dataset):
             rows = _train(config, runs, data, out, say)
-    tell(config, rows, as_text(rows, config.target_accuracy))
-    say(f"wrote {out}")
+    tell(config, [*rows, {"out": out}], [*as_text(rows, config.target_accuracy), f"wrote {out}"])
     return rows
 
 
@@ -158,6 +157,7 @@ def _starting_point(
         return 0, start
     checkpoint = load_newest(checkpoints_of(out), start, lambda saved: check_recipe(out, saved, config))
     if checkpoint is None:
+        say(f"nothing to go on with in {out}: starting")
         return 0, start
     say(f"going on after epoch {name_of(config, checkpoint.epoch)}")
     for name in ("summary.csv", "sweep.png"):  # of the runs that had ended: these say that all have
@@ -273,6 +273,9 @@ def build_runs(config: SweepConfig, data: Data, num_classes: int, mesh: Mesh | N
     recipes = config.recipes()
     steps_per_epoch = count_steps(len(data.train.labels), config.batch_size)
     listed = [hyperparameters_of(recipe, steps_per_epoch) for recipe in recipes]
+    # Beside a scheduler that steps per batch, another has the rate of its epoch for each of them.
+    shape = (config.epochs, max(each.rates.shape[1] for each in listed))
+    listed = [each._replace(rates=np.broadcast_to(each.rates, shape)) for each in listed]
     hyperparameters = jax.tree.map(lambda *leaves: np.stack(leaves), *listed)
     seeds = np.arange(config.seed, config.seed + config.seeds)
 

@@ -20,7 +20,7 @@ def peers(
     dataset: Dataset, sizes: Sequence[int], batch_size: int, lr: float
 ) -> dict[str, Callable[[], float]]:
     """The name of each way to train an epoch and validate, and the function that does it once."""
-    compiled = "torch.compile, CUDA graphs" if DEVICE.type == "cuda" else "torch.compile"
+    compiled = "torch.compile of the loss" + (", CUDA graphs" if DEVICE.type == "cuda" else "")
     return {
         "the tutorial's torch loop, DataLoader": _tutorial(dataset, sizes, batch_size, lr),
         "torch, tensors on the device": _in_memory(dataset, sizes, batch_size, lr, lambda step: step),
