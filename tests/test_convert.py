@@ -56,6 +56,9 @@ REFUSED = [
     ("import os", "cannot read the scheduler 'import os'"),
     ("StepLR()", "StepLR needs step_size, as in 'StepLR(step_size=...)'"),
     ("StepLR(epochs)", "StepLR needs step_size, as in 'StepLR(step_size=...)'; 'epochs' was taken for the"),
+    ("s = StepLR(o, 3)\nExponentialLR(o, 0.9)", "constructs a StepLR that its last statement does not use"),
+    ("LambdaLR(o, [lambda e: k * e for k in [1, 2]])", "write lambda e, k=k: ..."),
+    ("StepLR(o, round(12.5, 65))", "cannot calculate 'round(12.5, 65)': round to at most 64 digits"),
     ("StepLR(step=3)", "StepLR has no argument 'step'; it takes step_size, gamma"),
     ("StepLR(opt, 3, 0.1, -1, True, 5)", "StepLR takes at most 4 arguments after the optimizer"),
     ("StepLR(3, step_size=4)", "StepLR is given its argument 'step_size' twice"),
@@ -119,3 +122,8 @@ def test_only_a_string_is_a_text():
     untyped: Any = jaxlr
     with pytest.raises(TypeError, match="a scheduler is described by a string, got 3"):
         untyped.from_string(3, 0.1)
+
+
+def test_a_name_has_one_value():
+    with pytest.raises(ValueError, match="names gives a value for 'n', which the text assigns"):
+        jaxlr.from_string("n = 3\nStepLR(o, n)", 0.1, {"n": 4})

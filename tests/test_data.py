@@ -753,3 +753,34 @@ def record(image: np.ndarray, label: int) -> bytes:
 
 
 SPLITS = {"train": random_split(6), "test": random_split(3, seed=1)}
+
+
+def test_a_newer_version_that_cannot_be_read_hides_no_older_one(tmp_path: Path):
+    expected = prepare_random(tmp_path / "mnist" / "3.0.1")
+    prepare(tmp_path / "mnist" / "3.0.2", SPLITS, file_format="tfrecord")
+    assert_same(load_dataset("mnist", tmp_path), expected)
+
+
+def test_a_disk_that_fills_leaves_no_half_of_a_cache(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def write_half(path: Path, **arrays: np.ndarray) -> None:
+        path.write_bytes(b"PK")
+        raise OSError(28, "No space left on device")
+
+    expected = prepare_random(tmp_path / "tiny" / "1.0.0")
+    monkeypatch.setattr(prepared.np, "savez", write_half)
+    with pytest.warns(match="cannot write the cache"):
+        assert_same(load_dataset("tiny", tmp_path), expected)
+    assert list((cache / "decoded").iterdir()) == []
+
+
+def test_preparations_in_two_folders_of_one_relative_name_are_kept_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for seed in (0, 1):
+        expected = prepare_random(tmp_path / str(seed) / "tiny" / "1.0.0", seed=seed)
+        for file in (tmp_path / str(seed)).glob("*/*/*"):
+            os.utime(file, (0, 0))
+        monkeypatch.chdir(tmp_path / str(seed))
+        assert_same(load_dataset("tiny", Path()), expected)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -97,3 +98,12 @@ def test_an_array_over_a_constant_keeps_44_bits_too():
     highs, lows = jax.jit(lambda x: as_double_float(x) / divisor)(jnp.arange(1, 1000, dtype=np.float32))
     for number, quotient in enumerate(zip(highs.tolist(), lows.tolist(), strict=True), start=1):
         assert abs(sum(map(Fraction, quotient)) * 10**6 - number) <= number * Fraction(2) ** -44
+
+
+def test_the_low_halves_decide_a_comparison_and_follow_the_sign():
+    small, large = as_double_float(-0.1 - 1e-12), as_double_float(-0.1)
+    assert bool(small < large)
+    assert bool(large > small)
+    assert not bool(large < small)
+    magnitude = abs(small)
+    assert_close(np.float64(magnitude.high) + np.float64(magnitude.low), 0.1 + 1e-12, 2.0**-44)

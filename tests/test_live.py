@@ -378,3 +378,54 @@ def test_a_damaged_state_dict_is_refused_in_a_line_or_read(torch, text, data):
         return
     if not isinstance(converted, optax.GradientTransformation):
         assert np.isfinite(converted(3))
+
+
+@pytest.mark.parametrize("edit", [1 + 1e-6, 1 - 1e-6])
+def test_a_rate_that_was_edited_by_a_little_is_noticed_too(torch, edit):
+    scheduler = build(torch, "StepLR(o, 30)")
+    scheduler.optimizer.param_groups[0]["lr"] *= edit
+    with pytest.raises(ValueError, match="the learning rate of StepLR is"):
+        jaxlr.from_torch(scheduler)
+
+
+def test_a_product_is_compared_with_its_closed_form_however_small_it_has_become(torch):
+    scheduler = build(torch, "ExponentialLR(o, 0.1)")
+    advance(scheduler, 30)
+    assert callable(jaxlr.from_torch(scheduler))
+    scheduler.optimizer.param_groups[0]["lr"] *= 2
+    with pytest.raises(ValueError, match="the learning rate of ExponentialLR is"):
+        jaxlr.from_torch(scheduler)
+
+
+@pytest.mark.parametrize("key", ["initial_lr", "min_lr"])
+def test_one_cycle_that_begins_or_ends_at_0_is_stepped(torch, key):
+    scheduler = build(torch, "OneCycleLR(o, 0.3, 90)")
+    scheduler.optimizer.param_groups[0][key] = 0.0
+    with pytest.raises(ValueError, match="OneCycleLR begins or ends at 0, so it has no closed form"):
+        jaxlr.from_torch(scheduler)
+    schedule: Any = jaxlr.from_torch(scheduler, num_steps=40)
+    assert_is_torchs(schedule(np.arange(40)), curve_from_here(scheduler, 0, 40), HOST_RTOL)
+
+
+@pytest.mark.parametrize("group", [True, 1.0, "1", -1, 2])
+def test_a_group_that_is_none_is_refused(torch, group):
+    with pytest.raises(ValueError, match="group must be one of the 2 in param_groups, counted from 0"):
+        jaxlr.from_torch(build(torch, "StepLR(o, 30)"), group)
+
+
+def test_a_plateau_of_the_users_own_is_refused(torch):
+    class Own(torch.optim.lr_scheduler.ReduceLROnPlateau):
+        pass
+
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    with pytest.raises(TypeError, match="Own changes torch's ReduceLROnPlateau, so it cannot be converted"):
+        jaxlr.from_torch(Own(optimizer), num_steps=3)
+
+
+def test_a_rate_edited_by_hand_is_noticed_in_what_the_optimizer_saved(torch):
+    scheduler = build(torch, "StepLR(o, 30)")
+    scheduler.optimizer.param_groups[0]["lr"] = 7.0
+    saved, optimizer = scheduler.state_dict(), scheduler.optimizer.state_dict()
+    assert callable(jaxlr.from_state_dict("StepLR", saved))
+    with pytest.raises(ValueError, match=r"the learning rate of StepLR is 7.0 in epoch 0, not 0.1"):
+        jaxlr.from_state_dict("StepLR", saved, optimizer_state_dict=optimizer)

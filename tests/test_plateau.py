@@ -68,6 +68,7 @@ torch_settings = st.fixed_dictionaries(
 @given(options=torch_settings, metrics=metric_walks(), lr=st.floats(1e-3, 10))
 @settings(max_examples=300, deadline=None)
 def test_every_learning_rate_is_torchs(torch, options, metrics, lr):
+    options = options | {"eps": options["eps"] * 1.0123}  # 48 bits do not tell a decimal tie with it
     expected = torch_plateau_curve(torch, np.asarray(metrics, np.float32), lr=lr, **options)
     actual = run_plateau(jnp.asarray(metrics, dtype=jnp.float32), lr=lr, **options)
     assert_close(actual, expected, DEVICE_RTOL)
@@ -293,6 +294,8 @@ BAD_ARGUMENTS = [
     ({"init_value": 0.0}, ValueError, "init_value must be a finite number above 0, got 0.0"),
     ({"init_value": -0.1}, ValueError, "init_value"),
     ({"init_value": 1e-39}, ValueError, "init_value must be from 1e-30 to 1e.30, which float32 holds"),
+    ({"init_value": 1e31}, ValueError, "init_value must be from 1e-30 to 1e.30, which float32 holds"),
+    ({"patience": 2**31}, ValueError, "patience must be a number of epochs from 0 to 2"),
     ({"patience": jnp.arange(3)}, ValueError, r"patience must be a scalar, got an array of shape \(3,\)"),
     ({"init_value": float("nan")}, ValueError, "init_value"),
     ({"init_value": "0.1"}, TypeError, "init_value must be a real number"),
@@ -337,3 +340,12 @@ def test_a_metric_that_is_no_number_is_refused(metric, kind, message):
 def test_a_state_without_a_plateau_is_refused(call):
     with pytest.raises(ValueError, match=r"holds no plateau: chain jaxlr\.reduce_lr_on_plateau"):
         call(optax.sgd(0.1).init(PARAMS))
+
+
+@pytest.mark.parametrize("options", [{"mode": "max"}, {"threshold_mode": "abs"}])
+def test_a_threshold_of_1_is_torchs_wherever_a_metric_can_still_improve(torch, options):
+    metrics = np.asarray([9, 8.5, 7.5, 30, 29, 65, 3, 1])
+    options = {**options, "threshold": 1.0, "patience": 1}
+    expected = torch_plateau_curve(torch, metrics, **options)
+    assert expected[-1] < 0.1
+    assert_close(run_plateau(jnp.asarray(metrics, jnp.float32), **options), expected, DEVICE_RTOL)

@@ -173,3 +173,9 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ModuleNotFoundError, match="pip install matplotlib"):
         jaxlr.plot(SCHEDULES["step"], 90)
+
+
+def test_every_curve_weighs_alike_for_the_scale_however_many_counts_it_has():
+    by_batch, by_epoch = np.ones(1000), np.full(10, 0.01)
+    assert suits_log_scale([by_batch, by_epoch])
+    assert not suits_log_scale([by_epoch, *[by_batch] * 4])

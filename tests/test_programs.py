@@ -90,3 +90,20 @@ def test_the_programs_unused_for_longest_make_room(tmp_path, monkeypatch):
     monkeypatch.setattr(programs, "_MOST_BYTES", 250)
     programs._discard_oldest(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["middle", "newest"]
+
+
+def test_a_program_that_was_used_lately_stays_however_long_ago_it_was_written(tmp_path, monkeypatch):
+    for name, used, written in (("used", 9, 1), ("written", 1, 9), ("neither", 2, 2)):
+        (tmp_path / name).write_bytes(bytes(100))
+        os.utime(tmp_path / name, (10**9 + used, 10**9 + written))
+    monkeypatch.setattr(programs, "_MOST_BYTES", 250)
+    programs._discard_oldest(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["used", "written"]
+
+
+def test_a_warning_of_something_else_is_shown_as_ever(tmp_path, recwarn, monkeypatch):
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # to be put back
+    programs._discard_damaged(tmp_path)
+    warnings.warn("something else", UserWarning, stacklevel=1)
+    (warning,) = recwarn
+    assert str(warning.message) == "something else"

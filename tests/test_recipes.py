@@ -17,6 +17,11 @@ from jaxlr.convert import port
 
 # A recipe that gives torch's curve, or is refused; it may not give another one.
 TANGLED = [
+    "SequentialLR(o, [StepLR(o, 3), ExponentialLR(o, .9), OneCycleLR(o, .5, 40)], [0, 20])",
+    "s = SequentialLR(o, [StepLR(o, 3), MultiplicativeLR(o, lambda e: .9)], [5])\n"
+    "ChainedScheduler([ExponentialLR(o, .9), s])",
+    "ChainedScheduler([CosineAnnealingWarmRestarts(o, 4), PolynomialLR(o, 3)])",
+    "LambdaLR(o, lambda e: min(.5, (-10) ** 400))",
     "ChainedScheduler([OneCycleLR(o, 0.5, total_steps=60), CyclicLR(o, 0.1, 0.5)])",
     "ChainedScheduler([ExponentialLR(o, .9), SequentialLR(o, [StepLR(o, 3), OneCycleLR(o, .5, 60)], [9])])",
     "ChainedScheduler([OneCycleLR(o, .2, 45, div_factor=5), SequentialLR(o, [ConstantLR(o, .97, 5)], [])])",
@@ -159,3 +164,8 @@ def test_what_port_prints_needs_no_import_but_jaxlr():
     assert port("StepLR(3)", np.float64(0.5)) == "jaxlr.step_lr(0.5, step_size=3)"
     line = port("LambdaLR(o, lambda e: min(k, 1 / (1 + e)))", 0.1, {"k": math.inf})
     assert eval(line, {"jaxlr": jaxlr})(1) == 0.05
+
+
+def test_a_chained_comparison_looks_no_further_than_pythons():
+    schedule: Any = jaxlr.from_string("LambdaLR(o, lambda e: 1 if 0 < e < 10 / e else 2)", 1.0)
+    assert [schedule(epoch) for epoch in (0, 1, 4)] == [2.0, 1.0, 2.0]

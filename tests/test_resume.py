@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -23,10 +24,10 @@ from jaxlr.cli import main
 from jaxlr.train import loop
 from jaxlr.train.checkpoint import CheckpointError, Checkpoints, load_newest, saved_epochs
 from jaxlr.train.config import TrainConfig
-from jaxlr.train.faults import DeviceError, LossError
+from jaxlr.train.faults import DeviceError, LossError, is_lost
 from jaxlr.train.folder import FolderError
 from jaxlr.train.loop import train
-from jaxlr.train.report import MetricsLog
+from jaxlr.train.report import MetricsLog, write_json
 from jaxlr.train.step import TrainState
 
 
@@ -279,6 +280,7 @@ def reopened(folder: Path, content: bytes, start: int) -> list[int]:
         ("".join(LINES[:3])[:-1], [0, 1]),
         ("".join(LINES[:2] + LINES[1:3]), [0, 1, 2]),
         ("".join([LINES[2], LINES[0], "junk\n", LINES[1]]), [0, 1, 2]),
+        ("".join([LINES[0].replace("0", "-1", 1), LINES[0]]), [0]),
         ("\0" * 50, []),
         ("", []),
     ],
@@ -298,6 +300,39 @@ def test_metrics_are_whole_lines_in_order_whatever_was_there(tmp_path_factory, p
     kept = reopened(tmp_path_factory.getbasetemp(), content[: max(0, len(content) - cut)], start)
     assert kept == sorted(set(kept))
     assert all(0 <= epoch < start for epoch in kept)
+
+
+def test_of_two_lines_of_one_epoch_the_first_counts(tmp_path):
+    lines = [json.dumps({"epoch": 0, **ROW, "valid_loss": None, "lr": lr}) + "\n" for lr in (0.1, 0.2)]
+    (tmp_path / "metrics.jsonl").write_text("".join(lines))
+    with MetricsLog(tmp_path, False, 1) as log:
+        assert [row["lr"] for row in log.history] == [0.1]
+
+
+@pytest.fixture
+def synced(monkeypatch) -> list[tuple[int, int]]:
+    """The files that have been forced onto the disk: of each its inode, and its size then."""
+    files: list[tuple[int, int]] = []
+
+    def sync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        files.append((status.st_ino, status.st_size))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    return files
+
+
+def test_a_line_of_metrics_is_on_the_disk_before_anything_follows(tmp_path, synced):
+    with MetricsLog(tmp_path, False) as log:
+        log.write({"epoch": 0, **ROW})
+        status = (tmp_path / "metrics.jsonl").stat()
+        assert synced[-1] == (status.st_ino, status.st_size)
+
+
+def test_a_file_is_on_the_disk_before_it_replaces_another(tmp_path, synced):
+    write_json(tmp_path / "config.json", {"lr": 0.1})
+    status = (tmp_path / "config.json").stat()
+    assert synced == [(status.st_ino, status.st_size)]
 
 
 def test_lost_metrics_are_said(tmp_path):
@@ -381,6 +416,19 @@ def test_whatever_file_of_a_checkpoint_is_damaged_no_wrong_bit_is_ever_used(thre
     assert fallbacks >= 15
 
 
+@pytest.mark.parametrize(
+    ("losses", "best"), [([0.2, 0.1, 0.1, 0.3, 0.3], 2), ([math.nan, 0.5, 0.4, 0.6, 0.6], 2)]
+)
+def test_of_equal_losses_the_newer_checkpoint_is_kept_and_one_that_is_no_number_is_not(
+    tmp_path, losses, best
+):
+    by_epoch = dict(enumerate(losses))
+    with Checkpoints(tmp_path, by_epoch) as checkpoints:
+        for epoch in by_epoch:
+            checkpoints.save(epoch, STATE, {"lr": 0.1})
+    assert saved_epochs(tmp_path) == [4, 3, best]
+
+
 def test_a_damaged_older_checkpoint_is_no_hindrance(three_checkpoints, tmp_path):
     folder = shutil.copytree(three_checkpoints, tmp_path / "copy")
     (folder / "0" / "_CHECKPOINT_METADATA").write_text('{"not": "ours"')
@@ -454,3 +502,39 @@ def test_out_of_memory_names_the_batch_and_the_devices(config, monkeypatch):
     monkeypatch.setattr(loop, "_train_epoch", exhausted)
     with pytest.raises(DeviceError, match=r"out of memory on .*0.* with batches of 32: lower"):
         train(config)
+
+
+def test_a_host_without_memory_is_one_line_too(config, monkeypatch):
+    def exhausted(*arguments: Any) -> None:
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    monkeypatch.setattr(loop, "_train_epoch", exhausted)
+    with pytest.raises(DeviceError, match=r"out of memory on .* \(Unable to allocate 9 GiB\)"):
+        train(config)
+
+
+def test_an_error_of_the_device_that_is_not_of_its_memory_is_not_called_one(config, monkeypatch):
+    def broken(*arguments: Any) -> None:
+        raise jax.errors.JaxRuntimeError("INTERNAL: an ill omen")
+
+    monkeypatch.setattr(loop, "_train_epoch", broken)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="an ill omen"):
+        train(config)
+
+
+def test_a_loss_is_lost_in_validation_too():
+    row = {"train_loss": 0.5, "valid_loss": 0.5}
+    assert not is_lost(row)
+    for name in row:
+        for loss in (math.inf, math.nan):
+            assert is_lost({**row, name: loss})
+
+
+def test_a_plateaus_rate_is_written_as_the_decimal_that_it_is(config):
+    config = replace(config, lr=0.1, momentum=0.0, epochs=2)
+    assert [row["lr"] for row in train(config)] == [0.1, 0.1]
+
+
+def test_that_a_run_goes_on_is_no_part_of_what_its_folder_remembers(config):
+    train(replace(config, epochs=1, resume=True))
+    assert json.loads((config.out / "config.json").read_text())["resume"] is False

@@ -449,6 +449,8 @@ def test_the_rate_overflows_to_infinity_on_both_sides():
 BAD_ARGUMENTS = [
     (lambda: untyped.step_lr(-0.1, 30), ValueError, "init_value must be a finite number of at least 0"),
     (lambda: untyped.step_lr(float("nan"), 30), ValueError, "init_value must be a finite number"),
+    (lambda: untyped.step_lr(0.1, 2**61 + 1), ValueError, r"step_size must be at most 2\*\*61"),
+    (lambda: untyped.step_lr(10**400, 30), ValueError, "init_value .* got a number beyond float64"),
     (lambda: untyped.step_lr(None, 30), TypeError, "init_value must be a real number"),
     (lambda: untyped.step_lr("0.1", 30), TypeError, "init_value must be a real number"),
     (lambda: untyped.step_lr(True, 30), TypeError, "init_value must be a real number"),
@@ -716,3 +718,38 @@ def test_the_longest_lengths_work_on_arrays_of_counts():
     ):
         host = schedule(np.arange(3))
         assert_close(schedule(jnp.arange(3)), host, DEVICE_RTOL)
+
+
+def test_the_last_counts_of_a_device_are_not_off_by_one():
+    last = jnp.asarray([LARGEST_COUNT - 1, LARGEST_COUNT], jnp.int32)
+    constant: Any = jaxlr.constant_lr(0.1, 0.5, LARGEST_COUNT)
+    steps: Any = jaxlr.multi_step_lr(0.1, [3, LARGEST_COUNT], 0.5)
+    for schedule, rates in ((constant, [0.05, 0.1]), (steps, [0.05, 0.025])):
+        assert_close(jax.jit(schedule)(last), rates, DEVICE_RTOL)
+        assert_close([schedule(count) for count in last], rates, DEVICE_RTOL)
+
+
+def test_an_unsigned_count_beyond_int32_is_a_late_one():
+    late = jnp.asarray([2**31, 2**32 - 1], dtype=jnp.uint32)
+    assert_close(jaxlr.constant_lr(0.1, 0.5, 5)(late), [0.1, 0.1], DEVICE_RTOL)
+    assert_close(jaxlr.step_lr(0.1, 2**30, 0.5)(late), [0.05, 0.05], DEVICE_RTOL)
+
+
+def test_a_tabulated_function_is_a_factor_of_a_chain():
+    hyperbola = jaxlr.tabulate(lambda epoch: 1 / (1 + epoch), 10)
+    schedule = jaxlr.chained_scheduler(0.1, [hyperbola, jaxlr.exponential_lr(1.0, 0.5)])
+    assert_close(schedule(np.arange(10)), 0.1 / (1 + np.arange(10)) * 0.5 ** np.arange(10), HOST_RTOL)
+
+
+def test_restarts_go_on_for_as_long_as_a_host_can_count():
+    schedule: Any = jaxlr.cosine_annealing_warm_restarts(0.1, 1, 2)
+    restarts = 2 ** np.arange(30, 62) - 1
+    assert_close(schedule(restarts), np.full(32, 0.1), HOST_RTOL)
+    assert_close([schedule(int(count)) for count in restarts], np.full(32, 0.1), HOST_RTOL)
+
+
+def test_one_cycle_may_begin_at_its_peak(torch):
+    expected = torch_curve(
+        torch, lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.1, 40, div_factor=1.0), 40
+    )
+    assert_is_torchs(jaxlr.one_cycle_lr(0.1, 40, div_factor=1.0)(np.arange(40)), expected, HOST_RTOL)

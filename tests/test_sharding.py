@@ -380,6 +380,7 @@ def test_the_slurm_script_of_the_readme_runs_as_it_stands(recipe, tmp_path):
         ("--distributed --coordinator h:1 --num-processes 2", "go together: add --process-id"),
         ("--distributed --coordinator h --num-processes 2 --process-id 0", "must be HOST:PORT, got 'h'"),
         ("--distributed --coordinator h:0 --num-processes 2 --process-id 0", "must be HOST:PORT"),
+        ("--distributed --coordinator h:65536 --num-processes 2 --process-id 0", "must be HOST:PORT"),
         ("--distributed --coordinator h:99999 --num-processes 2 --process-id 0", "must be HOST:PORT"),
         ("--distributed --coordinator h:1 --num-processes 2 --process-id 2", "must be below num_processes"),
         (

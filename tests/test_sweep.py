@@ -5,6 +5,7 @@ import functools
 import json
 import re
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -366,3 +367,46 @@ def test_with_format_json_the_command_prints_the_rows_of_its_table_and_nothing_e
     ]
     main(["sweep", "--resume", "--out", str(tmp_path / "sweep"), "--format", "json"])
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [*rows, folder]
+
+
+def test_a_target_may_be_every_sample():
+    assert SweepConfig(target_accuracy=1.0).target_accuracy == 1
+
+
+def test_the_last_seed_may_be_the_largest_there_is():
+    assert SweepConfig(seed=2**31 - 3, seeds=3).num_runs == 4 * 3 * 3
+
+
+def test_a_run_without_a_plateau_is_not_cut_however_bad_its_epochs_are():
+    recipe = hyperparameters_of(TrainConfig(**SHORT, scheduler="StepLR(99)"), steps_per_epoch=1)
+    state: Any = jax.tree.map(jnp.asarray, recipe.plateau)
+    for _ in range(30):
+        state = jaxlr.plateau_step(state, 1.0)
+    assert jaxlr.plateau_lr(state) == 1
+
+
+def test_what_a_program_overwrites_counts_once():
+    sizes = {"argument": 100, "output": 60, "temp": 7, "alias": 50}
+    memory = SimpleNamespace(**{f"{name}_size_in_bytes": size for name, size in sizes.items()})
+    program = SimpleNamespace(memory_analysis=lambda: memory)
+    assert sweeping._bytes(program) == 117
+
+
+def test_the_data_that_lie_on_the_device_already_take_no_room_of_the_runs(monkeypatch):
+    config = SweepConfig(**SHORT, scheduler=SCHEDULERS, lr=(0.1,), seeds=5, epochs=1)
+    data = data_of(config)
+    needed = sweeping._bytes(build_runs(config, data, 10).epoch)
+    data_bytes = sum(array.nbytes for split in data for array in split)
+    for free_bytes, fits in ((needed - data_bytes, True), (needed - data_bytes - 1, False)):
+        monkeypatch.setattr(sweeping, "_free_bytes", lambda free_bytes=free_bytes: free_bytes)
+        assert (build_runs(config, data, 10).chunk == 20) is fits
+
+
+def test_only_a_share_of_the_seeds_is_told_as_one():
+    config = SweepConfig(scheduler=("StepLR(1)",), lr=(0.1,), seeds=2, epochs=1, target_accuracy=0.5)
+    losses = np.array([[1.0], [3.0]])
+    for accuracies, shown in (([[0.9], [0.9]], "1.0 ± 0.0"), ([[0.9], [0.1]], "1.0 (1/2)")):
+        rows = summarize(config, RunMetrics(losses, losses, np.array(accuracies), losses))
+        _, _, line, note = as_text(rows, 0.5)
+        assert line.endswith(f"  {shown}")
+        assert ("(k/n)" in note) is ("/" in shown)

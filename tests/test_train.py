@@ -390,3 +390,8 @@ def test_with_format_json_the_command_prints_the_rows_of_its_metrics_and_nothing
     assert json.loads(folder) == {"out": str(tmp_path / "run")}
     assert epochs == (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(test) == json.loads((tmp_path / "run" / "test.json").read_text())
+
+
+def test_quiet_prints_no_json_either(tmp_path, capfd):
+    train(TrainConfig(hidden=(8,), quiet=True, epochs=1, format="json", out=tmp_path / "run"))
+    assert capfd.readouterr() == ("", "")
