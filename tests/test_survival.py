@@ -121,6 +121,7 @@ def test_a_signal_before_the_first_epoch_ends_it_at_once_and_without_a_word(data
         process = start(*recipe, "--out", tmp_path / f"{number}-{rng.random()}", name=name)
         for has_handler in (True, False):  # Python's own, until jaxlr has been imported
             while catches(process.pid, signal.SIGINT) != has_handler:
+                assert process.poll() is None
                 time.sleep(0.01)
         time.sleep(rng.uniform(0, 4))
         process.send_signal(number)
@@ -143,6 +144,7 @@ def test_a_second_signal_stops_at_once(tmp_path):
     """In the midst of an epoch that would take minutes, in compiled code."""
     process = start("--hidden", *[1500] * 3, "--batch-size", 1, "--out", tmp_path / "run")
     while not catches(process.pid, signal.SIGTERM):
+        assert process.poll() is None
         time.sleep(0.1)
     time.sleep(3)  # it compiles, or is in the first epoch
     process.send_signal(signal.SIGTERM)
