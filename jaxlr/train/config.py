@@ -103,7 +103,7 @@ class TrainConfig(TrainPlacement, TrainOutput, TrainTraining, TrainSchedule, Run
     """
 
     command = "train"
-    groups: ClassVar = {
+    groups: ClassVar[dict[str, type]] = {
         "schedule": TrainSchedule,
         "training": TrainTraining,
         "data": Data,
@@ -169,7 +169,7 @@ class SweepConfig(SweepPlacement, SweepTraining, SweepSchedule, RunConfig):
     """
 
     command = "sweep"
-    groups: ClassVar = {
+    groups: ClassVar[dict[str, type]] = {
         "schedule": SweepSchedule,
         "training": SweepTraining,
         "data": Data,

@@ -139,7 +139,8 @@ def as_text(rows: Sequence[dict[str, Any]], target_accuracy: float) -> Iterator[
         yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
     partly = any(0 < row["reached_target"] < row["seeds"] for row in rows)
     note = "; (k/n): over the k seeds of n that reached the target" if partly else ""
-    yield f"Mean ± standard deviation over {rows[0]['seeds']} seeds{note}."
+    seeds = rows[0]["seeds"]
+    yield f"Mean ± standard deviation over {seeds} seeds{note}." if seeds > 1 else "One seed: no spread."
 
 
 def _mean_and_std(values: np.ndarray) -> tuple[float, float]:
