@@ -117,7 +117,7 @@ def test_a_signal_before_the_first_epoch_ends_it_at_once_and_without_a_word(data
     """Wherever it falls: on the reading of flags and data, in a compilation, in a callback of JAX's."""
     recipe = ["--dataset", "mnist", "--data-dir", data, "--epochs", 10**6, "--no-compilation-cache"]
     rng = random.Random(name)
-    for number in [signal.SIGINT, signal.SIGTERM] * 4:
+    for number in [signal.SIGINT, signal.SIGTERM] * 2:
         process = start(*recipe, "--out", tmp_path / f"{number}-{rng.random()}", name=name)
         for has_handler in (True, False):  # Python's own, until jaxlr has been imported
             while catches(process.pid, signal.SIGINT) != has_handler:

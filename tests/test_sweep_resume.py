@@ -280,7 +280,7 @@ def test_checkpoints_take_a_small_part_of_the_time_unless_told_otherwise(config,
 def test_a_sweep_killed_at_random_equals_the_unbroken_sweep(data, tmp_path):
     recipe = [
         *("--dataset", "mnist", "--data-dir", data, "--hidden", 16, "--momentum", 0.9, "--batch-size", 8),
-        *("--scheduler", *RECIPE["scheduler"], "--lr", 0.05, "--seeds", 1, "--epochs", 100),
+        *("--scheduler", *RECIPE["scheduler"], "--lr", 0.05, "--seeds", 1, "--epochs", 50),
         *("--checkpoint-every", 1),
     ]
     cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
