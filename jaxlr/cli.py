@@ -128,14 +128,9 @@ def _parse(args: list[str]) -> _Config:
         with contextlib.redirect_stderr(stderr):
             if (saved := _saved_config(args)) is not None:
                 # Pairs of flags, for what the saved config turns on can only be turned off by one.
-                given = tyro.cli(
-                    _grouped(type(saved)),
-                    prog=f"jaxlr {args[0]}",
-                    args=args[1:],
-                    default=_in_groups(saved),
-                    config=_TYRO,
-                )
-                return _flat(given)
+                given = _in_groups(saved)
+                prog = f"jaxlr {args[0]}"
+                return _flat(tyro.cli(type(given), prog=prog, args=args[1:], default=given, config=_TYRO))
             given = tyro.extras.subcommand_cli_from_dict(
                 {name: _grouped(kind) for name, kind in _COMMANDS.items()},
                 prog="jaxlr",

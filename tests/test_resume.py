@@ -99,9 +99,8 @@ def test_the_plateaus_above_are_stopped_within_their_cooldown(config):
 
 @pytest.mark.parametrize(("every", "saved"), [(1, [*range(9)]), (3, [2, 5, 8]), (100, [8]), (None, [0, 8])])
 def test_the_newest_two_checkpoints_and_the_best_are_kept(config, monkeypatch, every, saved):
-    monkeypatch.setattr(
-        "jaxlr.train.checkpoint._SHARE_OF_TIME", 1e-4
-    )  # nine epochs take less than one of them may
+    # Nine epochs are over before one checkpoint has earned its time.
+    monkeypatch.setattr("jaxlr.train.checkpoint._SHARE_OF_TIME", 1e-4)
     rows = train(replace(config, epochs=9, checkpoint_every=every))
     best = min(saved, key=lambda epoch: (rows[epoch]["valid_loss"], -epoch))
     assert set(saved_epochs(config.out / "checkpoints")) == {best, *saved[-2:]}

@@ -230,7 +230,6 @@ CURE = "start all again, with --resume and the --out of the run, to go on from i
 TRAIN = """
 import json, tyro
 from jaxlr.train.config import TrainConfig
-from jaxlr.train.data import load_dataset
 from jaxlr.train.loop import train
 rows = train(tyro.cli(TrainConfig))[-4:]
 print(json.dumps([[row["epoch"], row["train_loss"], row["valid_loss"], row["lr"]] for row in rows]))
@@ -315,15 +314,8 @@ def test_a_process_that_finds_no_device_is_named_by_the_others_in_time(recipe, t
 @pytest.mark.heavy
 def test_a_finished_run_of_several_processes_is_not_judged_anew(recipe, tmp_path):
     diverging = [
-        *recipe,
-        "--lr",
-        1e12,
-        "--scheduler",
-        "StepLR(2)",
-        "--epochs",
-        2,
-        "--out",
-        tmp_path / "run",
+        *(*recipe, "--lr", 1e12, "--scheduler", "StepLR(2)", "--epochs", 2),
+        *("--out", tmp_path / "run"),
     ]
     assert ends(several(2, *diverging, "--on-nan", "continue")) == [DONE] * 2
     (tmp_path / "run" / "curves.png").unlink()

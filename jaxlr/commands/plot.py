@@ -1,7 +1,6 @@
 """`jaxlr plot`: the curves of schedules, in a file or in the terminal."""
 
 import dataclasses
-import io
 import json
 import os
 import shutil
@@ -77,9 +76,8 @@ def _as_json(curve: Curve) -> str:
 
 def _as_text(curves: Sequence[Curve]) -> str:
     """The curves in characters that the terminal can show; without colours, these tell them apart."""
-    terminal = sys.stdout or io.StringIO()  # there is none after `>&-`
-    shows_blocks = (terminal.encoding or "").lower().startswith("utf")
-    shows_colors = terminal.isatty() and not os.environ.get("NO_COLOR")
+    shows_blocks = (sys.stdout.encoding or "").lower().startswith("utf")
+    shows_colors = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     rates = [np.where(np.isfinite(curve.rates), curve.rates, np.nan) for curve in curves]
     is_log = suits_log_scale(rates)
     y_ticks, limits = _ticks(np.concatenate(rates), is_log)

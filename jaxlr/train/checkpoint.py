@@ -132,7 +132,7 @@ class Checkpoints:
         """Starts to write a checkpoint; waits for the one before it."""
         began = time.monotonic()
         arrays = _to_host(state)
-        about = {"epoch": epoch, "config": config, "float": _float(), "digest": _digest(arrays)}
+        about = {"epoch": epoch, "config": config, "float": _float(), "digest": digest_of(arrays)}
         about["seal"] = _seal(about)
         with _failures():
             # Without `overwrite` it would list all checkpoints, and trip over unread metadata.
@@ -167,6 +167,15 @@ class _BestOf:
         return [checkpoint.step == best for checkpoint in checkpoints]
 
 
+def digest_of(arrays: Any) -> str:
+    """Of every bit: the layers below notice no flipped byte in an array."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
+        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
+        digest.update(np.ascontiguousarray(leaf).data)
+    return digest.hexdigest()
+
+
 def _read_about(path: Path) -> dict[str, Any]:
     """What was noted beside the arrays, if it is as it was written."""
     ocp = _orbax()
@@ -188,7 +197,7 @@ def _read_state(path: Path, like: Any, digest: str) -> Any:
         except Exception:
             gc.collect()  # what failed in the background is reported when it is collected: while muted
             raise
-    if digest != _digest(arrays):
+    if digest != digest_of(arrays):
         raise ValueError("its arrays are not those that were saved")
     return jax.tree.map(
         lambda leaf, array: jax.random.wrap_key_data(array) if _is_key(leaf) else array,
@@ -248,15 +257,6 @@ def _is_key(leaf: Any) -> bool:
 def _float() -> str:
     """JAX's default float, in which a run is computed."""
     return jax.dtypes.canonicalize_dtype(float).name
-
-
-def _digest(arrays: Any) -> str:
-    """Of every bit: the layers below notice no flipped byte in an array."""
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
-        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
-        digest.update(np.ascontiguousarray(leaf).data)
-    return digest.hexdigest()
 
 
 def _seal(about: dict[str, Any]) -> str:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -13,9 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
-from jaxlr.train.checkpoint import saved_epochs
+from jaxlr.train.checkpoint import digest_of, saved_epochs
 from jaxlr.train.config import WHEREABOUTS, RunConfig, SweepConfig, TrainConfig
 from jaxlr.train.dataset import Dataset
 from jaxlr.train.report import as_json, write_json
@@ -101,7 +98,7 @@ def claimed(config: RunConfig, out: Path, dataset: Dataset) -> Iterator[None]:
         except BlockingIOError as error:
             raise FolderError(f"another run is writing to {out}: give --out another folder") from error
         check_folder(config)  # again: another run may have come and gone
-        data = {"sha256": _digest(dataset)}
+        data = {"sha256": digest_of(dataset[:4])}
         _check_data(out / _DATA, data)
         write_json(out / "config.json", config_values(config))
         write_json(out / _DATA, data)
@@ -137,14 +134,6 @@ def _check_data(path: Path, data: dict[str, Any]) -> None:
             f"the run in {path.parent} has learned from other data, or from these in another order:"
             " give the --data-dir that it had, or --out a new folder"
         )
-
-
-def _digest(dataset: Dataset) -> str:
-    digest = hashlib.sha256()
-    for array in dataset[:4]:
-        digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def _parse(values: Any, source: Path, out: Path, kind: type[_Config]) -> _Config:
