@@ -8,8 +8,8 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
+from jaxlr._checks import check_choice, check_value, check_whole_number, is_real_dtype
 from jaxlr._double_float import DoubleFloat, Real, as_real, round_to_float, select
-from jaxlr.schedules._checks import check_choice, check_value, check_whole_number, is_real_dtype
 
 
 _WHOLE_NUMBERS = {

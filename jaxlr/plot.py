@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 import optax
 
-from jaxlr.schedules._checks import check_function, check_positive_count
+from jaxlr._checks import check_function, check_positive_count
 
 
 if TYPE_CHECKING:

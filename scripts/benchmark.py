@@ -19,7 +19,7 @@ from benchmarks import devices, epochs, profile, schedules, startup, sweeps
 from benchmarks.timing import Row
 
 from jaxlr.train.data import load_dataset
-from jaxlr.train.dataset import Dataset
+from jaxlr.train.data.dataset import Dataset
 from jaxlr.train.loop import describe_device
 
 

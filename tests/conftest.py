@@ -17,7 +17,7 @@ _NO_TORCH = "torch is not installed: pip install torch==2.13.0"
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # The shapes and dtypes in their annotations are held against every array that a test hands them.
 jaxtyping.install_import_hook(
-    [f"jaxlr.train.{module}" for module in ("model", "prepared", "runs", "step")], "beartype.beartype"
+    [f"jaxlr.train.{module}" for module in ("model", "data.tfds", "runs", "step")], "beartype.beartype"
 )
 
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from jaxlr.train.checkpoint import saved_epochs
+from jaxlr.train.output.checkpoint import saved_epochs
 
 
 ROOT = Path(__file__).parents[1]

@@ -14,8 +14,7 @@ import pytest
 from helpers import HOST_RTOL, assert_close, torch_curve
 
 import jaxlr
-from jaxlr.cli import main
-from jaxlr.commands import plot, recipe
+from jaxlr.cli import main, plot, torch_text
 from jaxlr.convert.text import steps_per_batch
 from jaxlr.train.config import SweepConfig, TrainConfig
 
@@ -286,7 +285,7 @@ def test_recipes_with_a_cycle_in_batches_step_per_batch(text, per_batch):
     ],
 )
 def test_a_name_and_its_value_may_both_hold_an_equals_sign(pair, name, value):
-    assert recipe._parse_pair(pair) == (name, value)
+    assert torch_text._parse_pair(pair) == (name, value)
 
 
 def test_names_in_a_text_get_their_values(run):
@@ -320,7 +319,7 @@ def test_the_ported_line_builds_what_the_text_describes(run, text):
     if "Plateau" in text:
         assert ported.init(0.0) == jaxlr.reduce_lr_on_plateau(0.3, patience=5).init(0.0)
     else:
-        read = recipe.SampledRecipe(lr=0.3, epochs=90).curve(text)
+        read = torch_text.SampledRecipe(lr=0.3, epochs=90).curve(text)
         assert_close(ported(np.arange(90)), read.rates, HOST_RTOL)
 
 

@@ -26,9 +26,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxlr.train import data, prepared
+from jaxlr.train import data
 from jaxlr.train.data import load_dataset, read_idx
-from jaxlr.train.dataset import DataError, Dataset
+from jaxlr.train.data import tfds as prepared
+from jaxlr.train.data.dataset import DataError, Dataset
 
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = IDX_NAMES = (

@@ -7,7 +7,7 @@ import warnings
 import pytest
 from processes import ENVIRONMENT, arrays, finish, metrics, small_mnist
 
-from jaxlr.train import programs
+from jaxlr.train.device import programs
 
 
 pytestmark = pytest.mark.heavy

@@ -22,12 +22,12 @@ from processes import arrays, assert_same_run, flip_bits, metrics, small_mnist
 import jaxlr
 from jaxlr.cli import main
 from jaxlr.train import loop
-from jaxlr.train.checkpoint import CheckpointError, Checkpoints, load_newest, saved_epochs
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.faults import DeviceError, LossError, is_lost
-from jaxlr.train.folder import FolderError
 from jaxlr.train.loop import train
-from jaxlr.train.report import MetricsLog, write_json
+from jaxlr.train.output.checkpoint import CheckpointError, Checkpoints, load_newest, saved_epochs
+from jaxlr.train.output.folder import FolderError
+from jaxlr.train.output.records import MetricsLog, write_json
 from jaxlr.train.step import TrainState
 
 
@@ -100,7 +100,7 @@ def test_the_plateaus_above_are_stopped_within_their_cooldown(config):
 @pytest.mark.parametrize(("every", "saved"), [(1, [*range(9)]), (3, [2, 5, 8]), (100, [8]), (None, [0, 8])])
 def test_the_newest_two_checkpoints_and_the_best_are_kept(config, monkeypatch, every, saved):
     # Nine epochs are over before one checkpoint has earned its time.
-    monkeypatch.setattr("jaxlr.train.checkpoint._SHARE_OF_TIME", 1e-4)
+    monkeypatch.setattr("jaxlr.train.output.checkpoint._SHARE_OF_TIME", 1e-4)
     rows = train(replace(config, epochs=9, checkpoint_every=every))
     best = min(saved, key=lambda epoch: (rows[epoch]["valid_loss"], -epoch))
     assert set(saved_epochs(config.out / "checkpoints")) == {best, *saved[-2:]}

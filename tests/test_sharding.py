@@ -31,12 +31,12 @@ from processes import (
 )
 
 from jaxlr.train import sweep as sweeping
-from jaxlr.train.checkpoint import saved_epochs
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data import load_dataset
+from jaxlr.train.device.mesh import check_divides
 from jaxlr.train.faults import DeviceError
-from jaxlr.train.folder import claimed, saved_config
-from jaxlr.train.sharding import check_divides
+from jaxlr.train.output.checkpoint import saved_epochs
+from jaxlr.train.output.folder import claimed, saved_config
 
 
 # A plateau in its cooldown most of the time, momentum, a last batch of 8, and 50 samples that validate.
@@ -90,7 +90,7 @@ from jaxlr.train.config import SweepConfig, TrainConfig
 from jaxlr.train.data import load_dataset
 from jaxlr.train.loop import build_run, splits
 from jaxlr.train.runs import Data
-from jaxlr.train.sharding import mesh_of, replicate
+from jaxlr.train.device.mesh import mesh_of, replicate
 from jaxlr.train.sweep import build_runs as build_runs_of_sweep
 
 config = TrainConfig(hidden=(16,), batch_size=32, validation_size=440, devices="all")

@@ -23,7 +23,7 @@ from processes import (
     wait_for_epoch,
 )
 
-from jaxlr.train.checkpoint import saved_epochs
+from jaxlr.train.output.checkpoint import saved_epochs
 
 
 # A plateau that is in its cooldown most of the time, and momentum: all the state that there can be.

@@ -21,8 +21,8 @@ from jaxlr.train.config import RunConfig, SweepConfig, TrainConfig
 from jaxlr.train.data import load_dataset
 from jaxlr.train.loop import splits, train
 from jaxlr.train.model import mlp
+from jaxlr.train.output.summary import as_text, summarize
 from jaxlr.train.runs import Data, RunMetrics, hyperparameters_of, train_run
-from jaxlr.train.summary import as_text, summarize
 from jaxlr.train.sweep import build_runs, sweep
 
 

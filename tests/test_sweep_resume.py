@@ -16,9 +16,9 @@ from processes import ENVIRONMENT, finish, flip_bits, small_mnist, start
 
 from jaxlr.cli import main
 from jaxlr.train import sweep as sweeping
-from jaxlr.train.checkpoint import saved_epochs
 from jaxlr.train.config import SweepConfig
 from jaxlr.train.faults import StorageError
+from jaxlr.train.output.checkpoint import saved_epochs
 from jaxlr.train.sweep import sweep
 
 
@@ -269,7 +269,7 @@ def test_train_and_sweep_do_not_go_on_with_each_others_folders(config, refuse):
 
 
 def test_checkpoints_take_a_small_part_of_the_time_unless_told_otherwise(config, monkeypatch):
-    monkeypatch.setattr("jaxlr.train.checkpoint._SHARE_OF_TIME", 1e-4)
+    monkeypatch.setattr("jaxlr.train.output.checkpoint._SHARE_OF_TIME", 1e-4)
     for every, epochs in ((None, [0, 5]), (2, [1, 4, 5])):  # the second of each chunk, and the last of all
         out = config.out.with_name(f"every {every}")
         sweep(replace(config, checkpoint_every=every, out=out))

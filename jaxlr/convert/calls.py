@@ -4,8 +4,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from jaxlr._checks import shorten
 from jaxlr.convert.lambdas import Lambda
-from jaxlr.convert.source import abbreviated, is_literal, literal
+from jaxlr.convert.source import is_literal, literal
 from jaxlr.plateau import reduce_lr_on_plateau
 from jaxlr.schedules.compose import chained_scheduler, sequential_lr
 from jaxlr.schedules.cyclic import (
@@ -116,5 +117,5 @@ def _written(value: Any, write_call: Callable[[Call], str] = source) -> str:
     if isinstance(value, Lambda):
         return value.source
     if callable(value):
-        raise ValueError(f"the function {abbreviated(repr(value))} has no text that could be printed")
+        raise ValueError(f"the function {shorten(repr(value))} has no text that could be printed")
     return literal(value) if is_literal(value) else repr(value)

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlr._checks import shorten, shown_value
 from jaxlr.convert.functions import constant
-from jaxlr.convert.source import abbreviated, brief, is_literal, literal, parsed, shown
-from jaxlr.schedules._checks import shown_value
+from jaxlr.convert.source import brief, is_literal, literal, parsed, shown
 
 
 class Unknown:
@@ -91,9 +91,9 @@ class Lambda:
             value = reader.value(self._body, {**self._scope, self._argument: count})
         except ValueError as error:
             at = "" if is_traced else f" at {count}"
-            raise ValueError(f"{abbreviated(self.source)!r}{at}: {error}") from None
+            raise ValueError(f"{shorten(self.source)!r}{at}: {error}") from None
         if not isinstance(value, int | float):
-            raise TypeError(f"{abbreviated(self.source)!r} must give a number, got {shown_value(value)}")
+            raise TypeError(f"{shorten(self.source)!r} must give a number, got {shown_value(value)}")
         return value
 
 

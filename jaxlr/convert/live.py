@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxlr._checks import check_duration, check_positive_count, check_value
 from jaxlr._double_float import as_real
-from jaxlr.convert.state import NoClosedFormError, State, is_torchs, item, standing
+from jaxlr.convert.closed_form import NoClosedFormError, State, is_torchs, item, standing
 from jaxlr.plateau import reduce_lr_on_plateau
-from jaxlr.schedules._checks import check_duration, check_positive_count, check_value
 from jaxlr.schedules.compose import tabulate
 from jaxlr.schedules.decay import multiplicative_lr
 

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 import optax
 
+from jaxlr._checks import check_positive_count, check_value
+from jaxlr.convert.closed_form import NoClosedFormError, State, closed_form, shifted
 from jaxlr.convert.live import from_torch
-from jaxlr.convert.state import NoClosedFormError, State, closed_form, shifted
 from jaxlr.convert.updates import UPDATES, in_float32
-from jaxlr.schedules._checks import check_positive_count, check_value
 from jaxlr.schedules.compose import per_epoch
 from jaxlr.schedules.cyclic import cyclic_momentum, one_cycle_momentum
 

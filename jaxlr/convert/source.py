@@ -4,6 +4,8 @@ import ast
 import math
 from typing import Any
 
+from jaxlr._checks import shorten
+
 
 def shown(node: ast.AST) -> str:
     """The source of an expression, in one spelling."""
@@ -16,15 +18,9 @@ def shown(node: ast.AST) -> str:
     return source
 
 
-def abbreviated(text: str, length: int = 60) -> str:
-    """A text on one line, cut where it is long."""
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[: length - 3] + "..."
-
-
 def brief(node: ast.AST) -> str:
     """The source of an expression in a message."""
-    return repr(abbreviated(shown(node)))
+    return repr(shorten(shown(node)))
 
 
 def parsed(source: str) -> ast.expr:

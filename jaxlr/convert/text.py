@@ -11,12 +11,12 @@ from typing import Any
 import optax
 from jax.typing import ArrayLike
 
+from jaxlr._checks import check_duration, check_positive_count, shorten
 from jaxlr.convert.calls import Call, build, source, torch_text
+from jaxlr.convert.constructors import COMPOSITES, Constructor, as_call, required
 from jaxlr.convert.expressions import Reader, Unread
 from jaxlr.convert.lambdas import UNKNOWN
-from jaxlr.convert.recipe import COMPOSITES, Constructor, as_call, required
-from jaxlr.convert.source import abbreviated, brief, shown
-from jaxlr.schedules._checks import check_duration, check_positive_count
+from jaxlr.convert.source import brief, shown
 
 
 # What each class takes after its optimizer, in torch's order; recipes still write the removed `verbose`.
@@ -193,7 +193,7 @@ def _parse(text: str) -> list[ast.stmt]:
             statements: list[ast.stmt] = ast.parse(_trimmed(text)).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error) or "nested too deeply"
-        message = f"cannot read the scheduler {abbreviated(text)!r} ({reason}): write a call {_EXAMPLE}"
+        message = f"cannot read the scheduler {shorten(text)!r} ({reason}): write a call {_EXAMPLE}"
         raise ValueError(message) from None
     level, depth = list[ast.AST](statements), 0
     while level:
@@ -214,7 +214,7 @@ def _expression(statement: ast.stmt, text: str) -> ast.expr:
         ):
             # A comma after the call, as in a list that it was copied from, makes a tuple of it.
             return value.elts[0] if isinstance(value, ast.Tuple) and len(value.elts) == 1 else value
-    raise ValueError(f"cannot read the scheduler {abbreviated(text)!r}: write a call {_EXAMPLE}")
+    raise ValueError(f"cannot read the scheduler {shorten(text)!r}: write a call {_EXAMPLE}")
 
 
 def _listed(missing: list[str]) -> str:
@@ -222,7 +222,7 @@ def _listed(missing: list[str]) -> str:
     entries: list[str] = []
     length = 0
     for name in missing:
-        length += len(entry := f"{abbreviated(name)!r}: ...")
+        length += len(entry := f"{shorten(name)!r}: ...")
         if length < 250:
             entries.append(entry)
     rest = len(missing) - len(entries)
@@ -257,7 +257,7 @@ class _Constructors:
             case ast.Import() | ast.ImportFrom():
                 assigned = {}
             case _:
-                line = abbreviated(ast.unparse(statement))
+                line = shorten(ast.unparse(statement))
                 raise ValueError(f"cannot read {line!r}: before the scheduler only assignments are read")
         if given := [name for name in assigned if name in self._reader.names]:
             raise ValueError(f"names gives a value for {given[0]!r}, which the text assigns")
@@ -358,7 +358,7 @@ class _Constructors:
         if missing:
             message = f"{name} needs {', '.join(missing)}, as in '{name}({missing[0]}=...)'"
             if has_optimizer and "opt" not in (first := shown(call.args[0])).lower():
-                message += f"; {abbreviated(first)!r} was taken for the optimizer"
+                message += f"; {shorten(first)!r} was taken for the optimizer"
             raise ValueError(message)
         return {key: node for key, node in nodes.items() if key not in _IGNORED}
 
@@ -391,5 +391,5 @@ def _class_of(node: ast.expr) -> tuple[str, ast.Call]:
                 return name, node
             nearest = difflib.get_close_matches(name, _PARAMETERS, n=1, cutoff=0.5)
             hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(_PARAMETERS)}"
-            raise ValueError(f"unknown scheduler {abbreviated(name)!r}: {hint}")
+            raise ValueError(f"unknown scheduler {shorten(name)!r}: {hint}")
     raise ValueError(f"{brief(node)} is not the call of a scheduler: write one {_EXAMPLE}")

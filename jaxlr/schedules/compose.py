@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr.schedules._checks import (
+from jaxlr._checks import (
     check_finite,
     check_function,
     check_milestones,

@@ -9,8 +9,7 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr.schedules._anneal import anneal, anneal_unit, blend
-from jaxlr.schedules._checks import (
+from jaxlr._checks import (
     check_at_most,
     check_choice,
     check_duration,
@@ -18,6 +17,7 @@ from jaxlr.schedules._checks import (
     check_positive_count,
     check_value,
 )
+from jaxlr.schedules._anneal import anneal, anneal_unit, blend
 from jaxlr.schedules._counts import (
     Count,
     Float,

@@ -10,8 +10,7 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr.schedules._anneal import anneal
-from jaxlr.schedules._checks import (
+from jaxlr._checks import (
     check_at_most,
     check_duration,
     check_finite,
@@ -21,6 +20,7 @@ from jaxlr.schedules._checks import (
     check_value,
     check_whole_number,
 )
+from jaxlr.schedules._anneal import anneal
 from jaxlr.schedules._counts import (
     Count,
     Float,

@@ -8,10 +8,9 @@ from typing import Any, ClassVar
 
 import optax
 
+from jaxlr._checks import check_choice, check_value, check_whole_number, shorten, shown_value
 from jaxlr.convert import from_string
-from jaxlr.convert.source import abbreviated
 from jaxlr.convert.text import steps_per_batch
-from jaxlr.schedules._checks import check_choice, check_value, check_whole_number, shown_value
 from jaxlr.train.options import (
     Data,
     Output,
@@ -224,7 +223,7 @@ class SweepConfig(SweepPlacement, SweepTraining, SweepSchedule, RunConfig):
         try:
             return TrainConfig(**{**shared, "scheduler": scheduler, "lr": lr})
         except (TypeError, ValueError) as error:
-            raise ValueError(f"scheduler {abbreviated(str(scheduler))!r}: {error}") from error
+            raise ValueError(f"scheduler {shorten(str(scheduler))!r}: {error}") from error
 
 
 def _checked_path(name: str, value: Any) -> Path | None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import jax
 
-from jaxlr.train.checkpoint import saved_epochs
 from jaxlr.train.config import RunConfig, SweepConfig
-from jaxlr.train.folder import checkpoints_of, resume_command
+from jaxlr.train.output.checkpoint import saved_epochs
+from jaxlr.train.output.folder import checkpoints_of, resume_command
 
 
 class DeviceError(Exception):

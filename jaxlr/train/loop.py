@@ -22,10 +22,12 @@ from tqdm import tqdm
 import jaxlr
 from jaxlr.plateau import plateau_lr
 from jaxlr.schedules.compose import per_epoch
-from jaxlr.train.checkpoint import Checkpoints, load_newest, saved_epochs
 from jaxlr.train.config import RunConfig, TrainConfig
 from jaxlr.train.data import load_dataset
-from jaxlr.train.dataset import DataError, Dataset
+from jaxlr.train.data.dataset import DataError, Dataset
+from jaxlr.train.device.mesh import check_divides, mesh_of, own_copy, replicate, replicated, split_batches
+from jaxlr.train.device.processes import from_first, is_first, joined, largest
+from jaxlr.train.device.signals import Interrupt, StopError
 from jaxlr.train.faults import (
     LossError,
     describe_loss,
@@ -34,7 +36,9 @@ from jaxlr.train.faults import (
     is_lost,
     writing,
 )
-from jaxlr.train.folder import (
+from jaxlr.train.model import mlp
+from jaxlr.train.output.checkpoint import Checkpoints, load_newest, saved_epochs
+from jaxlr.train.output.folder import (
     check_folder,
     check_recipe,
     checkpoints_of,
@@ -42,12 +46,8 @@ from jaxlr.train.folder import (
     config_values,
     new_folder,
 )
-from jaxlr.train.interrupt import Interrupt, StopError
-from jaxlr.train.model import mlp
-from jaxlr.train.processes import from_first, is_first, joined, largest
-from jaxlr.train.report import MetricsLog, as_json_line, plot_curves, read_history, write_json
+from jaxlr.train.output.records import MetricsLog, as_json_line, plot_curves, read_history, write_json
 from jaxlr.train.runs import sample_rates
-from jaxlr.train.sharding import check_divides, mesh_of, own_copy, replicate, replicated, split_batches
 from jaxlr.train.step import Apply, Split, TrainState, count_steps, evaluate, run_epoch
 
 

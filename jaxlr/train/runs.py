@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from jaxtyping import Key
 
-from jaxlr.convert.source import abbreviated
+from jaxlr._checks import shorten
 from jaxlr.plateau import PlateauState, plateau_lr, reduce_lr_on_plateau
 from jaxlr.plot import sample
 from jaxlr.train.config import TrainConfig
@@ -90,7 +90,7 @@ def sample_rates(config: TrainConfig, schedule: optax.Schedule, num_counts: int)
     try:
         return sample(config.scheduler, schedule, num_counts)
     except (TypeError, ValueError, ArithmeticError) as error:
-        raise RateError(f"scheduler {abbreviated(config.scheduler)!r}: {error}") from error
+        raise RateError(f"scheduler {shorten(config.scheduler)!r}: {error}") from error
 
 
 def train_run(

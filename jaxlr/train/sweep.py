@@ -12,11 +12,15 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 import jaxlr
-from jaxlr.train.checkpoint import Checkpoints, load_newest, saved_epochs
 from jaxlr.train.config import SweepConfig
 from jaxlr.train.data import load_dataset
+from jaxlr.train.device.mesh import count_devices, divided, mesh_of, replicate
+from jaxlr.train.device.signals import Interrupt, StopError
 from jaxlr.train.faults import fitting, how_to_go_on, name_of, writing
-from jaxlr.train.folder import (
+from jaxlr.train.loop import describe_device, shows_progress, speaker, splits, tell
+from jaxlr.train.model import mlp
+from jaxlr.train.output.checkpoint import Checkpoints, load_newest, saved_epochs
+from jaxlr.train.output.folder import (
     check_folder,
     check_recipe,
     checkpoints_of,
@@ -25,10 +29,8 @@ from jaxlr.train.folder import (
     new_folder,
     saved_config,
 )
-from jaxlr.train.interrupt import Interrupt, StopError
-from jaxlr.train.loop import describe_device, shows_progress, speaker, splits, tell
-from jaxlr.train.model import mlp
-from jaxlr.train.report import CsvLog, plot_sweep
+from jaxlr.train.output.records import CsvLog, plot_sweep
+from jaxlr.train.output.summary import as_text, best_curves, epoch_rows, read_summary, summarize
 from jaxlr.train.runs import (
     Data,
     Hyperparameters,
@@ -37,9 +39,7 @@ from jaxlr.train.runs import (
     hyperparameters_of,
     start_run,
 )
-from jaxlr.train.sharding import count_devices, divided, mesh_of, replicate
 from jaxlr.train.step import TrainState, count_steps
-from jaxlr.train.summary import as_text, best_curves, epoch_rows, read_summary, summarize
 
 
 # Beside the data, on a device that does not tell its memory, which is a host: larger batches would fit

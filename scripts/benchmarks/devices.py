@@ -43,8 +43,8 @@ def _main(count: int) -> None:
 
     from jaxlr.train.config import TrainConfig
     from jaxlr.train.data import load_dataset
+    from jaxlr.train.device.mesh import mesh_of, replicate
     from jaxlr.train.loop import build_run, splits
-    from jaxlr.train.sharding import mesh_of, replicate
 
     config = TrainConfig(batch_size=BATCH_SIZE, devices=count)
     dataset, mesh = load_dataset("digits"), mesh_of(config)

@@ -12,7 +12,7 @@ import optax
 
 from benchmarks.timing import Row, compared, interleaved
 from jaxlr.train.config import TrainConfig
-from jaxlr.train.dataset import Dataset
+from jaxlr.train.data.dataset import Dataset
 from jaxlr.train.loop import build_run, splits
 from jaxlr.train.model import mlp
 from jaxlr.train.step import evaluate

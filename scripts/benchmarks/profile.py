@@ -10,7 +10,7 @@ import jax
 
 from benchmarks.epochs import CONFIG
 from benchmarks.timing import Row
-from jaxlr.train.dataset import Dataset
+from jaxlr.train.data.dataset import Dataset
 from jaxlr.train.loop import build_run, splits
 
 

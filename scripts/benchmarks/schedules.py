@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from benchmarks.timing import Row, compared, interleaved
-from jaxlr.train.dataset import Dataset
+from jaxlr.train.data.dataset import Dataset
 from jaxlr.train.model import mlp
 from jaxlr.train.step import Split, TrainState, train_step
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.timing import Row, compared, interleaved
 from jaxlr.train.config import SweepConfig
-from jaxlr.train.dataset import Dataset
+from jaxlr.train.data.dataset import Dataset
 from jaxlr.train.loop import splits
 from jaxlr.train.runs import Data
 from jaxlr.train.sweep import build_runs

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
 
-from jaxlr.train.dataset import Dataset
+from jaxlr.train.data.dataset import Dataset
 
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -12,10 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jaxlr.train.checkpoint import digest_of, saved_epochs
 from jaxlr.train.config import WHEREABOUTS, RunConfig, SweepConfig, TrainConfig
-from jaxlr.train.dataset import Dataset
-from jaxlr.train.report import as_json, write_json
+from jaxlr.train.data.dataset import Dataset
+from jaxlr.train.output.checkpoint import digest_of, saved_epochs
+from jaxlr.train.output.records import as_json, write_json
 
 
 _DATA = "data.json"  # tells the data that a run has learned from

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxlr._checks import check_function
 from jaxlr.convert.calls import FUNCTIONS, Call, build
 from jaxlr.convert.chain import stepped_chain
 from jaxlr.convert.lambdas import Lambda
-from jaxlr.schedules._checks import check_function
 
 
 COMPOSITES = ("SequentialLR", "ChainedScheduler")

@@ -77,6 +77,12 @@ def shown_value(value: Any) -> str:
     return reprlib.repr(value) if isinstance(value, str | list | tuple | dict) else repr(value)
 
 
+def shorten(text: str, length: int = 60) -> str:
+    """Return `text` on one line of at most `length` characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
 def is_real_dtype(dtype: np.dtype) -> bool:
     """Whether numbers of `dtype` are integers or floats, bfloat16 included."""
     return jnp.issubdtype(dtype, np.integer) or jnp.issubdtype(dtype, np.floating)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxlr.convert.source import abbreviated
+from jaxlr._checks import shorten
 from jaxlr.train.config import SweepConfig
-from jaxlr.train.report import SeedCurves
+from jaxlr.train.output.records import SeedCurves
 from jaxlr.train.runs import RunMetrics
 
 
@@ -96,7 +96,7 @@ def best_curves(
         scheduler, lr = row["scheduler"], row["base_lr"]
         index = config.scheduler.index(scheduler) * len(config.lr) + config.lr.index(lr)
         own = slice(index * config.seeds, (index + 1) * config.seeds)
-        label = f"{abbreviated(scheduler)}, SGD {lr:g}"
+        label = f"{shorten(scheduler)}, SGD {lr:g}"
         own_metrics = np.asarray(metrics.valid_loss[own]), np.asarray(metrics.lr[own])
         curves.setdefault(scheduler, SeedCurves(label, *own_metrics))
     return list(curves.values())
@@ -125,7 +125,7 @@ def as_text(rows: Sequence[dict[str, Any]], target_accuracy: float) -> Iterator[
         )
         cells.append(
             (
-                abbreviated(row["scheduler"]),
+                shorten(row["scheduler"]),
                 f"{row['base_lr']:g}",
                 _cell(row, "final_valid_loss", ".3f"),
                 _cell(row, "best_valid_loss", ".3f"),

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from jaxlr.commands.recipe import RecipeError, SampledRecipe, as_json, read_text, unit_of
+from jaxlr.cli.torch_text import RecipeError, SampledRecipe, as_json, read_text, unit_of
 from jaxlr.plot import Curve, draw, new_figure, require, suits_log_scale
 
 

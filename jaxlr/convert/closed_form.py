@@ -9,10 +9,9 @@ from typing import Any
 
 import optax
 
+from jaxlr._checks import shorten, shown_value
 from jaxlr.convert.calls import Call, build
-from jaxlr.convert.recipe import FACTORS, GOES_ON
-from jaxlr.convert.source import abbreviated
-from jaxlr.schedules._checks import shown_value
+from jaxlr.convert.constructors import FACTORS, GOES_ON
 from jaxlr.schedules._counts import Schedule, at_most, largest_count
 
 
@@ -179,9 +178,7 @@ def _one_cycle(state: State, param_group: Mapping[str, Any]) -> Call:
     try:
         pct_start = (phases[0]["end_step"] + 1) / total_steps
     except (LookupError, TypeError, ArithmeticError):
-        raise ValueError(
-            f"the phases of OneCycleLR must be torch's, got {abbreviated(repr(phases))}"
-        ) from None
+        raise ValueError(f"the phases of OneCycleLR must be torch's, got {shorten(repr(phases))}") from None
     arguments = {
         "max_lr": top,
         "total_steps": total_steps,

@@ -20,9 +20,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxlr.train.config import TrainConfig
+from jaxlr.train.device.mesh import devices_found
+from jaxlr.train.device.signals import StopError
 from jaxlr.train.faults import DeviceError, LossError
-from jaxlr.train.interrupt import StopError
-from jaxlr.train.sharding import devices_found
 
 
 T = TypeVar("T")

@@ -10,11 +10,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
+from jaxlr._checks import check_duration, check_positive_count, check_value, shorten
 from jaxlr.convert import from_string
-from jaxlr.convert.source import abbreviated
 from jaxlr.convert.text import steps_per_batch
 from jaxlr.plot import Curve, sample
-from jaxlr.schedules._checks import check_duration, check_positive_count, check_value
 
 
 _MOST_COUNTS = 10_000_000
@@ -72,7 +71,7 @@ class SampledRecipe(Recipe):
         per_batch = steps_per_batch(text) if self.step_per == "auto" else self.step_per == "batch"
         counts_per_epoch = self.steps_per_epoch if per_batch else 1
         num_steps = self.epochs * counts_per_epoch
-        label = abbreviated(text)
+        label = shorten(text)
         try:
             schedule: Any = from_string(text, **self.arguments(), num_steps=num_steps)
             rates = sample(label, schedule, num_steps)
@@ -113,5 +112,5 @@ def _parse_pair(pair: str) -> tuple[str, Any]:
             continue  # the next = may be the one
     raise ValueError(
         "names must be NAME=VALUE with a number, a string in quotes or a list (and come after TEXT), "
-        f"got {abbreviated(pair)!r}"
+        f"got {shorten(pair)!r}"
     )

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxlr.commands.recipe import Recipe, RecipeError, read_text
+from jaxlr._checks import check_positive_count
+from jaxlr.cli.torch_text import Recipe, RecipeError, read_text
 from jaxlr.convert.text import ported
-from jaxlr.schedules._checks import check_positive_count
 
 
 @dataclasses.dataclass(frozen=True)

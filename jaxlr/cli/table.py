@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from jaxlr.commands.recipe import SampledRecipe, as_json, read_text, unit_of
+from jaxlr.cli.torch_text import SampledRecipe, as_json, read_text, unit_of
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,10 +16,10 @@ from typing import Any, NoReturn, TypeAlias
 import jax
 import tyro
 
-from jaxlr.commands.plot import PlotConfig
-from jaxlr.commands.port import PortConfig
-from jaxlr.commands.recipe import RecipeError
-from jaxlr.commands.table import TableConfig
+from jaxlr.cli.plot import PlotConfig
+from jaxlr.cli.port import PortConfig
+from jaxlr.cli.table import TableConfig
+from jaxlr.cli.torch_text import RecipeError
 from jaxlr.train.config import RunConfig, SweepConfig, TrainConfig
 
 
@@ -47,7 +47,7 @@ def main(args: Sequence[str] | None = None) -> None:
     with _printing():
         config = _parse(sys.argv[1:] if args is None else list(args))
     if isinstance(config, RunConfig):
-        from jaxlr.train.processes import ending
+        from jaxlr.train.device.processes import ending
 
         with ending():
             _train(config)
@@ -57,13 +57,13 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _train(config: TrainConfig | SweepConfig) -> None:
     """A run or many, and the exit status that `TrainConfig` lists for each of its ends."""
-    from jaxlr.train.checkpoint import CheckpointError
-    from jaxlr.train.dataset import DataError
+    from jaxlr.train.data.dataset import DataError
+    from jaxlr.train.device.programs import keep_programs
+    from jaxlr.train.device.signals import StopError
     from jaxlr.train.faults import DeviceError, LossError, StorageError
-    from jaxlr.train.folder import FolderError
-    from jaxlr.train.interrupt import StopError
     from jaxlr.train.loop import train
-    from jaxlr.train.programs import keep_programs
+    from jaxlr.train.output.checkpoint import CheckpointError
+    from jaxlr.train.output.folder import FolderError
     from jaxlr.train.runs import RateError
     from jaxlr.train.sweep import sweep
 
@@ -193,7 +193,7 @@ def _saved_config(args: list[str]) -> TrainConfig | SweepConfig | None:
     asked, _ = tyro.cli(_Resume, args=args[1:], return_unknown_args=True, add_help=False)
     if asked.out is None or not asked.out.is_dir():
         return None
-    from jaxlr.train.folder import saved_config
+    from jaxlr.train.output.folder import saved_config
 
     return saved_config(asked.out, kind)
 

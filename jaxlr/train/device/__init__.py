@@ -1,0 +1,1 @@
+"""The devices, processes and signals of a run."""
