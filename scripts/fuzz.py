@@ -21,7 +21,7 @@ with atheris.instrument_imports(include=["jaxlr.convert", "jaxlr.train.data", "g
     from jaxlr.convert import port
     from jaxlr.convert.text import _PARAMETERS
     from jaxlr.train.data import read_idx
-    from jaxlr.train.data.dataset import DataError
+    from jaxlr.train.errors import DataError
 
 _SECONDS = 1.0  # that a text may take, whatever it says
 _LONGEST_MESSAGE = 1000  # a few cut texts, every character of them an escape of ten

@@ -29,7 +29,8 @@ from PIL import Image
 from jaxlr.train import data
 from jaxlr.train.data import load_dataset, read_idx
 from jaxlr.train.data import tfds as prepared
-from jaxlr.train.data.dataset import DataError, Dataset
+from jaxlr.train.data.dataset import Dataset
+from jaxlr.train.errors import DataError
 
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = IDX_NAMES = (

@@ -23,10 +23,10 @@ import jaxlr
 from jaxlr.cli import main
 from jaxlr.train import loop
 from jaxlr.train.config import TrainConfig
-from jaxlr.train.faults import DeviceError, LossError, is_lost
+from jaxlr.train.errors import CheckpointError, DeviceError, FolderError, LossError
+from jaxlr.train.faults import is_lost
 from jaxlr.train.loop import train
-from jaxlr.train.output.checkpoint import CheckpointError, Checkpoints, load_newest, saved_epochs
-from jaxlr.train.output.folder import FolderError
+from jaxlr.train.output.checkpoint import Checkpoints, load_newest, saved_epochs
 from jaxlr.train.output.records import MetricsLog, write_json
 from jaxlr.train.step import TrainState
 

@@ -34,7 +34,7 @@ from jaxlr.train import sweep as sweeping
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data import load_dataset
 from jaxlr.train.device.mesh import check_divides
-from jaxlr.train.faults import DeviceError
+from jaxlr.train.errors import DeviceError
 from jaxlr.train.output.checkpoint import saved_epochs
 from jaxlr.train.output.folder import claimed, saved_config
 

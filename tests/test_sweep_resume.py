@@ -17,7 +17,7 @@ from processes import ENVIRONMENT, finish, flip_bits, small_mnist, start
 from jaxlr.cli import main
 from jaxlr.train import sweep as sweeping
 from jaxlr.train.config import SweepConfig
-from jaxlr.train.faults import StorageError
+from jaxlr.train.errors import StorageError
 from jaxlr.train.output.checkpoint import saved_epochs
 from jaxlr.train.sweep import sweep
 

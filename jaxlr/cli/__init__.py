@@ -57,32 +57,22 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _train(config: TrainConfig | SweepConfig) -> None:
     """A run or many, and the exit status that `TrainConfig` lists for each of its ends."""
-    from jaxlr.train.data.dataset import DataError
     from jaxlr.train.device.programs import keep_programs
-    from jaxlr.train.device.signals import StopError
-    from jaxlr.train.faults import DeviceError, LossError, StorageError
+    from jaxlr.train.errors import RunError, StopError
     from jaxlr.train.loop import train
-    from jaxlr.train.output.checkpoint import CheckpointError
-    from jaxlr.train.output.folder import FolderError
-    from jaxlr.train.runs import RateError
     from jaxlr.train.sweep import sweep
 
     if config.compilation_cache:
         keep_programs()
     try:
         sweep(config) if isinstance(config, SweepConfig) else train(config)
-    except LossError as error:
-        _refuse(str(error), 3)
-    except StorageError as error:
-        _refuse(str(error), 4)
-    except (
-        *(CheckpointError, DataError, DeviceError, FolderError, RateError, OSError),
-        jax.errors.JaxRuntimeError,
-    ) as error:
-        _refuse(str(error))
     except StopError as stop:
         print(f"jaxlr: {stop}", file=sys.stderr)
         sys.exit(stop.status)
+    except RunError as error:
+        _refuse(str(error), error.status)
+    except (OSError, jax.errors.JaxRuntimeError) as error:
+        _refuse(str(error))
 
 
 def _run(config: PlotConfig | TableConfig | PortConfig) -> None:

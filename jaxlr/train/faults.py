@@ -9,20 +9,9 @@ from typing import Any
 import jax
 
 from jaxlr.train.config import RunConfig, SweepConfig
+from jaxlr.train.errors import DeviceError, StorageError
 from jaxlr.train.output.checkpoint import saved_epochs
 from jaxlr.train.output.folder import checkpoints_of, resume_command
-
-
-class DeviceError(Exception):
-    """There is nothing to run on, or too little memory on it."""
-
-
-class LossError(Exception):
-    """The loss became NaN or infinite."""
-
-
-class StorageError(Exception):
-    """The run's folder can no longer be written."""
 
 
 def how_to_go_on(config: RunConfig, out: Path) -> str:

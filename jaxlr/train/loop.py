@@ -24,18 +24,12 @@ from jaxlr.plateau import plateau_lr
 from jaxlr.schedules.compose import per_epoch
 from jaxlr.train.config import RunConfig, TrainConfig
 from jaxlr.train.data import load_dataset
-from jaxlr.train.data.dataset import DataError, Dataset
+from jaxlr.train.data.dataset import Dataset
 from jaxlr.train.device.mesh import check_divides, mesh_of, own_copy, replicate, replicated, split_batches
 from jaxlr.train.device.processes import from_first, is_first, joined, largest
-from jaxlr.train.device.signals import Interrupt, StopError
-from jaxlr.train.faults import (
-    LossError,
-    describe_loss,
-    fitting,
-    how_to_go_on,
-    is_lost,
-    writing,
-)
+from jaxlr.train.device.signals import Interrupt
+from jaxlr.train.errors import DataError, LossError, StopError
+from jaxlr.train.faults import describe_loss, fitting, how_to_go_on, is_lost, writing
 from jaxlr.train.model import mlp
 from jaxlr.train.output.checkpoint import Checkpoints, load_newest, saved_epochs
 from jaxlr.train.output.folder import (

@@ -13,11 +13,8 @@ from jaxlr._checks import shorten
 from jaxlr.plateau import PlateauState, plateau_lr, reduce_lr_on_plateau
 from jaxlr.plot import sample
 from jaxlr.train.config import TrainConfig
+from jaxlr.train.errors import RateError
 from jaxlr.train.step import Apply, Split, TrainState, count_steps, run_epoch
-
-
-class RateError(Exception):
-    """A scheduler has no learning rate at some epoch of the run; the message is one line for the user."""
 
 
 # init(key) to parameters and apply(params, images) to logits, as `jaxlr.train.model.mlp` returns them.

@@ -15,7 +15,8 @@ import jaxlr
 from jaxlr.train.config import SweepConfig
 from jaxlr.train.data import load_dataset
 from jaxlr.train.device.mesh import count_devices, divided, mesh_of, replicate
-from jaxlr.train.device.signals import Interrupt, StopError
+from jaxlr.train.device.signals import Interrupt
+from jaxlr.train.errors import StopError
 from jaxlr.train.faults import fitting, how_to_go_on, name_of, writing
 from jaxlr.train.loop import describe_device, shows_progress, speaker, splits, tell
 from jaxlr.train.model import mlp

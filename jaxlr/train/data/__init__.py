@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxlr.train.data.dataset import DataError, Dataset, checked
+from jaxlr.train.data.dataset import Dataset, checked
 from jaxlr.train.data.tfds import load_prepared, prepared_folders
+from jaxlr.train.errors import DataError
 
 
 # The four files in the order of `Dataset`'s fields, with the MD5 sums of their .gz form.

@@ -5,9 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-
-class DataError(Exception):
-    """The data set cannot be had or read; the message is one line for the user."""
+from jaxlr.train.errors import DataError
 
 
 class Dataset(NamedTuple):

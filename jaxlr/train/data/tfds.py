@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from jaxlr.train.data.dataset import DataError, Dataset, checked
+from jaxlr.train.data.dataset import Dataset, checked
+from jaxlr.train.errors import DataError
 
 
 _NAME = re.compile(r"([a-z][a-z0-9_]{0,99})(?:/(\w[\w.+-]{0,99}))?(?::(\d+\.\d+\.\d+))?", re.ASCII)

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxlr.train.config import RunConfig
-from jaxlr.train.faults import DeviceError
+from jaxlr.train.errors import DeviceError
 from jaxlr.train.step import Apply
 
 

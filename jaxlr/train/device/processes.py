@@ -21,8 +21,7 @@ from jax.experimental import multihost_utils
 
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.device.mesh import devices_found
-from jaxlr.train.device.signals import StopError
-from jaxlr.train.faults import DeviceError, LossError
+from jaxlr.train.errors import DeviceError, LossError, StopError
 
 
 T = TypeVar("T")

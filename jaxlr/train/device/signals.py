@@ -11,14 +11,6 @@ from typing import Self
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class StopError(Exception):
-    """The run stopped because a signal asked for it; the message is one line for the user."""
-
-    def __init__(self, message: str, number: signal.Signals):
-        super().__init__(message)
-        self.status: int = 128 + number  # what a shell makes of the signal
-
-
 class Interrupt:
     """While it is entered, the first SIGINT or SIGTERM is a request, and the second ends the process.
 

@@ -21,14 +21,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlr.train.errors import CheckpointError
+
 
 # Spent on checkpoints. An epoch on a fast device is shorter than the writing of one, and that of a sweep
 # holds all its models: so, unless told otherwise, a checkpoint that is not due yet is skipped.
 _SHARE_OF_TIME = 0.05
-
-
-class CheckpointError(Exception):
-    """No checkpoint can be read; the message is one line for the user."""
 
 
 class Checkpoint(NamedTuple):

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from jaxlr.train.config import WHEREABOUTS, RunConfig, SweepConfig, TrainConfig
 from jaxlr.train.data.dataset import Dataset
+from jaxlr.train.errors import FolderError
 from jaxlr.train.output.checkpoint import digest_of, saved_epochs
 from jaxlr.train.output.records import as_json, write_json
 
@@ -24,10 +25,6 @@ _CURE = "delete it and give the recipe's flags again to go on with the run"
 
 
 _Config = TypeVar("_Config", bound=RunConfig)
-
-
-class FolderError(ValueError):
-    """The folder will not do for this run; the message is one line for the user."""
 
 
 def check_folder(config: RunConfig) -> None:
