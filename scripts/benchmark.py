@@ -20,7 +20,7 @@ from benchmarks.timing import Row
 
 from jaxlr.train.data import load_dataset
 from jaxlr.train.data.dataset import Dataset
-from jaxlr.train.loop import describe_device
+from jaxlr.train.device.mesh import describe_device
 
 
 @dataclasses.dataclass(frozen=True)

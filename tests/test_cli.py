@@ -319,7 +319,7 @@ def test_the_ported_line_builds_what_the_text_describes(run, text):
     if "Plateau" in text:
         assert ported.init(0.0) == jaxlr.reduce_lr_on_plateau(0.3, patience=5).init(0.0)
     else:
-        read = torch_text.SampledRecipe(lr=0.3, epochs=90).curve(text)
+        read = torch_text.CurveFlags(lr=0.3, epochs=90).curve(text)
         assert_close(ported(np.arange(90)), read.rates, HOST_RTOL)
 
 
@@ -444,11 +444,18 @@ def test_the_help_of_what_trains_has_every_flag_in_its_group(capsys, config):
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert f"Example: jaxlr {config.command}" in text
-    for title, group in config.groups.items():
+    groups = vars(config())
+    for title, group in groups.items():
         shown = text.partition(f" {title} options ")[2].partition("╰")[0].replace("--no-", "--")
         assert [flag for flag in flags_of(group) if flag not in shown] == []
-    assert {*flags_of(config)} == {flag for group in config.groups.values() for flag in flags_of(group)}
+    assert {*map(as_flag, config().flags())} == {
+        flag for group in groups.values() for flag in flags_of(group)
+    }
 
 
 def flags_of(kind):
-    return [f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(kind)]
+    return [as_flag(field.name) for field in dataclasses.fields(kind)]
+
+
+def as_flag(name):
+    return f"--{name.replace('_', '-')}"

@@ -3,10 +3,10 @@
 import json
 import math
 import os
+import re
 import shutil
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,7 @@ from jaxlr.cli import main
 from jaxlr.train import loop
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.errors import CheckpointError, DeviceError, FolderError, LossError
-from jaxlr.train.faults import is_lost
-from jaxlr.train.loop import train
+from jaxlr.train.loop import has_finite_loss, train
 from jaxlr.train.output.checkpoint import Checkpoints, load_newest, saved_epochs
 from jaxlr.train.output.records import MetricsLog, write_json
 from jaxlr.train.step import TrainState
@@ -45,7 +44,7 @@ def config(data, tmp_path, monkeypatch) -> TrainConfig:
 
     monkeypatch.setattr(loop, "plot_curves", draw)
     run = {"epochs": 7, "checkpoint_every": 1, "quiet": True, "out": tmp_path / "run"}
-    return TrainConfig("mnist", data, hidden=(8,), lr=0.05, momentum=0.9, **run)
+    return TrainConfig.from_flags(dataset="mnist", data_dir=data, hidden=(8,), lr=0.05, momentum=0.9, **run)
 
 
 SCHEDULERS = [
@@ -75,24 +74,24 @@ SCHEDULERS = [
 @pytest.mark.heavy
 @pytest.mark.parametrize(("step_per", "scheduler"), SCHEDULERS, ids=[row[1] for row in SCHEDULERS])
 def test_a_run_in_two_parts_is_the_unbroken_run_under_every_scheduler(config, step_per, scheduler):
-    config = replace(config, scheduler=scheduler, step_per=step_per)
-    unbroken = replace(config, out=config.out.with_name("unbroken"))
+    config = config.replace(scheduler=scheduler, step_per=step_per)
+    unbroken = config.replace(out=config.output.out.with_name("unbroken"))
     train(unbroken)
-    train(replace(config, epochs=3))  # the plateaus are in their cooldown there
+    train(config.replace(epochs=3))  # the plateaus are in their cooldown there
     assert_same_run_after_resume(config, unbroken)
 
 
 def assert_same_run_after_resume(config: TrainConfig, unbroken: TrainConfig) -> None:
-    assert config.out is not None
-    assert unbroken.out is not None
-    train(replace(config, resume=True))
-    assert_same_run(config.out, unbroken.out)
+    assert config.output.out is not None
+    assert unbroken.output.out is not None
+    train(config.replace(resume=True))
+    assert_same_run(config.output.out, unbroken.output.out)
 
 
 def test_the_plateaus_above_are_stopped_within_their_cooldown(config):
     for _, scheduler in SCHEDULERS[:2]:
-        out = config.out.with_name(scheduler[:26].replace("'", ""))
-        train(replace(config, scheduler=scheduler, epochs=3, out=out))
+        out = config.output.out.with_name(scheduler[:26].replace("'", ""))
+        train(config.replace(scheduler=scheduler, epochs=3, out=out))
         counters = {name: bits for name, _, bits in arrays(out, 2) if "cooldown_counter" in name}
         assert [np.frombuffer(bits, np.int32) > 0 for bits in counters.values()] == [True]
 
@@ -101,39 +100,39 @@ def test_the_plateaus_above_are_stopped_within_their_cooldown(config):
 def test_the_newest_two_checkpoints_and_the_best_are_kept(config, monkeypatch, every, saved):
     # Nine epochs are over before one checkpoint has earned its time.
     monkeypatch.setattr("jaxlr.train.output.checkpoint._SHARE_OF_TIME", 1e-4)
-    rows = train(replace(config, epochs=9, checkpoint_every=every))
+    rows = train(config.replace(epochs=9, checkpoint_every=every))
     best = min(saved, key=lambda epoch: (rows[epoch]["valid_loss"], -epoch))
-    assert set(saved_epochs(config.out / "checkpoints")) == {best, *saved[-2:]}
+    assert set(saved_epochs(config.output.out / "checkpoints")) == {best, *saved[-2:]}
     assert every != 1 or best < 7  # or nothing would be shown by it
 
 
 def test_a_finished_run_says_so_and_is_left_alone(config, capsys):
-    rows = train(replace(config, validation_size=50, quiet=False))
-    before = {path: path.stat().st_mtime_ns for path in config.out.rglob("*")}
+    rows = train(config.replace(validation_size=50, quiet=False))
+    before = {path: path.stat().st_mtime_ns for path in config.output.out.rglob("*")}
     capsys.readouterr()
-    main(["train", "--resume", "--out", str(config.out)])
-    assert capsys.readouterr().out == f"{config.out} is finished: it has all of its 7 epochs\n"
-    assert train(replace(config, validation_size=50, resume=True)) == rows
-    assert {path: path.stat().st_mtime_ns for path in config.out.rglob("*")} == before
+    main(["train", "--resume", "--out", str(config.output.out)])
+    assert capsys.readouterr().out == f"{config.output.out} is finished: it has all of its 7 epochs\n"
+    assert train(config.replace(validation_size=50, resume=True)) == rows
+    assert {path: path.stat().st_mtime_ns for path in config.output.out.rglob("*")} == before
 
 
 def test_a_run_killed_after_its_last_checkpoint_gets_its_figure_and_its_test_score(config):
-    config = replace(config, validation_size=50)
+    config = config.replace(validation_size=50)
     train(config)
-    score = (config.out / "test.json").read_bytes()
+    score = (config.output.out / "test.json").read_bytes()
     for name in ("curves.png", "test.json"):
-        (config.out / name).unlink()
-        train(replace(config, resume=True))
-        assert (config.out / "curves.png").exists()
-        assert (config.out / "test.json").read_bytes() == score
+        (config.output.out / name).unlink()
+        train(config.replace(resume=True))
+        assert (config.output.out / "curves.png").exists()
+        assert (config.output.out / "test.json").read_bytes() == score
 
 
 def test_more_epochs_make_a_finished_run_the_longer_one(config):
-    config = replace(config, validation_size=50)
-    longer = replace(config, epochs=12, out=config.out.with_name("longer"))
+    config = config.replace(validation_size=50)
+    longer = config.replace(epochs=12, out=config.output.out.with_name("longer"))
     train(longer)
     train(config)
-    assert_same_run_after_resume(replace(config, epochs=12), longer)
+    assert_same_run_after_resume(config.replace(epochs=12), longer)
     tests = [(run.out / "test.json").read_bytes() for run in (config, longer)]
     assert tests[0] == tests[1]
 
@@ -141,29 +140,29 @@ def test_more_epochs_make_a_finished_run_the_longer_one(config):
 @pytest.mark.parametrize("left", ["nothing", "a folder", "a lock", "a config"])
 def test_resume_starts_a_run_where_none_has_come_to_a_checkpoint(config, left):
     if left == "a config":
-        train(replace(config, epochs=1, seed=0))
-        shutil.rmtree(config.out / "checkpoints")
+        train(config.replace(epochs=1, seed=0))
+        shutil.rmtree(config.output.out / "checkpoints")
     elif left != "nothing":
-        config.out.mkdir()
+        config.output.out.mkdir()
     if left == "a lock":
-        (config.out / ".lock").touch()
-        (config.out / ".config.json").write_text('{"half')
-    unbroken = replace(config, out=config.out.with_name("unbroken"))
+        (config.output.out / ".lock").touch()
+        (config.output.out / ".config.json").write_text('{"half')
+    unbroken = config.replace(out=config.output.out.with_name("unbroken"))
     train(unbroken)
     assert_same_run_after_resume(config, unbroken)
 
 
 def test_tensorboard_goes_on_too_in_a_file_of_another_name_within_the_same_second(config):
     for epochs in (2, 4):
-        train(replace(config, epochs=epochs, resume=epochs > 2, tensorboard=True))
-    files = [*config.out.glob("events.out.tfevents.*")]
+        train(config.replace(epochs=epochs, resume=epochs > 2, tensorboard=True))
+    files = [*config.output.out.glob("events.out.tfevents.*")]
     assert {path.suffix for path in files} == {".0", ".2"}
     assert all(b"valid_loss" in path.read_bytes() for path in files)
 
 
 def test_a_run_in_another_thread_goes_without_signals(config):
     with ThreadPoolExecutor() as pool:
-        assert len(pool.submit(train, replace(config, epochs=2)).result()) == 2
+        assert len(pool.submit(train, config.replace(epochs=2)).result()) == 2
 
 
 # The recipe
@@ -184,73 +183,73 @@ CHANGES = [
 
 @pytest.mark.parametrize("delete", ["nothing", "config.json", "checkpoints"])
 def test_another_recipe_is_refused_with_every_difference_listed(config, capsys, delete):
-    train(replace(config, epochs=2))
+    train(config.replace(epochs=2))
     if delete == "checkpoints":
-        shutil.rmtree(config.out / delete)
+        shutil.rmtree(config.output.out / delete)
     elif delete != "nothing":
-        (config.out / delete).unlink()
-    before = metrics(config.out)
-    given = replace(config, resume=True, lr=0.2, momentum=0.5, hidden=(9,), batch_size=31, seed=1, epochs=1)
+        (config.output.out / delete).unlink()
+    before = metrics(config.output.out)
+    given = config.replace(resume=True, lr=0.2, momentum=0.5, hidden=(9,), batch_size=31, seed=1, epochs=1)
     with pytest.raises(FolderError, match="another recipe") as refusal:
         train(given)
     message = str(refusal.value)
     for flag, _, change in [*CHANGES[:5], CHANGES[-1]]:
         assert change in message, flag
     assert "--dataset" not in message
-    assert metrics(config.out) == before
+    assert metrics(config.output.out) == before
 
 
 def test_on_the_command_line_only_what_is_given_counts_as_a_change(config, refuse):
-    train(replace(config, epochs=2, tensorboard=True))
-    resume = ["train", "--resume", "--out", str(config.out)]
+    train(config.replace(epochs=2, tensorboard=True))
+    resume = ["train", "--resume", "--out", str(config.output.out)]
     for flag, value, change in CHANGES:
         assert f"has another recipe: {change}; leave" in refuse(*resume, flag, value)
     main([*resume, "--lr", "0.05", "--epochs", "3", "--checkpoint-every", "2", "--no-tensorboard"])
     main([*resume, "--epochs", "4", "--on-nan", "continue", "--quiet"])
-    assert len(metrics(config.out)) == 4
-    saved = json.loads((config.out / "config.json").read_text())
+    assert len(metrics(config.output.out)) == 4
+    saved = json.loads((config.output.out / "config.json").read_text())
     assert (saved["epochs"], saved["checkpoint_every"], saved["on_nan"]) == (4, 2, "continue")
     assert saved["tensorboard"] is False
 
 
 @pytest.mark.parametrize("content", [b"", b'{"lr', b"[]", b"null", b'{"lr": "x"}', b'{"lrr": 1}', b"\xff"])
 def test_a_config_that_cannot_be_read_is_one_line_and_the_flags_take_its_place(config, refuse, content):
-    train(replace(config, epochs=2))
-    (config.out / "config.json").write_bytes(content)
-    assert str(config.out / "config.json") in refuse("train", "--resume", "--out", config.out)
-    (config.out / "config.json").unlink()
-    train(replace(config, epochs=3, resume=True))
-    assert len(metrics(config.out)) == 3
+    train(config.replace(epochs=2))
+    (config.output.out / "config.json").write_bytes(content)
+    assert str(config.output.out / "config.json") in refuse("train", "--resume", "--out", config.output.out)
+    (config.output.out / "config.json").unlink()
+    train(config.replace(epochs=3, resume=True))
+    assert len(metrics(config.output.out)) == 3
 
 
 def test_a_folder_without_a_run_is_no_place_to_resume(config, capsys):
-    config.out.mkdir()
-    (config.out / "thesis.tex").touch()
-    with pytest.raises(FolderError, match="holds no run to go on with"):
-        train(replace(config, resume=True))
+    config.output.out.mkdir()
+    (config.output.out / "thesis.tex").touch()
+    with pytest.raises(FolderError, match="holds no run to resume"):
+        train(config.replace(resume=True))
     with pytest.raises(ValueError, match="resume needs out"):
-        TrainConfig(resume=True)
+        TrainConfig.from_flags(resume=True)
 
 
 def test_other_floats_are_refused_with_how_to_have_those_of_the_run(config):
-    train(replace(config, epochs=2))
+    train(config.replace(epochs=2))
     with jax.enable_x64(True), pytest.raises(CheckpointError, match="JAX_ENABLE_X64=0"):
-        train(replace(config, resume=True))
-    assert len(train(replace(config, resume=True))) == 7
+        train(config.replace(resume=True))
+    assert len(train(config.replace(resume=True))) == 7
 
 
 def test_other_data_are_refused_and_change_nothing(config, tmp_path):
-    train(replace(config, epochs=2))
-    before = {path: path.read_bytes() for path in config.out.iterdir() if path.is_file()}
+    train(config.replace(epochs=2))
+    before = {path: path.read_bytes() for path in config.output.out.iterdir() if path.is_file()}
     other = small_mnist(tmp_path / "other", seed=1)
     with pytest.raises(FolderError, match="has learned from other data"):
-        train(replace(config, data_dir=other, resume=True))
-    assert {path: path.read_bytes() for path in config.out.iterdir() if path.is_file()} == before
-    (config.out / "data.json").write_text("{")
+        train(config.replace(data_dir=other, resume=True))
+    assert {path: path.read_bytes() for path in config.output.out.iterdir() if path.is_file()} == before
+    (config.output.out / "data.json").write_text("{")
     with pytest.raises(FolderError, match=r"cannot read .*data\.json"):
-        train(replace(config, resume=True))
-    (config.out / "data.json").unlink()
-    assert len(train(replace(config, resume=True))) == 7
+        train(config.replace(resume=True))
+    (config.output.out / "data.json").unlink()
+    assert len(train(config.replace(resume=True))) == 7
 
 
 # metrics.jsonl
@@ -439,21 +438,21 @@ def test_a_damaged_older_checkpoint_is_no_hindrance(three_checkpoints, tmp_path)
 
 
 def test_a_run_whose_checkpoints_are_all_damaged_is_refused_and_keeps_what_it_has(config, capsys):
-    train(replace(config, epochs=4))
-    for path in (config.out / "checkpoints").glob("*/_CHECKPOINT_METADATA"):
+    train(config.replace(epochs=4))
+    for path in (config.output.out / "checkpoints").glob("*/_CHECKPOINT_METADATA"):
         path.write_text("{}")
-    before = sorted(config.out.rglob("*"))
+    before = sorted(config.output.out.rglob("*"))
     with pytest.raises(CheckpointError, match="every checkpoint in"):
-        train(replace(config, resume=True))
-    assert sorted(config.out.rglob("*")) == before
-    assert len(metrics(config.out)) == 4
+        train(config.replace(resume=True))
+    assert sorted(config.output.out.rglob("*")) == before
+    assert len(metrics(config.output.out)) == 4
 
 
 def test_a_damaged_checkpoint_costs_an_epoch_and_no_more(config, capsys):
-    unbroken = replace(config, out=config.out.with_name("unbroken"))
+    unbroken = config.replace(out=config.output.out.with_name("unbroken"))
     train(unbroken)
-    train(replace(config, epochs=4))
-    flip_bits(config.out / "checkpoints" / "3")
+    train(config.replace(epochs=4))
+    flip_bits(config.output.out / "checkpoints" / "3")
     with pytest.warns(
         UserWarning, match="the checkpoint of epoch 3 is damaged.*going on from that of epoch 2"
     ):
@@ -465,7 +464,7 @@ def test_a_damaged_checkpoint_costs_an_epoch_and_no_more(config, capsys):
 
 def diverging(config: TrainConfig, **more: Any) -> TrainConfig:
     """Two good epochs under a rate of next to nothing, then one that is beyond all numbers."""
-    return replace(config, lr=1e-30, scheduler="MultiStepLR([2, 3], gamma=1e32)", **more)
+    return config.replace(lr=1e-30, scheduler="MultiStepLR([2, 3], gamma=1e32)", **more)
 
 
 def test_a_lost_loss_stops_the_run_with_a_message_and_leaves_the_good_checkpoints(config, refuse):
@@ -474,24 +473,24 @@ def test_a_lost_loss_stops_the_run_with_a_message_and_leaves_the_good_checkpoint
         *("--lr", "1e-30", "--scheduler", "MultiStepLR([2, 3], gamma=1e32)", "--quiet"),
         *("--checkpoint-every", "1"),
     ]
-    error = refuse(*arguments, "--out", config.out, status=3)
-    lost = metrics(config.out)[-1]["epoch"]
+    error = refuse(*arguments, "--out", config.output.out, status=3)
+    lost = metrics(config.output.out)[-1]["epoch"]
     assert f"in epoch {lost}, at a learning rate of " in error
     assert "last finite training loss: " in error
-    assert error.endswith(f"goes on after epoch {lost - 1}\n")
+    assert re.search(rf"to resume after epoch {lost - 1}: jaxlr train --resume --out \S+\n$", error)
     assert error.count("\n") == 1
-    assert saved_epochs(config.out / "checkpoints")[:2] == [lost - 1, lost - 2]
-    assert (config.out / "curves.png").exists()
+    assert saved_epochs(config.output.out / "checkpoints")[:2] == [lost - 1, lost - 2]
+    assert (config.output.out / "curves.png").exists()
 
 
 def test_a_run_that_stopped_at_a_lost_loss_stops_there_again_or_goes_on_as_torch_would(config):
-    unbroken = diverging(config, on_nan="continue", out=config.out.with_name("unbroken"))
+    unbroken = diverging(config, on_nan="continue", out=config.output.out.with_name("unbroken"))
     train(unbroken)
     for resume in (False, True):
         with pytest.raises(LossError):
             train(diverging(config, resume=resume))
     assert_same_run_after_resume(diverging(config, on_nan="continue"), unbroken)
-    assert math.isnan(train(replace(unbroken, resume=True))[-1]["train_loss"])
+    assert math.isnan(train(unbroken.replace(resume=True))[-1]["train_loss"])
 
 
 def test_out_of_memory_names_the_batch_and_the_devices(config, monkeypatch):
@@ -523,17 +522,17 @@ def test_an_error_of_the_device_that_is_not_of_its_memory_is_not_called_one(conf
 
 def test_a_loss_is_lost_in_validation_too():
     row = {"train_loss": 0.5, "valid_loss": 0.5}
-    assert not is_lost(row)
+    assert has_finite_loss(row)
     for name in row:
         for loss in (math.inf, math.nan):
-            assert is_lost({**row, name: loss})
+            assert not has_finite_loss({**row, name: loss})
 
 
 def test_a_plateaus_rate_is_written_as_the_decimal_that_it_is(config):
-    config = replace(config, lr=0.1, momentum=0.0, epochs=2)
+    config = config.replace(lr=0.1, momentum=0.0, epochs=2)
     assert [row["lr"] for row in train(config)] == [0.1, 0.1]
 
 
 def test_that_a_run_goes_on_is_no_part_of_what_its_folder_remembers(config):
-    train(replace(config, epochs=1, resume=True))
-    assert json.loads((config.out / "config.json").read_text())["resume"] is False
+    train(config.replace(epochs=1, resume=True))
+    assert json.loads((config.output.out / "config.json").read_text())["resume"] is False

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +29,13 @@ from processes import (
     wait_for_epoch,
 )
 
-from jaxlr.train import sweep as sweeping
+from jaxlr.train import chunks as chunking
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data import load_dataset
 from jaxlr.train.device.mesh import check_divides
 from jaxlr.train.errors import DeviceError
 from jaxlr.train.output.checkpoint import saved_epochs
-from jaxlr.train.output.folder import claimed, saved_config
+from jaxlr.train.output.folder import RunFolder, saved_config
 
 
 # A plateau in its cooldown most of the time, momentum, a last batch of 8, and 50 samples that validate.
@@ -88,25 +87,25 @@ COUNT_COLLECTIVES = """
 import re, sys
 from jaxlr.train.config import SweepConfig, TrainConfig
 from jaxlr.train.data import load_dataset
-from jaxlr.train.loop import build_run, splits
-from jaxlr.train.runs import Data
+from jaxlr.train.loop import build_run
+from jaxlr.train.data.splits import split_dataset
 from jaxlr.train.device.mesh import mesh_of, replicate
-from jaxlr.train.sweep import build_runs as build_runs_of_sweep
+from jaxlr.train.chunks import build_chunks
 
-config = TrainConfig(hidden=(16,), batch_size=32, validation_size=440, devices="all")
-mesh = mesh_of(config)
-data = replicate(mesh, splits(config, load_dataset("digits")))
+config = TrainConfig.from_flags(hidden=(16,), batch_size=32, validation_size=440, devices="all")
+mesh = mesh_of(config.device.devices)
+data = replicate(mesh, split_dataset(load_dataset("digits"), "digits", 440))
 run = build_run(config, data.train, 10, mesh)
 program = run.epoch.lower(replicate(mesh, run.state), data.train, data.valid).compile().as_text()
 for line in program.splitlines():
     if found := re.search(r"= (.*?) (dot|all-\\w+|collective-\\w+|reduce-scatter)\\(", line):
         print(found[2], re.sub(r"\\{.*?\\}", "", found[1]))
 
-config = SweepConfig(hidden=(16,), scheduler=("StepLR(1)",), lr=(0.1,), seeds=10)
-runs = build_runs_of_sweep(config, Data(data.train, data.valid), 10, mesh)
-program = runs.epoch.as_text()
+config = SweepConfig.from_flags(hidden=(16,), scheduler=("StepLR(1)",), lr=(0.1,), seeds=10)
+chunks = build_chunks(config, data._replace(test=None), 10, mesh)
+program = chunks.epoch.as_text()
 weights = sorted(set(re.findall(r"f32\\[(\\d+),64,16\\]", program)))
-print("sweep", runs.chunk, runs.width, re.findall(r" (all-\\w+|collective-\\w+)\\(", program), weights)
+print("sweep", chunks.size, chunks.width, re.findall(r" (all-\\w+|collective-\\w+)\\(", program), weights)
 """
 
 
@@ -175,8 +174,8 @@ def test_a_sweep_over_eight_devices_gives_the_numbers_of_one_and_may_go_on_there
 @pytest.mark.parametrize(("free", "chunk"), [(97, 97), (40, 33), (20, 14), (8, 8), (1, 8)])
 def test_a_chunk_that_fits_fills_the_devices(monkeypatch, free, chunk):
     """Where a run takes one byte: chunks are near each other in size, and leave no device without a run."""
-    monkeypatch.setattr(sweeping, "_bytes", lambda size: size)
-    assert sweeping._fit(int, 97, None, free, devices=8) == (chunk, chunk)
+    monkeypatch.setattr(chunking, "program_bytes", lambda size: size)
+    assert chunking.fit(int, 97, None, free, devices=8) == (chunk, chunk)
 
 
 # Several processes
@@ -224,7 +223,7 @@ def number_of_lost(end: tuple[int, list[str]]) -> str:
 
 
 DONE = (0, [])
-CURE = "start all again, with --resume and the --out of the run, to go on from its last checkpoint"
+CURE = "to resume from its last checkpoint, start all processes again, with --resume and the same --out"
 
 # A process that tells what it made of each epoch, which the command leaves to process 0.
 TRAIN = """
@@ -266,7 +265,9 @@ def test_processes_that_are_stopped_and_killed_and_resumed_give_the_unbroken_run
     stopped[1].send_signal(signal.SIGTERM)  # one alone
     (_, first), (_, second) = both = ends(stopped)
     assert [status for status, _ in both] == [143] * 2
-    assert re.fullmatch(r"jaxlr: SIGTERM: stopped; .* --resume .* goes on after epoch \d+", first[-1])
+    assert re.fullmatch(
+        r"jaxlr: SIGTERM: stopped; to resume after epoch \d+: jaxlr train --resume --out \S+", first[-1]
+    )
     assert second == ["jaxlr: SIGTERM: stopping after this epoch; once more to stop at once", first[-1]]
 
     for lost in (1, 0):
@@ -401,11 +402,11 @@ def test_no_cluster_and_a_port_that_is_taken_are_refused(recipe, tmp_path):
 
 
 def test_where_a_run_goes_is_no_part_of_what_its_folder_remembers(tmp_path):
-    config = TrainConfig(out=tmp_path, devices="all", peer_timeout=5)
-    assert saved_config_of(config) == replace(config, devices=None, peer_timeout=60)
+    config = TrainConfig.from_flags(out=tmp_path, devices="all", peer_timeout=5)
+    assert saved_config_of(config) == config.replace(devices=None, peer_timeout=60)
 
 
 def saved_config_of(config: TrainConfig) -> TrainConfig | None:
-    assert config.out is not None
-    with claimed(config, config.out, load_dataset("digits")):
-        return saved_config(config.out, TrainConfig)
+    folder = RunFolder.of(config)
+    with folder.claimed(load_dataset("digits")):
+        return saved_config(folder.path, TrainConfig)

@@ -16,14 +16,16 @@ from helpers import DEVICE_RTOL, assert_close, torch_plateau_curve
 
 import jaxlr
 from jaxlr.cli import main
-from jaxlr.train import sweep as sweeping
+from jaxlr.train import chunks as chunking
+from jaxlr.train.chunks import build_chunks
 from jaxlr.train.config import RunConfig, SweepConfig, TrainConfig
 from jaxlr.train.data import load_dataset
-from jaxlr.train.loop import splits, train
+from jaxlr.train.data.splits import Data, split_dataset
+from jaxlr.train.loop import train
 from jaxlr.train.model import mlp
 from jaxlr.train.output.summary import as_text, summarize
-from jaxlr.train.runs import Data, RunMetrics, hyperparameters_of, train_run
-from jaxlr.train.sweep import build_runs, sweep
+from jaxlr.train.runs import RunMetrics, hyperparameters_of, train_run
+from jaxlr.train.sweep import sweep
 
 
 SHORT: Any = {"hidden": (32,), "quiet": True}
@@ -42,12 +44,11 @@ PLATEAUS = {
     },
 }
 SCHEDULERS = ("StepLR(2)", "MultiplicativeLR(lambda epoch: 0.9)", *PLATEAUS)
-MIXED = SweepConfig(**SHORT, scheduler=SCHEDULERS, lr=(0.1, 0.3), seeds=2, seed=3, epochs=8)
+MIXED = SweepConfig.from_flags(**SHORT, scheduler=SCHEDULERS, lr=(0.1, 0.3), seeds=2, seed=3, epochs=8)
 
 
 def data_of(config: RunConfig) -> Data:
-    train_split, valid_split, _ = splits(config, load_dataset("digits"))
-    return Data(train_split, valid_split)
+    return split_dataset(load_dataset("digits"), "digits", config.data.validation_size)._replace(test=None)
 
 
 def read_csv(path) -> list[dict[str, str]]:
@@ -65,14 +66,16 @@ def columns(rows: Any, **about: Any) -> dict[str, np.ndarray]:
 def mixed(tmp_path_factory):
     """The rows of sweep.csv of a sweep over schedules and plateaus."""
     out = tmp_path_factory.mktemp("sweeps") / "mixed"
-    rows = sweep(SweepConfig(**{**vars(MIXED), "out": out}))
+    rows = sweep(SweepConfig.from_flags(**{**MIXED.flags(), "out": out}))
     assert len(rows) == len(SCHEDULERS) * 2
     return read_csv(out / "sweep.csv")
 
 
 @pytest.mark.parametrize("scheduler", ["StepLR(2)", list(PLATEAUS)[1]])
 def test_a_runs_numbers_are_those_of_train_with_its_seed_rate_and_scheduler(mixed, tmp_path, scheduler):
-    config = TrainConfig(**SHORT, scheduler=scheduler, lr=0.1, seed=4, epochs=2, out=tmp_path / "run")
+    config = TrainConfig.from_flags(
+        **SHORT, scheduler=scheduler, lr=0.1, seed=4, epochs=2, out=tmp_path / "run"
+    )
     rows = train(config)
     swept = columns(mixed, scheduler=scheduler, base_lr=0.1, seed=4)
     for name in METRICS:
@@ -82,8 +85,10 @@ def test_a_runs_numbers_are_those_of_train_with_its_seed_rate_and_scheduler(mixe
 def test_so_they_are_with_momentum_and_a_scheduler_that_steps_per_batch(tmp_path):
     shared: Any = {**SHORT, "momentum": 0.9, "step_per": "batch", "batch_size": 100, "epochs": 2}
     scheduler = "MultiplicativeLR(lambda step: 0.95)"
-    rows = train(TrainConfig(**shared, scheduler=scheduler, lr=0.02, seed=1, out=tmp_path / "run"))
-    config = SweepConfig(
+    rows = train(
+        TrainConfig.from_flags(**shared, scheduler=scheduler, lr=0.02, seed=1, out=tmp_path / "run")
+    )
+    config = SweepConfig.from_flags(
         **shared, scheduler=(scheduler, "StepLR(7)"), lr=(0.02,), seeds=2, out=tmp_path / "sweep"
     )
     sweep(config)
@@ -96,11 +101,15 @@ def test_so_they_are_with_momentum_and_a_scheduler_that_steps_per_batch(tmp_path
 def test_so_they_are_where_one_scheduler_steps_per_batch_and_others_per_epoch(tmp_path):
     shared: Any = {**SHORT, "batch_size": 100, "epochs": 3}
     schedulers = ("CyclicLR(0.01, 0.1, 7)", "StepLR(1)", "ReduceLROnPlateau(mode='max', patience=0)")
-    sweep(SweepConfig(**shared, scheduler=schedulers, lr=(0.1,), seeds=1, out=tmp_path / "sweep"))
+    sweep(
+        SweepConfig.from_flags(**shared, scheduler=schedulers, lr=(0.1,), seeds=1, out=tmp_path / "sweep")
+    )
     table = read_csv(tmp_path / "sweep" / "sweep.csv")
     last_rates = []
     for number, scheduler in enumerate(schedulers):
-        rows = train(TrainConfig(**shared, scheduler=scheduler, lr=0.1, out=tmp_path / f"run {number}"))
+        rows = train(
+            TrainConfig.from_flags(**shared, scheduler=scheduler, lr=0.1, out=tmp_path / f"run {number}")
+        )
         for name in METRICS:
             assert_close(columns(table, scheduler=scheduler)[name], [row[name] for row in rows], 1e-5)
         last_rates.append(rows[-1]["lr"])
@@ -132,7 +141,7 @@ def test_runs_of_one_recipe_differ_by_their_seed_alone(mixed):
 
 def test_a_sweep_compiles_its_epoch_once_however_many_schedulers_it_mixes(tmp_path, caplog):
     shape: Any = {"lr": (0.1,), "seeds": 1, "chunk": 2, "epochs": 2, "out": tmp_path / "sweep"}
-    config = SweepConfig(**SHORT, scheduler=("ExponentialLR(0.5)", *SCHEDULERS), **shape)
+    config = SweepConfig.from_flags(**SHORT, scheduler=("ExponentialLR(0.5)", *SCHEDULERS), **shape)
     with jax.log_compiles():
         sweep(config)
     compiled = [record.getMessage() for record in caplog.records if "XLA compilation" in record.msg]
@@ -141,7 +150,7 @@ def test_a_sweep_compiles_its_epoch_once_however_many_schedulers_it_mixes(tmp_pa
 
 
 def test_users_vmap_a_run_over_seeds_and_rates_and_one_program_serves_every_scheduler():
-    config = TrainConfig(**SHORT, epochs=2, validation_size=1000)
+    config = TrainConfig.from_flags(**SHORT, epochs=2, validation_size=1000)
     data = data_of(config)
     steps_per_epoch = -(-len(data.train.labels) // 32)
     run = functools.partial(train_run, model=mlp([64, 32, 10]))
@@ -149,14 +158,14 @@ def test_users_vmap_a_run_over_seeds_and_rates_and_one_program_serves_every_sche
     keys = jax.vmap(jax.random.key)(jnp.arange(3))
     losses = []
     for text in ("StepLR(1)", "CosineAnnealingLR(2)", "ReduceLROnPlateau()", "ReduceLROnPlateau('max')"):
-        recipe = TrainConfig(**SHORT, epochs=2, scheduler=text)
+        recipe = TrainConfig.from_flags(**SHORT, epochs=2, scheduler=text)
         metrics = program(keys, hyperparameters_of(recipe, steps_per_epoch), data)
         assert metrics.valid_loss.shape == (3, 2)
         losses.append(np.asarray(metrics.valid_loss[:, 1]))
     assert program._cache_size() == 1
     assert len({loss[0] for loss in losses}) == 3  # the plateaus have not cut yet
 
-    recipe = hyperparameters_of(TrainConfig(**SHORT, epochs=2, scheduler="StepLR(1)", lr=1.0), 1)
+    recipe = hyperparameters_of(TrainConfig.from_flags(**SHORT, epochs=2, scheduler="StepLR(1)", lr=1.0), 1)
 
     def with_rate(lr):
         return run(keys[0], recipe._replace(rates=lr * jnp.asarray(recipe.rates)), data).valid_loss
@@ -165,7 +174,7 @@ def test_users_vmap_a_run_over_seeds_and_rates_and_one_program_serves_every_sche
 
 
 def test_rates_for_another_number_of_steps_are_refused():
-    config = TrainConfig(**SHORT, epochs=2, scheduler="StepLR(1)", step_per="batch")
+    config = TrainConfig.from_flags(**SHORT, epochs=2, scheduler="StepLR(1)", step_per="batch")
     data = data_of(config)
     with pytest.raises(ValueError, match=r"shape \(epochs, 1\) or \(epochs, 45\).*got \(2, 7\)"):
         train_run(jax.random.key(0), hyperparameters_of(config, 7), data, model=mlp([64, 10]))
@@ -175,7 +184,7 @@ def test_rates_for_another_number_of_steps_are_refused():
 def test_the_numbers_are_the_same_for_any_chunk(mixed, tmp_path, chunk):
     out = tmp_path / "sweep"
     kept = {"scheduler": SCHEDULERS[1:], "lr": (0.3,), "epochs": 2}  # 6 runs: 2 chunks of 5 are 3 and 3
-    sweep(SweepConfig(**{**vars(MIXED), **kept, "chunk": chunk, "out": out}))
+    sweep(SweepConfig.from_flags(**{**MIXED.flags(), **kept, "chunk": chunk, "out": out}))
     rows = read_csv(out / "sweep.csv")
     assert len(rows) == 6 * 2
     for scheduler in SCHEDULERS[1:]:
@@ -187,35 +196,35 @@ def test_the_numbers_are_the_same_for_any_chunk(mixed, tmp_path, chunk):
 
 
 def test_the_chunk_is_what_fits_into_the_devices_memory(monkeypatch):
-    config = SweepConfig(**SHORT, scheduler=SCHEDULERS, lr=(0.1,), seeds=5, epochs=1)
+    config = SweepConfig.from_flags(**SHORT, scheduler=SCHEDULERS, lr=(0.1,), seeds=5, epochs=1)
     data = data_of(config)
-    everything = build_runs(config, data, 10)
-    assert everything.chunk == 20
+    everything = build_chunks(config, data, 10)
+    assert everything.size == 20
     assert everything.num_chunks == 1
-    data_bytes = sum(array.nbytes for split in data for array in split)
-    free_bytes = (sweeping._bytes(everything.epoch) - data_bytes) // 2
-    monkeypatch.setattr(sweeping, "_free_bytes", lambda: free_bytes)
-    parts = build_runs(config, data, 10)
-    assert sweeping._bytes(parts.epoch) - data_bytes <= free_bytes
-    assert 5 <= parts.chunk <= 10
+    data_bytes = sum(array.nbytes for array in jax.tree.leaves(data))
+    free_bytes = (chunking.program_bytes(everything.epoch) - data_bytes) // 2
+    monkeypatch.setattr(chunking, "free_bytes", lambda: free_bytes)
+    parts = build_chunks(config, data, 10)
+    assert chunking.program_bytes(parts.epoch) - data_bytes <= free_bytes
+    assert 5 <= parts.size <= 10
 
 
 def test_a_run_that_does_not_fit_is_tried_alone_and_a_chunk_that_is_asked_for_as_it_is(monkeypatch):
-    monkeypatch.setattr(sweeping, "_bytes", lambda size: 10 + 100 * size)
+    monkeypatch.setattr(chunking, "program_bytes", lambda size: 10 + 100 * size)
     as_size = int  # of the program, the size is all that counts here
-    assert sweeping._fit(as_size, 96, None, 1) == (1, 1)
-    assert sweeping._fit(as_size, 96, None, 10 + 96 * 100) == (96, 96)
-    assert sweeping._fit(as_size, 96, None, 10 + 40 * 100) == (32, 32)
-    assert sweeping._fit(as_size, 96, 40, 1) == (32, 32)
+    assert chunking.fit(as_size, 96, None, 1) == (1, 1)
+    assert chunking.fit(as_size, 96, None, 10 + 96 * 100) == (96, 96)
+    assert chunking.fit(as_size, 96, None, 10 + 40 * 100) == (32, 32)
+    assert chunking.fit(as_size, 96, 40, 1) == (32, 32)
 
 
 @pytest.mark.parametrize(("most", "size"), [(96, 96), (1000, 96), (95, 48), (40, 32), (7, 7), (1, 1)])
 def test_chunks_are_near_each_other_in_size(most, size):
-    assert sweeping._balanced(96, most) == size
+    assert chunking.balanced(96, most) == size
 
 
 def test_the_table_is_the_mean_and_spread_over_seeds_and_the_best_comes_first():
-    config = SweepConfig(
+    config = SweepConfig.from_flags(
         scheduler=("StepLR(1)", "StepLR(2)"), lr=(0.1, 0.2), seeds=3, epochs=5, target_accuracy=0.5
     )
     rng = np.random.default_rng(0)
@@ -247,7 +256,7 @@ def test_the_table_is_the_mean_and_spread_over_seeds_and_the_best_comes_first():
 
 
 def test_one_seed_has_no_spread_and_a_target_may_never_be_reached():
-    config = SweepConfig(scheduler=("StepLR(1)",), lr=(0.1,), seeds=1, epochs=2)
+    config = SweepConfig.from_flags(scheduler=("StepLR(1)",), lr=(0.1,), seeds=1, epochs=2)
     losses = np.array([[2.0, 1.0]])
     (row,) = summarize(config, RunMetrics(losses, losses, losses / 10, losses))
     assert np.isnan(row["final_valid_loss_std"])
@@ -337,7 +346,7 @@ def test_one_text_in_place_of_a_list_is_refused():
 
 @pytest.mark.heavy
 def test_the_default_sweep_learns_the_digits_with_every_scheduler(tmp_path):
-    rows = sweep(SweepConfig(seeds=1, lr=(0.1, 0.3), quiet=True, out=tmp_path / "sweep"))
+    rows = sweep(SweepConfig.from_flags(seeds=1, lr=(0.1, 0.3), quiet=True, out=tmp_path / "sweep"))
     assert len(rows) == 4 * 2
     assert rows[0]["final_valid_accuracy_mean"] > 0.95
     assert all(row["final_valid_accuracy_mean"] > 0.85 for row in rows)
@@ -370,15 +379,15 @@ def test_with_format_json_the_command_prints_the_rows_of_its_table_and_nothing_e
 
 
 def test_a_target_may_be_every_sample():
-    assert SweepConfig(target_accuracy=1.0).target_accuracy == 1
+    assert SweepConfig.from_flags(target_accuracy=1.0).training.target_accuracy == 1
 
 
 def test_the_last_seed_may_be_the_largest_there_is():
-    assert SweepConfig(seed=2**31 - 3, seeds=3).num_runs == 4 * 3 * 3
+    assert SweepConfig.from_flags(seed=2**31 - 3, seeds=3).num_runs == 4 * 3 * 3
 
 
 def test_a_run_without_a_plateau_is_not_cut_however_bad_its_epochs_are():
-    recipe = hyperparameters_of(TrainConfig(**SHORT, scheduler="StepLR(99)"), steps_per_epoch=1)
+    recipe = hyperparameters_of(TrainConfig.from_flags(**SHORT, scheduler="StepLR(99)"), steps_per_epoch=1)
     state: Any = jax.tree.map(jnp.asarray, recipe.plateau)
     for _ in range(30):
         state = jaxlr.plateau_step(state, 1.0)
@@ -389,21 +398,23 @@ def test_what_a_program_overwrites_counts_once():
     sizes = {"argument": 100, "output": 60, "temp": 7, "alias": 50}
     memory = SimpleNamespace(**{f"{name}_size_in_bytes": size for name, size in sizes.items()})
     program = SimpleNamespace(memory_analysis=lambda: memory)
-    assert sweeping._bytes(program) == 117
+    assert chunking.program_bytes(program) == 117
 
 
 def test_the_data_that_lie_on_the_device_already_take_no_room_of_the_runs(monkeypatch):
-    config = SweepConfig(**SHORT, scheduler=SCHEDULERS, lr=(0.1,), seeds=5, epochs=1)
+    config = SweepConfig.from_flags(**SHORT, scheduler=SCHEDULERS, lr=(0.1,), seeds=5, epochs=1)
     data = data_of(config)
-    needed = sweeping._bytes(build_runs(config, data, 10).epoch)
-    data_bytes = sum(array.nbytes for split in data for array in split)
+    needed = chunking.program_bytes(build_chunks(config, data, 10).epoch)
+    data_bytes = sum(array.nbytes for array in jax.tree.leaves(data))
     for free_bytes, fits in ((needed - data_bytes, True), (needed - data_bytes - 1, False)):
-        monkeypatch.setattr(sweeping, "_free_bytes", lambda free_bytes=free_bytes: free_bytes)
-        assert (build_runs(config, data, 10).chunk == 20) is fits
+        monkeypatch.setattr(chunking, "free_bytes", lambda free_bytes=free_bytes: free_bytes)
+        assert (build_chunks(config, data, 10).size == 20) is fits
 
 
 def test_only_a_share_of_the_seeds_is_told_as_one():
-    config = SweepConfig(scheduler=("StepLR(1)",), lr=(0.1,), seeds=2, epochs=1, target_accuracy=0.5)
+    config = SweepConfig.from_flags(
+        scheduler=("StepLR(1)",), lr=(0.1,), seeds=2, epochs=1, target_accuracy=0.5
+    )
     losses = np.array([[1.0], [3.0]])
     for accuracies, shown in (([[0.9], [0.9]], "1.0 ± 0.0"), ([[0.9], [0.1]], "1.0 (1/2)")):
         rows = summarize(config, RunMetrics(losses, losses, np.array(accuracies), losses))

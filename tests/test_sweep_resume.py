@@ -7,7 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ import pytest
 from processes import ENVIRONMENT, finish, flip_bits, small_mnist, start
 
 from jaxlr.cli import main
-from jaxlr.train import sweep as sweeping
+from jaxlr.train import chunks
+from jaxlr.train.chunks import Chunks
 from jaxlr.train.config import SweepConfig
 from jaxlr.train.errors import StorageError
-from jaxlr.train.output.checkpoint import saved_epochs
+from jaxlr.train.output.checkpoint import Checkpoints, saved_epochs
 from jaxlr.train.sweep import sweep
 
 
@@ -44,7 +45,7 @@ def data(tmp_path_factory) -> Path:
 def whole(data, tmp_path_factory) -> Path:
     """The folder of the unbroken sweep."""
     out = tmp_path_factory.mktemp("sweeps") / "unbroken"
-    sweep(SweepConfig("mnist", data, **RECIPE, quiet=True, out=out))
+    sweep(SweepConfig.from_flags(dataset="mnist", data_dir=data, **RECIPE, quiet=True, out=out))
     return out
 
 
@@ -55,8 +56,10 @@ def config(data, tmp_path, monkeypatch) -> SweepConfig:
     def draw(curves: Any, path: Path, title: str) -> None:
         path.write_bytes(b"\x89PNG %d" % len(curves))
 
-    monkeypatch.setattr(sweeping, "plot_sweep", draw)
-    return SweepConfig("mnist", data, **RECIPE, quiet=True, out=tmp_path / "sweep", checkpoint_every=1)
+    monkeypatch.setattr(import_module("jaxlr.train.sweep"), "plot_sweep", draw)
+    return SweepConfig.from_flags(
+        dataset="mnist", data_dir=data, **RECIPE, quiet=True, out=tmp_path / "sweep", checkpoint_every=1
+    )
 
 
 @pytest.fixture
@@ -69,14 +72,14 @@ def epochs(monkeypatch) -> list[int]:
             counted.append(state[0])
             yield state
 
-    train_all = sweeping.Runs.train
-    monkeypatch.setattr(sweeping.Runs, "train", train)
+    train_all = Chunks.train
+    monkeypatch.setattr(Chunks, "train", train)
     return counted
 
 
 def after(count: int, action: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """A sweep does this when so many of its epochs are done, before it has saved the last of them."""
-    train_all = sweeping.Runs.train
+    train_all = Chunks.train
 
     def train(self, data, done, progress):
         for state in train_all(self, data, done, progress):
@@ -84,7 +87,7 @@ def after(count: int, action: Callable[[], None], monkeypatch: pytest.MonkeyPatc
                 action()
             yield state
 
-    monkeypatch.setattr(sweeping.Runs, "train", train)
+    monkeypatch.setattr(Chunks, "train", train)
 
 
 def interrupt() -> None:
@@ -102,23 +105,23 @@ def assert_same_sweep(out: Path | None, unbroken: Path) -> None:
 @pytest.mark.heavy
 @pytest.mark.parametrize(("saved", "damaged"), [(2, False), (3, False), (3, True), (4, True)])
 def test_a_sweep_that_died_goes_on_with_the_next_epoch(config, whole, epochs, monkeypatch, saved, damaged):
-    assert config.out is not None
+    assert config.output.out is not None
     with monkeypatch.context() as patch:
         after(saved + 1, interrupt, patch)
         with pytest.raises(KeyboardInterrupt):
             sweep(config)
-    assert saved_epochs(config.out / "checkpoints") == [saved - 1, saved - 2]
-    with (config.out / "sweep.csv").open("a") as file:
+    assert saved_epochs(config.output.out / "checkpoints") == [saved - 1, saved - 2]
+    with (config.output.out / "sweep.csv").open("a") as file:
         file.write("StepLR(2),0.05,0,0,0.1")  # as much of a line as a kill has left of it
     epochs.clear()
     if damaged:
-        flip_bits(config.out / "checkpoints" / str(saved - 1))
+        flip_bits(config.output.out / "checkpoints" / str(saved - 1))
         with pytest.warns(UserWarning, match=f"the checkpoint of epoch {saved - 1} is damaged"):
-            sweep(replace(config, resume=True))
+            sweep(config.replace(resume=True))
     else:
-        sweep(replace(config, resume=True))
+        sweep(config.replace(resume=True))
     assert epochs == list(range(saved + 1 - damaged, NUM_EPOCHS + 1))
-    assert_same_sweep(config.out, whole)
+    assert_same_sweep(config.output.out, whole)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -129,9 +132,18 @@ def test_a_signal_ends_the_epoch_saves_it_and_says_how_to_go_on(
         os.kill(os.getpid(), number)
         time.sleep(0.3)  # a thread listens
 
-    arguments = ["--scheduler", *config.scheduler, "--lr", "0.05", "--momentum", "0.9", "--hidden", "8"]
-    shape = ["--seeds", "1", "--epochs", "3", "--chunk", "2", "--out", str(config.out), "--resume"]
-    source = ["--dataset", "mnist", "--data-dir", str(config.data_dir), "--checkpoint-every", "100"]
+    arguments = [
+        "--scheduler",
+        *config.schedule.scheduler,
+        "--lr",
+        "0.05",
+        "--momentum",
+        "0.9",
+        "--hidden",
+        "8",
+    ]
+    shape = ["--seeds", "1", "--epochs", "3", "--chunk", "2", "--out", str(config.output.out), "--resume"]
+    source = ["--dataset", "mnist", "--data-dir", str(config.data.data_dir), "--checkpoint-every", "100"]
     with monkeypatch.context() as patch:
         after(5, send, patch)
         with pytest.raises(SystemExit) as stop:
@@ -139,13 +151,15 @@ def test_a_signal_ends_the_epoch_saves_it_and_says_how_to_go_on(
     assert stop.value.code == status
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith(f"jaxlr: {number.name}: stopping after this epoch")
-    command = f"jaxlr sweep --resume --out {config.out}"
-    assert second == f"jaxlr: {number.name}: stopped; {command} goes on after epoch 1 of chunk 1"
-    assert (config.out / "summary.csv").read_text().count("\n") == 1 + 2  # of the chunk that has ended
+    command = f"jaxlr sweep --resume --out {config.output.out}"
+    assert second == f"jaxlr: {number.name}: stopped; to resume after epoch 1 of chunk 1: {command}"
+    assert (config.output.out / "summary.csv").read_text().count(
+        "\n"
+    ) == 1 + 2  # of the chunk that has ended
     epochs.clear()
     main(command.split()[1:])
     assert epochs == [6]
-    assert_same_sweep(config.out, whole)
+    assert_same_sweep(config.output.out, whole)
 
 
 def test_a_full_disk_is_status_4_and_what_follows_equals_the_unbroken_sweep(config, whole, monkeypatch):
@@ -154,52 +168,56 @@ def test_a_full_disk_is_status_4_and_what_follows_equals_the_unbroken_sweep(conf
             raise OSError(errno.ENOSPC, "No space left on device")
         save(self, epoch, *arguments)
 
-    save = sweeping.Checkpoints.save
+    save = Checkpoints.save
     with monkeypatch.context() as patch:
-        patch.setattr(sweeping.Checkpoints, "save", full)
+        patch.setattr(Checkpoints, "save", full)
         with pytest.raises(StorageError) as error:
             sweep(config)
-    assert f"cannot write to {config.out}: [Errno 28] No space left on device" in str(error.value)
-    assert f"jaxlr sweep --resume --out {config.out} goes on after epoch 0 of chunk 1" in str(error.value)
-    sweep(replace(config, resume=True))
-    assert_same_sweep(config.out, whole)
+    assert f"cannot write to {config.output.out}: [Errno 28] No space left on device" in str(error.value)
+    assert f"to resume after epoch 0 of chunk 1: jaxlr sweep --resume --out {config.output.out}" in str(
+        error.value
+    )
+    sweep(config.replace(resume=True))
+    assert_same_sweep(config.output.out, whole)
 
 
 def test_a_folder_that_vanishes_is_noticed_by_the_next_epoch(config, whole, epochs, monkeypatch):
-    moved = config.out.with_name("moved")
+    moved = config.output.out.with_name("moved")
     with monkeypatch.context() as patch:
-        after(2, lambda: config.out.rename(moved), patch)
+        after(2, lambda: config.output.out.rename(moved), patch)
         with pytest.raises(StorageError, match="cannot write to"):
             sweep(config)
     assert epochs == [1, 2]
-    sweep(replace(config, resume=True, out=moved))
+    sweep(config.replace(resume=True, out=moved))
     assert_same_sweep(moved, whole)
 
 
 def test_a_finished_sweep_says_so_prints_its_table_and_is_left_alone(config, capsys, monkeypatch):
-    rows = sweep(replace(config, quiet=False))
+    rows = sweep(config.replace(quiet=False))
     table = capsys.readouterr().out.splitlines()[3:-1]
-    before = {path: path.stat().st_mtime_ns for path in config.out.rglob("*")}
-    monkeypatch.setattr(sweeping, "load_dataset", lambda *_: pytest.fail("it needs no data"))
-    resume = ["sweep", "--resume", "--out", str(config.out)]
+    before = {path: path.stat().st_mtime_ns for path in config.output.out.rglob("*")}
+    monkeypatch.setattr(
+        import_module("jaxlr.train.sweep"), "load_dataset", lambda *_: pytest.fail("it needs no data")
+    )
+    resume = ["sweep", "--resume", "--out", str(config.output.out)]
     main(resume)
     finished, *shown = capsys.readouterr().out.splitlines()
-    assert finished == f"{config.out} is finished: it has all of its 3 runs"
+    assert finished == f"{config.output.out} is finished: it has all of its 3 runs"
     assert shown == table
     assert "StepLR(2)" in "\n".join(table)
-    assert str(sweep(replace(config, resume=True))) == str(rows)  # in which a single seed's spread is NaN
-    assert {path: path.stat().st_mtime_ns for path in config.out.rglob("*")} == before
+    assert str(sweep(config.replace(resume=True))) == str(rows)  # in which a single seed's spread is NaN
+    assert {path: path.stat().st_mtime_ns for path in config.output.out.rglob("*")} == before
 
 
 def test_another_target_makes_another_table_of_the_same_runs(config, epochs):
-    whole = config.out.with_name("whole")
-    sweep(replace(config, target_accuracy=0.1, out=whole))
+    whole = config.output.out.with_name("whole")
+    sweep(config.replace(target_accuracy=0.1, out=whole))
     sweep(config)
-    assert (config.out / "summary.csv").read_bytes() != (whole / "summary.csv").read_bytes()
+    assert (config.output.out / "summary.csv").read_bytes() != (whole / "summary.csv").read_bytes()
     epochs.clear()
-    sweep(replace(config, resume=True, target_accuracy=0.1))
+    sweep(config.replace(resume=True, target_accuracy=0.1))
     assert epochs == []
-    assert_same_sweep(config.out, whole)
+    assert_same_sweep(config.output.out, whole)
 
 
 CHANGES = [
@@ -213,8 +231,8 @@ CHANGES = [
 
 def test_another_recipe_is_refused_in_a_line_and_what_is_no_part_of_it_is_not(config, data, epochs, refuse):
     sweep(config)
-    before = (config.out / "sweep.csv").read_bytes()
-    resume = ["sweep", "--resume", "--out", str(config.out)]
+    before = (config.output.out / "sweep.csv").read_bytes()
+    resume = ["sweep", "--resume", "--out", str(config.output.out)]
     for flag, value, change in CHANGES:
         assert f"has another recipe: {change}; leave" in refuse(*resume, flag, value)
     epochs.clear()
@@ -222,40 +240,40 @@ def test_another_recipe_is_refused_in_a_line_and_what_is_no_part_of_it_is_not(co
         [*resume, "--checkpoint-every", "2", "--quiet", "--target-accuracy", "0.5", "--data-dir", str(data)]
     )
     assert epochs == []
-    assert (config.out / "sweep.csv").read_bytes() == before
+    assert (config.output.out / "sweep.csv").read_bytes() == before
 
 
 def test_a_table_that_is_none_of_ours_is_made_again(config):
     sweep(config)
-    whole = (config.out / "summary.csv").read_bytes()
+    whole = (config.output.out / "summary.csv").read_bytes()
     for content in (b"a,b\n1,2\n", b"", b"\xff", whole.replace(b"seeds", b"seed")):
-        (config.out / "summary.csv").write_bytes(content)
-        sweep(replace(config, resume=True))
-        assert (config.out / "summary.csv").read_bytes() == whole
+        (config.output.out / "summary.csv").write_bytes(content)
+        sweep(config.replace(resume=True))
+        assert (config.output.out / "summary.csv").read_bytes() == whole
 
 
 def test_only_what_was_changed_is_named_where_more_runs_need_more_chunks(config):
-    saved = replace(config, seeds=3, chunk=5)  # nine runs, for which chunks of six would be as many
-    assert saved.changes_to(replace(saved, seeds=4, chunk=6)) == ["--seeds: 3 -> 4"]
+    saved = config.replace(seeds=3, chunk=5)  # nine runs, for which chunks of six would be as many
+    assert saved.changes_to(saved.replace(seeds=4, chunk=6)) == ["--seeds was 3, now 4"]
 
 
 def test_chunks_keep_their_size_whatever_was_asked_for_or_fits_now(config, epochs, monkeypatch):
     # Four runs, for which chunks of three are chunks of two.
-    config = replace(config, scheduler=(*config.scheduler, "ConstantLR()"), chunk=3)
+    config = config.replace(scheduler=(*config.schedule.scheduler, "ConstantLR()"), chunk=3)
     sweep(config)
-    monkeypatch.setattr(sweeping, "_free_bytes", lambda: 1)
+    monkeypatch.setattr(chunks, "free_bytes", lambda: 1)
     for chunk in (3, None):
-        (config.out / "sweep.png").unlink()
+        (config.output.out / "sweep.png").unlink()
         epochs.clear()
-        sweep(replace(config, resume=True, chunk=chunk))
+        sweep(config.replace(resume=True, chunk=chunk))
         assert epochs == []
-        assert (config.out / "sweep.png").exists()
-        assert json.loads((config.out / "config.json").read_text())["chunk"] == 2
+        assert (config.output.out / "sweep.png").exists()
+        assert json.loads((config.output.out / "config.json").read_text())["chunk"] == 2
 
 
 def test_train_and_sweep_do_not_go_on_with_each_others_folders(config, refuse):
-    run = ["--dataset", "mnist", "--data-dir", str(config.data_dir), "--hidden", "8", "--epochs", "1"]
-    outs = {"sweep": config.out, "train": config.out.with_name("a run")}
+    run = ["--dataset", "mnist", "--data-dir", str(config.data.data_dir), "--hidden", "8", "--epochs", "1"]
+    outs = {"sweep": config.output.out, "train": config.output.out.with_name("a run")}
     sweep(config)
     main(["train", *run, "--quiet", "--out", str(outs["train"])])
     for wrong, right in (("train", "sweep"), ("sweep", "train")):
@@ -263,16 +281,16 @@ def test_train_and_sweep_do_not_go_on_with_each_others_folders(config, refuse):
         for more in ([], run):
             quoted = f"'{out}'" if " " in out.name else out
             assert refuse(wrong, "--resume", "--out", out, *more) == (
-                f"jaxlr: error: {out} is of jaxlr {right}, not of jaxlr {wrong}: "
-                f"jaxlr {right} --resume --out {quoted} goes on with it\n"
+                f"jaxlr: error: {out} was written by jaxlr {right}, not by jaxlr {wrong}: "
+                f"resume it with jaxlr {right} --resume --out {quoted}\n"
             )
 
 
 def test_checkpoints_take_a_small_part_of_the_time_unless_told_otherwise(config, monkeypatch):
     monkeypatch.setattr("jaxlr.train.output.checkpoint._SHARE_OF_TIME", 1e-4)
     for every, epochs in ((None, [0, 5]), (2, [1, 4, 5])):  # the second of each chunk, and the last of all
-        out = config.out.with_name(f"every {every}")
-        sweep(replace(config, checkpoint_every=every, out=out))
+        out = config.output.out.with_name(f"every {every}")
+        sweep(config.replace(checkpoint_every=every, out=out))
         assert sorted(saved_epochs(out / "checkpoints")) == epochs[-2:]
 
 

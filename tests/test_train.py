@@ -177,7 +177,9 @@ SHORT = {"hidden": (32,), "quiet": True}
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_the_lr_column_is_what_torchs_plateau_does_with_the_valid_loss_column(torch, tmp_path, mode):
     scheduler = f"ReduceLROnPlateau(mode='{mode}', factor=0.5, patience=1, cooldown=1, threshold=0.01)"
-    config = TrainConfig(**SHORT, scheduler=scheduler, epochs=30, out=tmp_path / "run", momentum=0.9)
+    config = TrainConfig.from_flags(
+        **SHORT, scheduler=scheduler, epochs=30, out=tmp_path / "run", momentum=0.9
+    )
     train(config)
     rows = read_metrics(tmp_path / "run")
     losses = [row["valid_loss"] for row in rows]
@@ -189,10 +191,12 @@ def test_the_lr_column_is_what_torchs_plateau_does_with_the_valid_loss_column(to
 
 
 def test_a_scheduler_may_step_per_epoch_or_per_batch(tmp_path):
-    per_epoch = train(TrainConfig(**SHORT, scheduler="StepLR(2)", epochs=4, out=tmp_path / "epoch"))
+    per_epoch = train(
+        TrainConfig.from_flags(**SHORT, scheduler="StepLR(2)", epochs=4, out=tmp_path / "epoch")
+    )
     assert_close([row["lr"] for row in per_epoch], [0.1, 0.1, 0.01, 0.01], 1e-12)
     per_batch = train(
-        TrainConfig(
+        TrainConfig.from_flags(
             **SHORT,
             scheduler="ExponentialLR(0.99)",
             step_per="batch",
@@ -207,7 +211,9 @@ def test_a_scheduler_may_step_per_epoch_or_per_batch(tmp_path):
 
 def test_the_rate_in_the_lr_column_is_the_one_that_the_weights_moved_by(tmp_path):
     """With a rate of a hundredth after epoch 0 the training loss all but stands still."""
-    rows = train(TrainConfig(**SHORT, scheduler="StepLR(1, gamma=1e-4)", epochs=4, out=tmp_path / "run"))
+    rows = train(
+        TrainConfig.from_flags(**SHORT, scheduler="StepLR(1, gamma=1e-4)", epochs=4, out=tmp_path / "run")
+    )
     falls = -np.diff([row["train_loss"] for row in rows])
     assert falls[0] > 0.01
     assert np.abs(falls[1:]).max() < 1e-3
@@ -215,14 +221,14 @@ def test_the_rate_in_the_lr_column_is_the_one_that_the_weights_moved_by(tmp_path
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path):
     def losses(seed, name):
-        rows = train(TrainConfig(**SHORT, epochs=2, seed=seed, out=tmp_path / name))
+        rows = train(TrainConfig.from_flags(**SHORT, epochs=2, seed=seed, out=tmp_path / name))
         return [row["valid_loss"] for row in rows]
 
     assert losses(3, "a") == losses(3, "b") != losses(4, "c")
 
 
 def test_held_out_training_samples_may_validate_and_the_test_split_is_scored_once(tmp_path, capsys):
-    config = TrainConfig(hidden=(32,), epochs=2, validation_size=200, out=tmp_path / "run")
+    config = TrainConfig.from_flags(hidden=(32,), epochs=2, validation_size=200, out=tmp_path / "run")
     train(config)
     printed = capsys.readouterr().out
     num_train = len(load_dataset("digits").train_labels) - 200
@@ -232,12 +238,12 @@ def test_held_out_training_samples_may_validate_and_the_test_split_is_scored_onc
 
 
 def test_quiet_prints_nothing(tmp_path, capfd):
-    train(TrainConfig(**SHORT, epochs=1, out=tmp_path / "run"))
+    train(TrainConfig.from_flags(**SHORT, epochs=1, out=tmp_path / "run"))
     assert capfd.readouterr() == ("", "")
 
 
 def test_tensorboard_gets_every_number(tmp_path):
-    train(TrainConfig(**SHORT, epochs=2, out=tmp_path / "run", tensorboard=True))
+    train(TrainConfig.from_flags(**SHORT, epochs=2, out=tmp_path / "run", tensorboard=True))
     (events,) = (tmp_path / "run").glob("events.out.tfevents.*")
     content = events.read_bytes()
     assert all(name in content for name in (b"train_loss", b"valid_loss", b"valid_accuracy", b"lr"))
@@ -249,7 +255,9 @@ def test_one_epoch_of_mnist_is_above_93_percent_from_either_format(
     data_root, tmp_path, monkeypatch, layout
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    config = TrainConfig("mnist", data_root / layout, epochs=1, out=tmp_path / "run", quiet=True)
+    config = TrainConfig.from_flags(
+        dataset="mnist", data_dir=data_root / layout, epochs=1, out=tmp_path / "run", quiet=True
+    )
     assert train(config)[0]["valid_accuracy"] > 0.93
 
 
@@ -352,7 +360,7 @@ def test_of_two_runs_that_want_one_folder_one_is_refused(tmp_path):
 
 
 def test_a_diverged_run_writes_json_all_the_same(tmp_path):
-    config = TrainConfig(
+    config = TrainConfig.from_flags(
         **SHORT, scheduler="StepLR(9)", lr=1e30, epochs=2, out=tmp_path / "run", on_nan="continue"
     )
     rows = train(config)
@@ -363,7 +371,7 @@ def test_a_diverged_run_writes_json_all_the_same(tmp_path):
 
 def test_a_batch_larger_than_the_data_is_all_of_it(tmp_path):
     rows = [
-        train(TrainConfig(**SHORT, epochs=1, batch_size=size, out=tmp_path / str(size)))[0]
+        train(TrainConfig.from_flags(**SHORT, epochs=1, batch_size=size, out=tmp_path / str(size)))[0]
         for size in (len(load_dataset("digits").train_labels), 10**9)
     ]
     assert rows[0]["train_loss"] == rows[1]["train_loss"]
@@ -393,5 +401,5 @@ def test_with_format_json_the_command_prints_the_rows_of_its_metrics_and_nothing
 
 
 def test_quiet_prints_no_json_either(tmp_path, capfd):
-    train(TrainConfig(hidden=(8,), quiet=True, epochs=1, format="json", out=tmp_path / "run"))
+    train(TrainConfig.from_flags(hidden=(8,), quiet=True, epochs=1, format="json", out=tmp_path / "run"))
     assert capfd.readouterr() == ("", "")

@@ -1,4 +1,4 @@
-"""`jaxlr plot`: the curves of schedules, in a file or in the terminal."""
+"""The command `jaxlr plot`: draw schedules in the terminal or into a file."""
 
 import dataclasses
 import json
@@ -12,17 +12,18 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from jaxlr.cli.torch_text import RecipeError, SampledRecipe, as_json, read_text, unit_of
+from jaxlr.cli.errors import RecipeError
+from jaxlr.cli.torch_text import CurveFlags, as_json, read_text, unit_of
 from jaxlr.plot import Curve, draw, new_figure, require, suits_log_scale
 
 
-# In characters, the whole line and the height of what is drawn on; a tick for each quarter of it.
+# In characters: the narrowest line, and the height of the axes. A tick marks each quarter of the axes.
 _NARROWEST, _HEIGHT, _TICKS = 40, 17, 5
 _FRAME_IN_ASCII = str.maketrans("┌┐└┘─│", "++++-|")
 
 
 @dataclasses.dataclass(frozen=True)
-class PlotConfig(SampledRecipe):
+class PlotConfig(CurveFlags):
     """Draw the learning rates of one scheduler or several, in the terminal or into a file.
 
     Example: jaxlr plot "StepLR(30)" "CosineAnnealingLR(90)" --lr 0.1 --epochs 90 -o lr.png
@@ -38,7 +39,7 @@ class PlotConfig(SampledRecipe):
     """Image to write, its suffix the format (.png, .svg, .pdf). Default: draw in the terminal."""
 
     format: Literal["text", "json"] = "text"
-    """What is printed: the drawing, or a JSON object for each curve, its counts and rates as lists."""
+    """Format of the output: the drawing, or a JSON object for each curve, with its counts and rates."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,7 +47,7 @@ class PlotConfig(SampledRecipe):
             raise ValueError('TEXT must be at least one scheduler, such as "StepLR(30)"')
 
     def run(self) -> None:
-        """Draw the curves over the epochs of the run, whatever each scheduler counts."""
+        """Draw the curves over the epochs of the run, also where a scheduler counts steps."""
         curves = [self.curve(read_text(text)) for text in self.texts]
         if self.out is not None:
             _write_image(curves, self.out)
@@ -65,7 +66,7 @@ def _write_image(curves: Sequence[Curve], path: Path) -> None:
     draw(ax, curves)
     ax.set_xlabel("epoch")
     for text in figure.legend(loc="outside upper left", frameon=False).get_texts():
-        text.set_parse_math(False)  # a recipe is text of the user's, and never a formula
+        text.set_parse_math(False)  # a recipe is the user's text: a $ in it starts no formula
     figure.savefig(path, dpi=150)
 
 
@@ -75,7 +76,7 @@ def _as_json(curve: Curve) -> str:
 
 
 def _as_text(curves: Sequence[Curve]) -> str:
-    """The curves in characters that the terminal can show; without colours, these tell them apart."""
+    """Draw the curves in characters. Without colours, each curve has its own character."""
     shows_blocks = (sys.stdout.encoding or "").lower().startswith("utf")
     shows_colors = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     rates = [np.where(np.isfinite(curve.rates), curve.rates, np.nan) for curve in curves]
@@ -88,7 +89,7 @@ def _as_text(curves: Sequence[Curve]) -> str:
         xs=[np.repeat(curve.edges, 2)[1:-1] for curve in curves],
         ys=[np.repeat(each, 2) for each in rates],
         **limits,
-        **dict.fromkeys(("x_labels", "y_labels"), False),  # rounded to distinct ones, 0.025 becomes 0.03
+        **dict.fromkeys(("x_labels", "y_labels"), False),  # uniplot would round 0.025 to 0.03
         **dict.fromkeys(("x_gridlines", "y_gridlines"), ()),
         lines=True,
         y_as_log=is_log,
@@ -108,7 +109,7 @@ def _as_text(curves: Sequence[Curve]) -> str:
 
 
 def _ticks(rates: np.ndarray, is_log: bool) -> tuple[list[str], dict[str, float]]:
-    """The labels of the axis of rates, from the top, and its limits."""
+    """Return the labels of the axis of rates, from the top, and its limits."""
     finite = rates[np.isfinite(rates)]
     if is_log:
         ticks = np.geomspace(finite.max(), finite.min(), _TICKS)

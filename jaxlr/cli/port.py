@@ -1,4 +1,4 @@
-"""`jaxlr port`: the Python line that a torch scheduler becomes."""
+"""The command `jaxlr port`: print the Python line that a torch scheduler becomes."""
 
 import dataclasses
 import json
@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxlr._checks import check_positive_count
-from jaxlr.cli.torch_text import Recipe, RecipeError, read_text
+from jaxlr.cli.errors import RecipeError
+from jaxlr.cli.torch_text import RecipeFlags, read_text
 from jaxlr.convert.text import ported
 
 
 @dataclasses.dataclass(frozen=True)
-class PortConfig(Recipe):
+class PortConfig(RecipeFlags):
     """Print the Python line that builds the same schedule with jaxlr, ready to paste.
 
     Example: jaxlr port "SequentialLR(opt, [LinearLR(opt), StepLR(opt, 30)], [5])" --lr 0.1
@@ -22,10 +23,10 @@ class PortConfig(Recipe):
     """A torch scheduler as one writes it, in quotes: "StepLR(30)"; - reads standard input."""
 
     epochs: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
-    """Epochs (or steps) to tabulate: the num_steps that some MultiplicativeLR and ChainedScheduler need."""
+    """Epochs (or steps) to tabulate. Only some MultiplicativeLR and ChainedScheduler need it."""
 
     format: Literal["text", "json"] = "text"
-    """The line, or a JSON object: the line as "jaxlr", and as "torch" what was read from TEXT."""
+    """Format of the output: the line, or a JSON object with the line and what was read from TEXT."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

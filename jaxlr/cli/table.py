@@ -1,4 +1,4 @@
-"""`jaxlr table`: the learning rates of a schedule as numbers."""
+"""The command `jaxlr table`: print the learning rates of a scheduler."""
 
 import dataclasses
 import json
@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from jaxlr.cli.torch_text import SampledRecipe, as_json, read_text, unit_of
+from jaxlr.cli.torch_text import CurveFlags, as_json, read_text, unit_of
 
 
 @dataclasses.dataclass(frozen=True)
-class TableConfig(SampledRecipe):
+class TableConfig(CurveFlags):
     """Print the learning rate of each epoch, or of each step of a scheduler that steps per batch.
 
     Example: jaxlr table "MultiStepLR([30, 60])" --lr 0.1 --epochs 90 --changes
@@ -22,13 +22,13 @@ class TableConfig(SampledRecipe):
     """A torch scheduler as one writes it, in quotes: "StepLR(30)"; - reads standard input."""
 
     format: Literal["text", "csv", "json"] = "text"
-    """Columns to read, comma-separated values, or a JSON object for each line."""
+    """Format of the output: columns, comma-separated values, or a JSON object for each line."""
 
     changes: bool = False
-    """Print the first count, and then only those whose rate differs from the one before."""
+    """Print only the first count, and those whose rate differs from the one before."""
 
     def run(self) -> None:
-        """Print the table; every rate is the shortest decimal that is exactly its float64."""
+        """Print the table. Every rate is the shortest decimal that reads back as the same float64."""
         curve = self.curve(read_text(self.text))
         counts = np.arange(len(curve.rates))
         if self.changes:

@@ -1,4 +1,4 @@
-"""A recipe as it is typed on the command line, and the learning rates that it stands for."""
+"""The flags that describe a torch scheduler, and the curve of its learning rates."""
 
 import ast
 import dataclasses
@@ -11,6 +11,7 @@ import numpy as np
 import tyro
 
 from jaxlr._checks import check_duration, check_positive_count, check_value, shorten
+from jaxlr.cli.errors import RecipeError
 from jaxlr.convert import from_string
 from jaxlr.convert.text import steps_per_batch
 from jaxlr.plot import Curve, sample
@@ -19,22 +20,18 @@ from jaxlr.plot import Curve, sample
 _MOST_COUNTS = 10_000_000
 
 
-class RecipeError(Exception):
-    """A recipe that cannot be read or has no curve; the message is one line for the user."""
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What reading a scheduler's text takes besides the text."""
+class RecipeFlags:
+    """The flags that complete the text of a scheduler."""
 
     lr: float = 0.1
-    """Learning rate of the optimizer, before the scheduler has changed it."""
+    """Base learning rate: the rate that the optimizer is created with."""
 
     names: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE...")] = ()
-    """Values of the names in TEXT, as NAME=VALUE: --names epochs=90 "len(loader)=391"."""
+    """Values of the names in TEXT: --names epochs=90 "len(loader)=391"."""
 
     group: int = 0
-    """Parameter group, counted from 0, where the text has a list with a value for each."""
+    """Parameter group, from 0, where an argument in TEXT is a list with a value for each group."""
 
     def __post_init__(self) -> None:
         check_value("lr", self.lr)
@@ -42,19 +39,19 @@ class Recipe:
         _parse_names(self.names)
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments of `from_string` and `port` that are the same for every text."""
+        """Return the arguments of `from_string` and `port` besides the text."""
         return {"init_value": self.lr, "names": _parse_names(self.names), "group": self.group}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SampledRecipe(Recipe):
-    """What it takes to follow a scheduler through a run."""
+class CurveFlags(RecipeFlags):
+    """The flags that describe the run that a scheduler is in."""
 
     epochs: int = 100
     """Epochs of the run."""
 
     steps_per_epoch: int = 1
-    """Batches of an epoch: the counts of a scheduler that steps per batch."""
+    """Batches in an epoch, for a scheduler that steps per batch."""
 
     step_per: Literal["auto", "epoch", "batch"] = "auto"
     """When the scheduler steps. auto: per batch for OneCycleLR and CyclicLR, per epoch for others."""
@@ -67,7 +64,7 @@ class SampledRecipe(Recipe):
             raise ValueError(f"epochs times steps_per_epoch must be at most {_MOST_COUNTS}")
 
     def curve(self, text: str) -> Curve:
-        """The rates of a scheduler at each of its counts; `text` is as `read_text` returns it."""
+        """Compute the learning rates of the scheduler `text` at each epoch or step of the run."""
         per_batch = steps_per_batch(text) if self.step_per == "auto" else self.step_per == "batch"
         counts_per_epoch = self.steps_per_epoch if per_batch else 1
         num_steps = self.epochs * counts_per_epoch
@@ -83,17 +80,17 @@ class SampledRecipe(Recipe):
 
 
 def read_text(text: str) -> str:
-    """The text of a scheduler: as it is, or for `-` what standard input holds."""
+    """Return the text of a scheduler, read from standard input for `-`."""
     return sys.stdin.read() if text == "-" else text
 
 
 def unit_of(curve: Curve) -> str:
-    """What a curve counts: the name of its counts in a table, in CSV and in JSON."""
+    """Return the unit of a curve's counts, which names them in tables, CSV and JSON."""
     return "epoch" if curve.counts_per_unit == 1 else "step"
 
 
 def as_json(rate: float) -> float | None:
-    """A learning rate for JSON, which has no NaN and no infinity."""
+    """Return a learning rate for JSON, which has no NaN and no infinity: they become null."""
     return rate if math.isfinite(rate) else None
 
 
@@ -102,14 +99,14 @@ def _parse_names(pairs: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _parse_pair(pair: str) -> tuple[str, Any]:
-    """The name and the value of NAME=VALUE, where either may hold an = of its own."""
+    """Split NAME=VALUE. Both may contain an = themselves."""
     for equals in re.finditer("=", pair):
         name, text = pair[: equals.start()].strip(), pair[equals.end() :].strip()
         try:
             ast.parse(name, mode="eval")
             return name, ast.literal_eval(text)
         except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-            continue  # the next = may be the one
+            continue  # try the next =
     raise ValueError(
         "names must be NAME=VALUE with a number, a string in quotes or a list (and come after TEXT), "
         f"got {shorten(pair)!r}"

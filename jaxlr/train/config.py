@@ -1,229 +1,434 @@
-"""What a run, or a sweep, is told, checked as it arrives."""
+"""The settings of a run and of a sweep. Each field of a group is a flag of the command."""
 
 import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import optax
+import tyro
 
 from jaxlr._checks import check_choice, check_value, check_whole_number, shorten, shown_value
 from jaxlr.convert import from_string
 from jaxlr.convert.text import steps_per_batch
-from jaxlr.train.options import (
-    Data,
-    Output,
-    Placement,
-    SweepPlacement,
-    SweepSchedule,
-    SweepTraining,
-    Training,
-    TrainOutput,
-    TrainPlacement,
-    TrainSchedule,
-    TrainTraining,
-)
 
 
-# Where a run goes, which its folder does not remember: it may go on elsewhere.
-WHEREABOUTS = {"devices", "distributed", "coordinator", "num_processes", "process_id", "peer_timeout"}
-
-# What may be told anew when a run goes on: the rest is its recipe, which decides every bit of it.
-_FREE_ON_RESUME = WHEREABOUTS | {
-    *("data_dir", "out", "resume", "checkpoint_every", "on_nan", "tensorboard", "quiet", "target_accuracy"),
-    *("compilation_cache", "format"),
-}
+# For a flag whose help text states its default itself.
+_STATED = tyro.conf.arg(help_behavior_hint="")
 
 
 @dataclasses.dataclass(frozen=True)
-class RunConfig(Placement, Output, Training, Data):
-    """What one run and a sweep are told alike."""
+class TrainSchedule:
+    """The learning rate."""
 
-    command = ""  # the word after `jaxlr`
-    groups: ClassVar[dict[str, type]] = {}  # of the flags, by title: a base class each
+    scheduler: str = "ReduceLROnPlateau(patience=5)"
+    """A torch scheduler as one writes it: "StepLR(step_size=10)", "MultiStepLR([10, 20])"."""
+
+    lr: float = 0.1
+    """Base learning rate: the rate that the optimizer is created with."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "seed", "validation_size"):
-            least = 0 if name in ("seed", "validation_size") else 1
-            self._check_count(name, getattr(self, name), least)
-        if self.checkpoint_every is not None:
-            self._check_count("checkpoint_every", self.checkpoint_every, 1)
+        _set(self, lr=float(check_value("lr", self.lr, positive=True)))
+        self.build(num_steps=1)
+
+    def build(self, num_steps: int) -> optax.Schedule | optax.GradientTransformationExtraArgs:
+        """Return the schedule, or the plateau, for a run of `num_steps` counts."""
+        return from_string(self.scheduler, self.lr, num_steps=num_steps)
+
+    @property
+    def is_plateau(self) -> bool:
+        """True if the validation loss decides on the learning rate."""
+        return isinstance(self.build(num_steps=1), optax.GradientTransformationExtraArgs)
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepSchedule:
+    """The learning rates: every scheduler with every rate."""
+
+    scheduler: tuple[str, ...] = (
+        "StepLR(10)",
+        "MultiStepLR([10, 20])",
+        "ExponentialLR(0.9)",
+        "ReduceLROnPlateau(patience=5)",
+    )
+    """Torch schedulers as one writes them, each in quotes: "StepLR(10)" "MultiStepLR([10, 20])"."""
+
+    lr: tuple[float, ...] = (0.03, 0.1, 0.3)
+    """Base learning rates: the rates that the optimizer is created with."""
+
+    def __post_init__(self) -> None:
+        _set(self, lr=_unique("lr", self.lr), scheduler=_unique("scheduler", self.scheduler))
+        _set(self, lr=tuple(float(check_value("each of lr", lr, positive=True)) for lr in self.lr))
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """The model and its training."""
+
+    hidden: tuple[int, ...] = (256, 128)
+    """Units of each hidden layer. Without a value the model is linear."""
+
+    momentum: float = 0.0
+    """Momentum of SGD: 0 (off) or more, and below 1."""
+
+    step_per: Literal["auto", "epoch", "batch"] = "auto"
+    """When the scheduler steps. auto: per batch for OneCycleLR and CyclicLR, per epoch for others."""
+
+    epochs: int = 25
+    """Passes over the training samples."""
+
+    batch_size: int = 32
+    """Samples in a step. The last batch of an epoch may be smaller."""
+
+    seed: int = 0
+    """Seed of the initial weights and the shuffles. A sweep counts up from it, one for each run."""
+
+    def __post_init__(self) -> None:
         if not isinstance(self.hidden, Sequence) or isinstance(self.hidden, str):
             raise TypeError(f"hidden must be a list of whole numbers, got {self.hidden!r}")
-        hidden = tuple(self._check_count("each of hidden", units, 1) for units in self.hidden)
-        object.__setattr__(self, "hidden", hidden)
-        for name in ("data_dir", "out"):
-            object.__setattr__(self, name, _checked_path(name, getattr(self, name)))
-        self._check_kinds(dataset=str, quiet=bool, resume=bool, compilation_cache=bool)
-        if self.devices is not None and not (isinstance(self.devices, str) and self.devices == "all"):
-            self._check_count("devices", self.devices, 1)
-        object.__setattr__(self, "momentum", float(check_value("momentum", self.momentum)))
+        _set(self, hidden=tuple(_checked_count("each of hidden", units, 1) for units in self.hidden))
+        _set_counts(self, epochs=1, batch_size=1, seed=0)
+        _set(self, momentum=float(check_value("momentum", self.momentum)))
         if self.momentum >= 1:
             raise ValueError(f"momentum must be below 1, got {self.momentum!r}")
         check_choice("step_per", self.step_per, ("auto", "epoch", "batch"))
-        check_choice("format", self.format, ("text", "json"))
-        if self.resume and self.out is None:
-            raise ValueError("resume needs out: give the folder to go on with as --out DIR")
-
-    def changes_to(self, given: Any) -> list[str]:
-        """What `given` would change in a run of this recipe, as `--flag: this -> given`."""
-        names = [field.name for field in dataclasses.fields(self) if field.name not in _FREE_ON_RESUME]
-        return [
-            f"--{name.replace('_', '-')}: {getattr(self, name)!r} -> {getattr(given, name)!r}"
-            for name in names
-            if getattr(self, name) != getattr(given, name)
-        ]
-
-    def _check_kinds(self, **kinds: type) -> None:
-        for name, kind in kinds.items():
-            if not isinstance(getattr(self, name), kind):
-                raise TypeError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}")
-
-    def _check_count(self, name: str, value: int, least: int) -> int:
-        """A whole number of a size that a device can count; a field of that name becomes an int."""
-        count = check_whole_number(name, value)
-        if not least <= count < 2**31:
-            raise ValueError(f"{name} must be from {least} to 2**31 - 1, got {value!r}")
-        if name in self.__dataclass_fields__:
-            object.__setattr__(self, name, count)
-        return count
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig(TrainPlacement, TrainOutput, TrainTraining, TrainSchedule, RunConfig):
-    """Train an MLP to classify images, its learning rate set by one of torch's schedulers.
+class TrainTraining(Training):
+    """The model and its training."""
 
-    Example: jaxlr train --scheduler "StepLR(10)" --lr 0.3 --out runs/mine
-
-    Exit status: 0 finished; 2 refused; 3 the loss became NaN or infinite; 4 the folder cannot be written
-    any more; 5 another process is lost; 130, 143 stopped by SIGINT, SIGTERM and saved.
-    After 3 to 143, --resume goes on.
-    """
-
-    command = "train"
-    groups: ClassVar[dict[str, type]] = {
-        "schedule": TrainSchedule,
-        "training": TrainTraining,
-        "data": Data,
-        "output": TrainOutput,
-        "device": TrainPlacement,
-    }
+    on_nan: Literal["stop", "continue"] = "stop"
+    """Action when the loss becomes NaN or infinite. torch would continue."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_kinds(tensorboard=bool)
-        object.__setattr__(self, "lr", float(check_value("lr", self.lr, positive=True)))
         check_choice("on_nan", self.on_nan, ("stop", "continue"))
-        is_plateau = isinstance(self.build_scheduler(num_steps=1), optax.GradientTransformationExtraArgs)
-        if is_plateau and self.step_per == "batch":
-            raise ValueError("step_per 'batch' is not for a plateau, which steps on an epoch's loss")
-        self._check_processes()
 
-    def _check_processes(self) -> None:
-        """Refuses the flags of several processes where they do not make sense together."""
-        self._check_kinds(distributed=bool)
-        if self._check_count("peer_timeout", self.peer_timeout, 1) > 86_400:
+
+@dataclasses.dataclass(frozen=True)
+class SweepTraining(Training):
+    """The model and its training, the same for all runs."""
+
+    seeds: int = 8
+    """Runs of each scheduler at each rate. They differ in their seed."""
+
+    target_accuracy: float = 0.95
+    """Validation accuracy (above 0, at most 1) to count the epochs to."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _set_counts(self, seeds=1)
+        _checked_count("the last seed (seed + seeds - 1)", self.seed + self.seeds - 1, 0)
+        if not 0 < check_value("target_accuracy", self.target_accuracy) <= 1:
+            raise ValueError(f"target_accuracy must be above 0 and at most 1, got {self.target_accuracy!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+    """The data."""
+
+    dataset: str = "digits"
+    """The dataset: digits (1,797 scans, bundled), mnist, or the name of a prepared TFDS dataset."""
+
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """Folder with TFDS-prepared datasets or MNIST's four IDX files. Default: found or downloaded."""
+
+    validation_size: int = 0
+    """Training samples, from the end, to validate on. 0: validate on the test split."""
+
+    def __post_init__(self) -> None:
+        _check_kinds(self, dataset=str)
+        _set(self, data_dir=_checked_path("data_dir", self.data_dir))
+        _set_counts(self, validation_size=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """The files and the output."""
+
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """New folder for metrics, figure, config and checkpoints. Default: runs/DATASET-TIME."""
+
+    resume: bool = False
+    """Resume from the checkpoints in --out, with its settings as the defaults of all other flags."""
+
+    checkpoint_every: Annotated[int | None, _STATED] = None
+    """Epochs between checkpoints. Default: 1, or more where they would take over 5 % of the time."""
+
+    quiet: bool = False
+    """Print nothing but warnings and errors."""
+
+    format: Literal["text", "json"] = "text"
+    """Format of the output: lines to read, or a JSON object for each result."""
+
+    def __post_init__(self) -> None:
+        _set(self, out=_checked_path("out", self.out))
+        _check_kinds(self, resume=bool, quiet=bool)
+        if self.checkpoint_every is not None:
+            _set_counts(self, checkpoint_every=1)
+        check_choice("format", self.format, ("text", "json"))
+        if self.resume and self.out is None:
+            raise ValueError("resume needs out: give the folder of the run as --out DIR")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOutput(Output):
+    """The files and the output.
+
+    Exit status: 0 finished; 2 refused; 3 the loss became NaN or infinite; 4 the folder can no longer be
+    written; 5 another process is lost; 130, 143 stopped by SIGINT, SIGTERM.
+    A run that ended with 3, 4, 5, 130 or 143 can be resumed with --resume.
+    """
+
+    tensorboard: bool = False
+    """Also write TensorBoard event files into the folder."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_kinds(self, tensorboard=bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """The devices."""
+
+    devices: Annotated[int | Literal["all"] | None, _STATED] = None
+    """Number of devices, or all, to split the batches (of a sweep: the runs) over. Default: 1, or all with
+    --distributed."""
+
+    compilation_cache: Annotated[bool, _STATED] = True
+    """Program cache: keeps compiled programs in the user's cache folder, so that later runs start sooner.
+    On by default; --no-compilation-cache turns it off."""
+
+    def __post_init__(self) -> None:
+        if self.devices is not None and not (isinstance(self.devices, str) and self.devices == "all"):
+            _set_counts(self, devices=1)
+        _check_kinds(self, compilation_cache=bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainDevice(Device):
+    """The devices and processes."""
+
+    distributed: bool = False
+    """Train with several processes. SLURM and Open MPI are detected; else give the next three flags."""
+
+    coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="")] = None
+    """Address on which process 0 listens, the same for all processes."""
+
+    num_processes: Annotated[int | None, _STATED] = None
+    """Number of processes."""
+
+    process_id: Annotated[int | None, _STATED] = None
+    """Number of this process, from 0. Process 0 reads and writes for all, and its flags are the run's."""
+
+    peer_timeout: int = 60
+    """Seconds without a sign of life after which another process counts as lost."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_kinds(self, distributed=bool)
+        _set_counts(self, peer_timeout=1)
+        if self.peer_timeout > 86_400:
             raise ValueError(f"peer_timeout must be at most a day, 86400 seconds, got {self.peer_timeout}")
-        given = {name: getattr(self, name) for name in ("coordinator", "num_processes", "process_id")}
-        named = [name for name, value in given.items() if value is not None]
-        if named and not self.distributed:
-            raise ValueError(f"{named[0]} needs distributed: add --distributed")
-        if not named:
+        address = {name: getattr(self, name) for name in ("coordinator", "num_processes", "process_id")}
+        given = [name for name, value in address.items() if value is not None]
+        if not given:
             return
-        if missing := [f"--{name.replace('_', '-')}" for name in given if name not in named]:
+        if not self.distributed:
+            raise ValueError(f"{given[0]} needs distributed: add --distributed")
+        if missing := [_flag(name) for name in address if name not in given]:
             raise ValueError(
                 f"coordinator, num_processes and process_id go together: add {' and '.join(missing)}"
             )
-        host, _, port = self.coordinator.rpartition(":") if isinstance(self.coordinator, str) else [""] * 3
+        self._check_address()
+
+    def _check_address(self) -> None:
+        host, _, port = str(self.coordinator).rpartition(":")
         if not host or not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 2**16):
             raise ValueError(f"coordinator must be HOST:PORT, got {self.coordinator!r}")
-        num_processes = self._check_count("num_processes", given["num_processes"], 1)
-        if self._check_count("process_id", given["process_id"], 0) >= num_processes:
+        _set_counts(self, num_processes=1, process_id=0)
+        if self.num_processes is not None and (self.process_id or 0) >= self.num_processes:
             raise ValueError(
-                f"process_id must be below num_processes, {num_processes}, got {self.process_id!r}"
+                f"process_id must be below num_processes, {self.num_processes}, got {self.process_id!r}"
             )
 
-    def counts_per_epoch(self, steps_per_epoch: int) -> int:
-        """How often the scheduler steps in an epoch of so many batches."""
-        per_batch = steps_per_batch(self.scheduler) if self.step_per == "auto" else self.step_per == "batch"
-        return steps_per_epoch if per_batch else 1
 
-    def build_scheduler(self, num_steps: int) -> optax.Schedule | optax.GradientTransformationExtraArgs:
-        """The scheduler: a schedule of epochs or batches, good for `num_steps`, or a plateau."""
-        return from_string(self.scheduler, self.lr, num_steps=num_steps)
+@dataclasses.dataclass(frozen=True)
+class SweepDevice(Device):
+    """The devices."""
+
+    chunk: Annotated[int | None, _STATED] = None
+    """Runs to train at once. Default: all, or as many as fit into the memory of the devices."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.chunk is not None:
+            _set_counts(self, chunk=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """The settings that a run and a sweep have in common, in the groups that the help shows."""
+
+    command: ClassVar[str] = ""  # the word after `jaxlr`
+
+    schedule: Any
+    training: Training
+    data: DataSettings
+    output: Output
+    device: Device
+
+    @classmethod
+    def from_flags(cls, **flags: Any) -> Self:
+        """Build the settings from flags by name: `from_flags(scheduler="StepLR(10)", epochs=3)`."""
+        groups: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            group: Any = field.default_factory
+            names = {each.name for each in dataclasses.fields(group)} & flags.keys()
+            groups[field.name] = group(**{name: flags.pop(name) for name in names})
+        if flags:
+            raise TypeError(f"jaxlr {cls.command} has no flag {_flag(str(next(iter(flags))))}")
+        return cls(**groups)
+
+    def flags(self) -> dict[str, Any]:
+        """Return all settings by the names of their flags, without the groups."""
+        return {name: value for group in vars(self).values() for name, value in vars(group).items()}
+
+    def replace(self, **flags: Any) -> Self:
+        """Return the settings with some flags changed."""
+        return type(self).from_flags(**{**self.flags(), **flags})
+
+    def fixed_flags(self) -> dict[str, Any]:
+        """Return the settings that decide the numbers of the run. They may not change on --resume."""
+        groups = (self.schedule, self.training, self.data)
+        free = ("data_dir", "on_nan", "target_accuracy")
+        return {name: value for group in groups for name, value in vars(group).items() if name not in free}
 
     def changes_to(self, given: Any) -> list[str]:
-        """As of any config, but more epochs change nothing that has been."""
-        if given.epochs > self.epochs:
-            given = dataclasses.replace(given, epochs=self.epochs)
+        """Return the fixed settings that differ in `given`, each as `--flag was OLD, now NEW`."""
+        old, new = self.fixed_flags(), given.fixed_flags()
+        return [
+            f"{_flag(name)} was {old[name]!r}, now {new[name]!r}" for name in old if old[name] != new[name]
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(RunConfig):
+    """Train an MLP to classify images, its learning rate set by one of torch's schedulers.
+
+    Example: jaxlr train --scheduler "StepLR(10)" --lr 0.3 --out runs/mine
+    """
+
+    command = "train"
+
+    schedule: TrainSchedule = dataclasses.field(default_factory=TrainSchedule)
+    training: TrainTraining = dataclasses.field(default_factory=TrainTraining)
+    data: DataSettings = dataclasses.field(default_factory=DataSettings)
+    output: TrainOutput = dataclasses.field(default_factory=TrainOutput)
+    device: TrainDevice = dataclasses.field(default_factory=TrainDevice)
+
+    def __post_init__(self) -> None:
+        if self.training.step_per == "batch" and self.schedule.is_plateau:
+            raise ValueError("step_per 'batch' is not for a plateau, which steps on an epoch's loss")
+
+    def counts_per_epoch(self, steps_per_epoch: int) -> int:
+        """Return how often the scheduler steps in an epoch of `steps_per_epoch` batches."""
+        step_per = self.training.step_per
+        per_batch = steps_per_batch(self.schedule.scheduler) if step_per == "auto" else step_per == "batch"
+        return steps_per_epoch if per_batch else 1
+
+    def changes_to(self, given: Any) -> list[str]:
+        """Return the fixed settings that differ in `given`. Training for more epochs is allowed."""
+        if given.training.epochs > self.training.epochs:
+            given = given.replace(epochs=self.training.epochs)
         return super().changes_to(given)
 
 
 @dataclasses.dataclass(frozen=True)
-class SweepConfig(SweepPlacement, SweepTraining, SweepSchedule, RunConfig):
+class SweepConfig(RunConfig):
     """Train with each scheduler, rate and seed; say which is best.
 
     Example: jaxlr sweep --scheduler "StepLR(10)" --lr 0.1 0.3
     """
 
     command = "sweep"
-    groups: ClassVar[dict[str, type]] = {
-        "schedule": SweepSchedule,
-        "training": SweepTraining,
-        "data": Data,
-        "output": Output,
-        "device": SweepPlacement,
-    }
+
+    schedule: SweepSchedule = dataclasses.field(default_factory=SweepSchedule)
+    training: SweepTraining = dataclasses.field(default_factory=SweepTraining)
+    data: DataSettings = dataclasses.field(default_factory=DataSettings)
+    output: Output = dataclasses.field(default_factory=Output)
+    device: SweepDevice = dataclasses.field(default_factory=SweepDevice)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_count("seeds", self.seeds, 1)
-        self._check_count("the last seed (seed + seeds - 1)", self.seed + self.seeds - 1, 0)
-        if self.chunk is not None:
-            self._check_count("chunk", self.chunk, 1)
-        if not 0 < check_value("target_accuracy", self.target_accuracy) <= 1:
-            raise ValueError(f"target_accuracy must be above 0 and at most 1, got {self.target_accuracy!r}")
-        for name, values in (("lr", self.lr), ("scheduler", self.scheduler)):
-            if isinstance(values, str) or not isinstance(values, Sequence):
-                raise TypeError(
-                    f"{name} must be a list, with one for each kind of run, got {shown_value(values)}"
-                )
-            if not values:
-                raise ValueError(f"{name} must hold at least one, got none")
-            stripped = [value.strip() if isinstance(value, str) else value for value in values]
-            if twice := [value for index, value in enumerate(stripped) if value in stripped[:index]]:
-                raise ValueError(f"{name} holds {shown_value(twice[0])} twice: give each once")
-            object.__setattr__(self, name, tuple(values))
-        rates = tuple(float(check_value("each of lr", lr, positive=True)) for lr in self.lr)
-        object.__setattr__(self, "lr", rates)
-        self.recipes()
+        self.single_runs()
 
     @property
     def num_runs(self) -> int:
-        """Of every scheduler at every rate from every seed."""
-        return len(self.scheduler) * len(self.lr) * self.seeds
+        """The number of runs: schedulers times rates times seeds."""
+        return len(self.schedule.scheduler) * len(self.schedule.lr) * self.training.seeds
+
+    def fixed_flags(self) -> dict[str, Any]:
+        """Return the settings that decide the numbers of the sweep, the number of its chunks included."""
+        return {**super().fixed_flags(), "chunk": self.device.chunk}
 
     def changes_to(self, given: Any) -> list[str]:
-        """As of any config, but chunks that are as many are the same, whatever was asked for."""
+        """Return the fixed settings that differ in `given`. Only the number of chunks counts."""
 
         def num_chunks(size: int | None) -> int:
             return -(-self.num_runs // (size or self.num_runs))
 
-        if given.chunk is None or num_chunks(given.chunk) == num_chunks(self.chunk):
-            given = dataclasses.replace(given, chunk=self.chunk)
+        chunk = self.device.chunk
+        if given.device.chunk is None or num_chunks(given.device.chunk) == num_chunks(chunk):
+            given = given.replace(chunk=chunk)
         return super().changes_to(given)
 
-    def recipes(self) -> list[TrainConfig]:
-        """What `jaxlr train` would be told for the first seed of each scheduler at each rate."""
-        return [self._recipe(scheduler, lr) for scheduler, lr in itertools.product(self.scheduler, self.lr)]
+    def single_runs(self) -> list[TrainConfig]:
+        """Return the settings of the first seed of each scheduler at each rate, schedulers first."""
+        pairs = itertools.product(self.schedule.scheduler, self.schedule.lr)
+        return [self._single_run(scheduler, lr) for scheduler, lr in pairs]
 
-    def _recipe(self, scheduler: str, lr: float) -> TrainConfig:
-        shared = {field.name: getattr(self, field.name) for field in dataclasses.fields(RunConfig)}
+    def _single_run(self, scheduler: str, lr: float) -> TrainConfig:
+        names = [field.name for field in dataclasses.fields(Training)]
+        training = {name: getattr(self.training, name) for name in names}
         try:
-            return TrainConfig(**{**shared, "scheduler": scheduler, "lr": lr})
+            return TrainConfig(TrainSchedule(scheduler, lr), TrainTraining(**training), self.data)
         except (TypeError, ValueError) as error:
             raise ValueError(f"scheduler {shorten(str(scheduler))!r}: {error}") from error
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _set(group: Any, **values: Any) -> None:
+    """Assign checked values to the fields of a frozen dataclass, in its `__post_init__`."""
+    for name, value in values.items():
+        object.__setattr__(group, name, value)
+
+
+def _set_counts(group: Any, **smallest: int) -> None:
+    """Make fields ints, each at least `smallest[name]` and no larger than a device can count."""
+    _set(
+        group,
+        **{name: _checked_count(name, getattr(group, name), least) for name, least in smallest.items()},
+    )
+
+
+def _checked_count(name: str, value: Any, least: int) -> int:
+    count = check_whole_number(name, value)
+    if not least <= count < 2**31:
+        raise ValueError(f"{name} must be from {least} to 2**31 - 1, got {value!r}")
+    return count
+
+
+def _check_kinds(group: Any, **kinds: type) -> None:
+    for name, kind in kinds.items():
+        value = getattr(group, name)
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}")
 
 
 def _checked_path(name: str, value: Any) -> Path | None:
@@ -232,3 +437,15 @@ def _checked_path(name: str, value: Any) -> Path | None:
     if value is not None and "\0" in str(value):
         raise ValueError(f"{name} must be a path, got one with a null character: {str(value)!r}")
     return None if value is None else Path(value)
+
+
+def _unique(name: str, values: Any) -> tuple[Any, ...]:
+    """Return the values of a list that has at least one, and none of them twice."""
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise TypeError(f"{name} must be a list, with one for each kind of run, got {shown_value(values)}")
+    if not values:
+        raise ValueError(f"{name} must hold at least one, got none")
+    stripped = [value.strip() if isinstance(value, str) else value for value in values]
+    if twice := [value for index, value in enumerate(stripped) if value in stripped[:index]]:
+        raise ValueError(f"{name} holds {shown_value(twice[0])} twice: give each once")
+    return tuple(values)

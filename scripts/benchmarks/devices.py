@@ -43,12 +43,13 @@ def _main(count: int) -> None:
 
     from jaxlr.train.config import TrainConfig
     from jaxlr.train.data import load_dataset
+    from jaxlr.train.data.splits import split_dataset
     from jaxlr.train.device.mesh import mesh_of, replicate
-    from jaxlr.train.loop import build_run, splits
+    from jaxlr.train.loop import build_run
 
-    config = TrainConfig(batch_size=BATCH_SIZE, devices=count)
-    dataset, mesh = load_dataset("digits"), mesh_of(config)
-    train, valid, _ = replicate(mesh, splits(config, dataset))
+    config = TrainConfig.from_flags(batch_size=BATCH_SIZE, devices=count)
+    dataset, mesh = load_dataset("digits"), mesh_of(count)
+    train, valid, _ = replicate(mesh, split_dataset(dataset, "digits", 0))
     run = build_run(config, train, dataset.num_classes, mesh)
     state, seconds = replicate(mesh, run.state), []
     for _ in range(11):

@@ -13,7 +13,8 @@ import optax
 from benchmarks.timing import Row, compared, interleaved
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data.dataset import Dataset
-from jaxlr.train.loop import build_run, splits
+from jaxlr.train.data.splits import split_dataset
+from jaxlr.train.loop import build_run
 from jaxlr.train.model import mlp
 from jaxlr.train.step import evaluate
 
@@ -21,7 +22,7 @@ from jaxlr.train.step import evaluate
 HIDDEN = (256, 128)
 BATCH_SIZE = 32
 LR = 0.1
-CONFIG = TrainConfig(hidden=HIDDEN, batch_size=BATCH_SIZE, lr=LR)  # the tutorial's run
+CONFIG = TrainConfig.from_flags(hidden=HIDDEN, batch_size=BATCH_SIZE, lr=LR)  # the tutorial's run
 
 
 def measure(dataset: Dataset, rounds: int) -> list[Row]:
@@ -43,7 +44,7 @@ def peers(dataset: Dataset) -> dict[str, Callable[[], float]]:
 
 
 def _jaxlr(dataset: Dataset) -> Callable[[], float]:
-    train, valid, _ = splits(CONFIG, dataset)
+    train, valid, _ = split_dataset(dataset, "", 0)
     run = build_run(CONFIG, train, dataset.num_classes)
     states = [run.state]
 
@@ -57,7 +58,7 @@ def _jaxlr(dataset: Dataset) -> Callable[[], float]:
 
 def _parts(dataset: Dataset) -> dict[str, Callable[[], Any]]:
     """What an epoch of jaxlr does beside its steps."""
-    _, valid, _ = splits(CONFIG, dataset)
+    _, valid, _ = split_dataset(dataset, "", 0)
     init, apply = mlp(_sizes(dataset))
     params, key = jax.jit(init)(jax.random.key(0)), jax.random.key(0)
     shuffle = jax.jit(lambda key: jax.random.permutation(key, len(dataset.train_labels)))
@@ -132,7 +133,7 @@ def _matmul_floor(dataset: Dataset) -> Callable[[], Any]:
 
 def _launch_floor(dataset: Dataset) -> Callable[[], Any]:
     """As many empty kernels, one after the other, as the compiled step of jaxlr launches."""
-    train, valid, _ = splits(CONFIG, dataset)
+    train, valid, _ = split_dataset(dataset, "", 0)
     run = build_run(CONFIG, train, dataset.num_classes)
     epoch_fn: Any = run.epoch
     num_kernels = kernels_of_step(epoch_fn.lower(run.state, train, valid).compile().as_text() or "")

@@ -11,7 +11,8 @@ import jax
 from benchmarks.epochs import CONFIG
 from benchmarks.timing import Row
 from jaxlr.train.data.dataset import Dataset
-from jaxlr.train.loop import build_run, splits
+from jaxlr.train.data.splits import split_dataset
+from jaxlr.train.loop import build_run
 
 
 SHOWN = 12
@@ -20,7 +21,7 @@ PART = "instructions of an epoch"
 
 def measure(dataset: Dataset, rounds: int) -> list[Row]:
     """The instructions of a compiled epoch that take the most time, and the rest of them together."""
-    train, valid, _ = splits(CONFIG, dataset)
+    train, valid, _ = split_dataset(dataset, "", 0)
     run = build_run(CONFIG, train, dataset.num_classes)
     epoch: Any = run.epoch
     program = epoch.lower(run.state, train, valid).compile()

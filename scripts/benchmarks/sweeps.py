@@ -4,11 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.timing import Row, compared, interleaved
+from jaxlr.train.chunks import build_chunks
 from jaxlr.train.config import SweepConfig
 from jaxlr.train.data.dataset import Dataset
-from jaxlr.train.loop import splits
-from jaxlr.train.runs import Data
-from jaxlr.train.sweep import build_runs
+from jaxlr.train.data.splits import split_dataset
 
 
 SCHEDULERS = ("StepLR(10)", "MultiStepLR([10, 20])", "ExponentialLR(0.9)", "ReduceLROnPlateau(patience=5)")
@@ -27,7 +26,9 @@ def measure(dataset: Dataset, counts: list[int], rounds: int) -> list[Row]:
 def _runs(dataset: Dataset, count: int) -> Callable[[], Any]:
     """All of a sweep but its figures; compiled already."""
     few = min(count, len(SCHEDULERS))
-    config = SweepConfig(scheduler=SCHEDULERS[:few], lr=(0.1,), seeds=count // few, epochs=EPOCHS)
-    data = Data(*splits(config, dataset)[:2])
-    runs = build_runs(config, data, dataset.num_classes)
-    return lambda: list(runs.train(data, 0, runs.start_of_all()))
+    config = SweepConfig.from_flags(
+        scheduler=SCHEDULERS[:few], lr=(0.1,), seeds=count // few, epochs=EPOCHS
+    )
+    data = split_dataset(dataset, "", 0)._replace(test=None)
+    chunks = build_chunks(config, data, dataset.num_classes)
+    return lambda: list(chunks.train(data, 0, chunks.initial_progress()))

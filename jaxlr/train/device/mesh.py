@@ -1,15 +1,15 @@
-"""The devices that a run, or a sweep, is split over."""
+"""The devices that the work of a run or a sweep is split over."""
 
+import contextlib
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxlr.train.config import RunConfig
 from jaxlr.train.errors import DeviceError
 from jaxlr.train.step import Apply
 
@@ -17,17 +17,16 @@ from jaxlr.train.step import Apply
 _AXIS = "devices"
 
 
-def mesh_of(config: RunConfig) -> Mesh | None:
-    """The devices that `config` asks for; None for JAX's default device alone.
+def mesh_of(devices: int | Literal["all"] | None) -> Mesh | None:
+    """Return a mesh of the devices that --devices asks for, or None for JAX's default device alone.
 
     Raises:
-        DeviceError: there are none, or fewer.
+        DeviceError: JAX sees no device, or fewer than `devices`.
     """
     available = devices_found()
-    wanted: Any = config.devices
-    if wanted is None:
-        wanted = "all" if jax.process_count() > 1 else 1
-    count = len(available) if wanted == "all" else wanted
+    if devices is None:
+        devices = "all" if jax.process_count() > 1 else 1
+    count = len(available) if devices == "all" else devices
     if count > len(available):
         raise DeviceError(
             f"--devices {count}: JAX sees {len(available)} ({available[0].platform}); give all, or at most"
@@ -42,26 +41,35 @@ def mesh_of(config: RunConfig) -> Mesh | None:
 
 
 def devices_found() -> Sequence[Any]:
-    """The devices of all processes.
+    """Return the devices of all processes.
 
     Raises:
-        DeviceError: there are none.
+        DeviceError: JAX sees no device.
     """
     try:
         return jax.devices()
-    except (RuntimeError, AssertionError) as error:  # the latter for JAX_PLATFORMS=cuda without CUDA
+    except (RuntimeError, AssertionError) as error:  # AssertionError: JAX_PLATFORMS=cuda without CUDA
         platforms = os.environ.get("JAX_PLATFORMS", "any platform")
         reason = str(error) or "there is no such platform here: unset JAX_PLATFORMS, or install it"
         raise DeviceError(f"JAX finds no device for {platforms}: {reason}") from error
 
 
+def describe_device(mesh: Mesh | None = None) -> str:
+    """Describe the devices in words: "gpu (NVIDIA H100), 4 devices of 2 processes"."""
+    device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
+    kind = "" if device.device_kind == device.platform else f" ({device.device_kind})"
+    several = "" if mesh is None else f", {mesh.size} devices"
+    processes = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    return f"{device.platform}{kind}{several}{processes}"
+
+
 def count_devices(mesh: Mesh | None) -> int:
-    """How many devices there are to split over."""
+    """Return the number of devices in `mesh`."""
     return 1 if mesh is None else mesh.size
 
 
 def check_divides(flag: str, size: int, mesh: Mesh | None) -> None:
-    """Refuses a batch, given by `flag`, that does not divide among the devices of `mesh`."""
+    """Raise a DeviceError unless a batch of `size` samples, given by `flag`, divides among the devices."""
     count = count_devices(mesh)
     if size % count == 0:
         return
@@ -72,8 +80,28 @@ def check_divides(flag: str, size: int, mesh: Mesh | None) -> None:
     )
 
 
+@contextlib.contextmanager
+def memory_errors(batch_size: int, flags: Sequence[str]) -> Iterator[None]:
+    """Turn an out-of-memory error in the block into a DeviceError that says which `flags` to lower."""
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        reason = " ".join(str(error).split())
+        if isinstance(error, jax.errors.JaxRuntimeError) and not _is_out_of_memory(reason):
+            raise
+        devices = ", ".join(str(device) for device in jax.devices())
+        lower = f"{', '.join(flags[:-1])} or {flags[-1]}"
+        raise DeviceError(
+            f"out of memory on {devices} with batches of {batch_size}: lower {lower} ({reason[:200]})"
+        ) from error
+
+
+def _is_out_of_memory(reason: str) -> bool:
+    return "RESOURCE_EXHAUSTED" in reason or "out of memory" in reason.lower()
+
+
 def replicate(mesh: Mesh | None, tree: Any) -> Any:
-    """`tree`, the same on every process, on every device of `mesh`."""
+    """Copy `tree`, which is the same on every process, to every device of `mesh`."""
     if mesh is None:
         return tree
     sharding = replicated(mesh)
@@ -82,34 +110,37 @@ def replicate(mesh: Mesh | None, tree: Any) -> Any:
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             bits = place(jax.random.key_data(leaf))
             return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf))
-        # Unlike `device_put` it does not gather the leaf from all processes, only to compare.
+        # `jax.device_put` would first gather the leaf from all processes to compare the copies.
         return jax.make_array_from_process_local_data(sharding, np.asarray(leaf), leaf.shape)
 
     return jax.tree.map(place, tree)
 
 
 def replicated(mesh: Mesh | None) -> NamedSharding | None:
-    """Of arrays that are whole on every device; None leaves them where they are."""
+    """Return the sharding of arrays that are whole on every device. None leaves them where they are."""
     return None if mesh is None else NamedSharding(mesh, PartitionSpec())
 
 
 def divided(mesh: Mesh | None) -> NamedSharding | None:
-    """Of arrays whose first axis is split over the devices; None leaves them where they are."""
+    """Return the sharding of arrays whose first axis is split. None leaves them where they are."""
     return None if mesh is None else NamedSharding(mesh, PartitionSpec(_AXIS))
 
 
 def own_copy(tree: Any) -> Any:
-    """This process's copy of what is on every device: any computation on it is the process's own."""
+    """Return this process's copy of replicated arrays, to compute on without the other processes."""
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 
 def split_batches(mesh: Mesh | None, apply: Apply) -> Apply:
-    """`apply` with its batch split over `mesh`: XLA splits what leads to it, and reduces what follows."""
+    """Return `apply` with its batch split over `mesh`.
+
+    XLA then splits the computations around it as well, and reduces the gradients.
+    """
     if mesh is None:
         return apply
 
     def split(params: Any, images: jax.Array) -> jax.Array:
-        # The last, smaller batch of an epoch may not divide: every device computes all of it.
+        # The last, smaller batch of an epoch may not divide. Then every device computes all of it.
         if len(images) % mesh.size == 0:
             images = jax.lax.with_sharding_constraint(images, divided(mesh))
         return apply(params, images)

@@ -1,7 +1,6 @@
-"""The folder of a run, or of a sweep: who may write to it, its config, and where it stands."""
+"""The folder of a run or a sweep: its owner, its settings and its data."""
 
 import contextlib
-import dataclasses
 import fcntl
 import json
 import os
@@ -12,157 +11,185 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jaxlr.train.config import WHEREABOUTS, RunConfig, SweepConfig, TrainConfig
+from jaxlr.train.config import RunConfig, SweepConfig, TrainConfig
 from jaxlr.train.data.dataset import Dataset
-from jaxlr.train.errors import FolderError
+from jaxlr.train.errors import FolderError, StorageError
 from jaxlr.train.output.checkpoint import digest_of, saved_epochs
 from jaxlr.train.output.records import as_json, write_json
 
 
-_DATA = "data.json"  # tells the data that a run has learned from
-_LOCK = ".lock"  # held while a run is alive: the kernel drops it with the process
-_CURE = "delete it and give the recipe's flags again to go on with the run"
-
+_DATA = "data.json"  # a digest of the data that the run is trained on
+_LOCK = ".lock"  # locked while a run writes here. The kernel unlocks it when the process ends.
+_OCCUPIED = "exists already and is never overwritten"
+_REPAIR = "delete it and give the flags of the run again to resume it"
+# Flags that say where a run is computed, which its folder does not record.
+_PLACEMENT = ("devices", "distributed", "coordinator", "num_processes", "process_id", "peer_timeout")
 
 _Config = TypeVar("_Config", bound=RunConfig)
 
 
-def check_folder(config: RunConfig) -> None:
-    """Refuses, before anything is loaded, a folder that this run would be refused in the end.
+class RunFolder:
+    """The folder of the run, or the sweep, with the settings `config`.
+
+    Args:
+        path: the folder, which need not exist yet.
+        config: the settings.
+    """
+
+    def __init__(self, path: Path, config: RunConfig):
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self._config = config
+
+    @classmethod
+    def of(cls, config: RunConfig) -> "RunFolder":
+        """Return the folder that --out names, or a new name in `runs`."""
+        name = re.sub(r"[^a-z0-9_]", "-", config.data.dataset)[:60]
+        new = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
+        return cls(config.output.out or new, config)
+
+    def check(self) -> None:
+        """Raise a FolderError if this run may not write here. It is called before anything is loaded.
+
+        The folder must be new, or hold a run of the same settings to resume, and be writable.
+        """
+        _check_writable(self.path)
+        if not os.path.lexists(self.path):
+            return
+        if not self.path.is_dir():
+            raise FolderError(f"{self.path} {_OCCUPIED}: give --out a new folder")
+        if not self._config.output.resume:
+            self._check_empty(_OCCUPIED)
+        elif (saved := saved_config(self.path, type(self._config))) is not None:
+            self.check_settings(saved)
+        elif not saved_epochs(self.checkpoints):  # a run can be resumed without its config.json
+            self._check_empty("holds no run to resume")
+
+    def check_settings(self, saved: RunConfig | dict[str, Any]) -> None:
+        """Raise a FolderError if the run was saved with other settings."""
+        if isinstance(saved, dict):
+            saved = _parse(saved, self.checkpoints, self.path, type(self._config))
+        if changes := saved.changes_to(self._config):
+            raise FolderError(
+                f"cannot resume {self.path} with different settings ({', '.join(changes)}):"
+                " drop these flags, or give --out a new folder"
+            )
+
+    @contextlib.contextmanager
+    def claimed(self, dataset: Dataset) -> Iterator[None]:
+        """Create the folder with its config.json, and keep other runs out of it in the block.
+
+        Raises:
+            FolderError: as in `check`, another run has the folder, or its run is trained on other data.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / _LOCK).open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise FolderError(
+                    f"another run is writing to {self.path}: give --out another folder"
+                ) from error
+            self.check()  # again: another run may have ended since
+            data = {"sha256": digest_of(dataset[:4])}
+            self._check_data(data)
+            write_json(self.path / "config.json", self.saved_settings())
+            write_json(self.path / _DATA, data)
+            yield
+
+    def saved_settings(self) -> dict[str, Any]:
+        """Return the settings that config.json and the checkpoints store."""
+        flags = {name: value for name, value in self._config.flags().items() if name not in _PLACEMENT}
+        return as_json({**flags, "resume": False})
+
+    def resume_hint(self) -> str:
+        """Return the command that resumes the run, and from where, as the end of a message."""
+        epochs = saved_epochs(self.checkpoints)
+        start = f"resume after epoch {self.name_of(epochs[0])}" if epochs else "start again"
+        return f"to {start}: {resume_command(self._config.command, self.path)}"
+
+    def name_of(self, epoch: int) -> str:
+        """Return the name of an epoch for messages. A sweep counts its epochs on from chunk to chunk."""
+        if not isinstance(self._config, SweepConfig):
+            return str(epoch)
+        chunk, epoch = divmod(epoch, self._config.training.epochs)
+        return f"{epoch} of chunk {chunk}"
+
+    @contextlib.contextmanager
+    def storage_errors(self) -> Iterator[None]:
+        """Turn an OSError in the block into a StorageError that says how to resume."""
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"cannot write to {self.path}: {error}; once it can be written, {self.resume_hint()}"
+            ) from error
+
+    def _check_data(self, data: dict[str, Any]) -> None:
+        path = self.path / _DATA
+        try:
+            saved = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return
+        except ValueError as error:
+            raise FolderError(f"cannot read {path}: {error}; delete it if the data are the same") from error
+        if saved != data:
+            raise FolderError(
+                f"the run in {self.path} is trained on other data, or on the same data in another order:"
+                " give its --data-dir, or --out a new folder"
+            )
+
+    def _check_empty(self, fault: str) -> None:
+        # A run that is killed right after its start leaves these two.
+        if any(path.name not in (_LOCK, ".config.json") for path in self.path.iterdir()):
+            raise FolderError(f"{self.path} {fault}: give --out a new folder")
+
+
+def saved_config(path: Path, kind: type[_Config]) -> _Config | None:
+    """Return the settings in the config.json of a folder, or None if there is none.
 
     Raises:
-        FolderError: it holds something that is not to be overwritten, no run to go on with, or a run of
-            another recipe; or it cannot be written.
+        FolderError: the file cannot be read, or belongs to the other command.
     """
-    out = config.out or Path("runs")
-    _check_writable(out)
-    if config.out is None or not os.path.lexists(out):
-        return
-    if not out.is_dir():
-        raise FolderError(f"{out} exists already and is never overwritten: give --out a new folder")
-    if not config.resume:
-        _check_empty(out)
-    elif (saved := saved_config(out, type(config))) is not None:
-        check_recipe(out, saved, config)
-    elif not saved_epochs(checkpoints_of(out)):  # without its config a run can go on all the same
-        _check_empty(out, "holds no run to go on with")
-
-
-def saved_config(out: Path, kind: type[_Config]) -> _Config | None:
-    """The config of the run in `out`, or None if it has none.
-
-    Raises:
-        FolderError: it cannot be read, or is that of another kind of run.
-    """
-    path = out / "config.json"
+    file = path / "config.json"
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads(file.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise FolderError(f"cannot read {path}: {error}; {_CURE}") from error
-    return _parse(values, path, out, kind)
+        raise FolderError(f"cannot read {file}: {error}; {_REPAIR}") from error
+    return _parse(values, file, path, kind)
 
 
-def check_recipe(out: Path, saved: RunConfig | dict[str, Any], given: RunConfig) -> None:
-    """Refuses to go on with the run in `out`, saved under one recipe, under another one."""
-    if isinstance(saved, dict):
-        saved = _parse(saved, checkpoints_of(out), out, type(given))
-    if changes := saved.changes_to(given):
-        raise FolderError(
-            f"the run in {out} has another recipe: {', '.join(changes)};"
-            " leave these flags out to go on with it, or give --out a new folder"
-        )
+def resume_command(command: str, path: Path) -> str:
+    """Return the shell command that resumes the run in `path`."""
+    return f"jaxlr {command} --resume --out {shlex.quote(str(path))}"
 
 
-def new_folder(config: RunConfig) -> Path:
-    """The folder of a run that was given none."""
-    name = re.sub(r"[^a-z0-9_]", "-", config.dataset)[:60]
-    return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
-
-
-@contextlib.contextmanager
-def claimed(config: RunConfig, out: Path, dataset: Dataset) -> Iterator[None]:
-    """Makes `out` if need be, with its config.json; no other run can have it meanwhile.
-
-    Raises:
-        FolderError: as `check_folder`, or another run has it, or it has learned from other data.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / _LOCK).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FolderError(f"another run is writing to {out}: give --out another folder") from error
-        check_folder(config)  # again: another run may have come and gone
-        data = {"sha256": digest_of(dataset[:4])}
-        _check_data(out / _DATA, data)
-        write_json(out / "config.json", config_values(config))
-        write_json(out / _DATA, data)
-        yield
-
-
-def config_values(config: RunConfig) -> dict[str, Any]:
-    """What config.json holds; that a run goes on, and where, is no part of it."""
-    values = {name: value for name, value in dataclasses.asdict(config).items() if name not in WHEREABOUTS}
-    return as_json({**values, "resume": False})
-
-
-def checkpoints_of(out: Path) -> Path:
-    """Where the run in `out` has its checkpoints."""
-    return out / "checkpoints"
-
-
-def resume_command(command: str, out: Path) -> str:
-    """What goes on with the run in `out`, to be pasted."""
-    return f"jaxlr {command} --resume --out {shlex.quote(str(out))}"
-
-
-def _check_data(path: Path, data: dict[str, Any]) -> None:
-    """Refuses data that are not those of the run that `path` is of, if there is one."""
+def _parse(values: Any, source: Path, path: Path, kind: type[_Config]) -> _Config:
     try:
-        saved = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return
-    except ValueError as error:
-        raise FolderError(f"cannot read {path}: {error}; delete it if the data are the same") from error
-    if saved != data:
-        raise FolderError(
-            f"the run in {path.parent} has learned from other data, or from these in another order:"
-            " give the --data-dir that it had, or --out a new folder"
-        )
-
-
-def _parse(values: Any, source: Path, out: Path, kind: type[_Config]) -> _Config:
-    try:
-        saved = (SweepConfig if "seeds" in values else TrainConfig)(**values)
+        saved = (SweepConfig if "seeds" in values else TrainConfig).from_flags(**values)
     except (TypeError, ValueError) as error:
-        raise FolderError(f"{source} holds no config of a run: {error}; {_CURE}") from error
+        raise FolderError(f"{source} holds no settings of a run: {error}; {_REPAIR}") from error
     if not isinstance(saved, kind):
         raise FolderError(
-            f"{out} is of jaxlr {saved.command}, not of jaxlr {kind.command}: "
-            f"{resume_command(saved.command, out)} goes on with it"
+            f"{path} was written by jaxlr {saved.command}, not by jaxlr {kind.command}: "
+            f"resume it with {resume_command(saved.command, path)}"
         )
     return saved
 
 
-def _check_empty(out: Path, fault: str = "exists already and is never overwritten") -> None:
-    # A run that was killed at its very beginning has left no more than a lock.
-    if any(path.name not in (_LOCK, ".config.json") for path in out.iterdir()):
-        raise FolderError(f"{out} {fault}: give --out a new folder")
-
-
-def _check_writable(out: Path) -> None:
+def _check_writable(path: Path) -> None:
     try:
-        existing = next(path for path in (out, *out.absolute().parents) if _exists(path))
+        existing = next(each for each in (path, *path.absolute().parents) if _exists(each))
         if existing.is_dir() and not os.access(existing, os.W_OK | os.X_OK):
             raise PermissionError("no permission, or a disk that is read-only")
     except OSError as error:
-        raise FolderError(f"cannot write to {out}: {error.strerror or error}") from error
+        raise FolderError(f"cannot write to {path}: {error.strerror or error}") from error
 
 
 def _exists(path: Path) -> bool:
-    """Whether there is anything of that name; a name that there cannot be is an `OSError`."""
+    """Return True if there is a file or folder at `path`. Raise an OSError if there cannot be one."""
     try:
         path.lstat()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What a sweep shows: the mean and the spread over seeds of each scheduler at each learning rate."""
+"""The summary of a sweep: mean and spread over seeds of each scheduler at each learning rate."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -14,42 +14,49 @@ from jaxlr.train.runs import RunMetrics
 
 
 _STATISTICS = (
-    *("final_valid_loss", "best_valid_loss", "final_valid_accuracy", "best_valid_accuracy"),
+    "final_valid_loss",
+    "best_valid_loss",
+    "final_valid_accuracy",
+    "best_valid_accuracy",
     "epochs_to_target",
 )
 _COLUMNS = (
-    *("scheduler", "base_lr", "seeds"),
+    "scheduler",
+    "base_lr",
+    "seeds",
     *(f"{name}_{kind}" for name in _STATISTICS for kind in ("mean", "std")),
     "reached_target",
 )
 
 
 def summarize(config: SweepConfig, metrics: RunMetrics) -> list[dict[str, Any]]:
-    """Statistics over the seeds of each scheduler and rate, sorted by the mean final validation loss.
+    """Compute statistics over the seeds of each scheduler and rate, the best validation loss first.
 
     Args:
-        config: the recipes.
-        metrics: of the runs so far, seeds fastest, then rates, then schedulers: shape (runs, epochs).
+        config: the settings.
+        metrics: metrics of the runs so far, shape (runs, epochs). Seeds vary fastest, then rates, then
+            schedulers.
 
     Returns:
-        One dict per scheduler and rate that has a run: `scheduler`, `base_lr`, `seeds` (how many runs),
-        then `_mean` and `_std` of `final_valid_loss`, `best_valid_loss`, `final_valid_accuracy`,
-        `best_valid_accuracy` and `epochs_to_target`, and `reached_target`, the runs that the last one is
-        over. The spread is the sample standard deviation, NaN of a single run; a diverged run's loss is
-        NaN, and the best of a run is that of its finite epochs.
+        One dict per scheduler and rate that has a run: `scheduler`, `base_lr`, `seeds` (the number of
+        runs), then `_mean` and `_std` of `final_valid_loss`, `best_valid_loss`, `final_valid_accuracy`,
+        `best_valid_accuracy` and `epochs_to_target`, and last `reached_target`, the number of runs that
+        `epochs_to_target` is computed over. `_std` is the sample standard deviation, NaN for one run. A
+        diverged run has a NaN final loss, and its best loss is the best of its finite epochs.
     """
-    rows = []
-    for index, recipe in enumerate(config.recipes()):
-        own = slice(index * config.seeds, (index + 1) * config.seeds)
+    rows, seeds = [], config.training.seeds
+    for index, single in enumerate(config.single_runs()):
+        own = slice(index * seeds, (index + 1) * seeds)
         losses, accuracies = np.asarray(metrics.valid_loss[own]), np.asarray(metrics.valid_accuracy[own])
         if not len(losses):
             break
-        reached = accuracies >= config.target_accuracy
+        reached = accuracies >= config.training.target_accuracy
         epochs_to_target = 1 + reached.argmax(axis=1)[reached.any(axis=1)]
         best = np.fmin.reduce(losses, axis=1)
         statistics = (losses[:, -1], best, accuracies[:, -1], accuracies.max(axis=1), epochs_to_target)
         pairs = [value for values in statistics for value in _mean_and_std(values)]
-        values = (recipe.scheduler, recipe.lr, len(losses), *pairs, len(epochs_to_target))
+        schedule = single.schedule
+        values = (schedule.scheduler, schedule.lr, len(losses), *pairs, len(epochs_to_target))
         rows.append(dict(zip(_COLUMNS, values, strict=True)))
     return sorted(
         rows, key=lambda row: (np.isnan(row["final_valid_loss_mean"]), row["final_valid_loss_mean"])
@@ -57,7 +64,7 @@ def summarize(config: SweepConfig, metrics: RunMetrics) -> list[dict[str, Any]]:
 
 
 def read_summary(path: Path) -> list[dict[str, Any]]:
-    """The rows of a summary.csv as `summarize` returned them; none of a file that is no such table."""
+    """Read the rows that `summarize` returned from summary.csv. Return no rows if the file is damaged."""
     kinds = {"scheduler": str, "seeds": int, "reached_target": int}
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -71,18 +78,18 @@ def read_summary(path: Path) -> list[dict[str, Any]]:
 
 
 def epoch_rows(config: SweepConfig, first: int, metrics: RunMetrics) -> Iterator[dict[str, Any]]:
-    """A dict for each epoch of each run: the columns of sweep.csv.
+    """Yield a dict with the columns of sweep.csv for each epoch of each run.
 
     Args:
-        config: the recipes.
-        first: number of the first run, counted as `summarize` orders them.
-        metrics: of the runs from it on, shape (runs, epochs).
+        config: the settings.
+        first: number of the first run, in the order of `summarize`.
+        metrics: metrics of the runs from `first` on, shape (runs, epochs).
     """
-    recipes = config.recipes()
+    singles, training = config.single_runs(), config.training
     for offset, run in enumerate(zip(*metrics, strict=True)):
-        index, seed = divmod(first + offset, config.seeds)
-        recipe = recipes[index]
-        about = {"scheduler": recipe.scheduler, "base_lr": recipe.lr, "seed": config.seed + seed}
+        index, seed = divmod(first + offset, training.seeds)
+        schedule = singles[index].schedule
+        about = {"scheduler": schedule.scheduler, "base_lr": schedule.lr, "seed": training.seed + seed}
         for epoch, values in enumerate(zip(*run, strict=True)):
             yield {**about, "epoch": epoch, **dict(zip(metrics._fields, values, strict=True))}
 
@@ -90,12 +97,13 @@ def epoch_rows(config: SweepConfig, first: int, metrics: RunMetrics) -> Iterator
 def best_curves(
     config: SweepConfig, metrics: RunMetrics, rows: Sequence[dict[str, Any]]
 ) -> list[SeedCurves]:
-    """The runs of each scheduler at the learning rate that suits it best, the best scheduler first."""
+    """Return the runs of each scheduler at its best learning rate, the best scheduler first."""
     curves: dict[str, SeedCurves] = {}
+    schedule, seeds = config.schedule, config.training.seeds
     for row in rows:
         scheduler, lr = row["scheduler"], row["base_lr"]
-        index = config.scheduler.index(scheduler) * len(config.lr) + config.lr.index(lr)
-        own = slice(index * config.seeds, (index + 1) * config.seeds)
+        index = schedule.scheduler.index(scheduler) * len(schedule.lr) + schedule.lr.index(lr)
+        own = slice(index * seeds, (index + 1) * seeds)
         label = f"{shorten(scheduler)}, SGD {lr:g}"
         own_metrics = np.asarray(metrics.valid_loss[own]), np.asarray(metrics.lr[own])
         curves.setdefault(scheduler, SeedCurves(label, *own_metrics))
@@ -103,7 +111,7 @@ def best_curves(
 
 
 def as_text(rows: Sequence[dict[str, Any]], target_accuracy: float) -> Iterator[str]:
-    """The rows of `summarize` as a table to read, its accuracies in percent, and what it is over."""
+    """Yield the rows of `summarize` as the lines of a table, accuracies in percent, and a note on seeds."""
     cells = [
         ("", "", "final", "best", "final", "best", "epochs to"),
         (

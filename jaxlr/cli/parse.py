@@ -1,0 +1,105 @@
+"""The flags of the command, parsed by tyro into a config."""
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import tyro
+
+from jaxlr.cli.errors import refuse
+from jaxlr.cli.plot import PlotConfig
+from jaxlr.cli.port import PortConfig
+from jaxlr.cli.table import TableConfig
+
+
+if TYPE_CHECKING:
+    from jaxlr.train.config import SweepConfig, TrainConfig
+
+Config: TypeAlias = "TrainConfig | SweepConfig | PlotConfig | TableConfig | PortConfig"
+
+_DESCRIPTION = "PyTorch's learning-rate schedulers for JAX: see, port and train with them; or --version."
+_COMMANDS = ("train", "sweep", "plot", "table", "port")
+_TYRO = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone)
+
+
+def parse(args: list[str]) -> tuple[str, Config]:
+    """Return the command and its config. A mistake ends the process with one line on stderr."""
+    command = args[0] if args else ""
+    if args and not command.startswith("-") and command not in _COMMANDS:
+        nearest = difflib.get_close_matches(command, _COMMANDS, n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else "see jaxlr --help"
+        refuse(f"there is no command {command[:100]!r}, only {', '.join(_COMMANDS)} ({hint})")
+    stderr = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(stderr):
+            return command, _parse(args)
+    except (TypeError, ValueError) as error:  # from the checks of a config, or from the folder to resume
+        refuse(str(error))
+    except SystemExit as stop:
+        if stop.code != 2:
+            raise
+        refuse(_error_of_tyro(stderr.getvalue(), f"jaxlr {command}" if command in _COMMANDS else "jaxlr"))
+
+
+def _parse(args: list[str]) -> Config:
+    if not args or args[0] not in _COMMANDS:
+        return tyro.extras.subcommand_cli_from_dict(
+            {name: _config_class(name) for name in _COMMANDS},
+            prog="jaxlr",
+            description=_DESCRIPTION,
+            args=args,
+            config=(*_TYRO, tyro.conf.FlagCreatePairsOff),
+        )
+    command, *flags = args
+    kind, prog = _config_class(command), f"jaxlr {command}"
+    if (saved := _saved_config(command, flags)) is not None:
+        # Flags come in pairs here: the saved settings may turn a flag on, and --no-FLAG turns it off.
+        return tyro.cli(kind, prog=prog, args=flags, default=saved, config=_TYRO)
+    return tyro.cli(kind, prog=prog, args=flags, config=(*_TYRO, tyro.conf.FlagCreatePairsOff))
+
+
+def _config_class(command: str) -> Any:
+    """Return the config of a command. Those that train are imported only when they are needed."""
+    if command in ("train", "sweep"):
+        from jaxlr.train.config import SweepConfig, TrainConfig
+
+        return TrainConfig if command == "train" else SweepConfig
+    return {"plot": PlotConfig, "table": TableConfig, "port": PortConfig}[command]
+
+
+@dataclasses.dataclass
+class _Resume:
+    """The two flags that name a run to resume, whose settings are the defaults of all others."""
+
+    out: Path | None = None
+    resume: bool = False
+
+
+def _saved_config(command: str, flags: list[str]) -> Any:
+    """Return the settings of the run that `--resume --out DIR` names, or None if there is none."""
+    if command not in ("train", "sweep") or "--resume" not in flags or {"-h", "--help"} & set(flags):
+        return None
+    asked, _ = tyro.cli(_Resume, args=flags, return_unknown_args=True, add_help=False)
+    if asked.out is None or not asked.out.is_dir():
+        return None
+    from jaxlr.train.output.folder import saved_config
+
+    return saved_config(asked.out, _config_class(command))
+
+
+def _error_of_tyro(box: str, command: str) -> str:
+    """Return tyro's error, which it prints as a box of several lines, as one line."""
+    text = [line.strip("│╭╮╰╯ ") for line in box.splitlines()[1:]]
+    # Without box characters in the terminal's encoding, the frame is a rule below the title.
+    parts = re.split(r"\n(?:─+|-{5,})(?=\n)", "\n" + "\n".join(text))
+    parts = [" ".join(part.split()) for part in parts if part.strip()]
+    message = parts[0]
+    # tyro names the whole command where no flag is to blame. That tells the user nothing.
+    message = re.sub(r"^Error parsing (?!--)[^:]*: ", "", message)
+    suggestion = re.search(r"Perhaps you meant:\W*(--[\w-]+)", " ".join(parts))
+    hint = f"did you mean {suggestion[1]}?" if suggestion else f"see {command} --help"
+    return f"{message.removesuffix('.')} ({hint})"

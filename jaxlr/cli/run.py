@@ -1,0 +1,99 @@
+"""The entry point of the command."""
+
+import contextlib
+import io
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jaxlr.cli.errors import RecipeError, refuse
+from jaxlr.cli.parse import Config, parse
+from jaxlr.cli.plot import PlotConfig
+from jaxlr.cli.port import PortConfig
+from jaxlr.cli.table import TableConfig
+
+
+if TYPE_CHECKING:
+    from jaxlr.train.config import SweepConfig, TrainConfig
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line. An error of the user is one line on stderr and exit status 2."""
+    _prepare_streams()
+    warnings.formatwarning = lambda message, *_, **__: f"jaxlr: warning: {message}\n"
+    with _printing():
+        command, config = parse(sys.argv[1:] if args is None else list(args))
+    _run(command, config)
+
+
+def _run(command: str, config: Config) -> None:
+    if not isinstance(config, PlotConfig | PortConfig | TableConfig):
+        from jaxlr.train.device.processes import quick_exit
+
+        with quick_exit():
+            _train(config)
+        return
+    try:
+        with _printing():
+            config.run()
+    except RecipeError as error:
+        refuse(f"{error} (see jaxlr {command} --help)")
+    except ModuleNotFoundError as error:
+        refuse(str(error))
+
+
+def _train(config: "TrainConfig | SweepConfig") -> None:
+    """Train a run or a sweep. Every error has its exit status."""
+    import jax
+
+    from jaxlr.train.config import SweepConfig
+    from jaxlr.train.device.programs import keep_programs
+    from jaxlr.train.errors import RunError, StopError
+    from jaxlr.train.loop import train
+    from jaxlr.train.sweep import sweep
+
+    if config.device.compilation_cache:
+        keep_programs()
+    try:
+        sweep(config) if isinstance(config, SweepConfig) else train(config)
+    except StopError as stop:
+        print(f"jaxlr: {stop}", file=sys.stderr)
+        sys.exit(stop.status)
+    except RunError as error:
+        refuse(str(error), error.status)
+    except (OSError, jax.errors.JaxRuntimeError) as error:
+        refuse(str(error))
+
+
+def _prepare_streams() -> None:
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the shell, as with `>&-`
+            setattr(sys, name, Path(os.devnull).open("r+"))  # noqa: SIM115 - open until the process ends
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # for a terminal without accents
+
+
+@contextlib.contextmanager
+def _printing() -> Iterator[None]:
+    """Flush what the block prints. A reader that stops early, such as `head`, is no error."""
+    stop = None
+    try:
+        try:
+            yield
+        except SystemExit as error:  # from tyro, after the help or an error
+            stop = error
+        if stop is None or not stop.code:
+            print(end="", flush=True)
+    except OSError as error:
+        # What is left in the buffer must not raise again when Python exits.
+        with contextlib.suppress(io.UnsupportedOperation):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            sys.exit(0)
+        refuse(str(error))
+    if stop is not None:
+        raise stop

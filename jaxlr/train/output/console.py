@@ -1,0 +1,48 @@
+"""The standard output of a run or a sweep, and its progress bar."""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from tqdm import tqdm
+
+from jaxlr.train.output.records import as_json_line
+
+
+class Console:
+    """Lines and results on stdout, and a progress bar on stderr where a person is watching.
+
+    Args:
+        quiet: print nothing.
+        format: `text` prints lines to read, `json` prints one JSON object for each result.
+    """
+
+    def __init__(self, quiet: bool, format: Literal["text", "json"]):
+        self._quiet, self._format = quiet, format
+        self.shows_progress = not quiet and sys.stderr.isatty()
+
+    def say(self, line: str) -> None:
+        """Print a line for people. With `json` it is left out."""
+        if not self._quiet and self._format == "text":
+            _print(line)
+
+    def show(self, results: Iterable[dict[str, Any]], lines: Iterable[str]) -> None:
+        """Print results: one JSON object for each, or `lines` that say the same."""
+        if not self._quiet:
+            for line in map(as_json_line, results) if self._format == "json" else lines:
+                _print(line)
+
+    def progress(self, done: int, total: int) -> tqdm:
+        """Return a progress bar of epochs, `done` of them already behind."""
+        return tqdm(total=total, initial=done, unit="epoch", disable=not self.shows_progress)
+
+
+def _print(line: str) -> None:
+    try:
+        tqdm.write(line, file=sys.stdout)  # above the progress bar
+        sys.stdout.flush()
+    except OSError as error:  # the reader has gone, as `head` does: no reason to lose a run
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        warnings.warn(f"nobody reads the output any more: {error}", stacklevel=2)
