@@ -12,6 +12,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 
+# Twice this many, such as the period of a cosine, and the sum of two such periods fit in an int64.
+LARGEST_ARGUMENT = 2**61
+
+
 def check_positive_count(name: str, value: Any) -> int:
     """A static number of epochs or steps, at least 1."""
     count = check_whole_number(name, value)
@@ -29,12 +33,12 @@ def check_duration(name: str, value: Any) -> int:
 
 
 def check_whole_number(name: str, value: Any) -> int:
-    """A static integer, at most 2**61; a whole float is taken as one, as recipes write `1e4`."""
+    """Return a static integer as an int. A whole float counts as one: people write `1e4` for 10000."""
     value = _scalar(value)
     is_integral = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if is_integral or (isinstance(value, float | np.floating) and float(value).is_integer()):
         number = int(value)
-        if abs(number) > 2**61:  # its double fits an int64
+        if abs(number) > LARGEST_ARGUMENT:
             raise ValueError(f"{name} must be at most 2**61, got a number beyond it")
         return number
     kind = ValueError if isinstance(value, numbers.Real) else TypeError

@@ -40,3 +40,18 @@ def test_without_the_extra_the_command_says_how_to_install_it(library, monkeypat
     assert stop.value.code == 2
     message = f'jaxlr: error: the command jaxlr needs {library}: pip install "jaxlr[train]"\n'
     assert capsys.readouterr() == ("", message)
+
+
+def test_the_training_package_is_imported_when_it_is_first_used():
+    program = (
+        "import jaxlr, sys; print('jaxlr.train' in sys.modules, jaxlr.train is sys.modules['jaxlr.train'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "jaxlr.train"]
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error():
+    import jaxlr
+
+    with pytest.raises(AttributeError, match="module 'jaxlr' has no attribute 'stepp_lr'"):
+        _ = jaxlr.stepp_lr  # pyright: ignore[reportAttributeAccessIssue]

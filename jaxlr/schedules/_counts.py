@@ -16,6 +16,15 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
+from jaxlr._checks import LARGEST_ARGUMENT
+
+
+# The largest count that an int64 array can hold.
+LARGEST_COUNT = 2**63 - 1
+
+# Starts of cycles and milestones lie below this. It is the longest period that arguments can make, and two
+# of them still fit in an int64.
+LARGEST_START = 2 * LARGEST_ARGUMENT
 
 # Up to here comparing with every milestone at once is cheaper than a binary search.
 _FEW_MILESTONES = 64
@@ -127,9 +136,9 @@ def fold(count: Count, length: int) -> Count:
 
 
 def largest_count(count: Any) -> int:
-    """The largest whole number that a count of this kind can be; beyond 2**62 no table goes."""
+    """The largest whole number that a count of this kind can be; no table goes beyond `LARGEST_START`."""
     is_integer = isinstance(count, jax.Array) and jnp.issubdtype(count.dtype, np.integer)
-    return int(np.iinfo(count.dtype).max) if is_integer else 2**62
+    return int(np.iinfo(count.dtype).max) if is_integer else LARGEST_START
 
 
 def at_most(count: Count, bound: int) -> Count:

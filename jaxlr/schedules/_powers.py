@@ -10,7 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlr._double_float import DoubleFloat, as_double_float
-from jaxlr.schedules._counts import Count, Float, array_module, as_device_count, as_float, remaining
+from jaxlr.schedules._counts import (
+    LARGEST_COUNT,
+    Count,
+    Float,
+    array_module,
+    as_device_count,
+    as_float,
+    remaining,
+)
 
 
 # A power is a product of table entries, one per digit of its exponent. More bits mean larger tables,
@@ -19,7 +27,7 @@ _DIGIT_BITS = 11
 
 
 def decayed(
-    init_value: float | jax.Array, gamma: float | jax.Array, num_decays: Count, largest: int = 2**63 - 1
+    init_value: float | jax.Array, gamma: float | jax.Array, num_decays: Count, largest: int = LARGEST_COUNT
 ) -> Float:
     """`init_value * gamma ** num_decays`; 0 stays 0 even where the power overflows."""
     never = not isinstance(init_value, jax.Array) and init_value == 0
@@ -53,7 +61,7 @@ def power_and_complement(base: float | jax.Array, exponent: Count) -> tuple[Floa
     return power(base, exponent), -xp.expm1(log)
 
 
-def power(base: float | jax.Array, exponent: Count, largest: int = 2**63 - 1) -> Float:
+def power(base: float | jax.Array, exponent: Count, largest: int = LARGEST_COUNT) -> Float:
     """`base ** exponent` for `base` > 0 and whole `exponent` <= `largest`, to a few roundings.
 
     `jnp.power` is not as good: it rounds `base` to float32, and that error grows with `exponent`.

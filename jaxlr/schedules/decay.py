@@ -22,6 +22,7 @@ from jaxlr._checks import (
 )
 from jaxlr.schedules._anneal import anneal
 from jaxlr.schedules._counts import (
+    LARGEST_COUNT,
     Count,
     Float,
     Schedule,
@@ -36,9 +37,6 @@ from jaxlr.schedules._counts import (
     remaining,
 )
 from jaxlr.schedules._powers import decayed, power_of_rest
-
-
-_LARGEST_COUNT = np.iinfo(np.int64).max
 
 
 def lambda_lr(init_value: ArrayLike, lr_lambda: Callable[[Any], Any]) -> optax.Schedule:
@@ -145,7 +143,7 @@ def step_lr(init_value: ArrayLike, step_size: int, gamma: ArrayLike = 0.1) -> op
 
     def formula(count: Count) -> Float:
         num_decays = floor_divide(count, step_size)
-        return decayed(init_value, gamma, num_decays, largest=_LARGEST_COUNT // step_size)
+        return decayed(init_value, gamma, num_decays, largest=LARGEST_COUNT // step_size)
 
     return Schedule(formula, init_value)
 
