@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 import optax
 
-from jaxlr._checks import check_function, check_positive_count
+from jaxlr._checks import check_positive_count
+from jaxlr.schedules.compose import sample
 
 
 if TYPE_CHECKING:
@@ -73,26 +74,6 @@ def plot(schedules: Schedules, num_steps: int, ax: "Axes | None" = None) -> "Axe
     if any(curve.label for curve in curves):
         axes.legend(loc="upper right")  # "best" takes seconds of a million steps
     return axes
-
-
-def sample(name: str, schedule: optax.Schedule, num_steps: int) -> np.ndarray:
-    """The rates of a schedule at 0 to `num_steps` - 1 in float64; `name` is what an error calls it."""
-    if isinstance(schedule, optax.GradientTransformation):
-        raise TypeError(
-            f"{name} has no curve of its own: a plateau's learning rate follows the metrics of a run "
-            "(jaxlr train draws it)"
-        )
-    check_function(name, schedule)
-    counts = np.arange(num_steps)
-    try:
-        rates: Any = schedule(counts)
-    except Exception as error:
-        error.add_note(
-            "A schedule is drawn from one call with an array of counts; of a function that takes them "
-            "one by one, jaxlr.tabulate(function, num_steps) makes a schedule"
-        )
-        raise
-    return np.broadcast_to(np.asarray(rates, dtype=np.float64), counts.shape)
 
 
 def draw(ax: "Axes", curves: Sequence[Curve]) -> None:

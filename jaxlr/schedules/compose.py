@@ -208,6 +208,26 @@ def tabulate(fn: Callable[[int], float], num_steps: int) -> optax.Schedule:
     return Schedule(lambda count: look_up(table, count), init_value=1.0)
 
 
+def sample(name: str, schedule: optax.Schedule, num_steps: int) -> np.ndarray:
+    """The rates of a schedule at 0 to `num_steps` - 1 in float64; `name` is what an error calls it."""
+    if isinstance(schedule, optax.GradientTransformation):
+        raise TypeError(
+            f"{name} has no curve of its own: a plateau's learning rate follows the metrics of a run "
+            "(jaxlr train draws it)"
+        )
+    check_function(name, schedule)
+    counts = np.arange(num_steps)
+    try:
+        rates: Any = schedule(counts)
+    except Exception as error:
+        error.add_note(
+            "A schedule is drawn from one call with an array of counts; of a function that takes them "
+            "one by one, jaxlr.tabulate(function, num_steps) makes a schedule"
+        )
+        raise
+    return np.broadcast_to(np.asarray(rates, dtype=np.float64), counts.shape)
+
+
 def _check_schedules(name: str, schedules: Sequence[optax.Schedule]) -> list[optax.Schedule]:
     if not isinstance(schedules, Sequence) or isinstance(schedules, str):
         raise TypeError(f"{name} must be a list of schedules, got {schedules!r}")
