@@ -31,25 +31,18 @@ def cosine_annealing_lr(
     T_max: int,
     eta_min: ArrayLike = 0.0,
 ) -> optax.Schedule:
-    r"""The learning rate follows a cosine from `init_value` to `eta_min`, and back up, for ever.
+    r"""The learning rate follows a cosine from `init_value` to `eta_min` and back, forever.
 
     $$\mathrm{lr}(e) = \eta_{\min} + \tfrac{1}{2}(\eta_0 - \eta_{\min})
         \left(1 + \cos \frac{\pi e}{T_{\max}}\right)$$
 
-    with $\eta_0$ = `init_value`, $\eta_{\min}$ = `eta_min`, $T_{\max}$ = `T_max` and $e$ = `count`.
-    Its period is 2 `T_max`: after `T_max` it bounces back, as torch's does.
+    In code: `eta_min + (init_value - eta_min) * (1 + cos(pi * count / T_max)) / 2`.
+    After `T_max` the rate rises again, as in torch. The period is 2 `T_max`.
 
     Args:
-        init_value: learning rate of the first epoch, a finite number >= 0; may be traced, shape ().
+        init_value: learning rate of the first epoch, a finite number >= 0; may be traced.
         T_max: epochs (or steps) until `eta_min`, a whole number >= 1.
-        eta_min: learning rate at `T_max`, a finite number >= 0, above `init_value` too; may be traced.
-
-    Returns:
-        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
-
-    Raises:
-        TypeError: an argument is not a number, or a `count` is not an integer.
-        ValueError: an argument is out of its range, or a host `count` is negative.
+        eta_min: learning rate at `T_max`, a finite number >= 0; may be above `init_value`, may be traced.
 
     Example:
         >>> schedule = cosine_annealing_lr(1.0, T_max=2)
@@ -63,10 +56,11 @@ def cosine_annealing_lr(
     eta_min = check_value("eta_min", eta_min)
 
     def formula(count: Count) -> Float:
+        # cos(pi e / T) = cos(pi d / T), where d bounces between 0 and T.
         done = fold(count, length)
         return anneal(init_value, eta_min, as_float(done), remaining(length, done), length)
 
-    # With another end than 0 the rate is no multiple of where it starts.
+    # Only a cosine that ends at 0 is init_value times a factor.
     ends_at_zero = not isinstance(eta_min, jax.Array) and eta_min == 0
     return Schedule(formula, init_value if ends_at_zero else None)
 
@@ -77,29 +71,26 @@ def cosine_annealing_warm_restarts(
     T_mult: int = 1,
     eta_min: ArrayLike = 0.0,
 ) -> optax.Schedule:
-    r"""The learning rate falls along half a cosine again and again, in cycles of growing length.
+    r"""The learning rate falls along half a cosine in each cycle, and each cycle is `T_mult` times longer.
 
     $$\mathrm{lr}(e) = \eta_{\min} + \tfrac{1}{2}(\eta_0 - \eta_{\min})
         \left(1 + \cos \frac{\pi c}{T_i}\right), \quad
       T_i = T_0 T_{\mathrm{mult}}^i, \quad c = e - \sum_{j < i} T_j$$
 
     with $\eta_0$ = `init_value`, $\eta_{\min}$ = `eta_min`, $T_0$ = `T_0`, $T_{\mathrm{mult}}$ =
-    `T_mult`, $e$ = `count`, and $i$ the cycle that $e$ falls into. `count` may lie between epochs: 3.5
-    is half way through epoch 3, as in torch's `step(epoch + i / len(loader))`.
+    `T_mult`, $e$ = `count`, and $i$ the cycle that contains $e$.
+
+    `count` may be fractional: 3.5 is halfway through epoch 3, as in torch's
+    `step(epoch + i / len(loader))`.
 
     Args:
-        init_value: learning rate at each restart, a finite number >= 0; may be traced, shape ().
+        init_value: learning rate at each restart, a finite number >= 0; may be traced.
         T_0: epochs (or steps) of the first cycle, a whole number >= 1.
-        T_mult: factor from one cycle's length to the next, a whole number >= 1.
-        eta_min: learning rate that a cycle tends to, a finite number >= 0; may be traced, shape ().
+        T_mult: factor from the length of one cycle to the next, a whole number >= 1.
+        eta_min: learning rate that each cycle approaches, a finite number >= 0; may be traced.
 
     Returns:
-        A schedule: `count` (epochs or steps, integers or floats of any shape) to learning rates of
-        that shape.
-
-    Raises:
-        TypeError: an argument or a `count` is not a number.
-        ValueError: an argument is out of its range, or a host `count` is negative.
+        A schedule whose `count` may be an integer or a float, or an array of them of any shape.
 
     Example:
         >>> schedule = cosine_annealing_warm_restarts(1.0, T_0=2, T_mult=2)
@@ -133,25 +124,18 @@ def swa_lr(
     anneal_epochs: int = 10,
     anneal_strategy: Literal["cos", "linear"] = "cos",
 ) -> optax.Schedule:
-    r"""The learning rate anneals to the one of stochastic weight averaging, and stays there.
+    r"""The learning rate moves to the rate of stochastic weight averaging, and stays there.
 
     $$\mathrm{lr}(e) = \eta_s \alpha(t) + \eta_0 (1 - \alpha(t)), \quad t = \min(1, e / N)$$
 
-    with $\eta_0$ = `init_value`, $\eta_s$ = `swa_lr`, $N$ = `anneal_epochs` and $e$ = `count`;
-    $\alpha(t)$ is $(1 - \cos \pi t) / 2$, or $t$ itself where `anneal_strategy` is "linear".
+    with $\eta_0$ = `init_value`, $\eta_s$ = `swa_lr`, $N$ = `anneal_epochs` and $e$ = `count`. The
+    weight $\alpha(t)$ is $(1 - \cos \pi t) / 2$ if `anneal_strategy` is "cos", and $t$ if it is "linear".
 
     Args:
-        init_value: learning rate of the first epoch, a finite number >= 0; may be traced, shape ().
+        init_value: learning rate of the first epoch, a finite number >= 0; may be traced.
         swa_lr: learning rate from epoch `anneal_epochs` on, a finite number >= 0; may be traced.
-        anneal_epochs: epochs (or steps) from one to the other, a whole number >= 0.
+        anneal_epochs: epochs (or steps) from one rate to the other, a whole number >= 0.
         anneal_strategy: "cos" or "linear".
-
-    Returns:
-        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
-
-    Raises:
-        TypeError: an argument is not a number, or a `count` is not an integer.
-        ValueError: an argument is out of its range, or a host `count` is negative.
 
     Example:
         >>> schedule = swa_lr(1.0, swa_lr=0.5, anneal_epochs=2)
@@ -175,13 +159,14 @@ def swa_lr(
 
 
 def _place_in_cycle(count: Any, starts: list[int], lengths: list[int]) -> tuple[Float, Float, Float]:
-    """How much of its cycle is done at a count, how much is left, and the cycle's unit of `blend`."""
+    """Return the distances from a count to both ends of its cycle, and the cycle's unit for `blend`."""
     cycle = count_reached(starts[1:], count)
     units = np.asarray([anneal_unit(length, "cos") for length in lengths])
     if isinstance(count, int | float):
         done = count - starts[cycle]
         return done, lengths[cycle] - done, units[cycle]
-    # The last cycle that a count can reach may begin within what its dtype holds, and end beyond.
+    # The dtype of the count may hold the start of the last cycle but not its end. The length beyond the
+    # largest count is added as a float.
     xp, largest = array_module(count), largest_count(count)
     within = [min(length, largest) for length in lengths]
     beyond = [float(length - kept) for length, kept in zip(lengths, within, strict=True)]
