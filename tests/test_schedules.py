@@ -29,6 +29,33 @@ LARGEST_COUNT = 2**31 - 1
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
+def functions_called_in_cases() -> set[str]:
+    """Return the names of the public schedules that the rows of tests/cases.py call themselves."""
+    called = set()
+
+    def record(frame: Any, event: str, argument: Any) -> None:
+        caller = frame.f_back
+        if event == "call" and caller is not None and Path(caller.f_code.co_filename).name == "cases.py":
+            called.add(frame.f_code)
+
+    before = sys.getprofile()
+    sys.setprofile(record)
+    try:
+        for case in CASES.values():
+            case.build(0.1)
+    finally:
+        sys.setprofile(before)
+    return {name for name in jaxlr.schedules.__all__ if getattr(jaxlr.schedules, name).__code__ in called}
+
+
+def test_every_schedule_has_a_case():
+    missing = sorted({*jaxlr.schedules.__all__} - functions_called_in_cases())
+    assert not missing, (
+        f"no row of tests/cases.py calls {', '.join(missing)}: add one, with a torch scheduler that gives "
+        "the same rates (for a schedule that torch does not have, a LambdaLR with its equation)"
+    )
+
+
 @pytest.fixture(scope="session")
 def recorded():
     with np.load(RECORDED) as curves:
@@ -204,39 +231,6 @@ def test_warm_restarts_take_fractional_epochs_as_torchs_step_does(torch, growth)
     assert_is_torchs(schedule(epochs), np.asarray(expected), HOST_RTOL)
     assert_is_torchs([schedule(float(epoch)) for epoch in epochs], np.asarray(expected), HOST_RTOL)
     assert_is_torchs(jax.jit(schedule)(jnp.asarray(epochs)), np.asarray(expected), DEVICE_RTOL)
-
-
-MOMENTA = {
-    "cyclic": (
-        jaxlr.cyclic_momentum(0.7, 0.9, 7, 11, mode="triangular2"),
-        lambda t, o: t.CyclicLR(o, 0.1, 1, 7, 11, "triangular2", base_momentum=0.7, max_momentum=0.9),
-    ),
-    "one cycle": (
-        jaxlr.one_cycle_momentum(100),
-        lambda t, o: t.OneCycleLR(o, 0.1, 100),
-    ),
-    "one cycle, three phases, linear": (
-        jaxlr.one_cycle_momentum(90, 0.2, "linear", True, 0.5, 0.99),
-        lambda t, o: t.OneCycleLR(
-            o,
-            *(0.1, 90),
-            pct_start=0.2,
-            anneal_strategy="linear",
-            three_phase=True,
-            base_momentum=0.5,
-            max_momentum=0.99,
-        ),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", MOMENTA)
-def test_the_momentum_is_torchs(torch, name):
-    schedule, build = MOMENTA[name]
-    t = torch.optim.lr_scheduler
-    expected = torch_curve(torch, lambda optimizer: build(t, optimizer), 90, value="momentum")
-    assert_is_torchs(schedule(np.arange(90)), expected, HOST_RTOL)
-    assert_is_torchs(jax.jit(schedule)(jnp.arange(90)), expected, DEVICE_RTOL)
 
 
 def counts_to_the_end() -> np.ndarray:
