@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr._checks import check_choice, check_value, check_whole_number, is_real_dtype
+from jaxlr._checks import check_choice, check_value, check_whole_number, is_real_dtype, shown_value
 from jaxlr._double_float import DoubleFloat, Real, as_real, round_to_float, select
 
 
@@ -173,7 +173,7 @@ def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
     """
     _find(opt_state)
     if not is_real_dtype(metric.dtype if isinstance(metric, jax.Array) else np.asarray(metric).dtype):
-        raise TypeError(f"metric must be a real number, got {metric!r}")
+        raise TypeError(f"metric must be a real number, got {shown_value(metric)}")
 
     def step(node: Any) -> Any:
         if not isinstance(node, PlateauState):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import jaxlr
+import jaxlr.schedules
 from jaxlr.train.loop import train
 from jaxlr.train.runs import hyperparameters_of, train_run
 from jaxlr.train.sweep import sweep

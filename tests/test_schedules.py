@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxlr
+import jaxlr.schedules
 
 
 untyped: Any = jaxlr  # for calls that a type checker would refuse

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr._checks import LARGEST_ARGUMENT
+from jaxlr._checks import LARGEST_ARGUMENT, shown_value
 
 
 # The largest count that an int64 array can hold.
@@ -81,7 +81,7 @@ def as_count(count: ArrayLike, fractional: bool = False) -> Any:
     is_float = fractional and jnp.issubdtype(dtype, np.floating)
     if not is_float and not jnp.issubdtype(dtype, np.integer):
         kind = "a number" if fractional else "an integer"
-        raise TypeError(f"count must be {kind} or an array of them, got {count!r}")
+        raise TypeError(f"count must be {kind} or an array of them, got {shown_value(count)}")
     if isinstance(count, jax.Array):
         return as_float(count) if is_float else _as_index(count)
     array = np.asarray(count)

@@ -16,6 +16,7 @@ from jaxlr._checks import (
     check_milestones,
     check_positive_count,
     check_value,
+    shown_value,
 )
 from jaxlr.schedules._counts import (
     Count,
@@ -222,7 +223,7 @@ def sample(name: str, schedule: optax.Schedule, num_steps: int) -> np.ndarray:
 
 def _check_schedules(name: str, schedules: Sequence[optax.Schedule]) -> list[optax.Schedule]:
     if not isinstance(schedules, Sequence) or isinstance(schedules, str):
-        raise TypeError(f"{name} must be a list of schedules, got {schedules!r}")
+        raise TypeError(f"{name} must be a list of schedules, got {shown_value(schedules)}")
     if not schedules:
         raise ValueError(f"{name} must hold at least one schedule, got none")
     for index, schedule in enumerate(schedules):
