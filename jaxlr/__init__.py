@@ -1,28 +1,37 @@
 """PyTorch's learning-rate schedulers for JAX: exact, pure and fast."""
 
+import importlib
+import types
+from typing import TYPE_CHECKING
+
 from jaxlr.convert import from_state_dict, from_string, from_torch, optimizer_from_torch
 from jaxlr.plateau import plateau_lr, plateau_step, reduce_lr_on_plateau
 from jaxlr.plot import plot
-from jaxlr.schedules.compose import chained_scheduler, per_epoch, sequential_lr, tabulate
-from jaxlr.schedules.cyclic import (
+from jaxlr.schedules import (
+    chained_scheduler,
+    constant_lr,
     cosine_annealing_lr,
     cosine_annealing_warm_restarts,
     cyclic_lr,
     cyclic_momentum,
-    one_cycle_lr,
-    one_cycle_momentum,
-    swa_lr,
-)
-from jaxlr.schedules.decay import (
-    constant_lr,
     exponential_lr,
     lambda_lr,
     linear_lr,
     multi_step_lr,
     multiplicative_lr,
+    one_cycle_lr,
+    one_cycle_momentum,
+    per_epoch,
     polynomial_lr,
+    sequential_lr,
     step_lr,
+    swa_lr,
+    tabulate,
 )
+
+
+if TYPE_CHECKING:
+    from jaxlr import train as train
 
 
 __version__ = "0.1.0"
@@ -57,3 +66,12 @@ __all__ = [  # noqa: RUF022
     "optimizer_from_torch",
     "plot",
 ]
+
+
+if not TYPE_CHECKING:  # a type checker would take it as a sign that every name exists
+
+    def __getattr__(name: str) -> types.ModuleType:
+        """Import `jaxlr.train` on first use. It needs the packages of the extra `train`."""
+        if name == "train":
+            return importlib.import_module("jaxlr.train")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

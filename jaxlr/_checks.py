@@ -1,4 +1,4 @@
-"""Arguments are refused when they arrive: what was got, what is accepted, what to do."""
+"""Checks of arguments. A message says in one line what is accepted and what was passed."""
 
 import math
 import numbers
@@ -12,8 +12,12 @@ import numpy as np
 from jax.typing import ArrayLike
 
 
+# Twice this many, such as the period of a cosine, and the sum of two such periods fit in an int64.
+LARGEST_ARGUMENT = 2**61
+
+
 def check_positive_count(name: str, value: Any) -> int:
-    """A static number of epochs or steps, at least 1."""
+    """Return a static number of epochs or steps, at least 1, as an int."""
     count = check_whole_number(name, value)
     if count < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {shown_value(value)}")
@@ -21,7 +25,7 @@ def check_positive_count(name: str, value: Any) -> int:
 
 
 def check_duration(name: str, value: Any) -> int:
-    """A static number of epochs or steps, which may be 0."""
+    """Return a static number of epochs or steps, at least 0, as an int."""
     count = check_whole_number(name, value)
     if count < 0:
         raise ValueError(f"{name} must be at least 0, got {count}")
@@ -29,25 +33,31 @@ def check_duration(name: str, value: Any) -> int:
 
 
 def check_whole_number(name: str, value: Any) -> int:
-    """A static integer, at most 2**61; a whole float is taken as one, as recipes write `1e4`."""
+    """Return a static integer as an int, at most `LARGEST_ARGUMENT`.
+
+    A whole float is accepted too, because people write `1e4` for 10000.
+    """
     value = _scalar(value)
     is_integral = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if is_integral or (isinstance(value, float | np.floating) and float(value).is_integer()):
         number = int(value)
-        if abs(number) > 2**61:  # its double fits an int64
-            raise ValueError(f"{name} must be at most 2**61, got a number beyond it")
+        if abs(number) > LARGEST_ARGUMENT:
+            raise ValueError(f"{name} must be at most 2**61 in absolute value, got a larger one")
         return number
     kind = ValueError if isinstance(value, numbers.Real) else TypeError
     raise kind(f"{name} must be a whole number known at compile time, got {shown_value(value)}")
 
 
 def check_value(name: str, value: ArrayLike, *, positive: bool = False) -> float | jax.Array:
-    """A finite scalar, at least 0 (above 0 if `positive`); a JAX scalar is passed through unread."""
+    """Return a finite number >= 0 (> 0 if `positive`) as a float.
+
+    A JAX scalar is returned in JAX's default float type. Its value is not checked, as it may be traced.
+    """
     if isinstance(value, jax.Array):
         if value.shape != ():
             raise ValueError(
                 f"{name} must be a scalar, got an array of shape {value.shape}; "
-                "jax.vmap builds one schedule for each element"
+                "use jax.vmap to build one schedule for each element"
             )
         if not is_real_dtype(value.dtype):
             raise TypeError(f"{name} must be a real number, got a JAX scalar of {value.dtype}")
@@ -62,34 +72,36 @@ def check_value(name: str, value: ArrayLike, *, positive: bool = False) -> float
         number = math.inf
     if not math.isfinite(number) or number < 0 or (positive and number == 0):
         is_float = isinstance(value, float | np.floating)
-        got = repr(value) if is_float or math.isfinite(number) else "a number beyond float64"
+        got = repr(value) if is_float or math.isfinite(number) else "a number too large for float64"
         raise ValueError(f"{name} must be a finite number {bound}, got {got}")
     return number
 
 
 def _scalar(value: Any) -> Any:
-    """A 0-d array of NumPy's as the number that it is."""
+    """Return a NumPy array of shape () as a number, and any other value as it is."""
     return value[()] if isinstance(value, np.ndarray) and value.shape == () else value
 
 
 def shown_value(value: Any) -> str:
-    """A value in a message of one line, cut where it is long."""
-    return reprlib.repr(value) if isinstance(value, str | list | tuple | dict) else repr(value)
+    """Return `value` as it is shown in a message: its repr, shortened with `shorten`."""
+    # reprlib does not write out a long or deeply nested container before it is cut.
+    is_container = isinstance(value, str | list | tuple | dict)
+    return shorten(reprlib.repr(value) if is_container else repr(value), 200)
 
 
 def shorten(text: str, length: int = 60) -> str:
-    """Return `text` on one line of at most `length` characters."""
+    """Return `text` on one line of at most `length` characters, the way every message shortens text."""
     text = " ".join(text.split())
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def is_real_dtype(dtype: np.dtype) -> bool:
-    """Whether numbers of `dtype` are integers or floats, bfloat16 included."""
+    """Return True for integers and floats, including bfloat16, but not for bool or complex."""
     return jnp.issubdtype(dtype, np.integer) or jnp.issubdtype(dtype, np.floating)
 
 
 def check_milestones(milestones: Any) -> list[int]:
-    """Whole numbers of at least 0, in the order given."""
+    """Return `milestones` as a list of ints, all at least 0, in the given order."""
     if not isinstance(milestones, Sequence | range | np.ndarray) or isinstance(
         _scalar(milestones), str | np.generic
     ):
@@ -101,13 +113,13 @@ def check_milestones(milestones: Any) -> list[int]:
 
 
 def check_function(name: str, value: Any) -> None:
-    """Something to call."""
+    """Raise a TypeError unless `value` can be called."""
     if not callable(value):
         raise TypeError(f"{name} must be a function of the epoch (or step), got {shown_value(value)}")
 
 
 def check_finite(name: str, table: np.ndarray) -> np.ndarray:
-    """Values of a user's function, none of them infinite or NaN."""
+    """Return the values of a user's function, after checking that they are finite."""
     if not np.isfinite(table).all():
         epoch = int(np.flatnonzero(~np.isfinite(table))[0])
         raise ValueError(f"{name} must give finite numbers, got {table[epoch]} at epoch {epoch}")
@@ -115,14 +127,14 @@ def check_finite(name: str, table: np.ndarray) -> np.ndarray:
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
-    """One of a few words."""
+    """Return `value` if it is one of `choices`."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {shown_value(value)}")
     return value
 
 
 def check_at_most(name: str, value: float | jax.Array, bound: float) -> float | jax.Array:
-    """A checked value that is no more than `bound`, unless it is traced."""
+    """Return `value` if it is at most `bound`. A JAX scalar is not checked."""
     if not isinstance(value, jax.Array) and value > bound:
         raise ValueError(f"{name} must be at most {bound:g}, got {shown_value(value)}")
     return value

@@ -1,12 +1,14 @@
-"""Real numbers as sums of two float32: float64's digits on devices that compute in float32.
+"""Real numbers as sums of two float32: almost float64's digits, on devices that compute in float32.
 
-A compiler may fuse a product and a sum into one rounding, as XLA does: the products whose sums matter here
-are exact in float32, so that changes nothing. It also folds (x + c) - c into x for constants, which an
-optimization barrier on each sum forbids. Numbers beyond 1e-30 and 1e30 keep the digits of a float32 only.
-Dekker, "A floating-point technique for extending the available precision" (1971).
+The method is Dekker's, "A floating-point technique for extending the available precision" (1971). Numbers
+outside 1e-30 to 1e30 keep the digits of one float32 only.
+
+Two optimizations of XLA need care. It fuses a product and a sum into one rounding; this changes nothing
+here, because the products are exact in float32. It also simplifies (x + c) - c to x for a constant c; an
+optimization barrier on each sum prevents that.
 """
 
-# A double float computes where a tuple concatenates, repeats and sorts.
+# The operators of a DoubleFloat compute, where those of a tuple concatenate, repeat and sort.
 # pyright: reportIncompatibleMethodOverride=false
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from jax.typing import ArrayLike
 
 
 class DoubleFloat(NamedTuple):
-    """The unevaluated sum `high + low` of two float32 arrays, `high` being the sum rounded."""
+    """The unevaluated sum `high + low` of two float32 arrays, where `high` is the rounded sum."""
 
     high: jax.Array
     low: jax.Array
@@ -45,7 +47,8 @@ class DoubleFloat(NamedTuple):
 
     def __truediv__(self, other: Real) -> DoubleFloat:
         other = as_double_float(other)
-        # By a constant XLA would multiply with its inverse: a product that is not exact. This hides it.
+        # XLA would replace a division by a constant with a product with its rounded inverse. The `where`
+        # hides the constant.
         quotient = self.high / jnp.where(jnp.isnan(self.high), self.high, other.high)
         remainder = self - other * quotient
         return _normal(quotient, _finite(remainder.high / other.high))
@@ -62,19 +65,20 @@ class DoubleFloat(NamedTuple):
         return as_double_float(other) < self
 
 
-# A DoubleFloat or, under `jax_enable_x64`, a float64 array: they compute alike, which no type can say.
+# A DoubleFloat or, under `jax_enable_x64`, a float64 array. Both support the same operators, but no type
+# expresses that.
 Real: TypeAlias = Any
 
 
 def as_real(value: ArrayLike) -> Real:
-    """`value` with float64's digits: a float64 array under `jax_enable_x64`, else a `DoubleFloat`."""
+    """Return `value` as a float64 array under `jax_enable_x64`, and as a `DoubleFloat` otherwise."""
     if jax.dtypes.canonicalize_dtype(float) == np.float64:
         return jnp.asarray(value, dtype=np.float64)
     return as_double_float(value)
 
 
 def as_double_float(value: ArrayLike | Real) -> DoubleFloat:
-    """`value` as a `DoubleFloat`: a host float64 keeps 48 bits of its 53, a float32 all of its 24."""
+    """Return `value` as a `DoubleFloat`. It keeps 48 of the 53 bits of a float64, and all of a float32."""
     if isinstance(value, DoubleFloat):
         return value
     if isinstance(value, jax.Array):
@@ -88,35 +92,35 @@ def as_double_float(value: ArrayLike | Real) -> DoubleFloat:
 
 
 def round_to_float(value: Real) -> jax.Array:
-    """The nearest number of JAX's default float type."""
+    """Return the nearest number of JAX's default float type."""
     return value.high if isinstance(value, DoubleFloat) else value
 
 
 def select(condition: jax.Array, on_true: Real, on_false: Real) -> Real:
-    """`jnp.where` for reals."""
+    """Return `jnp.where(condition, on_true, on_false)` for real numbers."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), on_true, on_false)
 
 
 def _two_sum(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The rounded sum and its exact rounding error."""
+    """Return the rounded sum and its exact rounding error."""
     total = jax.lax.optimization_barrier(a + b)
     b_part = total - a
     return total, _finite((a - (total - b_part)) + (b - b_part))
 
 
 def _quick_two_sum(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """`_two_sum` for |a| >= |b| or a == 0."""
+    """Return the same as `_two_sum`, for |a| >= |b| or a == 0."""
     total = jax.lax.optimization_barrier(a + b)
     return total, _finite(b - (total - a))
 
 
 def _two_product(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The rounded product and its rounding error, from four products of 12-bit halves, all exact."""
+    """Return the rounded product and its rounding error, from four exact products of 12-bit halves."""
     a_high, a_low = _split(a)
     b_high, b_low = _split(b)
     middle, middle_error = _two_sum(a_high * b_low, a_low * b_high)
     product, error = _two_sum(a_high * b_high, middle)
-    # Beyond these bounds a partial product would underflow or overflow, and no digit is to be won.
+    # Outside these bounds a partial product would underflow or overflow, so the plain product is returned.
     size = jnp.abs(a * b)
     exact = (size > 1e-30) & (size < 1e30)
     product = jnp.where(exact, product, a * b)
@@ -124,7 +128,7 @@ def _two_product(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _split(a: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The upper 12 bits of the significand of `a`, and the rest."""
+    """Return the upper 12 bits of the significand of `a`, and the rest."""
     bits = jax.lax.bitcast_convert_type(a, np.int32)
     high = jax.lax.bitcast_convert_type(bits & np.int32(-4096), np.float32)
     return high, a - high
@@ -135,5 +139,5 @@ def _normal(high: jax.Array, low: jax.Array) -> DoubleFloat:
 
 
 def _finite(error: jax.Array) -> jax.Array:
-    """An infinite or undefined sum has no rounding error to carry."""
+    """Replace an infinite or undefined rounding error with 0, as an infinite sum has no error to carry."""
     return jnp.where(jnp.isfinite(error), error, jnp.zeros_like(error))

@@ -1,4 +1,4 @@
-"""Torch's ReduceLROnPlateau: a pure step of its state, and the Optax transformation that carries it."""
+"""ReduceLROnPlateau: its state, a pure step of that state, and the Optax transformation that holds it."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -8,39 +8,38 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr._checks import check_choice, check_value, check_whole_number, is_real_dtype
+from jaxlr._checks import check_choice, check_value, check_whole_number, is_real_dtype, shown_value
 from jaxlr._double_float import DoubleFloat, Real, as_real, round_to_float, select
 
 
-_WHOLE_NUMBERS = {
-    *("num_bad_epochs", "cooldown_counter", "mode", "threshold_mode", "patience", "cooldown"),
-}
-_SMALLEST_LR, _LARGEST_LR = 1e-30, 1e30  # beyond them the low halves of float32 pairs underflow
+# Outside this range a pair of float32 has no more digits than a single float32.
+_SMALLEST_LR, _LARGEST_LR = 1e-30, 1e30
 _MODES = ("min", "max")
 _THRESHOLD_MODES = ("rel", "abs", "magnitude")
 
 
 class PlateauState(NamedTuple):
-    """What torch keeps in a ReduceLROnPlateau and its optimizer: counters, then hyperparameters.
+    """The state of a plateau: torch's counters, then the hyperparameters.
 
-    A real number is a pair of float32 with 48 of the 53 bits of torch's float64 (under `jax_enable_x64`,
-    a float64), whatever the dtype of the parameters. So a decision is torch's unless it hangs on the last
-    bits of float64, as a tie of decimal fractions does: enable x64 where those must fall as in torch.
+    A real number is a pair of float32, which holds 48 of the 53 bits of torch's float64. Under
+    `jax_enable_x64` it is a float64. The dtype of the parameters does not matter. A decision can differ
+    from torch's only if it depends on the last bits of float64, as in a tie between decimal fractions.
+    Enable x64 if such ties must be decided as in torch.
     """
 
     lr: Real  # learning rate in effect, shape ()
-    best: Real  # best metric so far, shape (); the worst infinity before the first
-    num_bad_epochs: jax.Array  # epochs in a row without improvement, shape (), int32
-    cooldown_counter: jax.Array  # epochs of cooldown left, shape (), int32
-    init_value: Real  # learning rate at which the updates arrive, shape ()
+    best: Real  # best metric so far, shape (); an infinity before the first metric
+    num_bad_epochs: jax.Array  # consecutive epochs without improvement, shape (), int32
+    cooldown_counter: jax.Array  # remaining epochs of cooldown, shape (), int32
+    init_value: Real  # learning rate of the updates that come in, shape ()
     mode: jax.Array  # index into ("min", "max"), shape (), int32
     threshold_mode: jax.Array  # index into ("rel", "abs", "magnitude"), shape (), int32
-    factor: Real  # factor of a reduction, shape ()
-    patience: jax.Array  # bad epochs that are borne in silence, shape (), int32
+    factor: Real  # factor of each reduction, shape ()
+    patience: jax.Array  # bad epochs before a reduction, shape (), int32
     threshold: Real  # smallest change that counts as an improvement, shape ()
-    cooldown: jax.Array  # epochs after a reduction in which none is bad, shape (), int32
+    cooldown: jax.Array  # epochs after a reduction that do not count as bad, shape (), int32
     min_lr: Real  # lower bound of the learning rate, shape ()
-    eps: Real  # a reduction by no more than this is not made, shape ()
+    eps: Real  # reductions by this much or less are skipped, shape ()
 
 
 def reduce_lr_on_plateau(
@@ -56,46 +55,49 @@ def reduce_lr_on_plateau(
 ) -> optax.GradientTransformationExtraArgs:
     r"""The learning rate is multiplied by `factor` when a metric has stopped improving.
 
-    Put it after an optimizer whose learning rate is `init_value`, or a schedule that starts from it: it
-    multiplies the updates by $\mathrm{lr} / \eta_0$. `plateau_step` tells it the metric of an epoch
-    $x$, and the state moves as torch's does:
+    Chain it after an optimizer whose learning rate is `init_value`, or whose schedule starts from it. It
+    multiplies the updates by $\mathrm{lr} / \eta_0$. `plateau_step` passes it the metric $x$ of an epoch,
+    and updates the state as torch does:
 
     $$b' = \begin{cases} 0, \; x^* \leftarrow x & \text{if } x < x^* - m \\
                          b + 1 & \text{otherwise} \end{cases} \qquad
       \mathrm{lr} \leftarrow \max(f \, \mathrm{lr}, \mathrm{lr}_{\min}), \; b \leftarrow 0, \;
       c \leftarrow C \quad \text{if } b' > p$$
 
-    with $x^*$ the best metric so far, $b$ the number of bad epochs in a row (held at 0 while the
-    cooldown counter $c$ runs down), $f$ = `factor`, $p$ = `patience`, $C$ = `cooldown` and
+    with $x^*$ the best metric so far, $b$ the number of consecutive bad epochs (held at 0 while the
+    cooldown counter $c$ counts down to 0), $f$ = `factor`, $p$ = `patience`, $C$ = `cooldown` and
     $\mathrm{lr}_{\min}$ = `min_lr`. The margin $m$ is $t x^*$ in `threshold_mode` "rel", $t$ in
-    "abs" and $t |x^*|$ in "magnitude", with $t$ = `threshold`; `mode` "max" reads
-    $x > x^* + m$. A change of no more than `eps` is not made. So the learning rate falls after
-    `patience` + 1 bad epochs, an equal metric is bad, NaN is bad, and nothing is ever raised to `min_lr`.
+    "abs" and $t |x^*|$ in "magnitude", with $t$ = `threshold`. In `mode` "max" the condition is
+    $x > x^* + m$.
 
-    torch's "rel" never reduces on a constant negative metric, because its margin there points the
-    wrong way; "magnitude", which torch has not, is the cure.
+    So the learning rate falls after `patience` + 1 bad epochs. An epoch with an equal metric is bad, and so
+    is one with NaN. A reduction by `eps` or less is skipped. A rate below `min_lr` is never raised to it.
+
+    In torch, "rel" never reduces on a constant negative metric, because its margin has the wrong sign
+    there. Use "magnitude" for such metrics; torch does not have it.
 
     `update(..., value=metric)` steps and scales in one call, as `optax.contrib.reduce_on_plateau` does.
 
     Args:
-        init_value: learning rate of the optimizer before this one, a finite number > 0.
+        init_value: learning rate of the optimizer that comes before, from 1e-30 to 1e30.
         mode: "min" if a smaller metric is better, "max" if a larger one is.
         factor: factor of each reduction, in (0, 1).
-        patience: bad epochs that are borne before the next one reduces, a whole number >= 0.
-        threshold: what counts as an improvement, >= 0; below 1 for a relative one in mode "min".
+        patience: number of bad epochs after which the next bad one reduces, a whole number >= 0.
+        threshold: smallest change that counts as an improvement, >= 0; below 1 in mode "min" if it is
+            relative.
         threshold_mode: "rel" or "abs", as in torch, or "magnitude".
-        cooldown: epochs after a reduction in which none is bad, a whole number >= 0.
-        min_lr: learning rate below which no reduction goes, >= 0.
-        eps: smallest change of the learning rate that is made, >= 0.
+        cooldown: epochs after a reduction that do not count as bad, a whole number >= 0.
+        min_lr: lower bound of the learning rate, >= 0.
+        eps: reductions by this much or less are skipped, >= 0.
 
-        Each number may be a JAX scalar, traced or not; then its range is not checked.
+        Each number may be a JAX scalar, traced or not. Its range is not checked then.
 
     Returns:
         A transformation whose `update` takes an optional `value`, the metric.
 
     Raises:
-        TypeError: an argument is not of the kind above.
-        ValueError: an argument is out of its range.
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is out of range.
 
     Example:
         >>> import jax.numpy as jnp
@@ -112,65 +114,52 @@ def reduce_lr_on_plateau(
     """
     check_choice("mode", mode, _MODES)
     check_choice("threshold_mode", threshold_mode, _THRESHOLD_MODES)
-    init_value = check_value("init_value", init_value, positive=True)
-    if not isinstance(init_value, jax.Array) and not _SMALLEST_LR <= init_value <= _LARGEST_LR:
-        bounds = f"from {_SMALLEST_LR:g} to {_LARGEST_LR:g}"
-        raise ValueError(f"init_value must be {bounds}, which float32 holds, got {init_value!r}")
-    start = {
-        "lr": init_value,
-        "best": -np.inf if mode == "max" else np.inf,
-        "num_bad_epochs": 0,
-        "cooldown_counter": 0,
-        "init_value": init_value,
-        "mode": _MODES.index(mode),
-        "threshold_mode": _THRESHOLD_MODES.index(threshold_mode),
-        "factor": _check_below_one("factor", check_value("factor", factor, positive=True)),
-        "patience": _check_duration("patience", patience),
-        "threshold": _check_threshold(threshold, mode, threshold_mode),
-        "cooldown": _check_duration("cooldown", cooldown),
-        "min_lr": check_value("min_lr", min_lr),
-        "eps": check_value("eps", eps),
-    }
+    init_value = _check_init_value(init_value)
+    factor = _check_below_one("factor", check_value("factor", factor, positive=True))
+    patience = _check_duration("patience", patience)
+    threshold = _check_threshold(threshold, mode, threshold_mode)
+    cooldown = _check_duration("cooldown", cooldown)
+    min_lr = check_value("min_lr", min_lr)
+    eps = check_value("eps", eps)
 
     def init_fn(params: optax.Params) -> Any:
         del params
-        return PlateauState(**{name: _as_array(name, value) for name, value in start.items()})
+        return PlateauState(
+            lr=_copied_real(init_value),
+            best=_copied_real(-np.inf if mode == "max" else np.inf),
+            num_bad_epochs=_copied_int(0),
+            cooldown_counter=_copied_int(0),
+            init_value=_copied_real(init_value),
+            mode=_copied_int(_MODES.index(mode)),
+            threshold_mode=_copied_int(_THRESHOLD_MODES.index(threshold_mode)),
+            factor=_copied_real(factor),
+            patience=_copied_int(patience),
+            threshold=_copied_real(threshold),
+            cooldown=_copied_int(cooldown),
+            min_lr=_copied_real(min_lr),
+            eps=_copied_real(eps),
+        )
 
-    def update_fn(
-        updates: optax.Updates,
-        state: Any,
-        params: optax.Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        **extra_args: Any,
-    ) -> tuple[optax.Updates, Any]:
-        del params, extra_args
-        if value is not None:
-            state = plateau_step(state, value)
-        scale = round_to_float(state.lr) / round_to_float(state.init_value)
-        # Scaled before it is rounded to the parameters' dtype: bfloat16 holds 0.1 to three digits.
-        return jax.tree.map(lambda update: (update * scale).astype(update.dtype), updates), state
-
-    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+    return optax.GradientTransformationExtraArgs(init_fn, _update)
 
 
 def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
-    """Torch's `scheduler.step(metric)`: call it once per epoch, inside or outside of compiled code.
+    """Step every plateau in `opt_state` with the metric of an epoch, as torch's `scheduler.step(metric)`.
 
-    Every `PlateauState` in `opt_state` takes the step described at `reduce_lr_on_plateau`.
+    Call it once per epoch, inside or outside of compiled code. `reduce_lr_on_plateau` describes the step.
 
     Args:
         opt_state: optimizer state that holds a `reduce_lr_on_plateau`, however deeply nested.
-        metric: the epoch's metric, shape () (or that of a batch of states); NaN counts as bad. A JAX
-            array counts with the digits of its dtype, a Python float with 48 bits, or all 53 under
+        metric: the epoch's metric, shape () (or the shape of a batch of states); NaN counts as bad. A JAX
+            array has the precision of its dtype. A Python float keeps 48 bits, or all 53 under
             `jax_enable_x64`.
 
     Returns:
-        The new `opt_state`, of the same structure, shapes and dtypes.
+        The new `opt_state`, with the same structure, shapes and dtypes.
 
     Raises:
         TypeError: `metric` is not a number.
-        ValueError: `opt_state` holds no plateau, or `metric` has another shape than its learning rate.
+        ValueError: `opt_state` holds no plateau, or the shape of `metric` is not that of its learning rate.
 
     Example:
         >>> tx = reduce_lr_on_plateau(0.1, mode="max", patience=0)
@@ -184,7 +173,7 @@ def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
     """
     _find(opt_state)
     if not is_real_dtype(metric.dtype if isinstance(metric, jax.Array) else np.asarray(metric).dtype):
-        raise TypeError(f"metric must be a real number, got {metric!r}")
+        raise TypeError(f"metric must be a real number, got {shown_value(metric)}")
 
     def step(node: Any) -> Any:
         if not isinstance(node, PlateauState):
@@ -192,7 +181,7 @@ def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
         if np.shape(metric) != node.patience.shape:
             raise ValueError(
                 f"metric must have the shape of the learning rate, {node.patience.shape}, "
-                f"got {np.shape(metric)}; reduce it to one number first, say its mean"
+                f"got {np.shape(metric)}; reduce it to one number first, such as its mean"
             )
         leaves = jax.tree.leaves(_step(_unwrapped(node), as_real(metric)))
         return jax.tree.unflatten(jax.tree.structure(node), leaves)
@@ -201,18 +190,19 @@ def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
 
 
 def plateau_lr(opt_state: Any) -> jax.Array:
-    """The learning rate in effect: `optimizer.param_groups[0]["lr"]` of the torch recipe.
+    """Return the learning rate in effect, which torch keeps in `optimizer.param_groups[0]["lr"]`.
 
-    It is that of the optimizer before the plateau only if its learning rate is constant.
+    It assumes a constant learning rate of the optimizer. If that follows a schedule, such as a warmup, the
+    updates are scaled by `plateau_lr(opt_state) / init_value` times the rate of the schedule.
 
     Args:
         opt_state: optimizer state that holds one `reduce_lr_on_plateau`, however deeply nested.
 
     Returns:
-        The learning rate in JAX's default float, shape ().
+        The learning rate in JAX's default float type, shape ().
 
     Raises:
-        ValueError: `opt_state` holds no plateau, or several.
+        ValueError: `opt_state` holds no plateau, or more than one.
 
     Example:
         >>> print(plateau_lr(reduce_lr_on_plateau(0.1).init({})))
@@ -223,9 +213,25 @@ def plateau_lr(opt_state: Any) -> jax.Array:
     states = _find(opt_state)
     if len(states) > 1:
         raise ValueError(
-            f"opt_state holds {len(states)} plateaus; pass the part of it that holds the one you mean"
+            f"opt_state holds {len(states)} plateaus; pass the part that holds the one you mean"
         )
     return round_to_float(states[0].lr)
+
+
+def _update(
+    updates: optax.Updates,
+    state: Any,
+    params: optax.Params | None = None,
+    *,
+    value: ArrayLike | None = None,
+    **extra_args: Any,
+) -> tuple[optax.Updates, Any]:
+    del params, extra_args
+    if value is not None:
+        state = plateau_step(state, value)
+    scale = round_to_float(state.lr) / round_to_float(state.init_value)
+    # Scale first and round to the dtype of the updates last: bfloat16 holds 0.1 to three digits only.
+    return jax.tree.map(lambda update: (update * scale).astype(update.dtype), updates), state
 
 
 def _find(opt_state: Any) -> list[PlateauState]:
@@ -233,14 +239,14 @@ def _find(opt_state: Any) -> list[PlateauState]:
     states = [_unwrapped(leaf) for leaf in leaves if isinstance(leaf, PlateauState)]
     if not states:
         raise ValueError(
-            f"opt_state holds no plateau: chain jaxlr.reduce_lr_on_plateau(...) after the optimizer, "
+            "opt_state holds no plateau: chain jaxlr.reduce_lr_on_plateau(...) after the optimizer, "
             f"and pass the state of the whole chain, not {type(opt_state).__name__}"
         )
     return states
 
 
 def _unwrapped(state: PlateauState) -> PlateauState:
-    """The state as plain arrays: `flax.nnx.Optimizer` keeps each in a variable of its own."""
+    """Return the state as plain arrays. `flax.nnx.Optimizer` wraps each of them in a variable."""
 
     def unwrap(field: Any) -> Real:
         arrays = jax.tree.leaves(field)
@@ -273,7 +279,7 @@ def _is_better(state: PlateauState, metric: Real) -> jax.Array:
     bound = bounds[0]
     for index in (1, 2):
         bound = select(state.threshold_mode == index, bounds[index], bound)
-    # The first metric meets an infinite best, of which no margin is left but NaN.
+    # Before the first metric the best is infinite, and arithmetic with it can give NaN.
     bound = select(jnp.isfinite(round_to_float(best)), bound, best)
     return jnp.where(maximize, metric > bound, metric < bound)
 
@@ -284,11 +290,22 @@ def _reduced_lr(state: PlateauState) -> Real:
     return select(state.lr - lr > state.eps, lr, state.lr)
 
 
-def _as_array(name: str, value: Any) -> Real:
-    """A strongly typed copy, so that a scan may carry the state and a jit may consume it."""
-    if name in _WHOLE_NUMBERS:
-        return jnp.array(value, dtype=np.int32, copy=True)
+def _copied_int(value: ArrayLike) -> jax.Array:
+    """Return a new, strongly typed array, so that a scan can carry it and a jit can donate it."""
+    return jnp.array(value, dtype=np.int32, copy=True)
+
+
+def _copied_real(value: ArrayLike) -> Real:
+    """Return a new real number, for the reasons of `_copied_int`."""
     return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), as_real(value))
+
+
+def _check_init_value(value: ArrayLike) -> float | jax.Array:
+    init_value = check_value("init_value", value, positive=True)
+    if not isinstance(init_value, jax.Array) and not _SMALLEST_LR <= init_value <= _LARGEST_LR:
+        bounds = f"from {_SMALLEST_LR:g} to {_LARGEST_LR:g}"
+        raise ValueError(f"init_value must be {bounds}, so that float32 can hold it, got {init_value!r}")
+    return init_value
 
 
 def _check_below_one(name: str, value: float | jax.Array) -> float | jax.Array:
@@ -300,7 +317,7 @@ def _check_below_one(name: str, value: float | jax.Array) -> float | jax.Array:
 def _check_threshold(value: ArrayLike, mode: str, threshold_mode: str) -> float | jax.Array:
     threshold = check_value("threshold", value)
     if mode == "min" and threshold_mode != "abs":
-        # best * (1 - 1) is 0: no loss would ever be better than that.
+        # The bound would be best * (1 - 1) = 0, and no loss would ever be better.
         return _check_below_one("a relative threshold in mode 'min'", threshold)
     return threshold
 

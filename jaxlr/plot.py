@@ -1,4 +1,4 @@
-"""Curves of schedules, and the one place that knows how the project draws."""
+"""Plots of schedules, and the helpers behind every figure of the project."""
 
 import importlib
 import logging
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 import optax
 
-from jaxlr._checks import check_function, check_positive_count
+from jaxlr._checks import check_positive_count
+from jaxlr.schedules.compose import sample
 
 
 if TYPE_CHECKING:
@@ -19,37 +20,37 @@ Schedules: TypeAlias = optax.Schedule | Sequence[optax.Schedule] | Mapping[str, 
 
 
 class Curve(NamedTuple):
-    """The learning rate of every count, from 0 on."""
+    """The learning rate at each count, from 0 on."""
 
     label: str | None
     rates: np.ndarray  # float64, shape (counts,)
-    counts_per_unit: int = 1  # of the axis: 391 where counts are batches and the axis shows epochs
+    counts_per_unit: int = 1  # counts per unit of the axis: 391 if it shows epochs of 391 batches
 
     @property
     def edges(self) -> np.ndarray:
-        """Where each count begins and, last, where the last one ends: shape (counts + 1,)."""
+        """Return where each count begins and, at the end, where the last one ends: shape (counts + 1,)."""
         return np.arange(len(self.rates) + 1) / self.counts_per_unit
 
 
 def plot(schedules: Schedules, num_steps: int, ax: "Axes | None" = None) -> "Axes":
     """Draw the learning rate at the counts 0 to `num_steps` - 1 with matplotlib.
 
-    Each count keeps its rate until the next one begins, so the line rises and falls in steps. The rates
-    are drawn on a logarithmic scale where a quarter of them lies a decade or more below the highest, and
-    none at 0; `ax.set_yscale("linear")` undoes it.
+    Each count keeps its rate until the next one begins, so the line is a staircase. The scale is
+    logarithmic if a quarter of the rates is at least a decade below the highest one and no rate is 0.
+    `ax.set_yscale("linear")` undoes that.
 
     Args:
         schedules: one schedule, a list of them, or a mapping from label to schedule.
-        num_steps: epochs (or steps) to draw, a whole number >= 1; each schedule is called once, on the
-            host, with all of them as an array of shape (`num_steps`,).
-        ax: matplotlib Axes to draw on; without it the current one of `matplotlib.pyplot`.
+        num_steps: number of epochs (or steps) to draw, a whole number >= 1. Each schedule is called once,
+            on the host, with an array of all counts of shape (`num_steps`,).
+        ax: matplotlib Axes to draw on; by default the current Axes of `matplotlib.pyplot`.
 
     Returns:
-        The Axes, for a title, other scales or `ax.figure.savefig`.
+        The Axes, to add a title, change the scales or save `ax.figure`.
 
     Raises:
-        TypeError: a schedule is not callable, such as the transformation `reduce_lr_on_plateau`, which
-            has no curve without the metrics of a run.
+        TypeError: a schedule is not callable. The transformation `reduce_lr_on_plateau` is not a schedule:
+            it has no curve without the metrics of a run.
         ValueError: there is no schedule, or `num_steps` is not a whole number of at least 1.
         ModuleNotFoundError: matplotlib is not installed.
 
@@ -61,7 +62,7 @@ def plot(schedules: Schedules, num_steps: int, ax: "Axes | None" = None) -> "Axe
         >>> [line.get_label() for line in ax.get_lines()]
         ['steps', 'cosine']
 
-    Reference: none in torch, whose documentation draws its schedulers with matplotlib.
+    Reference: https://matplotlib.org/stable/api/_as_gen/matplotlib.axes.Axes.step.html.
     """
     num_steps = check_positive_count("num_steps", num_steps)
     curves = [
@@ -71,32 +72,12 @@ def plot(schedules: Schedules, num_steps: int, ax: "Axes | None" = None) -> "Axe
     draw(axes, curves)
     axes.set_xlabel("epoch (or step)")
     if any(curve.label for curve in curves):
-        axes.legend(loc="upper right")  # "best" takes seconds of a million steps
+        axes.legend(loc="upper right")  # "best" takes seconds if there are a million steps
     return axes
 
 
-def sample(name: str, schedule: optax.Schedule, num_steps: int) -> np.ndarray:
-    """The rates of a schedule at 0 to `num_steps` - 1 in float64; `name` is what an error calls it."""
-    if isinstance(schedule, optax.GradientTransformation):
-        raise TypeError(
-            f"{name} has no curve of its own: a plateau's learning rate follows the metrics of a run "
-            "(jaxlr train draws it)"
-        )
-    check_function(name, schedule)
-    counts = np.arange(num_steps)
-    try:
-        rates: Any = schedule(counts)
-    except Exception as error:
-        error.add_note(
-            "A schedule is drawn from one call with an array of counts; of a function that takes them "
-            "one by one, jaxlr.tabulate(function, num_steps) makes a schedule"
-        )
-        raise
-    return np.broadcast_to(np.asarray(rates, dtype=np.float64), counts.shape)
-
-
 def draw(ax: "Axes", curves: Sequence[Curve]) -> None:
-    """Add curves to `ax`, in steps, with a scale and a grid."""
+    """Add curves to `ax` as staircases, and set the scale, the label and the grid."""
     for curve in curves:
         rates = np.append(curve.rates, curve.rates[-1])
         ax.step(curve.edges, rates, where="post", label=curve.label)
@@ -107,28 +88,28 @@ def draw(ax: "Axes", curves: Sequence[Curve]) -> None:
 
 
 def suits_log_scale(series: Iterable[Any]) -> bool:
-    """Whether a quarter of the values, each series counting alike, lies a decade or more below the highest.
+    """Return True if a quarter of the values is a decade or more below the highest, and all are above 0.
 
-    And whether none is at 0 or below. The last steps of a cosine next to 0 are no reason: they would take
-    most of the axis.
+    Each series has the same weight. The last steps of a cosine are near 0 too, but they are few, and a
+    logarithmic scale would give them most of the axis.
     """
     finite = [values[np.isfinite(values)] for values in map(np.asarray, series)]
     finite = [values for values in finite if values.size]
     if not finite or min(values.min() for values in finite) <= 0:
         return False
-    bound = max(values.max() for values in finite) / 9.99  # 0.1 * 0.1 is a rounding above a hundredth
+    bound = max(values.max() for values in finite) / 9.99  # not 10: 0.1 * 0.1 rounds to above 0.01
     return bool(np.mean([np.mean(values <= bound) for values in finite]) >= 0.25)
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """A figure for a file, in inches; no window is opened for it."""
-    # On its first day on a machine matplotlib says on stderr that it builds a cache of fonts.
+    """Return a figure to save to a file, of a size in inches. No window is opened."""
+    # On its first use matplotlib reports on stderr that it builds a cache of fonts.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     return require("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
 
 
 def require(module: str) -> Any:
-    """A module of a library that draws, or what to install."""
+    """Import a module of a plotting library, or raise an error that says what to install."""
     library = module.partition(".")[0]
     try:
         return importlib.import_module(module)
@@ -138,7 +119,7 @@ def require(module: str) -> Any:
 
 
 def _listed(schedules: Any) -> Sequence[tuple[str, str | None, Any]]:
-    """Each schedule with the name that an error gives it and its label in the legend."""
+    """Return each schedule with its name for errors and its label for the legend."""
     if isinstance(schedules, Mapping):
         listed = [(f"schedules[{key!r}]", str(key), value) for key, value in schedules.items()]
     elif isinstance(schedules, Sequence) and not isinstance(schedules, str | optax.GradientTransformation):

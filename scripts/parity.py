@@ -1,8 +1,8 @@
-"""How exact is each scheduler over a long run? Print the README's table.
+"""Print a table of the error of each scheduler over a long run.
 
-The reference is each scheduler's equation in 80-bit floats. Against it stand torch stepped in Python
-(float64), jaxlr on the host (float64) and compiled (float32, on whatever device JAX finds), and the
-nearest schedule that Optax has, compiled.
+The reference is the equation of the scheduler in 80-bit floats. The table compares it with torch stepped in
+Python (float64), with jaxlr on the host (float64) and compiled (float32, on JAX's default device), and with
+the most similar schedule of Optax, compiled.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import jaxlr
 
 
 class Row(NamedTuple):
-    """One scheduler over `n` steps, as a function of `n`."""
+    """One scheduler over a run of `n` steps."""
 
     text: str  # torch's constructor
     torch: Callable[[Any, Any], Any]  # (torch's module, optimizer)
@@ -168,7 +168,7 @@ def rows(n: int) -> list[Row]:
 
 
 def restarted(e: Any, first: int) -> Any:
-    """Part of its cycle, each twice as long as the one before."""
+    """Return the completed part of the current cycle. Each cycle is twice as long as the one before."""
     cycle = np.floor(np.log2(e / first + 1))
     return (e - first * (2**cycle - 1)) / (first * 2**cycle)
 
@@ -199,7 +199,7 @@ def torch_curve(row: Row, n: int) -> np.ndarray:
 
 
 def worst(actual: Any, exact: Any) -> str:
-    """The largest relative error, of those values that float32 can hold as normal numbers."""
+    """Return the largest relative error among the values that are normal numbers in float32."""
     held = exact > np.finfo(np.float32).tiny
     return f"{np.max(np.abs(np.asarray(actual, np.longdouble) / exact - 1)[held]):.0e}"
 

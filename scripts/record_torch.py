@@ -1,4 +1,4 @@
-"""Record torch's curves of the table in tests/cases.py, for the tests where torch is not installed."""
+"""Record torch's curves for the cases in tests/cases.py, so that tests can run without torch."""
 
 import sys
 from pathlib import Path

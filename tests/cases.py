@@ -1,7 +1,9 @@
-"""The table of schedulers under settings of their own: what we build, and the torch object it equals.
+"""The table of schedules to test: each row has our schedule and the torch scheduler that it must equal.
 
-`build(lr)` and `torch(t, optimizer, lr)` take the same learning rate; `t` is `torch.optim.lr_scheduler`
-with SWALR beside it. `scripts/record_torch.py` records the torch side of each case.
+`build(lr)` and `torch(t, optimizer, lr)` get the same learning rate. `t` is `torch.optim.lr_scheduler` and
+SWALR. `scripts/record_torch.py` records the torch side of each row.
+
+A schedule that torch does not have gets a row too. Its torch side is a LambdaLR with its equation.
 """
 
 import types
@@ -20,16 +22,17 @@ RECORDED = Path(__file__).parent / "torch_curves.npz"
 
 
 class Case(NamedTuple):
-    """One scheduler: ours and torch's."""
+    """A schedule of ours and the torch scheduler that it must equal."""
 
     build: Callable[[Any], Any]
     torch: Callable[[Any, Any, float], Any]
-    num_epochs: int = NUM_EPOCHS  # OneCycleLR raises after its last
-    peak: float = 0.0  # the largest rate of the formula, where the curve does not reach it
+    num_epochs: int = NUM_EPOCHS  # OneCycleLR raises an error after its last step
+    peak: float = 0.0  # the largest rate in the formula, if the curve does not reach it
+    value: str = "lr"  # the key of the optimizer's parameter group that the scheduler changes
 
 
 def leaf(function: Callable[..., Any], torch_class: str, **arguments: Any) -> Case:
-    """A scheduler that starts from the optimizer's learning rate; both sides take the same arguments."""
+    """Return the case of a scheduler that takes the same arguments in jaxlr and in torch."""
     return Case(
         lambda lr: function(lr, **arguments),
         lambda t, optimizer, lr: getattr(t, torch_class)(optimizer, **arguments),
@@ -56,8 +59,19 @@ def shrinking(cycle_or_step: Any) -> Any:
     return 1 / (1 + cycle_or_step)
 
 
-# Functions of the user's, which must see to JAX's dtypes themselves.
+# Cases with a user's function, whose dtypes are the user's concern.
 WITH_FUNCTIONS = ("lambda", "cyclic, scaled by cycle", "cyclic, scaled by step")
+
+# (total_steps, pct_start)
+ONE_CYCLE_LENGTHS = [
+    (200, 0.3),
+    (10, 0.25),
+    (3, 0.3),
+    (150, 0.6),
+    (150, 0.0),
+    (1_000_000, 0.3),
+    (999_999, 0.30000007),
+]
 
 CASES = {
     "lambda": leaf(jaxlr.lambda_lr, "LambdaLR", lr_lambda=lambda epoch: 1 / (1 + 0.01 * epoch)),
@@ -104,7 +118,7 @@ CASES = {
     "cosine, rising": leaf(
         jaxlr.cosine_annealing_lr, "CosineAnnealingLR", T_max=10**6, eta_min=1000.0
     )._replace(
-        peak=1e4  # it heads for 1000, and torch adds up the roundings of many steps
+        peak=1e4  # it rises towards 1000, and torch accumulates the rounding errors of many steps
     ),
     "cosine, of one epoch": leaf(jaxlr.cosine_annealing_lr, "CosineAnnealingLR", T_max=1, eta_min=0.01),
     **{
@@ -136,12 +150,39 @@ CASES = {
         )
         for strategy in ("cos", "linear")
         for phases in ("two phases", "three phases")
-        for total_steps, pct_start in [
-            *[(200, 0.3), (10, 0.25), (3, 0.3), (150, 0.6), (150, 0.0)],
-            *[(1_000_000, 0.3), (999_999, 0.30000007)],
-        ]
+        for total_steps, pct_start in ONE_CYCLE_LENGTHS
     },
     "one cycle, all rise": one_cycle(50, pct_start=1.0),
+    "cyclic momentum": Case(
+        lambda lr: jaxlr.cyclic_momentum(7 * lr, 9 * lr, 7, 11, mode="triangular2"),
+        lambda t, optimizer, lr: t.CyclicLR(
+            optimizer, 0.1, 1.0, 7, 11, mode="triangular2", base_momentum=7 * lr, max_momentum=9 * lr
+        ),
+        value="momentum",
+    ),
+    "one cycle momentum": Case(
+        lambda lr: jaxlr.one_cycle_momentum(100, base_momentum=8.5 * lr, max_momentum=9.5 * lr),
+        lambda t, optimizer, lr: t.OneCycleLR(
+            optimizer, 0.1, 100, base_momentum=8.5 * lr, max_momentum=9.5 * lr
+        ),
+        num_epochs=100,
+        value="momentum",
+    ),
+    "one cycle momentum, linear, three phases": Case(
+        lambda lr: jaxlr.one_cycle_momentum(90, 0.2, "linear", True, 5 * lr, 9.9 * lr),
+        lambda t, optimizer, lr: t.OneCycleLR(
+            optimizer,
+            0.1,
+            90,
+            pct_start=0.2,
+            anneal_strategy="linear",
+            three_phase=True,
+            base_momentum=5 * lr,
+            max_momentum=9.9 * lr,
+        ),
+        num_epochs=90,
+        value="momentum",
+    ),
     "swa, cos": leaf(jaxlr.swa_lr, "SWALR", swa_lr=0.01, anneal_epochs=20),
     "swa, linear": leaf(jaxlr.swa_lr, "SWALR", swa_lr=0.01, anneal_epochs=20, anneal_strategy="linear"),
     "swa, at once": leaf(jaxlr.swa_lr, "SWALR", swa_lr=0.01, anneal_epochs=0),
@@ -192,6 +233,10 @@ CASES = {
             [t.ConstantLR(optimizer, 0.3, 7), t.ExponentialLR(optimizer, 0.9)]
         ),
     ),
+    "per epoch": Case(
+        lambda lr: jaxlr.per_epoch(jaxlr.step_lr(lr, 3, 0.5), steps_per_epoch=7),
+        lambda t, optimizer, lr: t.LambdaLR(optimizer, lambda step: 0.5 ** (step // 7 // 3)),
+    ),
     "tabulated": Case(
         lambda lr: jaxlr.chained_scheduler(
             lr, [jaxlr.tabulate(lambda epoch: 0.5 if epoch % 3 else 1.0, NUM_EPOCHS)]
@@ -202,6 +247,8 @@ CASES = {
 
 
 def torch_side(torch: types.ModuleType, case: Case, lr: float = 0.1) -> np.ndarray:
-    """Torch's learning rate in each epoch of a case."""
+    """Return the learning rate (or the momentum) in torch at each epoch of a case."""
     t = types.SimpleNamespace(**vars(torch.optim.lr_scheduler), SWALR=torch.optim.swa_utils.SWALR)
-    return torch_curve(torch, lambda optimizer: case.torch(t, optimizer, lr), case.num_epochs, lr)
+    return torch_curve(
+        torch, lambda optimizer: case.torch(t, optimizer, lr), case.num_epochs, lr, value=case.value
+    )

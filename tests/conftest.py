@@ -1,4 +1,4 @@
-"""What every test runs under, and where the oracle and the real data are found."""
+"""Settings and fixtures of all tests: strict JAX, torch, the real data, and a runner of commands."""
 
 import importlib
 import importlib.util
@@ -15,14 +15,14 @@ import pytest
 _NO_TORCH = "torch is not installed: pip install torch==2.13.0"
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# The shapes and dtypes in their annotations are held against every array that a test hands them.
+# Check the arrays that tests pass to these modules against the shapes and dtypes in their annotations.
 jaxtyping.install_import_hook(
     [f"jaxlr.train.{module}" for module in ("model", "data.tfds", "runs", "step")], "beartype.beartype"
 )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tests spend most of their time compiling, much of it the same: once is enough, processes included."""
+    """Keep compiled programs on disk. Tests, and the processes they start, compile many of them twice."""
     assert config.cache is not None
     programs = {
         "jax_compilation_cache_dir": str(config.cache.mkdir("programs")),
@@ -34,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A docstring that imports torch is run where torch is, and always in CI."""
+    """Skip a docstring that imports torch if torch is missing, except in CI."""
     if importlib.util.find_spec("torch") or os.environ.get("CI") == "true":
         return
     for item in items:
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def torch() -> ModuleType:
-    """The oracle. Its absence is a reason to skip anywhere but in CI."""
+    """Return torch, which most tests compare with. Without it the test is skipped, or fails in CI."""
     try:
         return importlib.import_module("torch")
     except ImportError:
@@ -54,7 +54,7 @@ def torch() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """The folder of real data: `mnist/` holds the IDX files, `tensorflow_datasets/` TFDS's."""
+    """Return the folder of real data: `mnist/` has the IDX files, `tensorflow_datasets/` those of TFDS."""
     default = Path(__file__).parents[2] / "shared"
     root = Path(os.environ.get("JAXLR_TEST_DATA", default))
     if not (root / "mnist").is_dir():
@@ -64,8 +64,8 @@ def data_root() -> Path:
 
 @pytest.fixture
 def refuse(capsys):
-    """Run a command that refuses its arguments; the line that it says about them."""
-    from jaxlr.cli import main  # now, for the hook comes before what it is for
+    """Return a function that runs a command with bad arguments and returns its one line on stderr."""
+    from jaxlr.cli import main  # here, because the import hook above must come before it
 
     def refuse(*arguments: Any, status: int = 2) -> str:
         with pytest.raises(SystemExit) as stop:
@@ -74,7 +74,7 @@ def refuse(capsys):
         output = capsys.readouterr()
         assert output.err.startswith("jaxlr: error: ")
         assert output.err.count("\n") == 1
-        # What would train may have said already on what.
+        # train and sweep may have printed a description of the run before the error.
         assert output.out == "" or arguments[0] in ("train", "sweep")
         return output.err
 
@@ -83,7 +83,7 @@ def refuse(capsys):
 
 @pytest.fixture
 def x64():
-    """64-bit JAX for one test."""
+    """Enable 64-bit JAX for one test."""
     with jax.enable_x64(True):
         yield
 

@@ -1,4 +1,4 @@
-"""The torch oracle, and how near to it is near enough."""
+"""The curves of torch, and comparisons with a relative tolerance."""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 
-HOST_RTOL = 1e-12  # float64 beside torch's float64
-DEVICE_RTOL = 1e-6  # float32 inside jit
+HOST_RTOL = 1e-12  # our float64 against torch's float64
+DEVICE_RTOL = 1e-6  # our float32 inside jit against torch's float64
 
 
 def torch_curve(
@@ -22,9 +22,9 @@ def torch_curve(
     group: int = 0,
     metrics: ArrayLike | None = None,
 ) -> np.ndarray:
-    """The learning rate (or another `value`) of each epoch, as `build(optimizer)` sets it in torch.
+    """Return the learning rate (or another `value`) of each epoch that `build(optimizer)` sets in torch.
 
-    With `metrics` there are as many epochs as metrics, and one rate more: that before the first.
+    With `metrics` there is one epoch per metric, and one more rate: the one before the first metric.
     """
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr, momentum=0.9)
     scheduler = build(optimizer)
@@ -40,7 +40,7 @@ def torch_curve(
 def torch_plateau_curve(
     torch: ModuleType, metrics: ArrayLike, lr: float = 0.1, **settings: Any
 ) -> np.ndarray:
-    """The learning rate after each metric of torch's ReduceLROnPlateau."""
+    """Return the learning rate after each metric of torch's ReduceLROnPlateau."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **settings)
     curve = []
@@ -51,9 +51,9 @@ def torch_plateau_curve(
 
 
 def relative_error(actual: ArrayLike, expected: ArrayLike) -> float:
-    """The largest |actual / expected - 1|; where 0 is expected only 0 will do.
+    """Return the largest |actual / expected - 1|. If 0 is expected, any other value is an infinite error.
 
-    What a float32 `actual` cannot hold as a normal number counts as 0 on both sides.
+    If `actual` is a float32, values too small to be normal numbers there count as 0 on both sides.
     """
     smallest = float(jnp.finfo(np.asarray(actual).dtype).tiny)
     actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
@@ -66,11 +66,11 @@ def relative_error(actual: ArrayLike, expected: ArrayLike) -> float:
 
 
 def assert_is_torchs(actual: ArrayLike, torchs: np.ndarray, rtol: float, peak: float = 0.0) -> None:
-    """As `assert_close`, but for the digits that torch's own float64 has lost beside its largest rate.
+    """Check that a curve matches torch's, except for digits that torch's own float64 has lost.
 
-    Torch adds 1 + cos near its end, and steps from one rate to the next: what is left there of a rate
-    is known to a few roundings of the largest one, which may be a `peak` beyond the curve. Our own
-    digits there are held to exact values by other tests.
+    torch computes 1 + cos near the end of a cosine, and each rate from the one before it. Its rounding
+    errors have the size of the largest rate, or of `peak` if that is larger. Other tests compare our digits
+    there with exact values.
     """
     lost = 4 * np.finfo(np.float64).eps * max(np.abs(torchs).max(), peak)
     excess = np.maximum(np.abs(np.asarray(actual, np.float64) - torchs) - lost, 0)
@@ -78,6 +78,6 @@ def assert_is_torchs(actual: ArrayLike, torchs: np.ndarray, rtol: float, peak: f
 
 
 def assert_close(actual: ArrayLike, expected: ArrayLike, rtol: float) -> None:
-    """Equal to a relative tolerance alone: an absolute one would hide every small learning rate."""
+    """Check for equality within a relative tolerance. An absolute one would hide small learning rates."""
     error = relative_error(actual, expected)
     assert error <= rtol, f"relative error {error:.3g} exceeds {rtol:.3g}"

@@ -1,4 +1,4 @@
-"""Double floats beside exact rational arithmetic, whatever XLA knows to be constant."""
+"""Tests of double floats against exact rational arithmetic, with operands constant to XLA or not."""
 
 import itertools
 import operator
@@ -29,7 +29,7 @@ def exact(value: DoubleFloat) -> Fraction:
 
 
 def assert_exact(result: DoubleFloat, operation, left: DoubleFloat, right: DoubleFloat) -> None:
-    """To 2**-44 of the larger operand where they are added, of the result where they are multiplied."""
+    """Check a result to 2**-44 of the larger operand in sums, and of the exact result in products."""
     expected = operation(exact(left), exact(right))
     size = max(abs(exact(left)), abs(exact(right)))
     scale = size if operation in (operator.add, operator.sub) else abs(expected)
@@ -49,7 +49,7 @@ def test_every_operation_keeps_44_bits(left, right):
 
 @pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize("structure", ["left constant", "right constant", "both", "vmap", "scan", "chain"])
-def test_no_digit_is_lost_where_xla_knows_a_constant(name, structure):
+def test_no_digit_is_lost_if_an_operand_is_a_constant_to_xla(name, structure):
     operation = OPERATIONS[name]
     values = [1.3243905305862427, -1e-4, 1.0]
     for a, b in itertools.permutations(values, 2):
@@ -87,20 +87,20 @@ def test_infinities_and_nan_behave_as_in_float64(special):
         assert bool(value > as_double_float(other)) == (special > other)
 
 
-def test_numbers_out_of_float32s_range_overflow_silently():
+def test_numbers_beyond_float32_overflow_without_a_warning():
     assert float(as_double_float(1e39).high) == np.inf
     assert float(as_double_float(1e39).low) == 0
     assert jnp.isnan(as_double_float(float("nan")).high)
 
 
-def test_an_array_over_a_constant_keeps_44_bits_too():
+def test_an_array_divided_by_a_constant_keeps_44_bits():
     divisor = as_double_float(1e6)
     highs, lows = jax.jit(lambda x: as_double_float(x) / divisor)(jnp.arange(1, 1000, dtype=np.float32))
     for number, quotient in enumerate(zip(highs.tolist(), lows.tolist(), strict=True), start=1):
         assert abs(sum(map(Fraction, quotient)) * 10**6 - number) <= number * Fraction(2) ** -44
 
 
-def test_the_low_halves_decide_a_comparison_and_follow_the_sign():
+def test_comparisons_and_abs_use_the_low_halves():
     small, large = as_double_float(-0.1 - 1e-12), as_double_float(-0.1)
     assert bool(small < large)
     assert bool(large > small)

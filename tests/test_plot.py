@@ -1,4 +1,4 @@
-"""The curves that are drawn are the schedules, and look like what they are."""
+"""Tests of the plots of schedules."""
 
 import sys
 
@@ -36,7 +36,7 @@ def ax():
 
 
 def drawn(line):
-    """What a line shows: where each count begins, where the last one ends, and the rates."""
+    """Return the edges of the counts (one more than counts) and the rates that a line shows."""
     edges, rates = line.get_xdata(), line.get_ydata()
     assert line.get_drawstyle() == "steps-post"
     assert rates[-1] == rates[-2]
@@ -44,7 +44,7 @@ def drawn(line):
 
 
 @pytest.mark.parametrize("label", SCHEDULES)
-def test_the_line_is_the_schedule_in_steps_that_each_last_one_count(ax, label):
+def test_the_line_is_a_staircase_with_one_step_per_count(ax, label):
     assert jaxlr.plot(SCHEDULES[label], 90, ax) is ax
     (line,) = ax.get_lines()
     edges, rates = drawn(line)
@@ -64,7 +64,7 @@ def test_a_mapping_gives_the_labels_and_a_list_numbers_them(ax):
     assert [line.get_label() for line in ax.get_lines()] == ["schedules[0]", "schedules[1]"]
 
 
-def test_without_axes_the_current_ones_of_pyplot_are_drawn_on():
+def test_the_current_axes_of_pyplot_are_the_default():
     figure, (left, right) = plt.subplots(1, 2)
     try:
         plt.sca(left)
@@ -74,7 +74,7 @@ def test_without_axes_the_current_ones_of_pyplot_are_drawn_on():
         plt.close(figure)
 
 
-def test_a_million_steps_are_one_call_with_an_array(ax):
+def test_the_schedule_is_called_once_with_an_array(ax):
     counts = []
 
     def schedule(count):
@@ -88,7 +88,7 @@ def test_a_million_steps_are_one_call_with_an_array(ax):
     assert len(drawn(ax.get_lines()[0])[1]) == 10**6
 
 
-def test_the_scale_is_logarithmic_for_stairs_of_decades_and_not_for_the_tail_of_a_cosine():
+def test_the_scale_is_logarithmic_for_decades_but_not_for_a_cosine():
     scales = {
         "log": [
             jaxlr.step_lr(0.1, 30),
@@ -110,7 +110,7 @@ def test_the_scale_is_logarithmic_for_stairs_of_decades_and_not_for_the_tail_of_
 
 
 @given(st.lists(st.floats(1e-9, 1), min_size=1, max_size=20), st.integers(-100, 100))
-def test_the_scale_depends_on_ratios_alone_never_on_gaps_and_is_linear_where_a_rate_is_0(values, exponent):
+def test_the_scale_depends_on_ratios_only_and_is_linear_if_a_rate_is_0(values, exponent):
     rates = np.asarray(values)
     is_log = suits_log_scale([rates])
     assert suits_log_scale([rates * 2.0**exponent]) == is_log
@@ -139,7 +139,7 @@ def test_the_figure_can_be_saved(tmp_path):
         ({}, ValueError, "schedules must hold at least one schedule, got none"),
     ],
 )
-def test_what_has_no_curve_is_refused_by_name(ax, schedules, error, message):
+def test_an_argument_without_a_curve_is_refused_by_name(ax, schedules, error, message):
     with pytest.raises(error) as refusal:
         jaxlr.plot(schedules, 10, ax)
     assert str(refusal.value).startswith(message)
@@ -147,12 +147,12 @@ def test_what_has_no_curve_is_refused_by_name(ax, schedules, error, message):
 
 
 @pytest.mark.parametrize("num_steps", [0, -1, 2.5, "9", None])
-def test_a_number_of_steps_that_is_none_is_refused(ax, num_steps):
+def test_a_bad_number_of_steps_is_refused(ax, num_steps):
     with pytest.raises((TypeError, ValueError), match="num_steps must be a whole number"):
         jaxlr.plot(SCHEDULES["step"], num_steps, ax)
 
 
-def test_a_function_of_one_count_at_a_time_is_told_of_tabulate(ax):
+def test_the_error_for_a_function_of_a_single_count_names_tabulate(ax):
     def schedule(count):
         return 0.1 if count < 5 else 0.01
 
@@ -163,7 +163,7 @@ def test_a_function_of_one_count_at_a_time_is_told_of_tabulate(ax):
     assert drawn(ax.get_lines()[0])[1].tolist() == [0.1] * 5 + [0.01] * 5
 
 
-def test_a_schedule_with_values_on_a_device_is_drawn_too(ax):
+def test_a_schedule_with_values_on_a_device_is_drawn(ax):
     jaxlr.plot(jaxlr.step_lr(jnp.float32(0.5), 2, 0.5), 4, ax)
     assert drawn(ax.get_lines()[0])[1].tolist() == [0.5, 0.5, 0.25, 0.25]
 
@@ -175,7 +175,7 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
         jaxlr.plot(SCHEDULES["step"], 90)
 
 
-def test_every_curve_weighs_alike_for_the_scale_however_many_counts_it_has():
+def test_every_curve_has_the_same_weight_for_the_scale():
     by_batch, by_epoch = np.ones(1000), np.full(10, 0.01)
     assert suits_log_scale([by_batch, by_epoch])
     assert not suits_log_scale([by_epoch, *[by_batch] * 4])

@@ -1,4 +1,4 @@
-"""The tables of the tutorial that jaxlr ports, with its errors mended, beside live torch."""
+"""Tests of the tables in the tutorial that jaxlr ports, with corrections, against torch."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from helpers import DEVICE_RTOL, HOST_RTOL, assert_close, torch_curve, torch_pla
 import jaxlr
 
 
-# Epochs counted from 0, as torch counts them; the tutorial's ExponentialLR table counts from 1.
+# (rate, number of epochs). Epochs count from 0, as in torch. In the tutorial, the table of ExponentialLR
+# counts from 1.
 TABLES = {
     "StepLR(optimizer, step_size=10, gamma=0.1)": [(0.1, 10), (0.01, 10), (0.001, 10)],
     "MultiStepLR(optimizer, milestones=[10,30], gamma=0.1)": [(0.1, 10), (0.01, 20), (0.001, 10)],
     "ExponentialLR(optimizer, gamma=0.1)": [(0.1, 1), (0.01, 1), (0.001, 1)],
 }
-
 
 BY_HAND = {
     "StepLR": jaxlr.step_lr,
@@ -28,7 +28,7 @@ BY_HAND = {
 
 
 @pytest.mark.parametrize("recipe", TABLES)
-def test_a_table_of_the_tutorial_holds_on_both_sides(torch, recipe):
+def test_a_table_of_the_tutorial_matches_torch_and_jaxlr(torch, recipe):
     table = np.concatenate([np.full(epochs, lr) for lr, epochs in TABLES[recipe]])
     name, _, arguments = recipe.partition("(optimizer, ")
     settings = eval(f"dict({arguments}")
@@ -41,7 +41,7 @@ def test_a_table_of_the_tutorial_holds_on_both_sides(torch, recipe):
 
 
 def assert_gives(schedule: Any, table: np.ndarray) -> None:
-    """`schedule` gives `table` on the host, and compiled by each transformation alike."""
+    """Check that `schedule` gives `table` on the host and under jit, vmap and scan."""
     assert_close(schedule(np.arange(len(table))), table, HOST_RTOL)
     epochs = jnp.arange(len(table))
     curve = jax.jit(schedule)(epochs)
@@ -50,7 +50,7 @@ def assert_gives(schedule: Any, table: np.ndarray) -> None:
     chex.assert_trees_all_equal(curve, jax.vmap(schedule)(epochs), scanned)
 
 
-def test_the_tutorials_plateau_bears_five_bad_epochs_and_cuts_at_the_sixth(torch):
+def test_the_plateau_of_the_tutorial_reduces_at_the_sixth_bad_epoch(torch):
     losses = jnp.asarray([1.0, 0.5, *[0.6] * 5, 0.6, 0.6], dtype=jnp.float32)
     state = jaxlr.reduce_lr_on_plateau(0.1, "min", patience=5).init({})
     rates = []

@@ -14,7 +14,8 @@ from jaxlr._checks import check_duration, check_positive_count, check_value, sho
 from jaxlr.cli.errors import RecipeError
 from jaxlr.convert import from_string
 from jaxlr.convert.text import steps_per_batch
-from jaxlr.plot import Curve, sample
+from jaxlr.plot import Curve
+from jaxlr.schedules.compose import sample
 
 
 _MOST_COUNTS = 10_000_000

@@ -9,13 +9,8 @@ from jaxlr.convert.lambdas import Lambda
 from jaxlr.convert.source import is_literal, literal
 from jaxlr.plateau import reduce_lr_on_plateau
 from jaxlr.schedules.compose import chained_scheduler, sequential_lr
-from jaxlr.schedules.cyclic import (
-    cosine_annealing_lr,
-    cosine_annealing_warm_restarts,
-    cyclic_lr,
-    one_cycle_lr,
-    swa_lr,
-)
+from jaxlr.schedules.cosine import cosine_annealing_lr, cosine_annealing_warm_restarts, swa_lr
+from jaxlr.schedules.cyclic import cyclic_lr, one_cycle_lr
 from jaxlr.schedules.decay import (
     constant_lr,
     exponential_lr,

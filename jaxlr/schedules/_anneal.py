@@ -1,4 +1,4 @@
-"""Anneals between two values whose weights keep their digits at both ends."""
+"""Interpolation between two values, along a cosine or a line, that is exact near both ends."""
 
 import math
 
@@ -8,21 +8,29 @@ from jaxlr.schedules._counts import Float, array_module
 def anneal(
     start: Float, end: Float, done: Float, left: Float, length: float, strategy: str = "cos"
 ) -> Float:
-    """From `start` (nothing done) to `end` (nothing left of `length`), along a cosine or a line."""
+    """Return the value between `start` (`done` = 0) and `end` (`left` = 0), along a cosine or a line.
+
+    `done` and `left` are the distances from both ends. Their sum is `length`.
+    """
     return blend(start, end, done, left, anneal_unit(length, strategy), strategy)
 
 
 def anneal_unit(length: float, strategy: str) -> float:
-    """What turns a distance into its part of `length`: an angle to multiply by, or a divisor."""
+    """Return the `unit` of `blend`: a factor for a cosine, a divisor for a line."""
     return math.pi / 2 / length if strategy == "cos" else float(length)
 
 
 def blend(start: Float, end: Float, done: Float, left: Float, unit: Float, strategy: str) -> Float:
-    """`anneal`, by a unit that may be one of several.
+    """Return the value that `anneal` describes, with `unit` from `anneal_unit`. `unit` may be an array.
 
-    Both weights come from a distance that is exact near its end, where the textbook's 1 + cos, or a
-    difference of near equals, has lost every digit. Torch's float64 has lost some of its too: there
-    the mathematical value is the reference.
+    With x = pi * done / length, so that pi - x = pi * left / length, the weights of a cosine are
+
+        (1 - cos x)/2 = sin²(x/2)        = sin²(unit * done)
+        (1 + cos x)/2 = sin²((pi - x)/2) = sin²(unit * left)
+
+    Near an end, the textbook's left side subtracts nearly equal numbers and loses all digits. The squared
+    sines keep them, because `done` and `left` are exact. torch's float64 loses some digits too; the
+    reference is then the mathematical value.
     """
     xp = array_module(done, left)
     if strategy == "linear":

@@ -1,8 +1,8 @@
-"""Counts of epochs and steps, on the host or a device, and the schedules that are functions of them.
+"""Counts of epochs and steps on the host or on a device, and the type of our schedules.
 
-A schedule given a Python or NumPy count computes in float64 on the host. Given a JAX array or tracer
-it computes in JAX's default float, and no count becomes a float before it is small: float32 holds
-every integer only up to 2**24, so a rounded count would be off by whole epochs.
+A schedule computes in float64 on the host for a Python or NumPy count. For a JAX array or tracer it
+computes in JAX's default float type. A count stays an integer until it is small, because float32 holds
+every integer only up to 2**24. Beyond that, a rounded count would be off by whole epochs.
 """
 
 import bisect
@@ -16,8 +16,17 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
+from jaxlr._checks import LARGEST_ARGUMENT, shown_value
 
-# Up to here comparing with every milestone at once is cheaper than a binary search.
+
+# The largest count that an int64 array can hold.
+LARGEST_COUNT = 2**63 - 1
+
+# Starts of cycles and milestones lie below this. It is the longest period that arguments can make, and two
+# of them still fit in an int64.
+LARGEST_START = 2 * LARGEST_ARGUMENT
+
+# Up to this many, comparing with all milestones at once is cheaper than a binary search.
 _FEW_MILESTONES = 64
 
 
@@ -27,40 +36,44 @@ Float: TypeAlias = float | np.ndarray | jax.Array
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Schedule:
-    """An `optax.Schedule`: a formula, given a count that has been checked."""
+    """An `optax.Schedule`: a formula of the count, with a check of the count before it."""
 
     formula: Callable[[Any], Any]
-    # Given where the formula is init_value times a factor of the count: such schedules may be chained.
+    # Set if the formula is init_value times a factor that depends on the count. Only such schedules can be
+    # chained.
     init_value: float | jax.Array | None = None
-    fractional: bool = False  # whether counts may lie between epochs
+    fractional: bool = False  # counts may be floats, such as 3.5 for the middle of epoch 3
 
     def __call__(self, count: Any) -> Any:
-        """The learning rate at `count`: a float for a number, an array for an array."""
+        """Return the learning rate at `count`: a float for a number, an array for an array."""
         count = as_count(count, self.fractional)
         rate = self.formula(count)
         if isinstance(count, jax.Array) or isinstance(rate, jax.Array):
-            # Strongly typed, so that a scan may carry it; of the count's shape, whatever the formula made.
+            # Strongly typed, so that a scan can carry it. The formula may ignore the count and its shape.
             return jnp.broadcast_to(as_float(jnp.asarray(rate)), np.shape(count))
         if isinstance(count, int | float):
-            return float(rate)  # not np.float64: a log line prints 0.1, not np.float64(0.1)
+            return float(rate)  # a np.float64 would print as np.float64(0.1)
         return np.asarray(np.broadcast_to(rate, count.shape))
 
 
 def factor_of(schedule: optax.Schedule) -> float | jax.Array | None:
-    """What a schedule multiplies; None if it is no multiple. A function of the user's is a factor."""
+    """Return the `init_value` that a schedule multiplies, or None if it does more than multiply.
+
+    A function that is not from jaxlr counts as a factor, with an `init_value` of 1.
+    """
     return schedule.init_value if isinstance(schedule, Schedule) else 1.0
 
 
 def array_module(*values: Any) -> Any:
-    """NumPy on the host, jax.numpy as soon as one value lives on a device."""
+    """Return `jax.numpy` if one of the values is a JAX array, else `numpy`."""
     return jnp if any(isinstance(value, jax.Array) for value in values) else np
 
 
 def as_count(count: ArrayLike, fractional: bool = False) -> Any:
-    """Check a schedule's argument: a whole number of epochs or steps, 0 the first one.
+    """Check the argument of a schedule: a whole number of epochs or steps, where 0 is the first one.
 
-    Returns an int or an int64 array on the host, an int32 (or int64) array on a device; floats too
-    where `fractional`.
+    Return an int or an int64 array on the host, and an int32 (or int64) array on a device. If
+    `fractional`, floats are accepted and returned too.
     """
     if type(count) is int and count >= 0:
         return count
@@ -68,21 +81,21 @@ def as_count(count: ArrayLike, fractional: bool = False) -> Any:
     is_float = fractional and jnp.issubdtype(dtype, np.floating)
     if not is_float and not jnp.issubdtype(dtype, np.integer):
         kind = "a number" if fractional else "an integer"
-        raise TypeError(f"count must be {kind} or an array of them, got {count!r}")
+        raise TypeError(f"count must be {kind} or an array of them, got {shown_value(count)}")
     if isinstance(count, jax.Array):
         return as_float(count) if is_float else _as_index(count)
     array = np.asarray(count)
     if not ((array >= 0) & (array < np.inf)).all():
         raise ValueError(
-            f"count must be 0 (the first epoch or step) or more, got {array.min()}; to join schedules, "
-            "jaxlr.sequential_lr gives each of them no other counts"
+            f"count must be 0 (the first epoch or step) or more, got {array.min()}; to join schedules, use "
+            "jaxlr.sequential_lr, which gives each one a count from 0 on"
         )
     array = array.astype(np.float64 if is_float else np.int64)
     return array if array.ndim else array.item()
 
 
 def as_device_count(count: Count) -> jax.Array:
-    """A count from `as_count`, host or device, as a JAX array."""
+    """Return a count from `as_count`, on the host or on a device, as a JAX array."""
     if isinstance(count, jax.Array):
         return count
     dtype = jax.dtypes.canonicalize_dtype(np.int64)
@@ -90,27 +103,28 @@ def as_device_count(count: Count) -> jax.Array:
 
 
 def as_float(count: Any) -> Float:
-    """A count as a float: exact up to 2**24 in float32, right to half a digit beyond."""
+    """Return a count as a float. In float32 it is exact up to 2**24, and rounded beyond."""
     if not isinstance(count, jax.Array):
         return count
     return count.astype(jax.dtypes.canonicalize_dtype(float))
 
 
 def remaining(point: float, count: Count) -> Any:
-    """`point - count` as a float, for a static point of any size, fractional too.
+    """Return `point - count` as a float, for a static point of any size, which may be fractional.
 
-    The subtraction is one of integers: a float32 cannot hold 299,999.5, nor the difference of two such.
+    The integers are subtracted first. A float32 can hold neither 299,999.5 nor the exact difference of two
+    numbers of that size.
     """
     if not isinstance(count, jax.Array) or jnp.issubdtype(count.dtype, np.floating):
         return point - count
-    # The nearest integer, so that the fraction that is left is small enough to keep its digits.
+    # Subtract the nearest integer first. The fraction that remains is small and keeps its digits.
     whole = min(max(round(point), -1), np.iinfo(count.dtype).max)
     left = as_float(whole - count)
     return left + float(point - whole) if point != whole else left
 
 
 def modulo(count: Count, divisor: int) -> Count:
-    """`count % divisor` for counts from `as_count` and a static positive divisor."""
+    """Return `count % divisor` for a count from `as_count` and a static positive divisor."""
     if not isinstance(count, jax.Array) or jnp.issubdtype(count.dtype, np.floating):
         return count % divisor
     if divisor > np.iinfo(count.dtype).max:
@@ -119,7 +133,10 @@ def modulo(count: Count, divisor: int) -> Count:
 
 
 def fold(count: Count, length: int) -> Count:
-    """0, 1, ..., length, length - 1, ..., 1, 0, 1, ...: the distance from the nearest 2 k length."""
+    """Return the distance from `count` to the nearest even multiple of `length`.
+
+    For counts 0, 1, 2, ... it is 0, 1, ..., length, length - 1, ..., 1, 0, 1, ...
+    """
     position = modulo(count, 2 * length)
     if isinstance(count, jax.Array) and length > np.iinfo(count.dtype).max:
         return position
@@ -127,20 +144,23 @@ def fold(count: Count, length: int) -> Count:
 
 
 def largest_count(count: Any) -> int:
-    """The largest whole number that a count of this kind can be; beyond 2**62 no table goes."""
+    """Return the largest whole number that a count of this type can be.
+
+    For host counts and floats it is `LARGEST_START`, which no table of starts exceeds.
+    """
     is_integer = isinstance(count, jax.Array) and jnp.issubdtype(count.dtype, np.integer)
-    return int(np.iinfo(count.dtype).max) if is_integer else 2**62
+    return int(np.iinfo(count.dtype).max) if is_integer else LARGEST_START
 
 
 def at_most(count: Count, bound: int) -> Count:
-    """The smaller of a count and a static bound."""
+    """Return the smaller of a count and a static bound."""
     if not isinstance(count, jax.Array):
         return min(count, bound) if isinstance(count, int) else np.minimum(count, bound)
     return jnp.minimum(count, min(bound, np.iinfo(count.dtype).max))
 
 
 def floor_divide(count: Count, divisor: int) -> Count:
-    """`count // divisor` for counts from `as_count` and a static positive divisor."""
+    """Return `count // divisor` for a count from `as_count` and a static positive divisor."""
     if not isinstance(count, jax.Array):
         return count // divisor
     if divisor > np.iinfo(count.dtype).max:
@@ -149,7 +169,7 @@ def floor_divide(count: Count, divisor: int) -> Count:
 
 
 def count_reached(milestones: Sequence[int], count: Any) -> Any:
-    """The number of sorted milestones at or before `count`."""
+    """Return how many of the sorted milestones are at or before `count`."""
     if isinstance(count, int | float):
         return bisect.bisect_right(milestones, count)
     reachable = [value for value in milestones if value <= largest_count(count)]
@@ -161,21 +181,21 @@ def count_reached(milestones: Sequence[int], count: Any) -> Any:
 
 
 def is_before(count: Count, epoch: int) -> Any:
-    """Whether a count is less than a static epoch."""
+    """Return `count < epoch` for a static epoch, which may be too large for the dtype of the count."""
     if isinstance(count, jax.Array) and epoch > np.iinfo(count.dtype).max:
         return jnp.ones(count.shape, dtype=bool)
     return count < epoch
 
 
 def choose(condition: Any, on_true: Any, on_false: Any) -> Any:
-    """`where`, of arrays on either side and of Python numbers, for which NumPy's is slow."""
+    """Return `where(condition, on_true, on_false)`, without the overhead of NumPy for Python numbers."""
     if isinstance(condition, bool):
         return on_true if condition else on_false
     return array_module(condition, on_true, on_false).where(condition, on_true, on_false)
 
 
 def look_up(table: np.ndarray, count: Count) -> Float:
-    """The entry of a float64 table at `count`; the last one holds."""
+    """Return the entry of a float64 table at `count`. Later counts get the last entry."""
     index = at_most(count, len(table) - 1)
     if not isinstance(index, jax.Array):
         return table[index]
@@ -184,23 +204,23 @@ def look_up(table: np.ndarray, count: Count) -> Float:
 
 
 def apply_to_each(function: Any, count: Count) -> Float:
-    """A user's function of a count: of each one as a Python int on the host, traced on a device."""
+    """Call a user's function with a Python int for each count on the host, and traced on a device."""
     if isinstance(count, int):
         return function(count)
     if isinstance(count, np.ndarray):
         values = [float(function(each)) for each in count.ravel().tolist()]
         return np.asarray(values, dtype=np.float64).reshape(count.shape)
     try:
-        # In float64 if that goes: float32 has lost the digits of 0.99**epoch by epoch 100.
+        # Try float64 first: in float32, 0.99**epoch has lost digits by epoch 100.
         return _apply_in_float64(function, count)
-    except (TypeError, ValueError):  # it does not where the function has types of its own
+    except (TypeError, ValueError):  # the function may fix its own dtypes, which do not mix with float64
         pass
     try:
         return as_float(jnp.asarray(function(count)))
     except Exception as error:
         error.add_note(
             "If JAX cannot trace this function of the epoch, write it with jax.numpy, "
-            "or give its epochs to jaxlr.tabulate(function, num_steps)"
+            "or use jaxlr.tabulate(function, num_steps)"
         )
         raise
 

@@ -1,4 +1,4 @@
-"""Powers that are right to a few roundings, however large their exponent."""
+"""Powers with an error of a few roundings, even for large exponents."""
 
 import functools
 import math
@@ -10,24 +10,32 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlr._double_float import DoubleFloat, as_double_float
-from jaxlr.schedules._counts import Count, Float, array_module, as_device_count, as_float, remaining
+from jaxlr.schedules._counts import (
+    LARGEST_COUNT,
+    Count,
+    Float,
+    array_module,
+    as_device_count,
+    as_float,
+    remaining,
+)
 
 
-# A power is a product of table entries, one per digit of its exponent. More bits mean larger tables,
-# fewer mean more factors, each of which costs one rounding of the product.
+# Bits per digit of an exponent. A power is a product of table entries, one per digit. With more bits the
+# tables are larger. With fewer bits there are more factors, and each costs a rounding.
 _DIGIT_BITS = 11
 
 
 def decayed(
-    init_value: float | jax.Array, gamma: float | jax.Array, num_decays: Count, largest: int = 2**63 - 1
+    init_value: float | jax.Array, gamma: float | jax.Array, num_decays: Count, largest: int = LARGEST_COUNT
 ) -> Float:
-    """`init_value * gamma ** num_decays`; 0 stays 0 even where the power overflows."""
-    never = not isinstance(init_value, jax.Array) and init_value == 0
-    return init_value * power(1.0 if never else gamma, num_decays, largest)
+    """Return `init_value * gamma ** num_decays`, and 0 if `init_value` is 0 but the power overflows."""
+    is_zero = not isinstance(init_value, jax.Array) and init_value == 0
+    return init_value * power(1.0 if is_zero else gamma, num_decays, largest)
 
 
 def power_of_rest(done: Count, whole: int, exponent: float | jax.Array) -> Float:
-    """`((whole - done) / whole) ** exponent` for counts with 0 <= done <= whole."""
+    """Return `((whole - done) / whole) ** exponent` for counts with 0 <= done <= whole."""
     if isinstance(exponent, jax.Array):
         done = as_device_count(done)
     rest: Any = remaining(whole, done) / float(whole)
@@ -35,28 +43,28 @@ def power_of_rest(done: Count, whole: int, exponent: float | jax.Array) -> Float
         return array_module(done).power(rest, exponent)
     error: Any = 0.0
     if isinstance(exponent, jax.Array) or exponent > 3:
-        # The rounding error of the rest grows with the exponent, so it is found and taken back.
+        # The power multiplies the rounding error of the rest by the exponent, so we correct for it.
         exact = as_double_float(float(whole)) - _exact_double_float(done)
         rest, low = exact / as_double_float(float(whole))
         error = exponent * (low / jnp.where(rest > 0, rest, 1.0))
     if not isinstance(exponent, jax.Array):
-        # And what float32 cannot hold of the exponent itself.
+        # We also correct for the rounding of the exponent to float32.
         unheld = exponent - float(np.float32(exponent))
         error = error + unheld * jnp.log(jnp.where(rest > 0, rest, 1.0)) if unheld else error
     return jnp.power(rest, exponent) * (1 + error)
 
 
 def power_and_complement(base: float | jax.Array, exponent: Count) -> tuple[Float, Float]:
-    """`base ** exponent` and, where that is below 1, 1 less it to as many digits."""
+    """Return `base ** exponent` and, if that is below 1, `1 - base ** exponent` to full precision."""
     xp = array_module(base, exponent)
     log = xp.minimum(xp.log1p(base - 1) * as_float(exponent), 0.0)
     return power(base, exponent), -xp.expm1(log)
 
 
-def power(base: float | jax.Array, exponent: Count, largest: int = 2**63 - 1) -> Float:
-    """`base ** exponent` for `base` > 0 and whole `exponent` <= `largest`, to a few roundings.
+def power(base: float | jax.Array, exponent: Count, largest: int = LARGEST_COUNT) -> Float:
+    """Return `base ** exponent` for `base` > 0 and whole `exponent` <= `largest`, within a few roundings.
 
-    `jnp.power` is not as good: it rounds `base` to float32, and that error grows with `exponent`.
+    `jnp.power` rounds `base` to float32, and the resulting error grows with `exponent`.
     """
     if isinstance(base, jax.Array):
         return _traced_power(base, as_device_count(exponent))
@@ -67,7 +75,7 @@ def power(base: float | jax.Array, exponent: Count, largest: int = 2**63 - 1) ->
             return np.power(base, exponent)
     try:
         return base**exponent
-    except OverflowError:  # Python's floats raise where everybody else's become infinity or 0
+    except OverflowError:  # NumPy and JAX return infinity or 0 where Python's floats raise
         return math.inf if base > 1 else float(base == 1)
 
 
@@ -87,7 +95,10 @@ def _power_from_tables(base: float, exponent: jax.Array, largest: int) -> jax.Ar
 
 @functools.lru_cache
 def _power_tables(base: float, largest: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
-    """`base ** (digit * 2**shift)` for each digit of an exponent, up to 0, infinity or `largest`."""
+    """Return tables of `base ** (digit * 2**shift)` for each digit of an exponent.
+
+    They end where the power is 0 or infinity, or at the exponent `largest`.
+    """
     last = min(largest, _saturation(base, dtype))
     tables = []
     with np.errstate(over="ignore", under="ignore"):
@@ -100,27 +111,28 @@ def _power_tables(base: float, largest: int, dtype: np.dtype) -> tuple[np.ndarra
 
 
 def _saturation(base: float, dtype: np.dtype) -> int:
-    """An exponent from which on `base ** exponent` is 0 or infinity in `dtype`; 0 for base 1."""
+    """Return an exponent from which on `base ** exponent` is 0 or infinity in `dtype`; 0 for base 1."""
     exponents = np.finfo(dtype).maxexp - np.finfo(dtype).minexp
     return 0 if base == 1 else math.ceil(exponents / abs(math.log2(base)))
 
 
 @jax.custom_jvp
 def _traced_power(base: jax.Array, exponent: jax.Array) -> jax.Array:
-    """`base ** exponent` as 2 ** (exponent * log2(base)), the product held in twice the digits."""
+    """Return `base ** exponent` as 2 ** (exponent * log2(base)), with the product as a double float."""
     if base.dtype == np.float64:
         return base ** exponent.astype(np.float64)
     significand, scale = jnp.frexp(base)
     below = significand < math.sqrt(0.5)
     significand = jnp.where(below, significand * 2, significand)
     scale = scale - below.astype(scale.dtype)
-    # Past 2**20 a power of a number with a scale has saturated; without one it may well not have.
+    # If scale is not 0, the power has saturated by 2**20. If it is 0, the base is near 1 and the power may
+    # not have saturated.
     exponent = jnp.where(scale == 0, exponent, jnp.minimum(exponent, 2**20)).astype(np.int32)
     product = _exact_double_float(exponent) * _log2(significand)
     whole = jnp.round(product.high)
     fraction = (product.high - whole) + product.low
     binary = jnp.clip(whole.astype(np.int32) + exponent * scale, -252, 252)
-    half = binary // 2  # 2.0**binary may not fit a float32 where the result does
+    half = binary // 2  # the result may fit a float32 even if 2.0**binary does not
     result = jnp.exp2(fraction) * _exact_exp2(half) * _exact_exp2(binary - half)
     return jnp.where(base > 0, result, jnp.nan)
 
@@ -133,7 +145,10 @@ def _traced_power_jvp(primals, tangents):
 
 
 def _log2(significand: jax.Array) -> DoubleFloat:
-    """Log to base 2 of numbers in [sqrt(1/2), sqrt(2)), from the series of atanh(s), s <= 0.172."""
+    """Return the logarithm to base 2 of numbers in [sqrt(1/2), sqrt(2)).
+
+    It is 2 / log(2) * atanh(s) with s = (x - 1) / (x + 1), |s| <= 0.172, from the series of atanh.
+    """
     one = as_double_float(1.0)
     s = (as_double_float(significand) - one) / (one + significand)
     square = s * s
@@ -150,5 +165,5 @@ def _exact_double_float(integer: jax.Array) -> DoubleFloat:
 
 
 def _exact_exp2(exponent: jax.Array) -> jax.Array:
-    """2.0 ** exponent from its bits, for -126 <= exponent <= 127; jnp.exp2 is off by 2e-6 there."""
+    """Return 2.0 ** exponent from its bits, for -126 <= exponent <= 127. `jnp.exp2` is off by 2e-6."""
     return jax.lax.bitcast_convert_type((exponent + 127) << 23, np.float32)

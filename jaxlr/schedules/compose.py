@@ -1,4 +1,4 @@
-"""Schedules made of other schedules, and of functions that are none."""
+"""Schedules made from other schedules or from plain functions, and the rates of a schedule as an array."""
 
 import functools
 import operator
@@ -16,6 +16,7 @@ from jaxlr._checks import (
     check_milestones,
     check_positive_count,
     check_value,
+    shown_value,
 )
 from jaxlr.schedules._counts import (
     Count,
@@ -34,27 +35,26 @@ from jaxlr.schedules._counts import (
 
 
 def sequential_lr(schedules: Sequence[optax.Schedule], milestones: Sequence[int]) -> optax.Schedule:
-    r"""Schedules one after the other, each on a clock of its own that starts at its milestone.
+    r"""A sequence of schedules. Each one takes over at its milestone, and counts from 0 there.
 
     $$\mathrm{lr}(e) = \mathrm{lr}_i(e - m_i), \quad i = \#\{j \ge 1 : m_j \le e\}, \quad m_0 = 0$$
 
-    with $\mathrm{lr}_i$ = `schedules[i]`, $m_j$ = `milestones[j - 1]` and $e$ = `count`. A milestone of
-    0 starts in the second schedule, and one that is named twice skips a schedule, as in torch. Each
-    schedule starts from its own `init_value`; torch's parts that have no closed form go on from where
-    the part before them stopped: convert such a chain with `from_torch(..., num_steps=)`.
+    with $\mathrm{lr}_i$ = `schedules[i]`, $m_j$ = `milestones[j - 1]` and $e$ = `count`.
+
+    A milestone of 0 skips the first schedule, and a milestone that is listed twice skips one too, as in
+    torch. Each schedule starts from its own `init_value`. In torch, a scheduler without a closed form
+    continues from the last rate of the scheduler before it. Convert such a sequence with
+    `from_torch(..., num_steps=)`.
 
     Args:
-        schedules: functions of the epoch (or step), at least one.
-        milestones: epochs (or steps) at which the second, third, ... take over, in rising order; one
-            less than there are schedules.
-
-    Returns:
-        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
+        schedules: schedules, or other functions of the epoch (or step); at least one.
+        milestones: epochs (or steps) at which the second, third, ... schedule takes over, in rising order;
+            one fewer than `schedules`.
 
     Raises:
-        TypeError: a schedule is not callable, a milestone is no number or a `count` not an integer.
-        ValueError: the numbers of schedules and milestones do not fit, milestones fall or are
-            negative, or a host `count` is negative.
+        TypeError: a schedule is not callable, or a milestone is not a number.
+        ValueError: there is not one milestone fewer than schedules, or the milestones are negative or not
+            in rising order.
 
     Example:
         >>> from jaxlr import cosine_annealing_lr, linear_lr
@@ -69,7 +69,8 @@ def sequential_lr(schedules: Sequence[optax.Schedule], milestones: Sequence[int]
     starts = [0, *check_milestones(milestones)]
     if len(starts) != len(schedules):
         raise ValueError(
-            f"milestones must be one less than schedules, got {len(starts) - 1} and {len(schedules)}"
+            "milestones must have one element fewer than schedules, "
+            f"got {len(starts) - 1} milestones and {len(schedules)} schedules"
         )
     if starts != sorted(starts):
         raise ValueError(f"milestones must be in rising order, got {starts[1:]}")
@@ -78,7 +79,8 @@ def sequential_lr(schedules: Sequence[optax.Schedule], milestones: Sequence[int]
         if isinstance(count, int):
             active = count_reached(starts[1:], count)
             return schedules[active](count - starts[active])
-        # Every schedule runs, on a clock that keeps to its own span; the last one due is taken.
+        # All schedules are evaluated, and the last one that has begun is chosen. The count of each one is
+        # clipped to its own span, because outside of it a rate may overflow and its derivative may be NaN.
         xp = array_module(count)
         rate: Any = None
         for schedule, start, end in zip(schedules, starts, [*starts[1:], None], strict=True):
@@ -92,28 +94,26 @@ def sequential_lr(schedules: Sequence[optax.Schedule], milestones: Sequence[int]
 
 
 def chained_scheduler(init_value: ArrayLike, factors: Sequence[optax.Schedule]) -> optax.Schedule:
-    r"""The product of schedules, each of them the factor that one scheduler of a chain contributes.
+    r"""A product of schedules, each of which gives the factor of one scheduler in a chain.
 
     $$\mathrm{lr}(e) = \eta_0 \prod_i f_i(e)$$
 
     with $\eta_0$ = `init_value`, $f_i$ = `factors[i]`, a schedule built with `init_value=1.0`, and
-    $e$ = `count`. Torch's ChainedScheduler lets its schedulers rewrite one learning rate in turn, which
-    is this product as long as each of them multiplies: step, multi-step, constant, linear, exponential,
-    polynomial and multiplicative ones, and a cosine that ends at 0, up to its `T_max`. Others
-    (overwriting ones, a cosine with `eta_min`) are refused: step torch's own chain and tabulate it, with
+    $e$ = `count`.
+
+    In torch's ChainedScheduler, the schedulers change one learning rate in turn. That is this product if
+    each of them multiplies: step, multi-step, constant, linear, exponential, polynomial and multiplicative
+    schedulers, and a cosine that ends at 0, up to its `T_max`. Schedulers that overwrite or shift the
+    rate, such as a cosine with `eta_min`, are refused. Step torch's chain and tabulate it instead, with
     `from_torch(..., num_steps=)` or `tabulate`.
 
     Args:
         init_value: learning rate that the factors multiply, a finite number >= 0; may be traced.
-        factors: schedules with `init_value=1.0`, or functions of the epoch (or step), at least one.
-
-    Returns:
-        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
+        factors: schedules with `init_value=1.0`, or functions of the epoch (or step); at least one.
 
     Raises:
-        TypeError: a factor is not callable, or a `count` is not an integer.
-        ValueError: there is no factor, one is no factor or has another `init_value` than 1, or a host
-            `count` is negative.
+        TypeError: a factor is not callable.
+        ValueError: there is no factor, or a factor does not multiply or has an `init_value` other than 1.
 
     Example:
         >>> from jaxlr import constant_lr, exponential_lr
@@ -131,9 +131,9 @@ def chained_scheduler(init_value: ArrayLike, factors: Sequence[optax.Schedule]) 
         base = factor_of(factor)
         if base is None:
             raise ValueError(
-                f"factors[{index}] does not multiply the learning rate but overwrites or shifts it, so the "
-                "chain is no product: step torch's chain and tabulate it, with from_torch(..., num_steps=) "
-                "or tabulate(function, num_steps)"
+                f"factors[{index}] overwrites or shifts the learning rate instead of multiplying it, so "
+                "the chain is not a product: step torch's chain and tabulate it, with "
+                "from_torch(..., num_steps=) or tabulate(function, num_steps)"
             )
         if not isinstance(base, jax.Array) and base != 1:
             raise ValueError(f"factors[{index}] must be built with init_value=1.0, got {base!r}")
@@ -146,22 +146,18 @@ def chained_scheduler(init_value: ArrayLike, factors: Sequence[optax.Schedule]) 
 
 
 def per_epoch(schedule: optax.Schedule, steps_per_epoch: int) -> optax.Schedule:
-    r"""A schedule of epochs for an optimizer that counts steps: torch's `scheduler.step()` per epoch.
+    r"""A schedule of epochs for an optimizer that counts steps, as torch's `scheduler.step()` per epoch.
 
     $$\mathrm{lr}(k) = \mathrm{schedule}(\lfloor k / n \rfloor)$$
 
-    with $n$ = `steps_per_epoch` and $k$ = `count`, the optimizer's number of updates so far.
+    In code: `schedule(count // steps_per_epoch)`, where `count` is the number of updates so far.
 
     Args:
         schedule: the schedule of epochs.
-        steps_per_epoch: optimizer updates in an epoch, its last, smaller batch included; >= 1.
-
-    Returns:
-        A schedule: `count` (steps, integers of any shape) to learning rates of that shape.
+        steps_per_epoch: optimizer updates per epoch, including the last, smaller batch; >= 1.
 
     Raises:
         TypeError: `schedule` is not callable, or `steps_per_epoch` is not a number.
-        ValueError: `steps_per_epoch` is not a whole number of at least 1.
 
     Example:
         >>> from jaxlr import per_epoch, step_lr
@@ -169,7 +165,8 @@ def per_epoch(schedule: optax.Schedule, steps_per_epoch: int) -> optax.Schedule:
         >>> schedule(199), schedule(200)
         (1.0, 0.5)
 
-    Reference: the loop `for epoch in ...: train(); scheduler.step()` of torch's documentation.
+    Reference: the loop `for epoch in ...: train(...); scheduler.step()`,
+    https://docs.pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate.
     """
     check_function("schedule", schedule)
     steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
@@ -177,30 +174,26 @@ def per_epoch(schedule: optax.Schedule, steps_per_epoch: int) -> optax.Schedule:
 
 
 def tabulate(fn: Callable[[int], float], num_steps: int) -> optax.Schedule:
-    r"""Any Python function of the epoch as a schedule: called for each one, once, in float64.
+    r"""Any Python function of the epoch as a schedule. It is called once per epoch, in float64.
 
     $$\mathrm{lr}(e) = f(\min(e, N - 1))$$
 
-    with $f$ = `fn`, $N$ = `num_steps` and $e$ = `count`: the last value holds.
+    In code: `table[min(count, num_steps - 1)]`, where `table = [fn(0), ..., fn(num_steps - 1)]`.
 
     Args:
         fn: Python function of the epoch (or step), called with 0 to `num_steps` - 1, in order.
-        num_steps: epochs (or steps) to tabulate, a whole number >= 1.
-
-    Returns:
-        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
+        num_steps: number of epochs (or steps) to tabulate, a whole number >= 1.
 
     Raises:
-        TypeError: `fn` is not callable or does not return a number, or a `count` is not an integer.
-        ValueError: `num_steps` is out of its range, a rate is not finite, or a host `count` is
-            negative.
+        TypeError: `fn` is not callable or does not return a number.
+        ValueError: `num_steps` is out of range, or a rate is not finite.
 
     Example:
         >>> schedule = tabulate(lambda epoch: 1.0 if epoch < 3 else 0.5, num_steps=10)
         >>> schedule(2), schedule(3), schedule(1000)
         (1.0, 0.5, 0.5)
 
-    Reference: none in torch, whose schedulers run in Python.
+    Reference: `torch.optim.lr_scheduler.LambdaLR`, which also accepts any Python function.
     """
     check_function("fn", fn)
     num_steps = check_positive_count("num_steps", num_steps)
@@ -208,9 +201,29 @@ def tabulate(fn: Callable[[int], float], num_steps: int) -> optax.Schedule:
     return Schedule(lambda count: look_up(table, count), init_value=1.0)
 
 
+def sample(name: str, schedule: optax.Schedule, num_steps: int) -> np.ndarray:
+    """Return the rates of a schedule at 0 to `num_steps` - 1 in float64. Errors refer to it as `name`."""
+    if isinstance(schedule, optax.GradientTransformation):
+        raise TypeError(
+            f"{name} has no curve of its own: a plateau's learning rate follows the metrics of a run "
+            "(jaxlr train draws it)"
+        )
+    check_function(name, schedule)
+    counts = np.arange(num_steps)
+    try:
+        rates: Any = schedule(counts)
+    except Exception as error:
+        error.add_note(
+            "The schedule is called once with an array of counts. For a function of a single count, use "
+            "jaxlr.tabulate(function, num_steps)"
+        )
+        raise
+    return np.broadcast_to(np.asarray(rates, dtype=np.float64), counts.shape)
+
+
 def _check_schedules(name: str, schedules: Sequence[optax.Schedule]) -> list[optax.Schedule]:
     if not isinstance(schedules, Sequence) or isinstance(schedules, str):
-        raise TypeError(f"{name} must be a list of schedules, got {schedules!r}")
+        raise TypeError(f"{name} must be a list of schedules, got {shown_value(schedules)}")
     if not schedules:
         raise ValueError(f"{name} must hold at least one schedule, got none")
     for index, schedule in enumerate(schedules):

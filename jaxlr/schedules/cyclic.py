@@ -1,11 +1,10 @@
-"""Schedules that anneal between rates, once or in cycles."""
+"""The cyclic and the one-cycle policy: learning rate and momentum."""
 
 import math
 from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
-import numpy as np
 import optax
 from jax.typing import ArrayLike
 
@@ -17,130 +16,21 @@ from jaxlr._checks import (
     check_positive_count,
     check_value,
 )
-from jaxlr.schedules._anneal import anneal, anneal_unit, blend
+from jaxlr.schedules._anneal import anneal_unit, blend
 from jaxlr.schedules._counts import (
     Count,
     Float,
     Schedule,
     apply_to_each,
-    array_module,
     as_float,
     at_most,
     choose,
-    count_reached,
     floor_divide,
-    fold,
     is_before,
-    largest_count,
-    look_up,
     modulo,
     remaining,
 )
 from jaxlr.schedules._powers import power, power_and_complement
-
-
-_LARGEST_COUNT = 2**62
-
-
-def cosine_annealing_lr(
-    init_value: ArrayLike,
-    T_max: int,
-    eta_min: ArrayLike = 0.0,
-) -> optax.Schedule:
-    r"""The learning rate follows a cosine from `init_value` to `eta_min`, and back up, for ever.
-
-    $$\mathrm{lr}(e) = \eta_{\min} + \tfrac{1}{2}(\eta_0 - \eta_{\min})
-        \left(1 + \cos \frac{\pi e}{T_{\max}}\right)$$
-
-    with $\eta_0$ = `init_value`, $\eta_{\min}$ = `eta_min`, $T_{\max}$ = `T_max` and $e$ = `count`.
-    Its period is 2 `T_max`: after `T_max` it bounces back, as torch's does.
-
-    Args:
-        init_value: learning rate of the first epoch, a finite number >= 0; may be traced, shape ().
-        T_max: epochs (or steps) until `eta_min`, a whole number >= 1.
-        eta_min: learning rate at `T_max`, a finite number >= 0, above `init_value` too; may be traced.
-
-    Returns:
-        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
-
-    Raises:
-        TypeError: an argument is not a number, or a `count` is not an integer.
-        ValueError: an argument is out of its range, or a host `count` is negative.
-
-    Example:
-        >>> schedule = cosine_annealing_lr(1.0, T_max=2)
-        >>> [round(schedule(epoch), 12) for epoch in range(5)]
-        [1.0, 0.5, 0.0, 0.5, 1.0]
-
-    Reference: `torch.optim.lr_scheduler.CosineAnnealingLR`; SGDR, https://arxiv.org/abs/1608.03983.
-    """
-    init_value = check_value("init_value", init_value)
-    length = check_positive_count("T_max", T_max)
-    eta_min = check_value("eta_min", eta_min)
-
-    def formula(count: Count) -> Float:
-        done = fold(count, length)
-        return anneal(init_value, eta_min, as_float(done), remaining(length, done), length)
-
-    # With another end than 0 the rate is no multiple of where it starts.
-    ends_at_zero = not isinstance(eta_min, jax.Array) and eta_min == 0
-    return Schedule(formula, init_value if ends_at_zero else None)
-
-
-def cosine_annealing_warm_restarts(
-    init_value: ArrayLike,
-    T_0: int,
-    T_mult: int = 1,
-    eta_min: ArrayLike = 0.0,
-) -> optax.Schedule:
-    r"""The learning rate falls along half a cosine again and again, in cycles of growing length.
-
-    $$\mathrm{lr}(e) = \eta_{\min} + \tfrac{1}{2}(\eta_0 - \eta_{\min})
-        \left(1 + \cos \frac{\pi c}{T_i}\right), \quad
-      T_i = T_0 T_{\mathrm{mult}}^i, \quad c = e - \sum_{j < i} T_j$$
-
-    with $\eta_0$ = `init_value`, $\eta_{\min}$ = `eta_min`, $T_0$ = `T_0`, $T_{\mathrm{mult}}$ =
-    `T_mult`, $e$ = `count`, and $i$ the cycle that $e$ falls into. `count` may lie between epochs: 3.5
-    is half way through epoch 3, as in torch's `step(epoch + i / len(loader))`.
-
-    Args:
-        init_value: learning rate at each restart, a finite number >= 0; may be traced, shape ().
-        T_0: epochs (or steps) of the first cycle, a whole number >= 1.
-        T_mult: factor from one cycle's length to the next, a whole number >= 1.
-        eta_min: learning rate that a cycle tends to, a finite number >= 0; may be traced, shape ().
-
-    Returns:
-        A schedule: `count` (epochs or steps, integers or floats of any shape) to learning rates of
-        that shape.
-
-    Raises:
-        TypeError: an argument or a `count` is not a number.
-        ValueError: an argument is out of its range, or a host `count` is negative.
-
-    Example:
-        >>> schedule = cosine_annealing_warm_restarts(1.0, T_0=2, T_mult=2)
-        >>> [round(schedule(epoch), 3) for epoch in (0, 1, 2, 3, 4, 5, 6)]
-        [1.0, 0.5, 1.0, 0.854, 0.5, 0.146, 1.0]
-
-    Reference: `torch.optim.lr_scheduler.CosineAnnealingWarmRestarts`; SGDR,
-    https://arxiv.org/abs/1608.03983.
-    """
-    init_value = check_value("init_value", init_value)
-    first = check_positive_count("T_0", T_0)
-    growth = check_positive_count("T_mult", T_mult)
-    eta_min = check_value("eta_min", eta_min)
-    starts, lengths = [0], [first]
-    while growth > 1 and starts[-1] + lengths[-1] < _LARGEST_COUNT:
-        starts.append(starts[-1] + lengths[-1])
-        lengths.append(lengths[-1] * growth)
-
-    def formula(count: Count) -> Float:
-        if growth == 1:
-            done = modulo(count, first)
-            return anneal(init_value, eta_min, as_float(done), remaining(first, done), first)
-        return blend(init_value, eta_min, *_place_in_cycle(count, starts, lengths), "cos")
-
-    return Schedule(formula, fractional=True)
 
 
 def cyclic_lr(
@@ -153,33 +43,31 @@ def cyclic_lr(
     scale_fn: Callable[[Any], Any] | None = None,
     scale_mode: Literal["cycle", "iterations"] = "cycle",
 ) -> optax.Schedule:
-    r"""The learning rate climbs from `base_lr` to `max_lr` and back, in triangles that may shrink.
+    r"""The learning rate rises from `base_lr` to `max_lr` and falls back, in triangles that may shrink.
 
     $$\mathrm{lr}(k) = \eta_b + (\eta_m - \eta_b) \, h \, S, \quad
       h = \begin{cases} p / u & p \le u \\ (u + d - p) / d & p > u \end{cases}, \quad
       p = k \bmod (u + d)$$
 
     with $\eta_b$ = `base_lr`, $\eta_m$ = `max_lr`, $u$ = `step_size_up`, $d$ = `step_size_down` and
-    $k$ = `count`. The scale $S$ is 1 in `mode` "triangular", $2^{-\lfloor k / (u + d) \rfloor}$ in
-    "triangular2" and $\gamma^k$ in "exp_range", with $\gamma$ = `gamma`; or `scale_fn` of the cycle,
-    counted from 1, or (`scale_mode` "iterations") of $k$.
+    $k$ = `count`. The scale $S$ depends on `mode`:
+
+    - "triangular": $S = 1$
+    - "triangular2": $S = 2^{-\lfloor k / (u + d) \rfloor}$
+    - "exp_range": $S = \gamma^k$, with $\gamma$ = `gamma`
+
+    If `scale_fn` is given, $S$ is `scale_fn` of the cycle, counted from 1. With `scale_mode` "iterations"
+    it is `scale_fn` of $k$.
 
     Args:
-        base_lr: learning rate at the feet, a finite number >= 0; may be traced, shape ().
-        max_lr: learning rate at the first peak, a finite number >= 0; may be traced, shape ().
-        step_size_up: steps from foot to peak, a whole number >= 1.
-        step_size_down: steps from peak to foot, a whole number >= 0 (a saw); None is `step_size_up`.
-        mode: how the peaks shrink; ignored where `scale_fn` is given.
-        gamma: factor of each step in "exp_range", a finite number > 0; may be traced, shape ().
-        scale_fn: function of the cycle or step, as `lr_lambda` of `lambda_lr`.
-        scale_mode: what `scale_fn` is given.
-
-    Returns:
-        A schedule: `count` (steps, integers of any shape) to learning rates of that shape.
-
-    Raises:
-        TypeError: an argument is not of the kind above, or a `count` is not an integer.
-        ValueError: an argument is out of its range, or a host `count` is negative.
+        base_lr: learning rate at the start of each cycle, a finite number >= 0; may be traced.
+        max_lr: learning rate at the first peak, a finite number >= 0; may be traced.
+        step_size_up: steps from `base_lr` to the peak, a whole number >= 1.
+        step_size_down: steps from the peak to `base_lr`, a whole number >= 0. None means `step_size_up`.
+        mode: how the peaks shrink; ignored if `scale_fn` is given.
+        gamma: factor of each step in "exp_range", a finite number > 0; may be traced.
+        scale_fn: function of the cycle or step, like the `lr_lambda` of `lambda_lr`.
+        scale_mode: "cycle" or "iterations", the argument of `scale_fn`.
 
     Example:
         >>> schedule = cyclic_lr(1.0, 3.0, step_size_up=2, mode="triangular2")
@@ -204,7 +92,7 @@ def cyclic_momentum(
     scale_fn: Callable[[Any], Any] | None = None,
     scale_mode: Literal["cycle", "iterations"] = "cycle",
 ) -> optax.Schedule:
-    r"""The momentum that torch's CyclicLR cycles against the learning rate.
+    r"""The momentum of torch's CyclicLR, which falls while the learning rate rises.
 
     $$\mathrm{momentum}(k) = m_m - (m_m - m_b) \, h \, S$$
 
@@ -212,9 +100,9 @@ def cyclic_momentum(
     `cyclic_lr`.
 
     Args:
-        base_momentum: momentum at the learning rate's first peak, >= 0; may be traced, shape ().
-        max_momentum: momentum at the learning rate's feet, >= 0; may be traced, shape ().
-        step_size_up: as in `cyclic_lr`, as are the arguments after it.
+        base_momentum: momentum at the first peak of the learning rate, >= 0; may be traced.
+        max_momentum: momentum at the start of each cycle, >= 0; may be traced.
+        step_size_up: as in `cyclic_lr`.
         step_size_down: as in `cyclic_lr`.
         mode: as in `cyclic_lr`.
         gamma: as in `cyclic_lr`.
@@ -222,11 +110,7 @@ def cyclic_momentum(
         scale_mode: as in `cyclic_lr`.
 
     Returns:
-        A schedule: `count` (steps, integers of any shape) to momenta of that shape.
-
-    Raises:
-        TypeError: an argument is not of the kind above, or a `count` is not an integer.
-        ValueError: an argument is out of its range, or a host `count` is negative.
+        A schedule of the momentum.
 
     Example:
         >>> tx = optax.inject_hyperparams(optax.sgd)(
@@ -256,35 +140,33 @@ def one_cycle_lr(
     epochs: int | None = None,
     steps_per_epoch: int | None = None,
 ) -> optax.Schedule:
-    r"""The learning rate rises once to `max_lr` and falls far below where it began.
+    r"""The learning rate rises to `max_lr` once, then falls far below its first value.
 
     $$\mathrm{lr}(k): \; \frac{\eta}{D} \to \eta \text{ for } 0 \le k \le pN - 1, \quad
       \eta \to \frac{\eta}{D F} \text{ for } pN - 1 < k \le N - 1$$
 
     with $\eta$ = `max_lr`, $D$ = `div_factor`, $F$ = `final_div_factor`, $N$ = `total_steps` (or `epochs`
-    times `steps_per_epoch`), $p$ = `pct_start` and $k$ = `count`, each arrow half a cosine or a line
-    (`anneal_strategy`). With `three_phase` it returns to $\eta / D$ in another $pN - 1$ steps before it
-    falls to the end. A phase may end between steps, so the peak itself may be skipped, as in torch. After
-    step $N - 1$ its last value holds, where torch goes astray for one step and then raises.
+    times `steps_per_epoch`), $p$ = `pct_start` and $k$ = `count`. Each arrow is half a cosine or a line,
+    depending on `anneal_strategy`.
+
+    With `three_phase`, the rate first returns to $\eta / D$ in another $pN - 1$ steps, then falls to its
+    last value. A phase may end between two steps, so no step may have the rate `max_lr`, as in torch. After
+    step $N - 1$ the last value holds. torch gives one wrong rate there, and raises an error after that.
 
     Args:
-        max_lr: learning rate at the peak, a finite number >= 0; may be traced, shape ().
+        max_lr: learning rate at the peak, a finite number >= 0; may be traced.
         total_steps: steps of the run, a whole number >= 1; or give `epochs` and `steps_per_epoch`.
-        pct_start: part of the steps spent rising, in [0, 1]; times `total_steps` not 1.
+        pct_start: fraction of the steps in which the rate rises, in [0, 1]. It must not be
+            1 / `total_steps`.
         anneal_strategy: "cos" or "linear".
-        div_factor: `max_lr` over the first rate, a finite number >= 1; may be traced, shape ().
-        final_div_factor: the first rate over the last, a finite number > 0; may be traced, shape ().
-        three_phase: whether the fall is mirrored to the rise, with a phase of its own to the end.
+        div_factor: `max_lr` divided by the first rate, a finite number >= 1; may be traced.
+        final_div_factor: the first rate divided by the last, a finite number > 0; may be traced.
+        three_phase: if True, a phase back to the first rate comes before the final fall.
         epochs: epochs of the run, a whole number >= 1.
-        steps_per_epoch: steps in an epoch, a whole number >= 1.
-
-    Returns:
-        A schedule: `count` (steps, integers of any shape) to learning rates of that shape.
+        steps_per_epoch: steps per epoch, a whole number >= 1.
 
     Raises:
-        TypeError: an argument is not of the kind above, or a `count` is not an integer.
-        ValueError: an argument is out of its range, the number of steps is given twice or not at all,
-            or a host `count` is negative.
+        ValueError: an argument is out of range, or the number of steps is given twice or not at all.
 
     Example:
         >>> schedule = one_cycle_lr(1.0, total_steps=5, pct_start=0.4, anneal_strategy="linear")
@@ -296,7 +178,7 @@ def one_cycle_lr(
     max_lr = check_value("max_lr", max_lr)
     div_factor = check_value("div_factor", div_factor, positive=True)
     if not isinstance(div_factor, jax.Array) and div_factor < 1:
-        raise ValueError(f"div_factor must be at least 1, got {div_factor!r}: it divides the first rate")
+        raise ValueError(f"div_factor must be at least 1, got {div_factor!r}; it divides max_lr")
     final_div_factor = check_value("final_div_factor", final_div_factor, positive=True)
     first = max_lr / div_factor
     last = first / final_div_factor
@@ -316,31 +198,29 @@ def one_cycle_momentum(
     epochs: int | None = None,
     steps_per_epoch: int | None = None,
 ) -> optax.Schedule:
-    r"""The momentum that torch's OneCycleLR cycles against the learning rate.
+    r"""The momentum of torch's OneCycleLR, which falls while the learning rate rises.
 
     $$\mathrm{momentum}(k): \; m_m \to m_b \text{ for } 0 \le k \le pN - 1, \quad
       m_b \to m_m \text{ for } pN - 1 < k \le N - 1$$
 
-    with $m_b$ = `base_momentum`, $m_m$ = `max_momentum`, and $N$ = `total_steps`, $p$ = `pct_start`
-    and $k$ = `count` as in `one_cycle_lr`. With `three_phase` the last phase stays at $m_m$.
+    with $m_b$ = `base_momentum`, $m_m$ = `max_momentum`, and $N$ = `total_steps`, $p$ = `pct_start` and
+    $k$ = `count` as in `one_cycle_lr`. With `three_phase`, the momentum stays at $m_m$ in the last phase.
 
     Args:
-        total_steps: as in `one_cycle_lr`, as are the arguments that have its names.
+        total_steps: as in `one_cycle_lr`.
         pct_start: as in `one_cycle_lr`.
         anneal_strategy: as in `one_cycle_lr`.
         three_phase: as in `one_cycle_lr`.
-        base_momentum: momentum at the learning rate's peak, >= 0; may be traced, shape ().
-        max_momentum: momentum at both ends, >= 0; may be traced, shape ().
+        base_momentum: momentum at the peak of the learning rate, >= 0; may be traced.
+        max_momentum: momentum at both ends, >= 0; may be traced.
         epochs: as in `one_cycle_lr`.
         steps_per_epoch: as in `one_cycle_lr`.
 
     Returns:
-        A schedule: `count` (steps, integers of any shape) to momenta of that shape.
+        A schedule of the momentum.
 
     Raises:
-        TypeError: an argument is not of the kind above, or a `count` is not an integer.
-        ValueError: an argument is out of its range, the number of steps is given twice or not at all,
-            or a host `count` is negative.
+        ValueError: an argument is out of range, or the number of steps is given twice or not at all.
 
     Example:
         >>> schedule = one_cycle_momentum(total_steps=5, pct_start=0.4, anneal_strategy="linear")
@@ -356,70 +236,6 @@ def one_cycle_momentum(
     return Schedule(lambda count: phases(momenta, count))
 
 
-def swa_lr(
-    init_value: ArrayLike,
-    swa_lr: ArrayLike,
-    anneal_epochs: int = 10,
-    anneal_strategy: Literal["cos", "linear"] = "cos",
-) -> optax.Schedule:
-    r"""The learning rate anneals to the one of stochastic weight averaging, and stays there.
-
-    $$\mathrm{lr}(e) = \eta_s \alpha(t) + \eta_0 (1 - \alpha(t)), \quad t = \min(1, e / N)$$
-
-    with $\eta_0$ = `init_value`, $\eta_s$ = `swa_lr`, $N$ = `anneal_epochs` and $e$ = `count`;
-    $\alpha(t)$ is $(1 - \cos \pi t) / 2$, or $t$ itself where `anneal_strategy` is "linear".
-
-    Args:
-        init_value: learning rate of the first epoch, a finite number >= 0; may be traced, shape ().
-        swa_lr: learning rate from epoch `anneal_epochs` on, a finite number >= 0; may be traced.
-        anneal_epochs: epochs (or steps) from one to the other, a whole number >= 0.
-        anneal_strategy: "cos" or "linear".
-
-    Returns:
-        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
-
-    Raises:
-        TypeError: an argument is not a number, or a `count` is not an integer.
-        ValueError: an argument is out of its range, or a host `count` is negative.
-
-    Example:
-        >>> schedule = swa_lr(1.0, swa_lr=0.5, anneal_epochs=2)
-        >>> [round(schedule(epoch), 12) for epoch in range(4)]
-        [1.0, 0.75, 0.5, 0.5]
-
-    Reference: `torch.optim.swa_utils.SWALR`; https://arxiv.org/abs/1803.05407.
-    """
-    init_value = check_value("init_value", init_value)
-    end_value = check_value("swa_lr", swa_lr)
-    length = check_duration("anneal_epochs", anneal_epochs)
-    check_choice("anneal_strategy", anneal_strategy, ("cos", "linear"))
-    start_value = end_value if length == 0 else init_value
-
-    def formula(count: Count) -> Float:
-        done = at_most(count, length)
-        left = remaining(max(length, 1), done)
-        return anneal(start_value, end_value, as_float(done), left, max(length, 1), anneal_strategy)
-
-    return Schedule(formula)
-
-
-def _place_in_cycle(count: Any, starts: list[int], lengths: list[int]) -> tuple[Float, Float, Float]:
-    """How much of its cycle is done at a count, how much is left, and the cycle's unit of `blend`."""
-    cycle = count_reached(starts[1:], count)
-    units = np.asarray([anneal_unit(length, "cos") for length in lengths])
-    if isinstance(count, int | float):
-        done = count - starts[cycle]
-        return done, lengths[cycle] - done, units[cycle]
-    # The last cycle that a count can reach may begin within what its dtype holds, and end beyond.
-    xp, largest = array_module(count), largest_count(count)
-    within = [min(length, largest) for length in lengths]
-    beyond = [float(length - kept) for length, kept in zip(lengths, within, strict=True)]
-    start_table = xp.asarray([min(start, largest) for start in starts], dtype=count.dtype)
-    done = count - start_table[cycle]
-    left = as_float(xp.asarray(within, dtype=count.dtype)[cycle] - done)
-    return as_float(done), left + look_up(np.asarray(beyond), cycle), look_up(units, cycle)
-
-
 def _triangles(
     step_size_up: int,
     step_size_down: int | None,
@@ -428,7 +244,7 @@ def _triangles(
     scale_fn: Callable[[Any], Any] | None,
     scale_mode: str,
 ) -> Callable[[Any, Any, Count], Float]:
-    """A function of (foot, peak, count) that goes from foot to scaled peak and back."""
+    """Return a function of (foot, peak, count) that moves from the foot to the scaled peak and back."""
     up = check_positive_count("step_size_up", step_size_up)
     down = up if step_size_down is None else check_duration("step_size_down", step_size_down)
     check_choice("mode", mode, ("triangular", "triangular2", "exp_range"))
@@ -439,7 +255,7 @@ def _triangles(
         mode = scale_mode
 
     def scale(count: Count) -> tuple[Any, Any]:
-        """The size of a triangle, and 1 less it."""
+        """Return the scale of a triangle, and 1 minus the scale to full precision."""
         match mode:
             case "triangular2":
                 size = power(0.5, floor_divide(count, up + down))
@@ -460,10 +276,11 @@ def _triangles(
         height = choose(rising, as_float(position), remaining(up + down, position)) / leg
         depth = abs(remaining(up, position)) / leg
         size, complement = scale(count)
-        # A foot stays where it is even when the size of its triangle has overflowed.
+        # At a foot the height is 0. It must not be multiplied by a scale that has overflowed to infinity.
         to_peak = height * choose(height == 0, 1.0, size)
-        # Below 1 by weights of one sign, as foot + (peak - foot) * to_peak cancels where a peak lies below
-        # its foot; above 1 it is they that would cancel.
+        # foot + (peak - foot) w = peak w + foot (1 - w). The right side has weights of one sign up to a
+        # scale of 1, where the left side cancels if the peak is below the foot. Above 1, the right side
+        # would cancel.
         to_foot = depth * choose(size > 1, 1.0, size) + complement
         return choose(size > 1, foot + (peak - foot) * to_peak, peak * to_peak + foot * to_foot)
 
@@ -478,16 +295,17 @@ def _one_cycle(
     anneal_strategy: str,
     three_phase: bool,
 ) -> Callable[[tuple[Any, ...], Count], Float]:
-    """A function of (values, count) that anneals from each value to the next, phase by phase."""
+    """Return a function of (values, count) that moves from each value to the next, phase by phase."""
     num_steps = _check_total_steps(total_steps, epochs, steps_per_epoch)
     check_choice("anneal_strategy", anneal_strategy, ("cos", "linear"))
     if isinstance(pct_start, jax.Array):
         raise TypeError(f"pct_start must be a number known at compile time, got {pct_start!r}")
     pct_start = float(check_at_most("pct_start", check_value("pct_start", pct_start), 1.0))
-    rise = float(pct_start * num_steps) - 1  # as torch rounds it
+    rise = float(pct_start * num_steps) - 1  # rounded as in torch
     if rise == 0:
         raise ValueError(
-            f"pct_start * total_steps must not be 1, a rise of no steps: got {pct_start!r} * {num_steps}"
+            "pct_start * total_steps must not be 1, because the rise would have no steps, "
+            f"got {pct_start!r} * {num_steps}"
         )
     ends = [rise, 2 * pct_start * num_steps - 2, num_steps - 1] if three_phase else [rise, num_steps - 1]
     starts = [0.0, *ends[:-1]]
@@ -499,13 +317,17 @@ def _one_cycle(
 
     def phases(values: tuple[Any, ...], count: Count) -> Float:
         count = at_most(count, num_steps - 1)
-        done = [-remaining(start, count) for start in starts]
-        left = [remaining(end, count) for end in ends]
-        *earlier, phase = zip(values[:-1], values[1:], done, left, units, strict=True)
-        for end, candidate in reversed(list(zip(ends[:-1], earlier, strict=True))):
-            inside = is_before(count, math.floor(end) + 1)
-            phase = tuple(choose(inside, a, b) for a, b in zip(candidate, phase, strict=True))
-        return blend(*phase, strategy=anneal_strategy)
+
+        def arguments_of(phase: int) -> tuple[Any, ...]:
+            done, left = -remaining(starts[phase], count), remaining(ends[phase], count)
+            return values[phase], values[phase + 1], done, left, units[phase]
+
+        chosen = arguments_of(len(ends) - 1)
+        for phase in reversed(range(len(ends) - 1)):
+            is_in_phase = is_before(count, math.floor(ends[phase]) + 1)
+            pairs = zip(arguments_of(phase), chosen, strict=True)
+            chosen = tuple(choose(is_in_phase, this, later) for this, later in pairs)
+        return blend(*chosen, strategy=anneal_strategy)
 
     return phases
 

@@ -1,4 +1,4 @@
-"""Schedules that multiply `init_value` by a factor of the epoch."""
+"""Schedules that multiply `init_value` by a factor that depends on the epoch."""
 
 import itertools
 import operator
@@ -22,6 +22,7 @@ from jaxlr._checks import (
 )
 from jaxlr.schedules._anneal import anneal
 from jaxlr.schedules._counts import (
+    LARGEST_COUNT,
     Count,
     Float,
     Schedule,
@@ -38,28 +39,23 @@ from jaxlr.schedules._counts import (
 from jaxlr.schedules._powers import decayed, power_of_rest
 
 
-_LARGEST_COUNT = np.iinfo(np.int64).max
-
-
 def lambda_lr(init_value: ArrayLike, lr_lambda: Callable[[Any], Any]) -> optax.Schedule:
     r"""The learning rate is `init_value` times a function of the epoch.
 
     $$\mathrm{lr}(e) = \eta_0 \, f(e)$$
 
-    with $\eta_0$ = `init_value`, $f$ = `lr_lambda` and $e$ = `count`. On the host $f$ is called with
-    a Python int for each epoch, as torch calls it. On a device it is traced: a function that JAX
-    cannot trace (with `if`, `int()` or `math.cos` of the epoch) goes through `tabulate` instead.
+    In code: `init_value * lr_lambda(count)`.
+
+    On the host, `lr_lambda` is called with a Python int for each epoch, as in torch. On a device it is
+    traced. Use `tabulate` for a function that JAX cannot trace, such as one with `if`, `int()` or
+    `math.cos` of the epoch.
 
     Args:
         init_value: learning rate that the function multiplies, a finite number >= 0; may be traced.
-        lr_lambda: function of the epoch (or step) that returns its factor.
-
-    Returns:
-        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
+        lr_lambda: function of the epoch (or step) that returns the factor.
 
     Raises:
-        TypeError: `lr_lambda` is not callable or not traceable, or a `count` is not an integer.
-        ValueError: `init_value` is out of its range, or a host `count` is negative.
+        TypeError: `lr_lambda` is not callable. The schedule raises it too, if JAX cannot trace `lr_lambda`.
 
     Example:
         >>> schedule = lambda_lr(1.0, lambda epoch: 1 / (1 + epoch))
@@ -76,26 +72,22 @@ def lambda_lr(init_value: ArrayLike, lr_lambda: Callable[[Any], Any]) -> optax.S
 def multiplicative_lr(
     init_value: ArrayLike, lr_lambda: Callable[[int], float], num_steps: int
 ) -> optax.Schedule:
-    r"""The learning rate is multiplied each epoch by a function of the epoch.
+    r"""The learning rate is multiplied in each epoch by a function of the epoch.
 
     $$\mathrm{lr}(e) = \eta_0 \prod_{i=1}^{\min(e, N - 1)} f(i)$$
 
-    with $\eta_0$ = `init_value`, $f$ = `lr_lambda`, $N$ = `num_steps` and $e$ = `count`. A running
-    product has no closed form: it is tabulated in float64 when the schedule is built, and where torch
-    goes on multiplying, its last value holds from epoch $N - 1$ on.
+    with $\eta_0$ = `init_value`, $f$ = `lr_lambda`, $N$ = `num_steps` and $e$ = `count`.
+
+    A running product has no closed form, so the products are computed in float64 when the schedule is
+    built. The last value holds from epoch `num_steps` - 1 on, where torch keeps multiplying.
 
     Args:
-        init_value: learning rate of the first epoch, a finite number >= 0; may be traced, shape ().
+        init_value: learning rate of the first epoch, a finite number >= 0; may be traced.
         lr_lambda: Python function of the epoch (or step), called with 1 to `num_steps` - 1.
-        num_steps: epochs (or steps) to tabulate, a whole number >= 1.
-
-    Returns:
-        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
+        num_steps: number of epochs (or steps) to compute, a whole number >= 1.
 
     Raises:
-        TypeError: `lr_lambda` is not callable, or a `count` is not an integer.
-        ValueError: an argument is out of its range, a factor is not finite, or a host `count` is
-            negative.
+        ValueError: an argument is out of range, or a product is not finite.
 
     Example:
         >>> schedule = multiplicative_lr(1.0, lambda epoch: 0.5, num_steps=100)
@@ -118,24 +110,17 @@ def step_lr(init_value: ArrayLike, step_size: int, gamma: ArrayLike = 0.1) -> op
 
     $$\mathrm{lr}(e) = \eta_0 \, \gamma^{\lfloor e / s \rfloor}$$
 
-    with $\eta_0$ = `init_value`, $\gamma$ = `gamma`, $s$ = `step_size` and $e$ = `count`.
+    In code: `init_value * gamma ** (count // step_size)`.
 
     Args:
-        init_value: learning rate of the first epoch, a finite number >= 0; may be traced, shape ().
+        init_value: learning rate of the first epoch, a finite number >= 0; may be traced.
         step_size: epochs (or steps) between decays, a whole number >= 1.
-        gamma: factor of each decay, a finite number > 0; may be traced, shape ().
-
-    Returns:
-        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
-
-    Raises:
-        TypeError: an argument is not a number, or a `count` is not an integer.
-        ValueError: an argument is out of its range, or a host `count` is negative.
+        gamma: factor of each decay, a finite number > 0; may be traced.
 
     Example:
-        >>> schedule = step_lr(0.1, step_size=30)
+        >>> schedule = step_lr(1.0, step_size=30, gamma=0.5)
         >>> schedule(29), schedule(30)
-        (0.1, 0.010000000000000002)
+        (1.0, 0.5)
 
     Reference: `torch.optim.lr_scheduler.StepLR`.
     """
@@ -145,7 +130,7 @@ def step_lr(init_value: ArrayLike, step_size: int, gamma: ArrayLike = 0.1) -> op
 
     def formula(count: Count) -> Float:
         num_decays = floor_divide(count, step_size)
-        return decayed(init_value, gamma, num_decays, largest=_LARGEST_COUNT // step_size)
+        return decayed(init_value, gamma, num_decays, largest=LARGEST_COUNT // step_size)
 
     return Schedule(formula, init_value)
 
@@ -157,20 +142,15 @@ def multi_step_lr(
 
     $$\mathrm{lr}(e) = \eta_0 \, \gamma^{\#\{m \in M : m \le e\}}$$
 
-    with $\eta_0$ = `init_value`, $\gamma$ = `gamma`, $M$ = `milestones` and $e$ = `count`. A milestone
-    that is named twice decays twice, one at 0 decays the first epoch, and their order is free.
+    In code: `init_value * gamma ** sum(m <= count for m in milestones)`.
+
+    The milestones may be in any order. A milestone that is listed twice decays twice, and one at 0 decays
+    the first epoch.
 
     Args:
-        init_value: learning rate before any milestone, a finite number >= 0; may be traced, shape ().
-        milestones: epochs (or steps) from which on one more decay holds, whole numbers >= 0.
-        gamma: factor of each decay, a finite number > 0; may be traced, shape ().
-
-    Returns:
-        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
-
-    Raises:
-        TypeError: an argument is not of the kind above, or a `count` is not an integer.
-        ValueError: an argument is out of its range, or a host `count` is negative.
+        init_value: learning rate before the first milestone, a finite number >= 0; may be traced.
+        milestones: epochs (or steps) at which the rate decays, whole numbers >= 0.
+        gamma: factor of each decay, a finite number > 0; may be traced.
 
     Example:
         >>> schedule = multi_step_lr(0.1, milestones=[10, 30])
@@ -191,24 +171,17 @@ def multi_step_lr(
 
 
 def constant_lr(init_value: ArrayLike, factor: ArrayLike = 1 / 3, total_iters: int = 5) -> optax.Schedule:
-    r"""The learning rate is held down by `factor` for `total_iters` epochs, then is `init_value`.
+    r"""The learning rate is multiplied by `factor` in the first `total_iters` epochs.
 
     $$\mathrm{lr}(e) = \eta_0 f \text{ if } e < T, \text{ else } \eta_0$$
 
-    with $\eta_0$ = `init_value`, $f$ = `factor`, $T$ = `total_iters` and $e$ = `count`.
+    In code: `init_value * (factor if count < total_iters else 1)`.
 
     Args:
         init_value: learning rate from epoch `total_iters` on, a finite number >= 0; may be traced.
         factor: factor of the first epochs, in (0, 1]; may be traced.
-        total_iters: number of epochs (or steps) under `factor`, a whole number >= 1, or 0 where
+        total_iters: number of epochs (or steps) with the factor, a whole number >= 1. It may be 0 if
             `factor` is 1.
-
-    Returns:
-        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
-
-    Raises:
-        TypeError: an argument is not a number, or a `count` is not an integer.
-        ValueError: an argument is out of its range, or a host `count` is negative.
 
     Example:
         >>> schedule = constant_lr(1.0, factor=0.5, total_iters=4)
@@ -221,7 +194,7 @@ def constant_lr(init_value: ArrayLike, factor: ArrayLike = 1 / 3, total_iters: i
     factor = check_at_most("factor", check_value("factor", factor, positive=True), 1.0)
     total_iters = check_whole_number("total_iters", total_iters)
     if total_iters < (0 if _is_one(factor) else 1):
-        # For 0 torch's step() holds the factor for ever and its closed form never applies it.
+        # torch disagrees with itself here: step() applies the factor forever, its closed form never does.
         raise ValueError(f"total_iters must be at least 1 (0 if factor is 1), got {total_iters}")
 
     def formula(count: Count) -> Float:
@@ -236,25 +209,18 @@ def linear_lr(
     end_factor: ArrayLike = 1.0,
     total_iters: int = 5,
 ) -> optax.Schedule:
-    r"""The learning rate moves in a line from one factor of `init_value` to another, and stays there.
+    r"""The learning rate moves linearly from one factor of `init_value` to another, then stays there.
 
     $$\mathrm{lr}(e) = \eta_0 \left(s + (t - s) \frac{\min(e, T)}{T}\right)$$
 
-    with $\eta_0$ = `init_value`, $s$ = `start_factor`, $t$ = `end_factor`, $T$ = `total_iters` and
-    $e$ = `count`. With `total_iters` = 0 it stays at `start_factor`, as torch's does.
+    In code: `init_value * (start_factor + (end_factor - start_factor) * min(count / total_iters, 1))`.
+    With `total_iters` = 0 the factor is always `start_factor`, as in torch.
 
     Args:
         init_value: learning rate that the factors multiply, a finite number >= 0; may be traced.
         start_factor: factor of the first epoch, in (0, 1]; may be traced.
         end_factor: factor from epoch `total_iters` on, in [0, 1]; may be traced.
         total_iters: epochs (or steps) from one factor to the other, a whole number >= 0.
-
-    Returns:
-        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
-
-    Raises:
-        TypeError: an argument is not a number, or a `count` is not an integer.
-        ValueError: an argument is out of its range, or a host `count` is negative.
 
     Example:
         >>> schedule = linear_lr(1.0, start_factor=0.5, total_iters=4)
@@ -273,6 +239,7 @@ def linear_lr(
     def formula(count: Count) -> Float:
         done = at_most(count, total_iters)
         left = remaining(length, done)
+        # s + (t - s) d / T = s (T - d) / T + t d / T, which keeps the digits of a small end factor.
         return init_value * anneal(start_factor, end_factor, as_float(done), left, length, "linear")
 
     return Schedule(formula, init_value)
@@ -283,18 +250,11 @@ def exponential_lr(init_value: ArrayLike, gamma: ArrayLike) -> optax.Schedule:
 
     $$\mathrm{lr}(e) = \eta_0 \, \gamma^e$$
 
-    with $\eta_0$ = `init_value`, $\gamma$ = `gamma` and $e$ = `count`.
+    In code: `init_value * gamma ** count`.
 
     Args:
-        init_value: learning rate of the first epoch, a finite number >= 0; may be traced, shape ().
-        gamma: factor of each epoch (or step), a finite number > 0; may be traced, shape ().
-
-    Returns:
-        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
-
-    Raises:
-        TypeError: an argument is not a number, or a `count` is not an integer.
-        ValueError: an argument is out of its range, or a host `count` is negative.
+        init_value: learning rate of the first epoch, a finite number >= 0; may be traced.
+        gamma: factor of each epoch (or step), a finite number > 0; may be traced.
 
     Example:
         >>> schedule = exponential_lr(1.0, gamma=0.5)
@@ -310,23 +270,16 @@ def exponential_lr(init_value: ArrayLike, gamma: ArrayLike) -> optax.Schedule:
 
 
 def polynomial_lr(init_value: ArrayLike, total_iters: int = 5, power: ArrayLike = 1.0) -> optax.Schedule:
-    r"""The learning rate decays to 0 along a power of the epochs left, and stays there.
+    r"""The learning rate decays to 0 as a power of the remaining epochs, then stays there.
 
     $$\mathrm{lr}(e) = \eta_0 \left(1 - \frac{\min(e, T)}{T}\right)^p$$
 
-    with $\eta_0$ = `init_value`, $T$ = `total_iters`, $p$ = `power` and $e$ = `count`.
+    In code: `init_value * (1 - min(count / total_iters, 1)) ** power`.
 
     Args:
-        init_value: learning rate of the first epoch, a finite number >= 0; may be traced, shape ().
+        init_value: learning rate of the first epoch, a finite number >= 0; may be traced.
         total_iters: epochs (or steps) until the rate is 0, a whole number >= 1.
-        power: exponent, a finite number >= 0; may be traced, shape ().
-
-    Returns:
-        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
-
-    Raises:
-        TypeError: an argument is not a number, or a `count` is not an integer.
-        ValueError: an argument is out of its range, or a host `count` is negative.
+        power: exponent, a finite number >= 0; may be traced.
 
     Example:
         >>> schedule = polynomial_lr(1.0, total_iters=4, power=2.0)
@@ -340,6 +293,7 @@ def polynomial_lr(init_value: ArrayLike, total_iters: int = 5, power: ArrayLike 
     exponent = check_value("power", power)
 
     def formula(count: Count) -> Float:
+        # 1 - e / T = (T - e) / T: an exact difference of integers instead of a rounded quotient.
         return init_value * power_of_rest(at_most(count, total_iters), total_iters, exponent)
 
     return Schedule(formula, init_value)

@@ -11,7 +11,7 @@ from jaxtyping import Key
 
 from jaxlr._checks import shorten
 from jaxlr.plateau import PlateauState, plateau_lr, reduce_lr_on_plateau
-from jaxlr.plot import sample
+from jaxlr.schedules.compose import sample
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data.splits import Data
 from jaxlr.train.errors import RateError
