@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxlr._checks import check_positive_count
-from jaxlr.cli.torch_text import Recipe, RecipeError, read_text
+from jaxlr.cli.torch_text import Recipe, RecipeError, message_of, read_text
 from jaxlr.convert.text import ported
 
 
@@ -37,5 +37,5 @@ class PortConfig(Recipe):
         try:
             both = ported(read_text(self.text), **self.arguments(), num_steps=self.epochs)
         except (TypeError, ValueError, ArithmeticError) as error:
-            raise RecipeError(str(error)) from error
+            raise RecipeError(message_of(error)) from error
         print(both["jaxlr"] if self.format == "text" else json.dumps(both))
