@@ -1,9 +1,9 @@
-"""Fuzz the readers of foreign texts and files with atheris.
+"""Fuzz the readers of recipes and IDX files with atheris.
 
     python scripts/fuzz.py text -max_total_time=600
 
-What follows the target's name are libFuzzer's options. A target may refuse what it is given, in the one way
-that it documents; anything else is a finding, and ends the run with the input that did it.
+The options after the target's name are libFuzzer's. A target may refuse an input with the errors that it
+documents. Any other error is a finding: it ends the run, and libFuzzer saves the input.
 """
 
 import importlib
@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any
 
 
-atheris: Any = importlib.import_module("atheris")  # pip install atheris: no test needs it
+atheris: Any = importlib.import_module("atheris")  # pip install atheris; no test needs it
 
 with atheris.instrument_imports(include=["jaxlr.convert", "jaxlr.train.data", "gzip", "struct"]):
     import jaxlr
     from jaxlr.convert import port
-    from jaxlr.convert.text import _PARAMETERS
+    from jaxlr.convert.classes import CLASSES
     from jaxlr.train.data import read_idx
     from jaxlr.train.errors import DataError
 
-_SECONDS = 1.0  # that a text may take, whatever it says
-_LONGEST_MESSAGE = 1000  # a few cut texts, every character of them an escape of ten
-# Split at spaces where they are used.
+_SECONDS = 1.0  # the longest time that reading a text may take
+_LONGEST_MESSAGE = 1000  # a message may quote several shortened texts, each character as an escape of ten
+# The words of the grammar, separated by spaces.
 _ATOMS = (
     "0 1 2 30 -1 0.1 1e9 1e400 2**63 10**18 True None 'cos' 'max' '' [] () f'' x y e z math.pi args.lr "
     "self.y[0] optimizer *y **y x:=3"
@@ -39,19 +39,19 @@ _NAMES = {"x": 3, "y": [1, 2], "args.lr": 0.5}
 
 
 class Writer:
-    """Writes recipes: a grammar whose choices the fuzzer makes."""
+    """A writer of recipes. It follows a grammar, and the fuzzer makes the choices."""
 
     def __init__(self, choices: Any):
         self._choices = choices
 
     def recipe(self) -> str:
-        """Assignments, then a constructor."""
+        """Write some assignments and a constructor."""
         lines = [f"{self._pick(['x', 'z', 'y'])} = {self._value(3)}" for _ in range(self._number(2))]
         return "\n".join([*lines, self._pick(["", "s = ", "return ", "  "]) + self._constructor(3)])
 
     def _constructor(self, depth: int) -> str:
-        name = self._pick([*_PARAMETERS, "torch.optim.lr_scheduler.StepLR", "Exit"])
-        parameters = _PARAMETERS.get(name, "step_size gamma").split()
+        name = self._pick([*CLASSES, "torch.optim.lr_scheduler.StepLR", "Exit"])
+        parameters = CLASSES[name].parameters if name in CLASSES else ["step_size", "gamma"]
         arguments = [self._pick(["optimizer", "self.o[0]", "", "1"])]
         for _ in range(self._number(5)):
             prefix = self._pick(["", f"{self._pick(parameters)}="])
@@ -93,7 +93,7 @@ class Writer:
 
 
 def fuzz_text(data: bytes) -> None:
-    """Any recipe is read, or refused with ValueError or TypeError, in a line and a moment."""
+    """Check that any recipe is read or refused at once, by a ValueError or TypeError of one line."""
     choices = atheris.FuzzedDataProvider(data)
     is_raw = choices.ConsumeIntInRange(0, 9) == 0
     text = choices.ConsumeUnicodeNoSurrogates(2000) if is_raw else Writer(choices).recipe()
@@ -113,7 +113,7 @@ def fuzz_text(data: bytes) -> None:
 
 
 def fuzz_idx(content: bytes) -> None:
-    """Any bytes are an array of bytes, no larger than they are or unpack to, or refused in one line."""
+    """Check that any bytes are read as an array no larger than they unpack to, or refused in one line."""
     _IDX.write_bytes(content)
     try:
         array = read_idx(_IDX)
@@ -123,7 +123,7 @@ def fuzz_idx(content: bytes) -> None:
     else:
         assert array.dtype == "uint8"
         assert 1 <= array.ndim <= 3
-        assert 0 < array.size < 2000 * len(content)  # gzip's best is a little over a thousand to one
+        assert 0 < array.size < 2000 * len(content)  # gzip compresses at most a little over 1000 to 1
 
 
 _TARGETS = {"text": fuzz_text, "idx": fuzz_idx}

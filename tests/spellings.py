@@ -1,9 +1,12 @@
-"""What people write where torch builds a scheduler, by class, and what must be refused.
+"""Texts that people write to build a torch scheduler, by class, and texts that must be refused.
 
-`SPELLINGS` are read as torch runs them; an entry is a text, a text with the values of its names, or a
-`Spelling` with more. `RARER` are read so or refused. `REFUSED_BY_US` are errors, `COSTLY` perhaps, and
-neither may cost anything. The forms are those counted in public code; the texts are written for this
-table.
+- `SPELLINGS` must give torch's curve. An entry is a text, a text with the values of its names, or a
+  `Spelling`.
+- `RARER` must give torch's curve or be refused.
+- `REFUSED_BY_US` must be refused, at once.
+- `COSTLY` may be read or refused, at once.
+
+The forms are those that occur in public code. The texts are written for this table.
 """
 
 import re
@@ -17,19 +20,19 @@ NO_NAMES: Mapping[str, Any] = MappingProxyType({})
 
 
 class Spelling(NamedTuple):
-    """One text, and what its reader and torch need beside it."""
+    """A text, and what `from_string` and torch need in addition."""
 
     text: str
     names: Mapping[str, Any] = NO_NAMES
-    for_torch: Mapping[str, str] = NO_NAMES  # what torch refuses, and what stands there for it instead
-    steps: int = 100  # learning rates compared; OneCycleLR has no more than its total
-    num_steps: int | None = None  # steps to tabulate, for what has no closed form
+    for_torch: Mapping[str, str] = NO_NAMES  # what torch refuses, and its replacement
+    steps: int = 100  # number of rates to compare; OneCycleLR has total_steps of them
+    num_steps: int | None = None  # steps to tabulate, if there is no closed form
     lrs: tuple[float, ...] = (0.1,)  # learning rate of each parameter group
     group: int = 0
 
     @property
     def torch_text(self) -> str:
-        """The text as torch 2.13 takes it: without `verbose`, which it has removed."""
+        """The text for torch 2.13: without `verbose`, which it has removed."""
         text = textwrap.dedent(self.text).strip()
         for old, new in self.for_torch.items():
             assert old in text, f"{old!r} is not in {text!r}"
@@ -37,11 +40,11 @@ class Spelling(NamedTuple):
         return re.sub(r",\s*verbose\s*=\s*[\w.]+", "", text)
 
 
-NO_OPTIMIZER = {"(": "(optimizer, "}  # a text that leaves it out
+NO_OPTIMIZER = {"(": "(optimizer, "}  # for a text without the optimizer
 
 
 def for_each_group(text: str, names: Mapping[str, Any] = NO_NAMES, **more: Any) -> list[Spelling]:
-    """A text for an optimizer of two groups, read for the one and for the other."""
+    """Return the spellings of a text for each of the two groups of an optimizer."""
     return [Spelling(text, names, lrs=(0.1, 0.02), group=group, **more) for group in (0, 1)]
 
 
@@ -1246,14 +1249,14 @@ _TABLE: dict[str, list[Any]] = {
             """,
             {"n": 80},
         ),
-        # Cyclic and cosine parts keep the base of the optimizer's own rate.
+        # A CyclicLR as a later part does not change the base rate of the other parts.
         "SequentialLR(optimizer, [LinearLR(optimizer, 0.1), CyclicLR(optimizer, 0.01, 0.1, 10)], [5])",
         """SequentialLR(
                optimizer,
                [ConstantLR(optimizer, 0.5), CyclicLR(optimizer, 0.01, 0.3, 5, mode='triangular2')],
                [7],
            )""",
-        # SWALR and MultiplicativeLR have no closed form: they go on from the rate of the part before them.
+        # SWALR and MultiplicativeLR have no closed form: they start from the rate of the part before them.
         *[
             Spelling(text, names, num_steps=100)
             for text, names in [
@@ -1294,7 +1297,7 @@ _TABLE: dict[str, list[Any]] = {
                 ),
             ]
         ],
-        # OneCycleLR sets the base from which the parts after it, and torch's own reset, start.
+        # OneCycleLR sets initial_lr, from which the later parts and the reset of SequentialLR start.
         *[
             Spelling(text, num_steps=steps, steps=steps)
             for text, steps in [
@@ -1423,7 +1426,7 @@ _TABLE: dict[str, list[Any]] = {
             "ChainedScheduler([ConstantLR(opt, args.factor), ExponentialLR(opt, args.gamma)], opt)",
             {"args.factor": 0.2, "args.gamma": 0.95},
         ),
-        # What overwrites the rate, shifts it or varies: no product of closed forms.
+        # A part overwrites the rate or shifts it, or has no closed form, so the chain is not a product.
         *[
             Spelling(text, names, num_steps=100)
             for text, names in [
@@ -1707,7 +1710,7 @@ RARER = [
         ("LambdaLR(optimizer, lambda e: 1.0 if e < 5 else ws[-1])", {"ws": [0.5, 0.1]}),
         Spelling("MultiplicativeLR(optimizer, lambda x: 0.1 if x in [30, 60] else 1)", num_steps=100),
         "f = lambda e: 0.9 ** e\ng = lambda e: f(e) / 2\nLambdaLR(optimizer, g)",
-        # Names that change: what a part was built with, and what a lambda finds when it is called.
+        # A name changes after a part was built with it, or before a lambda that uses it is called.
         "n = 10\nn = 20\nStepLR(optimizer, n)",
         "n = 10\na = StepLR(optimizer, n, 0.5)\nn = 25\nChainedScheduler([a, StepLR(optimizer, n, 0.5)])",
         "n = 10\nm = 2 * n\nn = 30\nMultiStepLR(optimizer, [m, n])",
@@ -1716,7 +1719,7 @@ RARER = [
         "g = 0.5\nf = lambda e: g\na = MultiplicativeLR(optimizer, f)\ng = 0.9\nChainedScheduler([a])",
         "e = 3\nf = lambda e: 0.9 ** e\nLambdaLR(optimizer, f)",
         "e = 3\nMultiStepLR(optimizer, [e for e in range(10, 30, 5)] + [20 * e])",
-        # Parts share the optimizer: the order in which they are built is not that of the list.
+        # The parts are built in another order than that of the list, and they share the optimizer.
         *[
             Spelling(text, num_steps=40, steps=40)
             for text in [
@@ -1742,7 +1745,7 @@ RARER = [
 
 
 class Refusal(NamedTuple):
-    """A text from which an error is right, and words that its message holds, in any case of letters."""
+    """A text that must be refused, and words that the message must contain, in upper or lower case."""
 
     text: Any
     words: tuple[str, ...] = ()
@@ -1752,7 +1755,7 @@ class Refusal(NamedTuple):
 
 
 def _doubled(first: str, then: str, last: str, times: int = 60) -> str:
-    """Statements of which each uses the one before it twice."""
+    """Return statements that each use the one before them twice, so that their size doubles."""
     return "\n".join([first, *(then.format(old=i, new=i + 1) for i in range(times)), last.format(times)])
 
 
@@ -1791,7 +1794,7 @@ _MISTAKES: list[Any] = [
     (30, ("30",)),
     (b"StepLR(optimizer, 30)", ()),
     (["StepLR(optimizer, 30)"], ()),
-    # classes that are none
+    # classes that do not exist
     ("StpLR(optimizer, 30)", ("StpLR", "StepLR")),
     ("StepLr(optimizer, 30)", ("StepLr", "did you mean StepLR")),
     ("steplr(optimizer, 30)", ("steplr", "did you mean StepLR")),
@@ -1810,7 +1813,7 @@ _MISTAKES: list[Any] = [
     ("torch.optim.SGD(model.parameters(), lr=0.1)", ("SGD",)),
     ("lr_scheduler.LRScheduler(optimizer)", ("LRScheduler",)),
     ("A" * 15_000 + "(optimizer, 30)", ()),
-    # names without a value: all of them at once
+    # names without a value: the message lists all of them
     ("StepLR(optimizer, step_size=args.step, gamma=args.gamma)", ("args.step", "args.gamma")),
     ("CosineAnnealingLR(optimizer, T_max=len(loader) * epochs)", ("len(loader)", "epochs")),
     ("MultiStepLR(optimizer, [m1, m2], gamma=cfg['gamma'])", ("m1", "m2", "cfg['gamma']")),
@@ -1910,7 +1913,7 @@ _MISTAKES: list[Any] = [
         "SequentialLR(o, [LinearLR(o), MultiplicativeLR(o, lambda e: 0.9 if e % 5 else 1)], [5])",
         ("num_steps",),
     ),
-    # Torch raises NotImplementedError when it comes to their milestone.
+    # Torch raises NotImplementedError at the milestone.
     *[
         Refusal(
             f"SequentialLR(optimizer, [LinearLR(optimizer), {part}], [5])", (name,), num_steps=num_steps
@@ -1923,11 +1926,11 @@ _MISTAKES: list[Any] = [
     ],
 ]
 
-EXECUTED = "JAXLR_EXECUTED_A_TEXT"  # the variable that a text sets if anything runs it
+EXECUTED = "JAXLR_EXECUTED_A_TEXT"  # the environment variable that a text sets if it is executed
 _SET = f"__import__('os').environ.setdefault('{EXECUTED}', '1')"
 
 _HOSTILE: list[str] = [
-    # what would act if it were run
+    # texts that do harm if they are executed
     "StepLR(__import__('os').system('x'))",
     f"StepLR({_SET})",
     f"StepLR(optimizer, {_SET})",
@@ -1958,7 +1961,7 @@ _HOSTILE: list[str] = [
     "LambdaLR(optimizer, lambda e: np.fromfile('/etc/passwd'))",
     "LambdaLR(optimizer, lambda e: np.load('x.npy', allow_pickle=True))",
     "LambdaLR(optimizer, lambda e: globals())",
-    # forms that no recipe needs
+    # syntax that no recipe needs
     "StepLR(optimizer, (n := 30))",
     "StepLR(optimizer, f'{30}')",
     "StepLR(optimizer, *args)",
@@ -1972,7 +1975,7 @@ _HOSTILE: list[str] = [
     "LambdaLR(optimizer, lambda e: f'{e}')",
     "LambdaLR(optimizer, lambda *e: 1 / e[0])",
     "MultiStepLR(optimizer, [x async for x in range(3)])",
-    # numbers without end
+    # huge numbers
     "StepLR(optimizer, 9**9**9)",
     "StepLR(optimizer, 2**10**6)",
     "StepLR(optimizer, 10**400)",
@@ -1995,7 +1998,7 @@ _HOSTILE: list[str] = [
     "StepLR(optimizer, round(1e999))",
     "StepLR(optimizer, int('9' * 10**7))",
     "StepLR(optimizer, math.factorial(10**7))",
-    # lists without end
+    # huge lists
     "MultiStepLR(optimizer, [0]*10**9)",
     "MultiStepLR(optimizer, 10**9*[0])",
     "MultiStepLR(optimizer, ([0]*1000)*1000*1000)",
@@ -2019,7 +2022,7 @@ _HOSTILE: list[str] = [
     "ReduceLROnPlateau(optimizer, 'a'*10**9)",
     "ReduceLROnPlateau(optimizer, mode='ab'*5000*5000)",
     "StepLR(optimizer, '%1000000000d' % 1)",
-    # texts without end, or without bottom
+    # very long or very deeply nested texts
     "StepLR(" + "(" * 100_000 + "optimizer" + ")" * 100_000 + ", 30)",
     "MultiStepLR(optimizer, " + "[" * 100_000 + "]" * 100_000 + ")",
     "MultiStepLR(optimizer, " + "[" * 150 + "]" * 150 + ")",
@@ -2052,7 +2055,7 @@ _HOSTILE: list[str] = [
     _doubled("a0 = [0]", "a{new} = [a{old}, a{old}]", "MultiStepLR(optimizer, a{})"),
     _doubled("f0 = lambda e: 'x'", "f{new} = lambda e: f{old}(e) + f{old}(e)", "LambdaLR(optimizer, f{})"),
     _doubled("s0 = StepLR(optimizer, 30, -1)", "s{new} = ChainedScheduler([s{old}, s{old}])", "s{}"),
-    # odd characters
+    # unusual characters
     "StepLR(optimizer, 30\0)",
     "StepLR(optimizer, 30\ud800)",
     "StepLR(optimizer\uff0c 30)",
@@ -2070,7 +2073,7 @@ def _refusal(entry: Any) -> Refusal:
 
 REFUSED_BY_US = [*map(_refusal, _MISTAKES), *map(Refusal, _HOSTILE)]
 
-# Lambdas that may be read, and then cost without end where they are evaluated carelessly.
+# Lambdas that may be read, but that take forever if they are evaluated carelessly.
 COSTLY = [
     "lambda e: e**e**e**e",
     "lambda e: 9**9**(9+e)",

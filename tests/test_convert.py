@@ -1,5 +1,6 @@
-"""What the reader of texts refuses, in one line and at once; what it reads is in test_spellings."""
+"""Texts that `from_string` refuses, at once and in one line. Texts that it reads are in test_spellings."""
 
+import inspect
 import sys
 import time
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxlr
+from jaxlr.convert.classes import CLASSES
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,7 @@ import jaxlr
         ),
     ],
 )
-def test_a_plateau_text_gives_the_transformation(torch, text, options):
+def test_plateau_text_gives_the_transformation(torch, text, options):
     metrics = np.asarray([1.0, 0.9, 0.95, 0.9, 0.9, 0.91] * 4, dtype=np.float32)
     tx = jaxlr.from_string(text, 0.1)
     assert isinstance(tx, optax.GradientTransformationExtraArgs)
@@ -58,14 +60,14 @@ REFUSED = [
     ("StepLR(epochs)", "StepLR needs step_size, as in 'StepLR(step_size=...)'; 'epochs' was taken for the"),
     ("s = StepLR(o, 3)\nExponentialLR(o, 0.9)", "constructs a StepLR that its last statement does not use"),
     ("LambdaLR(o, [lambda e: k * e for k in [1, 2]])", "write lambda e, k=k: ..."),
-    ("StepLR(o, round(12.5, 65))", "cannot calculate 'round(12.5, 65)': round to at most 64 digits"),
+    ("StepLR(o, round(12.5, 65))", "cannot calculate 'round(12.5, 65)': round takes at most 64 digits"),
     ("StepLR(step=3)", "StepLR has no argument 'step'; it takes step_size, gamma"),
     ("StepLR(opt, 3, 0.1, -1, True, 5)", "StepLR takes at most 4 arguments after the optimizer"),
     ("StepLR(3, step_size=4)", "StepLR is given its argument 'step_size' twice"),
     ("StepLR(3, last_epoch=7)", "last_epoch must be -1, which starts StepLR afresh, got 7"),
     ("StepLR(**kwargs)", "StepLR is given **kwargs: write the arguments out"),
     ("StepLR(*args)", "cannot read '*args'"),
-    ("StepLR(step_size=args.step)", "needs the values of names: give names={'args.step': ...}"),
+    ("StepLR(step_size=args.step)", "needs values for its names: give names={'args.step': ...}"),
     ("StepLR(step_size=__import__('os'))", "__import__"),
     ("StepLR(3 / 0)", "cannot calculate '3 / 0': division by zero"),
     ("StepLR('x' * 9)", "cannot calculate"),
@@ -79,12 +81,12 @@ REFUSED = [
     ("StepLR(" + "-" * 15_000 + "1)", "cannot read the scheduler"),
     ("StepLR(" + "1 + " * 900 + "1)", "nested too deeply"),
     ("StepLR(" + "(" * 5000 + ")" * 5000 + ")", "cannot read the scheduler"),
-    ("StepLR(30)" + " " * 30_000, "the scheduler's text has 30010 characters"),
+    ("StepLR(30)" + " " * 30_000, "the scheduler's text must have at most 20000 characters, got 30010"),
 ]
 
 
 @pytest.mark.parametrize(("text", "message"), REFUSED, ids=[text[:40] for text, _ in REFUSED])
-def test_what_cannot_be_read_is_refused_at_once_in_one_line(text, message):
+def test_unreadable_text_is_refused_at_once_in_one_line(text, message):
     start = time.perf_counter()
     with pytest.raises((ValueError, TypeError)) as error:
         jaxlr.from_string(text, 0.1)
@@ -94,7 +96,7 @@ def test_what_cannot_be_read_is_refused_at_once_in_one_line(text, message):
     assert time.perf_counter() - start < 5
 
 
-def test_what_is_nested_too_deeply_is_refused_however_deep_python_would_go():
+def test_deeply_nested_text_is_refused_even_with_a_high_recursion_limit():
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(20_000)
     try:
@@ -104,6 +106,18 @@ def test_what_is_nested_too_deeply_is_refused_however_deep_python_would_go():
         sys.setrecursionlimit(limit)
 
 
+def test_every_class_of_torch_has_a_row_with_its_parameters_in_order(torch):
+    modules = (torch.optim.lr_scheduler, torch.optim.swa_utils)
+    assert {*torch.optim.lr_scheduler.__all__, "SWALR"} - {"LRScheduler"} == set(CLASSES)
+    for name, row in CLASSES.items():
+        cls = next(getattr(module, name) for module in modules if hasattr(module, name))
+        parameters = [key for key in inspect.signature(cls).parameters if key != "optimizer"]
+        ours = [key for key in row.parameters if key not in ("optimizer", "verbose")]
+        assert ours == [key for key in parameters if key != "verbose"], name
+        assert {*row.per_group, *row.stored, *row.required} <= set(row.settings)
+        assert set(row.settings) - {"schedulers"} <= set(inspect.signature(row.function).parameters)
+
+
 names = st.sampled_from(["StepLR(", "MultiStepLR(", "ReduceLROnPlateau(", "opt, ", "step_size=", "lambda:"])
 symbols = st.sampled_from([*"-[])=',*/%#.0\\é\0", "**", "30", "1e9", "None"])
 fragments = st.one_of(names, symbols)
@@ -111,19 +125,19 @@ fragments = st.one_of(names, symbols)
 
 @given(st.one_of(st.text(), st.lists(fragments, max_size=12).map("".join)))
 @settings(max_examples=500, deadline=None)
-def test_any_text_gives_a_scheduler_or_one_of_two_errors(text):
+def test_any_text_is_read_or_raises_value_error_or_type_error(text):
     try:
         jaxlr.from_string(text, 0.1)
     except (ValueError, TypeError) as error:
         assert str(error)
 
 
-def test_only_a_string_is_a_text():
+def test_text_must_be_a_string():
     untyped: Any = jaxlr
-    with pytest.raises(TypeError, match="a scheduler is described by a string, got 3"):
+    with pytest.raises(TypeError, match="the scheduler's text must be a string, got 3"):
         untyped.from_string(3, 0.1)
 
 
-def test_a_name_has_one_value():
-    with pytest.raises(ValueError, match="names gives a value for 'n', which the text assigns"):
+def test_name_that_the_text_assigns_cannot_be_given_as_well():
+    with pytest.raises(ValueError, match="names gives a value for 'n', but the text assigns one"):
         jaxlr.from_string("n = 3\nStepLR(o, n)", 0.1, {"n": 4})

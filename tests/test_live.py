@@ -1,4 +1,4 @@
-"""Torch schedulers stopped in mid-run, converted, and stepped on beside what they were converted to."""
+"""Torch schedulers in the middle of a run: converted, then stepped on and compared with the result."""
 
 import copy
 import io
@@ -19,7 +19,7 @@ import jaxlr
 
 EPOCHS_AFTER = 40
 
-# Every class with a closed form, as text that torch evaluates.
+# Schedulers with a closed form, as text that torch evaluates.
 CLOSED = [
     "StepLR(o, 7, 0.5)",
     "MultiStepLR(o, [30, 10, 10, 21])",
@@ -43,7 +43,7 @@ CLOSED = [
     "ChainedScheduler([CosineAnnealingLR(o, 13, 1e-3)])",
 ]
 
-# What torch computes in ways that no closed form follows.
+# Schedulers without a closed form.
 STEPPED = [
     "LambdaLR(o, [lambda e: 1 / (1 + e), lambda e: 0.9 ** e])",
     "MultiplicativeLR(o, lambda e: 0.9 if e % 3 else 1.05)",
@@ -61,12 +61,12 @@ STEPPED = [
 
 
 def build(torch: Any, text: str) -> Any:
-    """A scheduler of an optimizer with two groups."""
+    """Build the scheduler of a text for an optimizer with two groups."""
     values = [torch.zeros(2, requires_grad=True) for _ in range(2)]
     groups = [{"params": [values[0]], "lr": 0.1}, {"params": [values[1]], "lr": 0.03}]
     optimizer = torch.optim.SGD(groups, momentum=0.9)
     scope = {name: getattr(torch.optim.lr_scheduler, name) for name in torch.optim.lr_scheduler.__all__}
-    with warnings.catch_warnings(action="ignore"):  # torch steps a nested composite when it constructs it
+    with warnings.catch_warnings(action="ignore"):  # torch warns when it constructs a nested composite
         return eval(text, scope | {"SWALR": torch.optim.swa_utils.SWALR, "o": optimizer})
 
 
@@ -85,17 +85,17 @@ def curve_from_here(scheduler: Any, group: int, num_epochs: int = EPOCHS_AFTER) 
     return np.asarray(curve)
 
 
-_UNLIKE = ("optimizer", "_schedulers", "_scale_fn_ref")  # what no copy of is equal to it
+_NOT_COMPARED = ("optimizer", "_schedulers", "_scale_fn_ref")  # their copies are not equal to them
 
 
 def snapshot(scheduler: Any) -> Any:
-    """Everything that a conversion could have touched."""
+    """Copy all attributes that a conversion could have changed."""
     optimizer = scheduler.optimizer
     groups = [
         {key: value for key, value in each.items() if key != "params"} for each in optimizer.param_groups
     ]
     parts = [snapshot(part) for part in getattr(scheduler, "_schedulers", [])]
-    own = {key: value for key, value in vars(scheduler).items() if key not in _UNLIKE}
+    own = {key: value for key, value in vars(scheduler).items() if key not in _NOT_COMPARED}
     return copy.deepcopy(
         (own, groups, parts, [id(p) for each in optimizer.param_groups for p in each["params"]])
     )
@@ -104,7 +104,7 @@ def snapshot(scheduler: Any) -> Any:
 @pytest.mark.parametrize("text", CLOSED)
 @given(epoch=st.integers(0, 45), group=st.integers(0, 1))
 @settings(max_examples=8, deadline=None)
-def test_a_scheduler_of_torchs_own_goes_on_in_closed_form(torch, text, epoch, group):
+def test_live_scheduler_continues_in_closed_form(torch, text, epoch, group):
     scheduler = build(torch, text)
     advance(scheduler, epoch)
     before = snapshot(scheduler)
@@ -113,12 +113,12 @@ def test_a_scheduler_of_torchs_own_goes_on_in_closed_form(torch, text, epoch, gr
     expected = curve_from_here(scheduler, group)
     counts = np.arange(EPOCHS_AFTER)
     assert_is_torchs(schedule(counts), expected, HOST_RTOL, peak=0.3)
-    smooth = np.abs(expected) > 1e-9  # where torch's own digits are left
+    smooth = np.abs(expected) > 1e-9  # smaller rates of torch have lost their digits
     on_device = np.asarray(jax.jit(schedule)(jnp.asarray(counts)))
     assert_close(on_device[smooth], expected[smooth], DEVICE_RTOL)
 
 
-def test_a_scheduler_in_mid_run_holds_its_rate_to_the_last_count_that_a_device_has(torch):
+def test_live_scheduler_holds_its_rate_up_to_the_largest_int32_count(torch):
     scheduler = build(torch, "ConstantLR(o, 0.25, 12)")
     advance(scheduler, 5)
     schedule: Any = jaxlr.from_torch(scheduler)
@@ -128,7 +128,7 @@ def test_a_scheduler_in_mid_run_holds_its_rate_to_the_last_count_that_a_device_h
 @pytest.mark.parametrize("text", [*STEPPED, *CLOSED])
 @given(epoch=st.integers(0, 45), group=st.integers(0, 1), edit=st.sampled_from([None, 0.7]))
 @settings(max_examples=6, deadline=None)
-def test_any_scheduler_is_stepped_on_a_copy_and_tabulated(torch, text, epoch, group, edit):
+def test_any_live_scheduler_can_be_stepped_on_a_copy_and_tabulated(torch, text, epoch, group, edit):
     scheduler = build(torch, text)
     advance(scheduler, epoch)
     if edit:
@@ -142,14 +142,14 @@ def test_any_scheduler_is_stepped_on_a_copy_and_tabulated(torch, text, epoch, gr
 
 
 @pytest.mark.parametrize("text", STEPPED)
-def test_what_has_no_closed_form_asks_for_the_number_of_steps(torch, text):
+def test_scheduler_without_closed_form_asks_for_num_steps(torch, text):
     scheduler = build(torch, text)
     advance(scheduler, 4)
     with pytest.raises(ValueError, match=r"so it has no closed form: give num_steps"):
         jaxlr.from_torch(scheduler)
 
 
-def test_a_rate_edited_by_hand_is_noticed(torch):
+def test_rate_edited_by_hand_is_noticed(torch):
     scheduler = build(torch, "StepLR(o, 30)")
     scheduler.optimizer.param_groups[1]["lr"] = 7.0
     with pytest.raises(ValueError, match=r"the learning rate of StepLR is 7.0 in epoch 0, not 0.03"):
@@ -158,7 +158,7 @@ def test_a_rate_edited_by_hand_is_noticed(torch):
     assert untouched(30) == pytest.approx(0.01, rel=1e-12)
 
 
-def test_a_scheduler_class_of_the_users_own_is_stepped(torch):
+def test_user_defined_scheduler_is_stepped(torch):
     class Halving(torch.optim.lr_scheduler.LRScheduler):
         def get_lr(self) -> list[float]:
             return [
@@ -171,11 +171,13 @@ def test_a_scheduler_class_of_the_users_own_is_stepped(torch):
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     schedule: Any = jaxlr.from_torch(Halving(optimizer), num_steps=5)
     assert [schedule(epoch) for epoch in range(7)] == [1.0, 0.5, 0.25, 0.125, 0.0625, 0.0625, 0.0625]
-    with pytest.raises(ValueError, match="Renamed is no class of torch's own, so it has no closed form"):
+    with pytest.raises(
+        ValueError, match="Renamed is not one of torch's own classes, so it has no closed form"
+    ):
         jaxlr.from_torch(Renamed(optimizer, 3))
 
 
-def test_a_learning_rate_that_is_a_tensor_is_stepped_in_its_own_precision(torch):
+def test_tensor_learning_rate_is_stepped_in_its_own_precision(torch):
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=torch.tensor(0.05))
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.999)
     advance(scheduler, 50)
@@ -183,14 +185,14 @@ def test_a_learning_rate_that_is_a_tensor_is_stepped_in_its_own_precision(torch)
     assert_close(schedule(np.arange(20)), curve_from_here(scheduler, 0, 20), HOST_RTOL)
 
 
-def test_the_parameters_are_not_copied(torch, monkeypatch):
+def test_parameters_are_not_copied(torch, monkeypatch):
     scheduler = build(torch, "LambdaLR(o, lambda e: 0.5)")
     monkeypatch.setattr(torch.Tensor, "__deepcopy__", lambda self, memo: pytest.fail("a tensor was copied"))
     jaxlr.from_torch(scheduler, num_steps=3)
 
 
 @pytest.mark.parametrize("num_before", range(0, 30, 3))
-def test_a_plateau_goes_on_with_its_counters(torch, x64, num_before):
+def test_plateau_continues_with_its_counters(torch, x64, num_before):
     metrics = np.concatenate([1 / np.arange(1.0, 9), np.full(40, 0.2)]).tolist()
     settings = {"patience": 2, "cooldown": 3, "factor": 0.3, "min_lr": [1e-3, 1e-5]}
     scheduler = build(torch, "StepLR(o, 100)")
@@ -210,7 +212,7 @@ def test_a_plateau_goes_on_with_its_counters(torch, x64, num_before):
 
 
 def torch_load(torch: Any, state_dict: dict[str, Any]) -> Any:
-    """A state_dict that has been in a file, and is read by the reader that runs no code."""
+    """Save a state_dict to a file and load it with the loader that runs no code."""
     file = io.BytesIO()
     torch.save(state_dict, file)
     file.seek(0)
@@ -220,7 +222,7 @@ def torch_load(torch: Any, state_dict: dict[str, Any]) -> Any:
 @pytest.mark.parametrize("text", CLOSED)
 @given(epoch=st.integers(0, 45), group=st.integers(0, 1))
 @settings(max_examples=5, deadline=None)
-def test_a_saved_scheduler_goes_on_as_the_live_one(torch, text, epoch, group):
+def test_saved_scheduler_continues_like_the_live_one(torch, text, epoch, group):
     scheduler = build(torch, text)
     advance(scheduler, epoch)
     name = type(scheduler).__name__
@@ -232,7 +234,7 @@ def test_a_saved_scheduler_goes_on_as_the_live_one(torch, text, epoch, group):
     np.testing.assert_array_equal(schedule(counts), live(counts))
 
 
-def test_the_functions_that_a_state_dict_drops_are_given(torch):
+def test_function_that_a_state_dict_lacks_must_be_given(torch):
     def warmup(epoch: int) -> float:
         return min(1.0, (epoch + 1) / 10)
 
@@ -240,14 +242,15 @@ def test_the_functions_that_a_state_dict_drops_are_given(torch):
     advance(scheduler, 4)
     saved = torch_load(torch, scheduler.state_dict())
     with pytest.raises(
-        ValueError, match="a state_dict drops the functions of LambdaLR: give the group's as lr_lambda"
+        ValueError,
+        match="a state_dict does not contain the functions of LambdaLR: give the group's as lr_lambda",
     ):
         jaxlr.from_state_dict("LambdaLR", saved)
     schedule: Any = jaxlr.from_state_dict("LambdaLR", saved, 0.1, lr_lambda=warmup, num_steps=20)
     assert_close(schedule(np.arange(20)), curve_from_here(scheduler, 0, 20), HOST_RTOL)
 
 
-def test_the_functions_in_a_sequence_are_given_one_by_one(torch):
+def test_functions_in_a_sequence_are_given_one_by_one(torch):
     def factor(epoch: int) -> float:
         return 0.9**epoch
 
@@ -261,13 +264,13 @@ def test_the_functions_in_a_sequence_are_given_one_by_one(torch):
     product = build(
         torch, "SequentialLR(o, [LinearLR(o, 0.1), MultiplicativeLR(o, lambda e: 0.9 ** e)], [5])"
     )
-    with pytest.raises(ValueError, match="no LambdaLR of that lr_lambda"):
+    with pytest.raises(ValueError, match="not saved the learning rate of a LambdaLR with this lr_lambda"):
         jaxlr.from_state_dict(
             "SequentialLR", torch_load(torch, product.state_dict()), lr_lambda=[None, factor]
         )
 
 
-def test_a_saved_product_goes_on(torch):
+def test_saved_multiplicative_lr_continues(torch):
     scheduler = build(torch, "MultiplicativeLR(o, lambda e: 0.9 if e % 3 else 1.05)")
     advance(scheduler, 7)
     saved = torch_load(torch, scheduler.state_dict())
@@ -278,21 +281,23 @@ def test_a_saved_product_goes_on(torch):
     assert_close(schedule(np.arange(20)), curve_from_here(scheduler, 0, 20), HOST_RTOL)
 
 
-def test_a_saved_scheduler_that_is_not_what_it_is_called_is_refused(torch):
+def test_state_dict_that_does_not_fit_the_arguments_is_refused(torch):
     saved = build(torch, "StepLR(o, 30)").state_dict()
     with pytest.raises(
-        ValueError, match="class_name is 'ExponentialLR', but the state_dict is that of StepLR"
+        ValueError, match="class_name is 'ExponentialLR', but the state_dict belongs to a StepLR"
     ):
         jaxlr.from_state_dict("ExponentialLR", saved)
-    with pytest.raises(ValueError, match=r"init_value is 0.2, but the state_dict began with 0.1"):
+    with pytest.raises(ValueError, match=r"init_value is 0.2, but the saved run began with 0.1"):
         jaxlr.from_state_dict("StepLR", saved, 0.2)
     with pytest.raises(ValueError, match="group must be one of the 2 in _last_lr, counted from 0, got 2"):
         jaxlr.from_state_dict("StepLR", saved, group=2)
-    with pytest.raises(ValueError, match="that of no scheduler"):
+    with pytest.raises(ValueError, match="does not belong to a torch scheduler"):
         jaxlr.from_state_dict("StepLR", {})
     chain = build(torch, "SequentialLR(o, [ConstantLR(o), CosineAnnealingLR(o, 20)], [5])").state_dict()
     del chain["_schedulers"][1]["T_max"]
-    with pytest.raises(ValueError, match=r"with the keys \['_get_lr.* is that of no scheduler"):
+    with pytest.raises(
+        ValueError, match=r"with the keys \['_get_lr.* does not belong to a torch scheduler"
+    ):
         jaxlr.from_state_dict("SequentialLR", chain)
     with pytest.raises(ValueError, match="StepLR lacks 'gamma'"):
         jaxlr.from_state_dict("StepLR", {key: saved[key] for key in saved if key != "gamma"})
@@ -300,24 +305,24 @@ def test_a_saved_scheduler_that_is_not_what_it_is_called_is_refused(torch):
         ValueError, match="OneCycleLR keeps its initial_lr in the optimizer: give optimizer_state_dict"
     ):
         jaxlr.from_state_dict("OneCycleLR", build(torch, "OneCycleLR(o, 0.3, 90)").state_dict())
-    with pytest.raises(ValueError, match=r"load it into torch and use from_torch\(..., num_steps=\)"):
+    with pytest.raises(ValueError, match=r"load it into torch and use from_torch\(..., num_steps=...\)"):
         jaxlr.from_state_dict("ChainedScheduler", build(torch, STEPPED[4]).state_dict())
 
 
 @pytest.mark.parametrize("thing", [None, 3, "StepLR(30)", jnp.zeros(3)])
-def test_what_is_no_scheduler_is_refused(thing):
-    with pytest.raises(TypeError, match="from_torch takes a scheduler of torch, got"):
+def test_object_that_is_not_a_scheduler_is_refused(thing):
+    with pytest.raises(TypeError, match="scheduler must be a torch scheduler, got a"):
         jaxlr.from_torch(thing)
 
 
-def test_a_scheduler_that_stops_says_where(torch):
+def test_error_names_the_step_after_which_torch_raises(torch):
     scheduler = build(torch, "OneCycleLR(o, 0.3, 10)")
     scheduler.optimizer.param_groups[0]["lr"] = 5.0
     with pytest.raises(ValueError, match="OneCycleLR cannot be stepped more than 10 times"):
         jaxlr.from_torch(scheduler, num_steps=20)
 
 
-def test_warnings_of_the_copy_stay_inside(torch):
+def test_warnings_of_the_stepped_copy_are_hidden(torch):
     scheduler = build(torch, "LambdaLR(o, lambda e: 0.5)")
     with warnings.catch_warnings(action="error"):
         jaxlr.from_torch(scheduler, num_steps=3)
@@ -351,7 +356,7 @@ ODD = st.sampled_from(
 )
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_a_damaged_state_dict_is_refused_in_a_line_or_read(torch, text, data):
+def test_damaged_state_dict_is_read_or_refused_in_one_line(torch, text, data):
     scheduler = build(torch, text)
     saved = copy.deepcopy(scheduler.state_dict())
     optimizer = copy.deepcopy(scheduler.optimizer.state_dict())
@@ -381,14 +386,14 @@ def test_a_damaged_state_dict_is_refused_in_a_line_or_read(torch, text, data):
 
 
 @pytest.mark.parametrize("edit", [1 + 1e-6, 1 - 1e-6])
-def test_a_rate_that_was_edited_by_a_little_is_noticed_too(torch, edit):
+def test_small_edit_of_the_rate_is_noticed(torch, edit):
     scheduler = build(torch, "StepLR(o, 30)")
     scheduler.optimizer.param_groups[0]["lr"] *= edit
     with pytest.raises(ValueError, match="the learning rate of StepLR is"):
         jaxlr.from_torch(scheduler)
 
 
-def test_a_product_is_compared_with_its_closed_form_however_small_it_has_become(torch):
+def test_edit_of_a_tiny_rate_is_noticed(torch):
     scheduler = build(torch, "ExponentialLR(o, 0.1)")
     advance(scheduler, 30)
     assert callable(jaxlr.from_torch(scheduler))
@@ -408,21 +413,23 @@ def test_one_cycle_that_begins_or_ends_at_0_is_stepped(torch, key):
 
 
 @pytest.mark.parametrize("group", [True, 1.0, "1", -1, 2])
-def test_a_group_that_is_none_is_refused(torch, group):
+def test_unknown_group_is_refused(torch, group):
     with pytest.raises(ValueError, match="group must be one of the 2 in param_groups, counted from 0"):
         jaxlr.from_torch(build(torch, "StepLR(o, 30)"), group)
 
 
-def test_a_plateau_of_the_users_own_is_refused(torch):
+def test_subclass_of_plateau_is_refused(torch):
     class Own(torch.optim.lr_scheduler.ReduceLROnPlateau):
         pass
 
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    with pytest.raises(TypeError, match="Own changes torch's ReduceLROnPlateau, so it cannot be converted"):
+    with pytest.raises(
+        TypeError, match="Own is a subclass of torch's ReduceLROnPlateau, so it cannot be converted"
+    ):
         jaxlr.from_torch(Own(optimizer), num_steps=3)
 
 
-def test_a_rate_edited_by_hand_is_noticed_in_what_the_optimizer_saved(torch):
+def test_rate_edited_by_hand_is_noticed_in_the_saved_optimizer(torch):
     scheduler = build(torch, "StepLR(o, 30)")
     scheduler.optimizer.param_groups[0]["lr"] = 7.0
     saved, optimizer = scheduler.state_dict(), scheduler.optimizer.state_dict()

@@ -1,7 +1,7 @@
-"""Torch's optimizers stepped beside the transformations made from them, both from the same parameters.
+"""Torch's optimizers compared with the transformations made from them, step by step.
 
-Torch's updates are differences of its parameters. In float32 these are therefore small, or the updates
-would be lost in their rounding.
+Both start each step from the same parameters. Torch's update is the difference of its parameters, so these
+are small in float32. The update of a large parameter would be lost in its rounding.
 """
 
 import copy
@@ -22,7 +22,7 @@ import jaxlr
 
 X64_RTOL = 1e-10
 NUM_STEPS = 100
-SHAPES = {"dense": {"bias": (50,), "kernel": (20, 10)}, "scale": (30,)}  # in the order of their leaves
+SHAPES = {"dense": {"bias": (50,), "kernel": (20, 10)}, "scale": (30,)}  # in the order of jax.tree.leaves
 
 weight_decays = st.sampled_from([0.0, 0.01, 0.3])
 betas = st.sampled_from([(0.9, 0.999), (0.0, 0.0), (0.5, 0.9), (0.99, 0.9999), (0.2, 0.95), (0.95, 0.85)])
@@ -51,7 +51,7 @@ OPTIONS = {
             "momentum": st.sampled_from([0.0, 0.5, 0.9]),
             "centered": st.booleans(),
         }
-        # Over so short a memory the centered square cancels, in torch's float32 too.
+        # With a smaller alpha the centered square cancels, in torch's float32 as well.
     ).map(lambda o: o | {"centered": o["centered"] and o["alpha"] > 0.5}),
     "Adagrad": st.fixed_dictionaries(
         common
@@ -84,14 +84,14 @@ def is_shape(node: Any) -> bool:
 
 
 class TorchSide:
-    """A torch optimizer of `SHAPES`; `groups` are pairs of leaves, by index, and options of their own."""
+    """A torch optimizer of `SHAPES`. Each of `groups` has the indices of its leaves, and its options."""
 
     def __init__(self, torch: types.ModuleType, name: Any, options: Any, groups: Any, dtype: Any):
         rng = np.random.default_rng(0)
         sizes = jax.tree.map(lambda _: 10 ** rng.uniform(-2, 1), SHAPES, is_leaf=is_shape)
 
         def normal(shrunk: float) -> Any:
-            """Values for each step, of one size in each leaf and of another in the next."""
+            """Draw values for each step. Each leaf has its own scale."""
 
             def draw(size: float, shape: tuple[int, ...]) -> np.ndarray:
                 return (shrunk * size * rng.normal(size=(NUM_STEPS, *shape))).astype(dtype)
@@ -107,15 +107,15 @@ class TorchSide:
         self.tensors, self.optimizer = tensors, build(groups or tensors, **options)
 
     def scheduled(self, build: Any, num_epochs: int = 0) -> Any:
-        """A scheduler of the optimizer, stepped so often that it stands at an epoch."""
+        """Build a scheduler of the optimizer and step it `num_epochs` times."""
         scheduler = build(self.torch.optim.lr_scheduler, self.optimizer)
         for _ in range(num_epochs):
-            self.optimizer.step()  # of no gradients
+            self.optimizer.step()  # without gradients it changes nothing
             scheduler.step()
         return scheduler
 
     def updates(self, scheduler: Any = None, steps_per_epoch: int = 1, metrics: Any = None) -> Any:
-        """The updates of each leaf at every step."""
+        """Return torch's updates of each leaf at every step."""
         history = []
         for step in range(NUM_STEPS):
             before = [leaf[step] for leaf in jax.tree.leaves(self.params)]
@@ -131,7 +131,7 @@ class TorchSide:
 
 
 def jax_updates(side: TorchSide, tx: Any, steps_per_epoch: int = 1, metrics: Any = None) -> Any:
-    """Our updates of each leaf at every step, from one compiled scan."""
+    """Return our updates of each leaf at every step, from one compiled scan."""
 
     def step(opt_state: Any, inputs: Any) -> tuple[Any, Any]:
         params, grads, count = inputs
@@ -153,10 +153,10 @@ def jax_updates(side: TorchSide, tx: Any, steps_per_epoch: int = 1, metrics: Any
 
 
 def assert_updates_match(ours: Any, torchs: Any, params: Any, rtol: float) -> None:
-    """Each leaf's updates at each step, to `rtol` of the largest of them.
+    """Check that each leaf's updates agree at each step, to `rtol` of the leaf's largest update.
 
-    Beyond it is allowed what torch's difference of parameters has lost, a few roundings of a parameter.
-    Single elements may have cancelled to nothing, in either's rounding.
+    The difference of torch's parameters may also be wrong by a few roundings of a parameter. An element's
+    error is not compared to its own size, because it may have cancelled.
     """
     for own, other, start in zip(ours, torchs, jax.tree.leaves(params), strict=True):
         lost = 2 * np.finfo(start.dtype).eps * np.abs(start).max()
@@ -179,7 +179,7 @@ def assert_updates_are_torchs(
     num_epochs: int = 0,
     **stepping: Any,
 ) -> None:
-    """Converted and run in float64 and in float32, the optimizer gives the updates that torch makes."""
+    """Convert the optimizer and compare its updates with torch's, in float64 and in float32."""
     per_epoch = {key: value for key, value in stepping.items() if key == "steps_per_epoch"}
     for dtype, rtol in ((np.float64, X64_RTOL), (np.float32, DEVICE_RTOL)):
         side = TorchSide(torch, name, options, groups, dtype)
@@ -194,25 +194,25 @@ def assert_updates_are_torchs(
 @pytest.mark.parametrize("name", OPTIONS)
 @given(data=st.data())
 @settings(max_examples=5, deadline=None)
-def test_the_updates_are_torchs_for_any_options(torch, name, data):
+def test_updates_match_torch_for_any_options(torch, name, data):
     assert_updates_are_torchs(torch, name, data.draw(OPTIONS[name]))
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_the_updates_are_torchs_for_its_defaults(torch, name):
+def test_updates_match_torch_for_default_options(torch, name):
     assert_updates_are_torchs(torch, name, {"lr": 0.01})
 
 
-def test_an_adam_without_memory_keeps_the_digits_of_its_smallest_gradients(torch):
+def test_adam_with_zero_betas_matches_torch_for_tiny_gradients(torch):
     assert_updates_are_torchs(torch, "Adam", {"lr": 0.01, "betas": (0.0, 0.0)})
 
 
 @pytest.mark.parametrize("option", ["foreach", "fused"])
-def test_what_only_changes_speed_changes_nothing(torch, option):
+def test_options_that_only_change_speed_are_ignored(torch, option):
     assert_updates_are_torchs(torch, "AdamW", {"lr": 0.01, option: True})
 
 
-def test_numbers_in_tensors_are_read(torch):
+def test_hyperparameters_may_be_tensors(torch):
     def tensor(value: float) -> Any:
         return torch.tensor(value, dtype=torch.float64)
 
@@ -226,7 +226,7 @@ OWN_OPTIONS = {
     "Adam": ({"betas": (0.5, 0.9), "weight_decay": 0.1}, {"lr": 0.01, "amsgrad": True, "maximize": True}),
     "AdamW": ({"weight_decay": 0.1}, {"lr": 0.01, "weight_decay": 0.0, "eps": 1e-3}),
     "RMSprop": ({"centered": True, "momentum": 0.9}, {"lr": 0.01, "alpha": 0.9}),
-    # Torch fills the sums of both groups from its constructor's value.
+    # Torch initializes both groups from the constructor's argument.
     "Adagrad": ({"initial_accumulator_value": 9.0}, {"lr": 0.01, "lr_decay": 0.1}),
 }
 
@@ -240,24 +240,24 @@ OWN_OPTIONS = {
     ],
     ids=["tree", "function", "prefix"],
 )
-def test_labels_say_which_parameters_are_in_which_group(torch, members, labels):
+def test_labels_assign_parameters_to_groups(torch, members, labels):
     groups = list(zip(members, OWN_OPTIONS["SGD"], strict=True))
     assert_updates_are_torchs(torch, "SGD", {"lr": 0.1}, groups, labels)
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "RMSprop", "Adagrad"])
-def test_each_group_has_options_of_its_own(torch, name):
+def test_each_group_has_its_own_options(torch, name):
     groups = list(zip([(1,), (0, 2)], OWN_OPTIONS[name], strict=True))
     assert_updates_are_torchs(torch, name, {"lr": 0.1}, groups, BIASES)
 
 
 @pytest.mark.parametrize(("name", "options"), [("SGD", {"momentum": 0.9}), ("AdamW", {}), ("Adagrad", {})])
-def test_a_scheduler_steps_where_torchs_does(torch, name, options):
+def test_scheduler_steps_at_the_same_updates_as_torch(torch, name, options):
     options = {"lr": 0.1, "weight_decay": 0.1} | options
     assert_updates_are_torchs(torch, name, options, schedule=step_lr(3), steps_per_epoch=7)
 
 
-def test_a_scheduler_in_mid_run_goes_on_from_its_epoch_in_every_group(torch):
+def test_live_scheduler_continues_from_its_epoch_in_every_group(torch):
     groups = [((1,), {}), ((0, 2), {"lr": 0.02})]
     options = {"lr": 0.1, "momentum": 0.5}
     assert_updates_are_torchs(
@@ -267,20 +267,20 @@ def test_a_scheduler_in_mid_run_goes_on_from_its_epoch_in_every_group(torch):
 
 @pytest.mark.parametrize("cycle", CYCLES)
 @pytest.mark.parametrize(("name", "options"), [("SGD", {"momentum": 0.9, "nesterov": True}), ("AdamW", {})])
-def test_a_momentum_cycles_where_torchs_does(torch, cycle, name, options):
+def test_momentum_cycles_like_torch(torch, cycle, name, options):
     assert_updates_are_torchs(torch, name, {"lr": 0.1} | options, schedule=CYCLES[cycle])
 
 
 @pytest.mark.parametrize(
     ("name", "options"), [("SGD", {"dampening": 0.1}), ("RMSprop", {"centered": True})]
 )
-def test_a_scheduler_may_bring_a_momentum_where_there_was_none(torch, name, options):
+def test_scheduler_may_cycle_a_momentum_of_0(torch, name, options):
     assert_updates_are_torchs(torch, name, {"lr": 0.1} | options, schedule=CYCLES["one cycle"])
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam"])
 @pytest.mark.parametrize("cycle", ["OneCycleLR", "CyclicLR"])
-def test_a_momentum_cycles_on_in_mid_run_in_every_group(torch, name, cycle):
+def test_momentum_cycle_continues_in_every_group(torch, name, cycle):
     def schedule(t: Any, optimizer: Any) -> Any:
         momenta = {"base_momentum": [0.8, 0.7], "max_momentum": [0.9, 0.99]}
         if cycle == "OneCycleLR":
@@ -295,10 +295,10 @@ def test_a_momentum_cycles_on_in_mid_run_in_every_group(torch, name, cycle):
 @pytest.mark.parametrize(
     ("name", "options"), [("SGD", {"momentum": 0.9}), ("AdamW", {"weight_decay": 0.1})]
 )
-def test_a_plateau_in_mid_run_goes_on_to_reduce_the_learning_rate_of_every_group(torch, name, options):
+def test_live_plateau_continues_to_reduce_every_group(torch, name, options):
     def schedule(t: Any, optimizer: Any) -> Any:
         scheduler = t.ReduceLROnPlateau(optimizer, factor=0.5, patience=1, min_lr=[0.01, 0.0])
-        for metric in (1.1, 1.2, 1.2, 1.2):  # reduced, and borne with for one more epoch
+        for metric in (1.1, 1.2, 1.2, 1.2):  # reduced once, and one bad epoch since then
             scheduler.step(metric)
         return scheduler
 
@@ -308,7 +308,7 @@ def test_a_plateau_in_mid_run_goes_on_to_reduce_the_learning_rate_of_every_group
     assert_updates_are_torchs(torch, name, {"lr": 0.1} | options, groups, BIASES, **more)
 
 
-def test_each_group_has_a_plateau_to_be_read(torch):
+def test_learning_rate_of_each_group_can_be_read_from_its_plateau(torch):
     side = TorchSide(torch, "SGD", {"lr": 0.1}, [((1,), {}), ((0, 2), {"lr": 0.02})], np.float32)
     scheduler = side.scheduled(lambda t, optimizer: t.ReduceLROnPlateau(optimizer, patience=0))
     tx = jaxlr.optimizer_from_torch(side.optimizer, scheduler, labels=BIASES)
@@ -321,14 +321,14 @@ def test_each_group_has_a_plateau_to_be_read(torch):
 
 
 @pytest.mark.parametrize("beta2", [0.9, 0.999, 0.999999])
-def test_adams_bias_correction_holds_at_every_count(torch, beta2):
+def test_bias_correction_of_adam_is_exact_at_every_count(torch, beta2):
     betas = np.asarray([0.9, beta2])
     tx = jaxlr.optimizer_from_torch(torch.optim.Adam([torch.zeros(1)], lr=1.0, betas=(0.9, beta2)))
     grad = np.asarray([-1.0, 1e-3, 5.0], np.float32)
     opt_state: Any = tx.init(grad)
     update: Any = jax.jit(tx.update)
     for count in (0, 1, 9, 99, 999, 9_999, 99_999):
-        # Moments of gradients that never changed: corrected, they are the gradient and its square.
+        # If the gradient never changes, the corrected moments are the gradient and its square.
         mu, nu = (1 - betas**count).astype(np.float32)
         adam = opt_state[0]._replace(count=np.int32(count), mu=mu * grad, nu=nu * grad**2)
         updates, _ = update(grad, (adam, *opt_state[1:]))
@@ -360,7 +360,7 @@ def test_updates_and_state_keep_the_dtype_of_the_parameters(torch, name, dtype, 
         ("Adagrad", {"lr_decay": 0.01}),
     ],
 )
-def test_bfloat16_updates_are_nearer_to_the_exact_ones_than_torchs_own(torch, name, options):
+def test_bfloat16_updates_are_more_exact_than_torch(torch, name, options):
     grads = jnp.asarray(np.random.default_rng(0).normal(0.5, size=(NUM_STEPS, 200)), jnp.bfloat16)
 
     def optimizer_of(dtype: Any) -> tuple[Any, Any]:
@@ -392,7 +392,7 @@ def test_bfloat16_updates_are_nearer_to_the_exact_ones_than_torchs_own(torch, na
     assert error < torchs_error < 0.05 * np.linalg.norm(exact)
 
 
-def test_a_subclass_that_leaves_the_step_alone_is_its_parent(torch):
+def test_subclass_without_its_own_step_is_converted_like_its_parent(torch):
     class Named(torch.optim.SGD):
         def __init__(self, params: Any, name: str, **options: Any):
             super().__init__(params, **options)
@@ -404,7 +404,7 @@ def test_a_subclass_that_leaves_the_step_alone_is_its_parent(torch):
     assert_close(updates, [-0.1], DEVICE_RTOL)
 
 
-def test_the_objects_are_left_untouched(torch):
+def test_conversion_does_not_change_the_objects(torch):
     side = TorchSide(torch, "AdamW", {"lr": 0.1}, [((1,), {}), ((0, 2), {})], np.float32)
     scheduler = side.scheduled(CYCLES["one cycle"], num_epochs=3)
     before = [copy.deepcopy(each.state_dict()) for each in (side.optimizer, scheduler)]
@@ -413,22 +413,24 @@ def test_the_objects_are_left_untouched(torch):
 
 
 @pytest.mark.parametrize("name", ["LBFGS", "SparseAdam", "Adadelta", "NAdam", "RAdam", "Adamax", "ASGD"])
-def test_another_class_is_refused_by_name(torch, name):
+def test_unsupported_optimizer_is_refused_by_name(torch, name):
     optimizer = getattr(torch.optim, name)([torch.zeros(1)])
     with pytest.raises(TypeError, match=f"got a {name}; accepted are torch's SGD, Adam, AdamW, RMSprop"):
         jaxlr.optimizer_from_torch(optimizer)
 
 
 @pytest.mark.parametrize("method", ["step", "_init_group"])
-def test_a_subclass_that_steps_in_its_own_way_is_refused(torch, method):
+def test_subclass_with_its_own_step_is_refused(torch, method):
     own = type("Own", (torch.optim.Adam,), {method: lambda *args, **kwargs: None})
-    with pytest.raises(TypeError, match="Own takes steps of its own, unlike Adam"):
+    with pytest.raises(TypeError, match="Own has a step of its own, unlike Adam"):
         jaxlr.optimizer_from_torch(own([torch.zeros(1)]))
 
 
 @pytest.mark.parametrize("thing", [None, "SGD", 0.1, optax.sgd(0.1)])
-def test_what_is_no_torch_optimizer_is_refused(thing):
-    with pytest.raises(TypeError, match="optimizer must be a live one with an equivalent here, got a"):
+def test_object_that_is_not_a_torch_optimizer_is_refused(thing):
+    with pytest.raises(
+        TypeError, match="optimizer must be a live torch optimizer with an equivalent here, got a"
+    ):
         jaxlr.optimizer_from_torch(thing)
 
 
@@ -446,7 +448,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_group_edited_out_of_its_range_is_refused(torch, case):
+def test_hyperparameter_edited_out_of_its_range_is_refused(torch, case):
     name, edit, message = REFUSED[case]
     optimizer = getattr(torch.optim, name)([torch.zeros(1)], lr=0.1)
     optimizer.param_groups[0].update(edit)
@@ -457,27 +459,29 @@ def test_a_group_edited_out_of_its_range_is_refused(torch, case):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (None, "has 2 parameter groups: pass labels, .* 0 to 1"),
+        (None, r"has 2 parameter groups: pass labels, .* \(0 to 1\)"),
         ({"a": 0, "b": 2}, "a group of the optimizer, 0 to 1, got 2"),
         ({"a": 0, "b": -1}, "a group of the optimizer, 0 to 1, got -1"),
         ({"a": 0, "b": "decay"}, "a group of the optimizer, 0 to 1, got 'decay'"),
         ({"a": 0, "b": jnp.asarray(1)}, "a group of the optimizer, 0 to 1, got Array"),
     ],
 )
-def test_labels_that_are_missing_or_name_no_group_are_refused(torch, labels, message):
+def test_missing_or_wrong_labels_are_refused(torch, labels, message):
     optimizer = torch.optim.SGD([{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)]}], lr=0.1)
     with pytest.raises(ValueError, match=message):
         jaxlr.optimizer_from_torch(optimizer, labels=labels)
 
 
-def test_a_scheduler_of_another_optimizer_is_refused(torch):
+def test_scheduler_of_another_optimizer_is_refused(torch):
     mine, other = (torch.optim.SGD([torch.zeros(1)], lr=0.1) for _ in range(2))
     for scheduler in (step_lr(3)(torch.optim.lr_scheduler, other), "StepLR(3)"):
-        with pytest.raises(ValueError, match=f"got a {type(scheduler).__name__} that does not"):
+        with pytest.raises(
+            ValueError, match=f"got a {type(scheduler).__name__} that belongs to another one or to none"
+        ):
             jaxlr.optimizer_from_torch(mine, scheduler)
 
 
-def test_a_momentum_that_cannot_be_followed_is_refused(torch):
+def test_momentum_cycle_without_closed_form_is_refused(torch):
     t = torch.optim.lr_scheduler
 
     def refused(build: Any, message: str) -> None:
@@ -492,8 +496,11 @@ def test_a_momentum_that_cannot_be_followed_is_refused(torch):
         sequence = t.SequentialLR(o, [t.ConstantLR(o), CYCLES["one cycle"](t, o)], [5])
         return t.ChainedScheduler([sequence, t.StepLR(o, 30)])
 
-    refused(lambda o: Own(o, 0.1, 0.2), "but Own is no class of torch's own: give it cycle_momentum=False")
-    refused(nested, "but ChainedScheduler has a OneCycleLR in it that does: give it cycle_momentum=False")
+    refused(
+        lambda o: Own(o, 0.1, 0.2),
+        "but Own is not one of torch's own classes: give it cycle_momentum=False",
+    )
+    refused(nested, "but ChainedScheduler contains a OneCycleLR that does: give it cycle_momentum=False")
     refused(
         lambda o: t.CyclicLR(o, 0.1, 0.2, base_momentum=0.0),
         "CyclicLR must lie between 0 and 1, got 0.0 and 0.9",
@@ -501,7 +508,7 @@ def test_a_momentum_that_cannot_be_followed_is_refused(torch):
 
 
 @pytest.mark.parametrize("steps_per_epoch", [0, -1, 1.5])
-def test_an_epoch_of_no_whole_number_of_steps_is_refused(torch, steps_per_epoch):
+def test_steps_per_epoch_must_be_a_positive_whole_number(torch, steps_per_epoch):
     with pytest.raises(ValueError, match="steps_per_epoch must be a whole number"):
         jaxlr.optimizer_from_torch(
             torch.optim.SGD([torch.zeros(1)], lr=0.1), steps_per_epoch=steps_per_epoch

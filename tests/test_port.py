@@ -1,4 +1,4 @@
-"""The lines that `port` prints, run, beside the schedules that `from_string` reads from the same texts."""
+"""The lines that `port` prints give the schedules that `from_string` gives for the same texts."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from jaxlr.convert import port
 
 
 @pytest.mark.parametrize("spelling", PARAMETERS)
-def test_the_printed_line_gives_the_same_curve(spelling):
+def test_printed_line_gives_the_same_curve(spelling):
     printed, expected = eval(printed_line(spelling), {"jaxlr": jaxlr}), read(spelling)
     if "ReduceLROnPlateau" in spelling.text:
         assert jax.tree.all(jax.tree.map(np.array_equal, printed.init({}), expected.init({})))
@@ -25,26 +25,26 @@ def test_the_printed_line_gives_the_same_curve(spelling):
 
 
 @pytest.mark.parametrize("name", ["LambdaLR", "MultiplicativeLR", "SequentialLR", "ChainedScheduler"])
-def test_a_translated_recipe_and_its_printed_line_are_as_exact_on_a_device(name):
+def test_recipe_and_its_printed_line_are_exact_on_a_device(name):
     for spelling in SPELLINGS[name][::3]:
         schedule: Any = read(spelling)
         printed = eval(printed_line(spelling), {"jaxlr": jaxlr})
         counts = np.arange(spelling.steps)
         expected = np.asarray(schedule(counts))
-        digits = np.abs(expected) > 1e-12  # below, a cosine's end is known to fewer
+        digits = np.abs(expected) > 1e-12  # the end of a cosine has fewer correct digits
         for each in (schedule, printed):
             assert_close(
                 np.asarray(jax.jit(each)(jnp.asarray(counts)))[digits], expected[digits], DEVICE_RTOL
             )
 
 
-def test_a_function_of_the_users_has_no_text():
-    with pytest.raises(ValueError, match="has no text that could be printed"):
+def test_user_function_cannot_be_printed():
+    with pytest.raises(ValueError, match="cannot be printed as text"):
         port("LambdaLR(optimizer, warmup)", 0.1, {"warmup": lambda epoch: 1.0})
 
 
 @pytest.mark.parametrize("text", ["StepLR(0)", "OneCycleLR(max_lr=-1, total_steps=9)", "StepLR(args.step)"])
-def test_what_cannot_be_built_is_not_printed(text):
+def test_invalid_recipe_is_not_printed(text):
     with pytest.raises(ValueError, match=r"must be|needs"):
         port(text, 0.1)
 

@@ -1,4 +1,4 @@
-"""Recipes on which a careful reader once caught the readers out, beside live torch."""
+"""Recipes that once gave a wrong curve, compared with live torch."""
 
 import math
 import time
@@ -15,7 +15,7 @@ import jaxlr
 from jaxlr.convert import port
 
 
-# A recipe that gives torch's curve, or is refused; it may not give another one.
+# Each recipe must give torch's curve or be refused. It must never give another curve.
 TANGLED = [
     "SequentialLR(o, [StepLR(o, 3), ExponentialLR(o, .9), OneCycleLR(o, .5, 40)], [0, 20])",
     "s = SequentialLR(o, [StepLR(o, 3), MultiplicativeLR(o, lambda e: .9)], [5])\n"
@@ -47,7 +47,7 @@ TANGLED = [
 
 
 @pytest.mark.parametrize("text", TANGLED)
-def test_a_tangled_recipe_gives_torchs_curve_on_the_host_a_device_and_printed_or_is_refused(torch, text):
+def test_tangled_recipe_gives_the_curve_of_torch_or_is_refused(torch, text):
     try:
         schedule: Any = jaxlr.from_string(text, 0.1, num_steps=40)
     except ValueError as error:
@@ -61,15 +61,15 @@ def test_a_tangled_recipe_gives_torchs_curve_on_the_host_a_device_and_printed_or
     assert_close(np.where(expected > 1e-9, on_device, expected), expected, 1e-6)
 
 
-def test_a_cosine_before_one_cycle_may_last_until_the_epoch_after_its_bottom_and_no_longer():
+def test_cosine_before_one_cycle_must_end_one_epoch_after_its_bottom():
     text = "SequentialLR(o, [CosineAnnealingLR(o, 9), OneCycleLR(o, 1.0, 60)], [{}])"
     assert callable(jaxlr.from_string(text.format(10), 0.1))
-    with pytest.raises(ValueError, match="goes on after T_max"):
+    with pytest.raises(ValueError, match="climbs again after T_max"):
         jaxlr.from_string(text.format(11), 0.1)
 
 
 def run(torch: Any, text: str, optimizer: Any) -> Any:
-    """What the last statement of a text gives in torch."""
+    """Run a text in torch and return the value of its last statement."""
     scope = {name: getattr(torch.optim.lr_scheduler, name) for name in torch.optim.lr_scheduler.__all__}
     scope |= {"SWALR": torch.optim.swa_utils.SWALR, "o": optimizer, "math": math}
     *before, last = text.split("\n")
@@ -101,7 +101,7 @@ def run(torch: Any, text: str, optimizer: Any) -> Any:
         "LambdaLR(o, lambda e: [x for x in [1, 2] if x < e][0])",
     ],
 )
-def test_a_hostile_or_mistaken_text_is_refused_in_a_moment_and_a_line(text):
+def test_hostile_or_mistaken_text_is_refused_at_once_in_one_line(text):
     start = time.process_time()
     with pytest.raises((ValueError, TypeError)) as error:
         jaxlr.from_string(text, 0.1, num_steps=4)
@@ -110,7 +110,7 @@ def test_a_hostile_or_mistaken_text_is_refused_in_a_moment_and_a_line(text):
     assert "\n" not in str(error.value)
 
 
-def test_a_lambda_of_thousands_of_operations_is_not_compiled():
+def test_lambda_with_thousands_of_operations_is_not_compiled():
     schedule: Any = jaxlr.from_string("LambdaLR(o, lambda e: sum([e * i for i in range(3000)]))", 0.1)
     with pytest.raises(ValueError, match="asks for too many values and operations"):
         jax.jit(schedule)(3)
@@ -128,12 +128,12 @@ def test_a_lambda_of_thousands_of_operations_is_not_compiled():
         "\r\nStepLR(\r\n    opt,\r\n    3,\r\n);",
     ],
 )
-def test_a_text_is_read_as_it_was_copied(text):
+def test_copied_text_is_read_with_its_indentation_and_commas(text):
     schedule: Any = jaxlr.from_string(text, 1.0)
     assert [schedule(epoch) for epoch in (2, 3)] == pytest.approx([1.0, 0.1], rel=1e-12)
 
 
-def test_a_user_function_with_types_of_its_own_is_traced_in_them():
+def test_count_keeps_its_dtype_in_a_user_function():
     schedule = jaxlr.lambda_lr(1.0, lambda count: jax.lax.rem(count, jnp.int32(3)))
     assert jax.jit(schedule)(jnp.int32(5)) == 2.0
 
@@ -142,30 +142,30 @@ def test_a_user_function_with_types_of_its_own_is_traced_in_them():
     ("arguments", "message"),
     [
         ({"names": "n=3"}, "names must map names to values"),
-        ({"names": {"n n": 3}}, "names must be named by expressions"),
+        ({"names": {"n n": 3}}, "each key of names must be an expression"),
         ({"names": {"n": object}}, "step_size must be a whole number"),
         ({"group": "a"}, "group must be a whole number"),
         ({"group": -1}, "group must be at least 0"),
         ({"num_steps": "3"}, "num_steps must be a whole number"),
     ],
 )
-def test_an_argument_beside_the_text_is_refused(arguments, message):
+def test_invalid_argument_is_refused(arguments, message):
     with pytest.raises((ValueError, TypeError), match=message):
         jaxlr.from_string("StepLR(step_size=n)", 0.1, **{"names": {"n": 3}, **arguments})
 
 
-def test_what_a_lambda_never_comes_to_is_printed_as_it_stands():
+def test_code_that_a_lambda_never_reaches_is_printed_unchanged():
     line = port("LambdaLR(o, lambda e: 0 and int(x := 3))", 0.1, {"x": 3})
     assert "x := 3" in line or "x:=3" in line
     assert eval(line, {"jaxlr": jaxlr})(1) == 0
 
 
-def test_what_port_prints_needs_no_import_but_jaxlr():
+def test_printed_line_needs_no_import_but_jaxlr():
     assert port("StepLR(3)", np.float64(0.5)) == "jaxlr.step_lr(0.5, step_size=3)"
     line = port("LambdaLR(o, lambda e: min(k, 1 / (1 + e)))", 0.1, {"k": math.inf})
     assert eval(line, {"jaxlr": jaxlr})(1) == 0.05
 
 
-def test_a_chained_comparison_looks_no_further_than_pythons():
+def test_chained_comparison_stops_where_python_does():
     schedule: Any = jaxlr.from_string("LambdaLR(o, lambda e: 1 if 0 < e < 10 / e else 2)", 1.0)
     assert [schedule(epoch) for epoch in (0, 1, 4)] == [2.0, 1.0, 2.0]

@@ -1,4 +1,4 @@
-"""What people write, read by `from_string`, beside the torch object that the same text builds."""
+"""Texts that people write, read by `from_string` and compared with the torch object that they build."""
 
 import ast
 import builtins
@@ -22,7 +22,7 @@ from spellings import COSTLY, EXECUTED, RARER, REFUSED_BY_US, SPELLINGS, Refusal
 import jaxlr
 
 
-# A loss that falls fast, stalls, falls by less and less, worsens and ends flat: every setting shows in it.
+# A loss that falls fast, stalls, falls slowly, rises and stays flat, so that every setting matters.
 METRICS = np.concatenate(
     [
         1 / np.arange(1.0, 11),
@@ -40,18 +40,16 @@ PARAMETERS = [
 ]
 
 
-SECONDS = (
-    2.0  # that a text may cost, whatever it says: a hundredth of it does, but for a garbage collection
-)
+SECONDS = 2.0  # the longest time that any text may take; most take a hundredth of it
 LONGEST_MESSAGE = 400
 
 
 @pytest.mark.parametrize("spelling", PARAMETERS)
-def test_what_people_write_gives_the_curve_that_torch_gives(torch, spelling):
+def test_spelling_gives_the_curve_of_torch(torch, spelling):
     assert_is_read_as_torch_runs_it(torch, spelling, read(spelling))
 
 
-def test_every_class_of_torch_is_spelled_twenty_times_and_no_text_stands_twice(torch):
+def test_every_torch_class_has_twenty_different_spellings(torch):
     classes = {*torch.optim.lr_scheduler.__all__, "SWALR"} - {"LRScheduler"}
     assert all(len(SPELLINGS[name]) >= 20 for name in classes)
     entries = [(entry.text, entry.group) for entry in [*itertools.chain(*SPELLINGS.values()), *RARER]]
@@ -59,7 +57,7 @@ def test_every_class_of_torch_is_spelled_twenty_times_and_no_text_stands_twice(t
 
 
 @pytest.mark.parametrize("spelling", RARER, ids=range(len(RARER)))
-def test_what_few_people_write_gives_that_curve_or_an_error(torch, spelling):
+def test_rare_spelling_gives_the_curve_of_torch_or_an_error(torch, spelling):
     try:
         schedule = read(spelling)
     except (TypeError, ValueError) as error:
@@ -69,7 +67,7 @@ def test_what_few_people_write_gives_that_curve_or_an_error(torch, spelling):
 
 
 @pytest.mark.parametrize("refusal", REFUSED_BY_US, ids=range(len(REFUSED_BY_US)))
-def test_what_cannot_be_meant_is_refused_at_once_in_one_line_and_never_run(refusal):
+def test_invalid_text_is_refused_at_once_in_one_line_and_never_run(refusal):
     with at_little_cost(), pytest.raises((TypeError, ValueError)) as raised:
         read(refusal)
     assert_is_one_short_line(raised.value)
@@ -79,7 +77,7 @@ def test_what_cannot_be_meant_is_refused_at_once_in_one_line_and_never_run(refus
 
 
 @pytest.mark.parametrize("text", COSTLY, ids=range(len(COSTLY)))
-def test_no_lambda_costs_more_than_a_moment(text):
+def test_costly_lambda_is_evaluated_or_refused_at_once(text):
     with at_little_cost():
         try:
             schedule = read(Refusal(f"LambdaLR(optimizer, {text})"))
@@ -91,14 +89,17 @@ def test_no_lambda_costs_more_than_a_moment(text):
 
 @contextlib.contextmanager
 def at_little_cost() -> Iterator[None]:
-    """Processor time is counted, which a busy machine does not stretch; what would never end is cut off."""
+    """Check that the block takes little processor time, and stop it if it takes far too much.
+
+    Processor time does not depend on how busy the machine is.
+    """
 
     def cut_off(*_: Any) -> None:
         pytest.fail(f"still running after {10 * SECONDS} s of processor time")
 
     before = signal.signal(signal.SIGPROF, cut_off)
     start = time.process_time()
-    # Again and again: an error raised while Python cleans up behind the text is lost.
+    # The signal repeats, because an error that is raised in a destructor is lost.
     signal.setitimer(signal.ITIMER_PROF, 10 * SECONDS, SECONDS)
     try:
         yield
@@ -121,7 +122,7 @@ def assert_is_read_as_torch_runs_it(torch: ModuleType, spelling: Spelling, sched
 
 def assert_is_one_short_line(error: Exception) -> None:
     message = str(error)
-    assert message.isprintable(), f"more than one line, or none that a terminal shows: {message!r}"
+    assert message.isprintable(), f"not one printable line: {message!r}"
     assert 0 < len(message) < LONGEST_MESSAGE
 
 
@@ -132,7 +133,7 @@ def read(entry: Spelling | Refusal) -> Any:
 
 
 def plateau_curve(tx: optax.GradientTransformationExtraArgs) -> np.ndarray:
-    """The learning rate before the first metric, and after each."""
+    """Return the learning rate before the first metric, and after each one."""
     state = tx.init({})
     return np.append(jaxlr.plateau_lr(state), _plateau_rates(state, METRICS))
 
@@ -147,7 +148,7 @@ def _plateau_rates(state: Any, metrics: jax.Array) -> jax.Array:
 
 
 def torch_side(torch: ModuleType, spelling: Spelling, metrics: Any = None) -> np.ndarray:
-    """Torch's learning rate in each step, from the text run as the Python that it is."""
+    """Run the text as Python and return torch's learning rate in each step."""
 
     def build(optimizer: Any) -> Any:
         for lr in spelling.lrs[1:]:
@@ -158,7 +159,7 @@ def torch_side(torch: ModuleType, spelling: Spelling, metrics: Any = None) -> np
 
 
 def run(text: str, scope: dict[str, Any]) -> Any:
-    """The value of the last statement: an expression, an assignment or a return."""
+    """Run a text and return the value of its last statement: an expression, an assignment or a return."""
     *first, last = ast.parse(text).body
     assert isinstance(last, ast.Expr | ast.Assign | ast.AnnAssign | ast.Return)
     assert last.value is not None
@@ -167,7 +168,7 @@ def run(text: str, scope: dict[str, Any]) -> Any:
 
 
 class StandIn:
-    """What a script's own names hold: attributes, items, a length and what a call returns."""
+    """An object of a script, with attributes, items, a length and the result of a call."""
 
     def __init__(self) -> None:
         self.items: dict[Any, Any] = {}
@@ -185,7 +186,7 @@ class StandIn:
 
 
 def scope_of(torch: ModuleType, spelling: Spelling, optimizer: Any) -> dict[str, Any]:
-    """The names that a script has where it builds its scheduler."""
+    """Return the names that a script has defined when it builds its scheduler."""
     lr_scheduler, swa_utils = torch.optim.lr_scheduler, torch.optim.swa_utils
     scope = {name: getattr(lr_scheduler, name) for name in [*lr_scheduler.__all__, "LRScheduler"]}
     scope |= {"SWALR": swa_utils.SWALR, "swa_utils": swa_utils, "torch": torch, "optim": torch.optim}
@@ -206,7 +207,7 @@ def scope_of(torch: ModuleType, spelling: Spelling, optimizer: Any) -> dict[str,
 
 
 def optimizer_expressions(text: str) -> list[ast.expr]:
-    """Every spelling of the optimizer: first argument or keyword, and a chain's second argument."""
+    """Return the expressions of the optimizer: first argument, keyword, or second argument of a chain."""
     found = []
     for node in ast.walk(ast.parse(text)):
         if not isinstance(node, ast.Call):
@@ -221,7 +222,7 @@ def optimizer_expressions(text: str) -> list[ast.expr]:
 
 
 def place(scope: dict[str, Any], expression: ast.expr, value: Any) -> None:
-    """Make `expression` evaluate to `value` in `scope`."""
+    """Change `scope` so that `expression` evaluates to `value`."""
     match expression:
         case ast.Name(id=name):
             scope[name] = value
@@ -238,11 +239,11 @@ def place(scope: dict[str, Any], expression: ast.expr, value: Any) -> None:
             for argument in [*args, *(keyword.value for keyword in keywords)]:
                 _held(scope, argument)
         case _:
-            raise TypeError(f"nothing can be placed at {ast.unparse(expression)!r}")
+            raise TypeError(f"cannot assign a value to {ast.unparse(expression)!r}")
 
 
 def _held(scope: dict[str, Any], expression: ast.expr) -> Any:
-    """What `expression` evaluates to, a stand-in where it is nothing yet."""
+    """Return the value of `expression`, which becomes a stand-in if it has none yet."""
     source = ast.unparse(expression)
     try:
         held = eval(source, scope)
@@ -254,7 +255,7 @@ def _held(scope: dict[str, Any], expression: ast.expr) -> Any:
 
 
 def _key(scope: dict[str, Any], expression: ast.expr) -> Any:
-    """The key that `expression` names; a name of the script's own holds itself."""
+    """Return the value of an index. A name that the script defines evaluates to itself."""
     for node in ast.walk(expression):
         if isinstance(node, ast.Name) and not hasattr(builtins, node.id):
             scope.setdefault(node.id, node.id)

@@ -8,7 +8,7 @@ import tyro
 
 from jaxlr._checks import check_positive_count
 from jaxlr.cli.errors import RecipeError
-from jaxlr.cli.torch_text import RecipeFlags, read_text
+from jaxlr.cli.torch_text import RecipeFlags, message_of, read_text
 from jaxlr.convert.text import ported
 
 
@@ -38,5 +38,5 @@ class PortConfig(RecipeFlags):
         try:
             both = ported(read_text(self.text), **self.arguments(), num_steps=self.epochs)
         except (TypeError, ValueError, ArithmeticError) as error:
-            raise RecipeError(str(error)) from error
+            raise RecipeError(message_of(error)) from error
         print(both["jaxlr"] if self.format == "text" else json.dumps(both))

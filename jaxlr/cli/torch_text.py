@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import math
 import re
+import shlex
 import sys
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ import tyro
 from jaxlr._checks import check_duration, check_positive_count, check_value, shorten
 from jaxlr.cli.errors import RecipeError
 from jaxlr.convert import from_string
+from jaxlr.convert.errors import MissingNamesError, MissingNumStepsError
 from jaxlr.convert.text import steps_per_batch
 from jaxlr.plot import Curve
 from jaxlr.schedules.compose import sample
@@ -74,7 +76,7 @@ class CurveFlags(RecipeFlags):
             schedule: Any = from_string(text, **self.arguments(), num_steps=num_steps)
             rates = sample(label, schedule, num_steps)
         except (TypeError, ValueError, ArithmeticError) as error:
-            raise RecipeError(str(error)) from error
+            raise RecipeError(message_of(error)) from error
         if not np.isfinite(rates).any():
             raise RecipeError(f"{label} has no finite learning rate")
         return Curve(label, rates, counts_per_epoch)
@@ -90,9 +92,27 @@ def unit_of(curve: Curve) -> str:
     return "epoch" if curve.counts_per_unit == 1 else "step"
 
 
+def message_of(error: Exception) -> str:
+    """Return the message of an error in a recipe, with advice in flags instead of Python's arguments."""
+    match error:
+        case MissingNamesError():
+            pairs = error.listed(lambda name: _shell_quoted(f"{name}=..."), separator=" ")
+            return f"{error.reason}: give --names {pairs}"
+        case MissingNumStepsError():
+            return f"{error.reason}: give --epochs, the number of epochs (or steps) to tabulate"
+    return str(error)
+
+
 def as_json(rate: float) -> float | None:
     """Return a learning rate for JSON, which has no NaN and no infinity: they become null."""
     return rate if math.isfinite(rate) else None
+
+
+def _shell_quoted(text: str) -> str:
+    """Quote an argument for the shell, in double quotes if it contains single ones and these suffice."""
+    if "'" in text and not set('"$`\\!') & set(text):
+        return f'"{text}"'
+    return shlex.quote(text)
 
 
 def _parse_names(pairs: tuple[str, ...]) -> dict[str, Any]:

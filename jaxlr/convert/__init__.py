@@ -1,4 +1,4 @@
-"""Recipes of torch, read into schedules and transformations; torch itself is never imported."""
+"""Converters of torch's schedulers and optimizers to JAX. They never import torch."""
 
 from jaxlr.convert.live import from_state_dict, from_torch
 from jaxlr.convert.optimizer import optimizer_from_torch

@@ -1,116 +1,89 @@
-"""A recipe as calls of jaxlr's own functions, which can be made or printed."""
+"""Calls of jaxlr's functions that are not made yet, so that they can be made or printed."""
 
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jaxlr._checks import shorten
-from jaxlr.convert.lambdas import Lambda
-from jaxlr.convert.source import is_literal, literal
-from jaxlr.plateau import reduce_lr_on_plateau
-from jaxlr.schedules.compose import chained_scheduler, sequential_lr
-from jaxlr.schedules.cosine import cosine_annealing_lr, cosine_annealing_warm_restarts, swa_lr
-from jaxlr.schedules.cyclic import cyclic_lr, one_cycle_lr
-from jaxlr.schedules.decay import (
-    constant_lr,
-    exponential_lr,
-    lambda_lr,
-    linear_lr,
-    multi_step_lr,
-    multiplicative_lr,
-    polynomial_lr,
-    step_lr,
-)
+from jaxlr.convert.classes import TorchClass
+from jaxlr.convert.expressions import Lambda
+from jaxlr.convert.syntax import is_literal, literal
 
 
-_OURS = ("init_value", "order", "num_steps")  # arguments that torch has not
+_NOT_IN_TORCH = ("init_value", "order", "num_steps")  # arguments that torch's constructors do not have
 
 
 class Call(NamedTuple):
-    """A call that has not been made yet; an argument may hold calls itself."""
+    """A call of the function that is equivalent to a torch class. Its arguments may contain calls."""
 
-    torch_name: str  # the class of torch
-    arguments: dict[str, Any]  # those of jaxlr's function, by name
-    function: Callable[..., Any] | None = None  # where it is not the one of the class
+    torch_class: TorchClass
+    arguments: dict[str, Any]  # of jaxlr's function, by name
+    function: Callable[..., Any] | None = None  # only if it is not that of the class
 
-    def based_on(self, init_value: Any) -> "Call":
-        """The same call for another learning rate of the optimizer."""
+    def with_base(self, init_value: Any) -> "Call":
+        """Return the same call for another base learning rate."""
         return self._replace(arguments={**self.arguments, "init_value": init_value})
 
 
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "LambdaLR": lambda_lr,
-    "MultiplicativeLR": multiplicative_lr,
-    "StepLR": step_lr,
-    "MultiStepLR": multi_step_lr,
-    "ConstantLR": constant_lr,
-    "LinearLR": linear_lr,
-    "ExponentialLR": exponential_lr,
-    "SequentialLR": sequential_lr,
-    "CosineAnnealingLR": cosine_annealing_lr,
-    "ChainedScheduler": chained_scheduler,
-    "ReduceLROnPlateau": reduce_lr_on_plateau,
-    "CyclicLR": cyclic_lr,
-    "CosineAnnealingWarmRestarts": cosine_annealing_warm_restarts,
-    "OneCycleLR": one_cycle_lr,
-    "PolynomialLR": polynomial_lr,
-    "SWALR": swa_lr,
-}
-
-
 def build(call: Call) -> Any:
-    """Make a call, those in its arguments first."""
+    """Make a call and return its result. The calls in its lists are made first."""
 
     def built(value: Any) -> Any:
         if isinstance(value, Call):
             return build(value)
         return [built(item) for item in value] if isinstance(value, list) else value
 
-    function = call.function or FUNCTIONS[call.torch_name]
+    function = call.function or call.torch_class.function
     return function(**{name: built(value) for name, value in call.arguments.items()})
 
 
-def source(call: Call) -> str:
-    """A call as a line of Python."""
+def jaxlr_text(call: Call) -> str:
+    """Return a call as a line of Python that calls jaxlr."""
     functions = [value for value in call.arguments.values() if isinstance(value, Lambda)]
     if call.function or any(not function.is_arithmetic for function in functions):
-        return _source_from_text(call)
-    function = FUNCTIONS[call.torch_name]
+        return _from_string_text(call)
+    function = call.torch_class.function
     in_order = [name for name in inspect.signature(function).parameters if name in call.arguments]
-    first, *rest = in_order  # the first is required
-    named = [f"{name}={_written(call.arguments[name])}" for name in rest]
-    return f"jaxlr.{function.__name__}({', '.join([_written(call.arguments[first]), *named])})"
+    first, *rest = in_order  # the first one is required, so it needs no name
+    named = [f"{name}={_value_text(call.arguments[name], jaxlr_text)}" for name in rest]
+    positional = _value_text(call.arguments[first], jaxlr_text)
+    return f"jaxlr.{function.__name__}({', '.join([positional, *named])})"
 
 
-def _source_from_text(call: Call) -> str:
-    """A call that has no equal among jaxlr's functions stays torch's text, which is read again."""
+def _from_string_text(call: Call) -> str:
+    """Return a call without a public function as one of `from_string`, which reads torch's text again."""
     init_value = call.arguments.get("init_value", call.arguments.get("base_lr"))
-    arguments = [repr(torch_text(call)), _written(init_value)]
+    arguments = [repr(torch_text(call)), _value_text(init_value, jaxlr_text)]
     if "num_steps" in call.arguments:
         arguments.append(f"num_steps={call.arguments['num_steps']!r}")
     return f"jaxlr.from_string({', '.join(arguments)})"
 
 
 def torch_text(call: Call) -> str:
-    """A call as torch's text, its arguments named, and without the optimizer."""
-    arguments = {key: value for key, value in call.arguments.items() if key not in _OURS}
+    """Return a call as torch's constructor, its arguments by keyword and without the optimizer."""
+    arguments = {key: value for key, value in call.arguments.items() if key not in _NOT_IN_TORCH}
     if "schedules" in arguments:
         arguments["schedulers"] = arguments.pop("schedules")
-    if "order" in call.arguments:  # that in which they are constructed, which may not be the list's
-        parts = arguments["schedulers"]
-        assigned = "".join(f"s{index} = {torch_text(parts[index])}; " for index in call.arguments["order"])
-        return f"{assigned}{call.torch_name}([{', '.join(f's{index}' for index in range(len(parts)))}])"
-    written = (f"{name}={_written(value, torch_text)}" for name, value in arguments.items())
-    return f"{call.torch_name}({', '.join(written)})"
+    if "order" in call.arguments:
+        return _chain_text(call)
+    written = (f"{name}={_value_text(value, torch_text)}" for name, value in arguments.items())
+    return f"{call.torch_class.name}({', '.join(written)})"
 
 
-def _written(value: Any, write_call: Callable[[Call], str] = source) -> str:
+def _chain_text(call: Call) -> str:
+    """Return a stepped chain as text that constructs its parts in the recipe's order."""
+    parts, order = call.arguments["schedulers"], call.arguments["order"]
+    assigned = "".join(f"s{index} = {torch_text(parts[index])}; " for index in order)
+    return f"{assigned}{call.torch_class.name}([{', '.join(f's{index}' for index in range(len(parts)))}])"
+
+
+def _value_text(value: Any, call_text: Callable[[Call], str]) -> str:
     if isinstance(value, Call):
-        return write_call(value)
+        return call_text(value)
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_written(item, write_call) for item in value)}]"
+        return f"[{', '.join(_value_text(item, call_text) for item in value)}]"
     if isinstance(value, Lambda):
         return value.source
     if callable(value):
-        raise ValueError(f"the function {shorten(repr(value))} has no text that could be printed")
+        raise ValueError(f"the function {shorten(repr(value))} cannot be printed as text")
     return literal(value) if is_literal(value) else repr(value)

@@ -1,4 +1,8 @@
-"""A ChainedScheduler that is no product, stepped as torch does: each part changes the rate it finds."""
+"""A ChainedScheduler that is not a product, computed by stepping its parts in turn as torch does.
+
+Most chains are a product of factors. If a part overwrites or shifts the learning rate, the chain is not:
+then each part has to start from the rate that the part before it left.
+"""
 
 import bisect
 from collections.abc import Callable, Sequence
@@ -6,51 +10,60 @@ from collections.abc import Callable, Sequence
 import optax
 
 from jaxlr.convert.calls import Call, build
+from jaxlr.convert.classes import Effect
 from jaxlr.schedules.compose import tabulate
 
 
-# From an epoch and the rate that the scheduler before left, the rate that this one leaves.
+# One step of one part: the epoch and the rate that it finds, to the rate that it leaves.
 Step = Callable[[int, float], float]
-
-_OVERWRITES = ("LambdaLR", "CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR")
 
 
 def stepped_chain(
     init_value: float, schedulers: Sequence[Call], order: Sequence[int], num_steps: int
 ) -> optax.Schedule:
-    """The rates of `schedulers`, constructed in `order` and then stepped in turn for `num_steps` epochs."""
-    parts = [_step_of(call, index == order[0], init_value) for index, call in enumerate(schedulers)]
+    """Return the schedule of a ChainedScheduler whose parts are stepped in turn.
+
+    Args:
+        init_value: learning rate of the optimizer before the parts are constructed.
+        schedulers: the parts, in the order in which they are stepped.
+        order: the indices of the parts, in the order in which they are constructed. A constructor changes
+            the rate as well, so in epoch 0 this order counts.
+        num_steps: epochs (or steps) to tabulate.
+    """
+    steps = [_step_of(call, index == order[0], init_value) for index, call in enumerate(schedulers)]
     lr = float(init_value)
 
     def rate(epoch: int) -> float:
         nonlocal lr
-        for index in range(len(parts)) if epoch else order:
-            lr = parts[index](epoch, lr)
+        for index in order if epoch == 0 else range(len(steps)):
+            lr = steps[index](epoch, lr)
         return lr
 
     return tabulate(rate, num_steps)
 
 
-def _step_of(call: Call, is_first: bool, init_value: float) -> Step:
-    match call.torch_name:
-        case "SequentialLR":
-            return _switches(call, init_value)
-        case "CosineAnnealingLR":
-            return _anneals(call)
-        case "CyclicLR" if not is_first:  # the constructor keeps to the initial_lr of the one before
-            return _overwrites(call, first=init_value)
-        case name if name in _OVERWRITES:
-            return _overwrites(call)
-        case "SWALR":
-            raise ValueError(
-                "a SWALR among others in a ChainedScheduler is not supported: use SequentialLR"
-            )
-    return _multiplies(call)
+def _step_of(call: Call, is_constructed_first: bool, init_value: float) -> Step:
+    torch_class = call.torch_class
+    match torch_class.effect:
+        case Effect.COMPOSITE:
+            return _switching(call, init_value)
+        case Effect.ANNEALS:
+            return _annealing(call)
+        case Effect.OVERWRITES:
+            # The constructor of CyclicLR computes the first rate from the group's initial_lr, and that is
+            # not its base_lr if another constructor has come before.
+            keeps_first = torch_class.name == "CyclicLR" and not is_constructed_first
+            return _overwriting(call, first=init_value if keeps_first else None)
+        case Effect.MULTIPLIES:
+            return _multiplying(call)
+    raise ValueError(
+        f"{torch_class.name} is not supported together with others in a ChainedScheduler: use SequentialLR"
+    )
 
 
-def _multiplies(call: Call) -> Step:
-    """By the ratio of two rates of the schedule; 0 stays 0."""
-    schedule = build(call.based_on(1.0))
+def _multiplying(call: Call) -> Step:
+    """Multiply by the ratio of two successive rates of the schedule. A rate of 0 stays 0."""
+    schedule = build(call.with_base(1.0))
 
     def step(epoch: int, lr: float) -> float:
         before = float(schedule(epoch - 1)) if epoch else 1.0
@@ -59,38 +72,43 @@ def _multiplies(call: Call) -> Step:
     return step
 
 
-def _overwrites(call: Call, first: float | None = None) -> Step:
+def _overwriting(call: Call, first: float | None) -> Step:
+    """Replace the rate by the schedule's; in epoch 0 by `first`, if that is given."""
     schedule = build(call)
     return lambda epoch, lr: float(schedule(epoch)) if epoch or first is None else first
 
 
-def _anneals(call: Call) -> Step:
-    """What the rate is above `eta_min` shrinks; from the bottom it climbs by the cosine's own height."""
+def _annealing(call: Call) -> Step:
+    """Shrink the rate's distance to `eta_min` by the ratio of the cosine's.
+
+    After the bottom the denominator of that ratio is 0. There torch adds the cosine's own rise.
+    """
     schedule, length = build(call), int(call.arguments["T_max"])
     eta_min = float(call.arguments.get("eta_min", 0.0))
 
     def step(epoch: int, lr: float) -> float:
         if epoch == 0:
             return lr
-        above = float(schedule(epoch)) - eta_min
+        height = float(schedule(epoch)) - eta_min
         if (epoch - 1 - length) % (2 * length) == 0:
-            return lr + above
-        return eta_min + (lr - eta_min) * (above / (float(schedule(epoch - 1)) - eta_min))
+            return lr + height
+        return eta_min + (lr - eta_min) * (height / (float(schedule(epoch - 1)) - eta_min))
 
     return step
 
 
-def _switches(call: Call, init_value: float) -> Step:
-    """At a milestone a part's own first rate, whatever the others of the chain have made of it."""
+def _switching(call: Call, init_value: float) -> Step:
+    """Step the active part of a SequentialLR. At its milestone a part overwrites the rate."""
     calls, milestones = call.arguments["schedules"], call.arguments["milestones"]
-    parts = [_step_of(part, True, init_value) for part in calls]
-    firsts = [float(build(part)(0)) for part in calls]
+    steps = [_step_of(part, True, init_value) for part in calls]
+    first_rates = [float(build(part)(0)) for part in calls]
 
     def step(epoch: int, lr: float) -> float:
-        if epoch == 0:  # the constructor resets the optimizer
-            lr = init_value
+        if epoch == 0:
+            lr = init_value  # torch's constructor resets the optimizer to its initial_lr
         active = bisect.bisect_right(milestones, epoch)
         since = epoch - (milestones[active - 1] if active else 0)
-        return firsts[active] if epoch and not since else parts[active](since, lr)
+        is_milestone = epoch > 0 and since == 0
+        return first_rates[active] if is_milestone else steps[active](since, lr)
 
     return step

@@ -1,4 +1,4 @@
-"""What a torch scheduler computes from, live or saved, and the closed form that this comes to."""
+"""Read the attributes of a torch scheduler, live or saved, and find the closed form of its rates."""
 
 import bisect
 import dataclasses
@@ -11,77 +11,52 @@ import optax
 
 from jaxlr._checks import shorten, shown_value
 from jaxlr.convert.calls import Call, build
-from jaxlr.convert.constructors import FACTORS, GOES_ON
+from jaxlr.convert.classes import CLASSES, Effect, TorchClass, class_of, class_of_state
 from jaxlr.schedules._counts import Schedule, at_most, largest_count
 
 
-# Attributes from which torch computes, by the names of our arguments, which are those of its constructors.
-_ATTRIBUTES = {
-    "StepLR": ("step_size", "gamma"),
-    "MultiStepLR": ("milestones", "gamma"),
-    "ConstantLR": ("factor", "total_iters"),
-    "LinearLR": ("start_factor", "end_factor", "total_iters"),
-    "ExponentialLR": ("gamma",),
-    "PolynomialLR": ("total_iters", "power"),
-    "CosineAnnealingLR": ("T_max", "eta_min"),
-    "CosineAnnealingWarmRestarts": ("T_0", "T_mult", "eta_min"),
-}
-# A state_dict does not name its class, which is known by an attribute: the first of these that it has.
-_MARKS = {
-    "patience": "ReduceLROnPlateau",
-    "_milestones": "SequentialLR",
-    "_schedulers": "ChainedScheduler",
-    "_schedule_phases": "OneCycleLR",
-    "total_size": "CyclicLR",
-    "anneal_epochs": "SWALR",
-    "lr_lambdas": "LambdaLR",
-    "step_size": "StepLR",
-    "milestones": "MultiStepLR",
-    "start_factor": "LinearLR",
-    "factor": "ConstantLR",
-    "power": "PolynomialLR",
-    "T_max": "CosineAnnealingLR",
-    "T_0": "CosineAnnealingWarmRestarts",
-    "gamma": "ExponentialLR",
-}
-_LAMBDAS = ("LambdaLR", "MultiplicativeLR")
-_MODULES = ("torch.optim.lr_scheduler", "torch.optim.swa_utils")
-# What only ever multiplies, so that its rates keep their digits however small they are.
-_PRODUCTS = ("StepLR", "MultiStepLR", "ConstantLR", "ExponentialLR")
-
-
 class NoClosedFormError(Exception):
-    """Why a scheduler has to be stepped."""
+    """A scheduler whose rates cannot be computed from the epoch alone. The message is the reason."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class State:
-    """What a scheduler computes from: its attributes, and those of its parts."""
+    """The attributes of a scheduler, and the states of the schedulers in it."""
 
-    name: str
+    torch_class: TorchClass
     values: Mapping[str, Any]
     parts: list["State"]
     lr_lambda: Any = None
 
     @classmethod
-    def of_live(cls, scheduler: Any) -> "State":
-        """Of an object of torch's."""
-        if not is_torchs(scheduler):
-            raise NoClosedFormError(f"{type(scheduler).__name__} is no class of torch's own")
+    def from_live(cls, scheduler: Any) -> "State":
+        """Read a scheduler object.
+
+        Raises:
+            NoClosedFormError: it contains a class that is not torch's own, or a scheduler twice.
+        """
+        name, torch_class = type(scheduler).__name__, class_of(scheduler)
+        if torch_class is None:
+            raise NoClosedFormError(f"{name} is not one of torch's own classes")
         inner = vars(scheduler).get("_schedulers", [])
         if len({id(part) for part in inner}) < len(inner):
-            raise NoClosedFormError(f"{type(scheduler).__name__} has a scheduler in it twice")
-        parts = [cls.of_live(part) for part in inner]
-        return cls(type(scheduler).__name__, vars(scheduler), parts)
+            raise NoClosedFormError(f"{name} contains the same scheduler twice")
+        return cls(torch_class, vars(scheduler), [cls.from_live(part) for part in inner])
 
     @classmethod
-    def of_saved(cls, name: str, values: Mapping[str, Any], lr_lambda: Any = None) -> "State":
-        """Of a state_dict, which must be that of the class."""
-        is_of = _class_of(values)
-        if is_of != name and not (name in _LAMBDAS and is_of in _LAMBDAS):
-            raise ValueError(f"class_name is {name!r}, but the state_dict is that of {is_of}")
-        if name in _LAMBDAS and not callable(lr_lambda):
-            raise ValueError(f"a state_dict drops the functions of {name}: give the group's as lr_lambda")
+    def from_saved(cls, name: str, values: Mapping[str, Any], lr_lambda: Any = None) -> "State":
+        """Read a state_dict.
+
+        Raises:
+            ValueError: the state_dict does not belong to the class of that name, or functions are missing.
+        """
+        saved_by, torch_class = _class_of_saved(values), CLASSES.get(name)
+        if torch_class is None or torch_class.mark != saved_by.mark:
+            raise ValueError(f"class_name is {name!r}, but the state_dict belongs to a {saved_by.name}")
+        if torch_class.takes_function and not callable(lr_lambda):
+            raise ValueError(
+                f"a state_dict does not contain the functions of {name}: give the group's as lr_lambda"
+            )
         saved = values.get("_schedulers", [])
         functions = lr_lambda if isinstance(lr_lambda, Sequence) else [None] * len(saved)
         if len(functions) != len(saved):
@@ -89,40 +64,47 @@ class State:
                 f"lr_lambda must have an item for each of {len(saved)} schedulers, got {len(functions)}"
             )
         pairs = zip(saved, functions, strict=True)
-        parts = [cls.of_saved(_class_of(part), part, function) for part, function in pairs]
-        return cls(name, values, parts, lr_lambda)
+        parts = [cls.from_saved(_class_of_saved(part).name, part, function) for part, function in pairs]
+        return cls(torch_class, values, parts, lr_lambda)
+
+    @property
+    def name(self) -> str:
+        """The name of torch's class."""
+        return self.torch_class.name
 
     def get(self, key: str) -> Any:
-        """An attribute, which must be there."""
+        """Return an attribute, or raise a ValueError that names it."""
         if key not in self.values:
             raise ValueError(f"the state_dict of {self.name} lacks {key!r}")
         return self.values[key]
 
     @property
     def last_epoch(self) -> int:
-        """Steps taken; a chain's own are those of its parts."""
+        """The number of steps taken. A ChainedScheduler does not count them, but its parts do."""
         return self.parts[0].last_epoch if self.name == "ChainedScheduler" else self.get("last_epoch")
 
     def base_lr(self, group: int) -> float:
-        """Learning rate with which a parameter group began."""
-        return (
-            self.parts[0].base_lr(group)
-            if self.parts
-            else float(item("base_lrs", self.get("base_lrs"), group))
-        )
+        """Return the learning rate with which a parameter group began."""
+        if self.parts:
+            return self.parts[0].base_lr(group)
+        return float(value_of_group("base_lrs", self.get("base_lrs"), group))
 
 
-def standing(state: State, param_group: Mapping[str, Any], group: int) -> optax.Schedule:
-    """The closed form from now on, if the learning rate stands where it says."""
+def closed_form_from_now(state: State, param_group: Mapping[str, Any], group: int) -> optax.Schedule:
+    """Return the schedule from the current epoch on, in closed form.
+
+    Raises:
+        NoClosedFormError: there is none, or the current learning rate is not the one that it gives.
+    """
     call = closed_form(state, param_group, group)
     try:
         schedule = build(call)
-    except (ValueError, TypeError) as error:  # torch takes settings that we refuse
-        raise NoClosedFormError(f"{state.name} has odd settings ({error})") from None
+    except (ValueError, TypeError) as error:
+        raise NoClosedFormError(f"{state.name} has settings that only torch accepts ({error})") from None
     lr, epoch = float(param_group["lr"]), state.last_epoch
     expected = schedule(epoch)
-    lost = 0.0 if state.name in _PRODUCTS else 1e-12 * state.base_lr(group)
-    if not math.isclose(lr, expected, rel_tol=1e-9, abs_tol=lost):
+    lost_digits = 0.0 if state.torch_class.is_exact else 1e-12 * state.base_lr(group)
+    if not math.isclose(lr, expected, rel_tol=1e-9, abs_tol=lost_digits):
         raise NoClosedFormError(
             f"the learning rate of {state.name} is {lr!r} in epoch {epoch}, not {expected!r}"
         )
@@ -130,7 +112,12 @@ def standing(state: State, param_group: Mapping[str, Any], group: int) -> optax.
 
 
 def closed_form(state: State, param_group: Mapping[str, Any], group: int) -> Call:
-    """The call for a scheduler since its first epoch."""
+    """Return the call that gives a scheduler's rates since its first epoch.
+
+    Raises:
+        NoClosedFormError: no function of jaxlr gives them.
+        ValueError: an attribute is missing or damaged.
+    """
     match state.name:
         case "SequentialLR":
             return _sequential(state, param_group, group)
@@ -140,45 +127,53 @@ def closed_form(state: State, param_group: Mapping[str, Any], group: int) -> Cal
             return _cyclic(state, group)
         case "OneCycleLR":
             return _one_cycle(state, param_group)
-    arguments: dict[str, Any] = {"init_value": state.base_lr(group)}
-    match state.name:
-        case "LambdaLR" if callable(state.lr_lambda):
-            return Call("LambdaLR", {**arguments, "lr_lambda": state.lr_lambda})
-        case "LambdaLR" | "MultiplicativeLR":
-            raise NoClosedFormError(f"{state.name} has a Python function")
         case "SWALR":
-            swa = {
+            settings = {
+                "swa_lr": _stored_rate(state, param_group, "swa_lr"),
                 "anneal_epochs": state.get("anneal_epochs"),
                 "anneal_strategy": state.get("_anneal_strategy"),
             }
-            return Call("SWALR", {**arguments, "swa_lr": _rate(state, param_group, "swa_lr"), **swa})
-    arguments |= {key: state.get(key) for key in _ATTRIBUTES[state.name]}
-    if state.name == "MultiStepLR":  # a Counter in torch
-        milestones = Counter(state.get("milestones"))
-        arguments["milestones"] = list(milestones.elements())
-    return Call(state.name, arguments)
+        case "MultiStepLR":
+            milestones = Counter(state.get("milestones"))  # torch counts how often each one is given
+            settings = {"milestones": list(milestones.elements()), "gamma": state.get("gamma")}
+        case _ if state.torch_class.takes_function:
+            if state.torch_class.is_recursive or not callable(state.lr_lambda):
+                raise NoClosedFormError(f"{state.name} has a Python function")
+            settings = {"lr_lambda": state.lr_lambda}
+        case _:
+            settings = {key: state.get(key) for key in state.torch_class.settings}
+    return Call(state.torch_class, {"init_value": state.base_lr(group), **settings})
 
 
 def _cyclic(state: State, group: int) -> Call:
     if state.get("_scale_fn_custom") is not None:
-        raise NoClosedFormError("CyclicLR has a scale_fn of Python")
+        raise NoClosedFormError(f"{state.name} has a Python function as scale_fn")
+    # Torch keeps the length of a cycle and the share of its rise. Its division loses the last digits.
     total = state.get("total_size")
     up = round(total * state.get("step_ratio"), 6)
-    arguments = {"max_lr": float(item("max_lrs", state.get("max_lrs"), group))}
-    arguments |= {"step_size_up": up, "step_size_down": round(total - up, 6)}
-    arguments |= {"mode": state.get("mode"), "gamma": state.get("gamma")}
-    return Call("CyclicLR", {"base_lr": state.base_lr(group), **arguments})
+    arguments = {
+        "base_lr": state.base_lr(group),
+        "max_lr": float(value_of_group("max_lrs", state.get("max_lrs"), group)),
+        "step_size_up": up,
+        "step_size_down": round(total - up, 6),
+        "mode": state.get("mode"),
+        "gamma": state.get("gamma"),
+    }
+    return Call(state.torch_class, arguments)
 
 
 def _one_cycle(state: State, param_group: Mapping[str, Any]) -> Call:
-    first, top, last = (_rate(state, param_group, key) for key in ("initial_lr", "max_lr", "min_lr"))
+    first, top, last = (_stored_rate(state, param_group, key) for key in ("initial_lr", "max_lr", "min_lr"))
     if not first or not last:
-        raise NoClosedFormError("OneCycleLR begins or ends at 0")
+        raise NoClosedFormError(f"{state.name} begins or ends at 0")
     phases, total_steps = state.get("_schedule_phases"), state.get("total_steps")
     try:
         pct_start = (phases[0]["end_step"] + 1) / total_steps
     except (LookupError, TypeError, ArithmeticError):
-        raise ValueError(f"the phases of OneCycleLR must be torch's, got {shorten(repr(phases))}") from None
+        got = shorten(repr(phases))
+        raise ValueError(
+            f"_schedule_phases of {state.name} must be as torch saves them, got {got}"
+        ) from None
     arguments = {
         "max_lr": top,
         "total_steps": total_steps,
@@ -188,7 +183,7 @@ def _one_cycle(state: State, param_group: Mapping[str, Any]) -> Call:
         "final_div_factor": first / last,
         "three_phase": len(phases) == 3,
     }
-    return Call("OneCycleLR", arguments)
+    return Call(state.torch_class, arguments)
 
 
 def _sequential(state: State, param_group: Mapping[str, Any], group: int) -> Call:
@@ -196,57 +191,62 @@ def _sequential(state: State, param_group: Mapping[str, Any], group: int) -> Cal
     active = bisect.bisect_right(milestones, state.last_epoch)
     for index, part in enumerate(state.parts):
         if part.parts:
-            raise NoClosedFormError(f"SequentialLR has a {part.name} in it, which torch steps wrongly")
+            raise NoClosedFormError(f"{state.name} contains a {part.name}, which torch steps wrongly")
         if index == active and part.last_epoch != state.last_epoch - [0, *milestones][index]:
             raise NoClosedFormError(
-                f"{part.name} in SequentialLR stands in another epoch than its turn has come to"
+                f"{part.name} in {state.name} is at a different epoch than its milestone implies "
+                "(was it stepped by hand?)"
             )
-        if index > active and part.name in GOES_ON:
-            raise NoClosedFormError(f"{part.name} in SequentialLR goes on from the rate before it")
+        if index > active and part.torch_class.is_recursive:
+            raise NoClosedFormError(
+                f"{part.name} in {state.name} starts from the rate of the part before it"
+            )
         if index > active and part.values.get("T_cur"):
-            raise NoClosedFormError(f"{part.name} in SequentialLR has been stepped before its turn")
-        if part.name == "LambdaLR":
+            raise NoClosedFormError(f"{part.name} in {state.name} has been stepped before its turn")
+        if part.torch_class.takes_function and not part.torch_class.is_recursive:
             _check_lambda(part, group)
     schedules = [closed_form(part, param_group, group) for part in state.parts]
-    return Call("SequentialLR", {"schedules": schedules, "milestones": milestones})
+    return Call(state.torch_class, {"schedules": schedules, "milestones": milestones})
 
 
 def _chained(state: State, param_group: Mapping[str, Any], group: int) -> Call:
     if len(state.parts) == 1:
         return closed_form(state.parts[0], param_group, group)
-    others = [part.name for part in state.parts if part.name not in FACTORS or part.name in GOES_ON]
-    if others:
-        raise NoClosedFormError(f"ChainedScheduler is no product with {others[0]} in it")
+    for part in state.parts:
+        if part.torch_class.effect is not Effect.MULTIPLIES or part.torch_class.is_recursive:
+            raise NoClosedFormError(f"{state.name} with {part.name} in it is not a product of closed forms")
     if len({part.last_epoch for part in state.parts}) > 1:
-        raise NoClosedFormError("the schedulers in ChainedScheduler stand in different epochs")
-    factors = [closed_form(part, param_group, group).based_on(1.0) for part in state.parts]
-    return Call("ChainedScheduler", {"init_value": state.base_lr(group), "factors": factors})
+        raise NoClosedFormError(f"the schedulers in {state.name} are at different epochs")
+    factors = [closed_form(part, param_group, group).with_base(1.0) for part in state.parts]
+    return Call(state.torch_class, {"init_value": state.base_lr(group), "factors": factors})
 
 
 def _check_lambda(state: State, group: int) -> None:
-    """LambdaLR and MultiplicativeLR save the same keys; but the rates that they save differ."""
+    """Check that a part which looks like a LambdaLR is one: a MultiplicativeLR saves the same keys.
+
+    The learning rates that the two have saved differ.
+    """
     if not callable(state.lr_lambda):
         raise NoClosedFormError(f"{state.name} has a Python function")
     factor: Any = state.lr_lambda(max(state.last_epoch, 0))
     expected = state.base_lr(group) * float(factor)
-    last_lr = float(item("_last_lr", state.get("_last_lr"), group))
+    last_lr = float(value_of_group("_last_lr", state.get("_last_lr"), group))
     if not math.isclose(last_lr, expected, rel_tol=1e-9):
         raise NoClosedFormError(
-            "a scheduler with a function in SequentialLR is no LambdaLR of that lr_lambda"
+            f"a part with a function has not saved the learning rate of a {state.name} with this lr_lambda"
         )
 
 
-def _class_of(values: Mapping[str, Any]) -> str:
-    """The scheduler that a state_dict is of, by an attribute that it alone has."""
-    names = [name for mark, name in _MARKS.items() if mark in values]
-    if not names:
-        keys = shown_value(sorted(map(str, values)))
-        raise ValueError(f"a state_dict with the keys {keys} is that of no scheduler")
-    return names[0]
+def _class_of_saved(state_dict: Mapping[str, Any]) -> TorchClass:
+    torch_class = class_of_state(state_dict)
+    if torch_class is None:
+        keys = shown_value(sorted(map(str, state_dict)))
+        raise ValueError(f"a state_dict with the keys {keys} does not belong to a torch scheduler")
+    return torch_class
 
 
 def shifted(schedule: Any, epochs: int) -> optax.Schedule:
-    """The schedule whose first epoch is a later one."""
+    """Return the schedule that starts `epochs` later than the given one."""
     if epochs == 0:
         return schedule
     is_fractional = getattr(schedule, "fractional", False)
@@ -256,21 +256,16 @@ def shifted(schedule: Any, epochs: int) -> optax.Schedule:
     )
 
 
-def is_torchs(scheduler: Any) -> bool:
-    """Whether a scheduler is of a class of torch's own."""
-    return type(scheduler).__module__ in _MODULES
-
-
-def _rate(state: State, param_group: Mapping[str, Any], key: str) -> float:
-    if key not in param_group:
-        raise ValueError(f"{state.name} keeps its {key} in the optimizer: give optimizer_state_dict")
-    return float(param_group[key])
-
-
-def item(name: str, values: Any, group: int) -> Any:
-    """A parameter group's own of several values."""
+def value_of_group(name: str, values: Any, group: int) -> Any:
+    """Return a parameter group's item of a list that has one for each group."""
     if not isinstance(values, Sequence):
         raise ValueError(f"{name} must be a list with an item for each parameter group, got {values!r}")
     if isinstance(group, bool) or not isinstance(group, int) or not 0 <= group < len(values):
         raise ValueError(f"group must be one of the {len(values)} in {name}, counted from 0, got {group!r}")
     return values[group]
+
+
+def _stored_rate(state: State, param_group: Mapping[str, Any], key: str) -> float:
+    if key not in param_group:
+        raise ValueError(f"{state.name} keeps its {key} in the optimizer: give optimizer_state_dict")
+    return float(param_group[key])

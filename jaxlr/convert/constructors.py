@@ -1,226 +1,277 @@
-"""What the constructors of a torch recipe come to, once each has changed the optimizer as torch's does."""
+"""The constructors of a recipe, replayed for one parameter group to find the equivalent call of jaxlr.
 
-import inspect
+In torch a scheduler's constructor already changes the optimizer, so the schedulers of a composite influence
+each other before the first step:
+
+- The first constructor stores the group's learning rate as `initial_lr`. Later ones take that as their base
+  rate, whatever the learning rate is by then.
+- OneCycleLR overwrites `initial_lr`. CyclicLR sets it too, but only if it is constructed first.
+- OneCycleLR and SWALR read some of their settings from the group, so that of two the last one wins.
+- SequentialLR resets the learning rate to `initial_lr`, and its first active part starts from there.
+
+The effects of the steps that follow are in the rows of `classes`.
+"""
+
 from typing import Any, NamedTuple
 
 import jax
 
 from jaxlr._checks import check_function
-from jaxlr.convert.calls import FUNCTIONS, Call, build
+from jaxlr.convert.calls import Call, build
 from jaxlr.convert.chain import stepped_chain
-from jaxlr.convert.lambdas import Lambda
+from jaxlr.convert.classes import CLASSES, Effect, TorchClass
+from jaxlr.convert.errors import MissingNumStepsError
+from jaxlr.convert.expressions import Lambda
 
 
-COMPOSITES = ("SequentialLR", "ChainedScheduler")
-
-# What multiplies the learning rate that it finds, so that a chain of such is a product.
-FACTORS = (
-    *("MultiplicativeLR", "StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR"),
-    "PolynomialLR",
-)
-# What has no closed form, so that torch goes on from the rate that the part before it left.
-GOES_ON = ("MultiplicativeLR", "SWALR")
-# What these keep in the optimizer, where the last one constructed overwrites it.
-_WRITTEN = {"OneCycleLR": ("max_lr", "div_factor", "final_div_factor"), "SWALR": ("swa_lr",)}
+_CONVERT_LIVE = "convert the live object with from_torch(scheduler, num_steps=...)"
 
 
 class Constructor(NamedTuple):
-    """A class of torch and its arguments; those of a composite hold constructors."""
+    """A constructor's call in a recipe. The `schedulers` of a composite are constructors as well."""
 
-    name: str
+    torch_class: TorchClass
     arguments: dict[str, Any]
     position: int  # constructors run in rising order of it
 
+    @property
+    def name(self) -> str:
+        """The name of torch's class."""
+        return self.torch_class.name
 
-def required(name: str) -> list[str]:
-    """The arguments that a class cannot do without, after its optimizer."""
-    if name in COMPOSITES:
-        return ["schedulers", "milestones"][: 2 if name == "SequentialLR" else 1]
-    parameters = inspect.signature(FUNCTIONS[name]).parameters.values()
-    needed = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
-    return [key for key in needed if key not in ("init_value", "num_steps")]
+    @property
+    def is_composite(self) -> bool:
+        """True if it steps other schedulers."""
+        return self.torch_class.effect is Effect.COMPOSITE
+
+    @property
+    def is_chain(self) -> bool:
+        """True if it steps all of its schedulers in every epoch, instead of one after the other."""
+        return self.name == "ChainedScheduler"
 
 
-def as_call(constructor: Constructor, init_value: Any, num_steps: int | None) -> Call:
-    """The call of jaxlr's that gives the learning rates of a constructor.
+def equivalent_call(constructor: Constructor, init_value: Any, num_steps: int | None) -> Call:
+    """Return the call of jaxlr that gives the learning rates of a constructor.
 
     Args:
-        constructor: what the recipe constructs last.
-        init_value: learning rate of the optimizer before that.
-        num_steps: epochs (or steps) that a running product is tabulated for.
+        constructor: the constructor that the recipe calls last.
+        init_value: learning rate of the optimizer before any constructor has run.
+        num_steps: epochs (or steps) to tabulate, for a scheduler without a closed form.
 
     Raises:
+        TypeError: an argument has the wrong type.
         ValueError: the recipe has no equivalent, or an argument is out of its range.
+        MissingNumStepsError: the recipe has to be tabulated, and `num_steps` is None.
     """
-    return _Group(init_value, num_steps).construct(constructor)
+    return _ParameterGroup(init_value, num_steps).construct(constructor)
 
 
-class _Group:
-    """A parameter group, whose `initial_lr` the constructors of OneCycleLR and CyclicLR overwrite."""
+class _ParameterGroup:
+    """A parameter group of the optimizer, whose `initial_lr` some constructors overwrite."""
 
     def __init__(self, init_value: Any, num_steps: int | None):
         self._init_value = self._initial_lr = init_value
         self._num_steps = num_steps
-        self._is_fresh = True
+        self._is_fresh = True  # no constructor has stored an initial_lr yet
 
     def construct(self, constructor: Constructor) -> Call:
-        """Construct a scheduler, its parts first."""
-        if constructor.name not in COMPOSITES:
-            return self._leaf(constructor)
-        parts = _without_inner_chains(constructor)
-        if not parts:
-            raise ValueError(f"{constructor.name} needs at least one scheduler, got none")
-        if plateaus := [part for part in parts if part.name == "ReduceLROnPlateau"]:
-            raise ValueError(
-                f"{constructor.name} steps without a metric, so it takes no {plateaus[0].name}: chain "
-                "jaxlr.reduce_lr_on_plateau after an optimizer that has a schedule"
-            )
+        """Return the call for a constructor, after replaying its effect on `initial_lr`."""
+        if not constructor.is_composite:
+            return self._construct_single(constructor)
+        parts = _flattened_parts(constructor)
+        _check_parts(constructor, parts)
         order = sorted(range(len(parts)), key=lambda index: parts[index].position)
         constructed = {index: self.construct(parts[index]) for index in order}
         calls = [constructed[index] for index in range(len(parts))]
-        if constructor.name == "ChainedScheduler":
+        if constructor.is_chain:
             _check_chain(parts)
-            return self._chained(calls, order)
-        for name, keys in _WRITTEN.items():
-            of_class = [index for index in order if parts[index].name == name]
-            for index in of_class:
-                calls[index] = _with_values_of(calls[of_class[-1]], keys, calls[index])
-        return self._sequential(parts, calls, constructor.arguments["milestones"])
+            return self._chained(constructor, calls, order)
+        return self._sequential(constructor, parts, _with_stored_settings(parts, calls, order))
 
-    def _leaf(self, constructor: Constructor) -> Call:
-        name, arguments = constructor.name, dict(constructor.arguments)
-        if name == "OneCycleLR":
-            if arguments.get("total_steps") is not None:  # then torch does not look at the others
-                arguments = {k: v for k, v in arguments.items() if k not in ("epochs", "steps_per_epoch")}
-            call = Call(name, arguments)
-            build(call)
-            self._initial_lr = arguments["max_lr"] / arguments.get("div_factor", 25.0)
-        elif name == "CyclicLR":
-            call = Call(name, arguments)
-            if self._is_fresh:
-                self._initial_lr = arguments["base_lr"]
-        elif name == "MultiplicativeLR":
-            call = self._multiplicative(arguments["lr_lambda"])
+    def _construct_single(self, constructor: Constructor) -> Call:
+        torch_class, arguments = constructor.torch_class, dict(constructor.arguments)
+        if torch_class.has_own_base:
+            call = self._with_own_base(torch_class, arguments)
+        elif torch_class is CLASSES["MultiplicativeLR"]:
+            call = self._multiplicative(torch_class, arguments["lr_lambda"])
         else:
-            call = Call(name, {"init_value": self._initial_lr, **arguments})
-        if name == "LambdaLR" and isinstance(arguments["lr_lambda"], Lambda):
-            arguments["lr_lambda"](0)  # as torch's constructor does: what fails at once is refused at once
+            call = Call(torch_class, {"init_value": self._initial_lr, **arguments})
+            if isinstance(arguments.get("lr_lambda"), Lambda):
+                arguments["lr_lambda"](0)  # torch's constructor calls it too, so an error shows at once
         self._is_fresh = False
         return call
 
-    def _multiplicative(self, lr_lambda: Any) -> Call:
+    def _with_own_base(self, torch_class: TorchClass, arguments: dict[str, Any]) -> Call:
+        """Construct a class that sets `initial_lr` instead of reading it."""
+        if torch_class.name == "OneCycleLR":
+            if arguments.get("total_steps") is not None:  # torch ignores the other two then
+                arguments = {k: v for k, v in arguments.items() if k not in ("epochs", "steps_per_epoch")}
+            build(Call(torch_class, arguments))  # check the arguments before they are divided
+            self._initial_lr = arguments["max_lr"] / arguments.get("div_factor", 25.0)
+        elif self._is_fresh:
+            self._initial_lr = arguments["base_lr"]
+        return Call(torch_class, arguments)
+
+    def _multiplicative(self, torch_class: TorchClass, lr_lambda: Any) -> Call:
+        """Construct a running product: an exponential decay if the factor is constant, else a table."""
         check_function("lr_lambda", lr_lambda)
         if isinstance(lr_lambda, Lambda) and lr_lambda.is_constant and (gamma := lr_lambda(1)) > 0:
-            return Call("ExponentialLR", {"init_value": self._initial_lr, "gamma": gamma})
+            return Call(CLASSES["ExponentialLR"], {"init_value": self._initial_lr, "gamma": gamma})
         if self._num_steps is None:
-            raise ValueError(
-                "MultiplicativeLR is a running product, tabulated for a number of epochs (or steps): "
-                "give num_steps"
-            )
+            raise MissingNumStepsError(f"{torch_class.name} is a running product without a closed form")
         arguments = {"init_value": self._initial_lr, "lr_lambda": lr_lambda, "num_steps": self._num_steps}
-        return Call("MultiplicativeLR", arguments)
+        return Call(torch_class, arguments)
 
-    def _chained(self, calls: list[Call], order: list[int]) -> Call:
+    def _chained(self, constructor: Constructor, calls: list[Call], order: list[int]) -> Call:
+        """Return a chain as the product of its parts if it is one, else as a chain that is stepped."""
         if len(calls) == 1:
             return calls[0]
         for call in calls:
-            build(call)  # arguments are refused before they are counted on
+            build(call)  # check the arguments before they are used
         if all(_is_factor(call, self._num_steps) for call in calls):
-            factors = [call.based_on(1.0) for call in calls]
-            return Call("ChainedScheduler", {"init_value": self._init_value, "factors": factors})
+            factors = [call.with_base(1.0) for call in calls]
+            return Call(constructor.torch_class, {"init_value": self._init_value, "factors": factors})
         if self._num_steps is None:
-            raise ValueError(
-                "this ChainedScheduler is no product, as one of its schedulers overwrites or shifts the "
-                "learning rate; it can be stepped for a number of epochs (or steps): give num_steps"
+            raise MissingNumStepsError(
+                f"this {constructor.name} is not a product, because one of its schedulers overwrites or "
+                "shifts the learning rate, so it has to be stepped"
             )
         if isinstance(self._init_value, jax.Array):
             raise TypeError(
-                "init_value must be a number, not traced, for a ChainedScheduler that is stepped"
+                f"init_value must be a number, not a JAX array, for a {constructor.name} that is stepped"
             )
-        arguments = {"init_value": self._init_value, "schedulers": tuple(calls), "order": tuple(order)}
-        return Call("ChainedScheduler", {**arguments, "num_steps": self._num_steps}, stepped_chain)
+        arguments = {
+            "init_value": self._init_value,
+            "schedulers": tuple(calls),  # not a list, because `build` would make its calls
+            "order": tuple(order),
+            "num_steps": self._num_steps,
+        }
+        return Call(constructor.torch_class, arguments, stepped_chain)
 
-    def _sequential(self, parts: list[Constructor], calls: list[Call], milestones: Any) -> Call:
-        for index, part in enumerate(parts):
-            if part.name in COMPOSITES:
-                fault = "cannot start" if index else "steps one epoch too far (pytorch#196243)"
-                raise ValueError(
-                    f"torch {fault} a {part.name} that is part {index + 1} of a SequentialLR: "
-                    "list its schedulers there themselves"
-                )
-        sequence = Call("SequentialLR", {"schedules": calls, "milestones": milestones})
-        build(sequence)  # the milestones are refused before they are counted on
+    def _sequential(self, constructor: Constructor, parts: list[Constructor], calls: list[Call]) -> Call:
+        """Return a sequence of parts, each based on the rate that it starts from in torch."""
+        _check_not_nested(constructor, parts)
+        milestones = constructor.arguments["milestones"]
+
+        def sequence(schedules: list[Call], milestones: Any) -> Call:
+            return Call(constructor.torch_class, {"schedules": schedules, "milestones": milestones})
+
+        build(sequence(calls, milestones))  # check the milestones before they are used
+        # The part that is active first starts from the initial_lr that all constructors together have left.
         first = sum(milestone <= 0 for milestone in milestones)
-        # The part that is active first starts from the rate that all constructors have left.
-        based = _based_on(self._initial_lr, calls[first])
-        if based is not calls[first] and based.torch_name == "CosineAnnealingLR":
+        based = _rebased(calls[first], self._initial_lr)
+        if based is not calls[first] and based.torch_class.effect is Effect.ANNEALS:
             _check_end(based, calls[first], milestones[first] if first < len(milestones) else None)
         calls[first] = based
         for index in range(first + 1, len(parts)):
-            if parts[index].name in GOES_ON:
-                start = milestones[index - 1]
-                before = {"schedules": calls[:index], "milestones": milestones[: index - 1]}
-                left = build(Call("SequentialLR", before))(int(start) - 1)
-                calls[index] = _based_on(left * _factor_at_0(parts[index]), calls[index])
-        return sequence
+            if parts[index].torch_class.is_recursive:
+                before = build(sequence(calls[:index], milestones[: index - 1]))
+                left = before(int(milestones[index - 1]) - 1)
+                calls[index] = _rebased(calls[index], left * _factor_at_milestone(parts[index]))
+        return sequence(calls, milestones)
 
 
-def _with_values_of(last: Call, keys: tuple[str, ...], call: Call) -> Call:
-    """A call with the values that the last one of its class has written into the optimizer."""
-    kept = {key: value for key, value in call.arguments.items() if key not in keys}
-    return call._replace(arguments={**{k: v for k, v in last.arguments.items() if k in keys}, **kept})
+def _with_stored_settings(parts: list[Constructor], calls: list[Call], order: list[int]) -> list[Call]:
+    """Return the calls with the settings that the last one of their class stored in the optimizer."""
+    last_of = {parts[index].torch_class: calls[index] for index in order}
+
+    def shared(part: Constructor, call: Call) -> Call:
+        stored, last = part.torch_class.stored, last_of[part.torch_class].arguments
+        own = {key: value for key, value in call.arguments.items() if key not in stored}
+        return call._replace(arguments={**{key: last[key] for key in last if key in stored}, **own})
+
+    return [shared(part, call) for part, call in zip(parts, calls, strict=True)]
 
 
-def _based_on(init_value: Any, call: Call) -> Call:
-    """A call based on another rate, unless torch's scheduler keeps the one that it was constructed on."""
-    if "init_value" not in call.arguments or call.torch_name in ("LambdaLR", "CosineAnnealingWarmRestarts"):
+def _rebased(call: Call, init_value: Any) -> Call:
+    """Return a call for another base rate.
+
+    A scheduler that overwrites the rate keeps the base rate that it was constructed with.
+    """
+    if "init_value" not in call.arguments or call.torch_class.effect is Effect.OVERWRITES:
         return call
-    return call.based_on(init_value)
+    return call.with_base(init_value)
 
 
-def _check_end(based: Call, constructed: Call, end: int | None) -> None:
-    """Past its bottom torch's cosine climbs from what it was constructed on, not from where it began."""
-    is_same = based.arguments["init_value"] is constructed.arguments["init_value"]
-    if not is_same and (end is None or end > based.arguments["T_max"] + 1):
-        raise ValueError(
-            "a CosineAnnealingLR that goes on after T_max before a OneCycleLR or after a CyclicLR is not "
-            "supported: convert the live object with from_torch(scheduler, num_steps=...)"
-        )
+def _factor_at_milestone(constructor: Constructor) -> float:
+    """Return the factor that torch applies to the current rate when a part takes over at its milestone.
 
-
-def _factor_at_0(constructor: Constructor) -> float:
-    """What torch multiplies the rate that it finds with when the part is at its milestone."""
-    return constructor.arguments["lr_lambda"](0) if constructor.name == "MultiplicativeLR" else 1.0
-
-
-def _check_chain(parts: list[Constructor]) -> None:
-    """Refuse what would take more of torch's bookkeeping than anybody means."""
-    if len(parts) == 1:
-        return
-    inner = [each for part in parts if part.name == "SequentialLR" for each in part.arguments["schedulers"]]
-    cycles = [part.name for part in [*parts, *inner] if part.name in ("CyclicLR", "OneCycleLR")]
-    goers = [part.name for part in inner[1:] if part.name in GOES_ON]
-    if len(cycles) > 1 or (cycles and inner) or goers:
-        name = (goers or cycles)[0]
-        raise ValueError(
-            f"a ChainedScheduler with this SequentialLR or second cycle beside {name} is not supported: "
-            "convert the live object with from_torch(scheduler, num_steps=...)"
-        )
-
-
-def _without_inner_chains(constructor: Constructor) -> list[Constructor]:
-    """The parts of a composite; a chain within a chain steps its own in its place."""
-    parts: list[Constructor] = []
-    for part in constructor.arguments["schedulers"]:
-        is_inner = constructor.name == part.name == "ChainedScheduler"
-        parts += _without_inner_chains(part) if is_inner else [part]
-    return parts
+    MultiplicativeLR calls its function for epoch 0 then, which it never does alone.
+    """
+    return constructor.arguments["lr_lambda"](0) if constructor.torch_class.takes_function else 1.0
 
 
 def _is_factor(call: Call, num_steps: int | None) -> bool:
-    """Whether torch's scheduler multiplies the learning rate that it finds."""
-    if call.torch_name == "CosineAnnealingLR":
-        # Up to its end. From there on it adds what it would have climbed alone: it is stepped if it can be.
+    """Check if a part of a chain multiplies the rate that it finds, so that the chain can be a product."""
+    if call.torch_class.effect is Effect.ANNEALS:
+        # A cosine to 0 is a product up to its bottom. Then torch adds the rise of a cosine that is alone,
+        # so it is stepped if num_steps allows it.
         ends_at_zero = isinstance(eta_min := call.arguments.get("eta_min", 0), int | float) and eta_min == 0
         return ends_at_zero and num_steps is None
-    return call.torch_name in FACTORS
+    return call.torch_class.effect is Effect.MULTIPLIES
+
+
+def _flattened_parts(constructor: Constructor) -> list[Constructor]:
+    """Return the parts of a composite. A chain in a chain is replaced by its own parts."""
+    parts: list[Constructor] = []
+    for part in constructor.arguments["schedulers"]:
+        is_inner_chain = constructor.is_chain and part.is_chain
+        parts += _flattened_parts(part) if is_inner_chain else [part]
+    return parts
+
+
+def _check_parts(constructor: Constructor, parts: list[Constructor]) -> None:
+    if not parts:
+        raise ValueError(f"{constructor.name} needs at least one scheduler, got none")
+    for part in parts:
+        if part.torch_class.effect is Effect.NEEDS_METRIC:
+            raise ValueError(
+                f"{constructor.name} steps without a metric, so it cannot contain a {part.name}: chain "
+                "jaxlr.reduce_lr_on_plateau after an optimizer that has a schedule"
+            )
+
+
+def _check_chain(parts: list[Constructor]) -> None:
+    """Refuse chains in which several constructors set the same `initial_lr`.
+
+    A SequentialLR in a chain resets the rate to `initial_lr`, and CyclicLR and OneCycleLR set it. Together
+    their result depends on more of torch's state than is replayed here.
+    """
+    if len(parts) == 1:
+        return
+    inner = [each for part in parts if part.is_composite for each in part.arguments["schedulers"]]
+    for part in inner[1:]:
+        if part.torch_class.is_recursive:
+            raise ValueError(
+                f"a {part.name} in a SequentialLR in a ChainedScheduler is not supported: {_CONVERT_LIVE}"
+            )
+    cycles = [part.name for part in [*parts, *inner] if part.torch_class.has_own_base]
+    if len(cycles) > 1 or (cycles and inner):
+        other = "SequentialLR" if inner else cycles[1]
+        raise ValueError(
+            f"a ChainedScheduler that combines {cycles[0]} with {other} is not supported: {_CONVERT_LIVE}"
+        )
+
+
+def _check_not_nested(constructor: Constructor, parts: list[Constructor]) -> None:
+    for index, part in enumerate(parts):
+        if part.is_composite:
+            fault = "cannot start" if index else "steps one epoch too far (pytorch#196243)"
+            raise ValueError(
+                f"torch {fault} a {part.name} that is part {index + 1} of a {constructor.name}: "
+                "list its schedulers there themselves"
+            )
+
+
+def _check_end(based: Call, constructed: Call, end: int | None) -> None:
+    """Refuse a cosine that climbs again after its bottom, if it started from another rate than its base.
+
+    Torch computes the way down from the rate that it finds, but the rise after `T_max` from the base rate
+    that the scheduler was constructed with.
+    """
+    is_same = based.arguments["init_value"] is constructed.arguments["init_value"]
+    if not is_same and (end is None or end > based.arguments["T_max"] + 1):
+        raise ValueError(
+            f"a {based.torch_class.name} that climbs again after T_max is not supported before a "
+            f"OneCycleLR or after a CyclicLR: {_CONVERT_LIVE}"
+        )

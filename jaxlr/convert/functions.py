@@ -1,4 +1,4 @@
-"""What operators and functions of Python mean, of numbers on the host and of float64 arrays on a device."""
+"""Python's operators and functions, for numbers on the host and for float64 arrays on a device."""
 
 import ast
 import functools
@@ -16,44 +16,45 @@ _LARGEST_INTEGER = 2**63
 _LARGEST_EXPONENT = 64
 _MODULES = ("math", "np", "numpy", "torch")
 _CONSTANTS = {"pi": math.pi, "e": math.e, "tau": math.tau, "inf": math.inf}
-# Those of `math`, which jax.numpy has by the same names.
-_OF_MATH = (
-    *("acos", "asin", "atan", "atan2", "cbrt", "ceil", "copysign", "cos", "cosh", "degrees", "exp"),
-    *("exp2", "expm1", "fabs", "floor", "fmod", "hypot", "log", "log10", "log1p", "log2"),
-    *("radians", "sin", "sinh", "sqrt", "tan", "tanh", "trunc"),
-)
+# Functions of `math` that jax.numpy has under the same names.
+_ANGLES = ("acos", "asin", "atan", "atan2", "cos", "degrees", "hypot", "radians", "sin", "tan")
+_HYPERBOLICS = ("cosh", "sinh", "tanh")
+_EXPONENTIALS = ("cbrt", "exp", "exp2", "expm1", "log", "log10", "log1p", "log2", "sqrt")
+_ROUNDING = ("ceil", "copysign", "fabs", "floor", "fmod", "trunc")
+_OF_MATH = (*_ANGLES, *_HYPERBOLICS, *_EXPONENTIALS, *_ROUNDING)
+# Functions that have another name here than in NumPy, torch or `math`.
+_RENAMED = {"minimum": "min", "maximum": "max", "pow": "math.pow", "power": "pow"}
 
 
-def operate(op: ast.AST, *operands: Any) -> Any:
-    """The result of an operator or comparison."""
+def apply_operator(op: ast.AST, *operands: Any) -> Any:
+    """Return the result of an operator or a comparison."""
     result = OPERATORS[type(op)](*operands)
-    # The sum of two truths is 2 in Python; that of two of JAX's booleans is one of them.
+    # True + True is 2 in Python, but True for JAX's booleans. As floats they add up.
     is_truth = isinstance(result, jax.Array) and result.dtype == bool
     return bounded(result.astype(np.float64) if is_truth else result)
 
 
-def call(name: str, *values: Any) -> Any:
-    """The result of a function, by the name that `function_name` gives it."""
+def apply_function(name: str, *values: Any) -> Any:
+    """Return the result of a function, which is named as by `function_name`."""
     if name in ("max", "min") and len(values) == 1 and isinstance(values[0], list) and values[0]:
-        return call(name, *values[0]) if len(values[0]) > 1 else values[0][0]
+        return apply_function(name, *values[0]) if len(values[0]) > 1 else values[0][0]
     is_traced = any(isinstance(value, jax.Array) for value in values)
     result = (_ON_DEVICE if is_traced else _ON_HOST)[name](*values)
     return bounded(list(result) if isinstance(result, tuple | range) else result)
 
 
 def function_name(func: ast.expr) -> str | None:
-    """The name under which `call` knows the function that an expression names, if it does."""
+    """Return the name by which `apply_function` knows a function such as `math.cos`, or None."""
     match func:
         case ast.Name(id=name) if name in _ON_HOST:
             return name
         case ast.Attribute(value=ast.Name(id=module), attr=name) if module in _MODULES:
-            named = {"minimum": "min", "maximum": "max", "pow": "math.pow", "power": "pow"}
-            return name if name in _OF_MATH else named.get(name)
+            return name if name in _OF_MATH else _RENAMED.get(name)
     return None
 
 
 def constant(node: ast.AST) -> float | None:
-    """The number that an expression such as math.pi names, if it does."""
+    """Return the number that an expression such as `math.pi` names, or None."""
     match node:
         case ast.Attribute(value=ast.Name(id=module), attr=name) if module in _MODULES:
             return _CONSTANTS.get(name)
@@ -63,7 +64,7 @@ def constant(node: ast.AST) -> float | None:
 
 
 def contains(items: list[Any], value: Any) -> Any:
-    """Whether a value is one of a list of numbers."""
+    """Check if a value is in a list of numbers."""
     if isinstance(value, jax.Array) or any(isinstance(item, jax.Array) for item in items):
         return functools.reduce(
             jnp.logical_or, [jnp.equal(item, value) for item in items], jnp.asarray(False)
@@ -72,12 +73,12 @@ def contains(items: list[Any], value: Any) -> Any:
 
 
 def where(test: Any, on_true: Any, on_false: Any) -> jax.Array:
-    """Python's conditional expression, of arrays."""
+    """Return `on_true if test else on_false`, for arrays."""
     return jnp.where(jnp.asarray(test) != 0, on_true, on_false)
 
 
 def bounded(value: Any) -> Any:
-    """A result that is a number of a schedule's: no complex one, no integer of many digits."""
+    """Refuse a complex result, and turn an integer beyond 64 bits into a float."""
     if isinstance(value, complex):
         raise ValueError("the result is not a real number")
     if isinstance(value, int) and abs(value) >= _LARGEST_INTEGER:
@@ -92,16 +93,17 @@ def _power(base: Any, exponent: Any) -> Any:
     if isinstance(base, int) and abs(exponent) > _LARGEST_EXPONENT:
         try:
             return float(base) ** exponent
-        except OverflowError:  # no error of Python's, whose integers have no end
+        except OverflowError:  # Python's integers do not overflow, so neither may this
             return math.inf if base > 0 or exponent % 2 == 0 else -math.inf
     return base**exponent
 
 
 def _round(value: Any, digits: Any = None) -> Any:
-    if isinstance(value, jax.Array):  # as Python's, but for the ties that binary fractions only seem to be
+    # Python decides ties by the exact binary value: it rounds 2.675 to 2.67. JAX may not.
+    if isinstance(value, jax.Array):
         return jnp.round(value, digits or 0)
     if digits is not None and not -_LARGEST_EXPONENT <= digits <= _LARGEST_EXPONENT:
-        raise ValueError(f"round to at most {_LARGEST_EXPONENT} digits")
+        raise ValueError(f"round takes at most {_LARGEST_EXPONENT} digits")
     return round(value, digits)
 
 

@@ -1,4 +1,4 @@
-"""The Optax transformation that a live torch optimizer equals, with its scheduler in place."""
+"""Convert a live torch optimizer, with its scheduler, to an Optax transformation."""
 
 import inspect
 from typing import Any
@@ -12,16 +12,21 @@ from jaxlr.convert.closed_form import NoClosedFormError, State, closed_form, shi
 from jaxlr.convert.live import from_torch
 from jaxlr.convert.updates import UPDATES, in_float32
 from jaxlr.schedules.compose import per_epoch
-from jaxlr.schedules.cyclic import cyclic_momentum, one_cycle_momentum
 
 
 _NUMBERS = {
-    *("lr", "momentum", "dampening", "weight_decay", "beta1", "beta2", "alpha", "eps"),
-    *("lr_decay", "initial_accumulator_value"),
+    "lr",
+    "momentum",
+    "dampening",
+    "weight_decay",
+    "beta1",
+    "beta2",
+    "alpha",
+    "eps",
+    "lr_decay",
+    "initial_accumulator_value",
 }
-_CYCLES: dict[str, Any] = {"OneCycleLR": one_cycle_momentum, "CyclicLR": cyclic_momentum}
-_OF_RATES = ("base_lr", "max_lr", "div_factor", "final_div_factor")
-_METHODS = ("step", "_init_group")  # what decides a torch optimizer's updates
+_METHODS = ("step", "_init_group")  # the methods of a torch optimizer that decide its updates
 
 
 def optimizer_from_torch(
@@ -32,40 +37,40 @@ def optimizer_from_torch(
     labels: Any = None,
     steps_per_epoch: int = 1,
 ) -> optax.GradientTransformationExtraArgs:
-    """The Optax transformation whose updates are those of a torch optimizer, operation by operation.
+    """Return the Optax transformation that makes the updates of a torch optimizer.
 
-    It takes SGD, Adam, AdamW, RMSprop and Adagrad with every option that changes an update; what only
-    changes speed (`foreach`, `fused`, `capturable`, `differentiable`) means nothing here. The objects are
-    read as they stand and left untouched. What the optimizer has gathered (momentum buffers, moments) is
-    no part of a transformation, whose state starts afresh; nor are its hooks.
+    The order of operations is torch's. SGD, Adam, AdamW, RMSprop and Adagrad are converted, with every
+    option that changes an update. Options that only change the speed are ignored: `foreach`, `fused`,
+    `capturable` and `differentiable`. The objects are not changed. The optimizer's state (momentum buffers,
+    moments) and its hooks are not converted: the transformation starts with a fresh state.
 
-    The scheduler's present epoch is update 0; without one each learning rate stays as it is. OneCycleLR
-    and CyclicLR take the momentum along if they cycle it. ReduceLROnPlateau ends the chain, where
-    `plateau_step` finds it. Several groups have a plateau each: `plateau_step` moves them all, and
-    `plateau_lr` reads one from `opt_state.inner_states[group]`.
+    Update 0 is the current epoch of the scheduler. Without a scheduler the learning rates are constant.
+    OneCycleLR and CyclicLR also schedule the momentum, if they cycle it. ReduceLROnPlateau is the last link
+    of the chain, where `plateau_step` finds it. With several groups each one has its own plateau:
+    `plateau_step` updates all of them, and `plateau_lr` reads one from `opt_state.inner_states[group]`.
 
-    Parameters of 16 bits keep their dtype, and so does their state; the arithmetic is in float32.
+    16-bit parameters keep their dtype, and so does their state. The arithmetic is in float32.
 
     Args:
-        optimizer: a live torch optimizer, or one of a subclass that leaves `step` alone.
+        optimizer: a live torch optimizer. It may be of a subclass that does not change `step`.
         scheduler: a live torch scheduler of this optimizer, or None.
-        num_steps: steps of the scheduler to tabulate, where `from_torch` has no closed form.
-        labels: the group of each parameter, an index into `optimizer.param_groups`, as a pytree like the
-            parameters or a prefix of one, or as a function that makes it from the parameters, such as
-            `lambda params: jax.tree.map(lambda leaf: int(leaf.ndim == 1), params)`. Required where there
-            are several groups.
-        steps_per_epoch: updates from one `scheduler.step()` to the next, a whole number >= 1: the batches
-            of an epoch if the recipe steps its scheduler once per epoch, 1 if once per batch.
+        num_steps: number of steps of the scheduler to tabulate, if `from_torch` finds no closed form.
+        labels: the group of each parameter, an index into `optimizer.param_groups`. It is a pytree like the
+            parameters, a prefix of one, or a function that makes it from the parameters, such as
+            `lambda params: jax.tree.map(lambda leaf: int(leaf.ndim == 1), params)`. Required if the
+            optimizer has several groups.
+        steps_per_epoch: number of updates between two calls of `scheduler.step()`, a whole number >= 1: the
+            batches of an epoch if the scheduler is stepped once per epoch, 1 if once per batch.
 
     Returns:
-        A transformation; with `labels` an `optax.multi_transform`.
+        A transformation. With `labels` it is an `optax.multi_transform`.
 
     Raises:
-        TypeError: `optimizer` is no torch optimizer, is of another class, or has a `step` of its own; or,
-            from `init`, a parameter is complex.
-        ValueError: `labels` are missing or name no group, `scheduler` drives another optimizer, needs
-            `num_steps`, or cycles a momentum in a way that has no closed form, or a hyperparameter is out
-            of its range.
+        TypeError: `optimizer` is not a torch optimizer of a class listed above, or has its own `step`. The
+            transformation's `init` raises it for complex parameters.
+        ValueError: `labels` are missing or contain an unknown group, a hyperparameter is out of its
+            range, or `scheduler` belongs to another optimizer, needs `num_steps`, or cycles the momentum
+            without a closed form.
 
     Example:
         >>> import jax.numpy as jnp
@@ -86,8 +91,8 @@ def optimizer_from_torch(
     name = _class_name(optimizer)
     if scheduler is not None and getattr(scheduler, "optimizer", None) is not optimizer:
         raise ValueError(
-            f"scheduler must be a torch scheduler that drives the optimizer given, got a "
-            f"{type(scheduler).__name__} that does not"
+            f"scheduler must be a torch scheduler of this optimizer, got a {type(scheduler).__name__} "
+            "that belongs to another one or to none"
         )
     steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
     num_groups = len(optimizer.param_groups)
@@ -117,7 +122,10 @@ def optimizer_from_torch(
 def _learning_rate(
     scheduler: Any, lr: float, index: int, num_steps: int | None, steps_per_epoch: int
 ) -> tuple[float | optax.Schedule, list[Any]]:
-    """The learning rate of a group, a number or a schedule of updates, and its plateau if it has one."""
+    """Return the learning rate of a group, and in a list its plateau if it has one.
+
+    The rate is a number or a schedule that counts updates.
+    """
     if scheduler is None:
         return lr, []
     converted = from_torch(scheduler, group=index, num_steps=num_steps)
@@ -127,9 +135,10 @@ def _learning_rate(
 
 
 def _momentum_cycle(scheduler: Any, index: int, steps_per_epoch: int) -> optax.Schedule | None:
-    """1 less the momentum (or beta1) that a scheduler sets; None if it sets none.
+    """Return `1 - momentum` (or `1 - beta1`) as a schedule, or None if no scheduler sets it.
 
-    A cycle from a to b is 1 less one from 1 - a to 1 - b, which keeps the digits of 1 - beta1 in float32.
+    One minus a cycle from a to b is a cycle from 1 - a to 1 - b. Computed like this, 1 - beta1 keeps its
+    digits in float32.
     """
     cycling = [part for part in _parts(scheduler) if getattr(part, "cycle_momentum", False)]
     if not cycling:
@@ -137,51 +146,54 @@ def _momentum_cycle(scheduler: Any, index: int, steps_per_epoch: int) -> optax.S
     name, group = type(scheduler).__name__, scheduler.optimizer.param_groups[index]
     try:
         if cycling != [scheduler]:
-            raise NoClosedFormError(f"{name} has a {type(cycling[0]).__name__} in it that does")
-        call = closed_form(State.of_live(scheduler), group, index)
+            raise NoClosedFormError(f"{name} contains a {type(cycling[0]).__name__} that does")
+        call = closed_form(State.from_live(scheduler), group, index)
     except NoClosedFormError as reason:
         raise ValueError(
-            f"only a OneCycleLR or CyclicLR of closed form may cycle the momentum, but {reason}: give it "
-            "cycle_momentum=False"
+            "the momentum can only be cycled by a OneCycleLR or CyclicLR with a closed form, but "
+            f"{reason}: give it cycle_momentum=False"
         ) from None
-    settings = {key: value for key, value in call.arguments.items() if key not in _OF_RATES}
-    if name == "OneCycleLR":
-        base, top = group["base_momentum"], group["max_momentum"]
-    else:
+    if hasattr(scheduler, "base_momentums"):
         base, top = scheduler.base_momentums[index], scheduler.max_momentums[index]
+    else:  # OneCycleLR keeps them in the optimizer
+        base, top = group["base_momentum"], group["max_momentum"]
     if not (0 < base < 1 and 0 < top < 1):
         raise ValueError(f"the momenta of {name} must lie between 0 and 1, got {base!r} and {top!r}")
-    cycle = _CYCLES[name](**settings, base_momentum=1 - base, max_momentum=1 - top)
-    return per_epoch(shifted(cycle, scheduler.last_epoch), steps_per_epoch)
+    cycle: Any = call.torch_class.momentum
+    parameters = inspect.signature(cycle).parameters
+    settings = {key: value for key, value in call.arguments.items() if key in parameters}
+    weight = cycle(**settings, base_momentum=1 - base, max_momentum=1 - top)
+    return per_epoch(shifted(weight, scheduler.last_epoch), steps_per_epoch)
 
 
 def _parts(scheduler: Any) -> list[Any]:
-    """A scheduler and those it is composed of."""
+    """Return a scheduler and all schedulers in it."""
     return [scheduler, *(part for each in getattr(scheduler, "_schedulers", []) for part in _parts(each))]
 
 
 def _class_name(optimizer: Any) -> str:
-    """The torch class whose step an optimizer takes, found without torch."""
+    """Return the name of the torch class whose step an optimizer takes, without importing torch."""
     accepted = f"accepted are torch's {', '.join(UPDATES)}"
     cls = type(optimizer)
     parent = next((base for base in cls.__mro__ if base.__module__.startswith("torch.optim")), None)
     if parent is None or parent.__name__ not in UPDATES:
         raise TypeError(
-            f"optimizer must be a live one with an equivalent here, got a {cls.__name__}; {accepted}"
+            f"optimizer must be a live torch optimizer with an equivalent here, got a {cls.__name__}; "
+            f"{accepted}"
         )
-    # Torch wraps the step of each class it meets, so that a subclass has one even if it writes none.
+    # Torch wraps the `step` of every class, so a subclass has one of its own even if it defines none.
     if any(inspect.unwrap(getattr(cls, at)) is not inspect.unwrap(getattr(parent, at)) for at in _METHODS):
-        raise TypeError(f"{cls.__name__} takes steps of its own, unlike {parent.__name__}; {accepted}")
+        raise TypeError(f"{cls.__name__} has a step of its own, unlike {parent.__name__}; {accepted}")
     return parent.__name__
 
 
 def _settings(optimizer: Any, index: int) -> dict[str, Any]:
-    """A group's hyperparameters, the numbers as floats: torch takes tensors for some."""
+    """Return the hyperparameters of a group, with numbers as floats: torch accepts tensors for some."""
     settings = dict(optimizer.param_groups[index])
     if "betas" in settings:
         settings["beta1"], settings["beta2"] = settings["betas"]
     if "initial_accumulator_value" in settings:
-        # Adagrad fills the sums of every group from its constructor's argument, whatever the group says.
+        # Adagrad ignores the group's own value: its constructor's argument is used for every group.
         settings["initial_accumulator_value"] = optimizer.defaults["initial_accumulator_value"]
     for name in _NUMBERS & settings.keys():
         value = settings[name]
@@ -193,8 +205,8 @@ def _check_labels(labels: Any, num_groups: int) -> None:
     groups = f"0 to {num_groups - 1}"
     if labels is None and num_groups > 1:
         raise ValueError(
-            f"the optimizer has {num_groups} parameter groups: pass labels, a pytree that gives each "
-            f"parameter its group, {groups}, or a function from the parameters to one"
+            f"the optimizer has {num_groups} parameter groups: pass labels, a pytree with the group of "
+            f"each parameter ({groups}), or a function that makes it from the parameters"
         )
     for label in [] if callable(labels) else jax.tree.leaves(labels):
         if not isinstance(label, int | np.integer) or not 0 <= label < num_groups:

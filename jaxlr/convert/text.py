@@ -1,4 +1,4 @@
-"""The text of a torch scheduler's constructor, parsed into a schedule: it is never evaluated."""
+"""Read the text of a torch scheduler's constructor and turn it into a schedule. It is never executed."""
 
 import ast
 import difflib
@@ -12,44 +12,17 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_duration, check_positive_count, shorten
-from jaxlr.convert.calls import Call, build, source, torch_text
-from jaxlr.convert.constructors import COMPOSITES, Constructor, as_call, required
-from jaxlr.convert.expressions import Reader, Unread
-from jaxlr.convert.lambdas import UNKNOWN
-from jaxlr.convert.source import brief, shown
+from jaxlr.convert.calls import Call, build, jaxlr_text, torch_text
+from jaxlr.convert.classes import CLASSES, Effect, TorchClass
+from jaxlr.convert.constructors import Constructor, equivalent_call
+from jaxlr.convert.errors import MissingNamesError
+from jaxlr.convert.expressions import UNKNOWN, Evaluator, Unevaluated
+from jaxlr.convert.syntax import quoted, source_of
 
 
-# What each class takes after its optimizer, in torch's order; recipes still write the removed `verbose`.
-_PARAMETERS = {
-    "LambdaLR": "lr_lambda last_epoch verbose",
-    "MultiplicativeLR": "lr_lambda last_epoch verbose",
-    "StepLR": "step_size gamma last_epoch verbose",
-    "MultiStepLR": "milestones gamma last_epoch verbose",
-    "ConstantLR": "factor total_iters last_epoch verbose",
-    "LinearLR": "start_factor end_factor total_iters last_epoch verbose",
-    "ExponentialLR": "gamma last_epoch verbose",
-    "SequentialLR": "schedulers milestones last_epoch verbose",
-    "CosineAnnealingLR": "T_max eta_min last_epoch verbose",
-    "ChainedScheduler": "schedulers optimizer verbose",
-    "ReduceLROnPlateau": ("mode factor patience threshold threshold_mode cooldown min_lr eps verbose"),
-    "CyclicLR": (
-        "base_lr max_lr step_size_up step_size_down mode gamma scale_fn scale_mode cycle_momentum "
-        "base_momentum max_momentum last_epoch verbose"
-    ),
-    "CosineAnnealingWarmRestarts": "T_0 T_mult eta_min last_epoch verbose",
-    "OneCycleLR": (
-        "max_lr total_steps epochs steps_per_epoch pct_start anneal_strategy cycle_momentum base_momentum "
-        "max_momentum div_factor final_div_factor three_phase last_epoch verbose"
-    ),
-    "PolynomialLR": "total_iters power last_epoch verbose",
-    "SWALR": "swa_lr anneal_epochs anneal_strategy last_epoch verbose",
-}
-# What does not concern the learning rate is not even read.
-_IGNORED = ("optimizer", "verbose", "cycle_momentum", "base_momentum", "max_momentum")
-_PER_GROUP = ("lr_lambda", "base_lr", "max_lr", "min_lr", "swa_lr")
 _LONGEST_TEXT = 20_000
 _MOST_PARTS = 100
-_MOST_LEVELS = 100  # of nested expressions: far from where Python stops to recurse, wherever it is called
+_MOST_LEVELS = 100  # of nested expressions: Python's own limit is not reached, however deep the caller is
 _EXAMPLE = "such as 'StepLR(step_size=30, gamma=0.1)'"
 
 
@@ -61,38 +34,44 @@ def from_string(
     *,
     num_steps: int | None = None,
 ) -> optax.Schedule | optax.GradientTransformationExtraArgs:
-    """The scheduler that a torch constructor's text describes.
+    """Return the schedule that the text of a torch scheduler's constructor describes.
 
-    The text may name the class with or without its module, give any optimizer as first argument or
-    none, and the other arguments by position or keyword: numbers, strings, lists, arithmetic,
-    comparisons, conditional expressions, comprehensions, `math` and the likes of `int`, `len`, `range`,
-    `min`. The schedulers of a SequentialLR or ChainedScheduler stand in its list, or are assigned to
-    names in lines before. LambdaLR takes a lambda made of the same, which is translated.
-    `last_epoch=-1` and the removed `verbose` are read and mean nothing. Nothing is evaluated as
-    Python, so a text from an untrusted file is safe.
+    The text is read like this:
 
-    A ChainedScheduler that is a product becomes one (see `chained_scheduler`, up to the end of a cosine);
-    another is stepped as torch steps it, for `num_steps`. A composite within a SequentialLR is refused:
-    torch steps it wrongly.
+    - The class may be written with or without its module. The optimizer may be any expression, or be left
+      out. Other arguments may be given by position or by keyword.
+    - Arguments may be numbers, strings, lists, arithmetic, comparisons, conditional expressions and
+      comprehensions. They may use `math`, and functions such as `int`, `len`, `range` and `min`.
+    - The schedulers of a SequentialLR or a ChainedScheduler may be written in its list, or be assigned to
+      names in the lines before.
+    - The lambda of a LambdaLR or a MultiplicativeLR may contain all of these. It is translated.
+    - `last_epoch=-1` and `verbose`, which torch has removed, are accepted and have no effect.
+
+    Nothing is executed as Python, so a text from an untrusted file is safe.
+
+    A ChainedScheduler becomes a product of schedules if all its schedulers multiply the learning rate (see
+    `chained_scheduler`; a cosine only up to its end). Any other is stepped as torch steps it, for
+    `num_steps`. A composite in a SequentialLR is refused, because torch steps it wrongly.
 
     Args:
-        text: such as `"StepLR(optimizer, step_size=30)"`, for every class of
-            `torch.optim.lr_scheduler`, and SWALR.
+        text: a constructor such as `"StepLR(optimizer, step_size=30)"`, of any class of
+            `torch.optim.lr_scheduler`, or of SWALR.
         init_value: learning rate of the optimizer, a finite number >= 0; may be traced, shape ().
         names: values of the names in the text, by their source: `{"args.epochs": 90,
-            "len(train_loader)": 391}`; numbers, strings, lists, or functions for `lr_lambda`.
-        group: parameter group of the optimizer, where an argument is a list with one value for each.
-        num_steps: epochs (or steps) to tabulate, which a MultiplicativeLR and a ChainedScheduler that
-            is no product need; after them the last rate holds.
+            "len(train_loader)": 391}`. A value is a number, a string, a list, or a function for
+            `lr_lambda`.
+        group: parameter group of the optimizer, for arguments that are a list with one value per group.
+        num_steps: number of epochs (or steps) to tabulate. Only a MultiplicativeLR, and a
+            ChainedScheduler that is not a product, need it. After them the last rate holds.
 
     Returns:
-        A schedule of the epoch (or step); for ReduceLROnPlateau the transformation
+        A schedule of the epoch (or step). For ReduceLROnPlateau it is the transformation
         `reduce_lr_on_plateau`.
 
     Raises:
-        TypeError: `text` is not a string, or one of its arguments is not of the kind the class takes.
-        ValueError: `text` cannot be read, `names` lacks a name in it, or one of its arguments is out
-            of its range.
+        TypeError: `text` is not a string, or an argument in it has the wrong type.
+        ValueError: `text` cannot be read, `names` lacks one of its names, or an argument in it is out of
+            its range.
 
     Example:
         >>> schedule = from_string("lr_scheduler.StepLR(opt, step_size=2 * 15, gamma=0.5)", 1.0)
@@ -115,21 +94,21 @@ def port(
     *,
     num_steps: int | None = None,
 ) -> str:
-    """The line of Python that makes the schedule of `from_string`.
+    """Return the line of Python that builds the schedule of `from_string`.
 
     Args:
-        text: as in `from_string`, as are the arguments after it.
-        init_value: as in `from_string`, a number.
-        names: as in `from_string`; a function among them cannot be printed.
-        group: as in `from_string`.
-        num_steps: as in `from_string`.
+        text: the text of a torch scheduler's constructor, as in `from_string`.
+        init_value: learning rate of the optimizer, a finite number >= 0.
+        names: values of the names in the text, as in `from_string`. A function cannot be printed.
+        group: parameter group of the optimizer, as in `from_string`.
+        num_steps: number of epochs (or steps) to tabulate, as in `from_string`.
 
     Returns:
-        A call of jaxlr's functions.
+        A call of one of jaxlr's functions. It needs no import but `import jaxlr`.
 
     Raises:
-        TypeError: as in `from_string`.
-        ValueError: as in `from_string`.
+        TypeError: as `from_string` raises.
+        ValueError: as `from_string` raises, or a function in `names` cannot be printed.
 
     Example:
         >>> port("MultiStepLR(optimizer, milestones=[30, 60], gamma=0.5)", 0.1)
@@ -141,8 +120,9 @@ def port(
 
 
 def steps_per_batch(text: str) -> bool:
-    """Whether a scheduler in the text is one that everybody steps once per batch, as torch says to."""
-    return bool(re.search(r"\b(OneCycleLR|CyclicLR)\s*\(", re.sub(r"#.*", "", text)))
+    """Check if a recipe contains a scheduler that users step once per batch instead of once per epoch."""
+    names = "|".join(row.name for row in CLASSES.values() if row.steps_per_batch)
+    return bool(re.search(rf"\b({names})\s*\(", re.sub(r"#.*", "", text)))
 
 
 def ported(
@@ -153,44 +133,44 @@ def ported(
     *,
     num_steps: int | None = None,
 ) -> dict[str, str]:
-    """The line of `port` as `jaxlr`, and as `torch` what has been read: its names and sums worked out."""
+    """Return the line of `port` as `jaxlr`, and the recipe with its names and sums evaluated as `torch`."""
     call = _read(text, init_value, names, group, num_steps)
-    build(call)  # arguments out of their range are refused, not printed
-    return {"jaxlr": source(call), "torch": torch_text(call)}
+    build(call)  # refuse arguments out of their range instead of printing them
+    return {"jaxlr": jaxlr_text(call), "torch": torch_text(call)}
 
 
 def _read(
     text: str, init_value: ArrayLike, names: Mapping[str, Any] | None, group: int, num_steps: int | None
 ) -> Call:
     *assignments, last = _parse(text)
-    reader = Reader({} if names is None else names)
+    evaluator = Evaluator({} if names is None else names)
     check_duration("group", group)
     if num_steps is not None:
         num_steps = check_positive_count("num_steps", num_steps)
-    constructors = _Constructors(reader, group)
+    reader = _ConstructorReader(evaluator, group)
     try:
         for statement in assignments:
-            constructors.assign(statement)
-        constructor = constructors.read(_expression(last, text))
+            reader.assign(statement)
+        constructor = reader.read(_expression(last, text))
     except RecursionError:
         raise ValueError("the scheduler's text is nested too deeply to be read") from None
-    if reader.missing:
-        raise ValueError(f"the scheduler's text needs the values of names: {_listed(reader.missing)}")
-    constructors.check_unused()
-    return as_call(constructor, init_value, num_steps)
+    if evaluator.missing:
+        raise MissingNamesError(evaluator.missing)
+    reader.check_unused()
+    return equivalent_call(constructor, init_value, num_steps)
 
 
 def _parse(text: str) -> list[ast.stmt]:
-    """The statements of a text: assignments, then the one that is meant."""
+    """Return the statements of a text, at least one."""
     if not isinstance(text, str):
-        raise TypeError(f"a scheduler is described by a string, got {text!r}")
+        raise TypeError(f"the scheduler's text must be a string, got {text!r}")
     if len(text) > _LONGEST_TEXT:
         raise ValueError(
-            f"the scheduler's text has {len(text)} characters; at most {_LONGEST_TEXT} are read"
+            f"the scheduler's text must have at most {_LONGEST_TEXT} characters, got {len(text)}"
         )
     try:
         with warnings.catch_warnings(action="ignore", category=SyntaxWarning):
-            statements: list[ast.stmt] = ast.parse(_trimmed(text)).body
+            statements: list[ast.stmt] = ast.parse(_dedented(text)).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error) or "nested too deeply"
         message = f"cannot read the scheduler {shorten(text)!r} ({reason}): write a call {_EXAMPLE}"
@@ -203,8 +183,14 @@ def _parse(text: str) -> list[ast.stmt]:
     return statements or [ast.Pass()]
 
 
+def _dedented(text: str) -> str:
+    """Return the text without the indentation of the place that it was copied from."""
+    first, _, rest = text.lstrip("\ufeff").expandtabs().partition("\n")
+    return f"{first.strip()}\n{textwrap.dedent(rest)}".strip()
+
+
 def _expression(statement: ast.stmt, text: str) -> ast.expr:
-    """What the last statement gives."""
+    """Return the expression of the last statement: alone, assigned or returned."""
     match statement:
         case (
             ast.Expr(value=ast.expr() as value)
@@ -212,74 +198,59 @@ def _expression(statement: ast.stmt, text: str) -> ast.expr:
             | ast.AnnAssign(value=ast.expr() as value)
             | ast.Return(value=ast.expr() as value)
         ):
-            # A comma after the call, as in a list that it was copied from, makes a tuple of it.
+            # A call that was copied out of a list may end with a comma, which makes it a tuple.
             return value.elts[0] if isinstance(value, ast.Tuple) and len(value.elts) == 1 else value
     raise ValueError(f"cannot read the scheduler {shorten(text)!r}: write a call {_EXAMPLE}")
 
 
-def _listed(missing: list[str]) -> str:
-    """Names to give values for, as many as a message can hold."""
-    entries: list[str] = []
-    length = 0
-    for name in missing:
-        length += len(entry := f"{shorten(name)!r}: ...")
-        if length < 250:
-            entries.append(entry)
-    rest = len(missing) - len(entries)
-    return f"give names={{{', '.join(entries)}}}" + (f" and {rest} more" if rest else "")
+class _ConstructorReader:
+    """Reads calls of constructors, and evaluates their arguments for one parameter group."""
 
-
-def _trimmed(text: str) -> str:
-    """The text without the indentation that it had where it was copied."""
-    first, _, rest = text.lstrip("\ufeff").expandtabs().partition("\n")
-    return f"{first.strip()}\n{textwrap.dedent(rest)}".strip()
-
-
-class _Constructors:
-    """Reads the calls of constructors, their arguments worked out for one parameter group."""
-
-    def __init__(self, reader: Reader, group: int):
-        self._reader, self._group = reader, group
+    def __init__(self, evaluator: Evaluator, group: int):
+        self._evaluator, self._group = evaluator, group
         self._unused: list[Constructor] = []
         self._num_constructed = 0
 
     def assign(self, statement: ast.stmt) -> None:
-        """Give names the values of a statement before the last one."""
+        """Read a statement before the last one, and remember the values that it assigns."""
         match statement:
             case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=nodes)):
                 values = [self._assigned_value(node) for node in nodes]
-                assigned = dict(zip(map(shown, targets), values, strict=False))
+                assigned = dict(zip(map(source_of, targets), values, strict=False))
             case ast.Assign(targets=targets, value=node):
                 value = self._assigned_value(node)
-                assigned = dict.fromkeys(map(shown, targets), value)
+                assigned = dict.fromkeys(map(source_of, targets), value)
             case ast.AnnAssign(target=target, value=ast.expr() as node):
-                assigned = {shown(target): self._assigned_value(node)}
+                assigned = {source_of(target): self._assigned_value(node)}
             case ast.Import() | ast.ImportFrom():
                 assigned = {}
             case _:
-                line = shorten(ast.unparse(statement))
-                raise ValueError(f"cannot read {line!r}: before the scheduler only assignments are read")
-        if given := [name for name in assigned if name in self._reader.names]:
-            raise ValueError(f"names gives a value for {given[0]!r}, which the text assigns")
-        self._reader.assigned |= assigned
+                raise ValueError(
+                    f"cannot read {shorten(ast.unparse(statement))!r}: only assignments may come before "
+                    "the scheduler"
+                )
+        if given := [name for name in assigned if name in self._evaluator.names]:
+            raise ValueError(f"names gives a value for {given[0]!r}, but the text assigns one")
+        self._evaluator.assigned |= assigned
 
     def read(self, node: ast.expr) -> Constructor:
-        """The constructor that an expression calls, or that was assigned to the name that it is."""
-        assigned = self._reader.assigned.get(shown(node))
+        """Return the constructor that an expression calls, or that was assigned to the name that it is."""
+        assigned = self._evaluator.assigned.get(source_of(node))
         if isinstance(assigned, Constructor):
             self._use(node, [assigned])
             return assigned
-        name, call = _class_of(assigned.node if isinstance(assigned, Unread) else node)
-        nodes = self._bind(name, call)
+        torch_class, call = _called_class(assigned.node if isinstance(assigned, Unevaluated) else node)
+        nodes = self._arguments(torch_class, call)
         values: dict[str, Any] = {}
-        if name in COMPOSITES:
+        if torch_class.effect is Effect.COMPOSITE:
             values["schedulers"] = self._parts(nodes.pop("schedulers"))
-        values |= {key: self._of_group(key, self._reader.value(node)) for key, node in nodes.items()}
+        for key, argument in nodes.items():
+            values[key] = self._value_for_group(torch_class, key, self._evaluator.value(argument))
         self._num_constructed += 1
-        return Constructor(name, values, self._num_constructed)
+        return Constructor(torch_class, values, self._num_constructed)
 
     def check_unused(self) -> None:
-        """A scheduler changes its optimizer when it is constructed, in use or not."""
+        """Refuse a scheduler that is constructed but not used: its constructor changes the optimizer."""
         if self._unused:
             name = self._unused[0].name
             raise ValueError(
@@ -295,101 +266,113 @@ class _Constructors:
             constructor = self.read(node)
             self._unused.append(constructor)
             return constructor
-        return self._reader.assigned_value(node)
+        return self._evaluator.value_if_any(node)
 
     def _is_scheduler(self, node: ast.expr) -> bool:
         match node:
             case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
-                return name in _PARAMETERS
-        return isinstance(self._reader.assigned.get(shown(node)), Constructor)
+                return name in CLASSES
+        return isinstance(self._evaluator.assigned.get(source_of(node)), Constructor)
 
     def _parts(self, node: ast.expr) -> list[Constructor]:
+        """Return the schedulers of a composite, from a list or from the name of one."""
         if isinstance(node, ast.List | ast.Tuple):
             parts = [self.read(part) for part in node.elts]
         else:
-            parts = self._reader.assigned.get(shown(node))
+            parts = self._evaluator.assigned.get(source_of(node))
             if isinstance(parts, list) and all(isinstance(part, Constructor) for part in parts):
                 self._use(node, parts)
             else:
                 parts = None
         if parts is None or len(parts) > _MOST_PARTS:
             raise ValueError(
-                f"schedulers must be a list of up to {_MOST_PARTS} constructors, got {brief(node)}"
+                f"schedulers must be a list of up to {_MOST_PARTS} constructors, got {quoted(node)}"
             )
         return parts
 
     def _use(self, node: ast.expr, constructors: list[Constructor]) -> None:
-        """Count what was assigned as part of a scheduler, of one only."""
+        """Mark assigned constructors as used. Each may be used once."""
         unused = {id(constructor) for constructor in self._unused}
         if any(id(constructor) not in unused for constructor in constructors):
-            raise ValueError(f"{brief(node)} is used twice: torch would step it twice at once")
+            raise ValueError(f"{quoted(node)} is used twice, so torch would step it twice at once")
         used = {id(constructor) for constructor in constructors}
         self._unused = [constructor for constructor in self._unused if id(constructor) not in used]
 
-    def _of_group(self, key: str, value: Any) -> Any:
-        if key not in _PER_GROUP or not isinstance(value, list):
+    def _value_for_group(self, torch_class: TorchClass, key: str, value: Any) -> Any:
+        if key not in torch_class.per_group or not isinstance(value, list):
             return value
         if not 0 <= self._group < len(value):
-            raise ValueError(f"{key} has values for {len(value)} groups, and none for group {self._group}")
+            raise ValueError(f"{key} has values for {len(value)} groups, but none for group {self._group}")
         return value[self._group]
 
-    def _bind(self, name: str, call: ast.Call) -> dict[str, ast.expr]:
-        """The syntax of the arguments by name, less what does not concern the learning rate."""
-        order = _PARAMETERS[name].split()
-        has_optimizer = bool(call.args) and self._is_optimizer(call.args[0])
-        positional = call.args[has_optimizer:]
-        if len(positional) > len(order):
+    def _arguments(self, torch_class: TorchClass, call: ast.Call) -> dict[str, ast.expr]:
+        """Return the syntax of the settings in a call, by name. Refuse a call that lacks a required one."""
+        nodes = self._bound(torch_class, call)
+        self._check_last_epoch(torch_class, nodes.get("last_epoch"))
+        if missing := [key for key in torch_class.required if key not in nodes]:
+            name = torch_class.name
+            message = f"{name} needs {', '.join(missing)}, as in '{name}({missing[0]}=...)'"
+            optimizer = nodes.get("optimizer")
+            if optimizer in call.args and "opt" not in source_of(optimizer).lower():
+                message += f"; {quoted(optimizer)} was taken for the optimizer"
+            raise ValueError(message)
+        return {key: nodes[key] for key in nodes if key in torch_class.settings}
+
+    def _bound(self, torch_class: TorchClass, call: ast.Call) -> dict[str, ast.expr]:
+        """Return the syntax of all arguments of a call, by the names of the constructor's parameters."""
+        name, parameters = torch_class.name, torch_class.parameters
+        positional, nodes = list(call.args), dict[str, ast.expr]()
+        if positional and self._is_optimizer(positional[0]):
+            nodes["optimizer"] = positional.pop(0)
+        if len(positional) > len(parameters):
+            accepted = ", ".join(parameters)
             raise ValueError(
-                f"{name} takes at most {len(order)} arguments after the optimizer: {', '.join(order)}"
+                f"{name} takes at most {len(parameters)} arguments after the optimizer: {accepted}"
             )
-        nodes: dict[str, ast.expr] = {"optimizer": call.args[0]} if has_optimizer else {}
-        given = [*zip(order, positional, strict=False), *((each.arg, each.value) for each in call.keywords)]
-        for key, node in given:
-            if key not in ("optimizer", *order):
-                accepted = [each for each in order if each not in _IGNORED and each != "last_epoch"]
-                if key is None:
-                    raise ValueError(f"{name} is given **{shown(node)}: write the arguments out")
-                raise ValueError(f"{name} has no argument {key!r}; it takes {', '.join(accepted)}")
+        by_keyword = [(keyword.arg, keyword.value) for keyword in call.keywords]
+        for key, node in [*zip(parameters, positional, strict=False), *by_keyword]:
+            if key is None:
+                raise ValueError(f"{name} is given **{source_of(node)}: write the arguments out")
+            if key not in ("optimizer", *parameters):
+                accepted = ", ".join(torch_class.settings)
+                raise ValueError(f"{name} has no argument {key!r}; it takes {accepted}")
             if key in nodes:
                 raise ValueError(f"{name} is given its argument {key!r} twice")
             nodes[key] = node
-        self._check_last_epoch(name, nodes.pop("last_epoch", None))
-        missing = [key for key in required(name) if key not in nodes]
-        if missing:
-            message = f"{name} needs {', '.join(missing)}, as in '{name}({missing[0]}=...)'"
-            if has_optimizer and "opt" not in (first := shown(call.args[0])).lower():
-                message += f"; {shorten(first)!r} was taken for the optimizer"
-            raise ValueError(message)
-        return {key: node for key, node in nodes.items() if key not in _IGNORED}
+        return nodes
 
-    def _check_last_epoch(self, name: str, node: ast.expr | None) -> None:
-        last_epoch = -1 if node is None else self._reader.value(node)
+    def _check_last_epoch(self, torch_class: TorchClass, node: ast.expr | None) -> None:
+        last_epoch = -1 if node is None else self._evaluator.value(node)
         if last_epoch is not UNKNOWN and last_epoch != -1:
             raise ValueError(
-                f"last_epoch must be -1, which starts {name} afresh, got {last_epoch!r}: "
-                "a schedule goes on where the optimizer's own count does"
+                f"last_epoch must be -1, which starts {torch_class.name} afresh, got {last_epoch!r}: "
+                "to resume, restore the count of the optimizer's state instead"
             )
 
     def _is_optimizer(self, node: ast.expr) -> bool:
-        """Whether a first argument is the optimizer: recipes write 45 forms of it, none of them a value."""
-        if (source := shown(node)) in self._reader.assigned:
-            return isinstance(self._reader.assigned[source], Unread | None)
+        """Check if a first argument is the optimizer, which recipes write in dozens of ways.
+
+        It is if it is an expression that could be one, and is not known to be a value or a scheduler.
+        """
+        if (source := source_of(node)) in self._evaluator.assigned:
+            return isinstance(self._evaluator.assigned[source], Unevaluated | None)
         match node:
             case ast.Constant(value=value):
                 return value is None
-            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in _PARAMETERS:
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in CLASSES:
                 return False
             case ast.Name() | ast.Attribute() | ast.Subscript() | ast.Call():
-                return not self._reader.is_value(node)
+                return not self._evaluator.has_value(node)
         return isinstance(node, ast.IfExp | ast.BoolOp | ast.Await)
 
 
-def _class_of(node: ast.expr) -> tuple[str, ast.Call]:
+def _called_class(node: ast.expr) -> tuple[TorchClass, ast.Call]:
+    """Return the class whose constructor an expression calls, and the call."""
     match node:
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
-            if name in _PARAMETERS:
-                return name, node
-            nearest = difflib.get_close_matches(name, _PARAMETERS, n=1, cutoff=0.5)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(_PARAMETERS)}"
+            if name in CLASSES:
+                return CLASSES[name], node
+            nearest = difflib.get_close_matches(name, CLASSES, n=1, cutoff=0.5)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(CLASSES)}"
             raise ValueError(f"unknown scheduler {shorten(name)!r}: {hint}")
-    raise ValueError(f"{brief(node)} is not the call of a scheduler: write one {_EXAMPLE}")
+    raise ValueError(f"{quoted(node)} is not the call of a scheduler: write one {_EXAMPLE}")

@@ -1,7 +1,8 @@
 """Torch's update rules as Optax transformations, with torch's order of operations.
 
-Each takes the settings of a parameter group, and `weight`: 1 less the momentum (or beta1) as a schedule,
-or None where the momentum stays as the settings say. What it makes is followed by the learning rate.
+Each rule takes the settings of a parameter group and `weight`. That is 1 - momentum (or 1 - beta1) as a
+schedule, or None if the momentum is constant. It returns the links of a chain that come before the learning
+rate.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from jax.typing import ArrayLike
 
 
 def in_float32(inner: optax.GradientTransformationExtraArgs) -> optax.GradientTransformationExtraArgs:
-    """The same for 16-bit parameters, reckoned in float32: in bfloat16 a momentum of 0.999 would be 1."""
+    """Compute the updates of 16-bit parameters in float32: in bfloat16 a momentum of 0.999 would be 1."""
 
     def widened(tree: Any) -> Any:
         def widen(leaf: Any) -> Any:
@@ -28,7 +29,7 @@ def in_float32(inner: optax.GradientTransformationExtraArgs) -> optax.GradientTr
     def init_fn(params: optax.Params) -> optax.OptState:
         if any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(params)):
             raise TypeError(
-                "parameters must be real, got complex ones: give real and imaginary parts apart"
+                "parameters must be real, got complex ones: pass their real and imaginary parts separately"
             )
         return inner.init(params)
 
@@ -45,8 +46,8 @@ def _sgd(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
     if not trace or dampening == 0:
         return trace
     if settings["nesterov"]:
-        raise ValueError(f"nesterov needs a dampening of 0, as torch's constructor says; got {dampening!r}")
-    # Torch's first buffer is the first gradient, undamped.
+        raise ValueError(f"nesterov needs a dampening of 0, as in torch's constructor, got {dampening!r}")
+    # Torch's first momentum buffer is the first gradient without dampening.
     return [optax.scale_by_schedule(lambda count: jnp.where(count == 0, 1.0, 1 - dampening)), *trace]
 
 
@@ -64,7 +65,7 @@ def _rmsprop(settings: dict[str, Any], weight: optax.Schedule | None) -> list[An
 
 
 def _adagrad(settings: dict[str, Any], weight: None) -> list[Any]:
-    del weight  # torch's schedulers refuse an optimizer without a momentum
+    del weight  # torch refuses to cycle the momentum of an optimizer that has none
     scale = _scale_by_adagrad(settings["initial_accumulator_value"], settings["eps"])
     return [scale, optax.scale_by_schedule(lambda count: 1 / (1 + settings["lr_decay"] * count))]
 
@@ -79,10 +80,10 @@ def _trace(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]
 def _scale_by_adam(
     weight: float | optax.Schedule, beta2: float, eps: float, amsgrad: bool
 ) -> optax.GradientTransformation:
-    """Adam with `weight` = 1 - beta1, and AMSGrad with the maximum before the bias correction.
+    """Return Adam, or AMSGrad with the maximum before the bias correction, for `weight` = 1 - beta1.
 
-    Optax's Adam finds 1 - beta ** count in float32 from a rounded beta, which for 0.999 is 6e-6 off in
-    the first updates; its AMSGrad corrects the bias before the maximum.
+    Optax's Adam computes 1 - beta ** count in float32 from a rounded beta. For 0.999 that is wrong by 6e-6
+    in the first updates. Its AMSGrad takes the maximum after the bias correction.
     """
 
     def init_fn(params: optax.Params) -> Any:
@@ -107,18 +108,18 @@ def _scale_by_adam(
 
 
 def _lerp(start: jax.Array, end: jax.Array, weight: Any) -> jax.Array:
-    """Torch's `lerp`: either form loses digits where the other keeps them."""
+    """Interpolate like torch's `lerp`. Each of the two forms loses digits where the other keeps them."""
     near_start, near_end = start + weight * (end - start), end - (1 - weight) * (end - start)
     return jnp.where(weight < 0.5, near_start, near_end)
 
 
 def _bias_correction(weight: Any, count: ArrayLike) -> jax.Array:
-    """`1 - (1 - weight) ** count`, to as many digits as `weight` has."""
+    """Return `1 - (1 - weight) ** count`, with as many correct digits as `weight` has."""
     return -jnp.expm1(count * jnp.log1p(-weight))
 
 
 def _scale_by_adagrad(initial_accumulator_value: float, eps: float) -> optax.GradientTransformation:
-    """Optax's sum of squares, with `eps` outside of its root."""
+    """Divide by the root of the sum of squares, to which torch adds `eps` outside of the root."""
     squares = optax.scale_by_rss(initial_accumulator_value)
 
     def update_fn(updates: optax.Updates, state: Any, params: Any = None) -> tuple[optax.Updates, Any]:
@@ -128,7 +129,7 @@ def _scale_by_adagrad(initial_accumulator_value: float, eps: float) -> optax.Gra
     return optax.GradientTransformation(squares.init, update_fn)
 
 
-# By the name of the torch class.
+# The rules by the names of torch's classes.
 UPDATES: dict[str, Callable[..., list[Any]]] = {
     "SGD": _sgd,
     "Adam": _adam,
