@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["jaxlr.convert", "jaxlr.train.data", "g
     import jaxlr
     from jaxlr.convert import port
     from jaxlr.convert.text import _PARAMETERS
-    from jaxlr.train.data import read_idx
+    from jaxlr.train.data.mnist import read_idx
     from jaxlr.train.errors import DataError
 
 _SECONDS = 1.0  # that a text may take, whatever it says
