@@ -32,6 +32,7 @@ from jaxlr.train.errors import DataError, LossError, StopError
 from jaxlr.train.faults import describe_loss, fitting, how_to_go_on, is_lost, writing
 from jaxlr.train.model import mlp
 from jaxlr.train.output.checkpoint import Checkpoints, load_newest, saved_epochs
+from jaxlr.train.output.figures import plot_curves
 from jaxlr.train.output.folder import (
     check_folder,
     check_recipe,
@@ -40,7 +41,7 @@ from jaxlr.train.output.folder import (
     config_values,
     new_folder,
 )
-from jaxlr.train.output.records import MetricsLog, as_json_line, plot_curves, read_history, write_json
+from jaxlr.train.output.records import MetricsLog, as_json_line, read_history, write_json
 from jaxlr.train.runs import sample_rates
 from jaxlr.train.step import Apply, Split, TrainState, count_steps, evaluate, run_epoch
 

@@ -21,6 +21,7 @@ from jaxlr.train.faults import fitting, how_to_go_on, name_of, writing
 from jaxlr.train.loop import describe_device, shows_progress, speaker, splits, tell
 from jaxlr.train.model import mlp
 from jaxlr.train.output.checkpoint import Checkpoints, load_newest, saved_epochs
+from jaxlr.train.output.figures import plot_sweep
 from jaxlr.train.output.folder import (
     check_folder,
     check_recipe,
@@ -30,7 +31,7 @@ from jaxlr.train.output.folder import (
     new_folder,
     saved_config,
 )
-from jaxlr.train.output.records import CsvLog, plot_sweep
+from jaxlr.train.output.records import CsvLog
 from jaxlr.train.output.summary import as_text, best_curves, epoch_rows, read_summary, summarize
 from jaxlr.train.runs import (
     Data,
