@@ -8,6 +8,7 @@ import pytest
 from processes import ENVIRONMENT, arrays, finish, metrics, small_mnist
 
 from jaxlr.train.device import programs
+from jaxlr.train.workarounds import discard_damaged_programs
 
 
 pytestmark = pytest.mark.heavy
@@ -73,7 +74,7 @@ def test_a_cache_that_cannot_be_made_is_a_warning_in_a_line(runs, tmp_path):
 def test_a_disk_that_is_full_is_a_warning_in_a_line_too(tmp_path, recwarn):
     (tmp_path / "jit_f-1-cache").write_text("half of it")
     show = warnings.showwarning
-    programs._discard_damaged(tmp_path)
+    discard_damaged_programs(tmp_path)
     fault = "Error writing persistent compilation cache entry for 'jit_{}': OSError: no space left"
     for name in "fgh":
         warnings.showwarning(UserWarning(fault.format(name)), UserWarning, "compiler.py", 1)
@@ -87,7 +88,7 @@ def test_the_programs_unused_for_longest_make_room(tmp_path, monkeypatch):
     for age, name in enumerate(["newest", "middle", "oldest"]):
         (tmp_path / name).write_bytes(bytes(100))
         os.utime(tmp_path / name, (10**9 - age, 10**9 - age))
-    monkeypatch.setattr(programs, "_MOST_BYTES", 250)
+    monkeypatch.setattr(programs, "_MAX_BYTES", 250)
     programs._discard_oldest(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["middle", "newest"]
 
@@ -96,14 +97,14 @@ def test_a_program_that_was_used_lately_stays_however_long_ago_it_was_written(tm
     for name, used, written in (("used", 9, 1), ("written", 1, 9), ("neither", 2, 2)):
         (tmp_path / name).write_bytes(bytes(100))
         os.utime(tmp_path / name, (10**9 + used, 10**9 + written))
-    monkeypatch.setattr(programs, "_MOST_BYTES", 250)
+    monkeypatch.setattr(programs, "_MAX_BYTES", 250)
     programs._discard_oldest(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["used", "written"]
 
 
 def test_a_warning_of_something_else_is_shown_as_ever(tmp_path, recwarn, monkeypatch):
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # to be put back
-    programs._discard_damaged(tmp_path)
+    discard_damaged_programs(tmp_path)
     warnings.warn("something else", UserWarning, stacklevel=1)
     (warning,) = recwarn
     assert str(warning.message) == "something else"

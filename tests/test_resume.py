@@ -455,7 +455,7 @@ def test_a_damaged_checkpoint_costs_an_epoch_and_no_more(config, capsys):
     train(replace(config, epochs=4))
     flip_bits(config.out / "checkpoints" / "3")
     with pytest.warns(
-        UserWarning, match="the checkpoint of epoch 3 is damaged.*going on from that of epoch 2"
+        UserWarning, match="the checkpoint of epoch 3 is damaged.*resuming from the checkpoint of epoch 2"
     ):
         assert_same_run_after_resume(config, unbroken)
 
