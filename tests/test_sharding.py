@@ -267,7 +267,10 @@ def test_processes_that_are_stopped_and_killed_and_resumed_give_the_unbroken_run
     (_, first), (_, second) = both = ends(stopped)
     assert [status for status, _ in both] == [143] * 2
     assert re.fullmatch(r"jaxlr: SIGTERM: stopped; .* --resume .* goes on after epoch \d+", first[-1])
-    assert second == ["jaxlr: SIGTERM: stopping after this epoch; once more to stop at once", first[-1]]
+    assert second == [
+        "jaxlr: SIGTERM: stopping after this epoch; repeat the signal to stop at once",
+        first[-1],
+    ]
 
     for lost in (1, 0):
         killed = several(2, *broken)
