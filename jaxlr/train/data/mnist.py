@@ -39,7 +39,7 @@ def load_mnist(root: Path, progress: bool) -> Dataset:
     for folder in (root, root / "MNIST" / "raw", root / "raw"):
         if len(_idx_files(folder)) == len(_MD5):
             return _read_mnist(folder)
-    return _read_mnist(_downloaded(root, progress))
+    return _read_mnist(_fill_cache(root, progress))
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -115,8 +115,8 @@ def _read_at_most(size: int, file: io.BufferedIOBase) -> bytearray:
     return data
 
 
-def _downloaded(root: Path, progress: bool) -> Path:
-    """Return the folder of the download cache, once all four files are there and intact."""
+def _fill_cache(root: Path, progress: bool) -> Path:
+    """Download the files that the cache lacks, or has damaged. Return the folder of the cache."""
     import pooch
 
     cache = pooch.os_cache("jaxlr") / "mnist"

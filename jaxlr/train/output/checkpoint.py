@@ -20,8 +20,8 @@ from jaxlr.train.errors import CheckpointError
 from jaxlr.train.workarounds import quiet_orbax, single_process_orbax
 
 
-# The share of a run's time that checkpoints may take by default. On a fast device an epoch takes less time
-# than a checkpoint, and a checkpoint of a sweep holds all its models, so not every epoch gets one.
+# The share of a run's time that checkpoints may take by default, so not every epoch gets one. On a fast
+# device an epoch takes less time than a checkpoint, and a checkpoint of a sweep holds all its models.
 _SHARE_OF_TIME = 0.05
 
 
