@@ -1,7 +1,7 @@
-"""Measure jaxlr side by side with its peers, on whatever device there is; print one Markdown table.
+"""Measure jaxlr side by side with its peers on the device at hand, and print a Markdown table.
 
-Every figure is the median over rounds in which the peers take turns, and every ratio the median of the
-ratios within a round. Times on a machine that does other work meanwhile mean little; ratios mean more.
+The peers take turns in each round. Every time is the median over the rounds, and every ratio is the median
+of the ratios within a round. If the machine is busy with other work, trust the ratios more than the times.
 """
 
 import dataclasses
@@ -23,35 +23,36 @@ from jaxlr.train.data.dataset import Dataset
 from jaxlr.train.device.mesh import describe_device
 
 
+Part = Literal["epoch", "profile", "schedules", "sweep", "devices", "startup"]
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What to measure."""
+    """The measurements to make."""
 
-    parts: tuple[Literal["epoch", "profile", "schedules", "sweep", "devices", "startup"], ...] = (
-        *("epoch", "profile", "schedules", "sweep", "devices", "startup"),
-    )
+    parts: tuple[Part, ...] = ("epoch", "profile", "schedules", "sweep", "devices", "startup")
     """Parts of the table."""
 
     dataset: str = "mnist"
-    """What the epoch and the step learn; a sweep and a first run learn the digits."""
+    """Dataset of the parts epoch, profile and schedules. The other parts use the digits."""
 
     data_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of the data, as for jaxlr train."""
 
     rounds: int = 5
-    """Rounds in which the peers take turns; schedules, which differ by less, have twelve times as many."""
+    """Number of rounds. Schedules differ by little, so they get twelve times as many."""
 
     runs: tuple[int, ...] = (1, 4, 16, 64, 256, 1024)
-    """Numbers of runs of a sweep, each a power of 4; the others are compared with the first."""
+    """Numbers of runs of a sweep, each a power of 4. The others are compared with the first."""
 
     json: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("benchmark.json")
-    """Where all rounds of all figures are written."""
+    """File for the values of all rounds."""
 
 
 def main(config: Config) -> None:
-    """Measure, print, write."""
+    """Measure each part and print its rows. Write all values to a file at the end."""
     dataset = load_dataset(config.dataset, config.data_dir, progress=True)
-    parts: dict[str, Callable[[], list[Row]]] = {
+    parts: dict[Part, Callable[[], list[Row]]] = {
         "epoch": lambda: epochs.measure(dataset, config.rounds),
         "profile": lambda: profile.measure(dataset, config.rounds),
         "schedules": lambda: schedules.measure(dataset, 12 * config.rounds),
@@ -60,15 +61,18 @@ def main(config: Config) -> None:
         "startup": lambda: startup.measure(config.rounds),
     }
     about = _about(config, dataset)
-    rows = [row for part in config.parts for row in parts[part]()]
-    for line in _markdown(about, rows):
-        print(line)
+    print("\n".join(_header(about)), flush=True)
+    rows: list[Row] = []
+    for part in config.parts:
+        measured = parts[part]()
+        print("\n".join(_lines(measured)), flush=True)
+        rows += measured
     listed = [{**row._asdict(), "median": row.median} for row in rows]
     config.json.write_text(json.dumps({**about, "rows": listed}, indent=1) + "\n")
 
 
 def _about(config: Config, dataset: Dataset) -> dict[str, Any]:
-    """Where, when and with what."""
+    """Describe the machine, the versions and the settings of this benchmark."""
     packages = {}
     for name in ("jaxlr", "jax", "optax", "flax", "torch"):
         try:
@@ -86,12 +90,15 @@ def _about(config: Config, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _markdown(about: dict[str, Any], rows: Sequence[Row]) -> Iterator[str]:
+def _header(about: dict[str, Any]) -> Iterator[str]:
     packages = ", ".join(f"{name} {number}" for name, number in about["packages"].items() if number)
     yield f"{about['date']}, {about['device']} ({about['machine']}), Python {about['python']}, {packages}"
     yield ""
     yield "| | median | ratio |"
     yield "| --- | --- | --- |"
+
+
+def _lines(rows: Sequence[Row]) -> Iterator[str]:
     part = None
     for row in rows:
         if row.part != part:

@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["jaxlr.convert", "jaxlr.train.data", "g
     import jaxlr
     from jaxlr.convert import port
     from jaxlr.convert.classes import CLASSES
-    from jaxlr.train.data import read_idx
+    from jaxlr.train.data.mnist import read_idx
     from jaxlr.train.errors import DataError
 
 _SECONDS = 1.0  # the longest time that reading a text may take

@@ -1,4 +1,4 @@
-"""The tutorial, ported: an MLP learns MNIST by SGD under ReduceLROnPlateau, epoch by epoch."""
+"""The tutorial's script in JAX: train an MLP on MNIST with SGD and ReduceLROnPlateau."""
 
 import jax
 import numpy as np
@@ -10,7 +10,7 @@ import jaxlr
 from jaxlr.train.data import load_dataset
 
 
-# LOADING DATA: images are bytes; divided by 255 they are what torchvision's ToTensor gives.
+# LOADING DATA: the images are bytes. Divided by 255, they equal those of torchvision's ToTensor.
 train_images, train_labels, valid_images, valid_labels, _ = load_dataset("mnist", progress=True)
 BATCH_SIZE = 32
 
@@ -29,7 +29,7 @@ class Net(nnx.Module):
         return self.out(x)
 
 
-graph, params = nnx.split(Net(nnx.Rngs(0)))  # JAX finds the GPU by itself
+graph, params = nnx.split(Net(nnx.Rngs(0)))  # JAX uses the GPU if there is one
 
 
 # SETTING OPTIMIZER, LOSS AND SCHEDULER
@@ -62,7 +62,7 @@ for e in trange(25):
         batch = order[start : start + BATCH_SIZE]
         data, label = train_images[batch], train_labels[batch]
         params, opt_state, step_loss = train_step(params, opt_state, data, label)
-        train_loss += step_loss * len(batch)  # stays on the device: the loop need not wait for it
+        train_loss += step_loss * len(batch)  # stays on the device, so the loop does not wait for it
 
     curr_valid_loss = valid_loss(params, valid_images, valid_labels)
     curr_lr = jaxlr.plateau_lr(opt_state)

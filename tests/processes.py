@@ -1,7 +1,8 @@
-"""The real command in processes of their own: started, watched, stopped, and its runs compared."""
+"""Helpers that run the real command in processes of its own, watch it, and compare its runs."""
 
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -20,26 +21,46 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
+def _let_children_have_default_signals() -> None:
+    """Make child processes start with the default action for SIGINT and SIGTERM.
+
+    A shell script makes a background job ignore SIGINT, such as `nohup scripts/test &`. Child processes
+    inherit that, and a test that interrupts one would wait for ever. A signal that has a handler gets its
+    default action in a new program. So a handler that does nothing is set here: this process still ignores
+    the signal, and its children do not.
+
+    The alternatives are worse. `preexec_fn` is not safe with threads. A wrapper command in Python would
+    have signal handlers of its own for a moment, which the tests would see.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: None)
+
+
+# Called on import, because only the main thread may set handlers. Tests call `start` in other threads too.
+_let_children_have_default_signals()
+
+
 def command(arguments: Sequence[Any], name: str = "train") -> list[str]:
     return [sys.executable, "-m", "jaxlr", name, *map(str, arguments)]
 
 
 def start(*arguments: Any, name: str = "train", **settings: Any) -> subprocess.Popen[str]:
-    """The command under way, its two outputs to be read; it leads a process group of its own."""
+    """Start the command with its outputs as pipes, in a process group of its own."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     settings = pipes | {"env": ENVIRONMENT, "start_new_session": True} | settings
     return subprocess.Popen(command(arguments, name), text=True, **settings)
 
 
 def finish(*arguments: Any, **settings: Any) -> tuple[int, str, str]:
-    """The command's exit status and its two outputs."""
+    """Run the command to its end. Return its exit status, stdout and stderr."""
     process = start(*arguments, **settings)
     out, err = process.communicate(timeout=300)
     return process.returncode, out, err
 
 
 def wait_for_epoch(process: subprocess.Popen[str], epoch: int | None = None) -> bool:
-    """Whether a line of that epoch (of any, by default) appears before the command ends."""
+    """Wait for the line of `epoch`, or of any epoch. Return False if the command ends before."""
     assert process.stdout is not None
     for line in process.stdout:
         words = line.split()
@@ -49,7 +70,7 @@ def wait_for_epoch(process: subprocess.Popen[str], epoch: int | None = None) -> 
 
 
 def small_mnist(folder: Path, seed: int = 0) -> Path:
-    """A folder of MNIST's four files with a few random images: it loads at once, and without sklearn."""
+    """Write MNIST's four files with a few random images, which load fast and without scikit-learn."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     for name, shape, bound in (
@@ -64,7 +85,7 @@ def small_mnist(folder: Path, seed: int = 0) -> Path:
 
 
 def metrics(out: Path) -> list[dict[str, Any]]:
-    """Every line of metrics.jsonl, which must all be whole, but for the time that an epoch took."""
+    """Read metrics.jsonl without the seconds of each epoch, and check that it is complete and in order."""
     text = (out / "metrics.jsonl").read_text()
     assert text.endswith("\n") or not text
     rows = [json.loads(line) for line in text.splitlines()]
@@ -73,14 +94,14 @@ def metrics(out: Path) -> list[dict[str, Any]]:
 
 
 def arrays(out: Path, epoch: int) -> list[tuple[str, str, bytes]]:
-    """The name, dtype and bits of every array in a checkpoint: weights, momenta, plateau and key."""
+    """Read the name, dtype and bytes of every array in a checkpoint: weights, momenta, plateau and key."""
     tree = ocp.load(str((out / "checkpoints" / str(epoch)).absolute()))
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return [(jax.tree_util.keystr(path), str(leaf.dtype), leaf.tobytes()) for path, leaf in leaves]
 
 
 def assert_same_run(out: Path, unbroken: Path) -> None:
-    """All metrics and the last checkpoint, bit for bit, and nothing left over."""
+    """Check that both runs have the same metrics and the same last checkpoint, bit for bit."""
     assert metrics(out) == metrics(unbroken)
     last = saved_epochs(unbroken / "checkpoints")[0]
     assert arrays(out, last) == arrays(unbroken, last)
@@ -89,7 +110,7 @@ def assert_same_run(out: Path, unbroken: Path) -> None:
 
 
 def flip_bits(checkpoint: Path) -> None:
-    """Damage every file that has arrays: Orbax may leave some of them unread."""
+    """Flip a bit in every file that holds arrays. One would not do, because Orbax may not read it."""
     for path in checkpoint.rglob("d/*"):
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1

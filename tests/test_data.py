@@ -1,4 +1,4 @@
-"""The data sets: real MNIST from both formats, small synthetic sets for layouts, caches and faults."""
+"""The datasets: real MNIST from both formats, and small synthetic ones for layouts, caches and errors."""
 
 import gzip
 import hashlib
@@ -26,10 +26,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxlr.train import data
-from jaxlr.train.data import load_dataset, read_idx
+from jaxlr.train.data import load_dataset, mnist
 from jaxlr.train.data import tfds as prepared
 from jaxlr.train.data.dataset import Dataset
+from jaxlr.train.data.mnist import read_idx
 from jaxlr.train.errors import DataError
 
 
@@ -42,12 +42,12 @@ TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = IDX_NAMES = (
 IMAGE = tfds.features.Image(shape=(None, None, 1))
 LABEL = tfds.features.ClassLabel(num_classes=10)
 
-squeeze = partial(gzip.compress, mtime=0)  # the same bytes at every run
+squeeze = partial(gzip.compress, mtime=0)  # a fixed time gives the same bytes in every run
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, no default data directory, and no network but this machine."""
+    """Set an empty cache and no default data directory, and cut off every network but this machine."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "nothing-here"))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
@@ -57,15 +57,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def mirrored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dataset]:
-    """A small MNIST that the second mirror serves from `tmp_path / "mirror"`; the first has nothing."""
+    """Serve a small MNIST from `tmp_path / "mirror"` as the second mirror. The first mirror has nothing."""
     folder = tmp_path / "mirror"
     dataset = write_mnist(folder, ".gz")
     md5 = {name: hashlib.md5((folder / f"{name}.gz").read_bytes()).hexdigest() for name in IDX_NAMES}
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=folder)) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        monkeypatch.setattr(data, "_MNIST_MD5", md5)
-        monkeypatch.setattr(data, "_MNIST_MIRRORS", (f"{address}/absent/", f"{address}/"))
+        monkeypatch.setattr(mnist, "_MD5", md5)
+        monkeypatch.setattr(mnist, "_MIRRORS", (f"{address}/absent/", f"{address}/"))
         yield dataset
         server.shutdown()
 
@@ -145,7 +145,7 @@ def test_mnist_from_tfds_is_the_same_images_and_comes_from_the_cache_at_once(
     assert_same(cached, decoded)
 
 
-# Where MNIST is looked for
+# The places where MNIST is found
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
@@ -155,7 +155,7 @@ def test_idx_files_are_found_plain_or_compressed(tmp_path: Path, folder: str, su
     assert_same(load_dataset("mnist", tmp_path), expected)
 
 
-def test_idx_files_may_lie_there_both_plain_and_compressed(tmp_path: Path):
+def test_idx_files_may_be_there_both_plain_and_compressed(tmp_path: Path):
     write_mnist(tmp_path, ".gz")
     assert_same(load_dataset("mnist", tmp_path), write_mnist(tmp_path, ""))
 
@@ -166,19 +166,19 @@ def test_idx_files_are_found_in_the_default_data_directory(tmp_path: Path, monke
     assert_same(load_dataset("mnist"), expected)
 
 
-def test_a_tfds_preparation_goes_before_idx_files(tmp_path: Path):
+def test_a_tfds_preparation_is_preferred_to_idx_files(tmp_path: Path):
     write_mnist(tmp_path)
     expected = prepare_random(tmp_path / "mnist" / "3.0.1")
     assert_same(load_dataset("mnist", tmp_path), expected)
 
 
-def test_a_tfrecord_preparation_of_mnist_is_passed_over(tmp_path: Path):
+def test_a_tfrecord_preparation_of_mnist_is_skipped(tmp_path: Path):
     prepare(tmp_path / "mnist" / "3.0.1", SPLITS, file_format="tfrecord")
     expected = write_mnist(tmp_path)
     assert_same(load_dataset("mnist", tmp_path), expected)
 
 
-def test_a_missing_data_directory_is_refused_whatever_the_name(tmp_path: Path):
+def test_a_missing_data_directory_is_refused_for_every_dataset(tmp_path: Path):
     (tmp_path / "file").touch()
     for absent in (tmp_path / "absent", tmp_path / "file", Path("a\0b")):
         for name in ("digits", "mnist", "cifar10"):
@@ -194,7 +194,7 @@ def test_mnist_is_downloaded_once_from_the_first_mirror_that_has_it(
     assert_same(load_dataset("mnist"), mirrored)
     files = {path.name for path in (cache / "mnist").iterdir()}
     assert files == {f"{name}.gz" for name in IDX_NAMES}
-    forbid(monkeypatch, data, "_download")
+    forbid(monkeypatch, mnist, "_download")
     assert_same(load_dataset("mnist"), mirrored)
 
 
@@ -231,7 +231,7 @@ def test_a_download_that_cannot_be_stored_is_refused(tmp_path: Path, monkeypatch
     assert str(tmp_path / "file") in refusal(load_dataset, "mnist")
 
 
-def test_without_a_network_the_error_comes_at_once_and_says_what_to_do(tmp_path: Path):
+def test_without_a_network_the_error_comes_soon_and_says_what_to_do(tmp_path: Path):
     start = time.perf_counter()
     message = refusal(load_dataset, "mnist", tmp_path)
     assert time.perf_counter() - start < 10
@@ -285,10 +285,10 @@ IDX = b"\0\0\x08\x01\0\0\0\x04abcd"  # four bytes
         (b"\0\0\x08\xff" + bytes(2000), "begins with 00 00 08 ff"),
         (IDX[:7], "ends within its header"),
         (b"\0\0\x08\x01\0\0\0\0", "is empty"),
-        (IDX[:-1], "claims 4 bytes, it holds only 3"),
-        (IDX + b"e", "claims 4 bytes, it holds more"),
-        (squeeze(IDX[:-1]), "claims 4 bytes, it holds only 3"),
-        (squeeze(IDX + b"e"), "claims 4 bytes, it holds more"),
+        (IDX[:-1], "claims 4 bytes, but it holds only 3"),
+        (IDX + b"e", "claims 4 bytes, but it holds more"),
+        (squeeze(IDX[:-1]), "claims 4 bytes, but it holds only 3"),
+        (squeeze(IDX + b"e"), "claims 4 bytes, but it holds more"),
         (squeeze(IDX)[:-9], "cannot read"),
         (squeeze(IDX)[:-8] + bytes(8), "CRC"),
         (squeeze(IDX)[:10] + b"\xff" * 20, "cannot read"),
@@ -324,7 +324,7 @@ def test_a_gzip_bomb_is_not_unpacked_beyond_its_claim(tmp_path: Path):
     with gzip.open(tmp_path / "file", "wb", compresslevel=1) as file:
         file.write(IDX + bytes(64 << 20))
     message, peak = with_peak_memory(refusal, read_idx, tmp_path / "file")
-    assert "claims 4 bytes, it holds more" in message
+    assert "claims 4 bytes, but it holds more" in message
     assert peak < 4 << 20
 
 
@@ -360,10 +360,10 @@ def test_any_bytes_are_an_array_or_refused(tmp_path_factory: Any, content: bytes
     ("name", "array", "fault"),
     [
         (TRAIN_LABELS, np.zeros(19, np.uint8), "20 images have 19 labels"),
-        (TEST_LABELS, np.full(5, 10, np.uint8), "from 10 to 10, accepted are 0 to 9"),
-        (TEST_IMAGES, np.zeros((5, 6, 7), np.uint8), "test images of (6, 7)"),
-        (TRAIN_IMAGES, np.zeros(20, np.uint8), "has 1 dimensions, needed are 3"),
-        (TRAIN_LABELS, np.zeros((20, 6, 6), np.uint8), "has 3 dimensions, needed are 1"),
+        (TEST_LABELS, np.full(5, 10, np.uint8), "from 10 to 10, but must be between 0 and 9"),
+        (TEST_IMAGES, np.zeros((5, 6, 7), np.uint8), "test images have shape (6, 7)"),
+        (TRAIN_IMAGES, np.zeros(20, np.uint8), "has 1 dimensions, expected 3"),
+        (TRAIN_LABELS, np.zeros((20, 6, 6), np.uint8), "has 3 dimensions, expected 1"),
     ],
 )
 def test_idx_files_that_do_not_fit_together_are_refused(
@@ -376,7 +376,7 @@ def test_idx_files_that_do_not_fit_together_are_refused(
     assert fault in message
 
 
-# Sets that TFDS prepared
+# Datasets that TFDS prepared
 
 
 @pytest.mark.parametrize(("channels", "shape"), [(1, (4, 4)), (3, (4, 4, 3))])
@@ -392,7 +392,7 @@ def test_grey_images_lose_their_channel_and_coloured_ones_keep_it(
     assert_same(actual, Dataset(*splits["train"], *splits["test"], num_classes=10))
 
 
-def test_a_set_larger_than_a_chunk_is_read_whole_and_in_order(tmp_path: Path):
+def test_a_dataset_larger_than_a_chunk_is_read_whole_and_in_order(tmp_path: Path):
     splits = {"train": random_split(2050), "test": random_split(1024)}
     prepare(tmp_path / "tiny" / "1.0.0", splits)
     expected = Dataset(*splits["train"], *splits["test"], num_classes=10)
@@ -406,7 +406,7 @@ def test_the_validation_split_stands_in_for_a_missing_test_split(tmp_path: Path)
     assert_same(load_dataset("tiny", tmp_path), expected)
 
 
-def test_features_beside_image_and_label_are_ignored(tmp_path: Path):
+def test_features_other_than_image_and_label_are_ignored(tmp_path: Path):
     features = {"image": IMAGE, "label": LABEL, "note": tfds.features.Text()}
     prepare(tmp_path / "tiny" / "1.0.0", SPLITS, features)
     expected = Dataset(*SPLITS["train"], *SPLITS["test"], num_classes=10)
@@ -422,13 +422,18 @@ def test_the_newest_version_is_taken_unless_one_is_named(tmp_path: Path):
     assert_same(load_dataset("tiny:2.0.0", tmp_path), oldest)
 
 
+def test_a_newer_version_that_cannot_be_read_does_not_hide_an_older_one(tmp_path: Path):
+    expected = prepare_random(tmp_path / "mnist" / "3.0.1")
+    prepare(tmp_path / "mnist" / "3.0.2", SPLITS, file_format="tfrecord")
+    assert_same(load_dataset("mnist", tmp_path), expected)
+
+
 def test_one_of_several_configurations_must_be_named(tmp_path: Path):
     plain = prepare_random(tmp_path / "tiny" / "plain" / "1.0.0")
     assert_same(load_dataset("tiny", tmp_path), plain)
     noisy = prepare_random(tmp_path / "tiny" / "noisy-2.5" / "1.0.0", seed=1)
-    assert "'tiny' is prepared as each of tiny/noisy-2.5, tiny/plain" in refusal(
-        load_dataset, "tiny", tmp_path
-    )
+    message = refusal(load_dataset, "tiny", tmp_path)
+    assert "'tiny' is prepared in several configs: name one of tiny/noisy-2.5, tiny/plain" in message
     assert_same(load_dataset("tiny/plain", tmp_path), plain)
     assert_same(load_dataset("tiny/noisy-2.5:1.0.0", tmp_path), noisy)
 
@@ -439,7 +444,7 @@ def test_decoding_shows_a_bar_if_asked(tmp_path: Path, capsys: pytest.CaptureFix
     assert "decoding train: 100%" in capsys.readouterr().err
 
 
-def test_decoding_says_nothing_else_and_leaves_logging_as_it_was(tmp_path: Path):
+def test_decoding_without_a_bar_prints_nothing_and_leaves_logging_as_it_was(tmp_path: Path):
     prepare_random(tmp_path / "tiny" / "1.0.0")
     program = f"""
 from pathlib import Path
@@ -456,7 +461,7 @@ assert logging.get_verbosity() == before
 def test_a_tfrecord_preparation_is_refused(tmp_path: Path):
     prepare(tmp_path / "tiny" / "1.0.0", SPLITS, file_format="tfrecord")
     message = refusal(load_dataset, "tiny", tmp_path)
-    assert "is prepared as tfrecord, accepted is array_record" in message
+    assert "is prepared as tfrecord, but only array_record can be read" in message
 
 
 @pytest.mark.parametrize(
@@ -468,10 +473,10 @@ def test_a_tfrecord_preparation_is_refused(tmp_path: Path):
         ({"train": 0, "test": 0}, "none"),
     ],
 )
-def test_a_set_without_two_splits_is_refused(tmp_path: Path, sizes: dict[str, int], got: str):
+def test_a_dataset_without_two_splits_is_refused(tmp_path: Path, sizes: dict[str, int], got: str):
     splits = {split: random_split(size) for split, size in sizes.items()}
     prepare(tmp_path / "tiny" / "1.0.0", splits)
-    assert f"has the splits {got}: needed are" in refusal(load_dataset, "tiny", tmp_path)
+    assert f"has the splits {got}, but needs train and test" in refusal(load_dataset, "tiny", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -485,18 +490,18 @@ def test_a_set_without_two_splits_is_refused(tmp_path: Path, sizes: dict[str, in
         {"image": tfds.features.Sequence(IMAGE), "label": LABEL},
     ],
 )
-def test_a_set_for_another_task_is_refused(tmp_path: Path, features: dict[str, Any]):
+def test_a_dataset_for_another_task_is_refused(tmp_path: Path, features: dict[str, Any]):
     prepare(tmp_path / "tiny" / "1.0.0", SPLITS, features)
     message = refusal(load_dataset, "tiny", tmp_path)
-    assert "is not an image-classification set" in message
+    assert "is not an image-classification dataset" in message
     assert all(f"{key}: " in message for key in features)
 
 
 @pytest.mark.parametrize(
     ("last_image", "last_label", "fault"),
     [
-        (np.zeros((4, 4), np.uint8), -1, "run from -1 to 1, accepted are 0 to 9"),
-        (np.zeros((4, 4), np.uint8), 10, "run from 0 to 10, accepted are 0 to 9"),
+        (np.zeros((4, 4), np.uint8), -1, "run from -1 to 1, but must be between 0 and 9"),
+        (np.zeros((4, 4), np.uint8), 10, "run from 0 to 10, but must be between 0 and 9"),
         (np.zeros((5, 4), np.uint8), 2, "images of shapes (4, 4, 1) and (5, 4, 1)"),
     ],
 )
@@ -534,7 +539,7 @@ def test_an_unfinished_preparation_is_not_read(tmp_path: Path):
     assert "'cifar10' is not prepared" in refusal(load_dataset, "cifar10", tmp_path)
 
 
-def test_a_known_set_that_is_not_prepared_says_how_to_prepare_it(tmp_path: Path):
+def test_a_known_dataset_that_is_not_prepared_says_how_to_prepare_it(tmp_path: Path):
     for name in ("cifar10", "mnist:9.9.9", "emnist/balanced"):
         message = refusal(load_dataset, name, tmp_path)
         assert f"{name!r} is not prepared under {tmp_path}" in message
@@ -548,24 +553,23 @@ def test_an_unknown_name_gets_the_nearest_known_one(tmp_path: Path, name: str, n
     assert f"did you mean '{nearest}'?" in refusal(load_dataset, name, tmp_path)
 
 
-def test_no_name_leads_out_of_the_data_directory(tmp_path: Path):
+def test_no_name_reads_outside_the_data_directory(tmp_path: Path):
     prepare_random(tmp_path / "outside" / "1.0.0")
     prepare_random(tmp_path / "inside" / "tiny" / "1.0.0")
-    for name in (
-        *("../outside", str(tmp_path / "outside"), "/etc", "tiny/..", "tiny/../../outside"),
-        *("", " ", ".", "..", "tiny\n", "tiny\0", "tiny ", "*", "t?ny", "tiny/*", "tiny:*"),
-        *("größe", "数字", "\ud800", "gs://tiny", "tiny/1.0.0", "kaggle:tiny"),
-        *("x" * 1_000_000, "tiny/" + "x" * 1_000_000, "a/" * 10_000),
-    ):
+    paths = ["../outside", str(tmp_path / "outside"), "/etc", "tiny/..", "tiny/../../outside"]
+    patterns = ["", " ", ".", "..", "tiny\n", "tiny\0", "tiny ", "*", "t?ny", "tiny/*", "tiny:*"]
+    others = ["größe", "数字", "\ud800", "gs://tiny", "tiny/1.0.0", "kaggle:tiny"]
+    long = ["x" * 1_000_000, "tiny/" + "x" * 1_000_000, "a/" * 10_000]
+    for name in paths + patterns + others + long:
         message = refusal(load_dataset, name, tmp_path / "inside")
-        assert "there is no data set" in message
+        assert "unknown dataset" in message
         assert len(message) < 500 + len(str(tmp_path))
 
 
-# The cache of decoded sets
+# The cache of decoded datasets
 
 
-def test_a_prepared_set_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_prepared_dataset_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     expected = prepare_random(tmp_path / "tiny" / "1.0.0")
     load_dataset("tiny", tmp_path)
     forbid(monkeypatch, prepared, "_decode")
@@ -614,6 +618,31 @@ def test_a_cache_that_cannot_be_written_is_only_a_warning(tmp_path: Path, monkey
         assert_same(load_dataset("tiny", tmp_path), expected)
 
 
+def test_a_full_disk_leaves_no_half_written_cache(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def write_half(path: Path, **arrays: np.ndarray) -> None:
+        path.write_bytes(b"PK")
+        raise OSError(28, "No space left on device")
+
+    expected = prepare_random(tmp_path / "tiny" / "1.0.0")
+    monkeypatch.setattr(prepared.np, "savez", write_half)
+    with pytest.warns(match="cannot write the cache"):
+        assert_same(load_dataset("tiny", tmp_path), expected)
+    assert list((cache / "decoded").iterdir()) == []
+
+
+def test_preparations_with_the_same_relative_path_are_kept_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for seed in (0, 1):
+        expected = prepare_random(tmp_path / str(seed) / "tiny" / "1.0.0", seed=seed)
+        for file in (tmp_path / str(seed)).glob("*/*/*"):
+            os.utime(file, (0, 0))
+        monkeypatch.chdir(tmp_path / str(seed))
+        assert_same(load_dataset("tiny", Path()), expected)
+
+
 # Helpers
 
 
@@ -635,12 +664,10 @@ def assert_mnist(dataset: Dataset) -> None:
     assert_split(dataset.train_images, dataset.train_labels, (60_000, 28, 28))
     assert_split(dataset.test_images, dataset.test_labels, (10_000, 28, 28))
     assert dataset.num_classes == 10
-    assert np.bincount(dataset.train_labels).tolist() == [
-        *(5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
-    ]
-    assert np.bincount(dataset.test_labels).tolist() == [
-        *(980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
-    ]
+    train_counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    test_counts = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert np.bincount(dataset.train_labels).tolist() == train_counts
+    assert np.bincount(dataset.test_labels).tolist() == test_counts
 
 
 def assert_split(images: np.ndarray, labels: np.ndarray, shape: tuple[int, ...]) -> None:
@@ -682,7 +709,7 @@ def idx(array: np.ndarray) -> bytes:
 
 
 def write_mnist(folder: Path, suffix: str = "") -> Dataset:
-    """Writes a small MNIST as four IDX files and returns what they hold."""
+    """Write a small MNIST as four IDX files, and return it."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays = [random_bytes((20, 6, 6)), np.arange(20) % 10, random_bytes((5, 6, 6), 1), np.arange(5)]
     for name, array in zip(IDX_NAMES, arrays, strict=True):
@@ -694,7 +721,7 @@ def write_mnist(folder: Path, suffix: str = "") -> Dataset:
 def damaged(content: bytes, damage: str) -> bytes:
     if damage == "cut":
         return content[: len(content) // 2]
-    if damage == "flipped":  # within the first array: only its checksum can tell
+    if damage == "flipped":  # in the first array, where only the checksum shows it
         return content[:200] + bytes([content[200] ^ 1]) + content[201:]
     file = io.BytesIO()
     if damage == "text":
@@ -725,7 +752,7 @@ def prepare(
     features: dict[str, Any] | None = None,
     file_format: str = "array_record",
 ) -> None:
-    """Writes images and labels as TFDS prepares them, whatever features it then claims for them."""
+    """Write images and labels as TFDS prepares them, and claim that they have `features`."""
     folder.mkdir(parents=True, exist_ok=True)
     features = features or {"image": IMAGE, "label": LABEL}
     tfds.features.FeaturesDict(features).save_config(str(folder))
@@ -741,7 +768,7 @@ def prepare(
     (folder / "dataset_info.json").write_text(json.dumps(info))
     for split, (images, labels) in splits.items():
         path = folder / f"tiny-{split}.{file_format}-00000-of-00001"
-        writer = ArrayRecordWriter(str(path), "group_size:1")  # as TFDS: random access
+        writer = ArrayRecordWriter(str(path), "group_size:1")  # as TFDS writes it, for random access
         for image, label in zip(images, labels, strict=True):
             writer.write(record(image, label))
         writer.close()
@@ -755,34 +782,3 @@ def record(image: np.ndarray, label: int) -> bytes:
 
 
 SPLITS = {"train": random_split(6), "test": random_split(3, seed=1)}
-
-
-def test_a_newer_version_that_cannot_be_read_hides_no_older_one(tmp_path: Path):
-    expected = prepare_random(tmp_path / "mnist" / "3.0.1")
-    prepare(tmp_path / "mnist" / "3.0.2", SPLITS, file_format="tfrecord")
-    assert_same(load_dataset("mnist", tmp_path), expected)
-
-
-def test_a_disk_that_fills_leaves_no_half_of_a_cache(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-):
-    def write_half(path: Path, **arrays: np.ndarray) -> None:
-        path.write_bytes(b"PK")
-        raise OSError(28, "No space left on device")
-
-    expected = prepare_random(tmp_path / "tiny" / "1.0.0")
-    monkeypatch.setattr(prepared.np, "savez", write_half)
-    with pytest.warns(match="cannot write the cache"):
-        assert_same(load_dataset("tiny", tmp_path), expected)
-    assert list((cache / "decoded").iterdir()) == []
-
-
-def test_preparations_in_two_folders_of_one_relative_name_are_kept_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    for seed in (0, 1):
-        expected = prepare_random(tmp_path / str(seed) / "tiny" / "1.0.0", seed=seed)
-        for file in (tmp_path / str(seed)).glob("*/*/*"):
-            os.utime(file, (0, 0))
-        monkeypatch.chdir(tmp_path / str(seed))
-        assert_same(load_dataset("tiny", Path()), expected)

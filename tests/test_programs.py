@@ -1,4 +1,4 @@
-"""Compiled programs from one run to the next: found again, damaged, not to be written, too many."""
+"""The program cache: programs are reused, damaged ones replaced, and the oldest ones deleted."""
 
 import os
 import stat
@@ -8,6 +8,7 @@ import pytest
 from processes import ENVIRONMENT, arrays, finish, metrics, small_mnist
 
 from jaxlr.train.device import programs
+from jaxlr.train.workarounds import discard_damaged_programs
 
 
 pytestmark = pytest.mark.heavy
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.heavy
 
 @pytest.fixture
 def runs(tmp_path):
-    """Train a small run in a process with a cache folder of its own; returns its folder and its stderr."""
+    """Return a function that trains a small run with a cache of its own: its folder and its stderr."""
     data = small_mnist(tmp_path / "mnist")
     environment = ENVIRONMENT | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
@@ -34,7 +35,7 @@ def entries(tmp_path):
     return {path.name: path.read_bytes() for path in (tmp_path / "cache/jaxlr/programs").glob("*")}
 
 
-def test_a_second_run_compiles_nothing_and_comes_to_the_same_bits(runs, tmp_path):
+def test_a_second_run_compiles_nothing_and_has_the_same_bits(runs, tmp_path):
     cold, _ = runs("cold")
     assert stat.S_IMODE((tmp_path / "cache/jaxlr/programs").stat().st_mode) == 0o700
     warm, log = runs("warm", JAX_DEBUG_LOG_MODULES="jax._src.compiler")
@@ -44,7 +45,7 @@ def test_a_second_run_compiles_nothing_and_comes_to_the_same_bits(runs, tmp_path
     assert arrays(warm, 1) == arrays(cold, 1)
 
 
-def test_programs_that_a_kill_left_half_written_are_replaced_without_a_word(runs, tmp_path):
+def test_half_written_programs_are_replaced_without_a_warning(runs, tmp_path):
     cold, _ = runs("cold")
     whole = entries(tmp_path)
     for name, content in whole.items():
@@ -56,13 +57,13 @@ def test_programs_that_a_kill_left_half_written_are_replaced_without_a_word(runs
     assert all(len(content) > len(whole[name]) // 2 + 1 for name, content in entries(tmp_path).items())
 
 
-def test_a_flag_or_a_folder_of_the_users_own_leaves_the_cache_alone(runs, tmp_path):
+def test_the_cache_is_not_used_with_no_compilation_cache_or_with_a_folder_of_the_user(runs, tmp_path):
     runs("off", "--no-compilation-cache")
     runs("elsewhere", JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own"))
     assert not (tmp_path / "cache/jaxlr/programs").exists()
 
 
-def test_a_cache_that_cannot_be_made_is_a_warning_in_a_line(runs, tmp_path):
+def test_a_cache_that_cannot_be_created_is_one_warning(runs, tmp_path):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache/jaxlr").write_text("a file where a folder should be")
     _, err = runs("out")
@@ -70,10 +71,10 @@ def test_a_cache_that_cannot_be_made_is_a_warning_in_a_line(runs, tmp_path):
     assert line.startswith("jaxlr: warning: compiled programs are not kept: ")
 
 
-def test_a_disk_that_is_full_is_a_warning_in_a_line_too(tmp_path, recwarn):
+def test_a_full_disk_is_one_warning(tmp_path, recwarn):
     (tmp_path / "jit_f-1-cache").write_text("half of it")
     show = warnings.showwarning
-    programs._discard_damaged(tmp_path)
+    discard_damaged_programs(tmp_path)
     fault = "Error writing persistent compilation cache entry for 'jit_{}': OSError: no space left"
     for name in "fgh":
         warnings.showwarning(UserWarning(fault.format(name)), UserWarning, "compiler.py", 1)
@@ -83,27 +84,27 @@ def test_a_disk_that_is_full_is_a_warning_in_a_line_too(tmp_path, recwarn):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_programs_unused_for_longest_make_room(tmp_path, monkeypatch):
+def test_the_programs_unused_for_longest_are_deleted(tmp_path, monkeypatch):
     for age, name in enumerate(["newest", "middle", "oldest"]):
         (tmp_path / name).write_bytes(bytes(100))
         os.utime(tmp_path / name, (10**9 - age, 10**9 - age))
-    monkeypatch.setattr(programs, "_MOST_BYTES", 250)
+    monkeypatch.setattr(programs, "_MAX_BYTES", 250)
     programs._discard_oldest(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["middle", "newest"]
 
 
-def test_a_program_that_was_used_lately_stays_however_long_ago_it_was_written(tmp_path, monkeypatch):
+def test_an_old_program_that_was_used_recently_is_kept(tmp_path, monkeypatch):
     for name, used, written in (("used", 9, 1), ("written", 1, 9), ("neither", 2, 2)):
         (tmp_path / name).write_bytes(bytes(100))
         os.utime(tmp_path / name, (10**9 + used, 10**9 + written))
-    monkeypatch.setattr(programs, "_MOST_BYTES", 250)
+    monkeypatch.setattr(programs, "_MAX_BYTES", 250)
     programs._discard_oldest(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["used", "written"]
 
 
-def test_a_warning_of_something_else_is_shown_as_ever(tmp_path, recwarn, monkeypatch):
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # to be put back
-    programs._discard_damaged(tmp_path)
+def test_other_warnings_are_still_shown(tmp_path, recwarn, monkeypatch):
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # restores it after the test
+    discard_damaged_programs(tmp_path)
     warnings.warn("something else", UserWarning, stacklevel=1)
     (warning,) = recwarn
     assert str(warning.message) == "something else"

@@ -133,7 +133,7 @@ def test_more_epochs_make_a_finished_run_the_longer_one(config):
     train(longer)
     train(config)
     assert_same_run_after_resume(config.replace(epochs=12), longer)
-    tests = [(run.out / "test.json").read_bytes() for run in (config, longer)]
+    tests = [(run.output.out / "test.json").read_bytes() for run in (config, longer)]
     assert tests[0] == tests[1]
 
 
@@ -169,20 +169,20 @@ def test_a_run_in_another_thread_goes_without_signals(config):
 
 
 CHANGES = [
-    ("--lr", "0.2", "--lr: 0.05 -> 0.2"),
-    ("--momentum", "0.5", "--momentum: 0.9 -> 0.5"),
-    ("--hidden", "9", "--hidden: (8,) -> (9,)"),
-    ("--batch-size", "31", "--batch-size: 32 -> 31"),
-    ("--seed", "1", "--seed: 0 -> 1"),
-    ("--scheduler", "StepLR(3)", "--scheduler: 'ReduceLROnPlateau(patience=5)' -> 'StepLR(3)'"),
-    ("--dataset", "digits", "--dataset: 'mnist' -> 'digits'"),
-    ("--validation-size", "9", "--validation-size: 0 -> 9"),
-    ("--epochs", "1", "--epochs: 2 -> 1"),
+    ("--lr", "0.2", "--lr was 0.05, now 0.2"),
+    ("--momentum", "0.5", "--momentum was 0.9, now 0.5"),
+    ("--hidden", "9", "--hidden was (8,), now (9,)"),
+    ("--batch-size", "31", "--batch-size was 32, now 31"),
+    ("--seed", "1", "--seed was 0, now 1"),
+    ("--scheduler", "StepLR(3)", "--scheduler was 'ReduceLROnPlateau(patience=5)', now 'StepLR(3)'"),
+    ("--dataset", "digits", "--dataset was 'mnist', now 'digits'"),
+    ("--validation-size", "9", "--validation-size was 0, now 9"),
+    ("--epochs", "1", "--epochs was 2, now 1"),
 ]
 
 
 @pytest.mark.parametrize("delete", ["nothing", "config.json", "checkpoints"])
-def test_another_recipe_is_refused_with_every_difference_listed(config, capsys, delete):
+def test_other_settings_are_refused_and_every_difference_is_listed(config, capsys, delete):
     train(config.replace(epochs=2))
     if delete == "checkpoints":
         shutil.rmtree(config.output.out / delete)
@@ -190,7 +190,7 @@ def test_another_recipe_is_refused_with_every_difference_listed(config, capsys, 
         (config.output.out / delete).unlink()
     before = metrics(config.output.out)
     given = config.replace(resume=True, lr=0.2, momentum=0.5, hidden=(9,), batch_size=31, seed=1, epochs=1)
-    with pytest.raises(FolderError, match="another recipe") as refusal:
+    with pytest.raises(FolderError, match="with different settings") as refusal:
         train(given)
     message = str(refusal.value)
     for flag, _, change in [*CHANGES[:5], CHANGES[-1]]:
@@ -203,7 +203,7 @@ def test_on_the_command_line_only_what_is_given_counts_as_a_change(config, refus
     train(config.replace(epochs=2, tensorboard=True))
     resume = ["train", "--resume", "--out", str(config.output.out)]
     for flag, value, change in CHANGES:
-        assert f"has another recipe: {change}; leave" in refuse(*resume, flag, value)
+        assert f"with different settings ({change}): drop" in refuse(*resume, flag, value)
     main([*resume, "--lr", "0.05", "--epochs", "3", "--checkpoint-every", "2", "--no-tensorboard"])
     main([*resume, "--epochs", "4", "--on-nan", "continue", "--quiet"])
     assert len(metrics(config.output.out)) == 4
@@ -242,7 +242,7 @@ def test_other_data_are_refused_and_change_nothing(config, tmp_path):
     train(config.replace(epochs=2))
     before = {path: path.read_bytes() for path in config.output.out.iterdir() if path.is_file()}
     other = small_mnist(tmp_path / "other", seed=1)
-    with pytest.raises(FolderError, match="has learned from other data"):
+    with pytest.raises(FolderError, match="is trained on other data"):
         train(config.replace(data_dir=other, resume=True))
     assert {path: path.read_bytes() for path in config.output.out.iterdir() if path.is_file()} == before
     (config.output.out / "data.json").write_text("{")
@@ -454,7 +454,7 @@ def test_a_damaged_checkpoint_costs_an_epoch_and_no_more(config, capsys):
     train(config.replace(epochs=4))
     flip_bits(config.output.out / "checkpoints" / "3")
     with pytest.warns(
-        UserWarning, match="the checkpoint of epoch 3 is damaged.*going on from that of epoch 2"
+        UserWarning, match="the checkpoint of epoch 3 is damaged.*resuming from the checkpoint of epoch 2"
     ):
         assert_same_run_after_resume(config, unbroken)
 
@@ -469,7 +469,7 @@ def diverging(config: TrainConfig, **more: Any) -> TrainConfig:
 
 def test_a_lost_loss_stops_the_run_with_a_message_and_leaves_the_good_checkpoints(config, refuse):
     arguments = [
-        *("train", "--dataset", "mnist", "--data-dir", str(config.data_dir), "--hidden", "8"),
+        *("train", "--dataset", "mnist", "--data-dir", str(config.data.data_dir), "--hidden", "8"),
         *("--lr", "1e-30", "--scheduler", "MultiStepLR([2, 3], gamma=1e32)", "--quiet"),
         *("--checkpoint-every", "1"),
     ]

@@ -1,4 +1,4 @@
-"""The tutorial's port does what its original does, in as few lines; the benchmark's peers do the same."""
+"""The scripts: the ported tutorial matches its original, and the benchmark's peers match each other."""
 
 import importlib
 import json
@@ -16,7 +16,7 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 SCRIPT = SCRIPTS / "train_mnist.py"
 
 
-def test_the_tutorial_runs_and_its_rates_are_those_of_torchs_plateau(torch, monkeypatch, capsys):
+def test_the_ported_tutorial_learns_and_its_rates_match_torchs_plateau(torch, monkeypatch, capsys):
     digits = load_dataset("digits")
 
     def small_mnist(name, progress):
@@ -35,24 +35,24 @@ def test_the_tutorial_runs_and_its_rates_are_those_of_torchs_plateau(torch, monk
     assert variables["params"] is not None
 
 
-def test_the_tutorial_fits_in_80_lines():
+def test_the_ported_tutorial_fits_in_80_lines():
     assert len(SCRIPT.read_text().splitlines()) <= 80
 
 
 @pytest.fixture
 def scripts(monkeypatch):
-    """The folder of the scripts, from which they import each other."""
+    """Put the folder of the scripts on the path, as they import each other."""
     monkeypatch.syspath_prepend(SCRIPTS)
 
 
 @pytest.mark.heavy
 @pytest.mark.usefixtures("scripts", "torch")
-@pytest.mark.filterwarnings("ignore")  # torch's compiler warns of what is deprecated within it
-def test_every_peer_of_the_benchmark_learns_the_same_thing_in_the_same_epochs():
+@pytest.mark.filterwarnings("ignore")  # torch's compiler uses deprecated parts of torch
+def test_every_peer_of_the_benchmark_learns_in_the_same_epochs():
     peers = importlib.import_module("benchmarks.epochs").peers(load_dataset("digits"))
     losses = {name: [epoch() for _ in range(6)][-1] for name, epoch in peers.items()}
     assert len(losses) == 5
-    assert max(losses.values()) < 0.5  # of 2.3 at first
+    assert max(losses.values()) < 0.5  # it is 2.3 before the first epoch
 
 
 @pytest.mark.heavy

@@ -94,7 +94,7 @@ from jaxlr.train.chunks import build_chunks
 
 config = TrainConfig.from_flags(hidden=(16,), batch_size=32, validation_size=440, devices="all")
 mesh = mesh_of(config.device.devices)
-data = replicate(mesh, split_dataset(load_dataset("digits"), "digits", 440))
+data = replicate(mesh, split_dataset(load_dataset("digits"), 440))
 run = build_run(config, data.train, 10, mesh)
 program = run.epoch.lower(replicate(mesh, run.state), data.train, data.valid).compile().as_text()
 for line in program.splitlines():
@@ -268,7 +268,10 @@ def test_processes_that_are_stopped_and_killed_and_resumed_give_the_unbroken_run
     assert re.fullmatch(
         r"jaxlr: SIGTERM: stopped; to resume after epoch \d+: jaxlr train --resume --out \S+", first[-1]
     )
-    assert second == ["jaxlr: SIGTERM: stopping after this epoch; once more to stop at once", first[-1]]
+    assert second == [
+        "jaxlr: SIGTERM: stopping after this epoch; repeat the signal to stop at once",
+        first[-1],
+    ]
 
     for lost in (1, 0):
         killed = several(2, *broken)

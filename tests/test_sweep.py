@@ -48,7 +48,7 @@ MIXED = SweepConfig.from_flags(**SHORT, scheduler=SCHEDULERS, lr=(0.1, 0.3), see
 
 
 def data_of(config: RunConfig) -> Data:
-    return split_dataset(load_dataset("digits"), "digits", config.data.validation_size)._replace(test=None)
+    return split_dataset(load_dataset("digits"), config.data.validation_size)._replace(test=None)
 
 
 def read_csv(path) -> list[dict[str, str]]:

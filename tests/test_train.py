@@ -284,9 +284,9 @@ MISTAKES = [
         "gamma must be a finite number above 0, got inf",
     ),
     (["train", "--scheduler", "f" + "()" * 500], "nested too deeply to be read"),
-    (["train", "--dataset", "x" * 5000], "there is no data set 'xxx"),
-    (["train", "--dataset", "../x"], "there is no data set '../x'"),
-    (["train", "--dataset", ""], "there is no data set ''"),
+    (["train", "--dataset", "x" * 5000], "unknown dataset 'xxx"),
+    (["train", "--dataset", "../x"], "unknown dataset '../x'"),
+    (["train", "--dataset", ""], "unknown dataset ''"),
     (
         ["train", "--scheduler", "LambdaLR(lambda e: 1 / (e - 20))"],
         "scheduler 'LambdaLR(lambda e: 1 / (e - 20))': ",

@@ -36,8 +36,9 @@ from jaxlr.train.errors import LossError, StopError
 from jaxlr.train.model import mlp
 from jaxlr.train.output.checkpoint import Checkpoints, load_newest, saved_epochs
 from jaxlr.train.output.console import Console
+from jaxlr.train.output.figures import plot_curves
 from jaxlr.train.output.folder import RunFolder
-from jaxlr.train.output.records import MetricsLog, plot_curves, read_history, write_json
+from jaxlr.train.output.records import MetricsLog, read_history, write_json
 from jaxlr.train.runs import sample_rates
 from jaxlr.train.step import (
     Apply,
@@ -110,7 +111,7 @@ def _train(config: TrainConfig, folder: RunFolder, console: Console) -> list[Row
     name, data_dir = config.data.dataset, config.data.data_dir
     dataset = from_first(lambda: load_dataset(name, data_dir, console.shows_progress))
     with memory_errors(config.training.batch_size, ["--batch-size", "--hidden"]):
-        data = replicate(mesh, split_dataset(dataset, name, config.data.validation_size))
+        data = replicate(mesh, split_dataset(dataset, config.data.validation_size))
         sizes = f"{len(data.train.labels)} training and {len(data.valid.labels)} validation samples"
         console.say(f"{name}: {sizes}; SGD {config.schedule.lr:g} under {config.schedule.scheduler}")
         run = build_run(config, data.train, dataset.num_classes, mesh)

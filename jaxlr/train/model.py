@@ -1,4 +1,4 @@
-"""The MLP, with torch's initial weights: the only file that knows Flax."""
+"""The MLP, with torch's initial weights. No other module uses Flax."""
 
 import itertools
 import math
@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key, UInt8
 
 
 class MLP(nnx.Module):
-    """Linear layers with ReLU between them."""
+    """A multilayer perceptron: linear layers with ReLU between them."""
 
     def __init__(self, sizes: Sequence[int], rngs: nnx.Rngs):
         self.layers: nnx.List[nnx.Linear] = nnx.List(
@@ -20,14 +20,14 @@ class MLP(nnx.Module):
         )
 
     def __call__(self, x: Float[Array, "samples features"]) -> Float[Array, "samples classes"]:
-        """From features, shape (samples, sizes[0]), to logits, shape (samples, sizes[-1])."""
+        """Map features of shape (samples, sizes[0]) to logits of shape (samples, sizes[-1])."""
         for layer in self.layers[:-1]:
             x = nnx.relu(layer(x))
         return self.layers[-1](x)
 
 
 def torch_linear(fan_in: int, fan_out: int, rngs: nnx.Rngs) -> nnx.Linear:
-    """A linear layer that starts as `torch.nn.Linear` does: all of it uniform in ±1/sqrt(fan_in)."""
+    """Build a linear layer that starts like `torch.nn.Linear`: uniform in ±1/sqrt(fan_in)."""
 
     def uniform(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32, **_: Any) -> jax.Array:
         bound = 1 / math.sqrt(fan_in)
@@ -38,16 +38,18 @@ def torch_linear(fan_in: int, fan_out: int, rngs: nnx.Rngs) -> nnx.Linear:
         fan_out,
         kernel_init=uniform,
         bias_init=uniform,
-        precision=jax.lax.Precision.HIGHEST,  # as torch: on a GPU the default would round to TF32
+        precision=jax.lax.Precision.HIGHEST,  # like torch; JAX's default on a GPU rounds to TF32
         rngs=rngs,
     )
 
 
 def mlp(sizes: Sequence[int]) -> tuple[Callable[[jax.Array], Any], Callable[[Any, jax.Array], jax.Array]]:
-    """Two pure functions: `init(key)` to parameters, `apply(params, images)` to logits.
+    """Build an MLP as two pure functions.
 
-    `images` are uint8 of shape (samples, ...), 0 to 255; `apply` flattens them and divides by 255, as
-    torchvision's `ToTensor` does.
+    Returns:
+        `init(key)`, which returns the parameters, and `apply(params, images)`, which returns the logits.
+        The images are uint8 of shape (samples, ...). `apply` flattens them and divides them by 255, like
+        torchvision's `ToTensor`.
     """
     graph = nnx.graphdef(nnx.eval_shape(lambda: MLP(sizes, nnx.Rngs(0))))
 

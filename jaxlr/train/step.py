@@ -1,4 +1,4 @@
-"""One step, one epoch, one evaluation: pure functions that compile whole."""
+"""A training step, an epoch, an evaluation: pure functions, to be compiled as one program."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
@@ -14,40 +14,41 @@ from jaxlr.plateau import plateau_step
 Apply = Callable[[Any, jax.Array], jax.Array]
 Mean: TypeAlias = Float[Array, ""]
 
-# Samples that an evaluation scores at once: enough to fill a device, few enough to fit beside a model.
+# The number of samples that are evaluated at once: enough to keep a device busy, and few enough to fit into
+# its memory together with a model.
 _EVALUATION_BATCH = 2048
 
 
 class Split(NamedTuple):
-    """Samples on the device."""
+    """The samples of one split, on the device."""
 
     images: jax.Array  # uint8, shape (samples, ...)
     labels: jax.Array  # int32, shape (samples,)
 
 
 class TrainState(NamedTuple):
-    """What training changes."""
+    """The state that training changes."""
 
     params: Any
     opt_state: Any
-    key: jax.Array  # of the shuffles to come
+    key: jax.Array  # for the next shuffles
 
 
 class EpochMetrics(NamedTuple):
-    """Means over samples, each of shape ()."""
+    """The metrics of an epoch, each a mean over samples of shape ()."""
 
-    train_loss: jax.Array  # of the batches as they were trained on
+    train_loss: jax.Array  # of each batch before its update
     valid_loss: jax.Array
     valid_accuracy: jax.Array  # in [0, 1]
 
 
 def count_steps(num_samples: int, batch_size: int) -> int:
-    """Batches of an epoch, the last, smaller one included."""
+    """Count the batches of an epoch, including a smaller one at its end."""
     return -(-num_samples // batch_size)
 
 
 def train_step(apply: Apply, tx: Any, state: TrainState, batch: Split) -> tuple[TrainState, Mean]:
-    """One update from one batch; returns the batch's mean loss too."""
+    """Update the parameters from one batch. Return the new state and the mean loss of the batch."""
 
     def mean_loss(params: Any) -> Mean:
         return _cross_entropy(apply(params, batch.images), batch.labels).mean()
@@ -61,7 +62,7 @@ def train_step(apply: Apply, tx: Any, state: TrainState, batch: Split) -> tuple[
 def train_epoch(
     apply: Apply, tx: Any, batch_size: int, state: TrainState, train: Split
 ) -> tuple[TrainState, Mean]:
-    """Shuffle, then step through every sample once; returns the mean loss over samples too."""
+    """Shuffle, then train on every sample once. Return the new state and the mean loss over samples."""
     num_samples = len(train.labels)
     num_full = num_samples // batch_size
     key, shuffle_key = jax.random.split(state.key)
@@ -82,7 +83,7 @@ def train_epoch(
 
 
 def evaluate(apply: Apply, params: Any, split: Split) -> tuple[Mean, Mean]:
-    """Mean loss and accuracy over all samples of `split`."""
+    """Compute the mean loss and the accuracy over all samples of `split`."""
 
     def score(batch: Split) -> tuple[jax.Array, jax.Array]:
         logits = apply(params, batch.images)
@@ -102,7 +103,7 @@ def evaluate(apply: Apply, params: Any, split: Split) -> tuple[Mean, Mean]:
 def run_epoch(
     apply: Apply, tx: Any, batch_size: int, has_plateau: bool, state: TrainState, train: Split, valid: Split
 ) -> tuple[TrainState, EpochMetrics]:
-    """Train for an epoch, validate, and let the plateau, if any, decide on the next learning rate."""
+    """Train for an epoch and validate. If there is a plateau, step it with the validation loss."""
     state, train_loss = train_epoch(apply, tx, batch_size, state, train)
     valid_loss, valid_accuracy = evaluate(apply, state.params, valid)
     if has_plateau:

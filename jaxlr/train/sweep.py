@@ -16,8 +16,9 @@ from jaxlr.train.device.signals import Interrupt
 from jaxlr.train.errors import StopError
 from jaxlr.train.output.checkpoint import Checkpoints, load_newest, saved_epochs
 from jaxlr.train.output.console import Console
+from jaxlr.train.output.figures import plot_sweep
 from jaxlr.train.output.folder import RunFolder, saved_config
-from jaxlr.train.output.records import CsvLog, plot_sweep
+from jaxlr.train.output.records import CsvLog
 from jaxlr.train.output.summary import as_text, best_curves, epoch_rows, read_summary, summarize
 from jaxlr.train.runs import RunMetrics
 
@@ -59,7 +60,7 @@ def sweep(config: SweepConfig) -> list[Row]:
     console.say(f"jaxlr {jaxlr.__version__} on {describe_device(mesh)}")
     dataset = load_dataset(config.data.dataset, config.data.data_dir, console.shows_progress)
     with memory_errors(config.training.batch_size, ["--seeds", "--chunk", "--batch-size", "--hidden"]):
-        data = split_dataset(dataset, config.data.dataset, config.data.validation_size)
+        data = split_dataset(dataset, config.data.validation_size)
         data = replicate(mesh, data._replace(test=None))
         chunks = build_chunks(config, data, dataset.num_classes, mesh)
         config = config.replace(chunk=chunks.size)

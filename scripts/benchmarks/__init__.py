@@ -1,1 +1,1 @@
-"""The parts of `scripts/benchmark.py`, one for each thing that takes time."""
+"""The parts of `scripts/benchmark.py`, a module each."""

@@ -1,4 +1,7 @@
-"""What it costs to split a batch over devices: simulated ones share the CPU, and show that cost alone."""
+"""The cost of splitting a batch over devices.
+
+Simulated devices share the CPU, so an epoch gains nothing from them, and its extra time is the cost.
+"""
 
 import json
 import os
@@ -15,7 +18,7 @@ BATCH_SIZE = 256
 
 
 def measure(rounds: int) -> list[Row]:
-    """An epoch of the digits on so many simulated devices, each in a process of its own, taking turns."""
+    """Measure an epoch of the digits on 1 to 8 simulated devices, each time in a new process."""
     seconds: dict[str, list[float]] = {_name(count): [] for count in COUNTS}
     for _ in range(rounds):
         for count in COUNTS:
@@ -49,7 +52,7 @@ def _main(count: int) -> None:
 
     config = TrainConfig.from_flags(batch_size=BATCH_SIZE, devices=count)
     dataset, mesh = load_dataset("digits"), mesh_of(count)
-    train, valid, _ = replicate(mesh, split_dataset(dataset, "digits", 0))
+    train, valid, _ = replicate(mesh, split_dataset(dataset))
     run = build_run(config, train, dataset.num_classes, mesh)
     state, seconds = replicate(mesh, run.state), []
     for _ in range(11):

@@ -1,4 +1,4 @@
-"""An epoch of training and its validation: torch and JAX as one writes them, jaxlr, and floors."""
+"""An epoch of training and validation: in plain torch, in plain JAX, in jaxlr, and lower bounds."""
 
 import functools
 import itertools
@@ -22,11 +22,11 @@ from jaxlr.train.step import evaluate
 HIDDEN = (256, 128)
 BATCH_SIZE = 32
 LR = 0.1
-CONFIG = TrainConfig.from_flags(hidden=HIDDEN, batch_size=BATCH_SIZE, lr=LR)  # the tutorial's run
+CONFIG = TrainConfig.from_flags(hidden=HIDDEN, batch_size=BATCH_SIZE, lr=LR)  # the settings of the tutorial
 
 
 def measure(dataset: Dataset, rounds: int) -> list[Row]:
-    """The epoch of every peer, relative to jaxlr's."""
+    """Measure the epoch of every peer, relative to jaxlr's."""
     calls: dict[str, Callable[[], Any]] = {**peers(dataset), **_parts(dataset)}
     calls["floor: the step's matrix products alone"] = _matmul_floor(dataset)
     if jax.default_backend() == "gpu":
@@ -35,7 +35,7 @@ def measure(dataset: Dataset, rounds: int) -> list[Row]:
 
 
 def peers(dataset: Dataset) -> dict[str, Callable[[], float]]:
-    """What trains for an epoch and returns the validation loss, by name."""
+    """Map the name of each peer to a function that trains for an epoch and returns the validation loss."""
     return {
         **_torch_peers(dataset),
         "plain Python loop over a jitted JAX step": _plain_jax(dataset),
@@ -44,7 +44,7 @@ def peers(dataset: Dataset) -> dict[str, Callable[[], float]]:
 
 
 def _jaxlr(dataset: Dataset) -> Callable[[], float]:
-    train, valid, _ = split_dataset(dataset, "", 0)
+    train, valid, _ = split_dataset(dataset)
     run = build_run(CONFIG, train, dataset.num_classes)
     states = [run.state]
 
@@ -57,8 +57,8 @@ def _jaxlr(dataset: Dataset) -> Callable[[], float]:
 
 
 def _parts(dataset: Dataset) -> dict[str, Callable[[], Any]]:
-    """What an epoch of jaxlr does beside its steps."""
-    _, valid, _ = split_dataset(dataset, "", 0)
+    """Map names to the parts of jaxlr's epoch that are not training steps."""
+    _, valid, _ = split_dataset(dataset)
     init, apply = mlp(_sizes(dataset))
     params, key = jax.jit(init)(jax.random.key(0)), jax.random.key(0)
     shuffle = jax.jit(lambda key: jax.random.permutation(key, len(dataset.train_labels)))
@@ -70,7 +70,7 @@ def _parts(dataset: Dataset) -> dict[str, Callable[[], Any]]:
 
 
 def _plain_jax(dataset: Dataset) -> Callable[[], float]:
-    """Batches of NumPy into one compiled step, as scripts/train_mnist.py does it."""
+    """Feed NumPy batches to a compiled step, like scripts/train_mnist.py."""
     init, apply = mlp(_sizes(dataset))
     params = jax.jit(init)(jax.random.key(0))
     optimizer = optax.sgd(LR)
@@ -104,7 +104,7 @@ def _plain_jax(dataset: Dataset) -> Callable[[], float]:
 
 
 def _matmul_floor(dataset: Dataset) -> Callable[[], Any]:
-    """The products of a step's forward and backward pass, of its shapes, as often as an epoch has them."""
+    """Compute only the matrix products of the forward and backward passes of an epoch."""
     sizes = _sizes(dataset)
     shapes = list(itertools.pairwise(sizes))
     key = jax.random.key(0)
@@ -114,7 +114,8 @@ def _matmul_floor(dataset: Dataset) -> Callable[[], Any]:
     @jax.jit
     def epoch(images: jax.Array) -> list[jax.Array]:
         def step(last: list[jax.Array], _: None) -> tuple[list[jax.Array], None]:
-            # Zero, but the compiler must not know it: products of the same factors would be taken once.
+            # The last term is zero, but the compiler does not know that. Without it, the compiler could
+            # compute products of the same factors once for all steps.
             activations = [images + 0 * last[0][0, 0]]
             for weight in weights:
                 activations.append(product(activations[-1], weight))
@@ -132,8 +133,8 @@ def _matmul_floor(dataset: Dataset) -> Callable[[], Any]:
 
 
 def _launch_floor(dataset: Dataset) -> Callable[[], Any]:
-    """As many empty kernels, one after the other, as the compiled step of jaxlr launches."""
-    train, valid, _ = split_dataset(dataset, "", 0)
+    """Launch as many empty kernels, one after the other, as jaxlr's compiled steps do in an epoch."""
+    train, valid, _ = split_dataset(dataset)
     run = build_run(CONFIG, train, dataset.num_classes)
     epoch_fn: Any = run.epoch
     num_kernels = kernels_of_step(epoch_fn.lower(run.state, train, valid).compile().as_text() or "")
@@ -151,7 +152,7 @@ def _launch_floor(dataset: Dataset) -> Callable[[], Any]:
 
 
 def kernels_of_step(text: str) -> int:
-    """Fusions and calls of the longest loop body in the text of a compiled epoch."""
+    """Count the fusions and calls in the longest loop body of a compiled epoch."""
     bodies = [body for body in text.split("\n\n") if "body" in body.split("\n", 1)[0]]
     return max(body.count(" fusion(") + body.count(" custom-call(") for body in bodies)
 
@@ -159,7 +160,7 @@ def kernels_of_step(text: str) -> int:
 def _torch_peers(dataset: Dataset) -> dict[str, Callable[[], float]]:
     try:
         from benchmarks import torch_epochs
-    except ModuleNotFoundError:  # there is no torch for this Python: the others are worth measuring
+    except ModuleNotFoundError:  # torch is not installed: measure the others
         return {}
     return torch_epochs.peers(dataset, _sizes(dataset), BATCH_SIZE, LR)
 

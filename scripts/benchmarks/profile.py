@@ -1,4 +1,4 @@
-"""Where an epoch of jaxlr goes, instruction by instruction, as JAX's profiler sees it."""
+"""The time of each instruction in an epoch of jaxlr, from JAX's profiler."""
 
 import re
 import tempfile
@@ -20,8 +20,8 @@ PART = "instructions of an epoch"
 
 
 def measure(dataset: Dataset, rounds: int) -> list[Row]:
-    """The instructions of a compiled epoch that take the most time, and the rest of them together."""
-    train, valid, _ = split_dataset(dataset, "", 0)
+    """Measure the instructions of an epoch that take the most time, and all others together."""
+    train, valid, _ = split_dataset(dataset)
     run = build_run(CONFIG, train, dataset.num_classes)
     epoch: Any = run.epoch
     program = epoch.lower(run.state, train, valid).compile()
@@ -33,7 +33,7 @@ def measure(dataset: Dataset, rounds: int) -> list[Row]:
                 state, metrics = program(state, train, valid)
                 jax.block_until_ready(metrics)
             seconds.append(_seconds(Path(folder), origins))
-    del seconds[0]  # it warms up
+    del seconds[0]  # the first run is slower, because it warms up
     shown = [name for name, _ in sum(seconds, Counter()).most_common(SHOWN)]
     rows = [Row(PART, name, [each[name] for each in seconds], "s") for name in shown]
     rest = [each.total() - sum(each[name] for name in shown) for each in seconds]
@@ -41,7 +41,7 @@ def measure(dataset: Dataset, rounds: int) -> list[Row]:
 
 
 def _seconds(folder: Path, origins: dict[str, str]) -> Counter[str]:
-    """The seconds of a trace by what they went into."""
+    """Sum the seconds of a trace by the origin of the instruction."""
     (trace,) = folder.rglob("*.xplane.pb")
     seconds: Counter[str] = Counter()
     for plane in jax.profiler.ProfileData.from_file(str(trace)).planes:
@@ -52,11 +52,11 @@ def _seconds(folder: Path, origins: dict[str, str]) -> Counter[str]:
 
 
 def _origins(text: str) -> dict[str, str]:
-    """What each instruction of a compiled program is for, and of which shape its result is."""
+    """Map each instruction of a compiled program to its purpose and the shape of its result."""
     pattern = re.compile(r"%(\S+) = (\w+\[[\d,]*\])\S* ([\w-]+)\((?:.*op_name=\"([^\"]*)\")?")
     origins = {}
     for name, shape, kind, path in pattern.findall(text):
-        if kind not in ("while", "call", "conditional"):  # which are what is in them
+        if kind not in ("while", "call", "conditional"):  # these consist of other instructions
             way = "backward" if "transpose(" in path else "forward" if "jvp()" in path else ""
             purpose = "dot_general" if kind == "dot" else path.rpartition("/")[2] or kind
             origins[name] = f"{way} {purpose} {shape}".strip()

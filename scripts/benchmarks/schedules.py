@@ -1,4 +1,4 @@
-"""What a schedule costs: in a compiled training step, and on the host."""
+"""The cost of a schedule, in a compiled training step and on the host."""
 
 import functools
 import sys
@@ -18,24 +18,42 @@ from jaxlr.train.model import mlp
 from jaxlr.train.step import Split, TrainState, train_step
 
 
+# The schedules are rows of the tests' table. tests/ is not a package, so its folder goes on the path.
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from cases import CASES
 
 
 SHOWN = [
-    *("lambda", "multiplicative", "step", "multi step", "multi step, ten thousand", "constant"),
-    *("linear", "exponential", "exponential, slow", "polynomial", "polynomial, high", "cosine"),
-    *("warm restarts, 10 times 1", "warm restarts, 7 times 2", "cyclic", "cyclic, triangular2"),
-    *("cyclic, exp_range", "one cycle, cos, two phases, 1000000 steps, 0.3"),
-    *("one cycle, cos, three phases, 1000000 steps, 0.3", "swa, cos", "sequential", "chained"),
+    "lambda",
+    "multiplicative",
+    "step",
+    "multi step",
+    "multi step, ten thousand",
+    "constant",
+    "linear",
+    "exponential",
+    "exponential, slow",
+    "polynomial",
+    "polynomial, high",
+    "cosine",
+    "warm restarts, 10 times 1",
+    "warm restarts, 7 times 2",
+    "cyclic",
+    "cyclic, triangular2",
+    "cyclic, exp_range",
+    "one cycle, cos, two phases, 1000000 steps, 0.3",
+    "one cycle, cos, three phases, 1000000 steps, 0.3",
+    "swa, cos",
+    "sequential",
+    "chained",
 ]
 CONSTANT = "a constant learning rate"
-AGAIN = "the same, again"  # how far apart two equal programs come out
+AGAIN = "the same, again"  # shows how much the times of two equal programs differ
 NUM_STEPS = 200
 
 
 def measure(dataset: Dataset, rounds: int) -> list[Row]:
-    """Each schedule in a compiled training step against a constant rate, in operations, and on the host."""
+    """Measure each schedule in a compiled training step, in operations of that step, and on the host."""
     rates: dict[str, Any] = {CONSTANT: 0.1, AGAIN: 0.1} | {name: CASES[name].build(0.1) for name in SHOWN}
     steps = {name: _steps(dataset, rate) for name, rate in rates.items()}
     rows = compared("train step under a schedule", interleaved(steps, rounds), CONSTANT)
@@ -50,7 +68,7 @@ def measure(dataset: Dataset, rounds: int) -> list[Row]:
 
 
 def operations(learning_rate: Any) -> int:
-    """Instructions of an optimized SGD step on a million parameters, fused ones counted too."""
+    """Count the instructions of a compiled SGD step on a million parameters, including fused ones."""
     tx = optax.sgd(learning_rate)
     params = jnp.zeros(10**6)
     state = tx.init(params)
@@ -63,7 +81,7 @@ def operations(learning_rate: Any) -> int:
 
 
 def _steps(dataset: Dataset, learning_rate: Any) -> Callable[[], Any]:
-    """A few hundred steps of the tutorial's model in one call."""
+    """Return a function that runs `NUM_STEPS` training steps of the tutorial's model in one call."""
     init, apply = mlp([int(np.prod(dataset.train_images.shape[1:])), 256, 128, dataset.num_classes])
     tx = optax.sgd(learning_rate)
     params = init(jax.random.key(0))

@@ -1,18 +1,18 @@
-"""What one waits for before anything happens: imports, and a first run."""
+"""The time until something happens: imports, and the default run from start to figure."""
 
+import functools
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.timing import Row, compared, interleaved
 
 
 def measure(rounds: int) -> list[Row]:
-    """`import jaxlr` against `import optax`, and the default run from start to figure."""
-    imports = {name: _python("-c", name) for name in ("import optax", "import jaxlr")}
+    """Measure `import jaxlr` against `import optax`, and a default run with and without a program cache."""
+    imports = {name: functools.partial(_python, "-c", name) for name in ("import optax", "import jaxlr")}
     rows = compared("import", interleaved(imports, rounds), "import optax")
     with tempfile.TemporaryDirectory() as folder:
         warm = Path(folder) / "warm"
@@ -29,15 +29,16 @@ def measure(rounds: int) -> list[Row]:
 
 def _train(cache: Path) -> None:
     with tempfile.TemporaryDirectory() as out:
-        _python(
-            *("-m", "jaxlr", "train", "--quiet", "--out", f"{out}/run"),
-            JAX_COMPILATION_CACHE_DIR=str(cache),
-            JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
-        )()
+        programs = {
+            "JAX_COMPILATION_CACHE_DIR": str(cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        }
+        _python("-m", "jaxlr", "train", "--quiet", "--out", f"{out}/run", **programs)
 
 
-def _python(*arguments: str, **environment: str) -> Callable[[], None]:
-    command, environment = [sys.executable, *arguments], os.environ | environment
-    # What pip installed is compiled to bytecode already; a checkout is so after the round that warms up.
+def _python(*arguments: str, **environment: str) -> None:
+    environment = os.environ | environment
+    # Users import bytecode, because pip compiles what it installs. In a checkout the warm-up round compiles
+    # it, unless this variable forbids that.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    return lambda: subprocess.run(command, env=environment, check=True) and None
+    subprocess.run([sys.executable, *arguments], env=environment, check=True)

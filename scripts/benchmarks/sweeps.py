@@ -1,4 +1,4 @@
-"""What a run costs among many that train as one program."""
+"""The cost of a run in a sweep, where many runs train as one program."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ EPOCHS = 2
 
 
 def measure(dataset: Dataset, counts: list[int], rounds: int) -> list[Row]:
-    """Time of an epoch of so many runs, relative to the first of these numbers."""
+    """Measure an epoch of each number of runs, relative to the first number."""
     calls = {f"{count} run{'s' * (count > 1)}": _runs(dataset, count) for count in counts}
     seconds = {
         name: [value / EPOCHS for value in values] for name, values in interleaved(calls, rounds).items()
@@ -24,11 +24,11 @@ def measure(dataset: Dataset, counts: list[int], rounds: int) -> list[Row]:
 
 
 def _runs(dataset: Dataset, count: int) -> Callable[[], Any]:
-    """All of a sweep but its figures; compiled already."""
+    """Compile a sweep of `count` runs, and return a function that trains it without writing files."""
     few = min(count, len(SCHEDULERS))
     config = SweepConfig.from_flags(
         scheduler=SCHEDULERS[:few], lr=(0.1,), seeds=count // few, epochs=EPOCHS
     )
-    data = split_dataset(dataset, "", 0)._replace(test=None)
+    data = split_dataset(dataset)._replace(test=None)
     chunks = build_chunks(config, data, dataset.num_classes)
     return lambda: list(chunks.train(data, 0, chunks.initial_progress()))

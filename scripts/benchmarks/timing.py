@@ -1,4 +1,4 @@
-"""Calls timed in turn, so that what slows the machine for a while slows all of them."""
+"""Timing in turns, so that a slow moment of the machine slows all peers alike."""
 
 import statistics
 import time
@@ -7,23 +7,23 @@ from typing import Any, NamedTuple
 
 
 class Row(NamedTuple):
-    """A line of the table: what was measured, and against what."""
+    """A line of the table: a measurement, and the peer that it is compared with."""
 
     part: str
     name: str
     values: list[float]  # one for each round
     unit: str
-    peer: str | None = None  # the row of the part that the ratio is to
-    ratio: float | None = None  # the median of those of the rounds, this over the peer
+    peer: str | None = None  # the name of the row that this one is compared with
+    ratio: float | None = None  # this row over the peer: the median of the ratios within each round
 
     @property
     def median(self) -> float:
-        """What stands in the table."""
+        """The median over the rounds, which the table shows."""
         return statistics.median(self.values)
 
 
 def interleaved(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each call in each round; an untimed round goes before, to compile and to warm up."""
+    """Time each call in each round, in seconds. An untimed round before that compiles and warms up."""
     for call in calls.values():
         call()
     seconds: dict[str, list[float]] = {name: [] for name in calls}
@@ -36,7 +36,7 @@ def interleaved(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str
 
 
 def compared(part: str, seconds: Mapping[str, list[float]], peer: str, unit: str = "s") -> list[Row]:
-    """A row for each call, its ratio to `peer` taken within each round."""
+    """Build a row for each call, compared with the call named `peer`."""
     return [
         Row(part, name, values, unit, None, None)
         if name == peer

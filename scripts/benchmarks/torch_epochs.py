@@ -1,4 +1,4 @@
-"""Torch's side of an epoch: the tutorial's loop, tensors in memory, and those compiled."""
+"""An epoch in torch: the tutorial's loop, tensors on the device, and the same with torch.compile."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 def peers(
     dataset: Dataset, sizes: Sequence[int], batch_size: int, lr: float
 ) -> dict[str, Callable[[], float]]:
-    """The name of each way to train an epoch and validate, and the function that does it once."""
+    """Map the name of each peer to a function that trains for an epoch and returns the validation loss."""
     compiled = "torch.compile of the loss" + (", CUDA graphs" if DEVICE.type == "cuda" else "")
     return {
         "the tutorial's torch loop, DataLoader": _tutorial(dataset, sizes, batch_size, lr),
@@ -37,7 +37,7 @@ def _model(sizes: Sequence[int]) -> nn.Module:
 
 
 class _Images(torch.utils.data.Dataset):
-    """What torchvision's MNIST under ToTensor does for a sample: bytes, a PIL image, a float tensor."""
+    """The work of torchvision's MNIST and ToTensor for a sample: bytes, a PIL image, a float tensor."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray):
         self._images, self._labels = torch.from_numpy(images), torch.from_numpy(labels).long()
@@ -89,7 +89,7 @@ def _in_memory(
     lr: float,
     wrap: Callable[[Callable[..., Any]], Callable[..., Any]],
 ) -> Callable[[], float]:
-    """Floats on the device, shuffled there; no number leaves it before the epoch has ended."""
+    """Keep the data on the device, shuffle there, and fetch no number before the end of the epoch."""
     train_images, test_images = (_floats(images) for images in (dataset.train_images, dataset.test_images))
     train_labels, test_labels = (_labels(labels) for labels in (dataset.train_labels, dataset.test_labels))
     model = _model(sizes)
@@ -117,7 +117,7 @@ def _in_memory(
 
 
 def _compile(step: Callable[..., Any]) -> Callable[..., Any]:
-    # "reduce-overhead" is torch's name for CUDA graphs; a CPU has none.
+    # "reduce-overhead" means CUDA graphs, which a CPU does not have.
     return torch.compile(step, mode="reduce-overhead" if DEVICE.type == "cuda" else "default")
 
 

@@ -17,12 +17,11 @@ class Data(NamedTuple):
     test: Split | None = None  # scored at the end, unless it validates already
 
 
-def split_dataset(dataset: Dataset, name: str, validation_size: int) -> Data:
+def split_dataset(dataset: Dataset, validation_size: int = 0) -> Data:
     """Split a dataset, and put it on the default device.
 
     Args:
         dataset: the arrays on the host.
-        name: the name of the dataset, for the error.
         validation_size: training samples, from the end, to validate on. 0: validate on the test split.
 
     Raises:
@@ -36,7 +35,7 @@ def split_dataset(dataset: Dataset, name: str, validation_size: int) -> Data:
     if num_train < 1:
         raise DataError(
             f"validation_size {validation_size} leaves nothing to train on: "
-            f"{name} has {len(labels)} training samples"
+            f"the dataset has {len(labels)} training samples"
         )
     return Data(
         Split(images[:num_train], labels[:num_train]),

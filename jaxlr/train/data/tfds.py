@@ -1,4 +1,4 @@
-"""Image-classification sets that TFDS prepared as array_record, read without TensorFlow."""
+"""Image-classification datasets that TFDS prepared as array_record, read without TensorFlow."""
 
 import contextlib
 import difflib
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from jaxlr.train.data.dataset import Dataset, checked
+from jaxlr.train.data.dataset import Dataset, check_dataset
 from jaxlr.train.errors import DataError
 
 
@@ -23,7 +23,7 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
 
 
 def load_prepared(name: str, root: Path, progress: bool) -> Dataset:
-    """A set that TFDS prepared under `root`, decoded the first time and then from a cache."""
+    """Load a dataset that TFDS prepared under `root`. It is decoded once and then read from a cache."""
     folder = _prepared_folder(name, root)
     cache = _cache_file(folder)
     dataset = _read_cache(cache)
@@ -33,29 +33,10 @@ def load_prepared(name: str, root: Path, progress: bool) -> Dataset:
     return dataset
 
 
-def _prepared_folder(name: str, root: Path) -> Path:
-    match = _NAME.fullmatch(name)
-    if match is None:
-        raise _absent(name, root)
-    base, config, version = match.groups()
-    folders = [
-        folder
-        for folder in prepared_folders(base, root)
-        if config in (None, folder.parent.name) and version in (None, folder.name)
-    ]
-    if not folders:
-        raise _absent(name, root)
-    # A newer version that cannot be read hides no older one that can.
-    folders = [folder for folder in folders if any(folder.glob("*.array_record*"))] or folders
-    configs = {folder.parent.relative_to(root).as_posix() for folder in folders}
-    if len(configs) > 1:
-        raise DataError(f"{name!r} is prepared as each of {', '.join(sorted(configs))}: name one")
-    return max(folders, key=lambda folder: [int(part) for part in folder.name.split(".")])
-
-
 def prepared_folders(base: str, root: Path) -> list[Path]:
-    """The folders of every version and config of a set under `root`."""
-    # TFDS's layout is name/version/ or name/config/version/, and the info file is written last.
+    """List the folders of every version and config of the dataset `base` under `root`."""
+    # TFDS's layout is name/version/ or name/config/version/. It writes dataset_info.json last, so a folder
+    # without one is unfinished.
     infos = [
         *(root / base).glob("*/dataset_info.json"),
         *(root / base).glob("*/*/dataset_info.json"),
@@ -63,28 +44,49 @@ def prepared_folders(base: str, root: Path) -> list[Path]:
     return [info.parent for info in infos if _VERSION.fullmatch(info.parent.name)]
 
 
-def _absent(name: str, root: Path) -> DataError:
+def _prepared_folder(name: str, root: Path) -> Path:
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise _not_found(name, root)
+    base, config, version = match.groups()
+    folders = [
+        folder
+        for folder in prepared_folders(base, root)
+        if config in (None, folder.parent.name) and version in (None, folder.name)
+    ]
+    if not folders:
+        raise _not_found(name, root)
+    # An older version in array_record is better than a newer one in a format that cannot be read.
+    folders = [folder for folder in folders if any(folder.glob("*.array_record*"))] or folders
+    configs = {folder.parent.relative_to(root).as_posix() for folder in folders}
+    if len(configs) > 1:
+        listed = ", ".join(sorted(configs))
+        raise DataError(f"{name!r} is prepared in several configs: name one of {listed}")
+    return max(folders, key=lambda folder: [int(part) for part in folder.name.split(".")])
+
+
+def _not_found(name: str, root: Path) -> DataError:
     import tensorflow_datasets as tfds
 
     known = tfds.list_builders(with_community_datasets=False)
     if (match := _NAME.fullmatch(name)) and match[1] in known:
         return DataError(
-            f"the TFDS set {name!r} is not prepared under {root}: pass the folder that has it as"
+            f"the TFDS dataset {name!r} is not prepared under {root}: pass the folder that has it as"
             f" --data-dir; to prepare it, run tfds.builder({name!r}, data_dir=...,"
             " file_format='array_record').download_and_prepare() where TensorFlow is installed"
         )
     nearest = difflib.get_close_matches(name[:100].lower(), ["digits", "mnist", *known], n=1)
+    accepted = "'digits', 'mnist' and TFDS datasets as 'name', 'name/config' or 'name:version'"
     return DataError(
-        f"there is no data set {reprlib.repr(name)}, nor one prepared under {root}: "
-        + (f"did you mean {nearest[0]!r}? " if nearest else "")
-        + "accepted are 'digits', 'mnist' and TFDS sets as 'name', 'name/config' or 'name:version'"
+        f"unknown dataset {reprlib.repr(name)}: none of that name is prepared under {root}, and accepted"
+        f" are {accepted}" + (f"; did you mean {nearest[0]!r}?" if nearest else "")
     )
 
 
 def _decode(folder: Path, progress: bool) -> Dataset:
     import tensorflow_datasets as tfds
 
-    with _tfds_failures(folder):
+    with _reading(folder):
         builder: Any = tfds.builder_from_directory(folder)
         _check_format(builder, folder)
         num_classes = _check_features(dict(builder.info.features.items()), folder)
@@ -92,17 +94,19 @@ def _decode(folder: Path, progress: bool) -> Dataset:
         test = "test" if "test" in splits else "validation"
         if not {"train", test} <= set(splits):
             raise DataError(
-                f"{folder} has the splits {', '.join(splits) or 'none'}: needed are train and test,"
-                " or train and validation"
+                f"{folder} has the splits {', '.join(splits) or 'none'}, but needs train and test, or train"
+                " and validation"
             )
         train_split = _decode_split(builder, "train", progress)
         test_split = _decode_split(builder, test, progress)
-    return checked(Dataset(*train_split, *test_split, num_classes), folder)
+    dataset = Dataset(*train_split, *test_split, num_classes)
+    check_dataset(dataset, folder)
+    return dataset
 
 
 @contextlib.contextmanager
-def _tfds_failures(folder: Path) -> Iterator[None]:
-    """Turns whatever the readers raise into a `DataError`, and mutes their advice to use OpenCV."""
+def _reading(folder: Path) -> Iterator[None]:
+    """Turn any error of TFDS in the block into a DataError, and silence its advice to install OpenCV."""
     from absl import logging
 
     verbosity = logging.get_verbosity()
@@ -111,11 +115,9 @@ def _tfds_failures(folder: Path) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except Exception as error:  # RuntimeError, ParseError, ValueError: the readers agree on none
+    except Exception as error:  # its readers raise RuntimeError, ParseError, ValueError and others
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise DataError(
-            f"TFDS cannot read {folder}, prepare it again if it is damaged: {reason}"
-        ) from error
+        raise DataError(f"TFDS cannot read {folder}: prepare it again if damaged ({reason})") from error
     finally:
         logging.set_verbosity(verbosity)
 
@@ -124,13 +126,13 @@ def _check_format(builder: Any, folder: Path) -> None:
     formats = {file_format.value for file_format in builder.info.available_file_formats()}
     if "array_record" not in formats:
         raise DataError(
-            f"{folder} is prepared as {', '.join(sorted(formats))}, accepted is array_record:"
+            f"{folder} is prepared as {', '.join(sorted(formats))}, but only array_record can be read:"
             " prepare it again with file_format='array_record'"
         )
 
 
 def _check_features(features: dict[str, Any], folder: Path) -> int:
-    """Returns the number of classes of an image-classification set; refuses any other."""
+    """Return the number of classes. Raise DataError unless it is an image-classification dataset."""
     import tensorflow_datasets as tfds
 
     image, label = features.get("image"), features.get("label")
@@ -138,8 +140,8 @@ def _check_features(features: dict[str, Any], folder: Path) -> int:
     if not is_image or not isinstance(label, tfds.features.ClassLabel) or not label.num_classes:
         got = " ".join(f"{key}: {feature!r}" for key, feature in features.items())
         raise DataError(
-            f"{folder} is not an image-classification set: needed are a uint8 Image named 'image'"
-            f" and a ClassLabel named 'label', it has {' '.join(got.split())}"
+            f"{folder} is not an image-classification dataset: it needs a uint8 Image named 'image'"
+            f" and a ClassLabel named 'label', but has {' '.join(got.split())}"
         )
     return label.num_classes
 
@@ -159,7 +161,7 @@ def _decode_split(
         if example["image"].shape != images.shape[1:]:
             raise DataError(
                 f"the {split} split of {builder.info.full_name} has images of shapes"
-                f" {images.shape[1:]} and {example['image'].shape}: needed is one shape"
+                f" {images.shape[1:]} and {example['image'].shape}: all must have the same shape"
             )
         images[index], labels[index] = example["image"], example["label"]
     return (images[..., 0] if images.shape[-1] == 1 else images), labels
@@ -171,7 +173,7 @@ def _in_chunks(source: Any, size: int = 1024) -> Iterable[dict[str, Any]]:
 
 
 def _cache_file(folder: Path) -> Path:
-    """The cache file of a prepared folder: another one as soon as any file there changes."""
+    """Return the cache file of a prepared folder: a new one whenever a file in the folder changes."""
     import pooch
 
     files = sorted(folder.iterdir())
@@ -189,7 +191,7 @@ def _read_cache(path: Path) -> Dataset | None:
         return dataset._replace(num_classes=int(dataset.num_classes))
     except FileNotFoundError:
         return None
-    except Exception as error:  # a damaged archive raises nearly anything, and the cure is the same
+    except Exception as error:  # a damaged archive raises almost any error, and decoding again repairs it
         warnings.warn(f"decoding again: cannot read the cache {path}: {error}", stacklevel=2)
         return None
 
@@ -197,7 +199,7 @@ def _read_cache(path: Path) -> Dataset | None:
 def _write_cache(path: Path, dataset: Dataset) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed into place when complete, so that no other process reads half a file.
+        # The file is renamed into place when it is complete, so that no other process reads half of it.
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
             complete = Path(scratch) / path.name
             np.savez(complete, **dataset._asdict())

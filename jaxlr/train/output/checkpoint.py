@@ -1,103 +1,51 @@
-"""The checkpoints of a run, or of a sweep: the only file that knows Orbax."""
+"""The checkpoints of a run or a sweep: written in the background, verified when they are loaded."""
 
 import contextlib
 import gc
 import hashlib
 import json
-import logging
 import math
-import os
 import shutil
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxlr.train.errors import CheckpointError
+from jaxlr.train.workarounds import quiet_orbax, single_process_orbax
 
 
-# Spent on checkpoints. An epoch on a fast device is shorter than the writing of one, and that of a sweep
-# holds all its models: so, unless told otherwise, a checkpoint that is not due yet is skipped.
+# The share of a run's time that checkpoints may take by default, so not every epoch gets one. On a fast
+# device an epoch takes less time than a checkpoint, and a checkpoint of a sweep holds all its models.
 _SHARE_OF_TIME = 0.05
 
 
 class Checkpoint(NamedTuple):
-    """What a run needs to go on."""
+    """The state of a run after an epoch, from which the run can resume."""
 
-    epoch: int  # the last that `state` has been through
+    epoch: int  # the last epoch that `state` was trained for
     state: Any  # a `TrainState`, or any other pytree of arrays and keys
 
 
-def saved_epochs(folder: Path) -> list[int]:
-    """The epochs of which `folder` has a checkpoint, the newest first."""
-    if not folder.is_dir():
-        return []
-    # Orbax names a checkpoint by its number once it is complete, and by something longer before.
-    return sorted((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), reverse=True)
-
-
-def load_newest(folder: Path, like: Any, check: Callable[[dict[str, Any]], None]) -> Checkpoint | None:
-    """The newest checkpoint that is sound; a damaged one is set aside with a warning.
-
-    Args:
-        folder: where `Checkpoints` wrote.
-        like: a state of the same recipe, or what `jax.eval_shape` tells of it: its structure, shapes and
-            dtypes are taken.
-        check: called with the config that a checkpoint was saved with, to refuse another recipe.
-
-    Returns:
-        The checkpoint, or None where there has never been one.
-
-    Raises:
-        CheckpointError: there are checkpoints, and all of them are damaged, or of other floats.
-    """
-    damaged: dict[int, str] = {}
-    for epoch in saved_epochs(folder):
-        path = (folder / str(epoch)).absolute()
-        try:
-            about = _read_about(path)
-        except Exception as error:  # damage raises nearly anything in the layers below Orbax
-            damaged[epoch] = _one_line(error)
-            continue
-        check(about["config"])
-        if about["float"] != _float():
-            raise CheckpointError(
-                f"the run in {folder.parent} is of {about['float']}, and JAX is now set to {_float()}:"
-                f" set JAX_ENABLE_X64={int(_float() == 'float32')}"
-            )
-        try:
-            state = _read_state(path, like, about["digest"])
-        except Exception as error:
-            damaged[epoch] = _one_line(error)
-            continue
-        _set_aside(folder, damaged, epoch)
-        return Checkpoint(epoch, state)
-    if damaged:
-        reason = next(iter(damaged.values()))
-        raise CheckpointError(
-            f"every checkpoint in {folder} is damaged: start again with another --out ({reason})"
-        )
-    return None
-
-
 class Checkpoints:
-    """Saves in the background; keeps the newest two, and of all that are saved that of the lowest loss."""
+    """The checkpoints that a run writes, in the background. The newest two and the best one are kept.
+
+    The best one is that with the lowest validation loss.
+    """
 
     def __init__(self, folder: Path, losses: dict[int, float], every: int | None = 1):
-        """Opens `folder`, made if need be.
+        """Prepare to write to `folder`, which is created on entering the context.
 
         Args:
-            folder: of this run alone.
-            losses: validation loss by epoch, of the epochs so far; the caller goes on filling it.
-            every: epochs from one checkpoint to the next; None for as few as `_SHARE_OF_TIME` allows.
+            folder: a folder for these checkpoints only.
+            losses: the validation loss of each epoch so far. The caller adds to it as epochs end.
+            every: the number of epochs from one checkpoint to the next, or None to spend about
+                `_SHARE_OF_TIME` of the time on them.
         """
         self._folder = folder.absolute()
         self._losses = losses
@@ -106,50 +54,93 @@ class Checkpoints:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_muted())
-            ocp = _orbax()
-            stack.enter_context(_alone(ocp))
+            ocp = stack.enter_context(_orbax())
             self._folder.mkdir(parents=True, exist_ok=True)
             policies = ocp.training.preservation_policies
             self._checkpointer = ocp.training.Checkpointer(
                 self._folder,
                 preservation_policy=policies.AnyPreservationPolicy(
-                    [policies.LatestN(2), _BestOf(self._losses)]
+                    [policies.LatestN(2), _LowestLoss(self._losses)]
                 ),
                 cleanup_tmp_directories=True,
-                lightweight_initialize=True,  # reads no metadata: that of a damaged one would raise
+                lightweight_initialize=True,  # otherwise damaged metadata raises an error here
             )
             self._stack = stack.pop_all()
         return self
 
+    def __exit__(self, *error: object) -> None:
+        """Wait until the last checkpoint is complete."""
+        with self._stack, _os_errors():
+            self._checkpointer.close()
+
     def is_due(self, num_epochs: int) -> bool:
-        """Whether the next checkpoint is to be written after so many epochs."""
+        """Tell whether a checkpoint should be written after `num_epochs` epochs."""
         return time.monotonic() >= self._due if self._every is None else num_epochs % self._every == 0
 
     def save(self, epoch: int, state: Any, config: dict[str, Any]) -> None:
-        """Starts to write a checkpoint; waits for the one before it."""
-        began = time.monotonic()
+        """Start to write a checkpoint. Wait for the previous one to be complete first."""
+        start = time.monotonic()
         arrays = _to_host(state)
-        about = {"epoch": epoch, "config": config, "float": _float(), "digest": digest_of(arrays)}
-        about["seal"] = _seal(about)
-        with _failures():
-            # Without `overwrite` it would list all checkpoints, and trip over unread metadata.
-            self._checkpointer.save_async(epoch, arrays, force=True, overwrite=True, custom_metadata=about)
-        self._due = time.monotonic() + (time.monotonic() - began) / _SHARE_OF_TIME
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Waits until the last checkpoint is complete."""
-        with self._stack, _failures():
-            self._checkpointer.close()
+        metadata = {"epoch": epoch, "config": config, "float": _float(), "digest": digest_of(arrays)}
+        metadata["seal"] = _seal(metadata)
+        with _os_errors():
+            # Without `overwrite` Orbax would list all checkpoints, and raise if any metadata is damaged.
+            self._checkpointer.save_async(
+                epoch, arrays, force=True, overwrite=True, custom_metadata=metadata
+            )
+        self._due = time.monotonic() + (time.monotonic() - start) / _SHARE_OF_TIME
 
 
-class _BestOf:
-    """The preservation policy that keeps the checkpoint of the lowest loss, the newer of two."""
+def saved_epochs(folder: Path) -> list[int]:
+    """List the epochs that have a complete checkpoint in `folder`, the newest first."""
+    if not folder.is_dir():
+        return []
+    # Orbax renames a checkpoint to its number when it is complete. Until then its name is longer.
+    return sorted((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), reverse=True)
+
+
+def load_newest(folder: Path, like: Any, check: Callable[[dict[str, Any]], None]) -> Checkpoint | None:
+    """Load the newest checkpoint that is not damaged. Rename the damaged ones, with a warning.
+
+    Args:
+        folder: the folder that `Checkpoints` wrote to.
+        like: a state of a run with the same settings, or its `jax.eval_shape`: the structure, shapes and
+            dtypes to load.
+        check: called with the config that was saved with the checkpoint. It raises an error if the run has
+            other settings.
+
+    Returns:
+        The checkpoint, or None if there are no checkpoints.
+
+    Raises:
+        CheckpointError: all checkpoints are damaged, or JAX is set to another default float than then.
+    """
+    damaged: dict[int, str] = {}
+    with quiet_orbax():
+        checkpoint = _first_intact(folder, like, check, damaged)
+        if damaged:
+            gc.collect()  # asyncio logs failed tasks when they are collected, so that must happen in here
+    if checkpoint is not None:
+        _set_aside(folder, damaged, checkpoint.epoch)
+    elif damaged:
+        reason = next(iter(damaged.values()))
+        raise CheckpointError(
+            f"every checkpoint in {folder} is damaged: start again with another --out ({reason})"
+        )
+    return checkpoint
+
+
+def digest_of(arrays: Any) -> str:
+    """Return the SHA-256 of all arrays. Orbax does not notice a flipped byte in an array."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
+        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
+        digest.update(np.ascontiguousarray(leaf).data)
+    return digest.hexdigest()
+
+
+class _LowestLoss:
+    """A preservation policy for the checkpoint with the lowest loss, or the newest of several such."""
 
     def __init__(self, losses: dict[int, float]):
         self._losses = losses
@@ -165,38 +156,48 @@ class _BestOf:
         return [checkpoint.step == best for checkpoint in checkpoints]
 
 
-def digest_of(arrays: Any) -> str:
-    """Of every bit: the layers below notice no flipped byte in an array."""
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
-        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
-        digest.update(np.ascontiguousarray(leaf).data)
-    return digest.hexdigest()
+def _first_intact(
+    folder: Path, like: Any, check: Callable[[dict[str, Any]], None], damaged: dict[int, str]
+) -> Checkpoint | None:
+    """Load the newest checkpoint that is not damaged. Add the epochs of newer ones to `damaged`."""
+    for epoch in saved_epochs(folder):
+        path = (folder / str(epoch)).absolute()
+        try:
+            metadata = _read_metadata(path)
+        except Exception as error:  # a damaged file can raise almost any error
+            damaged[epoch] = _one_line(error)
+            continue
+        check(metadata["config"])
+        if metadata["float"] != _float():
+            raise CheckpointError(
+                f"the run in {folder.parent} was computed in {metadata['float']}, but JAX is now set to"
+                f" {_float()}: set JAX_ENABLE_X64={int(_float() == 'float32')}"
+            )
+        try:
+            return Checkpoint(epoch, _read_state(path, like, metadata["digest"]))
+        except Exception as error:
+            damaged[epoch] = _one_line(error)
+    return None
 
 
-def _read_about(path: Path) -> dict[str, Any]:
-    """What was noted beside the arrays, if it is as it was written."""
-    ocp = _orbax()
-    # Of damaged metadata Orbax leaves a coroutine behind that nothing awaits.
-    with _muted(), _alone(ocp), warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-        about = dict(ocp.metadata(path).custom_metadata or {})
-    if about.pop("seal", None) != _seal(about) or str(about["epoch"]) != path.name:
-        raise ValueError("what it says of itself is not what was saved")
-    return about
+def _read_metadata(path: Path) -> dict[str, Any]:
+    """Read the metadata of a checkpoint. Raise an error if it is not what was saved."""
+    # When the metadata is damaged, Orbax leaves a coroutine that is never awaited, and Python warns of it.
+    with _orbax() as ocp, warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+        metadata = dict(ocp.metadata(path).custom_metadata or {})
+    if metadata.pop("seal", None) != _seal(metadata) or str(metadata["epoch"]) != path.name:
+        raise ValueError("its metadata is not what was saved")
+    return metadata
 
 
 def _read_state(path: Path, like: Any, digest: str) -> Any:
+    """Read the arrays of a checkpoint onto the device. Raise an error unless they have this digest."""
     shapes = jax.eval_shape(_without_keys, like)
     template = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    ocp = _orbax()
-    with _muted(), _alone(ocp):
-        try:
-            arrays = ocp.load(path, template)
-        except Exception:
-            gc.collect()  # what failed in the background is reported when it is collected: while muted
-            raise
+    with _orbax() as ocp:
+        arrays = ocp.load(path, template)
     if digest != digest_of(arrays):
-        raise ValueError("its arrays are not those that were saved")
+        raise ValueError("its arrays are not what was saved")
     return jax.tree.map(
         lambda leaf, array: jax.random.wrap_key_data(array) if _is_key(leaf) else array,
         like,
@@ -204,47 +205,44 @@ def _read_state(path: Path, like: Any, digest: str) -> Any:
     )
 
 
-def _orbax() -> Any:
-    """Orbax, which takes its time to import: a run needs it once it is about to train."""
-    from orbax.checkpoint import v1
-
-    return v1
-
-
-@contextlib.contextmanager
-def _alone(ocp: Any) -> Iterator[None]:
-    """Orbax as it is in a run of one process: it waits for no other, of which none has anything to save."""
-    if jax.process_count() == 1:
-        yield
-        return
-    from orbax.checkpoint import checkpoint_manager
-
-    this = jax.process_index()
-    options = ocp.options.MultiprocessingOptions(primary_host=this, active_processes={this})
-    # It refuses to make a folder then, and has no option to leave that out.
-    without = mock.patch.object(checkpoint_manager, "_create_root_directory")
-    with ocp.Context(multiprocessing_options=options), without:
-        yield
-
-
 def _set_aside(folder: Path, damaged: dict[int, str], epoch: int) -> None:
+    """Rename the damaged checkpoints, and warn that the run resumes from `epoch` instead."""
     for number, reason in damaged.items():
         aside = folder / f"damaged-{number}"
         shutil.rmtree(aside, ignore_errors=True)
         (folder / str(number)).rename(aside)
         warnings.warn(
-            f"the checkpoint of epoch {number} is damaged, and is now {aside}: going on from that of"
-            f" epoch {epoch} ({reason})",
+            f"the checkpoint of epoch {number} is damaged and was renamed to {aside}:"
+            f" resuming from the checkpoint of epoch {epoch} ({reason})",
             stacklevel=2,
         )
 
 
+@contextlib.contextmanager
+def _orbax() -> Iterator[Any]:
+    """Yield Orbax's API, quiet and for this process alone."""
+    from orbax.checkpoint import v1  # here, because the import is slow
+
+    with quiet_orbax(), single_process_orbax():
+        yield v1
+
+
+@contextlib.contextmanager
+def _os_errors() -> Iterator[None]:
+    """Turn any error in the block into an OSError that says that the checkpoint failed."""
+    try:
+        yield
+    except Exception as error:  # Orbax and TensorStore raise ValueError, RuntimeError and others
+        raise OSError(f"the checkpoint failed: {_one_line(error)}") from error
+
+
 def _to_host(state: Any) -> Any:
-    """Copies, for the next epoch consumes the state while they are written; keys as their bits."""
+    """Copy the state to host memory. The next epoch donates its buffers while the copy is written."""
     return jax.tree.map(lambda leaf: np.array(leaf, copy=True), _without_keys(state))
 
 
 def _without_keys(state: Any) -> Any:
+    """Replace random keys by their bits, which NumPy can hold."""
     return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, state)
 
 
@@ -253,52 +251,14 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _float() -> str:
-    """JAX's default float, in which a run is computed."""
+    """Name JAX's default float, in which a run is computed."""
     return jax.dtypes.canonicalize_dtype(float).name
 
 
-def _seal(about: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+def _seal(metadata: dict[str, Any]) -> str:
+    """Return the SHA-256 of the metadata, which is stored with it."""
+    return hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
-
-
-@contextlib.contextmanager
-def _failures() -> Iterator[None]:
-    """Turns whatever a failed save raises into an `OSError`."""
-    try:
-        yield
-    except Exception as error:  # ValueError, RuntimeError, ...: the layers below agree on none
-        raise OSError(f"the checkpoint failed: {_one_line(error)}") from error
-
-
-@contextlib.contextmanager
-def _muted() -> Iterator[None]:
-    """Says nothing of Orbax's inner life on stderr: what fails is raised as well."""
-    if not _hooks:
-        _hooks.append(sys.unraisablehook)
-        sys.unraisablehook = _without_late_replies
-        logging.getLogger().addFilter(lambda record: f"{os.sep}orbax{os.sep}" not in record.pathname)
-    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-_hooks: list[Callable[..., Any]] = []
-
-
-def _without_late_replies(unraisable: Any) -> None:
-    """When one array of a checkpoint fails, TensorStore reports the others to a loop that has ended.
-
-    It does so from threads of its own and at any later time, so this hook stays in place.
-    """
-    if str(unraisable.exc_value) != "Event loop is closed":
-        _hooks[-1](unraisable)

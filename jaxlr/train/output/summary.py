@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxlr._checks import shorten
 from jaxlr.train.config import SweepConfig
-from jaxlr.train.output.records import SeedCurves
+from jaxlr.train.output.figures import SeedCurves
 from jaxlr.train.runs import RunMetrics
 
 
