@@ -23,6 +23,7 @@ from jaxlr.schedules.decay import (
     polynomial_lr,
     step_lr,
 )
+from jaxlr.schedules.phases import Phase, phased_lr
 
 
 __version__ = "0.1.0"
@@ -49,6 +50,8 @@ __all__ = [  # noqa: RUF022
     "one_cycle_momentum",
     "polynomial_lr",
     "swa_lr",
+    "phased_lr",
+    "Phase",
     "per_epoch",
     "tabulate",
     "from_string",
