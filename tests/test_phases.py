@@ -478,13 +478,29 @@ def test_values_may_be_traced_and_differentiated(name):
     values = np.linspace(0.05, 0.95, 50, dtype=np.float32)
     counts = np.arange(45)
     each = np.stack([TRACED[name](float(value))(counts) for value in values])
-    for these in (counts, jnp.asarray(counts)):
-        swept = jax.jit(jax.vmap(lambda value, these=these: TRACED[name](value)(these)))(values)
-        assert_close(swept, each, 1e-6)
-    derivatives = jax.jacobian(lambda value: TRACED[name](value)(jnp.asarray(counts)))(0.5)
+    curve = lambda value: TRACED[name](value)(jnp.asarray(counts))  # noqa: E731
+    assert_close(jax.jit(jax.vmap(curve))(values), each, 1e-6)
+    derivatives = jax.jit(jax.jacfwd(curve))(0.5)
     around = [np.asarray(TRACED[name](0.5 + step)(counts)) for step in (-1e-6, 1e-6)]
     slopes = (around[1] - around[0]) / 2e-6
     np.testing.assert_allclose(derivatives, slopes, rtol=1e-4, atol=1e-6)
+
+
+def test_a_rate_may_be_differentiated_backwards():
+    def rate(init_value, end_factor):
+        phases = [Phase(20, "exponential", end_factor=end_factor), Phase(5, "linear", end_factor=0.0)]
+        return phased_lr(init_value, phases)(jnp.int32(5))
+
+    by_init_value, by_end_factor = jax.jit(jax.grad(rate, argnums=(0, 1)))(0.1, 0.5)
+    assert_close(by_init_value, 0.5**0.25, 1e-6)
+    assert_close(by_end_factor, 0.1 * 0.25 * 0.5**-0.75, 1e-6)
+
+
+def test_values_may_be_traced_where_counts_are_on_the_host():
+    counts = np.arange(45)
+    rate = TRACED["init_value"]
+    assert_close(jax.jit(lambda value: rate(value)(counts))(0.5), rate(0.5)(counts), 1e-6)
+    assert_close(jax.jit(lambda value: rate(value)(20))(0.5), rate(0.5)(20), 1e-6)
 
 
 def test_a_traced_end_of_a_phase_longer_than_int32_is_where_the_next_begins():

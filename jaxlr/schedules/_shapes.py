@@ -82,15 +82,15 @@ SHARES: dict[str, tuple[Callable[[Position], Float], Callable[[Position], Float]
         lambda at: at.done / at.span,
     ),
     "polynomial": (
-        lambda at: _power(at.part_left, at.power),
+        lambda at: _power(at.part_left, at.left / at.span, at.power),
         lambda at: _power_complement(at.left, at.done, at),
     ),
     "power": (
         lambda at: _power_complement(at.done, at.left, at),
-        lambda at: _power(at.part_done, at.power),
+        lambda at: _power(at.part_done, at.done / at.span, at.power),
     ),
     "inverse_power": (
-        lambda at: _power(at.span_of_all, at.power),
+        lambda at: _power(at.span_of_all, 1 / (1 + at.done / at.span), at.power),
         lambda at: -_expm1(-at.power * array_module(at.done).log1p(at.done / at.span)),
     ),
     "log": (
@@ -180,10 +180,12 @@ def _double_log2(value: jax.Array) -> DoubleFloat:
     return _log2(significand) + (scale - below.astype(scale.dtype)).astype(np.float32)
 
 
-def _power(ratio: Real, exponent: float) -> Float:
-    """`ratio ** exponent`."""
+def _power(ratio: Real, rounded: Float, exponent: float) -> Float:
+    """`ratio ** exponent`, given the ratio with float64's digits and as a float."""
     if not isinstance(ratio, DoubleFloat):
         return array_module(ratio).power(ratio, exponent)
+    if exponent <= 1 and exponent == float(np.float32(exponent)):
+        return jnp.power(rounded, exponent)
     # The rounding error of the ratio grows with the exponent, so it is taken back. And so is what float32
     # cannot hold of the exponent itself.
     positive = jnp.where(ratio.high > 0, ratio.high, 1.0)

@@ -133,7 +133,7 @@ class Phase:
             self._set("length", check_duration("length", self.length))
         for place in ("start", "end"):
             for kind in ("factor", "value"):
-                self._check_positive_if_exponential(f"{place}_{kind}")
+                self._check_number(f"{place}_{kind}")
             if self._has(f"{place}_factor") and self._has(f"{place}_value"):
                 raise ValueError(
                     f"{place}_factor and {place}_value are two ways to say one thing: give one of them"
@@ -148,7 +148,7 @@ class Phase:
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
-    def _check_positive_if_exponential(self, name: str) -> None:
+    def _check_number(self, name: str) -> None:
         if self._has(name):
             positive = self.shape == "exponential"
             self._set(name, check_value(name, getattr(self, name), positive=positive))
