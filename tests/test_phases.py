@@ -454,6 +454,7 @@ def test_phases_of_no_length_are_left_out():
     schedule = phased_lr(1.0, phases)
     assert [schedule(count) for count in (0, 5, 9, 10, 99)] == [1.0, 0.5, 0.1, 0.5, 0.5]
     assert phased_lr(1.0, [Phase(0, "cosine", end_factor=0.25)])(3) == 0.25
+    assert phased_lr(1.0, [Phase(5), Phase(0, "inverse_sqrt"), Phase(5)])(7) == 1.0
 
 
 TRACED = {

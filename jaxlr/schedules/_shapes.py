@@ -75,7 +75,8 @@ class Position:
 
 
 # The share of the start value and that of the end value. They add up to 1, but neither is computed as
-# 1 less the other: each keeps its digits where it is small. All but the cosine and the geometric mean.
+# 1 less the other: each keeps its digits where it is small. The cosine and the exponential shape have
+# functions of their own below.
 SHARES: dict[str, tuple[Callable[[Position], Float], Callable[[Position], Float]]] = {
     "linear": (
         lambda at: at.left / at.span,

@@ -68,7 +68,7 @@ class Phase:
 
     Args:
         length: steps (or epochs) of the phase, a whole number >= 0; None, for the last phase, is
-            without end.
+            without end. A phase of length 0 is left out, and the next one begins at its end.
         shape: "constant", "linear", "cosine", "polynomial", "power", "1-sqrt", "exponential",
             "inverse_sqrt", "inverse_power", "log" (DeepSpeed's warmup), "shifted_exponential"
             (Megatron-LM's decay), "tanh" (timm's) or "rex" (axolotl's).
@@ -322,7 +322,7 @@ class _Leg(NamedTuple):
 
 
 def _legs(init_value: float | jax.Array, phases: list[Phase]) -> list[_Leg]:
-    """Work out when each phase begins and between which rates it moves; those of no length are left out."""
+    """Compute when each phase begins and its rates, and leave out the phases of length 0."""
     legs: list[_Leg] = []
     begin, rate = 0, init_value
     for index, phase in enumerate(phases):
@@ -330,7 +330,7 @@ def _legs(init_value: float | jax.Array, phases: list[Phase]) -> list[_Leg]:
         default_end = start if phase.shape == "constant" else 0.0
         end = _rate(init_value, phase.end_factor, phase.end_value, default_end)
         if phase.length == 0:
-            rate = end
+            rate = start if phase.shape in _WITHOUT_END else end
             continue
         if phase.shape == "exponential" and not isinstance(start, jax.Array) and start == 0:
             raise ValueError(
