@@ -8,6 +8,7 @@ from jaxlr.convert import from_state_dict, from_string, from_torch, optimizer_fr
 from jaxlr.plateau import plateau_lr, plateau_step, reduce_lr_on_plateau
 from jaxlr.plot import plot
 from jaxlr.schedules import (
+    Phase,
     chained_scheduler,
     constant_lr,
     cosine_annealing_lr,
@@ -22,6 +23,7 @@ from jaxlr.schedules import (
     one_cycle_lr,
     one_cycle_momentum,
     per_epoch,
+    phased_lr,
     polynomial_lr,
     sequential_lr,
     step_lr,
@@ -58,6 +60,8 @@ __all__ = [  # noqa: RUF022
     "one_cycle_momentum",
     "polynomial_lr",
     "swa_lr",
+    "phased_lr",
+    "Phase",
     "per_epoch",
     "tabulate",
     "from_string",

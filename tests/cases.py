@@ -6,6 +6,7 @@ SWALR. `scripts/record_torch.py` records the torch side of each row.
 A schedule that torch does not have gets a row too. Its torch side is a LambdaLR with its equation.
 """
 
+import math
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -57,6 +58,14 @@ def one_cycle(total_steps: int, **arguments: Any) -> Case:
 
 def shrinking(cycle_or_step: Any) -> Any:
     return 1 / (1 + cycle_or_step)
+
+
+def phased(phases: list[jaxlr.Phase], factor: Callable[[int], float], repeat: int = 0) -> Case:
+    """Phases, and the same curve as a Python function of the step for torch's LambdaLR."""
+    return Case(
+        lambda lr: jaxlr.phased_lr(lr, phases, repeat=repeat),
+        lambda t, optimizer, lr: t.LambdaLR(optimizer, factor),
+    )
 
 
 # Cases with a user's function, whose dtypes are the user's concern.
@@ -242,6 +251,49 @@ CASES = {
             lr, [jaxlr.tabulate(lambda epoch: 0.5 if epoch % 3 else 1.0, NUM_EPOCHS)]
         ),
         lambda t, optimizer, lr: t.LambdaLR(optimizer, lambda epoch: 0.5 if epoch % 3 else 1.0),
+    ),
+    "phases, warmup and cosine": phased(
+        [
+            jaxlr.Phase(10, "linear", start_factor=0.0, end_factor=1.0),
+            jaxlr.Phase(150, "cosine", end_factor=0.1),
+        ],
+        lambda k: k / 10 if k < 10 else 0.1 + 0.45 * (1 + math.cos(math.pi * min((k - 10) / 150, 1))),
+    ),
+    "phases, warmup, hold and 1-sqrt": phased(
+        [
+            jaxlr.Phase(10, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=10),
+            jaxlr.Phase(100),
+            jaxlr.Phase(80, "1-sqrt", end_factor=0.0),
+        ],
+        lambda k: (k + 1) / 10 if k < 10 else 1 - math.sqrt(min(max(k - 110, 0) / 80, 1)),
+    ),
+    "phases, warmup and inverse square root": phased(
+        [
+            jaxlr.Phase(40, "linear", start_factor=0.0, end_factor=1.0),
+            jaxlr.Phase(shape="inverse_sqrt"),
+        ],
+        lambda k: min(k / 40, math.sqrt(40 / max(k, 1))),
+    ),
+    "phases, exponential and steps": phased(
+        [
+            jaxlr.Phase(50, "exponential", end_factor=1e-3),
+            jaxlr.Phase(7, start_factor=0.5),
+            jaxlr.Phase(start_factor=0.25),
+        ],
+        lambda k: 1e-3 ** (k / 50) if k < 50 else 0.5 if k < 57 else 0.25,
+    ),
+    "phases, repeated": phased(
+        [
+            jaxlr.Phase(13, "polynomial", start_factor=0.1, end_factor=1.0, power=2.0),
+            jaxlr.Phase(30, "cosine", end_factor=0.01),
+            jaxlr.Phase(5),
+        ],
+        lambda k: (
+            1 - 0.9 * (1 - k / 13) ** 2
+            if k < 13
+            else 0.01 + 0.495 * (1 + math.cos(math.pi * min((k - 13) % 35, 30) / 30))
+        ),
+        repeat=2,
     ),
 }
 

@@ -30,6 +30,7 @@ from jaxlr.schedules.decay import (
     polynomial_lr,
     step_lr,
 )
+from jaxlr.schedules.phases import Phase, phased_lr
 
 
 # In the order of torch.optim.lr_scheduler.__all__.
@@ -51,6 +52,8 @@ __all__ = [  # noqa: RUF022
     "one_cycle_momentum",
     "polynomial_lr",
     "swa_lr",
+    "phased_lr",
+    "Phase",
     "per_epoch",
     "tabulate",
 ]

@@ -44,7 +44,7 @@ def power_of_rest(done: Count, whole: int, exponent: float | jax.Array) -> Float
     error: Any = 0.0
     if isinstance(exponent, jax.Array) or exponent > 3:
         # The power multiplies the rounding error of the rest by the exponent, so we correct for it.
-        exact = as_double_float(float(whole)) - _exact_double_float(done)
+        exact = as_double_float(float(whole)) - exact_double_float(done)
         rest, low = exact / as_double_float(float(whole))
         error = exponent * (low / jnp.where(rest > 0, rest, 1.0))
     if not isinstance(exponent, jax.Array):
@@ -128,12 +128,12 @@ def _traced_power(base: jax.Array, exponent: jax.Array) -> jax.Array:
     # If scale is not 0, the power has saturated by 2**20. If it is 0, the base is near 1 and the power may
     # not have saturated.
     exponent = jnp.where(scale == 0, exponent, jnp.minimum(exponent, 2**20)).astype(np.int32)
-    product = _exact_double_float(exponent) * _log2(significand)
+    product = exact_double_float(exponent) * log2(significand)
     whole = jnp.round(product.high)
     fraction = (product.high - whole) + product.low
     binary = jnp.clip(whole.astype(np.int32) + exponent * scale, -252, 252)
     half = binary // 2  # the result may fit a float32 even if 2.0**binary does not
-    result = jnp.exp2(fraction) * _exact_exp2(half) * _exact_exp2(binary - half)
+    result = jnp.exp2(fraction) * exact_exp2(half) * exact_exp2(binary - half)
     return jnp.where(base > 0, result, jnp.nan)
 
 
@@ -144,7 +144,7 @@ def _traced_power_jvp(primals, tangents):
     return result, exponent.astype(base.dtype) * result / base * tangents[0]
 
 
-def _log2(significand: jax.Array) -> DoubleFloat:
+def log2(significand: jax.Array) -> DoubleFloat:
     """Return the logarithm to base 2 of numbers in [sqrt(1/2), sqrt(2)).
 
     It is 2 / log(2) * atanh(s) with s = (x - 1) / (x + 1), |s| <= 0.172, from the series of atanh.
@@ -158,12 +158,12 @@ def _log2(significand: jax.Array) -> DoubleFloat:
     return (s + s * square * (as_double_float(1 / 3) + tail)) * as_double_float(2 / math.log(2))
 
 
-def _exact_double_float(integer: jax.Array) -> DoubleFloat:
+def exact_double_float(integer: jax.Array) -> DoubleFloat:
     low = integer & 0xFFF
     high = as_double_float((integer - low).astype(np.float32))
     return high + low.astype(np.float32)
 
 
-def _exact_exp2(exponent: jax.Array) -> jax.Array:
+def exact_exp2(exponent: jax.Array) -> jax.Array:
     """Return 2.0 ** exponent from its bits, for -126 <= exponent <= 127. `jnp.exp2` is off by 2e-6."""
     return jax.lax.bitcast_convert_type((exponent + 127) << 23, np.float32)

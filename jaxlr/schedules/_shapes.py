@@ -1,0 +1,235 @@
+"""The shapes of a phase, as the shares of its start and end value in the rate."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlr._double_float import DoubleFloat, Real, as_double_float, select
+from jaxlr.schedules._anneal import anneal_unit, blend
+from jaxlr.schedules._counts import (
+    Count,
+    Float,
+    array_module,
+    as_float,
+    choose,
+    fold,
+    remaining,
+)
+from jaxlr.schedules._powers import exact_double_float, exact_exp2, log2
+
+
+@dataclasses.dataclass(frozen=True)
+class Position:
+    """A position on a shape of `span` counts: at count 0 `offset` of them are done, `ahead` are left."""
+
+    count: Count
+    offset: float
+    ahead: float
+    span: float
+    power: float
+    # What happens past the end of the span, where a count can lead there.
+    past_end: Literal["never", "hold", "bounce"]
+
+    @property
+    def done(self) -> Float:
+        done = -remaining(-self.offset, self.count)
+        return choose(done > self.span, self.span, done) if self.past_end == "hold" else done
+
+    @property
+    def left(self) -> Float:
+        left = remaining(self.ahead, self.count)
+        return choose(left < 0, 0.0, left) if self.past_end == "hold" else left
+
+    @property
+    def part_done(self) -> Real:
+        """`done / span` with float64's digits."""
+        if not _is_float32(self.count):
+            return self.done / self.span
+        part = self._exact_done * (1 / self.span)
+        return part if self.past_end == "never" else select(part > 1.0, as_double_float(1.0), part)
+
+    @property
+    def part_left(self) -> Real:
+        """`left / span` with float64's digits."""
+        if not _is_float32(self.count):
+            return self.left / self.span
+        left = as_double_float(self.ahead) - exact_double_float(jnp.asarray(self.count))
+        part = left * (1 / self.span)
+        return part if self.past_end == "never" else select(part < 0.0, as_double_float(0.0), part)
+
+    @property
+    def span_of_all(self) -> Real:
+        """`span / (done + span)` with float64's digits."""
+        if not _is_float32(self.count):
+            return self.span / (self.done + self.span)
+        return as_double_float(float(self.span)) / (self._exact_done + self.span)
+
+    @property
+    def _exact_done(self) -> DoubleFloat:
+        return exact_double_float(jnp.asarray(self.count)) + self.offset
+
+
+# The share of the start value and that of the end value. They add up to 1, but neither is computed as
+# 1 less the other: each keeps its digits where it is small. The cosine and the exponential shape have
+# functions of their own below.
+SHARES: dict[str, tuple[Callable[[Position], Float], Callable[[Position], Float]]] = {
+    "linear": (
+        lambda at: at.left / at.span,
+        lambda at: at.done / at.span,
+    ),
+    "polynomial": (
+        lambda at: _power(at.part_left, at.left / at.span, at.power),
+        lambda at: _power_complement(at.left, at.done, at),
+    ),
+    "power": (
+        lambda at: _power_complement(at.done, at.left, at),
+        lambda at: _power(at.part_done, at.done / at.span, at.power),
+    ),
+    "inverse_power": (
+        lambda at: _power(at.span_of_all, 1 / (1 + at.done / at.span), at.power),
+        lambda at: -_expm1(-at.power * array_module(at.done).log1p(at.done / at.span)),
+    ),
+    "log": (
+        lambda at: array_module(at.done).log1p(at.left / (1 + at.done)) / math.log1p(at.span),
+        lambda at: array_module(at.done).log1p(at.done) / math.log1p(at.span),
+    ),
+    "shifted_exponential": (
+        lambda at: _expm1(math.log(2) * (at.left / at.span)),
+        lambda at: -2 * _expm1(-math.log(2) * (at.done / at.span)),
+    ),
+    "tanh": (
+        lambda at: 1 / (1 + _exp(-_tanh_angle(at))),
+        lambda at: 1 / (1 + _exp(_tanh_angle(at))),
+    ),
+    "rex": (
+        lambda at: at.left / (at.left + 0.1 * at.done),
+        lambda at: 0.1 * at.done / (at.left + 0.1 * at.done),
+    ),
+}
+
+
+def mix(shape: str, start: Any, end: Any, at: Position) -> Float:
+    """Return the rate at a position between `start` and `end`."""
+    if not isinstance(start, jax.Array) and not isinstance(end, jax.Array) and start == end:
+        return start
+    if shape == "cosine":
+        return _cosine(start, end, at)
+    if shape == "exponential":
+        return _geometric(start, end, at)
+    shares = SHARES[shape]
+    # A share of nothing is not computed, nor is the other one if there is nothing else.
+    terms = [
+        value * share(at) for value, share in zip((start, end), shares, strict=True) if _is_some(value)
+    ]
+    return sum(terms[1:], terms[0])
+
+
+def _cosine(start: Any, end: Any, at: Position) -> Float:
+    done, left = at.done, at.left
+    if at.past_end == "bounce":  # its span is whole, and it has no offset
+        folded = fold(at.count, int(at.span))
+        done, left = as_float(folded), remaining(int(at.span), folded)
+    unit = anneal_unit(at.span, "cos")
+    if not _is_some(end):
+        return start * array_module(left).sin(unit * left) ** 2
+    if not _is_some(start):
+        return end * array_module(done).sin(unit * done) ** 2
+    return blend(start, end, done, left, unit, "cos")
+
+
+def _geometric(start: Any, end: Any, at: Position) -> Float:
+    """The geometric mean of the two values, weighted by what is left and done of the span."""
+    if not _is_float32(at.count):
+        return start ** (at.left / at.span) * end ** (at.done / at.span)
+    part = at.part_done
+    if not isinstance(start, jax.Array) and not isinstance(end, jax.Array):
+        return _exp2(as_double_float(math.log2(start)) + part * math.log2(end / start))
+    return _traced_geometric(jnp.float32(start), jnp.float32(end), part)
+
+
+@jax.custom_jvp
+def _traced_geometric(start: jax.Array, end: jax.Array, part: DoubleFloat) -> jax.Array:
+    log_start = _double_log2(start)
+    rate = _exp2(log_start + part * (_double_log2(end) - log_start))
+    return jnp.where((start > 0) & (end > 0), rate, jnp.nan)
+
+
+@_traced_geometric.defjvp
+def _traced_geometric_jvp(primals, tangents):
+    start, end, part = primals
+    rate = _traced_geometric(start, end, part)
+    return rate, rate * ((1 - part.high) / start * tangents[0] + part.high / end * tangents[1])
+
+
+def _exp2(exponent: DoubleFloat) -> jax.Array:
+    whole = jnp.clip(jnp.round(exponent.high), -252, 252)
+    fraction = (exponent.high - whole) + exponent.low
+    binary = whole.astype(np.int32)
+    half = binary // 2  # 2.0**binary may not fit a float32 where the result does
+    return jnp.exp2(fraction) * exact_exp2(half) * exact_exp2(binary - half)
+
+
+def _double_log2(value: jax.Array) -> DoubleFloat:
+    significand, scale = jnp.frexp(value)
+    below = significand < math.sqrt(0.5)
+    significand = jnp.where(below, significand * 2, significand)
+    return log2(significand) + (scale - below.astype(scale.dtype)).astype(np.float32)
+
+
+def _power(ratio: Real, rounded: Float, exponent: float) -> Float:
+    """`ratio ** exponent`, given the ratio with float64's digits and as a float."""
+    if not isinstance(ratio, DoubleFloat):
+        return array_module(ratio).power(ratio, exponent)
+    if exponent <= 1 and exponent == float(np.float32(exponent)):
+        return jnp.power(rounded, exponent)
+    # The rounding error of the ratio grows with the exponent, so it is taken back. And so is what float32
+    # cannot hold of the exponent itself.
+    positive = jnp.where(ratio.high > 0, ratio.high, 1.0)
+    error = exponent * (ratio.low / positive)
+    unheld = exponent - float(np.float32(exponent))
+    error = error + unheld * jnp.log(positive) if unheld else error
+    return jnp.power(ratio.high, exponent) * (1 + error)
+
+
+def _power_complement(part: Float, rest: Float, at: Position) -> Float:
+    """`1 - (part / span) ** power`, where `part + rest` is the span."""
+    xp = array_module(part)
+    with np.errstate(divide="ignore"):
+        # Each logarithm has lost its digits where the other one has all of them.
+        log = choose(part <= rest, xp.log(part / at.span), xp.log1p(-rest / at.span))
+        return -_expm1(at.power * log)
+
+
+def _tanh_angle(at: Position) -> Real:
+    """Twice the argument of timm's tanh: 14 at the start of the span, -6 at its end."""
+    return at.part_left * 20.0 - 6.0
+
+
+def _exp(value: Real) -> Float:
+    if isinstance(value, DoubleFloat):
+        return jnp.exp(value.high) * (1 + value.low)
+    return array_module(value).exp(value)
+
+
+def _expm1(value: Float) -> Float:
+    """`exp(value) - 1`, for values below 0.7; XLA's expm1 has an error of three roundings in float32."""
+    if not isinstance(value, jax.Array) or value.dtype == np.float64:
+        return array_module(value).expm1(value)
+    small = jnp.where(jnp.abs(value) <= 0.7, value, 0.0)
+    tail = jnp.zeros_like(small)
+    for factorial in (math.factorial(n) for n in range(11, 1, -1)):
+        tail = tail * small + 1 / factorial
+    return jnp.where(small == value, small + small * small * tail, jnp.exp(value) - 1)
+
+
+def _is_some(value: Any) -> bool:
+    return isinstance(value, jax.Array) or value != 0
+
+
+def _is_float32(count: Count) -> bool:
+    return isinstance(count, jax.Array) and jax.dtypes.canonicalize_dtype(float) != np.float64

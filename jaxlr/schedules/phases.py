@@ -1,0 +1,435 @@
+"""Schedules made of phases: from one rate to the next, along a shape."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+
+from jaxlr._checks import check_choice, check_duration, check_value, check_whole_number, shown_value
+from jaxlr.schedules._counts import (
+    Count,
+    Float,
+    Schedule,
+    array_module,
+    as_device_count,
+    at_most,
+    choose,
+    count_reached,
+    is_before,
+    largest_count,
+    modulo,
+)
+from jaxlr.schedules._shapes import Position, mix
+
+
+_SHAPES = (
+    *("constant", "linear", "cosine", "polynomial", "power", "1-sqrt", "exponential"),
+    *("inverse_sqrt", "inverse_power", "log", "shifted_exponential", "tanh", "rex"),
+)
+_WITH_POWER = ("polynomial", "power", "inverse_power")
+_WITHOUT_END = ("inverse_sqrt", "inverse_power")
+_LARGEST_LENGTH = 2**61
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Phase:
+    r"""One phase of `phased_lr`: a number of steps, a shape, and the values at its start and end.
+
+    $$\mathrm{value}(t) = e + (s - e) \, w(p), \quad p = \frac{o + t}{S}, \quad 0 \le t < L$$
+
+    with $L$ = `length`, $s$ and $e$ the values at the start and the end (`start_factor` or
+    `start_value`, `end_factor` or `end_value`), $o$ = `offset` and $S$ = `span`. The `shape` says how
+    much of the way is left, with $q$ = `power`:
+
+    $$\begin{array}{ll}
+      \text{constant} & 1 \\
+      \text{linear} & 1 - p \\
+      \text{cosine} & (1 + \cos \pi p) / 2 \\
+      \text{polynomial} & (1 - p)^q \\
+      \text{power} & 1 - p^q \\
+      \text{1-sqrt} & 1 - \sqrt p \\
+      \text{inverse\_sqrt} & 1 / \sqrt{1 + p} \\
+      \text{inverse\_power} & 1 / (1 + p)^q \\
+      \text{log} & 1 - \ln(1 + p S) / \ln(1 + S) \\
+      \text{shifted\_exponential} & 2^{1 - p} - 1 \\
+      \text{tanh} & (1 - \tanh(10 p - 7)) / 2 \\
+      \text{rex} & (1 - p) / (1 - p + p / 10)
+    \end{array}$$
+
+    An exponential phase has the value $s^{1 - p} e^p$ instead. Past $p = 1$ a cosine bounces back, an
+    inverse shape goes on falling, and every other shape holds its end.
+
+    Args:
+        length: steps (or epochs) of the phase, a whole number >= 0; None, for the last phase, is
+            without end. A phase of length 0 is left out, and the next one begins at its end.
+        shape: "constant", "linear", "cosine", "polynomial", "power", "1-sqrt", "exponential",
+            "inverse_sqrt", "inverse_power", "log" (DeepSpeed's warmup), "shifted_exponential"
+            (Megatron-LM's decay), "tanh" (timm's) or "rex" (axolotl's).
+        start_factor: factor of `init_value` at the start, a finite number >= 0; may be traced. None is
+            where the phase before it ended, and 1 for the first phase.
+        end_factor: factor of `init_value` at the end, a finite number >= 0; may be traced. Every shape
+            but a constant one needs an end. The inverse ones tend to it, and None is 0.
+        start_value: learning rate at the start, in place of `start_factor`; may be traced.
+        end_value: learning rate at the end, in place of `end_factor`; may be traced.
+        power: exponent of the shapes "polynomial", "power" and "inverse_power", a number > 0.
+        offset: steps of the shape that have passed when the phase begins, a number >= 0.
+        span: steps from the start of the shape to its end, a number > 0. None is `offset + length`,
+            so that the end is reached when the phase is over. For the inverse shapes None is the number
+            of steps before the phase: the rate then falls with the square root of `count`.
+
+    Returns:
+        A phase, for the list that `phased_lr` takes.
+
+    Raises:
+        TypeError: an argument is not of the kind above.
+        ValueError: an argument is out of its range, missing, given twice, or of no use to the shape.
+
+    Example:
+        >>> warmup = Phase(4, "linear", start_factor=0.0, end_factor=1.0)
+        >>> [phased_lr(1.0, [warmup])(step) for step in range(6)]
+        [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+        >>> from_one_quarter = Phase(3, "linear", start_factor=0.0, end_factor=1.0, offset=1)
+        >>> [phased_lr(1.0, [from_one_quarter])(step) for step in range(5)]
+        [0.25, 0.5, 0.75, 1.0, 1.0]
+
+    Reference: none in torch, whose schedulers each have a shape of their own.
+    """
+
+    length: int | None = None
+    shape: Literal[
+        "constant",
+        "linear",
+        "cosine",
+        "polynomial",
+        "power",
+        "1-sqrt",
+        "exponential",
+        "inverse_sqrt",
+        "inverse_power",
+        "log",
+        "shifted_exponential",
+        "tanh",
+        "rex",
+    ] = "constant"
+    _: dataclasses.KW_ONLY
+    start_factor: ArrayLike | None = None
+    end_factor: ArrayLike | None = None
+    start_value: ArrayLike | None = None
+    end_value: ArrayLike | None = None
+    power: float | None = None
+    offset: float = 0
+    span: float | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("shape", self.shape, _SHAPES)
+        if self.length is not None:
+            self._set("length", check_duration("length", self.length))
+        for place in ("start", "end"):
+            for kind in ("factor", "value"):
+                self._check_number(f"{place}_{kind}")
+            if self._has(f"{place}_factor") and self._has(f"{place}_value"):
+                raise ValueError(
+                    f"{place}_factor and {place}_value are two ways to say one thing: give one of them"
+                )
+        self._check_end()
+        self._check_power()
+        self._check_clock()
+
+    def _has(self, name: str) -> bool:
+        return getattr(self, name) is not None
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check_number(self, name: str) -> None:
+        if self._has(name):
+            positive = self.shape == "exponential"
+            self._set(name, check_value(name, getattr(self, name), positive=positive))
+
+    def _check_end(self) -> None:
+        has_end = self._has("end_factor") or self._has("end_value")
+        if self.shape == "constant" and has_end:
+            raise ValueError(
+                "a constant phase has no end_factor or end_value: give start_factor or start_value, or "
+                "another shape"
+            )
+        if self.shape not in ("constant", *_WITHOUT_END) and not has_end:
+            raise ValueError(
+                f"a phase of shape {self.shape!r} needs its end: give end_factor (a factor of init_value) "
+                "or end_value (a learning rate)"
+            )
+
+    def _check_power(self) -> None:
+        if self.shape not in _WITH_POWER:
+            if self.power is not None:
+                raise ValueError(
+                    f"power is for the shapes {', '.join(map(repr, _WITH_POWER))}: leave it out for "
+                    f"{self.shape!r}"
+                )
+            return
+        if self.power is None:
+            raise ValueError(f"a phase of shape {self.shape!r} needs its power, such as power=2.0")
+        self._set("power", _check_static("power", self.power, positive=True))
+
+    def _check_clock(self) -> None:
+        self._set("offset", _check_static("offset", self.offset))
+        if self.span is None:
+            if self.shape in _WITHOUT_END or self.shape == "constant" or self.length is not None:
+                return
+            raise ValueError(f"a phase of shape {self.shape!r} needs a length, or a span if it has no end")
+        if self.shape == "constant":
+            raise ValueError("a constant phase has no span: give its number of steps as length")
+        self._set("span", _check_static("span", self.span, positive=True))
+        if self.shape in _WITHOUT_END:
+            return
+        if self.offset > self.span:
+            raise ValueError(f"offset must be at most span, got {self.offset:g} and {self.span:g}")
+        if self._past_end() == "bounce" and not (self.offset == 0 and self.span == int(self.span)):
+            raise ValueError(
+                "a cosine that bounces back at its end needs a whole span and no offset, got "
+                f"span={self.span:g}, offset={self.offset:g}: split it into a falling and a rising phase"
+            )
+
+    def _past_end(self) -> Literal["never", "hold", "bounce"]:
+        if self.span is None or self.shape in _WITHOUT_END:
+            return "never"
+        past = math.inf if self.length is None else self.offset + self.length - self.span
+        # One step past the end is where a phase of fractions ends as well. More than that is a bounce.
+        if self.shape == "cosine" and past > 1 + 1e-6:
+            return "bounce"
+        return "hold" if past > 0 else "never"
+
+
+def phased_lr(init_value: ArrayLike, phases: Sequence[Phase], *, repeat: int = 0) -> optax.Schedule:
+    r"""Phases one after the other: a warmup, a hold, a decay, or whatever a recipe is made of.
+
+    $$\mathrm{lr}(k) = \mathrm{value}_i(k - K_i), \quad K_i = \sum_{j < i} L_j, \quad
+      K_i \le k < K_{i + 1}$$
+
+    with $\mathrm{value}_i$ the equation of `phases[i]` (see `Phase`), whose factors multiply `init_value`,
+    $L_j$ the length of `phases[j]` and $k$ = `count`. After the last phase its end value holds. Where
+    `repeat` is $r > 0$, the last $r$ phases follow each other again and again.
+
+    Args:
+        init_value: learning rate that the factors multiply, a finite number >= 0; may be traced.
+        phases: phases in their order, at least one. Only the last may be without a length.
+        repeat: number of phases at the end of the list that repeat for ever; 0 is none.
+
+    Returns:
+        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
+
+    Raises:
+        TypeError: an argument is not of the kind above, or a `count` is not an integer.
+        ValueError: an argument is out of its range, a phase that another follows has no length, or a
+            host `count` is negative.
+
+    Example:
+        A warmup, a hold and a cosine to 10 %:
+
+        >>> schedule = phased_lr(0.5, [
+        ...     Phase(4, "linear", start_factor=0.0, end_factor=1.0),
+        ...     Phase(10),
+        ...     Phase(20, "cosine", end_factor=0.1),
+        ... ])
+        >>> [round(schedule(step), 12) for step in (0, 2, 4, 13, 24, 34, 1000)]
+        [0.0, 0.25, 0.5, 0.5, 0.275, 0.05, 0.05]
+
+        A warmup and the inverse square root of the step:
+
+        >>> schedule = phased_lr(0.5, [
+        ...     Phase(4, "linear", start_factor=0.0, end_factor=1.0), Phase(shape="inverse_sqrt")
+        ... ])
+        >>> [schedule(step) for step in (2, 4, 16, 64)]
+        [0.25, 0.5, 0.25, 0.125]
+
+        Restarts:
+
+        >>> schedule = phased_lr(1.0, [Phase(10, "cosine", end_factor=0.0)], repeat=1)
+        >>> [round(schedule(step), 12) for step in (0, 5, 10, 15, 1000)]
+        [1.0, 0.5, 1.0, 0.5, 1.0]
+
+    Reference: none in torch; SequentialLR of LinearLR, CosineAnnealingLR and others comes closest.
+    """
+    init_value = check_value("init_value", init_value)
+    phases = _check_phases(phases)
+    repeat = _check_repeat(repeat, phases)
+    legs = _legs(init_value, phases)
+    begins = [leg.begin for leg in legs]
+    begin_of_loop, end_of_loop = _loop(phases, repeat)
+    is_static = not any(isinstance(value, jax.Array) for leg in legs for value in (leg.start, leg.end))
+
+    def formula(count: Count) -> Float:
+        if not is_static:
+            count = as_device_count(count)
+        if repeat:
+            count = _wrap(count, begin_of_loop, end_of_loop)
+        if isinstance(count, jax.Array):
+            return _rate_of_every_leg(legs, count)
+        active = count_reached(begins[1:], count)
+        if isinstance(count, int):
+            return legs[active].rate(count - begins[active])
+        rates = np.empty(count.shape)
+        for index in np.unique(active):
+            rates[active == index] = legs[index].rate(count[active == index] - begins[index])
+        return rates
+
+    has_factors_only = all(phase.start_value is None and phase.end_value is None for phase in phases)
+    return Schedule(formula, init_value if has_factors_only else None)
+
+
+class _Leg(NamedTuple):
+    """A phase that knows when it begins, and its values as learning rates."""
+
+    begin: int
+    length: int | None
+    shape: str
+    start: float | jax.Array
+    end: float | jax.Array
+    power: float
+    offset: float
+    ahead: float
+    span: float
+    past_end: Literal["never", "hold", "bounce"]
+
+    def rate(self, since: Count) -> Float:
+        """Return the rate `since` steps after the phase began; the last one holds."""
+        if self.shape == "constant":
+            return self.start
+        if self.length is not None:
+            since = at_most(since, self.length)
+        return mix(self.shape, self.start, self.end, self.position(since))
+
+    def rate_at_end(self, length: int) -> Any:
+        """Return the rate that the phase has reached when it is over, by shares from the host."""
+        if self.shape == "constant":
+            return self.start
+        at = self.position(length)
+        if self.shape == "exponential":
+            return self.start ** (at.left / at.span) * self.end ** (at.done / at.span)
+        return self.start * float(mix(self.shape, 1.0, 0.0, at)) + self.end * float(
+            mix(self.shape, 0.0, 1.0, at)
+        )
+
+    def position(self, since: Count) -> Position:
+        return Position(since, self.offset, self.ahead, self.span, self.power, self.past_end)
+
+
+def _legs(init_value: float | jax.Array, phases: list[Phase]) -> list[_Leg]:
+    """Compute when each phase begins and its rates, and leave out the phases of length 0."""
+    legs: list[_Leg] = []
+    begin, rate = 0, init_value
+    for index, phase in enumerate(phases):
+        start = _rate(init_value, phase.start_factor, phase.start_value, rate)
+        default_end = start if phase.shape == "constant" else 0.0
+        end = _rate(init_value, phase.end_factor, phase.end_value, default_end)
+        if phase.length == 0:
+            rate = start if phase.shape in _WITHOUT_END else end
+            continue
+        if phase.shape == "exponential" and not isinstance(start, jax.Array) and start == 0:
+            raise ValueError(
+                f"phases[{index}] must start above 0 to be exponential, got 0: give it a start_factor"
+            )
+        leg = _leg(index, phase, begin, start, end)
+        legs.append(leg)
+        if leg.length is not None:
+            begin, rate = begin + leg.length, leg.rate_at_end(leg.length)
+    if not legs or phases[-1].length == 0:
+        legs.append(_Leg(begin, None, "constant", rate, rate, 1.0, 0, 1, 1, "never"))
+    return legs
+
+
+def _leg(index: int, phase: Phase, begin: int, start: Any, end: Any) -> _Leg:
+    shape, power = phase.shape, phase.power or 1.0
+    if shape in ("inverse_sqrt", "1-sqrt"):
+        shape, power = {"inverse_sqrt": "inverse_power", "1-sqrt": "power"}[shape], 0.5
+    elif shape in ("polynomial", "power") and power == 1:
+        shape = "linear"
+    if phase.span is not None:
+        span = phase.span
+        ahead = span - phase.offset
+    elif phase.shape in _WITHOUT_END:
+        if begin == 0:
+            raise ValueError(
+                f"phases[{index}] needs a span: no step comes before it, from which the rate could fall "
+                "with the square root of the step"
+            )
+        span = ahead = begin
+    else:
+        ahead = phase.length or 0
+        span = phase.offset + ahead
+    clock = (phase.offset, ahead, span, phase._past_end())
+    return _Leg(begin, phase.length, shape, start, end, power, *clock)
+
+
+def _rate(init_value: Any, factor: Any, value: Any, default: Any) -> float | jax.Array:
+    if value is not None:
+        return value
+    return default if factor is None else init_value * factor
+
+
+def _rate_of_every_leg(legs: list[_Leg], count: jax.Array) -> Float:
+    """Run every leg on a clock that keeps to its own span, and take the last one due."""
+    rate: Any = None
+    for leg in legs:
+        since = jnp.maximum(count - min(leg.begin, largest_count(count)), 0)
+        this = leg.rate(since)
+        rate = this if rate is None else choose(is_before(count, leg.begin), rate, this)
+    return rate
+
+
+def _wrap(count: Count, begin: int, end: int) -> Count:
+    """Take a count past `end` back between `begin` and `end`."""
+    if isinstance(count, int):
+        return count if count < begin else begin + (count - begin) % (end - begin)
+    if begin > largest_count(count):
+        return count
+    since = modulo(array_module(count).maximum(count - begin, 0), end - begin)
+    return choose(is_before(count, begin), count, begin + since)
+
+
+def _loop(phases: list[Phase], repeat: int) -> tuple[int, int]:
+    ends = [0, *itertools.accumulate(phase.length or 0 for phase in phases)]
+    return ends[len(phases) - repeat], ends[-1]
+
+
+def _check_phases(phases: Sequence[Phase]) -> list[Phase]:
+    if not isinstance(phases, Sequence) or isinstance(phases, str):
+        raise TypeError(f"phases must be a list of jaxlr.Phase, got {shown_value(phases)}")
+    if not phases:
+        raise ValueError("phases must hold at least one jaxlr.Phase, got none")
+    for index, phase in enumerate(phases):
+        if not isinstance(phase, Phase):
+            raise TypeError(f"phases[{index}] must be a jaxlr.Phase, got {shown_value(phase)}")
+        if phase.length is None and index < len(phases) - 1:
+            raise ValueError(f"phases[{index}] needs a length: only the last phase may be without end")
+    if sum(phase.length or 0 for phase in phases) > _LARGEST_LENGTH:
+        raise ValueError("the lengths of phases must add up to at most 2**61")
+    return list(phases)
+
+
+def _check_repeat(repeat: int, phases: list[Phase]) -> int:
+    repeat = check_whole_number("repeat", repeat)
+    if not 0 <= repeat <= len(phases):
+        raise ValueError(
+            f"repeat must be a number of phases, from 0 to {len(phases)} of them, got {repeat}"
+        )
+    if repeat and phases[-1].length is None:
+        raise ValueError(f"phases[{len(phases) - 1}] needs a length to be repeated")
+    if repeat and not any(phase.length for phase in phases[-repeat:]):
+        raise ValueError("the phases that repeat must have a length of at least 1 together, got 0")
+    return repeat
+
+
+def _check_static(name: str, value: Any, *, positive: bool = False) -> float:
+    if isinstance(value, jax.Array):
+        raise TypeError(f"{name} must be a number known at compile time, got {shown_value(value)}")
+    number = check_value(name, value, positive=positive)
+    assert not isinstance(number, jax.Array)
+    return number
