@@ -77,6 +77,8 @@ def reduce_lr_on_plateau(
 
     `update(..., value=metric)` steps and scales in one call, as `optax.contrib.reduce_on_plateau` does.
 
+    Each number may be a JAX scalar, traced or not. Then its range is not checked.
+
     Args:
         init_value: learning rate of the optimizer before this one, a finite number > 0.
         mode: "min" if a smaller metric is better, "max" if a larger one is.
@@ -87,8 +89,6 @@ def reduce_lr_on_plateau(
         cooldown: epochs after a reduction in which none is bad, a whole number >= 0.
         min_lr: learning rate below which no reduction goes, >= 0.
         eps: smallest change of the learning rate that is made, >= 0.
-
-        Each number may be a JAX scalar, traced or not; then its range is not checked.
 
     Returns:
         A transformation whose `update` takes an optional `value`, the metric.

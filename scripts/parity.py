@@ -1,4 +1,4 @@
-"""How exact is each scheduler over a long run? Print the README's table.
+"""Measure how exact each scheduler is over a long run: print the table of docs/accuracy.md.
 
 The reference is each scheduler's equation in 80-bit floats. Against it stand torch stepped in Python
 (float64), jaxlr on the host (float64) and compiled (float32, on whatever device JAX finds), and the

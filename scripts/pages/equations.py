@@ -1,0 +1,29 @@
+"""A MkDocs hook that renders LaTeX as MathML while the site is built. Pages then need no script for it."""
+
+import html
+import re
+from typing import Any
+
+from latex2mathml.converter import convert
+
+
+# `pymdownx.arithmatex` marks equations like this in its generic mode.
+_INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', flags=re.DOTALL)
+_BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', flags=re.DOTALL)
+_COMMAND = re.compile(r"\\[a-zA-Z]+")
+
+
+def on_page_content(content: str, **_: Any) -> str:
+    """Replace every equation of a page."""
+    content = _INLINE.sub(lambda match: as_mathml(match[1], "inline"), content)
+    return _BLOCK.sub(lambda match: f'<div class="equation">{as_mathml(match[1], "block")}</div>', content)
+
+
+def as_mathml(escaped: str, display: str) -> str:
+    """Convert one equation. Raise a ValueError that quotes it if a command in it is unknown."""
+    latex = html.unescape(escaped)
+    mathml = convert(latex, display=display)
+    # latex2mathml prints an unknown command as it stands.
+    if unknown := _COMMAND.findall(html.unescape(re.sub(r"<[^>]+>", " ", mathml))):
+        raise ValueError(f"cannot render {', '.join(unknown)} in the equation {latex!r}")
+    return mathml
