@@ -10,6 +10,13 @@ from latex2mathml.converter import convert
 # `pymdownx.arithmatex` marks equations like this in its generic mode.
 _INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', flags=re.DOTALL)
 _BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', flags=re.DOTALL)
+_FUNCTION = r"<mi>(?:sin|cos|log)</mi>"
+_APPLIED = re.compile(
+    # A function, also one with an index or a power, in front of an argument without parentheses.
+    rf"((?<!<msup>)(?<!<msub>){_FUNCTION}|<(msu[bp])>{_FUNCTION}<m[in]>[^<]*</m[in]></\2>)"
+    r"(?=<m(?:i|n|frac|sub|sup)\b)"
+)
+_LETTERS = re.compile(r'(?:<mi mathvariant="normal">\w</mi>){2,}')
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 
 
@@ -26,4 +33,6 @@ def as_mathml(escaped: str, display: str) -> str:
     # latex2mathml prints an unknown command as it stands.
     if unknown := _COMMAND.findall(html.unescape(re.sub(r"<[^>]+>", " ", mathml))):
         raise ValueError(f"cannot render {', '.join(unknown)} in the equation {latex!r}")
-    return mathml
+    # As TeX does: a thin space after a function, and \mathrm as one word.
+    mathml = _APPLIED.sub(r'\1<mspace width="0.167em"/>', mathml)
+    return _LETTERS.sub(lambda match: f"<mi>{re.sub('<[^>]+>', '', match[0])}</mi>", mathml)
