@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import jaxlr
+import jaxlr.schedules
 from jaxlr.cli import main
 
 
@@ -21,9 +22,10 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
 TEXTS = dict(zip(NAMES, [path.read_text() for path in PAGES], strict=True))
 
-SCHEDULES = [
-    name for name in jaxlr.__all__ if getattr(jaxlr, name).__module__.startswith("jaxlr.schedules.")
-]
+SCHEDULES = sorted(
+    {name for name in jaxlr.__all__ if getattr(jaxlr, name).__module__.startswith("jaxlr.schedules.")}
+    | {*getattr(jaxlr.schedules, "__all__", [])}
+)
 COMMANDS = ("train", "sweep", "plot", "table", "port")
 
 
@@ -48,7 +50,8 @@ def figures(monkeypatch):
 # Examples
 
 
-@pytest.mark.parametrize("name", pages_with("^>>> "))
+# tests/test_readme.py runs those of the README.
+@pytest.mark.parametrize("name", [name for name in pages_with("^>>> ") if name != "README.md"])
 def test_the_examples_of_a_page_print_what_it_shows(name, request):
     code = "\n".join(block for block in blocks(TEXTS[name], "python") if block.startswith(">>> "))
     if "import torch" in code:
