@@ -72,7 +72,7 @@ def test_a_line_of_the_second_table_makes_the_same_steps(torch, torch_line, opta
 
 
 @pytest.mark.parametrize("section", IDIOM_SECTIONS, ids=[each.split("\n")[0] for each in IDIOM_SECTIONS])
-def test_an_idiom_comes_to_the_same_on_both_sides(torch, section):
+def test_an_idiom_gives_the_same_result_on_both_sides(torch, section):
     torch_block, jaxlr_block = BLOCK.findall(section)
     assert torch_block.startswith("# torch\n")
     assert jaxlr_block.startswith("# jaxlr\n")
