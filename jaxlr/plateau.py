@@ -78,6 +78,8 @@ def reduce_lr_on_plateau(
 
     `update(..., value=metric)` steps and scales in one call, as `optax.contrib.reduce_on_plateau` does.
 
+    Each number may be a JAX scalar, traced or not. Then its range is not checked.
+
     Args:
         init_value: learning rate of the optimizer that comes before, from 1e-30 to 1e30.
         mode: "min" if a smaller metric is better, "max" if a larger one is.
@@ -89,8 +91,6 @@ def reduce_lr_on_plateau(
         cooldown: epochs after a reduction that do not count as bad, a whole number >= 0.
         min_lr: lower bound of the learning rate, >= 0.
         eps: reductions by this much or less are skipped, >= 0.
-
-        Each number may be a JAX scalar, traced or not. Its range is not checked then.
 
     Returns:
         A transformation whose `update` takes an optional `value`, the metric.

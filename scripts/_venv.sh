@@ -1,14 +1,15 @@
-# Sourced by the scripts beside it: enters the project and installs into .venv what they need, once.
+# Sourced by the other scripts: enter the project, and install into .venv what they need, once.
 CDPATH='' cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.."
 
-# install NAME PIP-ARGUMENTS...: run pip unless it did so, under that name, here, for this pyproject.toml.
+# install NAME PIP-ARGUMENTS...: run pip, unless it has already run under that name, here, with these arguments
+# and this pyproject.toml.
 install() {
     local name=$1 python=${PYTHON:-python3} stamp
     shift
     stamp="$(cat pyproject.toml && echo "$PWD $*")"
     [ "$(cat ".venv/installed-$name" 2>/dev/null)" = "$stamp" ] && return
     if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-        echo "jaxlr needs Python 3.11 or later, and '$python' is none: set PYTHON to the path of one" >&2
+        echo "jaxlr needs Python 3.11 or later, but '$python' is older or missing: set PYTHON to the path of a newer one" >&2
         exit 2
     fi
     echo "installing into .venv: $*" >&2
@@ -21,6 +22,6 @@ install() {
     echo "$stamp" >".venv/installed-$name"
 }
 
-# The extra that puts JAX on the GPU, where one answers.
+# The extra that installs JAX for the GPU, if there is one.
 cuda=""
 if nvidia-smi -L >/dev/null 2>&1; then cuda=",cuda12"; fi

@@ -1,4 +1,4 @@
-"""Print a table of the error of each scheduler over a long run.
+"""Measure how exact each scheduler is over a long run: print the table of docs/accuracy.md.
 
 The reference is the equation of the scheduler in 80-bit floats. The table compares it with torch stepped in
 Python (float64), with jaxlr on the host (float64) and compiled (float32, on JAX's default device), and with

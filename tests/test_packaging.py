@@ -1,4 +1,4 @@
-"""What is installed is the package and nothing else; what is shipped as source holds its tests."""
+"""The wheel holds the package and nothing else; the source archive holds everything that its tests read."""
 
 import subprocess
 import sys
@@ -33,17 +33,19 @@ def test_the_wheel_holds_the_package_its_licence_and_metadata(tmp_path):
 
 
 @pytest.mark.parametrize("target", ["wheel", "sdist"])
-def test_an_index_would_take_it(tmp_path, target):
+def test_twine_accepts_what_is_built(tmp_path, target):
     command = [sys.executable, "-m", "twine", "check", "--strict", build(target, tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "PASSED" in done.stdout
 
 
-def test_the_source_archive_holds_all_that_its_tests_read(tmp_path):
+def test_the_source_archive_holds_everything_that_its_tests_read(tmp_path):
     with tarfile.open(build("sdist", tmp_path)) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert (
-        files("jaxlr/**/*.py", "tests/*.*", "scripts/*", "docs/*", "*.md", "pyproject.toml") - names
-        == set()
+    read = files(
+        "jaxlr/**/*.py", "tests/*.*", "scripts/**/*", "docs/**/*", "*.md", "mkdocs.yml", "pyproject.toml"
     )
+    read -= {name for name in read if "__pycache__" in name}
+    assert "docs/reference/decay.md" in read
+    assert read - names == set()

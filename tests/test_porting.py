@@ -1,4 +1,4 @@
-"""PORTING.md keeps its word: each pair of lines or blocks gives the same rates or the same weights."""
+"""The porting page is right: each pair of lines or blocks gives the same rates or the same weights."""
 
 import re
 import types
@@ -15,7 +15,7 @@ from helpers import DEVICE_RTOL, HOST_RTOL, assert_close, assert_is_torchs, torc
 import jaxlr
 
 
-PAGE = (Path(__file__).parents[1] / "PORTING.md").read_text()
+PAGE = (Path(__file__).parents[1] / "docs/porting.md").read_text()
 SCHEDULERS, OPTIMIZERS, IDIOMS = PAGE.split("\n## ")[1:]
 PAIR = re.compile(r"^\| .*?`(.+?)` \| `(.+?)` \|$", flags=re.MULTILINE)
 BLOCK = re.compile(r"^```python\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
@@ -72,7 +72,7 @@ def test_a_line_of_the_second_table_makes_the_same_steps(torch, torch_line, opta
 
 
 @pytest.mark.parametrize("section", IDIOM_SECTIONS, ids=[each.split("\n")[0] for each in IDIOM_SECTIONS])
-def test_an_idiom_comes_to_the_same_on_both_sides(torch, section):
+def test_an_idiom_gives_the_same_result_on_both_sides(torch, section):
     torch_block, jaxlr_block = BLOCK.findall(section)
     assert torch_block.startswith("# torch\n")
     assert jaxlr_block.startswith("# jaxlr\n")
@@ -85,7 +85,7 @@ def test_an_idiom_comes_to_the_same_on_both_sides(torch, section):
 
 
 def run(start: str, block: str) -> dict[str, Any]:
-    """What a block leaves in its names."""
+    """Run a block and return its names."""
     scope: dict[str, Any] = {}
     (prelude,) = BLOCK.findall(start)
     exec(prelude + block, scope)
@@ -93,6 +93,6 @@ def run(start: str, block: str) -> dict[str, Any]:
 
 
 def leaves(value: Any) -> list[np.ndarray]:
-    """Arrays of either library, as NumPy's."""
+    """Return arrays of either library as NumPy arrays."""
     flat = jax.tree.leaves(value)
     return [np.asarray(leaf.detach() if hasattr(leaf, "detach") else leaf) for leaf in flat]

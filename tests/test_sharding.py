@@ -45,7 +45,7 @@ RECIPE = [
 ]
 EIGHT = {**ENVIRONMENT, "JAX_NUM_CPU_DEVICES": "8"}
 RTOL = 1e-5
-README = (ROOT / "README.md").read_text()
+DEVICES_PAGE = (ROOT / "docs/devices.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -338,8 +338,8 @@ def test_what_process_0_refuses_ends_the_others(recipe, tmp_path):
 
 
 @pytest.mark.heavy
-def test_the_slurm_script_of_the_readme_runs_as_it_stands(recipe, tmp_path):
-    script = re.findall(r"^```bash\n(#!/bin/bash\n#SBATCH.*?)^```", README, re.DOTALL | re.MULTILINE)
+def test_the_slurm_script_of_the_documentation_runs_as_it_stands(recipe, tmp_path):
+    script = re.findall(r"^```bash\n(#!/bin/bash\n#SBATCH.*?)^```", DEVICES_PAGE, re.DOTALL | re.MULTILINE)
     (tmp_path / "job").write_text(script[0])
     port = free_port(61440)  # JAX makes it of the job's id
     slurm = {"SLURM_JOB_ID": str(port - 61440), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}

@@ -1,0 +1,62 @@
+"""A MkDocs hook that draws the figures of the pages from the code above them.
+
+A figure is a Python block that is followed by an image of the folder `figures`:
+
+    ```python
+    jaxlr.plot(jaxlr.step_lr(0.1, step_size=30), num_steps=90)
+    ```
+
+    ![The rate falls at epochs 30 and 60](figures/step_lr.svg)
+"""
+
+import io
+import re
+from typing import Any, NamedTuple
+
+import matplotlib
+import matplotlib.pyplot as plt
+
+import jaxlr
+
+
+_FIGURE = re.compile(
+    r"^```python\n((?:(?!```).*\n)*)```\n\s*!\[[^\]]*\]\((figures/\w+\.svg)\)", re.MULTILINE
+)
+
+
+class Figure(NamedTuple):
+    """One figure of a page."""
+
+    path: str
+    code: str
+
+
+def figures_of(markdown: str) -> list[Figure]:
+    """Return the figures of a page in their order."""
+    return [Figure(path, code) for code, path in _FIGURE.findall(markdown)]
+
+
+def draw(figure: Figure) -> bytes:
+    """Run the code of a figure and return what it drew on the current Axes, as SVG."""
+    # Ids that do not change from build to build, and text as text: the files stay small.
+    settings: Any = {"svg.hashsalt": figure.path, "svg.fonttype": "none", "font.size": 9}
+    with matplotlib.rc_context(settings):
+        canvas = plt.figure(figsize=(6, 2.4), layout="constrained")
+        try:
+            exec(compile(figure.code, figure.path, "exec"), {"jaxlr": jaxlr})
+            file = io.BytesIO()
+            canvas.savefig(file, format="svg", metadata={"Date": None})
+        finally:
+            plt.close(canvas)
+    return file.getvalue()
+
+
+def on_files(files: Any, config: Any, **_: Any) -> Any:
+    """Add the figures of all pages to the files of the site."""
+    from mkdocs.structure.files import File  # here, because tests draw figures without MkDocs
+
+    matplotlib.use("agg")
+    for page in list(files.documentation_pages()):
+        for figure in figures_of(page.content_string):
+            files.append(File.generated(config, figure.path, content=draw(figure)))
+    return files
