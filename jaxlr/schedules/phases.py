@@ -30,8 +30,19 @@ from jaxlr.schedules._shapes import Position, mix
 
 
 _SHAPES = (
-    *("constant", "linear", "cosine", "polynomial", "power", "1-sqrt", "exponential"),
-    *("inverse_sqrt", "inverse_power", "log", "shifted_exponential", "tanh", "rex"),
+    "constant",
+    "linear",
+    "cosine",
+    "polynomial",
+    "power",
+    "1-sqrt",
+    "exponential",
+    "inverse_sqrt",
+    "inverse_power",
+    "log",
+    "shifted_exponential",
+    "tanh",
+    "rex",
 )
 _WITH_POWER = ("polynomial", "power", "inverse_power")
 _WITHOUT_END = ("inverse_sqrt", "inverse_power")
