@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from folders import arrays, assert_same_run, flip_bits, metrics, small_mnist
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from processes import arrays, assert_same_run, flip_bits, metrics, small_mnist
 
 import jaxlr
 from jaxlr.cli import main

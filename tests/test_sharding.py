@@ -18,16 +18,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from folders import assert_same_run, metrics, small_mnist
 from jax.sharding import AbstractMesh
-from processes import (
-    ENVIRONMENT,
-    ROOT,
-    assert_same_run,
-    finish,
-    metrics,
-    small_mnist,
-    wait_for_epoch,
-)
+from processes import ENVIRONMENT, ROOT, finish, start_program, wait_for_epoch
 
 from jaxlr.train import chunks as chunking
 from jaxlr.train.config import TrainConfig
@@ -188,13 +181,7 @@ def several(count: int, *arguments: Any, program: Sequence[str] = ("-m", "jaxlr"
 
 
 def one_of_several(program: Sequence[str], *arguments: Any, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, *program, *map(str, arguments)],
-        env=ENVIRONMENT | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return start_program([sys.executable, *program, *map(str, arguments)], env=ENVIRONMENT | environment)
 
 
 def free_port(first: int = 0) -> int:

@@ -12,17 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import (
-    ENVIRONMENT,
-    arrays,
-    assert_same_run,
-    command,
-    finish,
-    metrics,
-    small_mnist,
-    start,
-    wait_for_epoch,
-)
+from folders import arrays, assert_same_run, metrics, small_mnist
+from processes import ENVIRONMENT, command, finish, start, wait_for_epoch
 
 from jaxlr.train.output.checkpoint import saved_epochs
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import ENVIRONMENT, finish, flip_bits, small_mnist, start
+from folders import flip_bits, small_mnist
+from processes import ENVIRONMENT, finish, start
 
 from jaxlr.cli import main
 from jaxlr.train import chunks
