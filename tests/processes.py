@@ -16,6 +16,13 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 _started: list[subprocess.Popen[str]] = []
 
 
+def flags(**settings: Any) -> list[str]:
+    """Return settings as flags: `flags(batch_size=8)` is `["--batch-size", "8"]`."""
+    return [
+        word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
+
+
 def command(arguments: Sequence[Any], name: str = "train") -> list[str]:
     return [sys.executable, "-m", "jaxlr", name, *map(str, arguments)]
 
