@@ -2,6 +2,7 @@
 
 import json
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from jaxlr.cli import main
 from jaxlr.train.output.checkpoint import saved_epochs
 
 
@@ -25,6 +27,12 @@ def small_mnist(folder: Path, seed: int = 0) -> Path:
         header = b"\0\0\x08" + bytes([len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
         (folder / name).write_bytes(header + rng.integers(0, bound, shape, np.uint8).tobytes())
     return folder
+
+
+def unbroken_run(arguments: Sequence[Any], out: Path) -> Path:
+    """Run `jaxlr train` without a stop, in this process, and return its folder."""
+    main(["train", *map(str, arguments), "--quiet", "--out", str(out)])
+    return out
 
 
 def metrics(out: Path) -> list[dict[str, Any]]:

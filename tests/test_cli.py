@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from helpers import HOST_RTOL, assert_close, torch_curve
+from processes import start
 
 import jaxlr
 from jaxlr.cli import main, plot, torch_text
@@ -119,13 +120,12 @@ def test_an_infinite_rate_is_null_in_json(run):
 
 
 def test_a_reader_of_the_table_that_stops_early_is_no_error():
-    command = [sys.executable, "-m", "jaxlr", "table", "ExponentialLR(0.9999)", "--epochs", "100000"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as table:
+    with start("ExponentialLR(0.9999)", "--epochs", 100_000, name="table") as table:
         assert table.stdout is not None
         assert table.stderr is not None
-        assert table.stdout.readline() == b"epoch  lr\n"
+        assert table.stdout.readline() == "epoch  lr\n"
         table.stdout.close()
-        assert table.stderr.read() == b""
+        assert table.stderr.read() == ""
     assert table.returncode == 0
 
 

@@ -89,14 +89,12 @@ SCHEDULERS = [
     ("epoch", "CosineAnnealingWarmRestarts(2, 2)"),
     ("epoch", "SWALR(optimizer, 0.01, anneal_epochs=5)"),
     ("batch", "CosineAnnealingWarmRestarts(9, 2)"),
-    ("batch", "ExponentialLR(0.99)"),
     ("batch", "CyclicLR(0.01, 0.2, 20, mode='triangular2')"),
     ("batch", "OneCycleLR(0.2, 200)"),
     ("epoch", "LambdaLR(lambda epoch: 0.9**epoch if epoch < 4 else 0.1)"),
     ("epoch", "MultiplicativeLR(lambda epoch: 1 - epoch / 20)"),
     ("epoch", "SequentialLR([LinearLR(0.1, total_iters=2), CosineAnnealingLR(6)], [2])"),
     ("epoch", "ChainedScheduler([LinearLR(0.1, total_iters=2), CosineAnnealingLR(6, 0.01)])"),
-    ("epoch", "ChainedScheduler([LinearLR(0.1, total_iters=2), CosineAnnealingLR(6)])"),
 ]
 
 
@@ -105,7 +103,7 @@ SCHEDULERS = [
 def test_a_resumed_run_equals_the_unbroken_run_under_every_scheduler(config, step_per, scheduler):
     config = config.replace(scheduler=scheduler, step_per=step_per)
     unbroken = config.output.out.with_name("unbroken")
-    train(config.replace(out=unbroken))
+    train(config.replace(out=unbroken, checkpoint_every=100))
     train(config.replace(epochs=3))  # the plateaus are in their cooldown there
     assert_same_run_after_resume(config, unbroken)
 

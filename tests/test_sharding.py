@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from folders import assert_same_run, metrics, small_mnist
+from folders import assert_same_run, metrics, small_mnist, unbroken_run
 from jax.sharding import AbstractMesh
 from processes import ENVIRONMENT, ROOT, command, finish, flags, start_program, wait_for_epoch
 
@@ -53,9 +53,7 @@ def recipe(tmp_path_factory) -> list[Any]:
 @pytest.fixture(scope="module")
 def unbroken(recipe, tmp_path_factory) -> Path:
     """Train eight epochs on one device and return the folder."""
-    out = tmp_path_factory.mktemp("unbroken") / "run"
-    assert finish(*recipe, "--epochs", 8, "--out", out)[0] == 0
-    return out
+    return unbroken_run([*recipe, "--epochs", 8], tmp_path_factory.mktemp("unbroken") / "run")
 
 
 def assert_close_runs(out: Path, other: Path) -> None:

@@ -7,11 +7,12 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from folders import arrays, assert_same_run, metrics, small_mnist
+from folders import arrays, assert_same_run, metrics, small_mnist, unbroken_run
 from processes import ENVIRONMENT, command, finish, flags, start, wait_for_epoch
 
 from jaxlr.train.output.checkpoint import saved_epochs
@@ -58,30 +59,38 @@ def survive(
     assert (status, err) == (0, "")
 
 
-def check_interrupted_run(data: Path, folder: Path, number: signal.Signals, times: int) -> None:
-    """Check that a run that is interrupted `times` times equals the unbroken run."""
-    recipe = [*RECIPE, "--data-dir", data, "--epochs", 25 * times]
-    # The unbroken run compiles for all, so that few signals arrive during a compilation.
+@pytest.fixture(scope="module")
+def interrupted(data, tmp_path_factory) -> Callable[..., None]:
+    """Return a function that checks that an interrupted run equals the unbroken run."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    # These runs have their own program cache, because a kill may leave a damaged program there.
     cache = {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
     settings = {"env": {**ENVIRONMENT, **cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}}
-    unbroken = [*recipe, "--out", folder / "unbroken", "--checkpoint-every", 10**6]
-    assert finish(*unbroken, **settings)[0] == 0
-    survive(recipe, folder / "run", number, times, settings)
-    assert_same_run(folder / "run", folder / "unbroken")
+
+    def check(number: signal.Signals, times: int) -> None:
+        recipe = [*RECIPE, "--data-dir", data, "--epochs", 25 * times]
+        unbroken = folder / f"unbroken-{times}"
+        if not unbroken.exists():  # this run compiles for all, so that few signals hit a compilation
+            unsaved = [*recipe, "--out", unbroken, "--checkpoint-every", 10**6]
+            assert finish(*unsaved, **settings)[0] == 0
+        survive(recipe, folder / f"{number.name}-{times}", number, times, settings)
+        assert_same_run(folder / f"{number.name}-{times}", unbroken)
+
+    return check
 
 
 @pytest.mark.heavy
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_run_killed_or_stopped_20_times_equals_the_unbroken_run(data, tmp_path, number):
-    check_interrupted_run(data, tmp_path, number, 20)
+def test_a_run_killed_or_stopped_20_times_equals_the_unbroken_run(interrupted, number):
+    interrupted(number, 20)
 
 
 @pytest.mark.endurance
 @pytest.mark.timeout(9000)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_run_killed_or_stopped_200_times_equals_the_unbroken_run(data, tmp_path, number):
-    check_interrupted_run(data, tmp_path, number, 200)
+def test_a_run_killed_or_stopped_200_times_equals_the_unbroken_run(interrupted, number):
+    interrupted(number, 200)
 
 
 @pytest.mark.heavy
@@ -171,7 +180,7 @@ def test_a_second_run_on_the_same_folder_is_refused(data, tmp_path):
 @pytest.mark.heavy
 def test_a_run_whose_disk_was_full_or_read_only_resumes_to_the_unbroken_run(data, tmp_path):
     recipe = [*RECIPE, "--data-dir", data, "--epochs", 60]
-    assert finish(*recipe, "--out", tmp_path / "unbroken")[0] == 0
+    unbroken = unbroken_run([*recipe, "--checkpoint-every", 100], tmp_path / "unbroken")
     disk = tmp_path / "disk"
     disk.mkdir()
     script = tmp_path / "script"
@@ -207,17 +216,17 @@ def test_a_run_whose_disk_was_full_or_read_only_resumes_to_the_unbroken_run(data
         assert re.search(rf"to resume after epoch \d+: jaxlr train --resume --out {disk}/run", line)
     assert read_only.startswith(f"jaxlr: error: cannot write to {disk}/run: ")
     assert "read-only" in read_only
-    assert_same_run(tmp_path / "run", tmp_path / "unbroken")
+    assert_same_run(tmp_path / "run", unbroken)
 
 
 @pytest.mark.heavy
 def test_a_run_that_met_a_file_size_limit_resumes_to_the_unbroken_run(data, tmp_path):
-    recipe = [*RECIPE, "--data-dir", data, "--epochs", 12, "--out"]
+    recipe = [*RECIPE, "--data-dir", data, "--epochs", 12]
     for limit in (1, 3):  # KiB: too few for the metrics, and for the arrays of a checkpoint
         out = tmp_path / f"run-{limit}"
         bounded = ["bash", "-c", f'trap "" XFSZ; ulimit -f {limit}; exec "$@"', "bash"]
         done = subprocess.run(
-            [*bounded, *command([*recipe, out])],
+            [*bounded, *command([*recipe, "--out", out])],
             capture_output=True,
             text=True,
             check=False,
@@ -230,10 +239,10 @@ def test_a_run_that_met_a_file_size_limit_resumes_to_the_unbroken_run(data, tmp_
         assert "File too large" in error
         assert len(not_kept) <= 1
         assert all(line.startswith("jaxlr: warning: compiled programs are not kept: ") for line in not_kept)
-        assert finish(*recipe, out, "--resume")[0] == 0
-    assert finish(*recipe, tmp_path / "unbroken")[0] == 0
+        assert finish(*recipe, "--out", out, "--resume")[0] == 0
+    unbroken = unbroken_run(recipe, tmp_path / "unbroken")
     for limit in (1, 3):
-        assert_same_run(tmp_path / f"run-{limit}", tmp_path / "unbroken")
+        assert_same_run(tmp_path / f"run-{limit}", unbroken)
 
 
 @pytest.mark.heavy

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 import pytest
 from helpers import DEVICE_RTOL, assert_close, torch_plateau_curve
+from processes import start
 
 import jaxlr
 from jaxlr.cli import main
@@ -351,11 +352,10 @@ def test_a_missing_device_is_one_line(tmp_path):
 
 
 def test_the_second_of_two_runs_in_one_folder_is_refused(tmp_path):
-    command = [sys.executable, "-m", "jaxlr", "train", "--epochs", "1", "--out", str(tmp_path / "run")]
-    runs = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
+    runs = [start("--epochs", 1, "--out", tmp_path / "run") for _ in range(2)]
     errors = [run.communicate()[1] for run in runs]
     assert sorted(run.returncode for run in runs) == [0, 2]
-    assert b"another run is writing to" in b"".join(errors)
+    assert "another run is writing to" in "".join(errors)
     assert len(read_metrics(tmp_path / "run")) == 1
 
 
