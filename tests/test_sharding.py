@@ -149,7 +149,7 @@ def test_a_sweep_has_the_same_numbers_on_one_and_eight_devices_and_when_it_chang
         done = subprocess.run(program, env=EIGHT, capture_output=True, text=True, check=True)
         assert done.stderr == ""
         assert "= 10 runs of 3 epochs, 10 at once\n" in done.stdout
-        assert ("going on after epoch 0 of chunk 0\n" in done.stdout) == ("--resume" in more)
+        assert ("resuming after epoch 0 of chunk 0\n" in done.stdout) == ("--resume" in more)
         return list(csv.reader((tmp_path / name / "sweep.csv").read_text().splitlines()))
 
     one, eight = table("one"), table("eight", "--devices", "all")
