@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from jaxlr.train.chunks import Chunks
 from jaxlr.train.config import SweepConfig
 from jaxlr.train.errors import StorageError
 from jaxlr.train.output.checkpoint import Checkpoints, saved_epochs
+from jaxlr.train.output.summary import read_summary
 from jaxlr.train.sweep import sweep
 
 
@@ -61,6 +63,14 @@ def config(data, tmp_path, monkeypatch) -> SweepConfig:
     return SweepConfig.from_flags(
         dataset="mnist", data_dir=data, **RECIPE, quiet=True, out=tmp_path / "sweep", checkpoint_every=1
     )
+
+
+@pytest.fixture
+def finished(config, whole) -> SweepConfig:
+    """Return `config`. Its folder holds the finished sweep."""
+    assert config.output.out is not None
+    shutil.copytree(whole, config.output.out)
+    return config
 
 
 @pytest.fixture
@@ -204,15 +214,14 @@ def test_a_finished_sweep_prints_its_table_and_stays_unchanged(config, capsys, m
     assert {path: path.stat().st_mtime_ns for path in config.output.out.rglob("*")} == before
 
 
-def test_another_target_accuracy_changes_the_table_and_trains_nothing(config, epochs):
-    whole = config.output.out.with_name("whole")
-    sweep(config.replace(target_accuracy=0.1, out=whole))
-    sweep(config)
-    assert (config.output.out / "summary.csv").read_bytes() != (whole / "summary.csv").read_bytes()
+def test_another_target_accuracy_changes_the_table_and_trains_nothing(finished, epochs):
+    out, expected = finished.output.out, finished.output.out.with_name("expected")
+    sweep(finished.replace(target_accuracy=0.1, out=expected))
+    assert (out / "summary.csv").read_bytes() != (expected / "summary.csv").read_bytes()
     epochs.clear()
-    sweep(config.replace(resume=True, target_accuracy=0.1))
+    sweep(finished.replace(resume=True, target_accuracy=0.1))
     assert epochs == []
-    assert_same_sweep(config.output.out, whole)
+    assert_same_sweep(out, expected)
 
 
 CHANGES = [
@@ -224,27 +233,24 @@ CHANGES = [
 ]
 
 
-def test_a_resumed_sweep_refuses_changed_settings_that_affect_its_numbers(config, data, epochs, refuse):
-    sweep(config)
-    before = (config.output.out / "sweep.csv").read_bytes()
-    resume = ["sweep", "--resume", "--out", str(config.output.out)]
+def test_a_resumed_sweep_refuses_changed_settings_that_affect_its_numbers(finished, data, epochs, refuse):
+    before = (finished.output.out / "sweep.csv").read_bytes()
+    resume = ["sweep", "--resume", "--out", str(finished.output.out)]
     for flag, value, change in CHANGES:
         assert f"with different settings ({change}): drop" in refuse(*resume, flag, value)
-    epochs.clear()
-    main(
-        [*resume, "--checkpoint-every", "2", "--quiet", "--target-accuracy", "0.5", "--data-dir", str(data)]
-    )
+    main([*resume, *flags(checkpoint_every=2, target_accuracy=0.5, data_dir=data), "--quiet"])
     assert epochs == []
-    assert (config.output.out / "sweep.csv").read_bytes() == before
+    assert (finished.output.out / "sweep.csv").read_bytes() == before
 
 
-def test_a_table_that_cannot_be_read_is_written_again(config):
-    sweep(config)
-    whole = (config.output.out / "summary.csv").read_bytes()
-    for content in (b"a,b\n1,2\n", b"", b"\xff", whole.replace(b"seeds", b"seed")):
-        (config.output.out / "summary.csv").write_bytes(content)
-        sweep(config.replace(resume=True))
-        assert (config.output.out / "summary.csv").read_bytes() == whole
+def test_a_table_that_cannot_be_read_is_written_again(finished):
+    table = finished.output.out / "summary.csv"
+    expected = table.read_bytes()
+    for content in (b"a,b\n1,2\n", b"", b"\xff", expected.replace(b"seeds", b"seed")):
+        table.write_bytes(content)
+        assert read_summary(table) == []
+    sweep(finished.replace(resume=True))
+    assert table.read_bytes() == expected
 
 
 def test_a_change_of_seeds_does_not_name_the_chunk_too(config):
@@ -266,10 +272,9 @@ def test_a_resumed_sweep_keeps_the_size_of_its_chunks(config, epochs, monkeypatc
         assert json.loads((config.output.out / "config.json").read_text())["chunk"] == 2
 
 
-def test_train_and_sweep_do_not_resume_the_folders_of_each_other(config, refuse):
-    run = ["--dataset", "mnist", "--data-dir", str(config.data.data_dir), "--hidden", "8", "--epochs", "1"]
-    outs = {"sweep": config.output.out, "train": config.output.out.with_name("a run")}
-    sweep(config)
+def test_train_and_sweep_do_not_resume_the_folders_of_each_other(finished, refuse):
+    run = flags(dataset="mnist", data_dir=finished.data.data_dir, hidden=8, epochs=1)
+    outs = {"sweep": finished.output.out, "train": finished.output.out.with_name("a run")}
     main(["train", *run, "--quiet", "--out", str(outs["train"])])
     for wrong, right in (("train", "sweep"), ("sweep", "train")):
         out = outs[right]
