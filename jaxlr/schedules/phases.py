@@ -266,7 +266,7 @@ def phased_lr(init_value: ArrayLike, phases: Sequence[Phase], *, repeat: int = 0
         >>> [round(schedule(step), 12) for step in (0, 5, 10, 15, 1000)]
         [1.0, 0.5, 1.0, 0.5, 1.0]
 
-    Reference: none in torch; SequentialLR of LinearLR, CosineAnnealingLR and others comes closest.
+    Reference: `torch.optim.lr_scheduler.SequentialLR` of several schedulers comes closest.
     """
     init_value = check_value("init_value", init_value)
     phases = _check_phases(phases)

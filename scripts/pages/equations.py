@@ -17,7 +17,7 @@ _APPLIED = re.compile(
     r"(?=<m(?:i|n|frac|sub|sup)\b)"
 )
 _LETTERS = re.compile(r'(?:<mi mathvariant="normal">\w</mi>){2,}')
-_COMMAND = re.compile(r"\\[a-zA-Z]+")
+_COMMAND = re.compile(r"\\(?:[a-zA-Z]+|.)")
 
 
 def on_page_content(content: str, **_: Any) -> str:
@@ -29,7 +29,8 @@ def on_page_content(content: str, **_: Any) -> str:
 def as_mathml(escaped: str, display: str) -> str:
     """Convert one equation. Raise a ValueError that quotes it if a command in it is unknown."""
     latex = html.unescape(escaped)
-    mathml = convert(latex, display=display)
+    # latex2mathml keeps the backslash of an escaped underscore.
+    mathml = convert(latex.replace(r"\_", "_"), display=display)
     # latex2mathml prints an unknown command as it stands.
     if unknown := _COMMAND.findall(html.unescape(re.sub(r"<[^>]+>", " ", mathml))):
         raise ValueError(f"cannot render {', '.join(unknown)} in the equation {latex!r}")
