@@ -205,7 +205,7 @@ def sample(name: str, schedule: optax.Schedule, num_steps: int) -> np.ndarray:
     """Return the rates of a schedule at 0 to `num_steps` - 1 in float64. Errors refer to it as `name`."""
     if isinstance(schedule, optax.GradientTransformation):
         raise TypeError(
-            f"{name} has no curve of its own: a plateau's learning rate follows the metrics of a run "
+            f"{name} has no fixed curve: the learning rate of a plateau depends on the metrics of a run "
             "(jaxlr train draws it)"
         )
     check_function(name, schedule)
