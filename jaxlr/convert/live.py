@@ -24,7 +24,7 @@ from jaxlr.schedules.decay import multiplicative_lr
 def from_torch(
     scheduler: Any, group: int = 0, num_steps: int | None = None
 ) -> optax.Schedule | optax.GradientTransformationExtraArgs:
-    r"""Return the schedule on which a live torch scheduler continues from its current epoch.
+    r"""Return the schedule of a live torch scheduler, from its current epoch on.
 
     $$\mathrm{lr}(e) = \text{the learning rate of torch after } e \text{ more steps}$$
 
@@ -94,7 +94,7 @@ def from_state_dict(
     optimizer_state_dict: Mapping[str, Any] | None = None,
     lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float] | None] | None = None,
 ) -> optax.Schedule | optax.GradientTransformationExtraArgs:
-    r"""Return the schedule on which a saved torch scheduler continues, like `from_torch` for a live one.
+    r"""Return the schedule of a saved torch scheduler, from its current epoch on.
 
     $$\mathrm{lr}(e) = \text{the learning rate of torch after } e \text{ more steps}$$
 
