@@ -348,7 +348,7 @@ MISTAKES = [
     (["table", "LambdaLR(opt, lambda e: 1e400)"], "has no finite learning rate"),
     (["plot", "StepLR(3)", "StepLR(0)"], "step_size must be a whole number of at least 1, got 0"),
     (["plot", "ReduceLROnPlateau()"], "ReduceLROnPlateau() has no fixed curve: the learning rate"),
-    (["table", "ReduceLROnPlateau()"], "follows the metrics of a run (jaxlr train draws it)"),
+    (["table", "ReduceLROnPlateau()"], "depends on the metrics of a run (jaxlr train draws it)"),
     (["plot", "StepLR(3)", "--epochs", "0"], "epochs must be a whole number of at least 1, got 0"),
     (["plot", "StepLR(3)", "--epochs", "x"], "--epochs: invalid literal for int() with base 10: 'x'"),
     (["plot", "StepLR(3)", "--epochs", "9" * 9], "epochs times steps_per_epoch must be at most 10000000"),

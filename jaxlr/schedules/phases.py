@@ -103,8 +103,8 @@ class Phase:
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, a required one is missing, or the shape does not use it;
-            or the start or the end is given twice.
+        ValueError: an argument is out of range, missing, or not used by the shape, or the start or the end
+            is given twice.
 
     Example:
         >>> warmup = Phase(4, "linear", start_factor=0.0, end_factor=1.0)
@@ -114,7 +114,7 @@ class Phase:
         >>> [phased_lr(1.0, [from_one_quarter])(step) for step in range(5)]
         [0.25, 0.5, 0.75, 1.0, 1.0]
 
-    Reference: none. torch has no equivalent.
+    Reference: https://arxiv.org/abs/2405.18392 ("1-sqrt"), https://arxiv.org/abs/2107.04197 ("rex").
     """
 
     length: int | None = None
@@ -227,9 +227,9 @@ def phased_lr(init_value: ArrayLike, phases: Sequence[Phase], *, repeat: int = 0
     $$\mathrm{lr}(k) = \mathrm{value}_i(k - K_i), \quad K_i = \sum_{j < i} L_j, \quad
       K_i \le k < K_{i + 1}$$
 
-    with $\mathrm{value}_i$ the value of `phases[i]` (see `Phase`), $L_j$ the length of `phases[j]` and
-    $k$ = `count`. After the last phase its end value holds. If `repeat` is $r > 0$, the last $r$ phases
-    repeat forever instead.
+    with $\mathrm{value}_i$ the value of `phases[i]` for this `init_value` (see `Phase`), $L_j$ the length
+    of `phases[j]` and $k$ = `count`. After the last phase its end value holds. If `repeat` is $r > 0$, the
+    last $r$ phases repeat forever instead.
 
     Args:
         init_value: learning rate that the factors multiply, a finite number >= 0; may be traced.
@@ -268,7 +268,7 @@ def phased_lr(init_value: ArrayLike, phases: Sequence[Phase], *, repeat: int = 0
         >>> [round(schedule(step), 12) for step in (0, 5, 10, 15, 1000)]
         [1.0, 0.5, 1.0, 0.5, 1.0]
 
-    Reference: none. torch's nearest equivalent is a SequentialLR of LinearLR, CosineAnnealingLR and others.
+    Reference: `torch.optim.lr_scheduler.SequentialLR` is the nearest equivalent in torch.
     """
     init_value = check_value("init_value", init_value)
     phases = _check_phases(phases)

@@ -1,7 +1,7 @@
 """The watchdog that names a lost process.
 
 Everything that needs JAX's private API or file descriptors is in this module. JAX itself ends a run when a
-process is lost, but it does not say which one, and a collective on GPUs may wait for it forever
+process is lost, but it does not name that process. A collective on GPUs may also wait for it forever
 (https://github.com/jax-ml/jax/issues/38503). Each workaround names the versions of JAX that need it.
 Background: https://docs.jax.dev/en/latest/fault_tolerance.html.
 """
