@@ -573,7 +573,11 @@ BAD_ARGUMENTS = [
         ValueError,
         "give start_factor or start_value, not both",
     ),
-    (lambda: untyped(10, "cosine", end_factor=0.1, end_value=0.1), ValueError, "end_factor and end_value"),
+    (
+        lambda: untyped(10, "cosine", end_factor=0.1, end_value=0.1),
+        ValueError,
+        "give end_factor or end_value, not both",
+    ),
     (lambda: untyped(10, "exponential", end_factor=0), ValueError, "end_factor must be .* above 0, got 0"),
     (lambda: untyped(10, "polynomial", end_factor=0), ValueError, "'polynomial' needs a power, such as"),
     (lambda: untyped(10, "cosine", end_factor=0, power=2), ValueError, "power is for the shapes 'polynom"),
@@ -614,7 +618,7 @@ BAD_ARGUMENTS = [
     (
         lambda: phased_lr(0.1, [Phase(shape="inverse_sqrt")]),
         ValueError,
-        r"phases\[0\] needs a span: no step",
+        r"phases\[0\] needs a span: by default",
     ),
     (
         lambda: phased_lr(0.1, [Phase(3, start_factor=0), Phase(9, "exponential", end_factor=1)]),
