@@ -562,7 +562,7 @@ BAD_ARGUMENTS = [
     (lambda: untyped(2.5), ValueError, "length must be a whole number known at compile time, got 2.5"),
     (lambda: untyped("10"), TypeError, "length must be a whole number"),
     (lambda: untyped(jnp.int32(3)), TypeError, "length must be a whole number known at compile time"),
-    (lambda: untyped(10, "linear"), ValueError, "a phase of shape 'linear' needs its end: give end_factor"),
+    (lambda: untyped(10, "linear"), ValueError, "a phase of shape 'linear' needs an end: give end_factor"),
     (lambda: untyped(10, end_factor=0.1), ValueError, "a constant phase has no end_factor or end_value"),
     (
         lambda: untyped(10, start_factor=-0.1),
@@ -573,11 +573,15 @@ BAD_ARGUMENTS = [
     (
         lambda: untyped(10, start_factor=0.1, start_value=0.1),
         ValueError,
-        "start_factor and start_value are two ways to say one thing: give one of them",
+        "give start_factor or start_value, not both",
     ),
-    (lambda: untyped(10, "cosine", end_factor=0.1, end_value=0.1), ValueError, "end_factor and end_value"),
+    (
+        lambda: untyped(10, "cosine", end_factor=0.1, end_value=0.1),
+        ValueError,
+        "give end_factor or end_value, not both",
+    ),
     (lambda: untyped(10, "exponential", end_factor=0), ValueError, "end_factor must be .* above 0, got 0"),
-    (lambda: untyped(10, "polynomial", end_factor=0), ValueError, "'polynomial' needs its power, such as"),
+    (lambda: untyped(10, "polynomial", end_factor=0), ValueError, "'polynomial' needs a power, such as"),
     (lambda: untyped(10, "cosine", end_factor=0, power=2), ValueError, "power is for the shapes 'polynom"),
     (lambda: untyped(10, "power", end_factor=0, power=0), ValueError, "power must be .* above 0, got 0"),
     (
@@ -596,12 +600,12 @@ BAD_ARGUMENTS = [
     (
         lambda: untyped(None, "linear", end_factor=0),
         ValueError,
-        "needs a length, or a span if it has no end",
+        "needs a length, or a span if it never ends",
     ),
     (
         lambda: untyped(None, "cosine", end_factor=0, span=7.5),
         ValueError,
-        "a cosine that bounces back at its end needs a whole span and no offset, got span=7.5, offset=0",
+        "a cosine that rises again after its span needs a whole span and no offset, got span=7.5, offset=0",
     ),
     (lambda: phased_lr(-0.1, [Phase()]), ValueError, "init_value must be a finite number of at least 0"),
     (lambda: phased_lr(0.1, []), ValueError, "phases must hold at least one jaxlr.Phase, got none"),
@@ -616,7 +620,7 @@ BAD_ARGUMENTS = [
     (
         lambda: phased_lr(0.1, [Phase(shape="inverse_sqrt")]),
         ValueError,
-        r"phases\[0\] needs a span: no step",
+        r"phases\[0\] needs a span: by default",
     ),
     (
         lambda: phased_lr(0.1, [Phase(3, start_factor=0), Phase(9, "exponential", end_factor=1)]),
@@ -626,7 +630,7 @@ BAD_ARGUMENTS = [
     (
         lambda: phased_lr(0.1, [Phase(3)], repeat=2),
         ValueError,
-        "repeat must be a number of phases, from 0 to",
+        "repeat must be from 0 to",
     ),
     (lambda: phased_lr(0.1, [Phase()], repeat=1), ValueError, r"phases\[0\] needs a length to be repeated"),
     (lambda: phased_lr(0.1, [Phase(3), Phase(0)], repeat=1), ValueError, "a length of at least 1 together"),

@@ -313,7 +313,7 @@ MISTAKES = [
     (["--seed", str(2**31 - 1)], "the last seed (seed + seeds - 1) must be from 0 to 2**31 - 1"),
     (["--chunk", "0"], "chunk must be from 1 to 2**31 - 1, got 0"),
     (["--target-accuracy", "95"], "target_accuracy must be above 0 and at most 1, got 95.0"),
-    (["--step-per", "batch"], "'ReduceLROnPlateau(patience=5)': step_per 'batch' is not for a plateau"),
+    (["--step-per", "batch"], "'ReduceLROnPlateau(patience=5)': step_per must not be 'batch' for a"),
     (["--momentum", "1"], "momentum must be below 1, got 1.0"),
     (["--epochs", "0"], "epochs must be from 1 to 2**31 - 1, got 0"),
     (["--tensorboard"], "--tensorboard"),

@@ -294,7 +294,7 @@ MISTAKES = [
     ),
     (["train", "--scheduler", "StpLR(3)"], "unknown scheduler 'StpLR': did you mean StepLR?"),
     (["train", "--scheduler", "StepLR("], "cannot read the scheduler 'StepLR('"),
-    (["train", "--step-per", "batch"], "step_per 'batch' is not for a plateau"),
+    (["train", "--step-per", "batch"], "step_per must not be 'batch' for a plateau"),
     (["train", "--step-per", "week"], "week"),
     (["train", "--dataset", "mnits"], "mnist"),
     (["train", "--dataset", "mnist", "--data-dir", "/no/such/folder"], "/no/such/folder"),

@@ -1,4 +1,4 @@
-"""A training program under torch's schedulers: one run, a sweep of runs, and a run as a pure function.
+"""A training program with torch's schedulers: one run, a sweep of runs, and a run as a pure function.
 
 The names below are imported when they are first used. They need the extra `train`.
 """

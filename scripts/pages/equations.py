@@ -12,7 +12,7 @@ _INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', flags=re.
 _BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', flags=re.DOTALL)
 _FUNCTION = r"<mi>(?:sin|cos|log)</mi>"
 _APPLIED = re.compile(
-    # A function, also one with an index or a power, in front of an argument without parentheses.
+    # A function, possibly with an index or a power, before an argument without parentheses.
     rf"((?<!<msup>)(?<!<msub>){_FUNCTION}|<(msu[bp])>{_FUNCTION}<m[in]>[^<]*</m[in]></\2>)"
     r"(?=<m(?:i|n|frac|sub|sup)\b)"
 )
@@ -31,7 +31,7 @@ def as_mathml(escaped: str, display: str) -> str:
     latex = html.unescape(escaped)
     # latex2mathml keeps the backslash of an escaped underscore.
     mathml = convert(latex.replace(r"\_", "_"), display=display)
-    # latex2mathml prints an unknown command as it stands.
+    # latex2mathml prints an unknown command unchanged.
     if unknown := _COMMAND.findall(html.unescape(re.sub(r"<[^>]+>", " ", mathml))):
         raise ValueError(f"cannot render {', '.join(unknown)} in the equation {latex!r}")
     # As TeX does: a thin space after a function, and \mathrm as one word.
