@@ -216,10 +216,11 @@ CURE = "to resume from its last checkpoint, start all processes again, with --re
 
 # A process that prints its own results. Under the command only process 0 prints.
 TRAIN = """
-import json, tyro
-from jaxlr.train.config import TrainConfig
-from jaxlr.train.loop import train
-rows = train(tyro.cli(TrainConfig))[-4:]
+import json, sys
+from jaxlr.cli.parse import parse
+from jaxlr.train import train
+_, config = parse(["train", *sys.argv[1:]])
+rows = train(config)[-4:]
 print(json.dumps([[row["epoch"], row["train_loss"], row["valid_loss"], row["lr"]] for row in rows]))
 """
 

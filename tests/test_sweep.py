@@ -337,7 +337,7 @@ def test_an_existing_out_is_never_overwritten(tmp_path, refuse):
 
 
 def test_a_single_value_for_a_list_is_refused():
-    untyped: Any = SweepConfig
+    untyped: Any = SweepConfig.from_flags
     with pytest.raises(TypeError, match=r"scheduler must be a list.*got 'StepLR"):
         untyped(scheduler="StepLR(3)")
     with pytest.raises(TypeError, match=r"lr must be a list.*got 0\.1"):

@@ -378,7 +378,7 @@ def test_a_batch_larger_than_the_dataset_is_the_whole_dataset(tmp_path):
 
 
 def test_python_arguments_may_be_whole_floats_and_paths_as_text(tmp_path):
-    untyped: Any = TrainConfig
+    untyped: Any = TrainConfig.from_flags
     config = untyped(**SHORT, epochs=2.0, batch_size=1e2, out=str(tmp_path / "run"))
     assert len(train(config)) == 2
 
