@@ -552,7 +552,7 @@ def test_phases_without_absolute_values_can_be_chained():
     product = chained_scheduler(0.5, [phased_lr(1.0, [warmup(4)]), jaxlr.exponential_lr(1.0, 0.5)])
     assert [product(count) for count in range(4)] == [0.0, 0.0625, 0.0625, 0.046875]
     absolute = phased_lr(1.0, [Phase(4, "linear", start_value=0.0, end_factor=1.0)])
-    with pytest.raises(ValueError, match="the chain is no product"):
+    with pytest.raises(ValueError, match="the chain is not a product"):
         chained_scheduler(0.5, [absolute])
 
 
