@@ -175,9 +175,10 @@ def count_reached(milestones: Sequence[int], count: Any) -> Any:
     reachable = [value for value in milestones if value <= largest_count(count)]
     if isinstance(count, np.ndarray):
         return np.searchsorted(np.asarray(reachable, dtype=np.int64), count, side="right")
-    method = "compare_all" if len(reachable) <= _FEW_MILESTONES else "scan_unrolled"
+    if len(reachable) > _FEW_MILESTONES:
+        return _search(np.asarray(reachable, dtype=count.dtype), count)
     array = jnp.asarray(reachable, dtype=count.dtype)
-    return jnp.searchsorted(array, count, side="right", method=method)
+    return jnp.searchsorted(array, count, side="right", method="compare_all")
 
 
 def is_before(count: Count, epoch: int) -> Any:
@@ -199,8 +200,26 @@ def look_up(table: np.ndarray, count: Count) -> Float:
     index = at_most(count, len(table) - 1)
     if not isinstance(index, jax.Array):
         return table[index]
-    values = jnp.asarray(table, dtype=jax.dtypes.canonicalize_dtype(float))
-    return values.at[index].get(mode="clip")
+    return take(table.astype(jax.dtypes.canonicalize_dtype(float)), index)
+
+
+def take(table: np.ndarray, index: jax.Array) -> jax.Array:
+    """Return the entries of a table at `index`, which lies in the table. They are sharded like `index`."""
+    if not _has_explicit_sharding(index):
+        return jnp.asarray(table).at[index].get(mode="clip")
+
+    # On a mesh with explicit axes a gather must name the sharding of its result. Inside of vmap the index
+    # does not show the sharding of the mapped axis, so the gather is done on the whole batch.
+    @jax.custom_batching.custom_vmap
+    def gather(index: jax.Array) -> jax.Array:
+        return jnp.asarray(table).at[index].get(mode="clip", out_sharding=jax.typeof(index).sharding)
+
+    @gather.def_vmap
+    def gather_batch(axis_size: int, is_batched: list[bool], index: jax.Array) -> tuple[jax.Array, bool]:
+        del axis_size, is_batched
+        return gather(index), True
+
+    return gather(index)
 
 
 def apply_to_each(function: Any, count: Count) -> Float:
@@ -223,6 +242,21 @@ def apply_to_each(function: Any, count: Count) -> Float:
             "or use jaxlr.tabulate(function, num_steps)"
         )
         raise
+
+
+def _search(milestones: np.ndarray, count: jax.Array) -> jax.Array:
+    """Return the result of `count_reached` with a binary search, which adds one bit of it after another."""
+    reached = jnp.zeros_like(count)
+    for bit in reversed(range(len(milestones).bit_length())):
+        candidate = reached + (1 << bit)
+        milestone = take(milestones, jnp.minimum(candidate, len(milestones)) - 1)
+        is_reached = (candidate <= len(milestones)) & (milestone <= count)
+        reached = jnp.where(is_reached, candidate, reached)
+    return reached
+
+
+def _has_explicit_sharding(array: jax.Array) -> bool:
+    return jax.sharding.AxisType.Explicit in jax.typeof(array).sharding.mesh.axis_types
 
 
 def _apply_in_float64(function: Any, count: jax.Array) -> jax.Array:
