@@ -16,7 +16,7 @@ from jaxlr._double_float import as_real
 from jaxlr.convert.classes import Effect, class_of
 from jaxlr.convert.closed_form import NoClosedFormError, State, closed_form_from_now, value_of_group
 from jaxlr.convert.errors import MissingNumStepsError
-from jaxlr.plateau import reduce_lr_on_plateau
+from jaxlr.plateau import Plateau, reduce_lr_on_plateau
 from jaxlr.schedules.compose import tabulate
 from jaxlr.schedules.decay import multiplicative_lr
 
@@ -170,7 +170,7 @@ def _product(state: State, lr: float, num_steps: int | None) -> optax.Schedule:
     return multiplicative_lr(lr, lambda later: factor(epoch + later), num_steps)
 
 
-def _plateau(state: State, lr: float, group: int) -> optax.GradientTransformationExtraArgs:
+def _plateau(state: State, lr: float, group: int) -> Plateau:
     """Return the transformation of a ReduceLROnPlateau, at a learning rate and with the saved counters."""
     torch_class = state.torch_class
     settings = {key: state.get(key) for key in torch_class.settings if key not in torch_class.per_group}
@@ -187,7 +187,7 @@ def _plateau(state: State, lr: float, group: int) -> optax.GradientTransformatio
         current = {key: jnp.asarray(value) for key, value in counters.items()}
         return fresh_state._replace(best=jax.tree.map(jnp.array, as_real(best)), **current)
 
-    return optax.GradientTransformationExtraArgs(init_fn, tx.update)
+    return Plateau.build(init_fn, tx.update, tx.init_value)
 
 
 def _stepped(scheduler: Any, group: int, num_steps: int) -> optax.Schedule:

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr._checks import LARGEST_ARGUMENT, shown_value
+from jaxlr._checks import LARGEST_ARGUMENT, as_array, shown_value
 
 
 # The largest count that an int64 array can hold.
@@ -77,6 +77,7 @@ def as_count(count: ArrayLike, fractional: bool = False) -> Any:
     """
     if type(count) is int and count >= 0:
         return count
+    count = as_array(count)  # such as `optimizer.step` of an nnx.Optimizer
     dtype = count.dtype if isinstance(count, jax.Array) else np.asarray(count).dtype
     is_float = fractional and jnp.issubdtype(dtype, np.floating)
     if not is_float and not jnp.issubdtype(dtype, np.integer):
