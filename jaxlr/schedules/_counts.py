@@ -73,7 +73,8 @@ def as_count(count: ArrayLike, fractional: bool = False) -> Any:
     """Check the argument of a schedule: a whole number of epochs or steps, where 0 is the first one.
 
     Return an int or an int64 array on the host, and an int32 (or int64) array on a device. If
-    `fractional`, floats are accepted and returned too.
+    `fractional`, floats are accepted and returned too. A negative count on the host becomes 0:
+    `optax.join_schedules` calls every schedule, also before its turn, and drops that rate.
     """
     if type(count) is int and count >= 0:
         return count
@@ -86,12 +87,9 @@ def as_count(count: ArrayLike, fractional: bool = False) -> Any:
     if isinstance(count, jax.Array):
         return as_float(count) if is_float else _as_index(count)
     array = np.asarray(count)
-    if not ((array >= 0) & (array < np.inf)).all():
-        raise ValueError(
-            f"count must be 0 (the first epoch or step) or more, got {array.min()}; to join schedules, use "
-            "jaxlr.sequential_lr, which gives each one a count from 0 on"
-        )
-    array = array.astype(np.float64 if is_float else np.int64)
+    if is_float and not np.isfinite(array).all():
+        raise ValueError(f"count must be a finite number, got {shown_value(count)}")
+    array = np.maximum(array.astype(np.float64 if is_float else np.int64), 0)
     return array if array.ndim else array.item()
 
 
@@ -236,7 +234,8 @@ def apply_to_each(function: Any, count: Count) -> Float:
     except (TypeError, ValueError):  # the function may fix its own dtypes, which do not mix with float64
         pass
     try:
-        return as_float(jnp.asarray(function(count)))
+        with jax.numpy_dtype_promotion("standard"):
+            return as_float(jnp.asarray(function(count)))
     except Exception as error:
         error.add_note(
             "If JAX cannot trace this function of the epoch, write it with jax.numpy, "
@@ -262,7 +261,8 @@ def _has_explicit_sharding(array: jax.Array) -> bool:
 
 def _apply_in_float64(function: Any, count: jax.Array) -> jax.Array:
     dtype = jax.dtypes.canonicalize_dtype(float)
-    with jax.enable_x64(True):
+    # A plain function such as `1 / (1 + epoch)` mixes dtypes. It is not the place to be strict about them.
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         return jnp.asarray(function(count.astype(np.int64))).astype(dtype)
 
 

@@ -238,8 +238,7 @@ def phased_lr(init_value: ArrayLike, phases: Sequence[Phase], *, repeat: int = 0
 
     Raises:
         TypeError: an argument is not of the kind above, or a `count` is not an integer.
-        ValueError: an argument is out of its range, a phase that another follows has no length, or a
-            host `count` is negative.
+        ValueError: an argument is out of its range, or a phase that another follows has no length.
 
     Example:
         A warmup, a hold and a cosine to 10 %:
