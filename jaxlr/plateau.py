@@ -1,7 +1,7 @@
 """ReduceLROnPlateau: its state, a pure step of that state, and the Optax transformation that holds it."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -70,6 +70,18 @@ class Plateau(optax.GradientTransformationExtraArgs):
 
     # An optimizer multiplies a learning rate that is not callable by -1.
     __mul__ = __rmul__ = __neg__ = __float__ = refuse  # pyright: ignore[reportAssignmentType]
+
+
+if TYPE_CHECKING:
+
+    class ScheduleOrPlateau(Plateau):
+        """The result of a conversion, which type checkers accept as a schedule and as a plateau."""
+
+        def __call__(self, count: Any) -> Any:
+            """Return the learning rate at `count`, if it is a schedule."""
+            ...
+else:
+    ScheduleOrPlateau = optax.Schedule | Plateau
 
 
 def reduce_lr_on_plateau(

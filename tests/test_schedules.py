@@ -768,7 +768,7 @@ def test_one_cycle_may_start_at_its_peak(torch):
 def test_optax_joins_schedules_on_the_host_as_under_jit(name):
     joined = optax.join_schedules([jaxlr.linear_lr(0.3, 0.1, total_iters=5), CASES[name].build(0.1)], [5])
     counts = np.asarray([0, 3, 5, 9])
-    on_host = [joined(int(count)) for count in counts]
+    on_host: Any = [joined(int(count)) for count in counts]
     assert_close(on_host, jax.jit(jax.vmap(joined))(counts), DEVICE_RTOL)
     assert_close(on_host[2:], CASES[name].build(0.1)(counts[2:] - 5), DEVICE_RTOL)
 
