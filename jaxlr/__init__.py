@@ -5,8 +5,9 @@ import types
 from typing import TYPE_CHECKING
 
 from jaxlr.convert import from_state_dict, from_string, from_torch, optimizer_from_torch
-from jaxlr.plateau import plateau_lr, plateau_step, reduce_lr_on_plateau
+from jaxlr.plateau import plateau_lr, plateau_step, reduce_lr_on_plateau, set_plateau_lr
 from jaxlr.plot import plot
+from jaxlr.rates import learning_rate, with_plateau
 from jaxlr.schedules import (
     Phase,
     chained_scheduler,
@@ -51,8 +52,11 @@ __all__ = [  # noqa: RUF022
     "cosine_annealing_lr",
     "chained_scheduler",
     "reduce_lr_on_plateau",
+    "with_plateau",
     "plateau_step",
     "plateau_lr",
+    "set_plateau_lr",
+    "learning_rate",
     "cyclic_lr",
     "cyclic_momentum",
     "cosine_annealing_warm_restarts",

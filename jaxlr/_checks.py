@@ -9,11 +9,28 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.typing import ArrayLike
 
 
 # Twice this number (the period of a cosine) fits in an int64, and so does the sum of two such periods.
 LARGEST_ARGUMENT = 2**61
+
+PLATEAU_IS_NO_SCHEDULE = (
+    "ReduceLROnPlateau is not a schedule, because it needs a metric: build the optimizer with "
+    "jaxlr.with_plateau(lambda lr: optax.sgd(lr), plateau), or chain it, as in "
+    "optax.chain(optax.sgd(0.1), plateau)"
+)
+
+
+def is_variable(value: Any) -> bool:
+    """Check if a value is a variable of `flax.nnx`, which wraps an array. Flax is not imported for it."""
+    return hasattr(value, "get_value") and hasattr(value, "set_value")
+
+
+def as_array(value: Any) -> Any:
+    """Return the array in a variable of `flax.nnx`, and any other value as it is."""
+    return value.get_value() if is_variable(value) else value
 
 
 def check_positive_count(name: str, value: Any) -> int:
@@ -114,6 +131,8 @@ def check_milestones(milestones: Any) -> list[int]:
 
 def check_function(name: str, value: Any) -> None:
     """Raise a TypeError unless `value` can be called."""
+    if isinstance(value, optax.GradientTransformation):
+        raise TypeError(f"{name} must be a function of the epoch (or step): {PLATEAU_IS_NO_SCHEDULE}")
     if not callable(value):
         raise TypeError(f"{name} must be a function of the epoch (or step), got {shown_value(value)}")
 

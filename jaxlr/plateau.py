@@ -1,6 +1,7 @@
 """ReduceLROnPlateau: its state, a pure step of that state, and the Optax transformation that holds it."""
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,16 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr._checks import check_choice, check_value, check_whole_number, is_real_dtype, shown_value
+from jaxlr._checks import (
+    PLATEAU_IS_NO_SCHEDULE,
+    as_array,
+    check_choice,
+    check_value,
+    check_whole_number,
+    is_real_dtype,
+    is_variable,
+    shown_value,
+)
 from jaxlr._double_float import DoubleFloat, Real, as_real, round_to_float, select
 
 
@@ -42,6 +52,38 @@ class PlateauState(NamedTuple):
     eps: Real  # reductions by this much or less are skipped, shape ()
 
 
+class Plateau(optax.GradientTransformationExtraArgs):
+    """The transformation of a ReduceLROnPlateau, which refuses to be used as a schedule."""
+
+    init_value: float | jax.Array
+
+    @classmethod
+    def build(cls, init: Any, update: Any, init_value: float | jax.Array) -> "Plateau":
+        """Return a plateau with the two functions of a transformation."""
+        plateau = cls(init, update)
+        plateau.init_value = init_value
+        return plateau
+
+    def refuse(self, *_: Any) -> NoReturn:
+        """Raise the error that tells how to combine a plateau with an optimizer."""
+        raise TypeError(PLATEAU_IS_NO_SCHEDULE)
+
+    # An optimizer multiplies a learning rate that is not callable by -1.
+    __mul__ = __rmul__ = __neg__ = __float__ = refuse  # pyright: ignore[reportAssignmentType]
+
+
+if TYPE_CHECKING:
+
+    class ScheduleOrPlateau(Plateau):
+        """The result of a conversion, which type checkers accept as a schedule and as a plateau."""
+
+        def __call__(self, count: Any) -> Any:
+            """Return the learning rate at `count`, if it is a schedule."""
+            ...
+else:
+    ScheduleOrPlateau = optax.Schedule | Plateau
+
+
 def reduce_lr_on_plateau(
     init_value: ArrayLike,
     mode: Literal["min", "max"] = "min",
@@ -52,11 +94,12 @@ def reduce_lr_on_plateau(
     cooldown: ArrayLike = 0,
     min_lr: ArrayLike = 0.0,
     eps: ArrayLike = 1e-8,
-) -> optax.GradientTransformationExtraArgs:
+) -> Plateau:
     r"""The learning rate is multiplied by `factor` when a metric has stopped improving.
 
-    Chain it after an optimizer whose learning rate is `init_value`, or whose schedule starts from it. It
-    multiplies the updates by $\mathrm{lr} / \eta_0$. `plateau_step` passes it the metric $x$ of an epoch,
+    `with_plateau` builds an optimizer with it, which takes the learning rate once. Or chain it after an
+    optimizer whose learning rate is `init_value`, or whose warmup ends at it. It multiplies the updates by
+    $\mathrm{lr} / \eta_0$. `plateau_step` passes it the metric $x$ of an epoch,
     and updates the state as torch does:
 
     $$b' = \begin{cases} 0, \; x^* \leftarrow x & \text{if } x < x^* - m \\
@@ -140,7 +183,7 @@ def reduce_lr_on_plateau(
             eps=_copied_real(eps),
         )
 
-    return optax.GradientTransformationExtraArgs(init_fn, _update)
+    return Plateau.build(init_fn, _update, init_value)
 
 
 def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
@@ -148,17 +191,23 @@ def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
 
     Call it once per epoch, inside or outside of compiled code. `reduce_lr_on_plateau` describes the step.
 
+    A state of arrays is not changed. Flax NNX keeps a state in variables: those of an `nnx.Optimizer`, or
+    of its `opt_state`, are updated in place, as `optimizer.update` does it. So the call is the same inside
+    of `nnx.jit`, `nnx.jit(graph=False)` and `nnx.cached_partial`.
+
     Args:
-        opt_state: optimizer state that holds a `reduce_lr_on_plateau`, however deeply nested.
+        opt_state: optimizer state that holds a `reduce_lr_on_plateau`, however deeply nested; or an
+            `nnx.Optimizer`, or a Linen `TrainState`.
         metric: the epoch's metric, shape () (or the shape of a batch of states); NaN counts as bad. A JAX
             array has the precision of its dtype. A Python float keeps 48 bits, or all 53 under
             `jax_enable_x64`.
 
     Returns:
-        The new `opt_state`, with the same structure, shapes and dtypes.
+        The new `opt_state`, with the same structure, shapes and dtypes. For variables of NNX it is
+        `opt_state` itself.
 
     Raises:
-        TypeError: `metric` is not a number.
+        TypeError: `metric` is not a number, or a field of the plateau was replaced by another type.
         ValueError: `opt_state` holds no plateau, or the shape of `metric` is not that of its learning rate.
 
     Example:
@@ -171,32 +220,58 @@ def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
 
     Reference: `torch.optim.lr_scheduler.ReduceLROnPlateau.step`.
     """
-    _find(opt_state)
+    states = list(_plateaus(opt_state))
+    metric = as_array(metric)
     if not is_real_dtype(metric.dtype if isinstance(metric, jax.Array) else np.asarray(metric).dtype):
         raise TypeError(f"metric must be a real number, got {shown_value(metric)}")
+    for state in states:
+        _check_metric_shape(np.shape(metric), state.patience.shape)
+    return _replaced(opt_state, lambda state: _step(state, as_real(metric)))
 
-    def step(node: Any) -> Any:
-        if not isinstance(node, PlateauState):
-            return node
-        if np.shape(metric) != node.patience.shape:
-            raise ValueError(
-                f"metric must have the shape of the learning rate, {node.patience.shape}, "
-                f"got {np.shape(metric)}; reduce it to one number first, such as its mean"
-            )
-        leaves = jax.tree.leaves(_step(_unwrapped(node), as_real(metric)))
-        return jax.tree.unflatten(jax.tree.structure(node), leaves)
 
-    return jax.tree.map(step, opt_state, is_leaf=lambda node: isinstance(node, PlateauState))
+def set_plateau_lr(opt_state: Any, lr: ArrayLike) -> Any:
+    """Set the learning rate of every plateau in `opt_state`, as an edit of torch's `param_groups`.
+
+    The plateau goes on from there: its best metric and its counters stay. The types of the state stay too,
+    so a compiled step takes the result. Like `plateau_step`, it updates variables of Flax NNX in place.
+
+    Args:
+        opt_state: optimizer state that holds a `reduce_lr_on_plateau`, as in `plateau_step`.
+        lr: the new learning rate, from 1e-30 to 1e30; may be traced, shape () (or that of a batch of
+            states).
+
+    Returns:
+        The new `opt_state`. For variables of NNX it is `opt_state` itself.
+
+    Raises:
+        TypeError: `lr` is not a number.
+        ValueError: `opt_state` holds no plateau, or `lr` is out of its range.
+
+    Example:
+        >>> opt_state = set_plateau_lr(reduce_lr_on_plateau(0.1).init({}), 0.02)
+        >>> print(plateau_lr(opt_state))
+        0.02
+
+    Reference: `optimizer.param_groups[0]["lr"] = lr`, https://docs.pytorch.org/docs/stable/optim.html.
+    """
+    list(_plateaus(opt_state))
+    checked = lr if isinstance(lr, jax.Array) and lr.shape else _check_init_value(lr, "lr")
+
+    def replaced(state: PlateauState) -> PlateauState:
+        spread = jax.tree.map(lambda new: jnp.broadcast_to(new, state.patience.shape), as_real(checked))
+        return state._replace(lr=spread)
+
+    return _replaced(opt_state, replaced)
 
 
 def plateau_lr(opt_state: Any) -> jax.Array:
     """Return the learning rate in effect, which torch keeps in `optimizer.param_groups[0]["lr"]`.
 
-    It assumes a constant learning rate of the optimizer. If that follows a schedule, such as a warmup, the
-    updates are scaled by `plateau_lr(opt_state) / init_value` times the rate of the schedule.
+    It assumes that the optimizer before the plateau has the learning rate `init_value`. During a warmup the
+    rate of an update is another one: `learning_rate` returns it.
 
     Args:
-        opt_state: optimizer state that holds one `reduce_lr_on_plateau`, however deeply nested.
+        opt_state: optimizer state that holds one `reduce_lr_on_plateau`, as in `plateau_step`.
 
     Returns:
         The learning rate in JAX's default float type, shape ().
@@ -210,7 +285,7 @@ def plateau_lr(opt_state: Any) -> jax.Array:
 
     Reference: `torch.optim.lr_scheduler.LRScheduler.get_last_lr`.
     """
-    states = _find(opt_state)
+    states = list(_plateaus(opt_state))
     if len(states) > 1:
         raise ValueError(
             f"opt_state holds {len(states)} plateaus; pass the part that holds the one you mean"
@@ -234,25 +309,88 @@ def _update(
     return jax.tree.map(lambda update: (update * scale).astype(update.dtype), updates), state
 
 
-def _find(opt_state: Any) -> list[PlateauState]:
-    leaves = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, PlateauState))
-    states = [_unwrapped(leaf) for leaf in leaves if isinstance(leaf, PlateauState)]
-    if not states:
+def plateaus_in(tree: Any) -> Iterator[PlateauState]:
+    """Yield the plateaus in a tree as they are, with variables if Flax NNX holds them."""
+    for node in jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, PlateauState)):
+        if isinstance(node, PlateauState):
+            yield node
+
+
+def unwrapped(tree: Any) -> Any:
+    """Return a tree with the values of the variables that `flax.nnx` wraps around its leaves."""
+    return jax.tree.map(
+        lambda leaf: leaf.get_value() if is_variable(leaf) else leaf, tree, is_leaf=is_variable
+    )
+
+
+def opt_state_of(holder: Any) -> Any:
+    """Return the optimizer state of an `nnx.Optimizer` or a `TrainState`, and any other value as it is."""
+    kind = type(holder)
+    if kind.__module__.startswith("flax.nnx") and kind.__name__ in ("State", "FlatState", "GraphState"):
+        raise ValueError(
+            "a State of Flax NNX does not hold the types of the optimizer state: pass the nnx.Optimizer "
+            "itself, or nnx.merge(graphdef, state) of what nnx.split returned"
+        )
+    return getattr(holder, "opt_state", holder)
+
+
+def _plateaus(opt_state: Any) -> Iterator[PlateauState]:
+    """Yield the plateaus in an optimizer state, at least one, with plain arrays."""
+    opt_state = opt_state_of(opt_state)
+    found = False
+    for state in plateaus_in(opt_state):
+        found = True
+        state = unwrapped(state)
+        _check_types(state)
+        yield state
+    if not found:
         raise ValueError(
             "opt_state holds no plateau: chain jaxlr.reduce_lr_on_plateau(...) after the optimizer, "
             f"and pass the state of the whole chain, not {type(opt_state).__name__}"
         )
-    return states
 
 
-def _unwrapped(state: PlateauState) -> PlateauState:
-    """Return the state as plain arrays. `flax.nnx.Optimizer` wraps each of them in a variable."""
+def _replaced(opt_state: Any, change: Callable[[PlateauState], PlateauState]) -> Any:
+    """Return `opt_state` with every plateau changed. Variables of `flax.nnx` are updated in place."""
+    in_variables = [
+        state
+        for state in plateaus_in(opt_state_of(opt_state))
+        if any(map(is_variable, jax.tree.leaves(state, is_leaf=is_variable)))
+    ]
+    for state in in_variables:
+        variables = jax.tree.leaves(state, is_leaf=is_variable)
+        changed = jax.tree.leaves(change(unwrapped(state)))
+        for variable, value in zip(variables, changed, strict=True):
+            variable.set_value(value)
+    if in_variables:
+        return opt_state
 
-    def unwrap(field: Any) -> Real:
-        arrays = jax.tree.leaves(field)
-        return DoubleFloat(*arrays) if isinstance(field, DoubleFloat) else arrays[0]
+    def replace(node: Any) -> Any:
+        return change(node) if isinstance(node, PlateauState) else node
 
-    return PlateauState(*(unwrap(field) for field in state))
+    return jax.tree.map(replace, opt_state, is_leaf=lambda node: isinstance(node, PlateauState))
+
+
+def _check_metric_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if shape == expected:
+        return
+    advice = "reduce it to one number first, such as its mean"
+    if shape == ():
+        advice = f"pass a metric for each state of the batch, such as jnp.full({expected}, metric)"
+    raise ValueError(f"metric must have the shape of the learning rate, {expected}, got {shape}; {advice}")
+
+
+def _check_types(state: PlateauState) -> None:
+    """Raise an error if a real number was replaced by another type, such as by `optax.tree.set`."""
+    for name in ("lr", "best", "init_value", "factor", "threshold", "min_lr", "eps"):
+        value = getattr(state, name)
+        is_float64 = isinstance(value, jax.Array | np.ndarray) and value.dtype == np.float64
+        if not isinstance(value, DoubleFloat) and not is_float64:
+            advice = "use jaxlr.set_plateau_lr" if name == "lr" else "give it when the plateau is built"
+            raise TypeError(
+                f"the plateau's {name} was replaced by {shown_value(value)}, which changes the structure "
+                f"of the state: {advice}"
+            )
 
 
 @jax.jit
@@ -300,11 +438,11 @@ def _copied_real(value: ArrayLike) -> Real:
     return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), as_real(value))
 
 
-def _check_init_value(value: ArrayLike) -> float | jax.Array:
-    init_value = check_value("init_value", value, positive=True)
+def _check_init_value(value: ArrayLike, name: str = "init_value") -> float | jax.Array:
+    init_value = check_value(name, value, positive=True)
     if not isinstance(init_value, jax.Array) and not _SMALLEST_LR <= init_value <= _LARGEST_LR:
         bounds = f"from {_SMALLEST_LR:g} to {_LARGEST_LR:g}"
-        raise ValueError(f"init_value must be {bounds}, so that float32 can hold it, got {init_value!r}")
+        raise ValueError(f"{name} must be {bounds}, so that float32 can hold it, got {init_value!r}")
     return init_value
 
 

@@ -68,9 +68,6 @@ def phased(phases: list[jaxlr.Phase], factor: Callable[[int], float], repeat: in
     )
 
 
-# Cases with a user's function, whose dtypes are the user's concern.
-WITH_FUNCTIONS = ("lambda", "cyclic, scaled by cycle", "cyclic, scaled by step")
-
 # (total_steps, pct_start)
 ONE_CYCLE_LENGTHS = [
     (200, 0.3),

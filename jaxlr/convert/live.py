@@ -16,14 +16,12 @@ from jaxlr._double_float import as_real
 from jaxlr.convert.classes import Effect, class_of
 from jaxlr.convert.closed_form import NoClosedFormError, State, closed_form_from_now, value_of_group
 from jaxlr.convert.errors import MissingNumStepsError
-from jaxlr.plateau import reduce_lr_on_plateau
+from jaxlr.plateau import Plateau, ScheduleOrPlateau, reduce_lr_on_plateau
 from jaxlr.schedules.compose import tabulate
 from jaxlr.schedules.decay import multiplicative_lr
 
 
-def from_torch(
-    scheduler: Any, group: int = 0, num_steps: int | None = None
-) -> optax.Schedule | optax.GradientTransformationExtraArgs:
+def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> ScheduleOrPlateau:
     r"""Return the schedule of a live torch scheduler, from its current epoch on.
 
     $$\mathrm{lr}(e) = \text{the learning rate of torch after } e \text{ more steps}$$
@@ -79,7 +77,8 @@ def from_torch(
         name = type(scheduler).__name__
         raise TypeError(f"{name} is a subclass of torch's ReduceLROnPlateau, so it cannot be converted")
     try:
-        return closed_form_from_now(State.from_live(scheduler), param_group, group)
+        schedule: Any = closed_form_from_now(State.from_live(scheduler), param_group, group)
+        return schedule
     except NoClosedFormError as reason:
         if num_steps is None:
             raise MissingNumStepsError(f"{reason}, so it has no closed form") from None
@@ -95,7 +94,7 @@ def from_state_dict(
     *,
     optimizer_state_dict: Mapping[str, Any] | None = None,
     lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float] | None] | None = None,
-) -> optax.Schedule | optax.GradientTransformationExtraArgs:
+) -> ScheduleOrPlateau:
     r"""Return the schedule of a saved torch scheduler, from its current epoch on.
 
     $$\mathrm{lr}(e) = \text{the learning rate of torch after } e \text{ more steps}$$
@@ -154,17 +153,18 @@ def from_state_dict(
     if state.torch_class.takes_function and state.torch_class.is_recursive:
         return _product(state, float(param_group["lr"]), num_steps)
     try:
-        schedule = closed_form_from_now(state, param_group, group)
+        schedule: Any = closed_form_from_now(state, param_group, group)
     except NoClosedFormError as reason:
         raise ValueError(
             f"{reason}, so it has no closed form: load it into torch and use from_torch(..., num_steps=...)"
         ) from None
     if num_steps is None or lr_lambda is None:
         return schedule
-    return tabulate(lambda epoch: float(np.asarray(schedule(epoch))), num_steps)
+    table: Any = tabulate(lambda epoch: float(np.asarray(schedule(epoch))), num_steps)
+    return table
 
 
-def _product(state: State, lr: float, num_steps: int | None) -> optax.Schedule:
+def _product(state: State, lr: float, num_steps: int | None) -> Any:
     """Return the rates of a MultiplicativeLR from the current epoch on."""
     if num_steps is None:
         raise MissingNumStepsError(f"{state.name} is a running product")
@@ -172,7 +172,7 @@ def _product(state: State, lr: float, num_steps: int | None) -> optax.Schedule:
     return multiplicative_lr(lr, lambda later: factor(epoch + later), num_steps)
 
 
-def _plateau(state: State, lr: float, group: int) -> optax.GradientTransformationExtraArgs:
+def _plateau(state: State, lr: float, group: int) -> Any:
     """Return the transformation of a ReduceLROnPlateau, at a learning rate and with the saved counters."""
     torch_class = state.torch_class
     settings = {key: state.get(key) for key in torch_class.settings if key not in torch_class.per_group}
@@ -189,10 +189,10 @@ def _plateau(state: State, lr: float, group: int) -> optax.GradientTransformatio
         current = {key: jnp.asarray(value) for key, value in counters.items()}
         return fresh_state._replace(best=jax.tree.map(jnp.array, as_real(best)), **current)
 
-    return optax.GradientTransformationExtraArgs(init_fn, tx.update)
+    return Plateau.build(init_fn, tx.update, tx.init_value)
 
 
-def _stepped(scheduler: Any, group: int, num_steps: int) -> optax.Schedule:
+def _stepped(scheduler: Any, group: int, num_steps: int) -> Any:
     """Step a copy of a scheduler and tabulate its rates.
 
     The copy shares the parameters of the live optimizer, because its steps do not change them.

@@ -11,6 +11,7 @@ from jaxlr._checks import check_positive_count, check_value
 from jaxlr.convert.closed_form import NoClosedFormError, State, closed_form, shifted
 from jaxlr.convert.live import from_torch
 from jaxlr.convert.updates import UPDATES, in_float32
+from jaxlr.rates import record_rate
 from jaxlr.schedules.compose import per_epoch
 
 
@@ -110,9 +111,9 @@ def optimizer_from_torch(
             *UPDATES[name](settings, weight),
             *(decay if is_decoupled else []),
             optax.scale_by_learning_rate(rate),
-            *plateau,
         ]
-        return in_float32(optax.chain(*links))
+        recorded = record_rate(optax.chain(*links), rate)
+        return in_float32(optax.chain(recorded, *plateau) if plateau else recorded)
 
     if labels is None:
         return transformation(0)

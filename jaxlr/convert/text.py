@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import optax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_duration, check_positive_count, shorten
@@ -18,6 +17,7 @@ from jaxlr.convert.constructors import Constructor, equivalent_call
 from jaxlr.convert.errors import MissingNamesError
 from jaxlr.convert.expressions import UNKNOWN, Evaluator, Unevaluated
 from jaxlr.convert.syntax import quoted, source_of
+from jaxlr.plateau import ScheduleOrPlateau
 
 
 _LONGEST_TEXT = 20_000
@@ -33,7 +33,7 @@ def from_string(
     group: int = 0,
     *,
     num_steps: int | None = None,
-) -> optax.Schedule | optax.GradientTransformationExtraArgs:
+) -> ScheduleOrPlateau:
     """Return the schedule that the text of a torch scheduler's constructor describes.
 
     The text is read like this:

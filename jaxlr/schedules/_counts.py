@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr._checks import LARGEST_ARGUMENT, shown_value
+from jaxlr._checks import LARGEST_ARGUMENT, as_array, shown_value
 
 
 # The largest count that an int64 array can hold.
@@ -73,10 +73,12 @@ def as_count(count: ArrayLike, fractional: bool = False) -> Any:
     """Check the argument of a schedule: a whole number of epochs or steps, where 0 is the first one.
 
     Return an int or an int64 array on the host, and an int32 (or int64) array on a device. If
-    `fractional`, floats are accepted and returned too.
+    `fractional`, floats are accepted and returned too. A negative count on the host becomes 0:
+    `optax.join_schedules` calls every schedule, also before its turn, and drops that rate.
     """
     if type(count) is int and count >= 0:
         return count
+    count = as_array(count)  # such as `optimizer.step` of an nnx.Optimizer
     dtype = count.dtype if isinstance(count, jax.Array) else np.asarray(count).dtype
     is_float = fractional and jnp.issubdtype(dtype, np.floating)
     if not is_float and not jnp.issubdtype(dtype, np.integer):
@@ -85,12 +87,9 @@ def as_count(count: ArrayLike, fractional: bool = False) -> Any:
     if isinstance(count, jax.Array):
         return as_float(count) if is_float else _as_index(count)
     array = np.asarray(count)
-    if not ((array >= 0) & (array < np.inf)).all():
-        raise ValueError(
-            f"count must be 0 (the first epoch or step) or more, got {array.min()}; to join schedules, use "
-            "jaxlr.sequential_lr, which gives each one a count from 0 on"
-        )
-    array = array.astype(np.float64 if is_float else np.int64)
+    if is_float and not np.isfinite(array).all():
+        raise ValueError(f"count must be a finite number, got {shown_value(count)}")
+    array = np.maximum(array.astype(np.float64 if is_float else np.int64), 0)
     return array if array.ndim else array.item()
 
 
@@ -175,9 +174,10 @@ def count_reached(milestones: Sequence[int], count: Any) -> Any:
     reachable = [value for value in milestones if value <= largest_count(count)]
     if isinstance(count, np.ndarray):
         return np.searchsorted(np.asarray(reachable, dtype=np.int64), count, side="right")
-    method = "compare_all" if len(reachable) <= _FEW_MILESTONES else "scan_unrolled"
+    if len(reachable) > _FEW_MILESTONES:
+        return _search(np.asarray(reachable, dtype=count.dtype), count)
     array = jnp.asarray(reachable, dtype=count.dtype)
-    return jnp.searchsorted(array, count, side="right", method=method)
+    return jnp.searchsorted(array, count, side="right", method="compare_all")
 
 
 def is_before(count: Count, epoch: int) -> Any:
@@ -199,8 +199,26 @@ def look_up(table: np.ndarray, count: Count) -> Float:
     index = at_most(count, len(table) - 1)
     if not isinstance(index, jax.Array):
         return table[index]
-    values = jnp.asarray(table, dtype=jax.dtypes.canonicalize_dtype(float))
-    return values.at[index].get(mode="clip")
+    return take(table.astype(jax.dtypes.canonicalize_dtype(float)), index)
+
+
+def take(table: np.ndarray, index: jax.Array) -> jax.Array:
+    """Return the entries of a table at `index`, which lies in the table. They are sharded like `index`."""
+    if not _has_explicit_sharding(index):
+        return jnp.asarray(table).at[index].get(mode="clip")
+
+    # On a mesh with explicit axes a gather must name the sharding of its result. Inside of vmap the index
+    # does not show the sharding of the mapped axis, so the gather is done on the whole batch.
+    @jax.custom_batching.custom_vmap
+    def gather(index: jax.Array) -> jax.Array:
+        return jnp.asarray(table).at[index].get(mode="clip", out_sharding=jax.typeof(index).sharding)
+
+    @gather.def_vmap
+    def gather_batch(axis_size: int, is_batched: list[bool], index: jax.Array) -> tuple[jax.Array, bool]:
+        del axis_size, is_batched
+        return gather(index), True
+
+    return gather(index)
 
 
 def apply_to_each(function: Any, count: Count) -> Float:
@@ -216,7 +234,8 @@ def apply_to_each(function: Any, count: Count) -> Float:
     except (TypeError, ValueError):  # the function may fix its own dtypes, which do not mix with float64
         pass
     try:
-        return as_float(jnp.asarray(function(count)))
+        with jax.numpy_dtype_promotion("standard"):
+            return as_float(jnp.asarray(function(count)))
     except Exception as error:
         error.add_note(
             "If JAX cannot trace this function of the epoch, write it with jax.numpy, "
@@ -225,9 +244,25 @@ def apply_to_each(function: Any, count: Count) -> Float:
         raise
 
 
+def _search(milestones: np.ndarray, count: jax.Array) -> jax.Array:
+    """Return the result of `count_reached` with a binary search, which adds one bit of it after another."""
+    reached = jnp.zeros_like(count)
+    for bit in reversed(range(len(milestones).bit_length())):
+        candidate = reached + (1 << bit)
+        milestone = take(milestones, jnp.minimum(candidate, len(milestones)) - 1)
+        is_reached = (candidate <= len(milestones)) & (milestone <= count)
+        reached = jnp.where(is_reached, candidate, reached)
+    return reached
+
+
+def _has_explicit_sharding(array: jax.Array) -> bool:
+    return jax.sharding.AxisType.Explicit in jax.typeof(array).sharding.mesh.axis_types
+
+
 def _apply_in_float64(function: Any, count: jax.Array) -> jax.Array:
     dtype = jax.dtypes.canonicalize_dtype(float)
-    with jax.enable_x64(True):
+    # A plain function such as `1 / (1 + epoch)` mixes dtypes. It is not the place to be strict about them.
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         return jnp.asarray(function(count.astype(np.int64))).astype(dtype)
 
 

@@ -18,6 +18,7 @@ from jaxlr.schedules._counts import (
     as_device_count,
     as_float,
     remaining,
+    take,
 )
 
 
@@ -88,7 +89,7 @@ def _power_from_tables(base: float, exponent: jax.Array, largest: int) -> jax.Ar
     factors = []
     for table in tables:
         digit = rest & (2**_DIGIT_BITS - 1) if len(tables) > 1 else rest
-        factors.append(jnp.asarray(table).at[digit].get(mode="promise_in_bounds"))
+        factors.append(take(table, digit))
         rest = rest >> _DIGIT_BITS
     return functools.reduce(operator.mul, factors)
 

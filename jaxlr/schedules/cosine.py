@@ -14,7 +14,6 @@ from jaxlr.schedules._counts import (
     Count,
     Float,
     Schedule,
-    array_module,
     as_float,
     at_most,
     count_reached,
@@ -23,6 +22,7 @@ from jaxlr.schedules._counts import (
     look_up,
     modulo,
     remaining,
+    take,
 )
 
 
@@ -167,10 +167,14 @@ def _place_in_cycle(count: Any, starts: list[int], lengths: list[int]) -> tuple[
         return done, lengths[cycle] - done, units[cycle]
     # The dtype of the count may hold the start of the last cycle but not its end. The length beyond the
     # largest count is added as a float.
-    xp, largest = array_module(count), largest_count(count)
+    largest = largest_count(count)
     within = [min(length, largest) for length in lengths]
     beyond = [float(length - kept) for length, kept in zip(lengths, within, strict=True)]
-    start_table = xp.asarray([min(start, largest) for start in starts], dtype=count.dtype)
-    done = count - start_table[cycle]
-    left = as_float(xp.asarray(within, dtype=count.dtype)[cycle] - done)
+
+    def of_cycle(values: list[int]) -> Any:
+        table = np.asarray(values, dtype=count.dtype)
+        return take(table, cycle) if isinstance(cycle, jax.Array) else table[cycle]
+
+    done = count - of_cycle([min(start, largest) for start in starts])
+    left = as_float(of_cycle(within) - done)
     return as_float(done), left + look_up(np.asarray(beyond), cycle), look_up(units, cycle)
