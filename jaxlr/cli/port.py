@@ -36,7 +36,8 @@ class PortConfig(RecipeFlags):
     def run(self) -> None:
         """Print the line."""
         try:
-            both = ported(read_text(self.text), **self.arguments(), num_steps=self.epochs)
+            text = read_text(self.text)
+            both = ported(text, **self.arguments(text), num_steps=self.epochs)
         except (TypeError, ValueError, ArithmeticError) as error:
             raise RecipeError(message_of(error)) from error
         print(both["jaxlr"] if self.format == "text" else json.dumps(both))

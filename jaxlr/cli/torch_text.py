@@ -6,6 +6,7 @@ import math
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -14,21 +15,27 @@ import tyro
 from jaxlr._checks import check_duration, check_positive_count, check_value, shorten
 from jaxlr.cli.errors import RecipeError
 from jaxlr.convert import from_string
-from jaxlr.convert.errors import MissingNamesError, MissingNumStepsError
-from jaxlr.convert.text import steps_per_batch
+from jaxlr.convert.errors import (
+    ConflictingRateError,
+    MissingNamesError,
+    MissingNumStepsError,
+    MissingRateError,
+)
+from jaxlr.convert.text import sets_rate, steps_per_batch
 from jaxlr.plot import Curve
 from jaxlr.schedules.compose import sample
 
 
 _MOST_COUNTS = 10_000_000
+_DEFAULT_LR = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecipeFlags:
     """The flags that complete the text of a scheduler."""
 
-    lr: float = 0.1
-    """Base learning rate: the rate that the optimizer is created with."""
+    lr: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")] = None
+    """Base learning rate: the rate that the optimizer is created with. Default: the one in TEXT, or 0.1."""
 
     names: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE...")] = ()
     """Values of the names in TEXT: --names epochs=90 "len(loader)=391"."""
@@ -37,13 +44,15 @@ class RecipeFlags:
     """Parameter group, from 0, where an argument in TEXT is a list with a value for each group."""
 
     def __post_init__(self) -> None:
-        check_value("lr", self.lr)
+        if self.lr is not None:
+            check_value("lr", self.lr)
         check_duration("group", self.group)
-        _parse_names(self.names)
+        parse_names(self.names)
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self, text: str) -> dict[str, Any]:
         """Return the arguments of `from_string` and `port` besides the text."""
-        return {"init_value": self.lr, "names": _parse_names(self.names), "group": self.group}
+        lr = _DEFAULT_LR if self.lr is None and not sets_rate(text) else self.lr
+        return {"init_value": lr, "names": parse_names(self.names), "group": self.group}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,7 +82,7 @@ class CurveFlags(RecipeFlags):
         num_steps = self.epochs * counts_per_epoch
         label = shorten(text)
         try:
-            schedule: Any = from_string(text, **self.arguments(), num_steps=num_steps)
+            schedule: Any = from_string(text, **self.arguments(text), num_steps=num_steps)
             rates = sample(label, schedule, num_steps)
         except (TypeError, ValueError, ArithmeticError) as error:
             raise RecipeError(message_of(error)) from error
@@ -97,7 +106,14 @@ def message_of(error: Exception) -> str:
     match error:
         case MissingNamesError():
             pairs = error.listed(lambda name: _shell_quoted(f"{name}=..."), separator=" ")
-            return f"{error.reason}: give --names {pairs}"
+            return f"{error.reason}: give --names {pairs}{error.about_functions}"
+        case ConflictingRateError():
+            return (
+                f"--lr is {error.given}, but the scheduler's text sets lr={error.written!r}: give "
+                f"--lr {error.written!r}, or change the text"
+            )
+        case MissingRateError():
+            return f"{error.reason}: give --lr"
         case MissingNumStepsError():
             return f"{error.reason}: give --epochs, the number of epochs (or steps) to tabulate"
     return str(error)
@@ -115,7 +131,8 @@ def _shell_quoted(text: str) -> str:
     return shlex.quote(text)
 
 
-def _parse_names(pairs: tuple[str, ...]) -> dict[str, Any]:
+def parse_names(pairs: Sequence[str]) -> dict[str, Any]:
+    """Return the values of pairs NAME=VALUE by their names."""
     return dict(_parse_pair(pair) for pair in pairs)
 
 
