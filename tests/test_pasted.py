@@ -15,6 +15,7 @@ import pytest
 from helpers import HOST_RTOL, assert_close, assert_is_torchs, torch_curve
 
 import jaxlr
+from jaxlr.train.config import SweepConfig, TrainConfig
 
 
 SEQUENCE = "SequentialLR(o, [LinearLR(o, 0.1, total_iters=5), CosineAnnealingLR(o, 30)], [5])"
@@ -352,3 +353,15 @@ def test_objects_in_names_are_read_without_running_their_code():
         jaxlr.from_string("CosineAnnealingLR(o, args.epochs)", 0.1, {"args": Settings()})
     with pytest.raises(ValueError, match="has no such attribute"):
         jaxlr.from_string("StepLR(o, args.__class__)", 0.1, {"args": functools.partial(int)})
+
+
+def test_train_and_sweep_take_the_names_of_their_schedulers():
+    config = TrainConfig.from_flags(scheduler="StepLR(opt, step_size=n)", names=["n=2"], lr=0.5)
+    schedule: Any = config.schedule.build(num_steps=5)
+    assert [schedule(epoch) for epoch in (1, 2)] == pytest.approx([0.5, 0.05])
+    sweep = SweepConfig.from_flags(scheduler=["StepLR(opt, step_size=n)"], names=["n=2"])
+    assert {run.schedule.names for run in sweep.single_runs()} == {("n=2",)}
+    with pytest.raises(ValueError, match=r"give --names n=\.\.\."):
+        TrainConfig.from_flags(scheduler="StepLR(opt, step_size=n)")
+    with pytest.raises(ValueError, match=r"--lr is 0.1, but .* sets lr=0.5: give --lr 0.5"):
+        TrainConfig.from_flags(scheduler="o = SGD(p, lr=0.5)\nStepLR(o, 3)")

@@ -6,8 +6,8 @@ import math
 import re
 import shlex
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import tyro
@@ -21,13 +21,14 @@ from jaxlr.convert.errors import (
     MissingNumStepsError,
     MissingRateError,
 )
-from jaxlr.convert.text import sets_rate, steps_per_batch
+from jaxlr.convert.text import steps_per_batch
 from jaxlr.plot import Curve
 from jaxlr.schedules.compose import sample
 
 
 _MOST_COUNTS = 10_000_000
 _DEFAULT_LR = 0.1
+_T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,10 +50,13 @@ class RecipeFlags:
         check_duration("group", self.group)
         parse_names(self.names)
 
-    def arguments(self, text: str) -> dict[str, Any]:
-        """Return the arguments of `from_string` and `port` besides the text."""
-        lr = _DEFAULT_LR if self.lr is None and not sets_rate(text) else self.lr
-        return {"init_value": lr, "names": parse_names(self.names), "group": self.group}
+    def convert(self, function: Callable[..., _T], text: str, num_steps: int | None) -> _T:
+        """Call `from_string` or another function of a text with the flags as its arguments."""
+        options = {"names": parse_names(self.names), "group": self.group, "num_steps": num_steps}
+        try:
+            return function(text, self.lr, **options)
+        except MissingRateError:
+            return function(text, _DEFAULT_LR, **options)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,7 +86,7 @@ class CurveFlags(RecipeFlags):
         num_steps = self.epochs * counts_per_epoch
         label = shorten(text)
         try:
-            schedule: Any = from_string(text, **self.arguments(text), num_steps=num_steps)
+            schedule: Any = self.convert(from_string, text, num_steps)
             rates = sample(label, schedule, num_steps)
         except (TypeError, ValueError, ArithmeticError) as error:
             raise RecipeError(message_of(error)) from error
@@ -105,15 +109,17 @@ def message_of(error: Exception) -> str:
     """Return the message of an error in a recipe, with advice in flags instead of Python's arguments."""
     match error:
         case MissingNamesError():
-            pairs = error.listed(lambda name: _shell_quoted(f"{name}=..."), separator=" ")
-            return f"{error.reason}: give --names {pairs}{error.about_functions}"
+            values = MissingNamesError([name for name in error.names if name not in error.functions])
+            pairs = values.listed(lambda name: _shell_quoted(f"{name}=..."), separator=" ")
+            advice = [f"give --names {pairs}"] if pairs else []
+            if error.functions:  # a flag cannot hold a function
+                advice.append(f"write 'def {shorten(error.functions[0])}(...): ...' before the scheduler")
+            return f"{error.reason}: {', and '.join(advice)}"
         case ConflictingRateError():
             return (
                 f"--lr is {error.given}, but the scheduler's text sets lr={error.written!r}: give "
                 f"--lr {error.written!r}, or change the text"
             )
-        case MissingRateError():
-            return f"{error.reason}: give --lr"
         case MissingNumStepsError():
             return f"{error.reason}: give --epochs, the number of epochs (or steps) to tabulate"
     return str(error)

@@ -134,11 +134,6 @@ def steps_per_batch(text: str) -> bool:
     return bool(re.search(rf"\b({names})\s*\(", re.sub(r"#.*", "", text)))
 
 
-def sets_rate(text: str) -> bool:
-    """Check if a recipe may set the learning rate itself, so that none has to be given."""
-    return bool(re.search(r"\blr\s*=|[\"']lr[\"']|\bdef\b|\b[A-Z]\w*\([\w.()]+,\s*[\d.e-]+\s*\)", text))
-
-
 def ported(
     text: str,
     init_value: float | None = None,
