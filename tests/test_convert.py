@@ -58,7 +58,10 @@ REFUSED = [
     ("import os", "cannot read the scheduler 'import os'"),
     ("StepLR()", "StepLR needs step_size, as in 'StepLR(step_size=...)'"),
     ("StepLR(epochs)", "StepLR needs step_size, as in 'StepLR(step_size=...)'; 'epochs' was taken for the"),
-    ("s = StepLR(o, 3)\nExponentialLR(o, 0.9)", "constructs a StepLR that its last statement does not use"),
+    (
+        "s = CyclicLR(o, 0.1, 0.3)\nExponentialLR(o, 0.9)",
+        "a CyclicLR and a ExponentialLR for one optimizer",
+    ),
     ("LambdaLR(o, [lambda e: k * e for k in [1, 2]])", "write lambda e, k=k: ..."),
     ("StepLR(o, round(12.5, 65))", "cannot calculate 'round(12.5, 65)': round takes at most 64 digits"),
     ("StepLR(step=3)", "StepLR has no argument 'step'; it takes step_size, gamma"),

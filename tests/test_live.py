@@ -2,7 +2,10 @@
 
 import copy
 import io
+import json
+import threading
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -418,13 +421,28 @@ def test_unknown_group_is_refused(torch, group):
         jaxlr.from_torch(build(torch, "StepLR(o, 30)"), group)
 
 
-def test_subclass_of_plateau_is_refused(torch):
+def test_subclass_of_plateau_that_only_stores_something_is_converted(torch):
+    class Named(torch.optim.lr_scheduler.ReduceLROnPlateau):
+        def __init__(self, optimizer: Any, monitor: str, **settings: Any):
+            super().__init__(optimizer, **settings)
+            self.monitor = monitor
+
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    tx: Any = jaxlr.from_torch(Named(optimizer, "val_loss", patience=0, factor=0.5))
+    state = tx.init({})
+    for _ in range(2):
+        state = jaxlr.plateau_step(state, 1.0)
+    assert jaxlr.plateau_lr(state) == 0.5
+
+
+def test_subclass_of_plateau_with_its_own_step_is_refused(torch):
     class Own(torch.optim.lr_scheduler.ReduceLROnPlateau):
-        pass
+        def step(self, metrics: Any, epoch: Any = None) -> None:
+            super().step(2 * metrics)
 
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     with pytest.raises(
-        TypeError, match="Own is a subclass of torch's ReduceLROnPlateau, so it cannot be converted"
+        TypeError, match="Own is a subclass of torch's ReduceLROnPlateau with methods of its own"
     ):
         jaxlr.from_torch(Own(optimizer), num_steps=3)
 
@@ -436,3 +454,209 @@ def test_rate_edited_by_hand_is_noticed_in_the_saved_optimizer(torch):
     assert callable(jaxlr.from_state_dict("StepLR", saved))
     with pytest.raises(ValueError, match=r"the learning rate of StepLR is 7.0 in epoch 0, not 0.1"):
         jaxlr.from_state_dict("StepLR", saved, optimizer_state_dict=optimizer)
+
+
+def one_weight(torch: Any, lr: Any = 0.1, **settings: Any) -> Any:
+    """Return an optimizer of one weight of 1, with a gradient of 1."""
+    weight = torch.nn.Parameter(torch.ones(1))
+    weight.grad = torch.ones(1)
+    return torch.optim.SGD([weight], lr=lr, **settings)
+
+
+class Noam:
+    """A wrapper whose step sets the rate and steps the optimizer, as that of the Transformer's authors."""
+
+    def __init__(self, optimizer: Any):
+        self.optimizer, self.count = optimizer, 0
+
+    def step(self) -> None:
+        self.count += 1
+        self.optimizer.param_groups[0]["lr"] = self.count**-0.5
+        self.optimizer.step()
+
+
+def test_scheduler_that_steps_the_optimizer_is_refused_and_trains_nothing(torch):
+    optimizer = one_weight(torch)
+    with pytest.raises(
+        ValueError, match=r"Noam cannot be converted, because its step\(\) steps the optimizer"
+    ):
+        jaxlr.from_torch(Noam(optimizer), num_steps=50)
+    group = optimizer.param_groups[0]
+    assert (group["lr"], group["params"][0].item()) == (0.1, 1.0)
+
+
+def test_wrapper_of_a_scheduler_or_an_optimizer_is_refused_with_advice(torch):
+    scheduler = torch.optim.lr_scheduler.StepLR(one_weight(torch), 3)
+    with pytest.raises(TypeError, match="give the scheduler in it, its attribute 'scheduler'"):
+        jaxlr.from_torch(SimpleNamespace(scheduler=scheduler))
+    with pytest.raises(TypeError, match="wraps an optimizer: write its rate as a function"):
+        jaxlr.from_torch(SimpleNamespace(_optimizer=one_weight(torch)))
+
+
+def test_function_that_consumes_an_iterator_consumes_a_copy(torch):
+    factors = iter([1.0, 0.9, 0.8, 0.7, 0.6])
+    scheduler = torch.optim.lr_scheduler.LambdaLR(one_weight(torch), lambda _: next(factors))
+    schedule: Any = jaxlr.from_torch(scheduler, num_steps=4)
+    assert_close(schedule(np.arange(4)), [0.1, 0.09, 0.08, 0.07], HOST_RTOL)
+    assert next(factors) == 0.9
+
+
+def test_function_that_counts_its_calls_counts_them_on_a_copy(torch):
+    calls: list[int] = []
+
+    def factor(epoch: int) -> float:
+        calls.append(epoch)
+        return 1 / len(calls)
+
+    scheduler = torch.optim.lr_scheduler.LambdaLR(one_weight(torch), factor)
+    schedule: Any = jaxlr.from_torch(scheduler, num_steps=4)
+    assert calls == [0]
+    assert_close(schedule(np.arange(4)), curve_from_here(scheduler, 0, 4), HOST_RTOL)
+
+
+def test_function_that_reads_the_optimizer_reads_the_copy(torch):
+    optimizer = one_weight(torch)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda epoch: 1.0 if epoch < 2 else 5 * optimizer.param_groups[0]["lr"]
+    )
+    schedule: Any = jaxlr.from_torch(scheduler, num_steps=9)
+    assert_close(schedule(np.arange(9)), curve_from_here(scheduler, 0, 9), HOST_RTOL)
+
+
+GENERATED = (factor for factor in (1.0, 0.5, 0.25))
+
+
+def test_function_that_consumes_a_generator_is_refused(torch):
+    scheduler = torch.optim.lr_scheduler.LambdaLR(one_weight(torch), lambda _: next(GENERATED))
+    with pytest.raises(TypeError, match="a generator cannot be copied"):
+        jaxlr.from_torch(scheduler, num_steps=3)
+    assert next(GENERATED) == 0.5
+
+
+@pytest.mark.parametrize("scheduler_class", ["LambdaLR", "MultiplicativeLR"])
+def test_function_that_ignores_the_epoch_and_reads_something_else_is_refused(torch, scheduler_class):
+    run = SimpleNamespace(step=0)
+    build_scheduler: Any = getattr(torch.optim.lr_scheduler, scheduler_class)
+    for function in (lambda _: 1 / (1 + run.step), lambda _, run=run: 1 / (1 + run.step)):
+        scheduler = build_scheduler(one_weight(torch), function)
+        with pytest.raises(ValueError, match="ignores the epoch and reads 'run', which may change"):
+            jaxlr.from_torch(scheduler, num_steps=8)
+    constant = build_scheduler(one_weight(torch), lambda _, gamma=0.5: gamma)
+    schedule: Any = jaxlr.from_torch(constant, num_steps=8)
+    assert_close(schedule(np.arange(8)), curve_from_here(constant, 0, 8), HOST_RTOL)
+
+
+def test_second_scheduler_of_an_optimizer_is_noticed(torch):
+    optimizer = one_weight(torch)
+    first = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+    second = torch.optim.lr_scheduler.MultiStepLR(optimizer, [3, 8])
+    with pytest.raises(
+        ValueError, match=r"has another scheduler, ExponentialLR: .* convert ChainedScheduler"
+    ):
+        jaxlr.from_torch(second)
+    chain = torch.optim.lr_scheduler.ChainedScheduler([first, second])
+    schedule: Any = jaxlr.from_torch(chain)
+    assert_close(schedule(np.arange(12)), curve_from_here(chain, 0, 12), HOST_RTOL)
+
+
+def test_second_scheduler_that_was_deleted_is_no_obstacle(torch):
+    optimizer = one_weight(torch)
+    first = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+    first.itself = first  # only the collector finds it after its deletion
+    second = torch.optim.lr_scheduler.MultiStepLR(optimizer, [3, 8])
+    del first
+    assert callable(jaxlr.from_torch(second))
+
+
+@pytest.mark.parametrize(("attribute", "value"), [("gamma", 0.5), ("mode", "triangular2")])
+def test_cyclic_lr_keeps_the_scale_that_it_was_constructed_with(torch, attribute, value):
+    optimizer = one_weight(torch, momentum=0.9)
+    scheduler = torch.optim.lr_scheduler.CyclicLR(optimizer, 0.01, 0.1, 4, mode="exp_range", gamma=0.9)
+    setattr(scheduler, attribute, value)
+    schedule: Any = jaxlr.from_torch(scheduler)
+    assert_close(schedule(np.arange(24)), curve_from_here(scheduler, 0, 24), HOST_RTOL)
+
+
+def test_cyclic_lr_whose_scale_mode_was_edited_is_stepped(torch):
+    optimizer = one_weight(torch, momentum=0.9)
+    scheduler = torch.optim.lr_scheduler.CyclicLR(optimizer, 0.01, 0.1, 4, mode="exp_range", gamma=0.9)
+    scheduler.scale_mode = "cycle"
+    with pytest.raises(ValueError, match="CyclicLR was edited after its construction"):
+        jaxlr.from_torch(scheduler)
+    schedule: Any = jaxlr.from_torch(scheduler, num_steps=24)
+    assert_close(schedule(np.arange(24)), curve_from_here(scheduler, 0, 24), HOST_RTOL)
+
+
+def test_method_of_an_object_that_cannot_be_copied_is_stepped(torch):
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.lock, self.calls = torch.nn.Linear(2, 2), threading.Lock(), 0
+
+        def factor(self, epoch: int) -> float:
+            self.calls += 1
+            return min(1.0, (epoch + 1) / 5)
+
+    model = Model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, model.factor)
+    schedule: Any = jaxlr.from_torch(scheduler, num_steps=9)
+    assert model.calls == 1
+    assert_close(schedule(np.arange(9)), curve_from_here(scheduler, 0, 9), HOST_RTOL)
+
+
+def test_group_that_was_added_after_construction_is_stepped(torch):
+    scheduler = torch.optim.lr_scheduler.StepLR(one_weight(torch), 3)
+    advance(scheduler, 2)
+    scheduler.optimizer.add_param_group({"params": [torch.zeros(1, requires_grad=True)], "lr": 0.01})
+    with pytest.raises(ValueError, match="group 1 was added to the optimizer after StepLR"):
+        jaxlr.from_torch(scheduler, group=1)
+    for group in (0, 1):
+        schedule: Any = jaxlr.from_torch(scheduler, group, num_steps=9)
+        assert_close(schedule(np.arange(9)), curve_from_here(copy.deepcopy(scheduler), group, 9), HOST_RTOL)
+
+
+def test_tensor_learning_rate_has_a_closed_form(torch):
+    scheduler = torch.optim.lr_scheduler.LinearLR(one_weight(torch, torch.tensor(0.01)), total_iters=5)
+    schedule: Any = jaxlr.from_torch(scheduler)
+    assert_close(schedule(np.arange(9)), curve_from_here(scheduler, 0, 9), 1e-6)
+
+
+def test_last_epoch_that_was_set_back_by_hand_is_stepped(torch):
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(one_weight(torch), 30)
+    scheduler.last_epoch = -1
+    with pytest.raises(ValueError, match="last_epoch of CosineAnnealingLR is -1"):
+        jaxlr.from_torch(scheduler)
+    schedule: Any = jaxlr.from_torch(scheduler, num_steps=9)
+    assert_close(schedule(np.arange(9)), curve_from_here(scheduler, 0, 9), HOST_RTOL)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "StepLR(o, 7, 0.5)",
+        "MultiStepLR(o, [3, 7, 7])",
+        "OneCycleLR(o, [0.3, 0.1], 90)",
+        "SWALR(o, 0.02, 15)",
+        "SequentialLR(o, [LinearLR(o, 0.1), CosineAnnealingLR(o, 20)], [5])",
+    ],
+)
+def test_state_of_an_older_torch_is_completed(torch, text):
+    scheduler = build(torch, text)
+    advance(scheduler, 2)
+    absent = {"_last_lr", "_anneal_func_type", "_anneal_strategy", "_schedule_phases"}
+    saved = {key: value for key, value in scheduler.state_dict().items() if key not in absent}
+    if text.startswith("OneCycleLR"):
+        saved |= {"step_size_up": 26.0, "step_size_down": 62.0}
+    saved = json.loads(json.dumps(saved))  # its keys are strings
+    optimizer = scheduler.optimizer.state_dict()
+    name = type(scheduler).__name__
+    schedule: Any = jaxlr.from_state_dict(name, saved, optimizer_state_dict=optimizer)
+    assert_close(schedule(np.arange(30)), curve_from_here(scheduler, 0, 30), HOST_RTOL)
+
+
+def test_plateau_without_its_rate_needs_the_optimizer(torch):
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(one_weight(torch))
+    saved = {key: value for key, value in plateau.state_dict().items() if key != "_last_lr"}
+    with pytest.raises(ValueError, match="lacks '_last_lr': give optimizer_state_dict"):
+        jaxlr.from_state_dict("ReduceLROnPlateau", saved)

@@ -36,7 +36,7 @@ class PortConfig(RecipeFlags):
     def run(self) -> None:
         """Print the line."""
         try:
-            both = ported(read_text(self.text), **self.arguments(), num_steps=self.epochs)
+            both = self.convert(ported, read_text(self.text), self.epochs)
         except (TypeError, ValueError, ArithmeticError) as error:
             raise RecipeError(message_of(error)) from error
         print(both["jaxlr"] if self.format == "text" else json.dumps(both))

@@ -6,7 +6,8 @@ import math
 import re
 import shlex
 import sys
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import tyro
@@ -14,21 +15,28 @@ import tyro
 from jaxlr._checks import check_duration, check_positive_count, check_value, shorten
 from jaxlr.cli.errors import RecipeError
 from jaxlr.convert import from_string
-from jaxlr.convert.errors import MissingNamesError, MissingNumStepsError
+from jaxlr.convert.errors import (
+    ConflictingRateError,
+    MissingNamesError,
+    MissingNumStepsError,
+    MissingRateError,
+)
 from jaxlr.convert.text import steps_per_batch
 from jaxlr.plot import Curve
 from jaxlr.schedules.compose import sample
 
 
 _MOST_COUNTS = 10_000_000
+_DEFAULT_LR = 0.1
+_T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecipeFlags:
     """The flags that complete the text of a scheduler."""
 
-    lr: float = 0.1
-    """Base learning rate: the rate that the optimizer is created with."""
+    lr: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")] = None
+    """Base learning rate: the rate that the optimizer is created with. Default: the one in TEXT, or 0.1."""
 
     names: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE...", help_behavior_hint="")] = ()
     """Values of the names in TEXT, such as --names epochs=90 "len(loader)=391"."""
@@ -37,13 +45,18 @@ class RecipeFlags:
     """Parameter group, from 0. Needed if an argument in TEXT is a list with a value for each group."""
 
     def __post_init__(self) -> None:
-        check_value("lr", self.lr)
+        if self.lr is not None:
+            check_value("lr", self.lr)
         check_duration("group", self.group)
-        _parse_names(self.names)
+        parse_names(self.names)
 
-    def arguments(self) -> dict[str, Any]:
-        """Return the arguments of `from_string` and `port` besides the text."""
-        return {"init_value": self.lr, "names": _parse_names(self.names), "group": self.group}
+    def convert(self, function: Callable[..., _T], text: str, num_steps: int | None) -> _T:
+        """Call `from_string` or another function of a text with the flags as its arguments."""
+        options = {"names": parse_names(self.names), "group": self.group, "num_steps": num_steps}
+        try:
+            return function(text, self.lr, **options)
+        except MissingRateError:
+            return function(text, _DEFAULT_LR, **options)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,7 +86,7 @@ class CurveFlags(RecipeFlags):
         num_steps = self.epochs * counts_per_epoch
         label = shorten(text)
         try:
-            schedule: Any = from_string(text, **self.arguments(), num_steps=num_steps)
+            schedule: Any = self.convert(from_string, text, num_steps)
             rates = sample(label, schedule, num_steps)
         except (TypeError, ValueError, ArithmeticError) as error:
             raise RecipeError(message_of(error)) from error
@@ -96,8 +109,17 @@ def message_of(error: Exception) -> str:
     """Return the message of an error in a recipe, with advice in flags instead of Python's arguments."""
     match error:
         case MissingNamesError():
-            pairs = error.listed(lambda name: _shell_quoted(f"{name}=..."), separator=" ")
-            return f"{error.reason}: give --names {pairs}"
+            values = MissingNamesError([name for name in error.names if name not in error.functions])
+            pairs = values.listed(lambda name: _shell_quoted(f"{name}=..."), separator=" ")
+            advice = [f"give --names {pairs}"] if pairs else []
+            if error.functions:  # a flag cannot hold a function
+                advice.append(f"write 'def {shorten(error.functions[0])}(...): ...' before the scheduler")
+            return f"{error.reason}: {', and '.join(advice)}"
+        case ConflictingRateError():
+            return (
+                f"--lr is {error.given}, but the scheduler's text sets lr={error.written!r}: give "
+                f"--lr {error.written!r}, or change the text"
+            )
         case MissingNumStepsError():
             return f"{error.reason}: give --epochs, the number of epochs (or steps) to tabulate"
     return str(error)
@@ -115,7 +137,8 @@ def _shell_quoted(text: str) -> str:
     return shlex.quote(text)
 
 
-def _parse_names(pairs: tuple[str, ...]) -> dict[str, Any]:
+def parse_names(pairs: Sequence[str]) -> dict[str, Any]:
+    """Return the values of pairs NAME=VALUE by their names."""
     return dict(_parse_pair(pair) for pair in pairs)
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from jaxlr._checks import shorten
 from jaxlr.convert.classes import TorchClass
+from jaxlr.convert.definitions import Function
 from jaxlr.convert.expressions import Lambda
 from jaxlr.convert.syntax import is_literal, literal
 
@@ -82,6 +83,11 @@ def _value_text(value: Any, call_text: Callable[[Call], str]) -> str:
         return call_text(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value_text(item, call_text) for item in value)}]"
+    if isinstance(value, Function):
+        raise ValueError(
+            f"the function {shorten(value.source)!r} cannot be printed in one line: call jaxlr.from_string "
+            "with the text instead"
+        )
     if isinstance(value, Lambda):
         return value.source
     if callable(value):

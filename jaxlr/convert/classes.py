@@ -28,11 +28,13 @@ from jaxlr.schedules import (
 )
 
 
-_MODULES = ("torch.optim.lr_scheduler", "torch.optim.swa_utils")
+MODULES = ("torch.optim.lr_scheduler", "torch.optim.swa_utils")
 # Parameters that do not change the learning rate. Their values are not even evaluated.
 _WITHOUT_EFFECT = ("optimizer", "verbose", "cycle_momentum", "base_momentum", "max_momentum")
 # Attributes that several classes save. They identify a class only if no other mark is present.
 _SHARED_MARKS = ("factor", "gamma")
+# The keys of OneCycleLR before torch 1.8, which had no `_schedule_phases`.
+_OLDER_ONE_CYCLE = {"total_steps", "step_size_up", "step_size_down"}
 
 
 class Effect(enum.Enum):
@@ -258,7 +260,7 @@ CLASSES = {row.name: row for row in _ROWS}
 def class_of(scheduler: Any) -> TorchClass | None:
     """Return the row of a live scheduler, or None if its class is not one of torch's."""
     cls = type(scheduler)
-    return CLASSES.get(cls.__name__) if cls.__module__ in _MODULES else None
+    return CLASSES.get(cls.__name__) if cls.__module__ in MODULES else None
 
 
 def class_of_state(state_dict: Mapping[str, Any]) -> TorchClass | None:
@@ -266,5 +268,7 @@ def class_of_state(state_dict: Mapping[str, Any]) -> TorchClass | None:
 
     LambdaLR and MultiplicativeLR save the same keys. Both are taken for LambdaLR.
     """
+    if all(key in state_dict for key in _OLDER_ONE_CYCLE):
+        return CLASSES["OneCycleLR"]
     marked = [row for row in _ROWS if row.mark in state_dict]
     return min(marked, key=lambda row: row.mark in _SHARED_MARKS, default=None)

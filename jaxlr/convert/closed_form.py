@@ -11,8 +11,13 @@ import optax
 
 from jaxlr._checks import shorten, shown_value
 from jaxlr.convert.calls import Call, build
-from jaxlr.convert.classes import CLASSES, Effect, TorchClass, class_of, class_of_state
+from jaxlr.convert.classes import CLASSES, MODULES, Effect, TorchClass, class_of, class_of_state
 from jaxlr.schedules._counts import Schedule, at_most, largest_count
+
+
+_FLOAT32_EPS = 2.0**-23
+# The modes of CyclicLR, and the variable on which the scale of each depends.
+_SCALE_MODES = {"triangular": "cycle", "triangular2": "cycle", "exp_range": "iterations"}
 
 
 class NoClosedFormError(Exception):
@@ -89,6 +94,25 @@ class State:
             return self.parts[0].base_lr(group)
         return float(value_of_group("base_lrs", self.get("base_lrs"), group))
 
+    def check_group(self, group: int) -> None:
+        """Raise a NoClosedFormError if a group of the optimizer was added after the scheduler."""
+        for part in self.parts:
+            part.check_group(group)
+        if not self.parts and group >= len(self.get("base_lrs")):
+            raise NoClosedFormError(f"group {group} was added to the optimizer after {self.name}")
+
+
+def plateau_state(scheduler: Any) -> State | None:
+    """Return the state of a ReduceLROnPlateau, or of a subclass that keeps its methods; None for others."""
+    cls = type(scheduler)
+    parent = next((base for base in cls.__mro__ if base.__module__ in MODULES), None)
+    if parent is None or parent.__name__ != "ReduceLROnPlateau":
+        return None
+    methods = [name for name, value in vars(parent).items() if callable(value) and name != "__init__"]
+    if any(getattr(cls, name) is not vars(parent)[name] for name in methods) or "step" in vars(scheduler):
+        return None
+    return State(CLASSES["ReduceLROnPlateau"], vars(scheduler), [])
+
 
 def closed_form_from_now(state: State, param_group: Mapping[str, Any], group: int) -> optax.Schedule:
     """Return the schedule from the current epoch on, in closed form.
@@ -101,10 +125,17 @@ def closed_form_from_now(state: State, param_group: Mapping[str, Any], group: in
         schedule = build(call)
     except (ValueError, TypeError) as error:
         raise NoClosedFormError(f"{state.name} has settings that only torch accepts ({error})") from None
-    lr, epoch = float(param_group["lr"]), state.last_epoch
-    expected = schedule(epoch)
+    epoch = state.last_epoch
+    if epoch < 0:
+        raise NoClosedFormError(f"last_epoch of {state.name} is {epoch}")
+    if "lr" not in param_group:  # a state of an older torch, which did not save it
+        return shifted(schedule, epoch)
+    lr, expected = float(param_group["lr"]), schedule(epoch)
     lost_digits = 0.0 if state.torch_class.is_exact else 1e-12 * state.base_lr(group)
-    if not math.isclose(lr, expected, rel_tol=1e-9, abs_tol=lost_digits):
+    rel_tol = 1e-9
+    if hasattr(param_group["lr"], "dtype"):  # torch multiplies a tensor in its own precision, each epoch
+        rel_tol = _FLOAT32_EPS * (epoch + 10)
+    if not math.isclose(lr, expected, rel_tol=rel_tol, abs_tol=lost_digits):
         raise NoClosedFormError(
             f"the learning rate of {state.name} is {lr!r} in epoch {epoch}, not {expected!r}"
         )
@@ -131,11 +162,12 @@ def closed_form(state: State, param_group: Mapping[str, Any], group: int) -> Cal
             settings = {
                 "swa_lr": _stored_rate(state, param_group, "swa_lr"),
                 "anneal_epochs": state.get("anneal_epochs"),
-                "anneal_strategy": state.get("_anneal_strategy"),
+                "anneal_strategy": _anneal_strategy(state, "_anneal_strategy"),
             }
         case "MultiStepLR":
             milestones = Counter(state.get("milestones"))  # torch counts how often each one is given
-            settings = {"milestones": list(milestones.elements()), "gamma": state.get("gamma")}
+            epochs = [_from_json(milestone) for milestone in milestones.elements()]
+            settings = {"milestones": epochs, "gamma": state.get("gamma")}
         case _ if state.torch_class.takes_function:
             if state.torch_class.is_recursive or not callable(state.lr_lambda):
                 raise NoClosedFormError(f"{state.name} has a Python function")
@@ -146,8 +178,9 @@ def closed_form(state: State, param_group: Mapping[str, Any], group: int) -> Cal
 
 
 def _cyclic(state: State, group: int) -> Call:
-    if state.get("_scale_fn_custom") is not None:
+    if state.values.get("_scale_fn_custom") is not None:
         raise NoClosedFormError(f"{state.name} has a Python function as scale_fn")
+    mode, gamma = _cyclic_scale(state)
     # Torch keeps the length of a cycle and the share of its rise. Its division loses the last digits.
     total = state.get("total_size")
     up = round(total * state.get("step_ratio"), 6)
@@ -156,17 +189,32 @@ def _cyclic(state: State, group: int) -> Call:
         "max_lr": float(value_of_group("max_lrs", state.get("max_lrs"), group)),
         "step_size_up": up,
         "step_size_down": round(total - up, 6),
-        "mode": state.get("mode"),
-        "gamma": state.get("gamma"),
+        "mode": mode,
+        "gamma": gamma,
     }
     return Call(state.torch_class, arguments)
+
+
+def _cyclic_scale(state: State) -> tuple[str, float]:
+    """Return the mode and gamma with which a CyclicLR was constructed.
+
+    A live one keeps both in a function. Its attributes have no effect if they are edited later.
+    """
+    function = state.values.get("_scale_fn_ref")
+    if function is None:
+        return state.get("mode"), state.get("gamma")
+    name = getattr(getattr(function, "func", function), "__name__", "")
+    mode = name.removeprefix("_").removesuffix("_scale_fn")
+    if mode not in _SCALE_MODES or state.values.get("scale_mode") != _SCALE_MODES[mode]:
+        raise NoClosedFormError(f"{state.name} was edited after its construction")
+    return mode, function.args[0] if mode == "exp_range" else state.get("gamma")
 
 
 def _one_cycle(state: State, param_group: Mapping[str, Any]) -> Call:
     first, top, last = (_stored_rate(state, param_group, key) for key in ("initial_lr", "max_lr", "min_lr"))
     if not first or not last:
         raise NoClosedFormError(f"{state.name} begins or ends at 0")
-    phases, total_steps = state.get("_schedule_phases"), state.get("total_steps")
+    phases, total_steps = _phases(state), state.get("total_steps")
     try:
         pct_start = (phases[0]["end_step"] + 1) / total_steps
     except (LookupError, TypeError, ArithmeticError):
@@ -178,12 +226,31 @@ def _one_cycle(state: State, param_group: Mapping[str, Any]) -> Call:
         "max_lr": top,
         "total_steps": total_steps,
         "pct_start": pct_start,
-        "anneal_strategy": state.get("_anneal_func_type"),
+        "anneal_strategy": _anneal_strategy(state, "_anneal_func_type"),
         "div_factor": top / first,
         "final_div_factor": first / last,
         "three_phase": len(phases) == 3,
     }
     return Call(state.torch_class, arguments)
+
+
+def _phases(state: State) -> Any:
+    """Return the phases of a OneCycleLR. Before torch 1.8 it saved the length of the first one only."""
+    if "_schedule_phases" in state.values:
+        return state.values["_schedule_phases"]
+    return [{"end_step": state.get("step_size_up")}, {}]
+
+
+def _anneal_strategy(state: State, key: str) -> Any:
+    """Return the saved strategy. Older versions of torch saved the function, or nothing."""
+    if key in state.values:
+        return state.values[key]
+    return "linear" if "linear" in str(state.values.get("anneal_func")) else "cos"
+
+
+def _from_json(milestone: Any) -> Any:
+    """Return a milestone as a number: JSON turns the keys of a dict into strings."""
+    return int(milestone) if isinstance(milestone, str) and milestone.isdecimal() else milestone
 
 
 def _sequential(state: State, param_group: Mapping[str, Any], group: int) -> Call:

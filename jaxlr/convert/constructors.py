@@ -12,16 +12,19 @@ each other before the first step:
 The effects of the steps that follow are in the rows of `classes`.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
+import optax
 
 from jaxlr._checks import check_function
 from jaxlr.convert.calls import Call, build
 from jaxlr.convert.chain import stepped_chain
 from jaxlr.convert.classes import CLASSES, Effect, TorchClass
 from jaxlr.convert.errors import MissingNumStepsError
-from jaxlr.convert.expressions import Lambda
+from jaxlr.convert.expressions import Lambda, called_python
+from jaxlr.schedules.compose import tabulate
 
 
 _CONVERT_LIVE = "convert the live object with from_torch(scheduler, num_steps=...)"
@@ -96,9 +99,23 @@ class _ParameterGroup:
             call = self._multiplicative(torch_class, arguments["lr_lambda"])
         else:
             call = Call(torch_class, {"init_value": self._initial_lr, **arguments})
-            if isinstance(arguments.get("lr_lambda"), Lambda):
-                arguments["lr_lambda"](0)  # torch's constructor calls it too, so an error shows at once
+            if "lr_lambda" in arguments:
+                call = self._with_function(call, arguments["lr_lambda"])
         self._is_fresh = False
+        return call
+
+    def _with_function(self, call: Call, lr_lambda: Any) -> Call:
+        """Return the call of a LambdaLR, tabulated if JAX may be unable to trace its function."""
+        if isinstance(lr_lambda, Lambda):
+            lr_lambda(0)  # torch's constructor calls it too, so an error shows at once
+        elif callable(lr_lambda) and self._num_steps is None:
+            function = functools.partial(_called, lr_lambda)
+            return Call(call.torch_class, {**call.arguments, "lr_lambda": function})
+        can_tabulate = self._num_steps is not None and not isinstance(self._initial_lr, jax.Array)
+        needs_table = lr_lambda.needs_table if isinstance(lr_lambda, Lambda) else callable(lr_lambda)
+        if can_tabulate and needs_table:
+            arguments = {**call.arguments, "num_steps": self._num_steps}
+            return Call(call.torch_class, arguments, _tabulated_lambda)
         return call
 
     def _with_own_base(self, torch_class: TorchClass, arguments: dict[str, Any]) -> Call:
@@ -169,6 +186,15 @@ class _ParameterGroup:
                 left = before(int(milestones[index - 1]) - 1)
                 calls[index] = _rebased(calls[index], left * _factor_at_milestone(parts[index]))
         return sequence(calls, milestones)
+
+
+def _tabulated_lambda(init_value: float, lr_lambda: Any, num_steps: int) -> optax.Schedule:
+    """Return the rates of a LambdaLR whose function is called on the host only."""
+    return tabulate(lambda epoch: init_value * float(lr_lambda(epoch)), num_steps)
+
+
+def _called(function: Any, count: Any) -> Any:
+    return called_python(getattr(function, "__name__", "lr_lambda"), function, [count], {})
 
 
 def _with_stored_settings(parts: list[Constructor], calls: list[Call], order: list[int]) -> list[Call]:

@@ -1,6 +1,6 @@
 """Errors about an argument that is missing. A command can read from them which flag to ask for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from jaxlr._checks import shorten
 
@@ -13,17 +13,29 @@ class MissingNamesError(ValueError):
 
     Args:
         names: the names, as they are written in the recipe.
+        functions: those of the names that are functions.
     """
 
     reason = "the scheduler's text needs values for its names"
 
-    def __init__(self, names: Sequence[str]):
+    def __init__(self, names: Sequence[str], functions: Collection[str] = ()):
         super().__init__(names)
         self.names = names
+        self.functions = [name for name in names if name in functions]
 
     def __str__(self) -> str:
         entries = self.listed(lambda name: f"{name!r}: ...", separator=", ")
-        return f"{self.reason}: give names={{{entries}}}"
+        return f"{self.reason}: give names={{{entries}}}{self.about_functions}"
+
+    @property
+    def about_functions(self) -> str:
+        """The end of the message about the names that are functions, or nothing."""
+        if not self.functions:
+            return ""
+        name = shorten(self.functions[0])
+        message = f", where {name!r} is a function"
+        is_simple = self.functions[0].isidentifier()
+        return f"{message}, or write 'def {name}(...): ...' before the scheduler" if is_simple else message
 
     def listed(self, write: Callable[[str], str], separator: str) -> str:
         """Return the names, each written by `write`, as many as a message can hold."""
@@ -51,3 +63,31 @@ class MissingNumStepsError(ValueError):
 
     def __str__(self) -> str:
         return f"{self.reason}: give num_steps, the number of epochs (or steps) to tabulate"
+
+
+class MissingRateError(ValueError):
+    """A recipe whose optimizer has no known learning rate."""
+
+    reason = "the scheduler's text does not set the learning rate of the optimizer"
+
+    def __str__(self) -> str:
+        return f"{self.reason}: give init_value"
+
+
+class ConflictingRateError(ValueError):
+    """A recipe that sets another learning rate than the caller.
+
+    Args:
+        given: the caller's rate.
+        written: the rate in the text.
+    """
+
+    def __init__(self, given: str, written: float):
+        super().__init__(given, written)
+        self.given, self.written = given, written
+
+    def __str__(self) -> str:
+        return (
+            f"init_value is {self.given}, but the scheduler's text sets lr={self.written!r}: leave "
+            "init_value out, or change the text"
+        )

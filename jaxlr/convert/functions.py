@@ -1,7 +1,9 @@
 """Python's operators and functions, for numbers on the host and for float64 arrays on a device."""
 
 import ast
+import bisect
 import functools
+import itertools
 import math
 import operator
 from collections.abc import Callable
@@ -23,7 +25,24 @@ _EXPONENTIALS = ("cbrt", "exp", "exp2", "expm1", "log", "log10", "log1p", "log2"
 _ROUNDING = ("ceil", "copysign", "fabs", "floor", "fmod", "trunc")
 _OF_MATH = (*_ANGLES, *_HYPERBOLICS, *_EXPONENTIALS, *_ROUNDING)
 # Functions that have another name here than in NumPy, torch or `math`.
-_RENAMED = {"minimum": "min", "maximum": "max", "pow": "math.pow", "power": "pow"}
+_RENAMED = {
+    **{"minimum": "min", "maximum": "max", "pow": "math.pow", "power": "pow", "prod": "math.prod"},
+    **{name: f"np.{name}" for name in ("arange", "array", "clip", "interp", "linspace", "where")},
+    **{"asarray": "np.array", "sum": "sum", "any": "any", "all": "all", "abs": "abs", "round": "round"},
+}
+_MOST_NUMBERS = 10_000  # in an array that a function makes
+# The names of the parameters of functions that recipes call by keyword.
+PARAMETERS = {
+    "np.linspace": ("start", "stop", "num"),
+    "np.arange": ("start", "stop", "step"),
+    "np.clip": ("a", "a_min", "a_max"),
+    "np.interp": ("x", "xp", "fp"),
+    "round": ("number", "ndigits"),
+}
+
+
+class Array(list[Any]):
+    """A one-dimensional array of numbers. Unlike a list, it is added and multiplied item by item."""
 
 
 def apply_operator(op: ast.AST, *operands: Any) -> Any:
@@ -39,8 +58,13 @@ def apply_function(name: str, *values: Any) -> Any:
     if name in ("max", "min") and len(values) == 1 and isinstance(values[0], list) and values[0]:
         return apply_function(name, *values[0]) if len(values[0]) > 1 else values[0][0]
     is_traced = any(isinstance(value, jax.Array) for value in values)
+    if name in _ON_DEVICE and not is_traced:
+        items = (item for value in values if isinstance(value, list) for item in value)
+        is_traced = any(isinstance(item, jax.Array) for item in items)
     result = (_ON_DEVICE if is_traced else _ON_HOST)[name](*values)
-    return bounded(list(result) if isinstance(result, tuple | range) else result)
+    if isinstance(result, Array):
+        return Array(map(bounded, result))
+    return bounded(list(result) if isinstance(result, tuple | range | map | zip | enumerate) else result)
 
 
 def function_name(func: ast.expr) -> str | None:
@@ -50,6 +74,8 @@ def function_name(func: ast.expr) -> str | None:
             return name
         case ast.Attribute(value=ast.Name(id=module), attr=name) if module in _MODULES:
             return name if name in _OF_MATH else _RENAMED.get(name)
+        case ast.Attribute(value=ast.Name(id="bisect"), attr=name) if name in _BISECT:
+            return name
     return None
 
 
@@ -111,6 +137,51 @@ def _log(value: Any, base: Any = None) -> Any:
     return jnp.log(value) if base is None else jnp.log(value) / jnp.log(base)
 
 
+def _clip(value: Any, low: Any, high: Any) -> Any:
+    value = value if low is None else apply_function("max", value, low)
+    return value if high is None else apply_function("min", value, high)
+
+
+def _linspace(start: float, stop: float, num: int = 50) -> Array:
+    if not 0 <= num <= _MOST_NUMBERS:
+        raise ValueError(f"linspace makes at most {_MOST_NUMBERS} numbers")
+    return Array(np.linspace(start, stop, num).tolist())
+
+
+def _arange(*ends: Any) -> Array:
+    first, last, step = (0, *ends, 1) if len(ends) == 1 else (*ends, 1)[:3]
+    if not (last - first) / step <= _MOST_NUMBERS:
+        raise ValueError(f"arange makes at most {_MOST_NUMBERS} numbers")
+    return Array(np.arange(*ends).tolist())
+
+
+def _interp(x: Any, xp: list[Any], fp: list[Any]) -> Any:
+    if isinstance(x, jax.Array):
+        return jnp.interp(x, jnp.asarray(xp, np.float64), jnp.asarray(fp, np.float64))
+    return float(np.interp(x, xp, fp))
+
+
+def _count_below(is_right: bool) -> Callable[..., Any]:
+    """Return bisect as a sum of comparisons, which JAX can trace."""
+    compare = operator.le if is_right else operator.lt
+
+    def count(items: list[Any], value: Any) -> Any:
+        if any(later < earlier for earlier, later in itertools.pairwise(items)):
+            raise ValueError("bisect needs a sorted list")
+        return sum([jnp.asarray(compare(item, value), np.float64) for item in items])
+
+    return count
+
+
+def _prod(values: list[Any]) -> Any:
+    return functools.reduce(operator.mul, values, 1)
+
+
+_BISECT: dict[str, Callable[..., Any]] = {
+    "bisect": bisect.bisect_right,
+    "bisect_left": bisect.bisect_left,
+    "bisect_right": bisect.bisect_right,
+}
 OPERATORS: dict[type, Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -133,13 +204,25 @@ _PLAIN = (abs, bool, float, int, len, list, max, min, range, sorted, sum, tuple)
 _ON_HOST: dict[str, Callable[..., Any]] = {
     **{function.__name__: function for function in _PLAIN},
     **{name: getattr(math, name) for name in _OF_MATH},
-    **{"pow": _power, "math.pow": math.pow, "round": _round},
+    **{"pow": _power, "math.pow": math.pow, "round": _round, "math.prod": _prod},
+    **{"any": any, "all": all, "np.clip": _clip, "np.interp": _interp, **_BISECT},
+    **{"np.linspace": _linspace, "np.arange": _arange, "np.array": Array},
+    **{"np.where": lambda test, on_true, on_false: on_true if test else on_false},
+    **{"zip": zip, "enumerate": enumerate, "reversed": lambda items: list(reversed(items)), "str": str},
 }
 _ON_DEVICE: dict[str, Callable[..., Any]] = {
     **{name: getattr(jnp, name) for name in _OF_MATH},
     **{"abs": jnp.abs, "float": jnp.asarray, "int": jnp.trunc, "log": _log, "sum": sum},
     **{"pow": _power, "math.pow": _power, "round": _round},
     "bool": lambda value: value != 0,
+    "any": lambda items: functools.reduce(jnp.logical_or, [jnp.asarray(item) != 0 for item in items]),
+    "all": lambda items: functools.reduce(jnp.logical_and, [jnp.asarray(item) != 0 for item in items]),
+    **{"np.clip": _clip, "np.interp": _interp, "np.where": where, "math.prod": _prod},
+    **{
+        "bisect": _count_below(True),
+        "bisect_right": _count_below(True),
+        "bisect_left": _count_below(False),
+    },
     "max": lambda *values: functools.reduce(jnp.maximum, values),
     "min": lambda *values: functools.reduce(jnp.minimum, values),
 }

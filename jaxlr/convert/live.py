@@ -1,6 +1,5 @@
 """Convert torch schedulers in the middle of a run, live or saved, to schedules that continue from there."""
 
-import copy
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +12,17 @@ import optax
 
 from jaxlr._checks import check_duration, check_positive_count, check_value
 from jaxlr._double_float import as_real
-from jaxlr.convert.classes import Effect, class_of
-from jaxlr.convert.closed_form import NoClosedFormError, State, closed_form_from_now, value_of_group
+from jaxlr.convert.classes import Effect
+from jaxlr.convert.closed_form import (
+    NoClosedFormError,
+    State,
+    closed_form_from_now,
+    plateau_state,
+    value_of_group,
+)
 from jaxlr.convert.errors import MissingNumStepsError
+from jaxlr.convert.neighbors import check_functions, check_only_scheduler
+from jaxlr.convert.twin import StepsOptimizerError, twin_of
 from jaxlr.plateau import Plateau, ScheduleOrPlateau, reduce_lr_on_plateau
 from jaxlr.schedules.compose import tabulate
 from jaxlr.schedules.decay import multiplicative_lr
@@ -34,7 +41,11 @@ def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> 
     a product, and a scheduler with a rate that was edited by hand.
 
     A OneCycleLR holds its last rate after its last step. There torch gives one wrong rate and then raises
-    an error. The scheduler and its optimizer are not changed.
+    an error.
+
+    Nothing live is changed: not the scheduler, its optimizer or its parameters, nor the objects that its
+    functions read. A function that ignores the epoch and reads something else is refused, because its
+    values cannot be known in advance. So is a scheduler that steps the optimizer itself.
 
     Args:
         scheduler: an object of `torch.optim.lr_scheduler`, of `torch.optim.swa_utils`, or of your own
@@ -51,7 +62,8 @@ def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> 
     Raises:
         TypeError: `scheduler` is not a scheduler, or cannot be copied.
         ValueError: `num_steps` is missing or the scheduler cannot be stepped that often, the optimizer has
-            no such group, or a plateau has settings that `reduce_lr_on_plateau` refuses.
+            no such group or another scheduler as well, or a plateau has settings that
+            `reduce_lr_on_plateau` refuses.
 
     Example:
         >>> import torch
@@ -68,21 +80,46 @@ def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> 
     """
     optimizer: Any = getattr(scheduler, "optimizer", None)
     if not hasattr(optimizer, "param_groups") or not callable(getattr(scheduler, "step", None)):
-        raise TypeError(f"scheduler must be a torch scheduler, got a {type(scheduler).__name__}")
+        raise TypeError(_not_a_scheduler(scheduler))
     param_group = value_of_group("param_groups", optimizer.param_groups, group)
-    torch_class = class_of(scheduler)
-    if torch_class is not None and torch_class.effect is Effect.NEEDS_METRIC:
-        return _plateau(State.from_live(scheduler), float(param_group["lr"]), group)
+    name = type(scheduler).__name__
+    if (plateau := plateau_state(scheduler)) is not None:
+        return _plateau(plateau, float(param_group["lr"]), group)
     if any(base.__name__ == "ReduceLROnPlateau" for base in type(scheduler).__mro__):
-        name = type(scheduler).__name__
-        raise TypeError(f"{name} is a subclass of torch's ReduceLROnPlateau, so it cannot be converted")
+        raise TypeError(
+            f"{name} is a subclass of torch's ReduceLROnPlateau with methods of its own, so it cannot be "
+            "converted"
+        )
+    check_only_scheduler(scheduler)
+    check_functions(scheduler, group)
+    is_tensor = hasattr(param_group["lr"], "dtype")
+    if is_tensor and num_steps is not None:  # torch computes it in the precision of the tensor
+        return _stepped(scheduler, group, check_positive_count("num_steps", num_steps))
     try:
-        schedule: Any = closed_form_from_now(State.from_live(scheduler), param_group, group)
+        state = State.from_live(scheduler)
+        state.check_group(group)
+        schedule: Any = closed_form_from_now(state, param_group, group)
         return schedule
     except NoClosedFormError as reason:
         if num_steps is None:
             raise MissingNumStepsError(f"{reason}, so it has no closed form") from None
         return _stepped(scheduler, group, check_positive_count("num_steps", num_steps))
+
+
+def _not_a_scheduler(scheduler: Any) -> str:
+    message = f"scheduler must be a torch scheduler, got a {type(scheduler).__name__}"
+    held = vars(scheduler) if hasattr(scheduler, "__dict__") else {}
+    inner = [
+        key for key, value in held.items() if hasattr(getattr(value, "optimizer", None), "param_groups")
+    ]
+    if inner:
+        return f"{message}: give the scheduler in it, its attribute {inner[0]!r}"
+    if any(hasattr(value, "param_groups") for value in held.values()):
+        return (
+            f"{message}, which wraps an optimizer: write its rate as a function of the step, and give "
+            "that to jaxlr.tabulate"
+        )
+    return message
 
 
 def from_state_dict(
@@ -136,22 +173,23 @@ def from_state_dict(
     if not isinstance(state_dict, Mapping):
         raise TypeError(f"state_dict must be the result of scheduler.state_dict(), got {state_dict!r}")
     state = State.from_saved(class_name, state_dict, lr_lambda)
-    last_lr = float(value_of_group("_last_lr", state.get("_last_lr"), group))
-    param_group: Mapping[str, Any] = {"lr": last_lr}
+    param_group: Mapping[str, Any] = {}
+    if "_last_lr" in state.values:  # older versions of torch do not save it
+        param_group = {"lr": float(value_of_group("_last_lr", state.get("_last_lr"), group))}
     if optimizer_state_dict is not None:
         if not isinstance(optimizer_state_dict, Mapping) or "param_groups" not in optimizer_state_dict:
             raise TypeError("optimizer_state_dict must be the result of optimizer.state_dict()")
         saved = value_of_group("param_groups", optimizer_state_dict["param_groups"], group)
         param_group = {**param_group, **saved}
     if state.torch_class.effect is Effect.NEEDS_METRIC:
-        return _plateau(state, float(param_group["lr"]), group)
+        return _plateau(state, _current_lr(state, param_group), group)
     base = state.base_lr(group)
     if init_value is not None:
         check_value("init_value", init_value)
     if init_value is not None and not math.isclose(init_value, base, rel_tol=1e-9):
         raise ValueError(f"init_value is {init_value!r}, but the saved run began with {base!r}")
     if state.torch_class.takes_function and state.torch_class.is_recursive:
-        return _product(state, float(param_group["lr"]), num_steps)
+        return _product(state, _current_lr(state, param_group), num_steps)
     try:
         schedule: Any = closed_form_from_now(state, param_group, group)
     except NoClosedFormError as reason:
@@ -162,6 +200,12 @@ def from_state_dict(
         return schedule
     table: Any = tabulate(lambda epoch: float(np.asarray(schedule(epoch))), num_steps)
     return table
+
+
+def _current_lr(state: State, param_group: Mapping[str, Any]) -> float:
+    if "lr" not in param_group:
+        raise ValueError(f"the state_dict of {state.name} lacks '_last_lr': give optimizer_state_dict")
+    return float(param_group["lr"])
 
 
 def _product(state: State, lr: float, num_steps: int | None) -> Any:
@@ -193,16 +237,10 @@ def _plateau(state: State, lr: float, group: int) -> Any:
 
 
 def _stepped(scheduler: Any, group: int, num_steps: int) -> Any:
-    """Step a copy of a scheduler and tabulate its rates.
-
-    The copy shares the parameters of the live optimizer, because its steps do not change them.
-    """
-    optimizer = scheduler.optimizer
-    memo: dict[int, Any] = {id(p): p for each in optimizer.param_groups for p in each["params"]}
-    memo[id(getattr(optimizer, "state", None))] = {}
+    """Step a twin of a scheduler and tabulate its rates."""
     name = type(scheduler).__name__
     try:
-        twin = copy.deepcopy(scheduler, memo)
+        twin = twin_of(scheduler)
     except Exception as error:
         raise TypeError(f"{name} cannot be copied, so it cannot be stepped unchanged: {error}") from error
     rates: list[float] = []
@@ -211,6 +249,11 @@ def _stepped(scheduler: Any, group: int, num_steps: int) -> Any:
             if epoch:
                 try:
                     twin.step()
+                except StepsOptimizerError:
+                    raise ValueError(
+                        f"{name} cannot be converted, because its step() steps the optimizer as well: "
+                        "write its rate as a function of the step, and give that to jaxlr.tabulate"
+                    ) from None
                 except Exception as error:
                     raise ValueError(
                         f"{name} cannot be stepped more than {epoch - 1} times: {error}"

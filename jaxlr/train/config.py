@@ -10,12 +10,15 @@ import optax
 import tyro
 
 from jaxlr._checks import check_choice, check_value, check_whole_number, shorten, shown_value
+from jaxlr.cli.torch_text import message_of, parse_names
 from jaxlr.convert import from_string
+from jaxlr.convert.errors import ConflictingRateError, MissingNamesError
 from jaxlr.convert.text import steps_per_batch
 
 
 # For flags with a help text that already states the default.
 _STATED = tyro.conf.arg(help_behavior_hint="")
+_NAMES = tyro.conf.arg(metavar="NAME=VALUE...")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,13 +31,19 @@ class TrainSchedule:
     lr: float = 0.1
     """Base learning rate: the rate that the optimizer is created with."""
 
+    names: Annotated[tuple[str, ...], _NAMES] = ()
+    """Values of the names in the scheduler's text: --names epochs=90 "len(loader)=391"."""
+
     def __post_init__(self) -> None:
-        _set(self, lr=float(check_value("lr", self.lr, positive=True)))
-        self.build(num_steps=1)
+        _set(self, lr=float(check_value("lr", self.lr, positive=True)), names=_checked_names(self.names))
+        try:
+            self.build(num_steps=1)
+        except (MissingNamesError, ConflictingRateError) as error:
+            raise ValueError(message_of(error)) from error
 
     def build(self, num_steps: int) -> optax.Schedule | optax.GradientTransformationExtraArgs:
         """Return the schedule, or the plateau, for a run of `num_steps` counts."""
-        return from_string(self.scheduler, self.lr, num_steps=num_steps)
+        return from_string(self.scheduler, self.lr, parse_names(self.names), num_steps=num_steps)
 
     @property
     def is_plateau(self) -> bool:
@@ -57,7 +66,11 @@ class SweepSchedule:
     lr: tuple[float, ...] = (0.03, 0.1, 0.3)
     """Base learning rates: the rates that the optimizer is created with."""
 
+    names: Annotated[tuple[str, ...], _NAMES] = ()
+    """Values of the names in the schedulers' texts: --names epochs=90 "len(loader)=391"."""
+
     def __post_init__(self) -> None:
+        _set(self, names=_checked_names(self.names))
         _set(self, lr=_unique("lr", self.lr), scheduler=_unique("scheduler", self.scheduler))
         _set(self, lr=tuple(float(check_value("each of lr", lr, positive=True)) for lr in self.lr))
 
@@ -394,7 +407,9 @@ class SweepConfig(RunConfig):
         names = [field.name for field in dataclasses.fields(Training)]
         training = {name: getattr(self.training, name) for name in names}
         try:
-            return TrainConfig(TrainSchedule(scheduler, lr), TrainTraining(**training), self.data)
+            return TrainConfig(
+                TrainSchedule(scheduler, lr, self.schedule.names), TrainTraining(**training), self.data
+            )
         except (TypeError, ValueError) as error:
             raise ValueError(f"scheduler {shorten(str(scheduler))!r}: {error}") from error
 
@@ -429,6 +444,17 @@ def _check_kinds(group: Any, **kinds: type) -> None:
         value = getattr(group, name)
         if not isinstance(value, kind):
             raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}")
+
+
+def _checked_names(pairs: Any) -> tuple[str, ...]:
+    if (
+        isinstance(pairs, str)
+        or not isinstance(pairs, Sequence)
+        or not all(isinstance(p, str) for p in pairs)
+    ):
+        raise TypeError(f"names must be a list of texts NAME=VALUE, got {shown_value(pairs)}")
+    parse_names(pairs)
+    return tuple(pairs)
 
 
 def _checked_path(name: str, value: Any) -> Path | None:

@@ -1,0 +1,332 @@
+"""The functions that a recipe defines with `def`, evaluated by walking their statements.
+
+A test of a traced or unknown epoch is either true or false. Then both branches are evaluated, and each
+statement takes effect only where its branch is taken. The condition for that is the mask `_live`.
+"""
+
+import ast
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlr._checks import shorten
+from jaxlr.convert.expressions import UNKNOWN, Evaluator, Frame, Lambda, unpacked
+from jaxlr.convert.functions import where
+from jaxlr.convert.syntax import quoted, source_of
+
+
+_NOTHING = object()
+
+
+class Function(Lambda):
+    """A function that is defined with `def`.
+
+    Args:
+        node: its definition.
+        evaluator: the evaluator of the text around it.
+        scope: values of the variables around it.
+    """
+
+    _node: ast.FunctionDef
+
+    def __init__(self, node: ast.FunctionDef, evaluator: Evaluator, scope: Mapping[str, Any]):
+        super().__init__(node, evaluator, scope)
+        self.is_rate = False  # its value is the rate itself, not a factor
+        self._sets_rate = False  # that is the value written to `param_group["lr"]`, not the one returned
+
+    def as_rate(self) -> "Function":
+        """Return the function whose value is the rate, with the epoch as its only required parameter.
+
+        The values of its other parameters are looked up by their names.
+        """
+        optional = self._scope.keys()
+        required = [name for name in self.parameters if name not in optional]
+        known = [name for name in required if name in _EPOCHS]
+        rest = [name for name in required if "optim" not in name and name != "self"]
+        if not known and not rest:
+            raise ValueError(f"cannot read the function {self._node.name!r}: it does not take the epoch")
+        function = copy.copy(self)
+        function.parameters = [(known or rest)[0]]
+        function._scope = {name: self._scope[name] for name in self.parameters if name in optional}
+        function.parameters += [name for name in self.parameters if name in optional]
+        function.is_rate, function._sets_rate = True, writes_rate(self._node)
+        return function
+
+    @property
+    def source(self) -> str:
+        """The name of the function."""
+        return self._node.name
+
+    @property
+    def is_arithmetic(self) -> bool:
+        """Return False: a definition is no expression."""
+        return False
+
+    def evaluate(self, evaluator: Evaluator, positional: Sequence[Any], by_name: Mapping[str, Any]) -> Any:
+        """Return the result of a call, calculated by an evaluator."""
+        execution = _Execution(evaluator, self.bound(positional, by_name))
+        execution.block(self._node.body)
+        result = execution.rate if self._sets_rate else execution.result
+        if result is _NOTHING:
+            what = "set the rate" if self._sets_rate else "return a value"
+            raise ValueError(f"the function {self._node.name!r} does not {what} in every epoch")
+        return result
+
+
+# The usual names of the parameter that is the epoch or step.
+_EPOCHS = (
+    *(
+        "epoch",
+        "step",
+        "it",
+        "iter",
+        "iteration",
+        "current_step",
+        "global_step",
+        "cur_iter",
+        "current_iter",
+    ),
+    *("current_epoch", "cur_epoch", "i_iter", "iter_num", "n_iter", "step_num", "e", "i", "t", "s", "x"),
+)
+
+
+class _Execution:
+    """The execution of a function's statements, for a known, a traced or an unknown epoch."""
+
+    def __init__(self, evaluator: Evaluator, frame: Frame):
+        self._evaluator, self._frame = evaluator, frame
+        self._live: Any = True
+        self._broken: list[Any] = []  # of each loop around a statement, where it was left
+        self._continued: list[Any] = []
+        self._groups: set[str] = set()  # the names of the optimizer's parameter groups
+        self.result: Any = _NOTHING
+        self.rate: Any = _NOTHING
+
+    def block(self, statements: Sequence[ast.stmt]) -> None:
+        """Execute statements until none of them has an effect."""
+        for statement in statements:
+            if self._live is False:
+                return
+            self._execute(statement)
+
+    def _execute(self, statement: ast.stmt) -> None:
+        match statement:
+            case ast.Return(value=value):
+                self._return(None if value is None else self._value(value))
+            case ast.Assign(targets=targets, value=value):
+                found = self._value(value)
+                for target in targets:
+                    self._assign(target, found)
+            case ast.AnnAssign(target=target, value=ast.expr() as value):
+                self._assign(target, self._value(value))
+            case ast.AugAssign(target=ast.Name() as target, op=op, value=value):
+                node = ast.BinOp(ast.Name(target.id, ast.Load()), op, value)
+                self._assign(target, self._value(ast.copy_location(node, statement)))
+            case ast.If(test=test, body=body, orelse=orelse):
+                self._branch(self._value(test), body, orelse)
+            case ast.For(target=target, iter=items, body=body, orelse=[]) if _is_groups(items):
+                self._over_groups(target, body)
+            case ast.For(target=target, iter=items, body=body, orelse=orelse):
+                self._loop(self._items(items), target, body, orelse)
+            case ast.While(test=test, body=body, orelse=[]):
+                self._while(test, body)
+            case ast.Break() | ast.Continue():
+                left = self._broken if isinstance(statement, ast.Break) else self._continued
+                left[-1] = _either(left[-1], self._live)
+                self._live = False
+            case ast.FunctionDef(name=name):
+                self._frame[name] = Function(statement, self._evaluator, self._frame)
+            case ast.Raise():
+                if self._live is True:
+                    raise ValueError(f"the text raises an error: {quoted(statement)}")
+                self._return(np.nan)
+            case ast.Expr(
+                value=ast.Call(func=ast.Attribute(value=owner, attr="append" | "extend" as method)) as call
+            ):
+                self._append(call, owner, method)
+            case (
+                ast.Pass() | ast.Assert() | ast.Import() | ast.ImportFrom() | ast.AnnAssign() | ast.Global()
+            ):
+                pass
+            case ast.Expr(value=ast.Constant()):
+                pass
+            case ast.Expr(value=ast.Call(func=func)) if source_of(func).rpartition(".")[2] in _PRINTS:
+                pass
+            case _:
+                raise ValueError(f"cannot read the statement {quoted(statement)} in a function")
+
+    def _value(self, node: ast.expr) -> Any:
+        return self._evaluator.value(node, self._frame)
+
+    def _return(self, value: Any) -> None:
+        self.result = _merged_result(self._live, value, self.result)
+        self._live = False
+
+    def _assign(self, target: ast.expr, value: Any) -> None:
+        if isinstance(target, ast.Subscript) and self._is_rate(target):
+            self.rate_is_partial = self._live is not True and (
+                self.rate is _NOTHING or self.rate_is_partial
+            )
+            self.rate = _merged(self._live, value, self.rate)
+            return
+        for name, item in unpacked(target, value).items():
+            self._frame[name] = _merged(self._live, item, self._frame.get(name, _NOTHING))
+
+    def _is_rate(self, target: ast.Subscript) -> bool:
+        match target:
+            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value="lr")):
+                return name in self._groups
+            case ast.Subscript(value=ast.Subscript(value=groups), slice=ast.Constant(value="lr")):
+                return _is_groups(groups)
+        return False
+
+    def _branch(self, test: Any, body: list[ast.stmt], orelse: list[ast.stmt]) -> None:
+        if test is not UNKNOWN and not isinstance(test, jax.Array):
+            self.block(body if test else orelse)
+            return
+        before = self._live
+        self._live = _both(before, test)
+        self.block(body)
+        after_body, self._live = self._live, _both(before, _negated(test))
+        self.block(orelse)
+        self._live = _either(after_body, self._live)
+
+    def _items(self, node: ast.expr) -> list[Any]:
+        items = self._value(node)
+        items = list(items) if isinstance(items, dict) else items
+        if items is UNKNOWN:
+            return [UNKNOWN]
+        if not isinstance(items, list):
+            raise ValueError(f"cannot loop over {quoted(node)}")
+        return items
+
+    def _loop(
+        self, items: list[Any], target: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt]
+    ) -> None:
+        self._broken.append(False)
+        for item in items:
+            if self._live is False:
+                break
+            self._continued.append(False)
+            self._assign(target, item)
+            self.block(body)
+            self._live = _either(self._live, self._continued.pop())
+        self.block(orelse)
+        self._live = _either(self._live, self._broken.pop())
+
+    def _while(self, test: ast.expr, body: list[ast.stmt]) -> None:
+        self._broken.append(False)
+        while (found := self._value(test)) is not UNKNOWN and self._live is not False:
+            if isinstance(found, jax.Array) or not isinstance(self._live, bool):
+                raise ValueError(
+                    f"JAX cannot trace the loop 'while {shorten(source_of(test))}': give num_steps, so "
+                    "that its rates are tabulated"
+                )
+            if not found:
+                break
+            self._continued.append(False)
+            self.block(body)
+            self._live = _either(self._live, self._continued.pop())
+        else:
+            for name in {name for each in body for name in _stored(each)}:
+                self._frame[name] = UNKNOWN
+        self._live = _either(self._live, self._broken.pop())
+
+    def _over_groups(self, target: ast.expr, body: list[ast.stmt]) -> None:
+        """Execute a loop over the optimizer's parameter groups for one of them."""
+        if not isinstance(target, ast.Name):
+            raise ValueError(f"cannot read {quoted(target)}: loop over the groups with one variable")
+        self._groups.add(target.id)
+        self.block(body)
+
+    def _append(self, call: ast.Call, owner: ast.expr, method: str) -> None:
+        items = self._value(owner)
+        if self._live is not True or not isinstance(items, list) or len(call.args) != 1:
+            raise ValueError(f"cannot read {quoted(call)}: the length of its list depends on the epoch")
+        value = self._value(call.args[0])
+        items += [value] if method == "append" else value
+
+
+def _is_without_effect(statement: ast.stmt) -> bool:
+    """Check if a statement neither changes a variable nor ends the function."""
+    match statement:
+        case ast.Pass() | ast.Assert() | ast.Import() | ast.ImportFrom() | ast.AnnAssign() | ast.Global():
+            return True
+        case ast.Expr(value=ast.Constant()):
+            return True
+        case ast.Expr(value=ast.Call(func=func)):
+            return source_of(func).rpartition(".")[2] in _PRINTS
+    return False
+
+
+_PRINTS = ("print", "info", "debug", "warning", "warn", "log")
+
+
+def writes_rate(node: ast.AST) -> bool:
+    """Check if a statement writes the learning rate of an optimizer's parameter group."""
+    return any(
+        isinstance(each, ast.Subscript)
+        and isinstance(each.ctx, ast.Store)
+        and isinstance(each.slice, ast.Constant)
+        and each.slice.value in ("lr", "initial_lr")
+        for each in ast.walk(node)
+    )
+
+
+def _is_groups(node: ast.expr) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr == "param_groups"
+
+
+def _stored(node: ast.AST) -> Iterator[str]:
+    """Yield the names that a statement assigns."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+            yield each.id
+
+
+def _merged(live: Any, new: Any, old: Any) -> Any:
+    """Return `new` where a mask holds, else `old`."""
+    if live is True or old is _NOTHING or new is old:
+        return new
+    if live is False:
+        return old
+    if live is UNKNOWN:
+        return UNKNOWN
+    if isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
+        return [_merged(live, one, other) for one, other in zip(new, old, strict=True)]
+    if new is UNKNOWN or old is UNKNOWN:
+        return UNKNOWN
+    if not all(isinstance(value, int | float | jax.Array) for value in (new, old)):
+        raise ValueError("a variable that depends on the epoch must be a number")
+    return where(live, new, old)
+
+
+def _merged_result(live: Any, new: Any, old: Any) -> Any:
+    """Return a result where a mask holds, else the one before it. Where there is none, it is NaN."""
+    return _merged(live, new, np.nan if old is _NOTHING else old)
+
+
+def _both(left: Any, right: Any) -> Any:
+    if left is False or right is False:
+        return False
+    if left is UNKNOWN or right is UNKNOWN:
+        return UNKNOWN
+    return right if left is True else jnp.logical_and(left, jnp.asarray(right) != 0)
+
+
+def _either(left: Any, right: Any) -> Any:
+    if left is True or right is True:
+        return True
+    if left is UNKNOWN or right is UNKNOWN:
+        return UNKNOWN
+    if left is False or right is False:
+        return right if left is False else left
+    return jnp.logical_or(left, right)
+
+
+def _negated(test: Any) -> Any:
+    return UNKNOWN if test is UNKNOWN else jnp.asarray(test) == 0

@@ -1,0 +1,92 @@
+"""Checks of what stands around a live scheduler: other schedulers of its optimizer, and its functions."""
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+from jaxlr.convert.classes import MODULES, Effect, class_of
+from jaxlr.convert.twin import check_function_of_epoch
+
+
+def check_only_scheduler(scheduler: Any) -> None:
+    """Refuse a scheduler whose optimizer has another one: torch steps both, so the rate depends on both.
+
+    A ReduceLROnPlateau may stand next to another scheduler, because its factor is converted on its own.
+
+    Raises:
+        ValueError: there is another one, which is neither a part of `scheduler` nor contains it.
+    """
+    if not _names_of_others(scheduler):
+        return
+    gc.collect()  # an abandoned scheduler may still be waiting for the collector
+    if names := _names_of_others(scheduler):
+        name = type(scheduler).__name__
+        raise ValueError(
+            f"the optimizer of this {name} has another scheduler, {names[0]}: if both are stepped, convert "
+            "ChainedScheduler([first, second]) of the two; if not, delete the other one"
+        )
+
+
+def check_functions(scheduler: Any, group: int) -> None:
+    """Refuse functions that ignore the epoch and read something that may change.
+
+    Raises:
+        ValueError: there is one.
+    """
+    for part in _with_parts(scheduler):
+        functions = vars(part).get("lr_lambdas")
+        if isinstance(functions, list) and 0 <= group < len(functions):
+            check_function_of_epoch(functions[group])
+        check_function_of_epoch(vars(part).get("_scale_fn_custom"))
+
+
+def _names_of_others(scheduler: Any) -> list[str]:
+    optimizer = scheduler.optimizer
+    own = {id(each) for each in _with_parts(scheduler)}
+    others = [each for each in _schedulers_of(optimizer) if id(each) not in own]
+    for other in others:
+        family = {id(each) for each in _with_parts(other)}
+        if family & own:
+            own |= family
+    return [type(other).__name__ for other in others if id(other) not in own]
+
+
+def _schedulers_of(optimizer: Any) -> list[Any]:
+    """Return the schedulers of torch's classes that refer to an optimizer, without plateaus."""
+    holders: list[Any] = []
+    for referrer in gc.get_referrers(optimizer):
+        if not isinstance(referrer, dict):
+            holders.append(referrer)
+        elif referrer.get("optimizer") is optimizer:
+            holders += [each for each in gc.get_referrers(referrer) if _is_scheduler(each)]
+    unique = {id(each): each for each in holders if _is_scheduler(each)}
+    return [
+        each
+        for each in unique.values()
+        if vars(each).get("optimizer") is optimizer and not _is_plateau(each)
+    ]
+
+
+def _is_scheduler(value: Any) -> bool:
+    return any(base.__module__ in MODULES for base in type(value).__mro__) and hasattr(value, "__dict__")
+
+
+def _is_plateau(scheduler: Any) -> bool:
+    torch_class = class_of(scheduler)
+    is_subclass = any(base.__name__ == "ReduceLROnPlateau" for base in type(scheduler).__mro__)
+    return is_subclass or (torch_class is not None and torch_class.effect is Effect.NEEDS_METRIC)
+
+
+def _with_parts(scheduler: Any) -> Iterator[Any]:
+    """Yield a scheduler and all schedulers that it holds in its attributes."""
+    seen: set[int] = set()
+    waiting = [scheduler]
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        for value in vars(each).values():
+            items = value if isinstance(value, list | tuple) else [value]
+            waiting += [item for item in items if _is_scheduler(item)]

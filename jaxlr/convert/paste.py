@@ -1,0 +1,40 @@
+"""Repairs of text that was copied from a page, a chat or an interpreter's session."""
+
+import re
+import textwrap
+
+
+# Characters that editors and pages put in the place of plain ones.
+_PLAIN = str.maketrans(
+    {
+        "\u00a0": " ",
+        "\u202f": " ",
+        "\u2007": " ",
+        "\u2018": "'",
+        "\u2019": "'",
+        "\u201c": '"',
+        "\u201d": '"',
+        "\u200b": None,
+        "\ufeff": None,
+    }
+)
+_FENCE = re.compile(r"^\s*(```|~~~)[^\n]*\n(.*?)(^\s*\1|\Z)", re.MULTILINE | re.DOTALL)
+_PROMPT = re.compile(r"^\s*(>>>|\.\.\.|In \[\d+\]:)( |$)")
+
+
+def cleaned(text: str) -> str:
+    """Return the code of a copied text, without fences, prompts, odd characters and indentation."""
+    text = text.expandtabs().translate(_PLAIN)
+    if blocks := _FENCE.findall(text):
+        text = "\n".join(block for _, block, _ in blocks)
+    elif re.fullmatch(r"\s*`[^`\n]+`\s*", text):
+        text = text.strip().strip("`")
+    lines = text.splitlines()
+    if any(line.lstrip().startswith((">>>", "In [")) for line in lines):
+        # The lines without a prompt are what the interpreter printed.
+        lines = [_PROMPT.sub("", line, count=1) for line in lines if _PROMPT.match(line)]
+        text = "\n".join(lines)
+    first, _, rest = text.partition("\n")
+    if first.rstrip().endswith(":") or text.lstrip().startswith(("def ", "class ", "@")):
+        return textwrap.dedent(text.strip("\n")).strip()
+    return f"{first.strip()}\n{textwrap.dedent(rest)}".strip()

@@ -1,0 +1,410 @@
+"""Read the calls of torch's constructors in a recipe."""
+
+import ast
+import difflib
+from collections.abc import Mapping
+from typing import Any, NamedTuple, NoReturn
+
+from jaxlr._checks import shorten
+from jaxlr.convert.classes import CLASSES, Effect, TorchClass
+from jaxlr.convert.constructors import Constructor
+from jaxlr.convert.expressions import UNKNOWN, Evaluator, Lambda, Unevaluated
+from jaxlr.convert.syntax import quoted, source_of
+
+
+EXAMPLE = "such as 'StepLR(step_size=30, gamma=0.1)'"
+_MOST_PARTS = 100
+# Classes whose constructor leaves the rate and `initial_lr` as it finds them.
+_HARMLESS = (
+    *("LambdaLR", "MultiplicativeLR", "StepLR", "MultiStepLR", "ExponentialLR", "PolynomialLR"),
+    *("CosineAnnealingLR", "CosineAnnealingWarmRestarts", "ReduceLROnPlateau"),
+)
+_TORCH_OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam")
+
+
+class TextRate(NamedTuple):
+    """The learning rate that a text gives its optimizer: the expression and its value."""
+
+    node: ast.expr
+    value: Any
+
+
+class ConstructorReader:
+    """Reads calls of constructors, and evaluates their arguments for one parameter group.
+
+    Args:
+        evaluator: the evaluator of the text. Its constructors are read by this reader from now on.
+        group: the parameter group.
+    """
+
+    def __init__(self, evaluator: Evaluator, group: int):
+        self._evaluator, self._group = evaluator, group
+        self.aliases: dict[str, str] = {}  # of `import StepLR as Step`
+        self.made: list[Constructor] = []
+        self._used: set[int] = set()
+        self._optimizers: dict[int, ast.expr] = {}  # by the id of the constructor
+        evaluator.construct = self._construct
+
+    def constructs(self, node: ast.AST) -> bool:
+        """Check if a constructor is called in a part of the text."""
+        return any(isinstance(each, ast.Call) and self._resolved(each) for each in ast.walk(node))
+
+    def is_constructor(self, node: ast.Call) -> bool:
+        """Check if an expression is itself the call of a constructor."""
+        return self._resolved(node) is not None
+
+    def is_used(self, constructor: Constructor) -> bool:
+        """Check if a constructor is a part of another one."""
+        return id(constructor) in self._used
+
+    def read(self, node: ast.expr) -> Constructor:
+        """Return the constructor that an expression calls, or that was assigned to the name that it is."""
+        assigned = self._evaluator.assigned.get(source_of(node))
+        if isinstance(assigned, Constructor):
+            return assigned
+        if isinstance(assigned, Unevaluated):
+            node = assigned.node
+        if (config := from_mapping(node)) is not None:
+            node = config
+        if isinstance(node, ast.Call) and source_of(node.func) in _PARTIALS:
+            node = ast.Call(node, [], [])  # a partial lacks the optimizer only
+        if isinstance(node, ast.Call) and self._resolved(node) is None:
+            _raise_not_a_call(node)
+        if not isinstance(node, ast.Call | ast.IfExp | ast.Subscript):
+            _raise_not_a_call(node)
+        value = self._evaluator.value(node)
+        if not isinstance(value, Constructor):
+            _raise_not_a_call(node)
+        return value
+
+    def final(self, kept: set[int]) -> Constructor | None:
+        """Return the scheduler of the text: the only one, or the chain of several on one optimizer.
+
+        Args:
+            kept: the ids of the constructors that the text still refers to at its end.
+        """
+        final: list[Constructor] = []
+        for constructor in self.made:
+            if id(constructor) in self._used:
+                continue
+            if id(constructor) in kept:
+                final.append(constructor)
+            elif constructor.name not in _HARMLESS:
+                raise ValueError(
+                    f"the text replaces a {constructor.name} by another scheduler, but its constructor has "
+                    "changed the optimizer: convert the live object with from_torch"
+                )
+        if len(final) < 2:
+            return final[0] if final else None
+        optimizers = {source_of(self._optimizers[id(c)]): 0 for c in final if id(c) in self._optimizers}
+        if len(optimizers) > 1:
+            raise ValueError(
+                f"the text constructs schedulers for two optimizers, {' and '.join(list(optimizers)[:2])}: "
+                "give the lines of one at a time"
+            )
+        if any(each.torch_class.effect not in (Effect.MULTIPLIES, Effect.ANNEALS) for each in final):
+            first, second = final[0].name, final[1].name
+            raise ValueError(
+                f"the text constructs a {first} and a {second} for one optimizer: write those that are "
+                "stepped as one ChainedScheduler, or as one SequentialLR if they take turns"
+            )
+        self._used |= {id(constructor) for constructor in final}
+        return Constructor(CLASSES["ChainedScheduler"], {"schedulers": final}, len(self.made) + 1)
+
+    def rate(self, constructor: Constructor) -> TextRate | None:
+        """Return the rate with which the text creates the optimizer of a scheduler, if it says so."""
+        inner = constructor.arguments.get("schedulers", [])
+        if id(constructor) not in self._optimizers:
+            return next((rate for part in inner if (rate := self.rate(part))), None)
+        node = self._optimizers[id(constructor)]
+        assigned = self._evaluator.assigned.get(source_of(node))
+        node = assigned.node if isinstance(assigned, Unevaluated) else node
+        if not isinstance(node, ast.Call) or (found := self._rate_node(node)) is None:
+            return None
+        return TextRate(found, self._evaluator.value_if_any(found))
+
+    def _rate_node(self, optimizer: ast.Call) -> ast.expr | None:
+        groups = optimizer.args[0] if optimizer.args else None
+        assigned = None if groups is None else self._evaluator.assigned.get(source_of(groups))
+        groups = assigned.node if isinstance(assigned, Unevaluated) else groups
+        if isinstance(groups, ast.List) and self._group < len(groups.elts):
+            own = groups.elts[self._group]
+            if isinstance(own, ast.Dict):
+                for key, value in zip(own.keys, own.values, strict=True):
+                    if isinstance(key, ast.Constant) and key.value == "lr":
+                        return value
+        by_name = [
+            keyword.value for keyword in optimizer.keywords if keyword.arg in ("lr", "learning_rate")
+        ]
+        is_torchs = source_of(optimizer.func).rpartition(".")[2] in _TORCH_OPTIMIZERS
+        by_place = optimizer.args[1:2] if is_torchs else []
+        return next(iter([*by_name, *by_place]), None)
+
+    def _resolved(self, call: ast.Call, scope: Mapping[str, Any] | None = None) -> ast.Call | None:
+        """Return a call of a torch class by its own name, or None if it calls something else.
+
+        The class may be an alias, chosen by a condition, taken from a dict, got by `getattr`, or wrapped in
+        a `partial`, whose arguments are added to those of the call.
+        """
+        func, args, keywords = call.func, list(call.args), list(call.keywords)
+        for _ in range(10):
+            assigned = self._evaluator.assigned.get(source_of(func))
+            if isinstance(assigned, Unevaluated):
+                func = assigned.node
+            match func:
+                case ast.Name(id=name) | ast.Attribute(attr=name):
+                    if assigned is not None and not isinstance(assigned, Unevaluated):
+                        return None
+                    name = self.aliases.get(name, name)
+                    is_own = name in CLASSES
+                    return ast.Call(ast.Name(name, ast.Load()), args, keywords) if is_own else None
+                case ast.Call(func=ast.Name(id="getattr"), args=[_, name, *_]):
+                    value = self._evaluator.value(name, scope)
+                    func = ast.Name(str(value), ast.Load())
+                case ast.Call(func=inner, args=[wrapped, *bound]) if source_of(inner) in _PARTIALS:
+                    func, args, keywords = wrapped, [*bound, *args], [*func.keywords, *keywords]
+                case ast.IfExp(test=test, body=body, orelse=orelse) if self._names_a_class(func):
+                    value = self._evaluator.value(test, scope)
+                    if value is UNKNOWN:
+                        return None
+                    func = body if value else orelse
+                case ast.Subscript(value=table, slice=key) if self._names_a_class(table):
+                    value = self._evaluator.value(key, scope)
+                    func = self._entry(table, value)
+                case _:
+                    return None
+        return None
+
+    def _names_a_class(self, node: ast.expr) -> bool:
+        assigned = self._evaluator.assigned.get(source_of(node))
+        node = assigned.node if isinstance(assigned, Unevaluated) else node
+        names = (each for each in ast.walk(node) if isinstance(each, ast.Name | ast.Attribute))
+        return any(source_of(each).rpartition(".")[2] in CLASSES for each in names)
+
+    def _entry(self, table: ast.expr, key: Any) -> ast.expr:
+        assigned = self._evaluator.assigned.get(source_of(table))
+        node = assigned.node if isinstance(assigned, Unevaluated) else table
+        if isinstance(node, ast.Dict):
+            for each, value in zip(node.keys, node.values, strict=True):
+                if each is not None and self._evaluator.value(each) == key:
+                    return value
+        raise ValueError(f"cannot read {quoted(table)}: it has no scheduler for {key!r}")
+
+    def _construct(self, call: ast.Call, scope: Mapping[str, Any]) -> Constructor | None:
+        resolved = self._resolved(call, scope)
+        if resolved is None:
+            return None
+        torch_class = CLASSES[source_of(resolved.func)]
+        nodes = self._arguments(torch_class, resolved, scope)
+        optimizer = nodes.pop("optimizer", None)
+        values: dict[str, Any] = {}
+        if torch_class.effect is Effect.COMPOSITE:
+            values["schedulers"] = self._parts(nodes.pop("schedulers"), scope)
+        for key, argument in nodes.items():
+            value = (
+                argument.value if isinstance(argument, _Value) else self._evaluator.value(argument, scope)
+            )
+            values[key] = self._value_for_group(torch_class, key, value)
+            if key == "lr_lambda" and isinstance(values[key], Lambda):
+                values[key].check_takes_epoch()
+                values[key].check()
+        constructor = Constructor(torch_class, values, len(self.made) + 1)
+        self.made.append(constructor)
+        if isinstance(optimizer, ast.expr):
+            self._optimizers[id(constructor)] = optimizer
+        return constructor
+
+    def _parts(self, node: Any, scope: Mapping[str, Any]) -> list[Constructor]:
+        """Return the schedulers of a composite, from a list or from an expression of one."""
+        if isinstance(node, ast.List | ast.Tuple) and not any(
+            isinstance(e, ast.Starred) for e in node.elts
+        ):
+            parts: Any = [self._part(part, scope) for part in node.elts]
+        else:
+            parts = node.value if isinstance(node, _Value) else None
+            if isinstance(node, ast.expr) and (
+                self.constructs(node) or self._evaluator.is_known(node, scope)
+            ):
+                parts = self._evaluator.value(node, scope)
+        if (
+            not isinstance(parts, list)
+            or len(parts) > _MOST_PARTS
+            or not all(isinstance(part, Constructor) for part in parts)
+        ):
+            got = repr(node.value) if isinstance(node, _Value) else quoted(node)
+            raise ValueError(f"schedulers must be a list of up to {_MOST_PARTS} constructors, got {got}")
+        for part in parts:
+            if id(part) in self._used:
+                raise ValueError(f"a {part.name} is used twice, so torch would step it twice at once")
+            self._used.add(id(part))
+        return parts
+
+    def _part(self, node: ast.expr, scope: Mapping[str, Any]) -> Constructor:
+        if isinstance(node, ast.Call) and self._resolved(node, scope):
+            return self._evaluator.value(node, scope)
+        if source_of(node) in scope and isinstance(scope[source_of(node)], Constructor):
+            return scope[source_of(node)]
+        return self.read(node)
+
+    def _value_for_group(self, torch_class: TorchClass, key: str, value: Any) -> Any:
+        if key not in torch_class.per_group or not isinstance(value, list):
+            return value
+        if not 0 <= self._group < len(value):
+            raise ValueError(f"{key} has values for {len(value)} groups, but none for group {self._group}")
+        return value[self._group]
+
+    def _arguments(
+        self, torch_class: TorchClass, call: ast.Call, scope: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the syntax of the settings in a call, by name. Refuse a call that lacks a required one."""
+        nodes = self._bound(torch_class, call, scope)
+        self._check_last_epoch(torch_class, nodes.get("last_epoch"), scope)
+        if missing := [key for key in torch_class.required if key not in nodes]:
+            name = torch_class.name
+            message = f"{name} needs {', '.join(missing)}, as in '{name}({missing[0]}=...)'"
+            optimizer = nodes.get("optimizer")
+            if (
+                isinstance(optimizer, ast.expr)
+                and optimizer in call.args
+                and "opt" not in source_of(optimizer).lower()
+            ):
+                message += f"; {quoted(optimizer)} was taken for the optimizer"
+            raise ValueError(message)
+        return {key: nodes[key] for key in nodes if key in (*torch_class.settings, "optimizer")}
+
+    def _bound(self, torch_class: TorchClass, call: ast.Call, scope: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the syntax of all arguments of a call, by the names of the constructor's parameters."""
+        name, parameters = torch_class.name, torch_class.parameters
+        positional, nodes = self._positional(call.args, scope), dict[str, Any]()
+        if positional and self._is_optimizer(positional[0]):
+            nodes["optimizer"] = positional.pop(0)
+        if len(positional) > len(parameters):
+            accepted = ", ".join(parameters)
+            raise ValueError(
+                f"{name} takes at most {len(parameters)} arguments after the optimizer: {accepted}"
+            )
+        by_keyword = self._by_keyword(name, call.keywords, scope)
+        for key, node in [*zip(parameters, positional, strict=False), *by_keyword]:
+            if key not in ("optimizer", *parameters):
+                accepted = ", ".join(torch_class.settings)
+                raise ValueError(f"{name} has no argument {key!r}; it takes {accepted}")
+            if key in nodes:
+                raise ValueError(f"{name} is given its argument {key!r} twice")
+            nodes[key] = node
+        return nodes
+
+    def _positional(self, nodes: list[ast.expr], scope: Mapping[str, Any]) -> list[Any]:
+        """Return the arguments of a call by position, with the items of `*args`."""
+        positional: list[Any] = []
+        for node in nodes:
+            if isinstance(node, ast.Starred):
+                positional += map(_Value, self._evaluator.items([node], scope))
+            else:
+                positional.append(node)
+        return positional
+
+    def _by_keyword(
+        self, name: str, keywords: list[ast.keyword], scope: Mapping[str, Any]
+    ) -> list[tuple[str, Any]]:
+        """Return the arguments of a call by keyword, with the items of `**kwargs`."""
+        pairs: list[tuple[str, Any]] = []
+        for keyword in keywords:
+            if keyword.arg is not None:
+                pairs.append((keyword.arg, keyword.value))
+                continue
+            known = self._evaluator.is_known(keyword.value, scope) or _is_dict_call(keyword.value)
+            found = self._evaluator.value(keyword.value, scope) if known else None
+            if not isinstance(found, dict):
+                raise ValueError(f"{name} is given **{source_of(keyword.value)}: write the arguments out")
+            pairs += [(str(key), _Value(value)) for key, value in found.items()]
+        return pairs
+
+    def _check_last_epoch(self, torch_class: TorchClass, node: Any, scope: Mapping[str, Any]) -> None:
+        last_epoch = node.value if isinstance(node, _Value) else -1
+        if isinstance(node, ast.expr):
+            last_epoch = self._evaluator.value(node, scope)
+        if last_epoch is not UNKNOWN and last_epoch != -1:
+            raise ValueError(
+                f"last_epoch must be -1, which starts {torch_class.name} afresh, got {last_epoch!r}: "
+                "to resume, restore the count of the optimizer's state instead"
+            )
+
+    def _is_optimizer(self, node: Any) -> bool:
+        """Check if a first argument is the optimizer, which recipes write in dozens of ways.
+
+        It is if it is an expression that could be one, and is not known to be a value or a scheduler.
+        """
+        if isinstance(node, _Value):
+            return node.value is None
+        if (source := source_of(node)) in self._evaluator.assigned:
+            return isinstance(self._evaluator.assigned[source], Unevaluated | None)
+        match node:
+            case ast.Constant(value=value):
+                return value is None
+            case ast.Call() if self._resolved(node):
+                return False
+            case ast.Name() | ast.Attribute() | ast.Subscript() | ast.Call():
+                return not self._evaluator.has_value(node)
+        return isinstance(node, ast.IfExp | ast.BoolOp | ast.Await)
+
+
+class _Value(NamedTuple):
+    """An argument whose value is known, because it is an item of `*args` or `**kwargs`."""
+
+    value: Any
+
+
+_PARTIALS = ("partial", "functools.partial")
+
+
+def from_mapping(node: ast.expr) -> ast.Call | None:
+    """Return the call that a mapping of Hydra or the LightningCLI describes, or None for other nodes."""
+    if not isinstance(node, ast.Dict):
+        return None
+    values = {key.value: value for key, value in _entries(node) if isinstance(key, ast.Constant)}
+    if "_target_" in values:
+        target = values.pop("_target_")
+        values = {key: value for key, value in values.items() if key not in ("_partial_", "_recursive_")}
+    elif "class_path" in values:
+        target, arguments = values.pop("class_path"), values.pop("init_args", ast.Dict([], []))
+        if not isinstance(arguments, ast.Dict):
+            return None
+        values = {key.value: value for key, value in _entries(arguments) if isinstance(key, ast.Constant)}
+    else:
+        return None
+    if not isinstance(target, ast.Constant) or not isinstance(target.value, str):
+        return None
+    keywords = [ast.keyword(str(key), _nested(value)) for key, value in values.items()]
+    return ast.Call(ast.Name(target.value.rpartition(".")[2], ast.Load()), [], keywords)
+
+
+def _nested(node: ast.expr) -> ast.expr:
+    if isinstance(node, ast.List):
+        return ast.List([from_mapping(each) or each for each in node.elts], ast.Load())
+    return node
+
+
+def _entries(node: ast.Dict) -> list[tuple[ast.expr | None, ast.expr]]:
+    return list(zip(node.keys, node.values, strict=True))
+
+
+def _is_dict_call(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and source_of(node.func) == "dict"
+
+
+def raise_unknown(name: str) -> NoReturn:
+    """Raise an error about the name of a scheduler that does not exist."""
+    # ChainedScheduler would resemble every name that ends in Scheduler.
+    lower = {
+        each.lower(): each for each in CLASSES if each != "ChainedScheduler" or "chain" in name.lower()
+    }
+    nearest = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.75)
+    hint = f"did you mean {lower[nearest[0]]}?" if nearest else f"known are {', '.join(CLASSES)}"
+    raise ValueError(f"unknown scheduler {shorten(name)!r}: {hint}")
+
+
+def _raise_not_a_call(node: ast.expr) -> NoReturn:
+    match node:
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+            raise_unknown(name)
+    raise ValueError(f"{quoted(node)} is not the call of a scheduler: write one {EXAMPLE}")

@@ -1,0 +1,325 @@
+"""The statements of a recipe, followed in their order without executing them.
+
+A statement that cannot be followed is skipped if it does not touch the schedule. The names that it assigns
+have no value then, so that a later use of one is an error that shows the statement.
+"""
+
+import ast
+from collections.abc import Sequence
+from typing import Any
+
+from jaxlr._checks import shorten
+from jaxlr.convert.constructors import Constructor
+from jaxlr.convert.definitions import Function, writes_rate
+from jaxlr.convert.errors import MissingNamesError
+from jaxlr.convert.expressions import Evaluator, Unevaluated, unpacked
+from jaxlr.convert.reader import ConstructorReader
+from jaxlr.convert.syntax import quoted, source_of
+
+
+# Methods of a list that recipes change.
+_LIST_METHODS = ("append", "extend", "insert")
+# Calls that may be given a scheduler, because they do not change it.
+_HARMLESS_CALLS = ("print", "info", "debug", "log", "warning", "train", "fit", "plot", "isinstance", "len")
+_HARMLESS_METHODS = ("get_last_lr", "state_dict", "print_lr", "get_lr")
+
+
+class Program:
+    """The statements of a recipe, and what they have assigned.
+
+    Args:
+        evaluator: evaluates expressions. It holds the values of the names.
+        reader: reads the constructors.
+    """
+
+    def __init__(self, evaluator: Evaluator, reader: ConstructorReader):
+        self._evaluator, self._reader = evaluator, reader
+        self._shown: list[Any] = []  # schedulers that are returned, or written alone
+        self._is_returned = False
+
+    def run(self, statements: Sequence[ast.stmt]) -> None:
+        """Follow statements up to a `return`."""
+        for statement in statements:
+            if self._is_returned:
+                return
+            self._follow(statement)
+
+    def kept(self) -> set[int]:
+        """Return the ids of the constructors that a name, a list or a mapping still holds."""
+        found: set[int] = set()
+        waiting: list[Any] = [*self._evaluator.assigned.values(), *self._shown]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, Constructor):
+                found.add(id(value))
+            elif isinstance(value, list | dict):
+                waiting += value.values() if isinstance(value, dict) else value
+        return found
+
+    def schedule_function(self) -> Function | None:
+        """Return the last function of the text that gives a rate or a factor, if there is one."""
+        functions = [each for each in self._evaluator.assigned.values() if isinstance(each, Function)]
+        return functions[-1] if functions else None
+
+    def _follow(self, statement: ast.stmt) -> None:
+        match statement:
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=nodes)) if len(
+                targets
+            ) == len(nodes):
+                values = [self._assigned_value(node) for node in nodes]
+                for target, value in zip(targets, values, strict=True):
+                    self._assign(statement, target, value)
+            case ast.Assign(targets=targets, value=node):
+                value = self._assigned_value(node)
+                for target in targets:
+                    self._assign(statement, target, value)
+            case ast.AnnAssign(target=target, value=ast.expr() as node):
+                self._assign(statement, target, self._assigned_value(node))
+            case ast.AugAssign(target=ast.Name(id=name) | ast.Attribute(attr=name) as target, op=op):
+                node = ast.BinOp(_loaded(target), op, statement.value)
+                self._assign(statement, target, self._assigned_value(node))
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                self._reader.aliases |= {each.asname: each.name for each in names if each.asname}
+            case ast.Return(value=value):
+                self._is_returned = True
+                if value is not None:
+                    self._show(value)
+            case ast.Expr(value=value):
+                self._expression(statement, value)
+            case ast.If(test=test, body=body, orelse=orelse):
+                self._branch(statement, test, body, orelse)
+            case ast.For(target=target, iter=items, body=body) if not _steps(statement):
+                self._loop(statement, target, items, body)
+            case ast.FunctionDef(name=name):
+                self._define(statement, name)
+            case _:
+                self._skip(statement)
+
+    def _assign(self, statement: ast.stmt, target: ast.expr, value: Any) -> None:
+        if writes_rate(target):
+            raise ValueError(
+                f"cannot read {quoted(statement)}: the text sets the learning rate by hand. Leave the line "
+                "out, and give that rate as the optimizer's lr"
+            )
+        if isinstance(target, ast.Attribute):
+            owner = self._evaluator.assigned.get(source_of(target.value))
+            if isinstance(owner, Constructor):
+                raise ValueError(
+                    f"cannot read {quoted(statement)}: it changes a {owner.name} after its construction. "
+                    "Convert the live object with from_torch"
+                )
+        if isinstance(target, ast.Tuple | ast.List):
+            if isinstance(value, Unevaluated):
+                several = dict.fromkeys(map(source_of, target.elts), value)
+            else:
+                several = unpacked(target, value)
+        else:
+            several = {source_of(target): value}
+        for name, item in several.items():
+            if name in self._evaluator.names:
+                if isinstance(item, Unevaluated):
+                    continue
+                raise ValueError(f"names gives a value for {name!r}, but the text assigns one")
+            self._evaluator.assigned[name] = item
+
+    def _assigned_value(self, node: ast.expr) -> Any:
+        if self._reader.constructs(node):
+            return self._scheduler_value(node)
+        source = source_of(node)
+        if isinstance(self._evaluator.assigned.get(source), Constructor):
+            return self._evaluator.assigned[source]
+        self._refuse_unknown_call(node)
+        return self._evaluator.value_if_any(node)
+
+    def _scheduler_value(self, node: ast.expr) -> Any:
+        """Return the value of an expression that constructs schedulers, alone or in lists and mappings."""
+        match node:
+            case ast.Dict(keys=keys, values=values):
+                names = [key.value if isinstance(key, ast.Constant) else None for key in keys]
+                found = dict(zip(names, map(self._scheduler_value, values), strict=True))
+                self._check_frequency(found)
+                return found
+            case ast.List(elts=elements) | ast.Tuple(elts=elements):
+                return [self._scheduler_value(element) for element in elements]
+            case ast.Lambda():
+                return self._evaluator.value_if_any(node)
+        if not self._reader.constructs(node):
+            assigned = self._evaluator.assigned.get(source_of(node))
+            return assigned if assigned is not None else self._evaluator.value_if_any(node)
+        self._refuse_unknown_call(node)
+        value = self._evaluator.value(node)
+        if not isinstance(value, Constructor | list) and not self._evaluator.missing:
+            raise ValueError(f"cannot read {quoted(node)}: write the constructor of the scheduler alone")
+        return value
+
+    def _check_frequency(self, mapping: dict[Any, Any]) -> None:
+        """Refuse Lightning's `frequency`, the number of steps between two of the scheduler."""
+        frequency = mapping.get("frequency", 1)
+        if isinstance(mapping.get("scheduler"), Constructor) and frequency != 1:
+            raise ValueError(
+                f"the mapping sets 'frequency': {shorten(str(frequency))}: set it to 1, and stretch the "
+                "schedule with jaxlr.per_epoch(schedule, frequency)"
+            )
+
+    def _refuse_unknown_call(self, node: ast.expr) -> None:
+        """Refuse a call that is given a scheduler: it may return another one."""
+        if not isinstance(node, ast.Call) or self._reader.constructs(node.func):
+            return
+        if self._reader.is_constructor(node) or source_of(node.func).rpartition(".")[2] in (
+            "list",
+            "tuple",
+        ):
+            return
+        arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+        if any(self._is_scheduler(each) for each in arguments):
+            raise ValueError(
+                f"cannot read the call {shorten(source_of(node.func))!r} around a scheduler: write the "
+                "constructor of the scheduler alone"
+            )
+
+    def _is_scheduler(self, node: ast.expr) -> bool:
+        if isinstance(self._evaluator.assigned.get(source_of(node)), Constructor):
+            return True
+        return isinstance(node, ast.Call) and self._reader.is_constructor(node)
+
+    def _show(self, node: ast.expr) -> None:
+        # A call that was copied out of a list may end with a comma, which makes it a tuple.
+        value = self._scheduler_value(node)
+        self._shown.append(value)
+
+    def _expression(self, statement: ast.stmt, node: ast.expr) -> None:
+        match node:
+            case ast.Call(func=ast.Attribute(value=owner, attr=method), args=args) if (
+                method in _LIST_METHODS and source_of(owner) in self._evaluator.assigned
+            ):
+                self._change_list(node, owner, method, args)
+                return
+            case ast.Call(func=ast.Attribute(value=owner, attr=method)) if self._is_scheduler(owner):
+                if method not in _HARMLESS_METHODS:
+                    raise ValueError(
+                        f"cannot read {quoted(node)}: it changes the scheduler. Convert the live object "
+                        "with from_torch, or a saved state with from_state_dict"
+                    )
+                return
+            case ast.Call(func=func) if source_of(func).rpartition(".")[2] in _HARMLESS_CALLS:
+                return
+        if self._reader.constructs(node) or isinstance(node, ast.Name | ast.Attribute | ast.Tuple):
+            self._show(node)
+            return
+        self._refuse_unknown_call(node)
+
+    def _change_list(self, node: ast.expr, owner: ast.expr, method: str, args: list[ast.expr]) -> None:
+        items = self._evaluator.assigned[source_of(owner)]
+        if not isinstance(items, list):
+            raise ValueError(
+                f"cannot read {quoted(node)}: {source_of(owner)!r} is not a list with known items"
+            )
+        values = [self._assigned_value(each) for each in args]
+        if len(items) > 1_000 or len(values) != 1 + (method == "insert"):
+            raise ValueError(f"cannot read {quoted(node)}")
+        if any(isinstance(value, Unevaluated) for value in values):
+            values = [self._evaluator.value(each) for each in args]
+        if method == "extend" and not isinstance(values[0], list):
+            raise ValueError(f"cannot read {quoted(node)}: it is not given a list with known items")
+        getattr(items, method)(*values)
+
+    def _branch(
+        self, statement: ast.stmt, test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt]
+    ) -> None:
+        if source_of(test).replace('"', "'") == "__name__ == '__main__'":
+            self.run(body)
+            return
+        value = self._evaluator.value_if_any(test)
+        if not isinstance(value, Unevaluated):
+            self.run(body if value else orelse)
+        elif not self._matters(statement):
+            self._skip(statement)
+        elif value.error is not None:
+            raise value.error
+        else:
+            raise MissingNamesError(value.missing)
+
+    def _matters(self, statement: ast.stmt) -> bool:
+        """Check if a statement may construct or change a scheduler."""
+        if writes_rate(statement) or self._reader.constructs(statement):
+            return True
+        for each in ast.walk(statement):
+            if isinstance(each, ast.Return):
+                return True
+            if isinstance(each, ast.expr) and source_of(each) in self._evaluator.assigned:
+                value = self._evaluator.assigned[source_of(each)]
+                if isinstance(value, Constructor | list | Unevaluated):
+                    return True
+        return False
+
+    def _loop(self, statement: ast.stmt, target: ast.expr, items: ast.expr, body: list[ast.stmt]) -> None:
+        values = self._evaluator.value_if_any(items)
+        if not isinstance(values, list) or not self._matters(statement):
+            self._skip(statement)
+            return
+        for value in values:
+            self._assign(statement, target, value)
+            self.run(body)
+
+    def _define(self, statement: ast.FunctionDef, name: str) -> None:
+        try:
+            self._evaluator.assigned[name] = Function(statement, self._evaluator, {})
+        except ValueError as error:
+            self._evaluator.assigned[name] = Unevaluated(ast.Name(name, ast.Load()), [], error)
+
+    def _skip(self, statement: ast.stmt) -> None:
+        """Leave out a statement that cannot be followed, such as a training loop."""
+        first = shorten(ast.unparse(statement).partition("\n")[0])
+        if self._reader.constructs(statement):
+            raise ValueError(f"cannot read {first!r}: write the scheduler outside of it")
+        if writes_rate(statement):
+            raise ValueError(
+                f"cannot read {first!r}: it sets the learning rate by hand. Write a function of the epoch "
+                "that returns the rate, 'def get_lr(epoch): ...'"
+            )
+        self._check_steps(statement, first)
+        error = ValueError(f"cannot read {first!r}, which assigns a name that the scheduler uses")
+        for each in ast.walk(statement):
+            if isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Store | ast.Del):
+                source = source_of(each)
+                if isinstance(self._evaluator.assigned.get(source), Constructor):
+                    raise ValueError(f"cannot read {first!r}, which replaces a scheduler")
+                if source not in self._evaluator.names:
+                    self._evaluator.assigned[source] = Unevaluated(ast.Name(source, ast.Load()), [], error)
+
+    def _check_steps(self, statement: ast.stmt, first: str) -> None:
+        """Check that a training loop steps each scheduler once, and under no condition."""
+        stepped = [
+            source_of(node.func.value)
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == "step"
+            and self._is_scheduler(node.func.value)
+        ]
+        schedulers = [
+            name
+            for name, value in self._evaluator.assigned.items()
+            if isinstance(value, Constructor) and not self._reader.is_used(value)
+        ]
+        conditional = any(
+            isinstance(inner, ast.If) and any(f"{name}.step(" in ast.unparse(inner) for name in stepped)
+            for inner in ast.walk(statement)
+        )
+        if stepped and (len(set(stepped)) < len(schedulers) or (conditional and len(schedulers) > 1)):
+            raise ValueError(
+                f"cannot read {first!r}: it does not step all schedulers at once. Write them as one "
+                "SequentialLR, with the epochs of the change as milestones"
+            )
+
+
+def _steps(statement: ast.stmt) -> bool:
+    """Check if a loop trains: it steps something."""
+    return any(
+        isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute) and each.func.attr == "step"
+        for each in ast.walk(statement)
+    )
+
+
+def _loaded(target: ast.Name | ast.Attribute) -> ast.expr:
+    return ast.parse(source_of(target), mode="eval").body

@@ -1,0 +1,367 @@
+"""Lines as people paste them: scripts, prompts, functions and mappings, compared with live torch."""
+
+import argparse
+import bisect
+import functools
+import math
+import re
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import HOST_RTOL, assert_close, assert_is_torchs, torch_curve
+
+import jaxlr
+from jaxlr.train.config import SweepConfig, TrainConfig
+
+
+SEQUENCE = "SequentialLR(o, [LinearLR(o, 0.1, total_iters=5), CosineAnnealingLR(o, 30)], [5])"
+
+# A pasted text, the constructor that torch evaluates, and the names.
+PASTED: list[tuple[str, str, dict[str, Any]]] = [
+    (">>> scheduler = StepLR(opt, 3)\n>>> scheduler.get_last_lr()\n[0.1]", "StepLR(o, 3)", {}),
+    ("In [3]: scheduler = StepLR(opt, 3)", "StepLR(o, 3)", {}),
+    ("Try this:\n```python\nStepLR(opt, 3)\n```\nIt works.", "StepLR(o, 3)", {}),
+    ("`StepLR(opt, 3)`", "StepLR(o, 3)", {}),
+    ("StepLR(opt,\u00a03)", "StepLR(o, 3)", {}),
+    ("PolynomialLR(opt, 30, power=float(\u201c0.9\u201d))", "PolynomialLR(o, 30, 0.9)", {}),
+    ("scheduler = StepLR(opt, 3)\nprint(scheduler)", "StepLR(o, 3)", {}),
+    (
+        "scheduler = StepLR(opt, 3)\nfor epoch in range(9):\n    train(epoch)\n    scheduler.step()",
+        "StepLR(o, 3)",
+        {},
+    ),
+    ("from torch.optim.lr_scheduler import StepLR as Decay\nDecay(opt, 3)", "StepLR(o, 3)", {}),
+    ("kwargs = {'step_size': 3, 'gamma': 0.5}\nStepLR(opt, **kwargs)", "StepLR(o, 3, 0.5)", {}),
+    ("StepLR(opt, **dict(step_size=3))", "StepLR(o, 3)", {}),
+    ("args = (3, 0.5)\nStepLR(opt, *args)", "StepLR(o, 3, 0.5)", {}),
+    ("getattr(torch.optim.lr_scheduler, 'StepLR')(opt, step_size=3)", "StepLR(o, 3)", {}),
+    ("make = functools.partial(StepLR, step_size=3)\nscheduler = make(opt)", "StepLR(o, 3)", {}),
+    ("partial(StepLR, step_size=3)", "StepLR(o, 3)", {}),
+    ("cls = StepLR if args.step else ExponentialLR\ncls(opt, 3)", "StepLR(o, 3)", {"args.step": True}),
+    ("{'a': StepLR, 'b': ExponentialLR}[kind](opt, 3)", "StepLR(o, 3)", {"kind": "a"}),
+    ("StepLR(opt, 3) if kind == 'step' else CosineAnnealingLR(opt, 9)", "StepLR(o, 3)", {"kind": "step"}),
+    (
+        "main = CosineAnnealingLR(opt, total - warm)\n"
+        "if warm > 0:\n"
+        "    first = LinearLR(opt, 0.1, total_iters=warm)\n"
+        "    scheduler = SequentialLR(opt, [first, main], milestones=[warm])\n"
+        "else:\n"
+        "    scheduler = main",
+        SEQUENCE,
+        {"total": 35, "warm": 5},
+    ),
+    (
+        "parts, ends = [], []\n"
+        "parts.append(LinearLR(opt, 0.1, total_iters=5))\n"
+        "ends.append(5)\n"
+        "parts += [CosineAnnealingLR(opt, 30)]\n"
+        "SequentialLR(opt, parts, ends)",
+        SEQUENCE,
+        {},
+    ),
+    (
+        "SequentialLR(opt, [LinearLR(opt, 0.1, total_iters=5)] + [CosineAnnealingLR(opt, 30)], [5])",
+        SEQUENCE,
+        {},
+    ),
+    (
+        "parts = [StepLR(opt, n) for n in (3, 5)]\nSequentialLR(opt, parts, [4])",
+        "SequentialLR(o, [StepLR(o, 3), StepLR(o, 5)], [4])",
+        {},
+    ),
+    (
+        "first = ExponentialLR(opt, 0.9)\nsecond = MultiStepLR(opt, [3, 8])",
+        "ChainedScheduler([ExponentialLR(o, 0.9), MultiStepLR(o, [3, 8])])",
+        {},
+    ),
+    ("StepLR(opt, args.step if args.step is not None else 3)", "StepLR(o, 3)", {"args.step": None}),
+    (
+        "MultiStepLR(opt, list(map(int, args.steps.split(','))))",
+        "MultiStepLR(o, [3, 6])",
+        {"args.steps": "3,6"},
+    ),
+    ("MultiStepLR(opt, [3, 6, 9][:2])", "MultiStepLR(o, [3, 6])", {}),
+    ("MultiStepLR(opt, np.linspace(3, 9, 3).astype(int).tolist())", "MultiStepLR(o, [3, 6, 9])", {}),
+    ("MultiStepLR(opt, list(np.arange(1, 4) * 3))", "MultiStepLR(o, [3, 6, 9])", {}),
+    (
+        "CosineAnnealingLR(opt, args.epochs)",
+        "CosineAnnealingLR(o, 9)",
+        {"args": argparse.Namespace(epochs=9)},
+    ),
+    (
+        "CosineAnnealingLR(opt, cfg['epochs'])",
+        "CosineAnnealingLR(o, 9)",
+        {"cfg": {"epochs": 9, "out": object()}},
+    ),
+    ("CosineAnnealingLR(opt, 3 * len(loader))", "CosineAnnealingLR(o, 9)", {"loader": {1: 1, 2: 2, 3: 3}}),
+    ("return {'optimizer': opt, 'lr_scheduler': {'scheduler': StepLR(opt, 3)}}", "StepLR(o, 3)", {}),
+    ("def configure_optimizers(self):\n    return [opt], [StepLR(opt, 3)]", "StepLR(o, 3)", {}),
+    ("{'_target_': 'torch.optim.lr_scheduler.StepLR', 'step_size': 3}", "StepLR(o, 3)", {}),
+    (
+        "{'class_path': 'torch.optim.lr_scheduler.StepLR', 'init_args': {'step_size': 3}}",
+        "StepLR(o, 3)",
+        {},
+    ),
+    (
+        "LambdaLR(opt, lambda e: {0: 1.0, 1: 0.1}[min(e // 10, 1)])",
+        "LambdaLR(o, lambda e: 1.0 if e < 10 else 0.1)",
+        {},
+    ),
+    (
+        "LambdaLR(opt, lambda e: 0.1 if any(e >= m for m in [5, 9]) else 1.0)",
+        "LambdaLR(o, lambda e: 0.1 if e >= 5 else 1)",
+        {},
+    ),
+    (
+        "LambdaLR(opt, lambda e: np.clip(1 - e / 10, 0.1, 1))",
+        "LambdaLR(o, lambda e: min(max(1 - e / 10, 0.1), 1))",
+        {},
+    ),
+    (
+        "LambdaLR(opt, lambda e: 0.1 ** bisect.bisect_right([3, 6], e))",
+        "LambdaLR(o, lambda e: 0.1 ** bisect.bisect_right([3, 6], e))",
+        {},
+    ),
+    (
+        "LambdaLR(opt, lambda e: np.interp(e, [0, 5, 20], [0, 1, 0.1]))",
+        "LambdaLR(o, lambda e: np.interp(e, [0, 5, 20], [0, 1, 0.1]))",
+        {},
+    ),
+    (
+        "LambdaLR(opt, lambda e: np.where(e < 5, 1.0, 0.5))",
+        "LambdaLR(o, lambda e: 1.0 if e < 5 else 0.5)",
+        {},
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "constructor", "names"), PASTED, ids=range(len(PASTED)))
+def test_pasted_text_gives_the_curve_of_torch(torch, text, constructor, names):
+    expected = torch_curve(torch, lambda optimizer: construct(torch, constructor, optimizer), 40)
+    schedule: Any = jaxlr.from_string(text, 0.1, names)
+    assert_is_torchs(schedule(np.arange(40)), expected, HOST_RTOL)
+    on_device = np.asarray(jax.jit(jax.vmap(schedule))(jnp.arange(40)))
+    assert_close(np.where(expected > 1e-9, on_device, expected), expected, 1e-5)
+
+
+def construct(torch: Any, text: str, optimizer: Any) -> Any:
+    lr_scheduler = torch.optim.lr_scheduler
+    scope = {name: getattr(lr_scheduler, name) for name in lr_scheduler.__all__}
+    with warnings.catch_warnings(action="ignore"):
+        return eval(text, scope | {"o": optimizer, "bisect": bisect, "np": np})
+
+
+# A function and the names that it reads. The last one in the text is the rate, or a factor in a LambdaLR.
+FUNCTIONS = [
+    "def f(e):\n    return 1.0 - max(0, e - 10) / 60.0",
+    """
+def f(epoch):
+    if epoch < 5:
+        return (epoch + 1) / 5
+    if epoch > 30:
+        return 0.01
+    progress = (epoch - 5) / 25
+    assert 0 <= progress <= 1
+    return 0.01 + 0.5 * (1.0 + math.cos(math.pi * progress)) * 0.99
+""",
+    """
+def f(epoch):
+    factor = 1.0
+    for milestone in (3, 6, 20):
+        if epoch >= milestone:
+            factor *= 0.5
+    return factor
+""",
+    """
+def f(epoch):
+    for end, factor in ((5, 1.0), (10, 0.1)):
+        if epoch < end:
+            return factor
+    return 0.01
+""",
+    """
+def f(epoch):
+    for end in [5, 10, 15]:
+        if epoch == 7:
+            continue
+        if epoch < end:
+            break
+    else:
+        end = 100
+    return 1 / end
+""",
+    """
+def f(epoch):
+    steps = {0: 1.0, 5: 0.5, 9: 0.25}
+    chosen = 1.0
+    for start in steps:
+        chosen = steps[start] if epoch >= start else chosen
+    return chosen
+""",
+    """
+warmup, total = 5, 40
+def ramp(epoch, length=warmup):
+    return (epoch + 1) / length
+def f(epoch):
+    def decay(x):
+        return 1 - x
+    return ramp(epoch) if epoch < warmup else decay((epoch - warmup) / total)
+""",
+]
+
+
+@pytest.mark.parametrize("text", FUNCTIONS, ids=range(len(FUNCTIONS)))
+def test_function_in_a_text_gives_the_values_of_python(text):
+    scope: dict[str, Any] = {"math": math}
+    exec(text, scope)
+    expected = [scope["f"](epoch) for epoch in range(40)]
+    factor: Any = jaxlr.from_string(f"{text}\nscheduler = LambdaLR(opt, lr_lambda=f)", 2.0)
+    rate: Any = jaxlr.from_string(text)
+    for schedule, base in ((factor, 2.0), (rate, 1.0)):
+        wanted = base * np.asarray(expected)
+        assert_close(schedule(np.arange(40)), wanted, HOST_RTOL)
+        assert_close(jax.jit(jax.vmap(schedule))(jnp.arange(40)), wanted, 1e-5)
+
+
+def test_loop_without_an_end_known_to_jax_is_tabulated_with_num_steps():
+    text = "def f(e):\n    k = 0\n    while k * k < e:\n        k += 1\n    return 1 / (1 + k)"
+    schedule: Any = jaxlr.from_string(text, num_steps=30)
+    scope: dict[str, Any] = {}
+    exec(text, scope)
+    expected = [scope["f"](epoch) for epoch in range(30)]
+    assert_close(jax.jit(jax.vmap(schedule))(jnp.arange(30)), expected, 1e-6)
+    untabulated: Any = jaxlr.from_string(text)
+    with pytest.raises(ValueError, match="JAX cannot trace the loop 'while k"):
+        jax.jit(untabulated)(3)
+
+
+def test_function_that_sets_the_rate_of_the_groups_is_the_rate():
+    text = """
+def adjust_learning_rate(optimizer, epoch, args):
+    \"\"\"Decay the rate by 10 every 30 epochs.\"\"\"
+    lr = args.lr * (0.1 ** (epoch // 30))
+    for param_group in optimizer.param_groups:
+        param_group["lr"] = lr
+"""
+    schedule: Any = jaxlr.from_string(text, names={"args.lr": 0.4})
+    expected = 0.4 * 0.1 ** (np.arange(90) // 30)
+    assert_close(schedule(np.arange(90)), expected, HOST_RTOL)
+
+
+def test_rate_that_the_text_sets_is_used_and_not_contradicted():
+    text = "optimizer = SGD([{'params': a}, {'params': b, 'lr': 0.5}], lr=0.01)\nStepLR(optimizer, 3)"
+    for group, rate in ((0, 0.01), (1, 0.5)):
+        for init_value in (None, rate):
+            schedule: Any = jaxlr.from_string(text, init_value, group=group)
+            assert schedule(0) == rate
+        with pytest.raises(
+            ValueError, match=rf"init_value is 0.2, but .* sets lr={rate}: leave init_value out"
+        ):
+            jaxlr.from_string(text, 0.2, group=group)
+    with pytest.raises(ValueError, match="a traced value"):
+        jax.jit(lambda lr: jaxlr.from_string(text, lr)(0))(0.1)  # pyright: ignore
+    one_cycle: Any = jaxlr.from_string("o = SGD(p, 0.01)\nOneCycleLR(o, 0.3, 9)", 0.1)
+    assert one_cycle(0) == pytest.approx(0.012)
+
+
+def test_text_without_a_rate_needs_init_value():
+    with pytest.raises(
+        ValueError, match="does not set the learning rate of the optimizer: give init_value"
+    ):
+        jaxlr.from_string("StepLR(opt, 3)")
+    with pytest.raises(ValueError, match=r"give names=\{'args.lr': ...\}"):
+        jaxlr.from_string("o = SGD(p, lr=args.lr)\nStepLR(o, 3)")
+
+
+def test_advice_about_a_function_leads_to_the_right_value():
+    text = "LambdaLR(opt, lambda e: f(e))"
+    with pytest.raises(
+        ValueError, match=r"give names=\{'f': ...\}, where 'f' is a function, or write 'def f"
+    ):
+        jaxlr.from_string(text, 0.1)
+    with pytest.raises(ValueError, match=r"one value for 'f\(e\)', which depends on 'e'"):
+        jaxlr.from_string(text, 0.1, {"f(e)": 0.5})
+    for schedule in (
+        jaxlr.from_string(text, 0.1, {"f": lambda e: 1 / (1 + e)}),
+        jaxlr.from_string(f"def f(e):\n    return 1 / (1 + e)\n{text}", 0.1),
+    ):
+        rates: Any = schedule
+        assert_close(rates(np.arange(9)), 0.1 / (1 + np.arange(9)), HOST_RTOL)
+
+
+def test_python_function_is_tabulated_with_num_steps_and_else_refused_under_jit():
+    def factor(epoch: int) -> float:
+        return 1 - max(0, epoch - 5) / 20
+
+    names = {"factor": factor}
+    tabulated: Any = jaxlr.from_string("LambdaLR(o, factor)", 0.1, names, num_steps=24)
+    expected = [0.1 * factor(epoch) for epoch in range(24)]
+    assert_close(jax.jit(jax.vmap(tabulated))(jnp.arange(24)), expected, 1e-6)
+    for text in ("LambdaLR(o, factor)", "LambdaLR(o, lambda e: factor(e))"):
+        schedule: Any = jaxlr.from_string(text, 0.1, names)
+        assert_close(schedule(np.arange(24)), expected, HOST_RTOL)
+        with pytest.raises(ValueError, match="give num_steps, so that its values are tabulated"):
+            jax.jit(schedule)(3)
+
+
+REFUSED = [
+    (
+        "scheduler = accelerator.prepare(StepLR(opt, 3))",
+        "the call 'accelerator.prepare' around a scheduler",
+    ),
+    ("s = StepLR(opt, 3)\ns = wrap(s)", "the call 'wrap' around a scheduler"),
+    ("s = StepLR(opt, 3)\ns.load_state_dict(x)", "it changes the scheduler"),
+    ("s = StepLR(opt, 3)\ns.step()", "it changes the scheduler"),
+    ("s = StepLR(opt, 3)\ns.gamma = 0.5", "it changes a StepLR after its construction"),
+    ("opt.param_groups[0]['lr'] = 0.5\nStepLR(opt, 3)", "the text sets the learning rate by hand"),
+    (
+        "s = StepLR(opt, 3)\nfor g in opt.param_groups:\n    g['lr'] = 1",
+        "it sets the learning rate by hand",
+    ),
+    ("a = StepLR(opt_a, 3)\nb = StepLR(opt_b, 5)", "schedulers for two optimizers, opt_a and opt_b"),
+    ("s = LinearLR(opt)\ns = StepLR(opt, 3)", "replaces a LinearLR by another scheduler"),
+    (
+        "a = StepLR(o, 3)\nb = StepLR(o, 5)\n"
+        "for e in x:\n    if e < 3:\n        a.step()\n    else:\n        b.step()",
+        "it does not step all schedulers at once",
+    ),
+    ("try:\n    n = 3\nexcept E:\n    n = 4\nStepLR(opt, n)", "cannot read 'try:', which assigns a name"),
+    ("with context():\n    s = StepLR(opt, 3)", "cannot read 'with context():'"),
+    ("{'scheduler': StepLR(opt, 3), 'frequency': 2}", "'frequency': 2: set it to 1, and stretch"),
+    ("get_scheduler('linear', opt)", "unknown scheduler 'get_scheduler': known are"),
+    ("def f(e):\n    return f(e)\nLambdaLR(opt, f)", "call each other too deeply"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), REFUSED, ids=range(len(REFUSED)))
+def test_text_that_cannot_be_followed_is_refused_by_its_construct(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        jaxlr.from_string(text, 0.1)
+
+
+def test_objects_in_names_are_read_without_running_their_code():
+    class Settings:
+        @property
+        def epochs(self) -> int:
+            raise AssertionError("the property was called")
+
+    with pytest.raises(ValueError, match="has no such attribute"):
+        jaxlr.from_string("CosineAnnealingLR(o, args.epochs)", 0.1, {"args": Settings()})
+    with pytest.raises(ValueError, match="has no such attribute"):
+        jaxlr.from_string("StepLR(o, args.__class__)", 0.1, {"args": functools.partial(int)})
+
+
+def test_train_and_sweep_take_the_names_of_their_schedulers():
+    config = TrainConfig.from_flags(scheduler="StepLR(opt, step_size=n)", names=["n=2"], lr=0.5)
+    schedule: Any = config.schedule.build(num_steps=5)
+    assert [schedule(epoch) for epoch in (1, 2)] == pytest.approx([0.5, 0.05])
+    sweep = SweepConfig.from_flags(scheduler=["StepLR(opt, step_size=n)"], names=["n=2"])
+    assert {run.schedule.names for run in sweep.single_runs()} == {("n=2",)}
+    with pytest.raises(ValueError, match=r"give --names n=\.\.\."):
+        TrainConfig.from_flags(scheduler="StepLR(opt, step_size=n)")
+    with pytest.raises(ValueError, match=r"--lr is 0.1, but .* sets lr=0.5: give --lr 0.5"):
+        TrainConfig.from_flags(scheduler="o = SGD(p, lr=0.5)\nStepLR(o, 3)")
