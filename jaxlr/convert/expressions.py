@@ -107,6 +107,11 @@ class Evaluator:
                 return bounded(value)
             case ast.List(elts=elements) | ast.Tuple(elts=elements):
                 return _flat(node, [self.value(element, scope) for element in elements])
+            case ast.Dict(keys=[*keys], values=values) if all(
+                isinstance(key, ast.Constant) for key in keys
+            ):
+                named = zip(keys, [self.value(each, scope) for each in values], strict=True)
+                return {key.value: value for key, value in named if isinstance(key, ast.Constant)}
             case ast.UnaryOp() | ast.BinOp() | ast.Compare() | ast.BoolOp() | ast.IfExp():
                 return self._operation(node, scope)
             case ast.Lambda() if not any(value is UNKNOWN for value in scope.values()):

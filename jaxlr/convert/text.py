@@ -17,6 +17,7 @@ from jaxlr.convert.classes import CLASSES, Effect, TorchClass
 from jaxlr.convert.constructors import Constructor, equivalent_call
 from jaxlr.convert.errors import MissingNamesError
 from jaxlr.convert.expressions import UNKNOWN, Evaluator, Unevaluated
+from jaxlr.convert.foreign import FOREIGN
 from jaxlr.convert.syntax import quoted, source_of
 
 
@@ -288,6 +289,9 @@ class _ConstructorReader:
             raise ValueError(
                 f"schedulers must be a list of up to {_MOST_PARTS} constructors, got {quoted(node)}"
             )
+        for part in parts:
+            if part.name in FOREIGN:
+                raise ValueError(f"{part.name} cannot be part of a composite of torch: convert it alone")
         return parts
 
     def _use(self, node: ast.expr, constructors: list[Constructor]) -> None:
@@ -322,7 +326,7 @@ class _ConstructorReader:
         """Return the syntax of all arguments of a call, by the names of the constructor's parameters."""
         name, parameters = torch_class.name, torch_class.parameters
         positional, nodes = list(call.args), dict[str, ast.expr]()
-        if positional and self._is_optimizer(positional[0]):
+        if positional and parameters[1:2] != ["optimizer"] and self._is_optimizer(positional[0]):
             nodes["optimizer"] = positional.pop(0)
         if len(positional) > len(parameters):
             accepted = ", ".join(parameters)
@@ -370,9 +374,10 @@ def _called_class(node: ast.expr) -> tuple[TorchClass, ast.Call]:
     """Return the class whose constructor an expression calls, and the call."""
     match node:
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
-            if name in CLASSES:
-                return CLASSES[name], node
-            nearest = difflib.get_close_matches(name, CLASSES, n=1, cutoff=0.5)
+            known = CLASSES | FOREIGN
+            if name in known:
+                return known[name], node
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(CLASSES)}"
             raise ValueError(f"unknown scheduler {shorten(name)!r}: {hint}")
     raise ValueError(f"{quoted(node)} is not the call of a scheduler: write one {_EXAMPLE}")
