@@ -3,12 +3,18 @@
 Each is a table of schedules over `phased_lr`, with the source and the version of its rules.
 """
 
-from jaxlr.frameworks import diffusers, huggingface, timm, ultralytics
+from jaxlr.frameworks import deepspeed, diffusers, huggingface, timm, ultralytics
 from jaxlr.frameworks.recipe import Recipe
 
 
 # A config goes to the first one that recognizes it.
-FRAMEWORKS = (ultralytics.FRAMEWORK, timm.FRAMEWORK, diffusers.FRAMEWORK, huggingface.FRAMEWORK)
+FRAMEWORKS = (
+    deepspeed.FRAMEWORK,
+    ultralytics.FRAMEWORK,
+    timm.FRAMEWORK,
+    diffusers.FRAMEWORK,
+    huggingface.FRAMEWORK,
+)
 
 # Functions and classes of the frameworks that people write as a call, by name.
 CALLS = {call.__name__: (framework.name, call) for framework in FRAMEWORKS for call in framework.calls}
