@@ -309,6 +309,12 @@ REFUSED = [
         {"version": "4.46"},
         "warmup_stable_decay of transformers 4.48 needs num_stable_steps",
     ),
+    ({**LINEAR, "max_steps": 10**400}, {}, "max_steps must be at most 2..61, got a larger number"),
+    (
+        {**LINEAR, "num_train_epochs": 1e308},
+        {"steps_per_epoch": 5},
+        "num_train_epochs must be at most 2..31",
+    ),
     (LINEAR, {"version": "newest"}, "version must be a text such as '4.46.3', got 'newest'"),
     ("--learning_rate 1 --lr_scheduler_type linear --learning_rate 2", {}, "learning_rate is given twice"),
 ]

@@ -176,6 +176,8 @@ class Config:
         if isinstance(value, str | bool) or not isinstance(value, int | float):
             hint = f": give names={{{name!r}: ...}}" if isinstance(value, str) else ""
             raise ValueError(f"{name} must be a number, got {shown_value(value)}{hint}")
+        if isinstance(value, int) and abs(value) > 2**61:
+            raise ValueError(f"{name} must be at most 2**61, got a larger number")
         return value
 
     def text(self, name: str, default: Any = _REQUIRED) -> Any:
@@ -234,7 +236,11 @@ class Config:
         """Return the argument `epochs` if it was given, else the first of these settings."""
         if self.epochs is not None:
             return self.epochs  # pyright: ignore[reportReturnType]
-        return self.number(self.first(*names), argument="epochs")
+        name = self.first(*names)
+        epochs = self.number(name, argument="epochs")
+        if epochs > 2**31:
+            raise ValueError(f"{name} must be at most 2**31, got {epochs:g}")
+        return epochs
 
     def whole_epochs(self, *names: str) -> int:
         """Return the number of epochs, which must be whole."""
