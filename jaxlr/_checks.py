@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 
-# Twice this many, such as the period of a cosine, and the sum of two such periods fit in an int64.
+# Twice this number (the period of a cosine) fits in an int64, and so does the sum of two such periods.
 LARGEST_ARGUMENT = 2**61
 
 
@@ -78,19 +78,19 @@ def check_value(name: str, value: ArrayLike, *, positive: bool = False) -> float
 
 
 def _scalar(value: Any) -> Any:
-    """Return a NumPy array of shape () as a number, and any other value as it is."""
+    """Return a NumPy array of shape () as a number, and any other value unchanged."""
     return value[()] if isinstance(value, np.ndarray) and value.shape == () else value
 
 
 def shown_value(value: Any) -> str:
-    """Return `value` as it is shown in a message: its repr, shortened with `shorten`."""
+    """Format `value` for a message: its repr, shortened with `shorten`."""
     # reprlib does not write out a long or deeply nested container before it is cut.
     is_container = isinstance(value, str | list | tuple | dict)
     return shorten(reprlib.repr(value) if is_container else repr(value), 200)
 
 
 def shorten(text: str, length: int = 60) -> str:
-    """Return `text` on one line of at most `length` characters, the way every message shortens text."""
+    """Return `text` on one line of at most `length` characters. Every message shortens text like this."""
     text = " ".join(text.split())
     return text if len(text) <= length else text[: length - 3] + "..."
 

@@ -28,7 +28,7 @@ class Curve(NamedTuple):
 
     @property
     def edges(self) -> np.ndarray:
-        """Return where each count begins and, at the end, where the last one ends: shape (counts + 1,)."""
+        """Return the position of each count, then the end of the last one: shape (counts + 1,)."""
         return np.arange(len(self.rates) + 1) / self.counts_per_unit
 
 

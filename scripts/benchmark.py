@@ -1,4 +1,4 @@
-"""Measure jaxlr side by side with its peers on the device at hand, and print a Markdown table.
+"""Measure jaxlr side by side with its peers on the current device, and print a Markdown table.
 
 The peers take turns in each round. Every time is the median over the rounds, and every ratio is the median
 of the ratios within a round. If the machine is busy with other work, trust the ratios more than the times.

@@ -23,7 +23,7 @@ with atheris.instrument_imports(include=["jaxlr.convert", "jaxlr.train.data", "g
     from jaxlr.train.data.mnist import read_idx
     from jaxlr.train.errors import DataError
 
-_SECONDS = 1.0  # the longest time that reading a text may take
+_SECONDS = 1.0  # seconds that reading a text may take
 _LONGEST_MESSAGE = 1000  # a message may quote several shortened texts, each character as an escape of ten
 # The words of the grammar, separated by spaces.
 _ATOMS = (

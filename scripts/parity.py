@@ -1,4 +1,4 @@
-"""Measure how exact each scheduler is over a long run: print the table of docs/accuracy.md.
+"""Measure the error of each scheduler over a long run, and print the table of docs/accuracy.md.
 
 The reference is the equation of the scheduler in 80-bit floats. The table compares it with torch stepped in
 Python (float64), with jaxlr on the host (float64) and compiled (float32, on JAX's default device), and with
@@ -62,7 +62,7 @@ def rows(n: int) -> list[Row]:
             optax.exponential_decay(LR, 1000, 0.99, staircase=True),
         ),
         Row(
-            "MultiStepLR([3, 6, 9] tenths)",
+            "MultiStepLR([3, 6, 9] tenths of n)",
             lambda t, o: t.MultiStepLR(o, [3 * m, 6 * m, 9 * m]),
             jaxlr.multi_step_lr(LR, [3 * m, 6 * m, 9 * m]),
             lambda e: LR * np.longdouble(0.1) ** sum((e >= k * m).astype(int) for k in (3, 6, 9)),
@@ -70,7 +70,7 @@ def rows(n: int) -> list[Row]:
             optax.piecewise_constant_schedule(LR, {k * m: 0.1 for k in (3, 6, 9)}),
         ),
         Row(
-            "ConstantLR(1/3, a tenth)",
+            "ConstantLR(1/3, n/10)",
             lambda t, o: t.ConstantLR(o, 1 / 3, m),
             jaxlr.constant_lr(LR, 1 / 3, m),
             lambda e: LR * np.where(e < m, np.longdouble(1 / 3), 1),
@@ -145,7 +145,7 @@ def rows(n: int) -> list[Row]:
             optax.cosine_decay_schedule(LR, n, alpha=1e-3),
         ),
         Row(
-            "SequentialLR([LinearLR(1e-3), CosineAnnealingLR], a tenth)",
+            "SequentialLR([LinearLR(1e-3), CosineAnnealingLR], n/10)",
             lambda t, o: t.SequentialLR(
                 o, [t.LinearLR(o, 1e-3, total_iters=m), t.CosineAnnealingLR(o, n - m)], [m]
             ),
@@ -159,7 +159,7 @@ def rows(n: int) -> list[Row]:
             optax.warmup_cosine_decay_schedule(LR * 1e-3, LR, m, n),
         ),
         Row(
-            f"ChainedScheduler([ConstantLR(0.1, a tenth), ExponentialLR({SLOW})])",
+            f"ChainedScheduler([ConstantLR(0.1, n/10), ExponentialLR({SLOW})])",
             lambda t, o: t.ChainedScheduler([t.ConstantLR(o, 0.1, m), t.ExponentialLR(o, SLOW)]),
             jaxlr.chained_scheduler(LR, [jaxlr.constant_lr(1.0, 0.1, m), jaxlr.exponential_lr(1.0, SLOW)]),
             lambda e: LR * np.where(e < m, np.longdouble(0.1), 1) * np.longdouble(SLOW) ** e,

@@ -43,6 +43,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(_NO_TORCH))
 
 
+def pytest_runtest_teardown() -> None:
+    """Kill the processes that a failed test has left behind."""
+    import processes  # here, because it copies the environment, which pytest_configure changes
+
+    processes.kill_started()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _default_signals():
+    """Let tests interrupt the processes that they start, even if this process ignores SIGINT."""
+    import processes
+
+    with processes.default_signals_for_children():
+        yield
+
+
 @pytest.fixture(scope="session")
 def torch() -> ModuleType:
     """Return torch, which most tests compare with. Without it the test is skipped, or fails in CI."""

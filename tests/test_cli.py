@@ -1,4 +1,4 @@
-"""The commands that look at recipes: what they show is the schedule, and a mistake is one line."""
+"""The commands plot, table and port: they show the rates of the schedule, and a mistake is one line."""
 
 import csv
 import dataclasses
@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from helpers import HOST_RTOL, assert_close, torch_curve
+from processes import start
 
 import jaxlr
 from jaxlr.cli import main, plot, torch_text
@@ -28,7 +29,7 @@ RECIPES = [
     ("ExponentialLR(0.97)", jaxlr.exponential_lr(0.1, 0.97)),
     ("CosineAnnealingLR(\n  opt,  # the SGD\n  T_max=90,\n)", jaxlr.cosine_annealing_lr(0.1, 90)),
 ]
-# These two everybody steps per batch, and the others per epoch.
+# The commands step these two per batch by default, and the others per epoch.
 PER_BATCH = [
     ("OneCycleLR(max_lr=0.1, total_steps=1000)", jaxlr.one_cycle_lr(0.1, 1000)),
     ("CyclicLR(opt, 0.01, 0.1, step_size_up=70)", jaxlr.cyclic_lr(0.01, 0.1, 70)),
@@ -41,7 +42,7 @@ def rates_of(schedule, num_steps):
 
 @pytest.fixture
 def run(capsys):
-    """Run a command in this process; what it prints."""
+    """Return a function that runs a command in this process and returns what it prints."""
 
     def run(*arguments):
         main(arguments)
@@ -59,7 +60,7 @@ def process(*arguments, environment=(), **settings):
 
 
 def read_table(text, format):
-    """The unit, counts and rates of a table."""
+    """Return the unit, counts and rates of a table."""
     if format == "json":
         rows = [json.loads(line) for line in text.splitlines()]
         ((unit, lr),) = {tuple(row) for row in rows}
@@ -73,7 +74,7 @@ def read_table(text, format):
 
 @pytest.mark.parametrize("format", ["text", "csv", "json"])
 @pytest.mark.parametrize(("text", "schedule"), RECIPES, ids=[text[:20] for text, _ in RECIPES])
-def test_a_table_reads_back_as_the_schedule_to_the_last_bit(run, text, schedule, format):
+def test_a_table_has_every_bit_of_the_rates_of_the_schedule(run, text, schedule, format):
     table = read_table(run("table", text, "--lr", "0.1", "--epochs", "90", "--format", format), format)
     assert table == ("epoch", list(range(90)), rates_of(schedule, 90))
 
@@ -87,7 +88,7 @@ def test_one_cycle_and_cyclic_are_tabulated_step_by_step(run, text, schedule):
     assert epochs == ("epoch", [0, 1, 2, 3], rates_of(schedule, 4))
 
 
-def test_the_user_may_step_any_scheduler_per_batch(run):
+def test_any_scheduler_can_be_stepped_per_batch(run):
     flags = ("--epochs", "3", "--steps-per-epoch", "5", "--step-per", "batch", "--format", "csv")
     table = read_table(run("table", "StepLR(4)", *flags), "csv")
     assert table == ("step", list(range(15)), rates_of(jaxlr.step_lr(0.1, 4), 15))
@@ -103,7 +104,7 @@ def test_the_user_may_step_any_scheduler_per_batch(run):
         ("LinearLR", [0.1, 1.0, 12]),
     ],
 )
-def test_changes_are_at_the_epochs_where_torch_changes_the_rate(torch, run, name, arguments):
+def test_changes_lists_the_epochs_at_which_torch_changes_the_rate(torch, run, name, arguments):
     scheduler = getattr(torch.optim.lr_scheduler, name)
     curve = torch_curve(torch, lambda optimizer: scheduler(optimizer, *arguments), 90)
     text = f"{name}({', '.join(map(repr, arguments))})"
@@ -112,20 +113,19 @@ def test_changes_are_at_the_epochs_where_torch_changes_the_rate(torch, run, name
     assert_close(rates, curve[counts], HOST_RTOL)
 
 
-def test_a_rate_beyond_every_float_is_null_in_json_which_has_no_infinity(run):
+def test_an_infinite_rate_is_null_in_json(run):
     text = run("table", "ExponentialLR(10)", "--epochs", "400", "--format", "json")
     assert "Infinity" not in text
     assert json.loads(text.splitlines()[399])["lr"] is None
 
 
-def test_a_reader_that_stops_reading_is_no_error():
-    command = [sys.executable, "-m", "jaxlr", "table", "ExponentialLR(0.9999)", "--epochs", "100000"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as table:
+def test_a_reader_of_the_table_that_stops_early_is_no_error():
+    with start("ExponentialLR(0.9999)", "--epochs", 100_000, name="table") as table:
         assert table.stdout is not None
         assert table.stderr is not None
-        assert table.stdout.readline() == b"epoch  lr\n"
+        assert table.stdout.readline() == "epoch  lr\n"
         table.stdout.close()
-        assert table.stderr.read() == b""
+        assert table.stderr.read() == ""
     assert table.returncode == 0
 
 
@@ -135,7 +135,7 @@ def test_the_text_may_come_from_standard_input(run, monkeypatch):
     assert printed == "epoch,lr\n0,0.1\n1,0.1\n2,0.010000000000000002\n"
 
 
-def test_a_table_needs_nothing_of_what_training_or_drawing_needs():
+def test_a_table_needs_no_package_for_training_or_drawing():
     program = "from jaxlr.cli import main; main(['table', 'StepLR(3)']); import sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     heavy = {"flax", "orbax", "sklearn", "tensorflow_datasets", "matplotlib", "uniplot", "torch"}
@@ -143,7 +143,7 @@ def test_a_table_needs_nothing_of_what_training_or_drawing_needs():
 
 
 def read_drawing(text):
-    """The rows, from the top, that each column has marks in; the label of each row; what is below."""
+    """Return the rows with marks of each column, the label of each row, and the lines below."""
     title, top, *lines = text.splitlines()
     assert title.strip() == "learning rate by epoch"
     frame, corner, side = ("-", "+", "|") if top[0] == "+" else ("─", "└", "│")
@@ -181,14 +181,14 @@ def test_the_terminal_shows_each_rate_in_the_row_of_its_label(run, monkeypatch, 
         assert abs(labels[row] - schedule(epoch)) < 0.0015
 
 
-def test_curves_that_no_colour_tells_apart_have_characters_of_their_own(run):
+def test_without_colours_each_curve_has_its_own_character(run):
     drawing = run("plot", "StepLR(30)", "ConstantLR(0.5, 10)")
     assert "\x1b" not in drawing
     assert drawing.splitlines()[-1].strip().split("   ") == ["++ StepLR(30)", "xx ConstantLR(0.5, 10)"]
     assert all(sum(line.count(mark) for line in drawing.splitlines()[:-1]) > 40 for mark in "+x")
 
 
-def test_a_terminal_gets_colours_unless_the_user_wants_none(run, monkeypatch):
+def test_a_terminal_gets_colours_unless_no_color_is_set(run, monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert "\x1b[" in run("plot", "StepLR(30)", "ConstantLR()")
@@ -206,7 +206,7 @@ def test_a_drawing_is_as_wide_as_the_terminal_from_40_columns_on(run, monkeypatc
 
 @pytest.fixture
 def figures(monkeypatch):
-    """The figures that commands make."""
+    """Return a list to which each figure that a command makes is added."""
     made = []
     new_figure = plot.new_figure
 
@@ -218,7 +218,7 @@ def figures(monkeypatch):
     return made
 
 
-def test_a_figure_holds_every_schedule_over_a_common_axis_of_epochs(run, figures, tmp_path):
+def test_a_figure_has_every_schedule_over_one_axis_of_epochs(run, figures, tmp_path):
     file = tmp_path / "lr.png"
     texts = [*RECIPES, *PER_BATCH]
     flags = ("--lr", "0.1", "--epochs", "90", "--steps-per-epoch", "391", "--out", str(file))
@@ -236,23 +236,23 @@ def test_a_figure_holds_every_schedule_over_a_common_axis_of_epochs(run, figures
     assert len(np.unique(image.reshape(-1, image.shape[-1]), axis=0)) > len(texts)
 
 
-def test_a_plot_as_json_has_the_counts_and_rates_of_each_curve_drawn_or_not(run, tmp_path):
+def test_a_plot_as_json_has_the_counts_and_rates_of_each_curve(run, tmp_path):
     texts = ["ExponentialLR(10)", PER_BATCH[0][0]]
     flags = ("--epochs", "400", "--steps-per-epoch", "2", "--format", "json")
     exponential, cycle = map(json.loads, run("plot", *texts, *flags).splitlines())
     assert exponential["scheduler"] == "ExponentialLR(10)"
     assert exponential["epoch"] == list(range(400))
-    assert exponential["lr"][::399] == [0.1, None]  # beyond every float
+    assert exponential["lr"][::399] == [0.1, None]  # infinite as a float
     assert cycle == {"scheduler": texts[1], "step": [*range(800)], "lr": rates_of(PER_BATCH[0][1], 800)}
     assert json.loads(run("plot", texts[1], *flags, "-o", str(tmp_path / "lr.png"))) == cycle
     assert (tmp_path / "lr.png").exists()
 
 
 @pytest.mark.parametrize("suffix", ["svg", "pdf", "PNG"])
-def test_the_suffix_is_the_format_and_o_is_short_for_out(run, tmp_path, suffix):
+def test_the_suffix_of_out_is_the_format_of_the_figure(run, tmp_path, suffix):
     start = {"svg": b"<?xml", "pdf": b"%PDF", "PNG": b"\x89PNG"}[suffix]
     file = tmp_path / f"lr.{suffix}"
-    for _ in range(2):  # drawn again, it is written again
+    for _ in range(2):  # an existing figure is overwritten
         run("plot", "StepLR(30)  # $\\foo$", "-o", str(file))
         assert file.read_bytes().startswith(start)
 
@@ -268,7 +268,7 @@ def test_the_suffix_is_the_format_and_o_is_short_for_out(run, tmp_path, suffix):
         ("MyOneCycleLR(9)", False),
     ],
 )
-def test_recipes_with_a_cycle_in_batches_step_per_batch(text, per_batch):
+def test_only_one_cycle_and_cyclic_step_per_batch_by_default(text, per_batch):
     assert steps_per_batch(text) is per_batch
 
 
@@ -295,7 +295,7 @@ def test_names_in_a_text_get_their_values(run):
 
 
 @pytest.mark.parametrize("group", [0, 1])
-def test_a_group_picks_its_value_of_a_list(run, group):
+def test_a_list_with_a_value_per_group_gives_the_value_of_the_group(run, group):
     text = "OneCycleLR(opt, max_lr=[0.1, 0.2], total_steps=50)"
     table = run("table", text, "--epochs", "50", "--group", str(group), "--format", "csv")
     assert read_table(table, "csv")[2] == rates_of(jaxlr.one_cycle_lr([0.1, 0.2][group], 50), 50)
@@ -347,8 +347,8 @@ MISTAKES = [
     (["table", "LambdaLR(opt, lambda e: 1 / e)"], "cannot calculate '1 / e': division by zero"),
     (["table", "LambdaLR(opt, lambda e: 1e400)"], "has no finite learning rate"),
     (["plot", "StepLR(3)", "StepLR(0)"], "step_size must be a whole number of at least 1, got 0"),
-    (["plot", "ReduceLROnPlateau()"], "ReduceLROnPlateau() has no curve of its own: a plateau's"),
-    (["table", "ReduceLROnPlateau()"], "follows the metrics of a run (jaxlr train draws it)"),
+    (["plot", "ReduceLROnPlateau()"], "ReduceLROnPlateau() has no fixed curve: the learning rate"),
+    (["table", "ReduceLROnPlateau()"], "depends on the metrics of a run (jaxlr train draws it)"),
     (["plot", "StepLR(3)", "--epochs", "0"], "epochs must be a whole number of at least 1, got 0"),
     (["plot", "StepLR(3)", "--epochs", "x"], "--epochs: invalid literal for int() with base 10: 'x'"),
     (["plot", "StepLR(3)", "--epochs", "9" * 9], "epochs times steps_per_epoch must be at most 10000000"),
@@ -383,7 +383,7 @@ def test_a_mistake_is_one_clear_line_and_exit_status_2(refuse, arguments, messag
 
 
 @pytest.mark.parametrize(("flags", "library"), [([], "uniplot"), (["-o", "lr.png"], "matplotlib")])
-def test_a_library_that_is_not_there_is_one_line_too(refuse, monkeypatch, flags, library):
+def test_a_missing_library_for_drawing_is_one_line(refuse, monkeypatch, flags, library):
     for module in ("uniplot", "matplotlib", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, module, None)
     assert f"drawing needs {library}: pip install {library}" in refuse("plot", "StepLR(3)", *flags)
@@ -396,7 +396,7 @@ def in_shell(shell, *arguments, **settings):
 
 @pytest.mark.parametrize("command", ["table", "train"])
 @pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-", ">/dev/full"])
-def test_streams_that_are_closed_or_full_are_no_traceback(command, stream, tmp_path):
+def test_closed_or_full_streams_cause_no_traceback(command, stream, tmp_path):
     flags = ["StepLR(3)"] if command == "table" else ["--epochs", "0"]
     done = in_shell(f'exec "$@" {stream}', command, *flags, cwd=tmp_path)
     is_refused = command == "train" or stream == ">/dev/full"
@@ -405,14 +405,14 @@ def test_streams_that_are_closed_or_full_are_no_traceback(command, stream, tmp_p
     assert "Traceback" not in done.stderr
 
 
-def test_a_reader_that_has_had_enough_of_the_help_is_no_error():
+def test_a_reader_of_the_help_that_stops_early_is_no_error():
     done = in_shell('set -o pipefail; "$@" | head -1', "train", "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: jaxlr train")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
-def test_a_real_process_draws_in_any_encoding(encoding):
+def test_a_plot_can_be_drawn_in_any_encoding(encoding):
     environment = {"PYTHONIOENCODING": encoding, "COLUMNS": "80"}
     done = process("plot", "StepLR(30)  # d\u00e9cru\u00eet", environment=environment)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -440,7 +440,7 @@ def test_the_help_fits_a_screen_and_has_an_example(capsys, monkeypatch, command)
 
 
 @pytest.mark.parametrize("config", [TrainConfig, SweepConfig])
-def test_the_help_of_what_trains_has_every_flag_in_its_group(capsys, config):
+def test_the_help_of_train_and_sweep_has_every_flag_in_its_group(capsys, config):
     with pytest.raises(SystemExit) as stop:
         main([config.command, "--help"])
     assert stop.value.code == 0

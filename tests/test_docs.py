@@ -208,7 +208,7 @@ def test_the_file_tree_is_that_of_the_project():
 
 
 def entry(name: str) -> bool:
-    """Whether a page of the reference documents the function."""
+    """Return True if a page of the reference documents the function."""
     pages = [text for page, text in TEXTS.items() if page.startswith("docs/reference/")]
     return any(re.search(rf"^::: {re.escape(name)}$", text, flags=re.MULTILINE) for text in pages)
 

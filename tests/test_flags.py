@@ -1,4 +1,4 @@
-"""Every flag given what it cannot be: refused in one line, before anything is loaded or written."""
+"""Bad values of every flag: refused in one line, before anything is loaded or written."""
 
 from pathlib import Path
 from typing import Any
@@ -56,32 +56,30 @@ ROWS = [(flag, value) for flag, values in REFUSED.items() for value in values]
 
 
 @pytest.mark.parametrize(("flag", "value"), ROWS, ids=[f"{flag} {value[:20]!a}" for flag, value in ROWS])
-def test_a_flag_that_will_not_do_is_one_line_before_anything_is_loaded(
-    flag, value, tmp_path, monkeypatch, refuse
-):
+def test_a_bad_flag_is_one_line_before_anything_is_loaded(flag, value, tmp_path, monkeypatch, refuse):
     def load(name: str, data_dir: Path | None, progress: bool) -> Any:
-        if flag != "--data-dir":  # whose first check this is
-            pytest.fail("data were about to be loaded")
+        if flag != "--data-dir":  # loading is what checks this flag
+            pytest.fail("the data would be loaded")
         return load_dataset(name, data_dir, progress)
 
     load_dataset = loop.load_dataset
     monkeypatch.setattr(loop, "load_dataset", load)
-    monkeypatch.setattr(loop, "build_run", lambda *_: pytest.fail("a model was about to be built"))
+    monkeypatch.setattr(loop, "build_run", lambda *_: pytest.fail("a model would be built"))
     monkeypatch.chdir(tmp_path)
     assert len(refuse("train", flag, value)) < 1100
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("out", REFUSED["--out"], ids=lambda out: f"{out[:20]!a}")
-def test_a_folder_that_will_not_do_is_no_better_to_resume(out, tmp_path, monkeypatch, refuse):
-    test_a_flag_that_will_not_do_is_one_line_before_anything_is_loaded(
+def test_a_bad_folder_is_refused_with_resume_too(out, tmp_path, monkeypatch, refuse):
+    test_a_bad_flag_is_one_line_before_anything_is_loaded(
         "--resume", f"--out={out}", tmp_path, monkeypatch, refuse
     )
 
 
-def test_no_flag_is_left_out_above():
+def test_every_flag_is_tested_above():
     flags = {f"--{name.replace('_', '-')}" for name in TrainConfig().flags()}
-    assert flags - set(REFUSED) == {"--dataset"}  # of which the reader of data sets has tests
+    assert flags - set(REFUSED) == {"--dataset"}  # tests/test_data.py has its mistakes
 
 
 ANYTHING = (
@@ -97,7 +95,7 @@ ANYTHING = (
 
 @settings(deadline=None, max_examples=1000)
 @given(values=st.dictionaries(st.sampled_from([*TrainConfig().flags()]), ANYTHING, max_size=3))
-def test_a_config_of_anything_is_made_or_refused_as_an_argument(values: Any):
+def test_any_settings_are_accepted_or_a_type_or_value_error(values: Any):
     try:
         config = TrainConfig.from_flags(**values)
     except (TypeError, ValueError) as error:

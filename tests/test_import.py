@@ -1,5 +1,6 @@
 """Tests of `import jaxlr`, which must load JAX and Optax but no package for training."""
 
+import functools
 import subprocess
 import sys
 
@@ -8,7 +9,9 @@ import pytest
 from jaxlr import __main__
 
 
+@functools.cache
 def loaded_by(statement: str) -> set[str]:
+    """Return the packages that a new process has loaded after `statement`."""
     program = f"{statement}; import sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return set(done.stdout.split())

@@ -415,14 +415,14 @@ def test_conversion_does_not_change_the_objects(torch):
 @pytest.mark.parametrize("name", ["LBFGS", "SparseAdam", "Adadelta", "NAdam", "RAdam", "Adamax", "ASGD"])
 def test_unsupported_optimizer_is_refused_by_name(torch, name):
     optimizer = getattr(torch.optim, name)([torch.zeros(1)])
-    with pytest.raises(TypeError, match=f"got a {name}; accepted are torch's SGD, Adam, AdamW, RMSprop"):
+    with pytest.raises(TypeError, match=f"got a {name}; jaxlr converts torch's SGD, Adam, AdamW, RMSprop"):
         jaxlr.optimizer_from_torch(optimizer)
 
 
 @pytest.mark.parametrize("method", ["step", "_init_group"])
 def test_subclass_with_its_own_step_is_refused(torch, method):
     own = type("Own", (torch.optim.Adam,), {method: lambda *args, **kwargs: None})
-    with pytest.raises(TypeError, match="Own has a step of its own, unlike Adam"):
+    with pytest.raises(TypeError, match="Own overrides the step of Adam"):
         jaxlr.optimizer_from_torch(own([torch.zeros(1)]))
 
 

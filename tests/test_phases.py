@@ -1,4 +1,4 @@
-"""phased_lr beside the frameworks whose schedules it writes, exact values, and torch's transformations.
+"""phased_lr: the curves of other frameworks, exact values, and the transformations of JAX.
 
 `framework_curves.npz` holds the rates of these frameworks' own schedulers, update by update, in float64.
 Some are evaluated from the rule in their source instead: nanoGPT, DINO, MAE, Noam, ultralytics and MMCV.
@@ -33,7 +33,7 @@ def warmup(steps: int, start: float = 0.0, **clock: float) -> Phase:
 
 
 def deepspeed(shape: Any, steps: int, floor: float) -> list[Phase]:
-    """Its first two updates run at the floor: the constructor sets it, and the first step does again."""
+    """Build a warmup whose first two updates run at `floor`: DeepSpeed sets it twice."""
     return [Phase(1, start_value=floor), Phase(steps, shape, start_value=floor, end_factor=1.0)]
 
 
@@ -50,7 +50,7 @@ def timm_tanh() -> Any:
 
 
 def ultralytics_biases() -> Any:
-    """In each epoch of the warmup, the line from warmup_bias_lr to the rate of that epoch."""
+    """Build the warmup of biases: in each epoch, the line from warmup_bias_lr to the rate of the epoch."""
     epochs = phased_lr(0.01, [Phase(5, "cosine", end_factor=0.01)])
     lines = [
         Phase(4, "linear", start_value=0.1, end_value=epochs(epoch), offset=4 * epoch, span=12)
@@ -73,9 +73,11 @@ def katsura(lengths: list[int], warmup_steps: int, gamma: float) -> Any:
     )
 
 
-# Settings of transformers, diffusers and torchtune: 5 warmup steps of 20, three cycles of restarts, 6 steps
-# of decay to 0.1. Of timm: 10 epochs, 3 of warmup, warmup_lr 1e-4, min_lr 1e-5. Of DeepSpeed: 8 warmup
-# steps, warmup_min_lr 1e-5 where there is a decay. Of detectron2: 30 iterations, 10 of warmup, factor 1e-3.
+# Settings:
+# - transformers, diffusers, torchtune: 5 warmup steps of 20, 3 cycles of restarts, 6 steps of decay to 0.1.
+# - timm: 10 epochs, 3 of warmup, warmup_lr 1e-4, min_lr 1e-5.
+# - DeepSpeed: 8 warmup steps, and warmup_min_lr 1e-5 if there is a decay.
+# - detectron2: 30 iterations, 10 of warmup, factor 1e-3.
 FRAMEWORKS = {
     "transformers linear": phased_lr(1e-3, [warmup(5), Phase(15, "linear", end_factor=0.0)]),
     "transformers cosine": phased_lr(1e-3, [warmup(5), Phase(shape="cosine", end_factor=0.0, span=15)]),
@@ -297,7 +299,7 @@ LEFT = {
 def exact(
     shape: str, power: Any, start: float, end: float, offset: float, span: float, since: int
 ) -> float:
-    """The value of a phase, from the equation in its docstring, to eighty digits."""
+    """Compute the value of a phase by the equation in its docstring, to eighty digits."""
     with mpmath.workdps(80):
         p = (mpmath.mpf(offset) + since) / mpmath.mpf(span)
         start, end = mpmath.mpf(start), mpmath.mpf(end)
@@ -307,7 +309,7 @@ def exact(
 
 
 def both_ends(steps: int) -> list[int]:
-    """A few steps at the start of a phase, a few at its end, and some on the way between."""
+    """Return a few steps at the start of a phase, a few at its end, and some between."""
     near = np.unique(np.geomspace(1, steps - 1, 20).astype(int))
     return sorted({0, 1, 2, 3, *near.tolist(), *(steps - near).tolist(), steps - 3, steps - 2})
 
@@ -320,11 +322,11 @@ SHAPES = [
     *[("inverse_power", power) for power in (0.51, 2.5)],
 ]
 HALF, LONG = 500_000, 2**31
-LEAST = 1e-30  # nearer to 0 a power has left the range of a float32
+LEAST = 1e-30  # a smaller power may be out of the range of float32
 
 
 @pytest.mark.parametrize(("shape", "power"), SHAPES)
-def test_every_shape_is_exact_at_both_ends_and_on_the_way(shape, power):
+def test_every_shape_is_exact_at_both_ends_and_between(shape, power):
     low = 1e-6 if shape == "exponential" else 0.0
     settings: Any = [
         (HALF, {"start_factor": 1.0, "end_factor": low, "offset": 0, "span": HALF}),
@@ -350,7 +352,7 @@ def test_every_shape_is_exact_at_both_ends_and_on_the_way(shape, power):
     assert_close(np.asarray(compiled(jnp.asarray(counts)))[kept], expected[kept], DEVICE_RTOL)
 
 
-def test_the_end_is_reached_exactly_and_held():
+def test_a_phase_that_ends_at_0_reaches_exactly_0_and_stays_there():
     for shape in ("linear", "cosine", "1-sqrt", "log", "shifted_exponential", "rex"):
         to_zero: Any = phased_lr(0.1, [untyped(77_777, shape, end_factor=0)])
         for count in (77_777, 77_778, LARGEST_COUNT):
@@ -360,7 +362,7 @@ def test_the_end_is_reached_exactly_and_held():
 
 
 @pytest.mark.parametrize("span", [7, 10**6 + 3, 2**31 + 5])
-def test_a_cosine_without_a_length_bounces_for_ever_as_torchs(span):
+def test_a_cosine_without_a_length_bounces_for_ever_as_in_torch(span):
     counts = np.concatenate([np.arange(100), np.random.default_rng(0).integers(0, LARGEST_COUNT, 10_000)])
     schedule = phased_lr(0.1, [Phase(shape="cosine", end_value=0.01, span=span)])
     expected = jaxlr.cosine_annealing_lr(0.1, span, eta_min=0.01)(counts)
@@ -368,7 +370,7 @@ def test_a_cosine_without_a_length_bounces_for_ever_as_torchs(span):
     assert_close(jax.jit(schedule)(jnp.asarray(counts)), expected, DEVICE_RTOL)
 
 
-def test_repeated_phases_are_torchs_warm_restarts_to_the_last_count():
+def test_repeated_cosines_match_the_warm_restarts_of_torch_to_the_last_count():
     counts = np.concatenate([np.arange(1000), np.random.default_rng(0).integers(0, LARGEST_COUNT, 10_000)])
     phases = [warmup(50), Phase(70, "cosine", end_factor=0.0)]
     schedule: Any = phased_lr(0.1, phases, repeat=1)
@@ -379,7 +381,7 @@ def test_repeated_phases_are_torchs_warm_restarts_to_the_last_count():
     assert_close(jax.jit(schedule)(jnp.asarray(counts)), expected, DEVICE_RTOL)
 
 
-def test_repeated_lines_are_torchs_triangles():
+def test_repeated_lines_match_the_triangles_of_cyclic_lr():
     phases = [
         Phase(7, "linear", start_factor=0.1, end_factor=1.0),
         Phase(11, "linear", end_factor=0.1),
@@ -408,7 +410,7 @@ moving_phases = st.builds(
 
 @given(phases=st.lists(st.one_of(constant_phases, moving_phases), min_size=1, max_size=6))
 @settings(deadline=None, max_examples=60)
-def test_each_phase_begins_when_those_before_it_are_over(phases):
+def test_each_phase_begins_when_the_one_before_it_ends(phases):
     schedule: Any = phased_lr(0.1, phases)
     alone: list[Any] = [phased_lr(0.1, [phase]) for phase in phases]
     expected = [
@@ -431,7 +433,7 @@ def test_a_phase_without_a_start_begins_where_the_one_before_it_ended(first, len
     assert_close(joined(first.length + length + 5), (ended + 0.05) / 2, HOST_RTOL)
 
 
-def test_a_device_takes_the_phase_that_the_host_takes():
+def test_a_device_and_the_host_choose_the_same_phase():
     generator = np.random.default_rng(0)
     lengths = generator.integers(0, 9, 12).tolist()
     phases = [
@@ -449,7 +451,7 @@ def test_a_device_takes_the_phase_that_the_host_takes():
         assert_close([schedule(count) for count in counts.tolist()], schedule(counts), HOST_RTOL)
 
 
-def test_phases_of_no_length_are_left_out():
+def test_phases_of_length_0_are_left_out():
     phases = [warmup(0), Phase(10, "linear", end_factor=0.0), Phase(0, start_factor=0.5)]
     schedule = phased_lr(1.0, phases)
     assert [schedule(count) for count in (0, 5, 9, 10, 99)] == [1.0, 0.5, 0.1, 0.5, 0.5]
@@ -460,7 +462,7 @@ def test_phases_of_no_length_are_left_out():
 TRACED = {
     "init_value": lambda x: phased_lr(x, [warmup(10), Phase(5), Phase(20, "1-sqrt", end_factor=0.1)]),
     "start_factor": lambda x: phased_lr(0.1, [warmup(10, x), Phase(20, "cosine", end_value=x)]),
-    "an end to go on from": lambda x: phased_lr(
+    "the end of one phase, the start of the next": lambda x: phased_lr(
         0.1, [Phase(10, "linear", end_factor=x, span=20), Phase(10), Phase(10, "cosine", end_factor=0.0)]
     ),
     "end_value": lambda x: phased_lr(0.1, [Phase(30, "polynomial", end_value=x, power=2.0)]),
@@ -497,21 +499,21 @@ def test_a_rate_may_be_differentiated_backwards():
     assert_close(by_end_factor, 0.1 * 0.25 * 0.5**-0.75, 1e-6)
 
 
-def test_values_may_be_traced_where_counts_are_on_the_host():
+def test_values_may_be_traced_while_counts_are_on_the_host():
     counts = np.arange(45)
     rate = TRACED["init_value"]
     assert_close(jax.jit(lambda value: rate(value)(counts))(0.5), rate(0.5)(counts), 1e-6)
     assert_close(jax.jit(lambda value: rate(value)(20))(0.5), rate(0.5)(20), 1e-6)
 
 
-def test_a_traced_end_of_a_phase_longer_than_int32_is_where_the_next_begins():
+def test_the_value_of_a_phase_longer_than_int32_may_be_traced():
     def rate(x):
         return phased_lr(x, [Phase(2**40, "linear", end_factor=0.5)])(3)
 
     assert_close(jax.jit(rate)(0.1), 0.1, DEVICE_RTOL)
 
 
-def test_a_traced_exponential_that_begins_at_zero_is_nan_rather_than_a_number():
+def test_a_traced_exponential_that_begins_at_zero_is_nan():
     rate = jax.jit(lambda x: phased_lr(0.1, [Phase(9, "exponential", start_factor=x, end_factor=1.0)])(3))
     assert np.isnan(rate(0.0))
     assert_close(rate(0.1), 0.1 * 0.1 ** (2 / 3), DEVICE_RTOL)
@@ -524,13 +526,13 @@ ONE_OF_EACH = [
 ]
 
 
-def test_no_dtype_is_promoted_behind_the_users_back():
+def test_phases_work_under_strict_dtype_promotion():
     with jax.numpy_dtype_promotion("strict"):
         jax.eval_shape(phased_lr(0.1, ONE_OF_EACH, repeat=3), jnp.arange(5))
         jax.eval_shape(lambda lr: phased_lr(lr, ONE_OF_EACH, repeat=3)(jnp.arange(5)), 0.1)
 
 
-def test_float64_on_the_device_is_the_hosts(x64):
+def test_float64_on_the_device_matches_the_host(x64):
     schedule = phased_lr(0.1, ONE_OF_EACH, repeat=3)
     counts = np.concatenate([np.arange(1000), np.random.default_rng(0).integers(0, 2**40, 1000)])
     assert_close(jax.jit(schedule)(jnp.asarray(counts)), schedule(counts), HOST_RTOL)
@@ -546,7 +548,7 @@ def test_another_count_compiles_nothing():
         compiled(count)
 
 
-def test_phases_of_factors_alone_are_a_factor_of_a_chain():
+def test_phases_without_absolute_values_can_be_chained():
     product = chained_scheduler(0.5, [phased_lr(1.0, [warmup(4)]), jaxlr.exponential_lr(1.0, 0.5)])
     assert [product(count) for count in range(4)] == [0.0, 0.0625, 0.0625, 0.046875]
     absolute = phased_lr(1.0, [Phase(4, "linear", start_value=0.0, end_factor=1.0)])
@@ -560,7 +562,7 @@ BAD_ARGUMENTS = [
     (lambda: untyped(2.5), ValueError, "length must be a whole number known at compile time, got 2.5"),
     (lambda: untyped("10"), TypeError, "length must be a whole number"),
     (lambda: untyped(jnp.int32(3)), TypeError, "length must be a whole number known at compile time"),
-    (lambda: untyped(10, "linear"), ValueError, "a phase of shape 'linear' needs its end: give end_factor"),
+    (lambda: untyped(10, "linear"), ValueError, "a phase of shape 'linear' needs an end: give end_factor"),
     (lambda: untyped(10, end_factor=0.1), ValueError, "a constant phase has no end_factor or end_value"),
     (
         lambda: untyped(10, start_factor=-0.1),
@@ -571,11 +573,15 @@ BAD_ARGUMENTS = [
     (
         lambda: untyped(10, start_factor=0.1, start_value=0.1),
         ValueError,
-        "start_factor and start_value are two ways to say one thing: give one of them",
+        "give start_factor or start_value, not both",
     ),
-    (lambda: untyped(10, "cosine", end_factor=0.1, end_value=0.1), ValueError, "end_factor and end_value"),
+    (
+        lambda: untyped(10, "cosine", end_factor=0.1, end_value=0.1),
+        ValueError,
+        "give end_factor or end_value, not both",
+    ),
     (lambda: untyped(10, "exponential", end_factor=0), ValueError, "end_factor must be .* above 0, got 0"),
-    (lambda: untyped(10, "polynomial", end_factor=0), ValueError, "'polynomial' needs its power, such as"),
+    (lambda: untyped(10, "polynomial", end_factor=0), ValueError, "'polynomial' needs a power, such as"),
     (lambda: untyped(10, "cosine", end_factor=0, power=2), ValueError, "power is for the shapes 'polynom"),
     (lambda: untyped(10, "power", end_factor=0, power=0), ValueError, "power must be .* above 0, got 0"),
     (
@@ -594,12 +600,12 @@ BAD_ARGUMENTS = [
     (
         lambda: untyped(None, "linear", end_factor=0),
         ValueError,
-        "needs a length, or a span if it has no end",
+        "needs a length, or a span if it never ends",
     ),
     (
         lambda: untyped(None, "cosine", end_factor=0, span=7.5),
         ValueError,
-        "a cosine that bounces back at its end needs a whole span and no offset, got span=7.5, offset=0",
+        "a cosine that rises again after its span needs a whole span and no offset, got span=7.5, offset=0",
     ),
     (lambda: phased_lr(-0.1, [Phase()]), ValueError, "init_value must be a finite number of at least 0"),
     (lambda: phased_lr(0.1, []), ValueError, "phases must hold at least one jaxlr.Phase, got none"),
@@ -614,7 +620,7 @@ BAD_ARGUMENTS = [
     (
         lambda: phased_lr(0.1, [Phase(shape="inverse_sqrt")]),
         ValueError,
-        r"phases\[0\] needs a span: no step",
+        r"phases\[0\] needs a span: by default",
     ),
     (
         lambda: phased_lr(0.1, [Phase(3, start_factor=0), Phase(9, "exponential", end_factor=1)]),
@@ -624,7 +630,7 @@ BAD_ARGUMENTS = [
     (
         lambda: phased_lr(0.1, [Phase(3)], repeat=2),
         ValueError,
-        "repeat must be a number of phases, from 0 to",
+        "repeat must be from 0 to",
     ),
     (lambda: phased_lr(0.1, [Phase()], repeat=1), ValueError, r"phases\[0\] needs a length to be repeated"),
     (lambda: phased_lr(0.1, [Phase(3), Phase(0)], repeat=1), ValueError, "a length of at least 1 together"),

@@ -129,9 +129,9 @@ def test_the_figure_can_be_saved(tmp_path):
 @pytest.mark.parametrize(
     ("schedules", "error", "message"),
     [
-        (jaxlr.reduce_lr_on_plateau(0.1), TypeError, "schedules has no curve of its own: a plateau's"),
-        ([jaxlr.reduce_lr_on_plateau(0.1)], TypeError, "schedules[0] has no curve of its own"),
-        ({"a": jaxlr.reduce_lr_on_plateau(0.1)}, TypeError, "schedules['a'] has no curve of its own"),
+        (jaxlr.reduce_lr_on_plateau(0.1), TypeError, "schedules has no fixed curve: the learning rate"),
+        ([jaxlr.reduce_lr_on_plateau(0.1)], TypeError, "schedules[0] has no fixed curve"),
+        ({"a": jaxlr.reduce_lr_on_plateau(0.1)}, TypeError, "schedules['a'] has no fixed curve"),
         (0.1, TypeError, "schedules must be a function of the epoch (or step), got 0.1"),
         ("StepLR(30)", TypeError, "schedules must be a function of the epoch (or step), got 'StepLR(30)'"),
         ([jaxlr.step_lr(0.1, 3), None], TypeError, "schedules[1] must be a function"),

@@ -5,7 +5,8 @@ import stat
 import warnings
 
 import pytest
-from processes import ENVIRONMENT, arrays, finish, metrics, small_mnist
+from folders import arrays, metrics, small_mnist
+from processes import ENVIRONMENT, finish
 
 from jaxlr.train.device import programs
 from jaxlr.train.workarounds import discard_damaged_programs

@@ -46,7 +46,9 @@ def functions_called_in_cases() -> set[str]:
             case.build(0.1)
     finally:
         sys.setprofile(before)
-    return {name for name in jaxlr.schedules.__all__ if getattr(jaxlr.schedules, name).__code__ in called}
+    public = {name: getattr(jaxlr.schedules, name) for name in jaxlr.schedules.__all__}
+    # Rows construct a class, such as `Phase`, when the table is made.
+    return {name for name, value in public.items() if isinstance(value, type) or value.__code__ in called}
 
 
 def test_every_schedule_has_a_case():

@@ -1,4 +1,4 @@
-"""Eight devices, and several processes, give the numbers of one; when one is lost, the run goes on."""
+"""Runs on several devices or processes have the numbers of a run on one, and can be resumed on any."""
 
 import contextlib
 import csv
@@ -18,16 +18,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from folders import assert_same_run, metrics, small_mnist, unbroken_run
 from jax.sharding import AbstractMesh
-from processes import (
-    ENVIRONMENT,
-    ROOT,
-    assert_same_run,
-    finish,
-    metrics,
-    small_mnist,
-    wait_for_epoch,
-)
+from processes import ENVIRONMENT, ROOT, command, finish, flags, start_program, wait_for_epoch
 
 from jaxlr.train import chunks as chunking
 from jaxlr.train.config import TrainConfig
@@ -38,11 +31,15 @@ from jaxlr.train.output.checkpoint import saved_epochs
 from jaxlr.train.output.folder import RunFolder, saved_config
 
 
-# A plateau in its cooldown most of the time, momentum, a last batch of 8, and 50 samples that validate.
-RECIPE = [
-    *("--dataset", "mnist", "--hidden", 16, "--lr", 0.05, "--momentum", 0.9, "--batch-size", 24),
-    *("--scheduler", "ReduceLROnPlateau(patience=0, factor=0.5, cooldown=2)"),
-]
+# Momentum, a plateau that is often in its cooldown, a last batch of 8, and 50 validation samples.
+RECIPE = flags(
+    dataset="mnist",
+    hidden=16,
+    lr=0.05,
+    momentum=0.9,
+    batch_size=24,
+    scheduler="ReduceLROnPlateau(patience=0, factor=0.5, cooldown=2)",
+)
 EIGHT = {**ENVIRONMENT, "JAX_NUM_CPU_DEVICES": "8"}
 RTOL = 1e-5
 DEVICES_PAGE = (ROOT / "docs/devices.md").read_text()
@@ -55,14 +52,12 @@ def recipe(tmp_path_factory) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def unbroken(recipe, tmp_path_factory) -> Path:
-    """Eight epochs on one device."""
-    out = tmp_path_factory.mktemp("unbroken") / "run"
-    assert finish(*recipe, "--epochs", 8, "--out", out)[0] == 0
-    return out
+    """Train eight epochs on one device and return the folder."""
+    return unbroken_run([*recipe, "--epochs", 8], tmp_path_factory.mktemp("unbroken") / "run")
 
 
 def assert_close_runs(out: Path, other: Path) -> None:
-    """The same epochs to float rounding, at learning rates that are the same to the last digit."""
+    """Check that two runs have the same learning rates, and the same losses up to float rounding."""
     rows, others = metrics(out), metrics(other)
     assert [row["lr"] for row in rows] == [row["lr"] for row in others]
     assert len({row["lr"] for row in rows}) > 1
@@ -110,20 +105,20 @@ print("sweep", chunks.size, chunks.width, re.findall(r" (all-\\w+|collective-\\w
 
 
 @pytest.mark.heavy
-def test_each_device_computes_its_share_and_the_gradients_are_reduced_once_per_step():
+def test_each_device_computes_its_share_and_gradients_are_reduced_once_per_step():
     done = subprocess.run(
         [sys.executable, "-c", COUNT_COLLECTIVES], capture_output=True, text=True, check=True, env=EIGHT
     )
     *lines, sweep = done.stdout.splitlines()
     dots = {line for line in lines if line.startswith("dot")}
-    assert {"dot f32[4,16]", "dot f32[55,16]"} <= dots  # of a batch of 32, of 440 that validate
+    assert {"dot f32[4,16]", "dot f32[55,16]"} <= dots  # a batch of 32, 440 validation samples
     assert not {line for line in dots if re.search(r"\[(32|440),", line)}
     reductions = [line for line in lines if not line.startswith("dot")]
     assert all(line.startswith("all-reduce") for line in reductions)
-    # Of the gradients with the loss of the batch, and of the means of the validation.
+    # One reduces the gradients and the loss of a batch, the others the means of the validation.
     assert len([line for line in reductions if "[16,64]" in line or "[64,16]" in line]) == 1
     assert len(reductions) <= 3
-    assert sweep == "sweep 10 16 [] ['2']"  # two runs for each device, which do not meet
+    assert sweep == "sweep 10 16 [] ['2']"  # two runs per device, and no communication
 
 
 @pytest.mark.parametrize(
@@ -137,28 +132,28 @@ def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_sizes(batch_si
         check_divides("--batch-size", int(size), mesh)
 
 
-def test_more_devices_than_there_are_are_refused(tmp_path, refuse):
+def test_more_devices_than_jax_sees_are_refused(tmp_path, refuse):
     error = refuse("train", "--devices", 3, "--out", tmp_path / "run")
     assert error == "jaxlr: error: --devices 3: JAX sees 1 (cpu); give all, or at most 1\n"
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.heavy
-def test_a_sweep_over_eight_devices_gives_the_numbers_of_one_and_may_go_on_there(recipe, tmp_path):
-    flags = ["--scheduler", "StepLR(2)", "ReduceLROnPlateau(patience=0)", "--lr", 0.05, "--seeds", 5]
-    flags = [*recipe[:2], *flags, "--hidden", 8, "--epochs", 3, *recipe[-2:]]
-    sweep = [sys.executable, "-m", "jaxlr", "sweep", *map(str, flags)]
+def test_a_sweep_has_the_same_numbers_on_one_and_eight_devices_and_when_it_changes_them(recipe, tmp_path):
+    data = [*recipe[:2], *recipe[-2:]]
+    shape = ["--scheduler", "StepLR(2)", "ReduceLROnPlateau(patience=0)", *flags(lr=0.05, seeds=5)]
+    sweep = command([*data, *shape, *flags(hidden=8, epochs=3)], "sweep")
 
     def table(name: str, *more: str) -> list[list[str]]:
-        command = [*sweep, *more, "--out", str(tmp_path / name)]
-        done = subprocess.run(command, env=EIGHT, capture_output=True, text=True, check=True)
+        program = [*sweep, *more, "--out", str(tmp_path / name)]
+        done = subprocess.run(program, env=EIGHT, capture_output=True, text=True, check=True)
         assert done.stderr == ""
         assert "= 10 runs of 3 epochs, 10 at once\n" in done.stdout
-        assert ("going on after epoch 0 of chunk 0\n" in done.stdout) == ("--resume" in more)
+        assert ("resuming after epoch 0 of chunk 0\n" in done.stdout) == ("--resume" in more)
         return list(csv.reader((tmp_path / name / "sweep.csv").read_text().splitlines()))
 
     one, eight = table("one"), table("eight", "--devices", "all")
-    for name in ("one", "eight"):  # as if killed; then each goes on where the other went
+    for name in ("one", "eight"):  # as if killed; then each resumes on the devices of the other
         for epoch in saved_epochs(tmp_path / name / "checkpoints")[:-1]:
             shutil.rmtree(tmp_path / name / "checkpoints" / str(epoch))
     eight_then_one, one_then_eight = (
@@ -173,7 +168,7 @@ def test_a_sweep_over_eight_devices_gives_the_numbers_of_one_and_may_go_on_there
 
 @pytest.mark.parametrize(("free", "chunk"), [(97, 97), (40, 33), (20, 14), (8, 8), (1, 8)])
 def test_a_chunk_that_fits_fills_the_devices(monkeypatch, free, chunk):
-    """Where a run takes one byte: chunks are near each other in size, and leave no device without a run."""
+    """Chunks are of similar size, and every device has a run. Here a run takes one byte."""
     monkeypatch.setattr(chunking, "program_bytes", lambda size: size)
     assert chunking.fit(int, 97, None, free, devices=8) == (chunk, chunk)
 
@@ -182,23 +177,17 @@ def test_a_chunk_that_fits_fills_the_devices(monkeypatch, free, chunk):
 
 
 def several(count: int, *arguments: Any, program: Sequence[str] = ("-m", "jaxlr", "train")) -> list[Any]:
-    """The processes of a run, under way, each started as a user would."""
+    """Start the processes of a run, each as a user would."""
     cluster = ["--distributed", "--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", count]
     return [one_of_several(program, *arguments, *cluster, "--process-id", n) for n in range(count)]
 
 
 def one_of_several(program: Sequence[str], *arguments: Any, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, *program, *map(str, arguments)],
-        env=ENVIRONMENT | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return start_program([sys.executable, *program, *map(str, arguments)], env=ENVIRONMENT | environment)
 
 
 def free_port(first: int = 0) -> int:
-    """One that is free, from `first` on if given."""
+    """Return a free port, at least `first` if it is given."""
     for port in range(first, first + 1000):
         with contextlib.suppress(OSError), socket.create_server(("", port)) as server:
             return server.getsockname()[1]
@@ -206,7 +195,7 @@ def free_port(first: int = 0) -> int:
 
 
 def ends(processes: Sequence[Any]) -> list[tuple[int, list[str]]]:
-    """The exit status of each, and what jaxlr says on stderr beside JAX and Gloo."""
+    """Wait for the processes. Return the exit status of each, and its lines on stderr that jaxlr wrote."""
     outputs, errors = zip(*(process.communicate(timeout=120) for process in processes), strict=True)
     assert not any("Gloo" in output for output in outputs), outputs
     assert not any("Traceback" in error for error in errors), errors
@@ -215,7 +204,7 @@ def ends(processes: Sequence[Any]) -> list[tuple[int, list[str]]]:
 
 
 def number_of_lost(end: tuple[int, list[str]]) -> str:
-    """The process that the error names, which must be the only one, and say how to go on."""
+    """Return the process that the error names. There must be one error, which says how to resume."""
     status, (line,) = end
     assert status == 5
     assert line.endswith(CURE)
@@ -225,18 +214,19 @@ def number_of_lost(end: tuple[int, list[str]]) -> str:
 DONE = (0, [])
 CURE = "to resume from its last checkpoint, start all processes again, with --resume and the same --out"
 
-# A process that tells what it made of each epoch, which the command leaves to process 0.
+# A process that prints its own results. Under the command only process 0 prints.
 TRAIN = """
-import json, tyro
-from jaxlr.train.config import TrainConfig
-from jaxlr.train.loop import train
-rows = train(tyro.cli(TrainConfig))[-4:]
+import json, sys
+from jaxlr.cli.parse import parse
+from jaxlr.train import train
+_, config = parse(["train", *sys.argv[1:]])
+rows = train(config)[-4:]
 print(json.dumps([[row["epoch"], row["train_loss"], row["valid_loss"], row["lr"]] for row in rows]))
 """
 
 
 @pytest.mark.heavy
-def test_a_run_goes_on_from_two_processes_to_one_to_four_which_agree_on_every_rate(
+def test_a_run_resumes_on_two_then_one_then_four_processes_that_agree_on_every_rate(
     recipe, unbroken, tmp_path
 ):
     out = tmp_path / "run"
@@ -253,7 +243,7 @@ def test_a_run_goes_on_from_two_processes_to_one_to_four_which_agree_on_every_ra
 
 
 @pytest.mark.heavy
-def test_processes_that_are_stopped_and_killed_and_resumed_give_the_unbroken_run(recipe, tmp_path):
+def test_a_run_whose_processes_are_stopped_or_killed_resumes_to_the_unbroken_run(recipe, tmp_path):
     recipe = [*recipe, "--epochs", 24, "--checkpoint-every", 1]
     unbroken = several(2, *recipe, "--out", tmp_path / "unbroken", "--checkpoint-every", 100)
     assert ends(unbroken) == [DONE] * 2
@@ -262,7 +252,7 @@ def test_processes_that_are_stopped_and_killed_and_resumed_give_the_unbroken_run
 
     stopped = several(2, *broken)
     assert wait_for_epoch(stopped[0], 3)
-    stopped[1].send_signal(signal.SIGTERM)  # one alone
+    stopped[1].send_signal(signal.SIGTERM)  # only one process gets the signal
     (_, first), (_, second) = both = ends(stopped)
     assert [status for status, _ in both] == [143] * 2
     assert re.fullmatch(
@@ -316,11 +306,8 @@ def test_a_process_that_finds_no_device_is_named_by_the_others_in_time(recipe, t
 
 
 @pytest.mark.heavy
-def test_a_finished_run_of_several_processes_is_not_judged_anew(recipe, tmp_path):
-    diverging = [
-        *(*recipe, "--lr", 1e12, "--scheduler", "StepLR(2)", "--epochs", 2),
-        *("--out", tmp_path / "run"),
-    ]
+def test_a_finished_run_of_several_processes_is_not_stopped_for_its_loss(recipe, tmp_path):
+    diverging = [*recipe, *flags(lr=1e12, scheduler="StepLR(2)", epochs=2, out=tmp_path / "run")]
     assert ends(several(2, *diverging, "--on-nan", "continue")) == [DONE] * 2
     (tmp_path / "run" / "curves.png").unlink()
     assert ends(several(2, *diverging, "--on-nan", "stop", "--resume")) == [DONE] * 2
@@ -328,7 +315,7 @@ def test_a_finished_run_of_several_processes_is_not_judged_anew(recipe, tmp_path
 
 
 @pytest.mark.heavy
-def test_what_process_0_refuses_ends_the_others(recipe, tmp_path):
+def test_an_error_of_process_0_ends_the_others(recipe, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").touch()
     first, second = ends(several(2, *recipe, "--out", tmp_path / "run"))
@@ -338,10 +325,10 @@ def test_what_process_0_refuses_ends_the_others(recipe, tmp_path):
 
 
 @pytest.mark.heavy
-def test_the_slurm_script_of_the_documentation_runs_as_it_stands(recipe, tmp_path):
+def test_the_slurm_script_of_the_documentation_runs_unchanged(recipe, tmp_path):
     script = re.findall(r"^```bash\n(#!/bin/bash\n#SBATCH.*?)^```", DEVICES_PAGE, re.DOTALL | re.MULTILINE)
     (tmp_path / "job").write_text(script[0])
-    port = free_port(61440)  # JAX makes it of the job's id
+    port = free_port(61440)  # JAX computes it from the id of the job
     slurm = {"SLURM_JOB_ID": str(port - 61440), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
     # Two tasks, as srun starts them, of a short run.
     programs = {
@@ -385,12 +372,12 @@ def test_the_slurm_script_of_the_documentation_runs_as_it_stands(recipe, tmp_pat
         ),
     ],
 )
-def test_flags_of_processes_that_make_no_sense_are_refused(flags, fault, refuse):
+def test_inconsistent_flags_of_distributed_runs_are_refused(flags, fault, refuse):
     assert fault in refuse("train", *flags.split())
 
 
 @pytest.mark.heavy
-def test_no_cluster_and_a_port_that_is_taken_are_refused(recipe, tmp_path):
+def test_a_missing_cluster_and_a_port_in_use_are_refused(recipe, tmp_path):
     alone = [*recipe, "--out", tmp_path / "run", "--distributed"]
     status, _, err = finish(*alone)
     assert status == 2
@@ -404,7 +391,7 @@ def test_no_cluster_and_a_port_that_is_taken_are_refused(recipe, tmp_path):
     assert err == f"jaxlr: error: {fault}; give another\n"
 
 
-def test_where_a_run_goes_is_no_part_of_what_its_folder_remembers(tmp_path):
+def test_a_folder_does_not_record_the_devices_of_its_run(tmp_path):
     config = TrainConfig.from_flags(out=tmp_path, devices="all", peer_timeout=5)
     assert saved_config_of(config) == config.replace(devices=None, peer_timeout=60)
 

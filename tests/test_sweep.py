@@ -1,4 +1,4 @@
-"""The sweep: each run beside `jaxlr train`, one program for all of them, and what it writes."""
+"""The sweep: the numbers of `jaxlr train`, one program for all runs, and the files that it writes."""
 
 import csv
 import functools
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import DEVICE_RTOL, assert_close, torch_plateau_curve
+from processes import flags
 
 import jaxlr
 from jaxlr.cli import main
@@ -57,14 +58,14 @@ def read_csv(path) -> list[dict[str, str]]:
 
 
 def columns(rows: Any, **about: Any) -> dict[str, np.ndarray]:
-    """The metrics of one run, epoch by epoch."""
+    """Return the metrics of one run by epoch. The run is the one whose columns are `about`."""
     own = [row for row in rows if all(row[name] == str(value) for name, value in about.items())]
     return {name: np.array([float(row[name]) for row in own]) for name in METRICS}
 
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    """The rows of sweep.csv of a sweep over schedules and plateaus."""
+    """Run a sweep over schedules and plateaus and return the rows of its sweep.csv."""
     out = tmp_path_factory.mktemp("sweeps") / "mixed"
     rows = sweep(SweepConfig.from_flags(**{**MIXED.flags(), "out": out}))
     assert len(rows) == len(SCHEDULERS) * 2
@@ -72,7 +73,7 @@ def mixed(tmp_path_factory):
 
 
 @pytest.mark.parametrize("scheduler", ["StepLR(2)", list(PLATEAUS)[1]])
-def test_a_runs_numbers_are_those_of_train_with_its_seed_rate_and_scheduler(mixed, tmp_path, scheduler):
+def test_a_run_of_a_sweep_has_the_numbers_of_train(mixed, tmp_path, scheduler):
     config = TrainConfig.from_flags(
         **SHORT, scheduler=scheduler, lr=0.1, seed=4, epochs=2, out=tmp_path / "run"
     )
@@ -82,7 +83,7 @@ def test_a_runs_numbers_are_those_of_train_with_its_seed_rate_and_scheduler(mixe
         assert_close(swept[name][:2], [row[name] for row in rows], 1e-5)
 
 
-def test_so_they_are_with_momentum_and_a_scheduler_that_steps_per_batch(tmp_path):
+def test_a_run_of_a_sweep_has_the_numbers_of_train_with_momentum_and_step_per_batch(tmp_path):
     shared: Any = {**SHORT, "momentum": 0.9, "step_per": "batch", "batch_size": 100, "epochs": 2}
     scheduler = "MultiplicativeLR(lambda step: 0.95)"
     rows = train(
@@ -98,7 +99,7 @@ def test_so_they_are_with_momentum_and_a_scheduler_that_steps_per_batch(tmp_path
     assert_close(swept["lr"], [0.02 * 0.95**14, 0.02 * 0.95**29], DEVICE_RTOL)
 
 
-def test_so_they_are_where_one_scheduler_steps_per_batch_and_others_per_epoch(tmp_path):
+def test_a_sweep_may_mix_schedulers_that_step_per_batch_and_per_epoch(tmp_path):
     shared: Any = {**SHORT, "batch_size": 100, "epochs": 3}
     schedulers = ("CyclicLR(0.01, 0.1, 7)", "StepLR(1)", "ReduceLROnPlateau(mode='max', patience=0)")
     sweep(
@@ -119,27 +120,27 @@ def test_so_they_are_where_one_scheduler_steps_per_batch_and_others_per_epoch(tm
 
 @pytest.mark.parametrize("scheduler", PLATEAUS)
 @pytest.mark.parametrize("lr", [0.1, 0.3])
-def test_plateaus_of_one_program_cut_where_torchs_do(torch, mixed, scheduler, lr):
+def test_different_plateaus_in_one_sweep_match_torch(torch, mixed, scheduler, lr):
     for seed in (3, 4):
         run = columns(mixed, scheduler=scheduler, base_lr=lr, seed=seed)
         after = torch_plateau_curve(torch, run["valid_loss"], lr, **PLATEAUS[scheduler])
-        assert after[-1] < lr  # it did cut, or this test would show nothing
+        assert after[-1] < lr  # the plateau did cut the rate
         assert_close(run["lr"], [lr, *after[:-1]], DEVICE_RTOL)
 
 
-def test_a_run_without_a_plateau_is_never_cut(mixed):
+def test_a_schedule_beside_plateaus_keeps_its_rates(mixed):
     for lr in (0.1, 0.3):
         run = columns(mixed, scheduler="StepLR(2)", base_lr=lr, seed=3)
         assert_close(run["lr"], jaxlr.step_lr(lr, 2)(np.arange(8)), DEVICE_RTOL)
 
 
-def test_runs_of_one_recipe_differ_by_their_seed_alone(mixed):
+def test_the_seeds_of_a_scheduler_differ_in_their_losses_and_share_their_rates(mixed):
     first, second = (columns(mixed, scheduler="StepLR(2)", base_lr=0.1, seed=seed) for seed in (3, 4))
     assert (first["train_loss"] != second["train_loss"]).all()
     assert (first["lr"] == second["lr"]).all()
 
 
-def test_a_sweep_compiles_its_epoch_once_however_many_schedulers_it_mixes(tmp_path, caplog):
+def test_a_sweep_of_many_schedulers_compiles_its_epoch_once(tmp_path, caplog):
     shape: Any = {"lr": (0.1,), "seeds": 1, "chunk": 2, "epochs": 2, "out": tmp_path / "sweep"}
     config = SweepConfig.from_flags(**SHORT, scheduler=("ExponentialLR(0.5)", *SCHEDULERS), **shape)
     with jax.log_compiles():
@@ -149,7 +150,7 @@ def test_a_sweep_compiles_its_epoch_once_however_many_schedulers_it_mixes(tmp_pa
     assert sum("start_run" in message for message in compiled) == 1
 
 
-def test_users_vmap_a_run_over_seeds_and_rates_and_one_program_serves_every_scheduler():
+def test_a_run_can_be_vmapped_over_seeds_and_rates_with_one_program_for_all_schedulers():
     config = TrainConfig.from_flags(**SHORT, epochs=2, validation_size=1000)
     data = data_of(config)
     steps_per_epoch = -(-len(data.train.labels) // 32)
@@ -163,7 +164,7 @@ def test_users_vmap_a_run_over_seeds_and_rates_and_one_program_serves_every_sche
         assert metrics.valid_loss.shape == (3, 2)
         losses.append(np.asarray(metrics.valid_loss[:, 1]))
     assert program._cache_size() == 1
-    assert len({loss[0] for loss in losses}) == 3  # the plateaus have not cut yet
+    assert len({loss[0] for loss in losses}) == 3  # the two plateaus have not cut yet, so they agree
 
     recipe = hyperparameters_of(TrainConfig.from_flags(**SHORT, epochs=2, scheduler="StepLR(1)", lr=1.0), 1)
 
@@ -173,7 +174,7 @@ def test_users_vmap_a_run_over_seeds_and_rates_and_one_program_serves_every_sche
     assert_close(jax.jit(jax.vmap(with_rate))(jnp.array([0.1, 0.2]))[0, 1], losses[0][0], 1e-5)
 
 
-def test_rates_for_another_number_of_steps_are_refused():
+def test_hyperparameters_for_another_number_of_steps_are_refused():
     config = TrainConfig.from_flags(**SHORT, epochs=2, scheduler="StepLR(1)", step_per="batch")
     data = data_of(config)
     with pytest.raises(ValueError, match=r"shape \(epochs, 1\) or \(epochs, 45\).*got \(2, 7\)"):
@@ -181,7 +182,7 @@ def test_rates_for_another_number_of_steps_are_refused():
 
 
 @pytest.mark.parametrize("chunk", [1, 5])
-def test_the_numbers_are_the_same_for_any_chunk(mixed, tmp_path, chunk):
+def test_the_numbers_do_not_depend_on_the_chunk_size(mixed, tmp_path, chunk):
     out = tmp_path / "sweep"
     kept = {"scheduler": SCHEDULERS[1:], "lr": (0.3,), "epochs": 2}  # 6 runs: 2 chunks of 5 are 3 and 3
     sweep(SweepConfig.from_flags(**{**MIXED.flags(), **kept, "chunk": chunk, "out": out}))
@@ -195,7 +196,7 @@ def test_the_numbers_are_the_same_for_any_chunk(mixed, tmp_path, chunk):
                 assert_close(apart[name], together[name][:2], 1e-5)
 
 
-def test_the_chunk_is_what_fits_into_the_devices_memory(monkeypatch):
+def test_the_default_chunk_fits_into_the_memory_of_the_device(monkeypatch):
     config = SweepConfig.from_flags(**SHORT, scheduler=SCHEDULERS, lr=(0.1,), seeds=5, epochs=1)
     data = data_of(config)
     everything = build_chunks(config, data, 10)
@@ -209,9 +210,9 @@ def test_the_chunk_is_what_fits_into_the_devices_memory(monkeypatch):
     assert 5 <= parts.size <= 10
 
 
-def test_a_run_that_does_not_fit_is_tried_alone_and_a_chunk_that_is_asked_for_as_it_is(monkeypatch):
+def test_chunk_sizes_depend_on_the_free_memory_and_are_at_least_one_run(monkeypatch):
     monkeypatch.setattr(chunking, "program_bytes", lambda size: 10 + 100 * size)
-    as_size = int  # of the program, the size is all that counts here
+    as_size = int  # the "program" of a chunk is its size
     assert chunking.fit(as_size, 96, None, 1) == (1, 1)
     assert chunking.fit(as_size, 96, None, 10 + 96 * 100) == (96, 96)
     assert chunking.fit(as_size, 96, None, 10 + 40 * 100) == (32, 32)
@@ -219,11 +220,11 @@ def test_a_run_that_does_not_fit_is_tried_alone_and_a_chunk_that_is_asked_for_as
 
 
 @pytest.mark.parametrize(("most", "size"), [(96, 96), (1000, 96), (95, 48), (40, 32), (7, 7), (1, 1)])
-def test_chunks_are_near_each_other_in_size(most, size):
+def test_chunks_are_of_similar_size(most, size):
     assert chunking.balanced(96, most) == size
 
 
-def test_the_table_is_the_mean_and_spread_over_seeds_and_the_best_comes_first():
+def test_the_table_has_means_and_spreads_over_seeds_with_the_best_first():
     config = SweepConfig.from_flags(
         scheduler=("StepLR(1)", "StepLR(2)"), lr=(0.1, 0.2), seeds=3, epochs=5, target_accuracy=0.5
     )
@@ -255,7 +256,7 @@ def test_the_table_is_the_mean_and_spread_over_seeds_and_the_best_comes_first():
     assert re.search(r"StepLR\(1\) +0\.2 .* 3\.5 ± 2\.1 \(2/3\)", text)
 
 
-def test_one_seed_has_no_spread_and_a_target_may_never_be_reached():
+def test_one_seed_has_no_spread_and_a_missed_target_is_shown_as_never():
     config = SweepConfig.from_flags(scheduler=("StepLR(1)",), lr=(0.1,), seeds=1, epochs=2)
     losses = np.array([[2.0, 1.0]])
     (row,) = summarize(config, RunMetrics(losses, losses, losses / 10, losses))
@@ -274,9 +275,8 @@ def test_the_command_prints_its_table_and_writes_its_folder(tmp_path, capsys):
     assert "2 schedulers x 2 rates x 2 seeds = 4" not in output.out
     assert "2 schedulers x 2 rates x 2 seeds = 8 runs of 2 epochs, 8 at once" in output.out
     written = {path.name for path in out.iterdir() if path.name != ".lock"}
-    assert written == {
-        *("checkpoints", "config.json", "data.json", "sweep.csv", "summary.csv", "sweep.png"),
-    }
+    tables = {"sweep.csv", "summary.csv", "sweep.png"}
+    assert written == {"checkpoints", "config.json", "data.json", *tables}
     config = json.loads((out / "config.json").read_text())
     assert config["scheduler"] == ["StepLR(10)", "ReduceLROnPlateau(patience=5)"]
     assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")
@@ -290,7 +290,7 @@ def test_the_command_prints_its_table_and_writes_its_folder(tmp_path, capsys):
     assert_close(float(row["final_valid_loss_mean"]), np.mean(finals), 1e-6)
 
 
-def test_a_terminal_gets_a_bar(tmp_path, capsys, monkeypatch):
+def test_a_sweep_in_a_terminal_shows_a_progress_bar(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     shape = ["--scheduler", "StepLR(1)", "--lr", "0.1", "--seeds", "2", "--chunk", "1", "--epochs", "2"]
     main(["sweep", *shape, "--hidden", "16", "--out", str(tmp_path / "sweep")])
@@ -313,7 +313,7 @@ MISTAKES = [
     (["--seed", str(2**31 - 1)], "the last seed (seed + seeds - 1) must be from 0 to 2**31 - 1"),
     (["--chunk", "0"], "chunk must be from 1 to 2**31 - 1, got 0"),
     (["--target-accuracy", "95"], "target_accuracy must be above 0 and at most 1, got 95.0"),
-    (["--step-per", "batch"], "'ReduceLROnPlateau(patience=5)': step_per 'batch' is not for a plateau"),
+    (["--step-per", "batch"], "'ReduceLROnPlateau(patience=5)': step_per must not be 'batch' for a"),
     (["--momentum", "1"], "momentum must be below 1, got 1.0"),
     (["--epochs", "0"], "epochs must be from 1 to 2**31 - 1, got 0"),
     (["--tensorboard"], "--tensorboard"),
@@ -336,8 +336,8 @@ def test_an_existing_out_is_never_overwritten(tmp_path, refuse):
     assert f"{tmp_path} exists already and is never overwritten" in refuse("sweep", "--out", tmp_path)
 
 
-def test_one_text_in_place_of_a_list_is_refused():
-    untyped: Any = SweepConfig
+def test_a_single_value_for_a_list_is_refused():
+    untyped: Any = SweepConfig.from_flags
     with pytest.raises(TypeError, match=r"scheduler must be a list.*got 'StepLR"):
         untyped(scheduler="StepLR(3)")
     with pytest.raises(TypeError, match=r"lr must be a list.*got 0\.1"):
@@ -352,20 +352,9 @@ def test_the_default_sweep_learns_the_digits_with_every_scheduler(tmp_path):
     assert all(row["final_valid_accuracy_mean"] > 0.85 for row in rows)
 
 
-def test_with_format_json_the_command_prints_the_rows_of_its_table_and_nothing_else(tmp_path, capsys):
-    flags = [
-        "--hidden",
-        "8",
-        "--epochs",
-        "2",
-        "--lr",
-        "0.1",
-        "--seeds",
-        "2",
-        "--out",
-        str(tmp_path / "sweep"),
-    ]
-    main(["sweep", "--scheduler", "StepLR(1)", "StepLR(2)", *flags, "--format", "json"])
+def test_with_format_json_the_command_prints_only_the_rows_of_its_table(tmp_path, capsys):
+    shape = flags(hidden=8, epochs=2, lr=0.1, seeds=2, format="json", out=tmp_path / "sweep")
+    main(["sweep", "--scheduler", "StepLR(1)", "StepLR(2)", *shape])
     *rows, folder = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert folder == {"out": str(tmp_path / "sweep")}
     with (tmp_path / "sweep" / "summary.csv").open(newline="") as file:
@@ -378,15 +367,15 @@ def test_with_format_json_the_command_prints_the_rows_of_its_table_and_nothing_e
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [*rows, folder]
 
 
-def test_a_target_may_be_every_sample():
+def test_a_target_accuracy_of_1_is_accepted():
     assert SweepConfig.from_flags(target_accuracy=1.0).training.target_accuracy == 1
 
 
-def test_the_last_seed_may_be_the_largest_there_is():
+def test_the_last_seed_may_be_the_largest_int32():
     assert SweepConfig.from_flags(seed=2**31 - 3, seeds=3).num_runs == 4 * 3 * 3
 
 
-def test_a_run_without_a_plateau_is_not_cut_however_bad_its_epochs_are():
+def test_the_plateau_of_a_run_under_a_schedule_never_cuts():
     recipe = hyperparameters_of(TrainConfig.from_flags(**SHORT, scheduler="StepLR(99)"), steps_per_epoch=1)
     state: Any = jax.tree.map(jnp.asarray, recipe.plateau)
     for _ in range(30):
@@ -394,14 +383,14 @@ def test_a_run_without_a_plateau_is_not_cut_however_bad_its_epochs_are():
     assert jaxlr.plateau_lr(state) == 1
 
 
-def test_what_a_program_overwrites_counts_once():
+def test_memory_that_a_program_reuses_counts_once():
     sizes = {"argument": 100, "output": 60, "temp": 7, "alias": 50}
     memory = SimpleNamespace(**{f"{name}_size_in_bytes": size for name, size in sizes.items()})
     program = SimpleNamespace(memory_analysis=lambda: memory)
     assert chunking.program_bytes(program) == 117
 
 
-def test_the_data_that_lie_on_the_device_already_take_no_room_of_the_runs(monkeypatch):
+def test_data_on_the_device_do_not_count_against_the_free_memory(monkeypatch):
     config = SweepConfig.from_flags(**SHORT, scheduler=SCHEDULERS, lr=(0.1,), seeds=5, epochs=1)
     data = data_of(config)
     needed = chunking.program_bytes(build_chunks(config, data, 10).epoch)
@@ -411,7 +400,7 @@ def test_the_data_that_lie_on_the_device_already_take_no_room_of_the_runs(monkey
         assert (build_chunks(config, data, 10).size == 20) is fits
 
 
-def test_only_a_share_of_the_seeds_is_told_as_one():
+def test_the_table_shows_how_many_seeds_reached_the_target_if_not_all_did():
     config = SweepConfig.from_flags(
         scheduler=("StepLR(1)",), lr=(0.1,), seeds=2, epochs=1, target_accuracy=0.5
     )

@@ -1,9 +1,10 @@
-"""A sweep that is stopped, killed or damaged, and gone on with, is the unbroken sweep, byte for byte."""
+"""A sweep that is stopped, killed or damaged, and then resumed, equals the unbroken sweep byte for byte."""
 
 import errno
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import ENVIRONMENT, finish, flip_bits, small_mnist, start
+from folders import flip_bits, small_mnist
+from processes import ENVIRONMENT, finish, flags, start
 
 from jaxlr.cli import main
 from jaxlr.train import chunks
@@ -20,10 +22,11 @@ from jaxlr.train.chunks import Chunks
 from jaxlr.train.config import SweepConfig
 from jaxlr.train.errors import StorageError
 from jaxlr.train.output.checkpoint import Checkpoints, saved_epochs
+from jaxlr.train.output.summary import read_summary
 from jaxlr.train.sweep import sweep
 
 
-# Three runs, so that the second chunk of two is filled up; a plateau that cuts, and momentum.
+# Momentum, a plateau that cuts, and three runs, so that the second chunk of two has to be filled up.
 RECIPE: dict[str, Any] = {
     "scheduler": ("StepLR(2)", "ReduceLROnPlateau(patience=0, threshold=0.5)", "ExponentialLR(0.9)"),
     "lr": (0.05,),
@@ -43,7 +46,7 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(data, tmp_path_factory) -> Path:
-    """The folder of the unbroken sweep."""
+    """Run the unbroken sweep and return its folder."""
     out = tmp_path_factory.mktemp("sweeps") / "unbroken"
     sweep(SweepConfig.from_flags(dataset="mnist", data_dir=data, **RECIPE, quiet=True, out=out))
     return out
@@ -51,7 +54,7 @@ def whole(data, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def config(data, tmp_path, monkeypatch) -> SweepConfig:
-    """A sweep of a second that is saved after every epoch, and whose figure is no work."""
+    """Return a sweep of a second that is saved after every epoch. Its figure is not drawn."""
 
     def draw(curves: Any, path: Path, title: str) -> None:
         path.write_bytes(b"\x89PNG %d" % len(curves))
@@ -63,22 +66,30 @@ def config(data, tmp_path, monkeypatch) -> SweepConfig:
 
 
 @pytest.fixture
+def finished(config, whole) -> SweepConfig:
+    """Return `config`. Its folder holds the finished sweep."""
+    assert config.output.out is not None
+    shutil.copytree(whole, config.output.out)
+    return config
+
+
+@pytest.fixture
 def epochs(monkeypatch) -> list[int]:
-    """The epochs that are trained, as they are counted."""
-    counted = []
+    """Return a list to which each epoch is added when it has been trained."""
+    trained = []
 
     def train(self, data, done, progress):
         for state in train_all(self, data, done, progress):
-            counted.append(state[0])
+            trained.append(state[0])
             yield state
 
     train_all = Chunks.train
     monkeypatch.setattr(Chunks, "train", train)
-    return counted
+    return trained
 
 
 def after(count: int, action: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sweep does this when so many of its epochs are done, before it has saved the last of them."""
+    """Make a sweep call `action` when `count` of its epochs are done and the last one is not saved yet."""
     train_all = Chunks.train
 
     def train(self, data, done, progress):
@@ -104,7 +115,7 @@ def assert_same_sweep(out: Path | None, unbroken: Path) -> None:
 
 @pytest.mark.heavy
 @pytest.mark.parametrize(("saved", "damaged"), [(2, False), (3, False), (3, True), (4, True)])
-def test_a_sweep_that_died_goes_on_with_the_next_epoch(config, whole, epochs, monkeypatch, saved, damaged):
+def test_a_sweep_that_died_resumes_with_the_next_epoch(config, whole, epochs, monkeypatch, saved, damaged):
     assert config.output.out is not None
     with monkeypatch.context() as patch:
         after(saved + 1, interrupt, patch)
@@ -112,7 +123,7 @@ def test_a_sweep_that_died_goes_on_with_the_next_epoch(config, whole, epochs, mo
             sweep(config)
     assert saved_epochs(config.output.out / "checkpoints") == [saved - 1, saved - 2]
     with (config.output.out / "sweep.csv").open("a") as file:
-        file.write("StepLR(2),0.05,0,0,0.1")  # as much of a line as a kill has left of it
+        file.write("StepLR(2),0.05,0,0,0.1")  # half a line, as a kill may leave it
     epochs.clear()
     if damaged:
         flip_bits(config.output.out / "checkpoints" / str(saved - 1))
@@ -125,44 +136,34 @@ def test_a_sweep_that_died_goes_on_with_the_next_epoch(config, whole, epochs, mo
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_epoch_saves_it_and_says_how_to_go_on(
+def test_after_a_signal_a_sweep_saves_its_epoch_and_says_how_to_resume(
     config, whole, epochs, monkeypatch, capsys, number, status
 ):
     def send() -> None:
         os.kill(os.getpid(), number)
-        time.sleep(0.3)  # a thread listens
+        time.sleep(0.3)  # until the thread that listens has the signal
 
-    arguments = [
-        "--scheduler",
-        *config.schedule.scheduler,
-        "--lr",
-        "0.05",
-        "--momentum",
-        "0.9",
-        "--hidden",
-        "8",
-    ]
-    shape = ["--seeds", "1", "--epochs", "3", "--chunk", "2", "--out", str(config.output.out), "--resume"]
-    source = ["--dataset", "mnist", "--data-dir", str(config.data.data_dir), "--checkpoint-every", "100"]
+    shape = flags(lr=0.05, momentum=0.9, hidden=8, seeds=1, epochs=3, chunk=2, checkpoint_every=100)
+    folders = flags(dataset="mnist", data_dir=config.data.data_dir, out=config.output.out)
+    more = ["--scheduler", *config.schedule.scheduler, "--resume", "--quiet"]
     with monkeypatch.context() as patch:
         after(5, send, patch)
         with pytest.raises(SystemExit) as stop:
-            main(["sweep", *arguments, *shape, *source, "--quiet"])
+            main(["sweep", *shape, *folders, *more])
     assert stop.value.code == status
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith(f"jaxlr: {number.name}: stopping after this epoch")
     command = f"jaxlr sweep --resume --out {config.output.out}"
     assert second == f"jaxlr: {number.name}: stopped; to resume after epoch 1 of chunk 1: {command}"
-    assert (config.output.out / "summary.csv").read_text().count(
-        "\n"
-    ) == 1 + 2  # of the chunk that has ended
+    lines = (config.output.out / "summary.csv").read_text().splitlines()
+    assert len(lines) == 1 + 2  # the header, and the chunk that has ended
     epochs.clear()
     main(command.split()[1:])
     assert epochs == [6]
     assert_same_sweep(config.output.out, whole)
 
 
-def test_a_full_disk_is_status_4_and_what_follows_equals_the_unbroken_sweep(config, whole, monkeypatch):
+def test_a_sweep_whose_disk_was_full_resumes_to_the_unbroken_sweep(config, whole, monkeypatch):
     def full(self, epoch: int, *arguments: Any) -> None:
         if epoch == 4:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -181,7 +182,7 @@ def test_a_full_disk_is_status_4_and_what_follows_equals_the_unbroken_sweep(conf
     assert_same_sweep(config.output.out, whole)
 
 
-def test_a_folder_that_vanishes_is_noticed_by_the_next_epoch(config, whole, epochs, monkeypatch):
+def test_a_sweep_stops_at_the_next_epoch_if_its_folder_vanishes(config, whole, epochs, monkeypatch):
     moved = config.output.out.with_name("moved")
     with monkeypatch.context() as patch:
         after(2, lambda: config.output.out.rename(moved), patch)
@@ -192,12 +193,14 @@ def test_a_folder_that_vanishes_is_noticed_by_the_next_epoch(config, whole, epoc
     assert_same_sweep(moved, whole)
 
 
-def test_a_finished_sweep_says_so_prints_its_table_and_is_left_alone(config, capsys, monkeypatch):
+def test_a_finished_sweep_prints_its_table_and_stays_unchanged(config, capsys, monkeypatch):
     rows = sweep(config.replace(quiet=False))
     table = capsys.readouterr().out.splitlines()[3:-1]
     before = {path: path.stat().st_mtime_ns for path in config.output.out.rglob("*")}
     monkeypatch.setattr(
-        import_module("jaxlr.train.sweep"), "load_dataset", lambda *_: pytest.fail("it needs no data")
+        import_module("jaxlr.train.sweep"),
+        "load_dataset",
+        lambda *_: pytest.fail("a finished sweep needs no data"),
     )
     resume = ["sweep", "--resume", "--out", str(config.output.out)]
     main(resume)
@@ -205,19 +208,20 @@ def test_a_finished_sweep_says_so_prints_its_table_and_is_left_alone(config, cap
     assert finished == f"{config.output.out} is finished: it has all of its 3 runs"
     assert shown == table
     assert "StepLR(2)" in "\n".join(table)
-    assert str(sweep(config.replace(resume=True))) == str(rows)  # in which a single seed's spread is NaN
+    assert str(sweep(config.replace(resume=True))) == str(
+        rows
+    )  # as text, because the spread of one seed is NaN
     assert {path: path.stat().st_mtime_ns for path in config.output.out.rglob("*")} == before
 
 
-def test_another_target_makes_another_table_of_the_same_runs(config, epochs):
-    whole = config.output.out.with_name("whole")
-    sweep(config.replace(target_accuracy=0.1, out=whole))
-    sweep(config)
-    assert (config.output.out / "summary.csv").read_bytes() != (whole / "summary.csv").read_bytes()
+def test_another_target_accuracy_changes_the_table_and_trains_nothing(finished, epochs):
+    out, expected = finished.output.out, finished.output.out.with_name("expected")
+    sweep(finished.replace(target_accuracy=0.1, out=expected))
+    assert (out / "summary.csv").read_bytes() != (expected / "summary.csv").read_bytes()
     epochs.clear()
-    sweep(config.replace(resume=True, target_accuracy=0.1))
+    sweep(finished.replace(resume=True, target_accuracy=0.1))
     assert epochs == []
-    assert_same_sweep(config.output.out, whole)
+    assert_same_sweep(out, expected)
 
 
 CHANGES = [
@@ -229,36 +233,33 @@ CHANGES = [
 ]
 
 
-def test_another_recipe_is_refused_in_a_line_and_what_is_no_part_of_it_is_not(config, data, epochs, refuse):
-    sweep(config)
-    before = (config.output.out / "sweep.csv").read_bytes()
-    resume = ["sweep", "--resume", "--out", str(config.output.out)]
+def test_a_resumed_sweep_refuses_changed_settings_that_affect_its_numbers(finished, data, epochs, refuse):
+    before = (finished.output.out / "sweep.csv").read_bytes()
+    resume = ["sweep", "--resume", "--out", str(finished.output.out)]
     for flag, value, change in CHANGES:
         assert f"with different settings ({change}): drop" in refuse(*resume, flag, value)
-    epochs.clear()
-    main(
-        [*resume, "--checkpoint-every", "2", "--quiet", "--target-accuracy", "0.5", "--data-dir", str(data)]
-    )
+    main([*resume, *flags(checkpoint_every=2, target_accuracy=0.5, data_dir=data), "--quiet"])
     assert epochs == []
-    assert (config.output.out / "sweep.csv").read_bytes() == before
+    assert (finished.output.out / "sweep.csv").read_bytes() == before
 
 
-def test_a_table_that_is_none_of_ours_is_made_again(config):
-    sweep(config)
-    whole = (config.output.out / "summary.csv").read_bytes()
-    for content in (b"a,b\n1,2\n", b"", b"\xff", whole.replace(b"seeds", b"seed")):
-        (config.output.out / "summary.csv").write_bytes(content)
-        sweep(config.replace(resume=True))
-        assert (config.output.out / "summary.csv").read_bytes() == whole
+def test_a_table_that_cannot_be_read_is_written_again(finished):
+    table = finished.output.out / "summary.csv"
+    expected = table.read_bytes()
+    for content in (b"a,b\n1,2\n", b"", b"\xff", expected.replace(b"seeds", b"seed")):
+        table.write_bytes(content)
+        assert read_summary(table) == []
+    sweep(finished.replace(resume=True))
+    assert table.read_bytes() == expected
 
 
-def test_only_what_was_changed_is_named_where_more_runs_need_more_chunks(config):
-    saved = config.replace(seeds=3, chunk=5)  # nine runs, for which chunks of six would be as many
+def test_a_change_of_seeds_does_not_name_the_chunk_too(config):
+    saved = config.replace(seeds=3, chunk=5)  # nine runs: chunks of 5 and of 6 both make two
     assert saved.changes_to(saved.replace(seeds=4, chunk=6)) == ["--seeds was 3, now 4"]
 
 
-def test_chunks_keep_their_size_whatever_was_asked_for_or_fits_now(config, epochs, monkeypatch):
-    # Four runs, for which chunks of three are chunks of two.
+def test_a_resumed_sweep_keeps_the_size_of_its_chunks(config, epochs, monkeypatch):
+    # Chunks of at most three make two chunks of the four runs, so they are chunks of two.
     config = config.replace(scheduler=(*config.schedule.scheduler, "ConstantLR()"), chunk=3)
     sweep(config)
     monkeypatch.setattr(chunks, "free_bytes", lambda: 1)
@@ -271,10 +272,9 @@ def test_chunks_keep_their_size_whatever_was_asked_for_or_fits_now(config, epoch
         assert json.loads((config.output.out / "config.json").read_text())["chunk"] == 2
 
 
-def test_train_and_sweep_do_not_go_on_with_each_others_folders(config, refuse):
-    run = ["--dataset", "mnist", "--data-dir", str(config.data.data_dir), "--hidden", "8", "--epochs", "1"]
-    outs = {"sweep": config.output.out, "train": config.output.out.with_name("a run")}
-    sweep(config)
+def test_train_and_sweep_do_not_resume_the_folders_of_each_other(finished, refuse):
+    run = flags(dataset="mnist", data_dir=finished.data.data_dir, hidden=8, epochs=1)
+    outs = {"sweep": finished.output.out, "train": finished.output.out.with_name("a run")}
     main(["train", *run, "--quiet", "--out", str(outs["train"])])
     for wrong, right in (("train", "sweep"), ("sweep", "train")):
         out = outs[right]
@@ -286,35 +286,34 @@ def test_train_and_sweep_do_not_go_on_with_each_others_folders(config, refuse):
             )
 
 
-def test_checkpoints_take_a_small_part_of_the_time_unless_told_otherwise(config, monkeypatch):
+def test_a_sweep_saves_often_only_with_checkpoint_every(config, monkeypatch):
     monkeypatch.setattr("jaxlr.train.output.checkpoint._SHARE_OF_TIME", 1e-4)
-    for every, epochs in ((None, [0, 5]), (2, [1, 4, 5])):  # the second of each chunk, and the last of all
+    # By default only the first and last epoch are saved: the others do not earn their checkpoint.
+    # Every 2 epochs means the second epoch of each chunk, and the last one of all.
+    for every, epochs in ((None, [0, 5]), (2, [1, 4, 5])):
         out = config.output.out.with_name(f"every {every}")
         sweep(config.replace(checkpoint_every=every, out=out))
         assert sorted(saved_epochs(out / "checkpoints")) == epochs[-2:]
 
 
 @pytest.mark.heavy
-def test_a_sweep_killed_at_random_equals_the_unbroken_sweep(data, tmp_path):
-    recipe = [
-        *("--dataset", "mnist", "--data-dir", data, "--hidden", 16, "--momentum", 0.9, "--batch-size", 8),
-        *("--scheduler", *RECIPE["scheduler"], "--lr", 0.05, "--seeds", 1, "--epochs", 50),
-        *("--checkpoint-every", 1),
-    ]
+def test_a_sweep_killed_at_random_moments_resumes_to_the_unbroken_sweep(data, tmp_path):
+    run = flags(dataset="mnist", data_dir=data, hidden=16, momentum=0.9, batch_size=8, checkpoint_every=1)
+    shape = [*flags(lr=0.05, seeds=1, epochs=50, chunk=2), "--scheduler", *RECIPE["scheduler"]]
+    recipe = [*run, *shape, "--resume", "--out"]
     cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
     settings = {"env": {**ENVIRONMENT, **cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}}
-    shape = [*recipe, "--chunk", 2, "--resume", "--out"]
-    assert finish(*shape, tmp_path / "unbroken", name="sweep", **settings)[::2] == (0, "")
+    assert finish(*recipe, tmp_path / "unbroken", name="sweep", **settings)[::2] == (0, "")
     rng = random.Random(0)
     out = tmp_path / "sweep"
     for _ in range(3):
         before = saved_epochs(out / "checkpoints")[:1]
-        process = start(*shape, out, name="sweep", **settings)
+        process = start(*recipe, out, name="sweep", **settings)
         while saved_epochs(out / "checkpoints")[:1] == before and process.poll() is None:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.5))
         process.kill()
         _, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (-signal.SIGKILL, "")
-    assert finish(*shape, out, name="sweep", **settings)[::2] == (0, "")
+    assert finish(*recipe, out, name="sweep", **settings)[::2] == (0, "")
     assert_same_sweep(out, tmp_path / "unbroken")

@@ -1,4 +1,4 @@
-"""The training run: its arithmetic beside torch's loop, and what it writes."""
+"""The training run: the same numbers as a loop in torch, and the files and lines that it writes."""
 
 import json
 import os
@@ -13,6 +13,7 @@ import numpy as np
 import optax
 import pytest
 from helpers import DEVICE_RTOL, assert_close, torch_plateau_curve
+from processes import start
 
 import jaxlr
 from jaxlr.cli import main
@@ -30,7 +31,7 @@ def digits() -> Split:
 
 
 def torch_twin(torch, params: Any):
-    """Torch's MLP with the weights of `params`."""
+    """Build the MLP in torch, with the weights of `params`."""
     layers = []
     for layer in params["layers"].values():
         kernel, bias = np.asarray(layer["kernel"][...]), np.asarray(layer["bias"][...])
@@ -43,7 +44,7 @@ def torch_twin(torch, params: Any):
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_200_steps_give_torchs_losses_rates_and_weights(torch, digits, momentum):
+def test_200_steps_match_the_losses_rates_and_weights_of_torch(torch, digits, momentum):
     lr = 0.1 if momentum == 0 else 0.02
     schedule = jaxlr.multi_step_lr(lr, milestones=[60, 120], gamma=0.5)
     init, apply = mlp([64, 256, 128, 10])
@@ -82,7 +83,7 @@ def test_200_steps_give_torchs_losses_rates_and_weights(torch, digits, momentum)
             assert difference <= 1e-4 * np.linalg.norm(ours)
 
 
-def test_weights_start_uniform_in_one_over_the_root_of_fan_in_as_torchs(torch):
+def test_initial_weights_are_uniform_with_the_bound_of_torch(torch):
     init, _ = mlp([784, 256, 128, 10])
     params = init(jax.random.key(0))
     for layer in params["layers"].values():
@@ -96,7 +97,7 @@ def test_weights_start_uniform_in_one_over_the_root_of_fan_in_as_torchs(torch):
         assert np.abs(bias).max() > bound / 2
 
 
-def test_an_epoch_steps_once_through_every_sample_the_last_small_batch_included(digits):
+def test_an_epoch_uses_every_sample_once_with_a_smaller_last_batch(digits):
     batch_size = 100
     few = Split(digits.images[:250], digits.labels[:250])
     init, apply = mlp([64, 10])
@@ -117,7 +118,7 @@ def test_an_epoch_steps_once_through_every_sample_the_last_small_batch_included(
 
 
 @pytest.mark.parametrize("num_samples", [1, 100, 2048, 5000])
-def test_an_evaluation_weighs_every_sample_alike(num_samples):
+def test_an_evaluation_is_the_mean_over_all_samples(num_samples):
     rng = np.random.default_rng(0)
     split = Split(
         jnp.asarray(rng.integers(0, 256, (num_samples, 4, 4)), dtype=jnp.uint8),
@@ -134,7 +135,7 @@ def test_an_evaluation_weighs_every_sample_alike(num_samples):
 
 @pytest.fixture(scope="module")
 def default_run(tmp_path_factory):
-    """The folder and the printed lines of the command that the README begins with."""
+    """Run the command with its defaults. Return its folder and the finished process."""
     out = tmp_path_factory.mktemp("runs") / "digits"
     command = [sys.executable, "-m", "jaxlr", "train", "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -153,7 +154,7 @@ def test_the_default_run_learns_the_digits(default_run):
     assert rows[-1]["valid_accuracy"] > 0.93
 
 
-def test_the_default_run_says_what_it_runs_on_then_a_line_per_epoch_and_shows_no_bar(default_run):
+def test_the_default_run_prints_its_device_and_a_line_per_epoch_and_no_progress_bar(default_run):
     _, done = default_run
     lines = done.stdout.splitlines()
     assert lines[0].startswith(f"jaxlr {jaxlr.__version__} on {jax.default_backend()}")
@@ -175,7 +176,7 @@ SHORT = {"hidden": (32,), "quiet": True}
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])
-def test_the_lr_column_is_what_torchs_plateau_does_with_the_valid_loss_column(torch, tmp_path, mode):
+def test_the_rates_of_a_plateau_run_match_torch_given_the_validation_losses(torch, tmp_path, mode):
     scheduler = f"ReduceLROnPlateau(mode='{mode}', factor=0.5, patience=1, cooldown=1, threshold=0.01)"
     config = TrainConfig.from_flags(
         **SHORT, scheduler=scheduler, epochs=30, out=tmp_path / "run", momentum=0.9
@@ -186,7 +187,7 @@ def test_the_lr_column_is_what_torchs_plateau_does_with_the_valid_loss_column(to
     after = torch_plateau_curve(
         torch, losses, mode=mode, factor=0.5, patience=1, cooldown=1, threshold=0.01
     )
-    assert after[-1] < 0.05  # it did cut, or this test would show nothing
+    assert after[-1] < 0.05  # the plateau did cut the rate
     assert_close([row["lr"] for row in rows], [0.1, *after[:-1]], DEVICE_RTOL)
 
 
@@ -209,8 +210,8 @@ def test_a_scheduler_may_step_per_epoch_or_per_batch(tmp_path):
     assert_close([row["lr"] for row in per_batch], [0.1 * 0.99 ** (k * steps - 1) for k in (1, 2)], 1e-12)
 
 
-def test_the_rate_in_the_lr_column_is_the_one_that_the_weights_moved_by(tmp_path):
-    """With a rate of a hundredth after epoch 0 the training loss all but stands still."""
+def test_the_reported_rate_is_the_one_that_moves_the_weights(tmp_path):
+    """After epoch 0 the rate is 1e-4 of what it was, so the training loss hardly changes."""
     rows = train(
         TrainConfig.from_flags(**SHORT, scheduler="StepLR(1, gamma=1e-4)", epochs=4, out=tmp_path / "run")
     )
@@ -219,7 +220,7 @@ def test_the_rate_in_the_lr_column_is_the_one_that_the_weights_moved_by(tmp_path
     assert np.abs(falls[1:]).max() < 1e-3
 
 
-def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path):
+def test_runs_are_equal_with_the_same_seed_and_differ_with_another(tmp_path):
     def losses(seed, name):
         rows = train(TrainConfig.from_flags(**SHORT, epochs=2, seed=seed, out=tmp_path / name))
         return [row["valid_loss"] for row in rows]
@@ -227,7 +228,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path):
     assert losses(3, "a") == losses(3, "b") != losses(4, "c")
 
 
-def test_held_out_training_samples_may_validate_and_the_test_split_is_scored_once(tmp_path, capsys):
+def test_with_a_validation_size_the_test_split_is_scored_once_at_the_end(tmp_path, capsys):
     config = TrainConfig.from_flags(hidden=(32,), epochs=2, validation_size=200, out=tmp_path / "run")
     train(config)
     printed = capsys.readouterr().out
@@ -242,7 +243,7 @@ def test_quiet_prints_nothing(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_tensorboard_gets_every_number(tmp_path):
+def test_tensorboard_has_every_metric(tmp_path):
     train(TrainConfig.from_flags(**SHORT, epochs=2, out=tmp_path / "run", tensorboard=True))
     (events,) = (tmp_path / "run").glob("events.out.tfevents.*")
     content = events.read_bytes()
@@ -293,7 +294,7 @@ MISTAKES = [
     ),
     (["train", "--scheduler", "StpLR(3)"], "unknown scheduler 'StpLR': did you mean StepLR?"),
     (["train", "--scheduler", "StepLR("], "cannot read the scheduler 'StepLR('"),
-    (["train", "--step-per", "batch"], "step_per 'batch' is not for a plateau"),
+    (["train", "--step-per", "batch"], "step_per must not be 'batch' for a plateau"),
     (["train", "--step-per", "week"], "week"),
     (["train", "--dataset", "mnits"], "mnist"),
     (["train", "--dataset", "mnist", "--data-dir", "/no/such/folder"], "/no/such/folder"),
@@ -309,7 +310,7 @@ def test_a_mistake_is_one_clear_line_and_exit_status_2(arguments, message, refus
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_model_that_does_not_fit_is_one_line_too(tmp_path, refuse):
+def test_a_model_that_does_not_fit_into_memory_is_one_line(tmp_path, refuse):
     assert "emory" in refuse("train", "--hidden", 2**31 - 1, "--out", tmp_path / "run")
 
 
@@ -321,7 +322,7 @@ def test_an_existing_out_is_never_overwritten(tmp_path, refuse):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
-def test_a_mistake_is_one_line_in_any_encoding_and_a_recipe_with_accents_runs(tmp_path, encoding):
+def test_in_any_encoding_a_mistake_is_one_line_and_a_scheduler_with_accents_runs(tmp_path, encoding):
     environment = os.environ | {"PYTHONIOENCODING": encoding}
     for arguments, line in (
         (["--lr", "x"], "jaxlr: error: Error parsing --lr: could not convert string to float: 'x' (see"),
@@ -332,8 +333,8 @@ def test_a_mistake_is_one_line_in_any_encoding_and_a_recipe_with_accents_runs(tm
         assert done.returncode == 2
         assert done.stderr.startswith(line)
         assert done.stderr.count("\n") == 1
-    recipe = "StepLR(3)  # $\\foo$ d\u00e9cru\u00eet"
-    command = [sys.executable, "-m", "jaxlr", "train", "--scheduler", recipe, "--epochs", "1"]
+    scheduler = "StepLR(3)  # $\\foo$ d\u00e9cru\u00eet"
+    command = [sys.executable, "-m", "jaxlr", "train", "--scheduler", scheduler, "--epochs", "1"]
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "run")], capture_output=True, env=environment, check=False
     )
@@ -341,7 +342,7 @@ def test_a_mistake_is_one_line_in_any_encoding_and_a_recipe_with_accents_runs(tm
     assert (tmp_path / "run" / "curves.png").exists()
 
 
-def test_a_device_that_is_not_there_is_one_line(tmp_path):
+def test_a_missing_device_is_one_line(tmp_path):
     command = [sys.executable, "-m", "jaxlr", "train", "--out", str(tmp_path / "run")]
     environment = os.environ | {"JAX_PLATFORMS": "nonesuch"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -350,16 +351,15 @@ def test_a_device_that_is_not_there_is_one_line(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_of_two_runs_that_want_one_folder_one_is_refused(tmp_path):
-    command = [sys.executable, "-m", "jaxlr", "train", "--epochs", "1", "--out", str(tmp_path / "run")]
-    runs = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
+def test_the_second_of_two_runs_in_one_folder_is_refused(tmp_path):
+    runs = [start("--epochs", 1, "--out", tmp_path / "run") for _ in range(2)]
     errors = [run.communicate()[1] for run in runs]
     assert sorted(run.returncode for run in runs) == [0, 2]
-    assert b"another run is writing to" in b"".join(errors)
+    assert "another run is writing to" in "".join(errors)
     assert len(read_metrics(tmp_path / "run")) == 1
 
 
-def test_a_diverged_run_writes_json_all_the_same(tmp_path):
+def test_a_diverged_run_writes_valid_json(tmp_path):
     config = TrainConfig.from_flags(
         **SHORT, scheduler="StepLR(9)", lr=1e30, epochs=2, out=tmp_path / "run", on_nan="continue"
     )
@@ -369,7 +369,7 @@ def test_a_diverged_run_writes_json_all_the_same(tmp_path):
     assert "NaN" not in (tmp_path / "run" / "metrics.jsonl").read_text()
 
 
-def test_a_batch_larger_than_the_data_is_all_of_it(tmp_path):
+def test_a_batch_larger_than_the_dataset_is_the_whole_dataset(tmp_path):
     rows = [
         train(TrainConfig.from_flags(**SHORT, epochs=1, batch_size=size, out=tmp_path / str(size)))[0]
         for size in (len(load_dataset("digits").train_labels), 10**9)
@@ -377,8 +377,8 @@ def test_a_batch_larger_than_the_data_is_all_of_it(tmp_path):
     assert rows[0]["train_loss"] == rows[1]["train_loss"]
 
 
-def test_the_library_takes_whole_floats_and_paths_as_text(tmp_path):
-    untyped: Any = TrainConfig
+def test_python_arguments_may_be_whole_floats_and_paths_as_text(tmp_path):
+    untyped: Any = TrainConfig.from_flags
     config = untyped(**SHORT, epochs=2.0, batch_size=1e2, out=str(tmp_path / "run"))
     assert len(train(config)) == 2
 
@@ -391,7 +391,7 @@ def test_a_mistake_in_a_real_process_shows_no_traceback(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_with_format_json_the_command_prints_the_rows_of_its_metrics_and_nothing_else(tmp_path, capsys):
+def test_with_format_json_the_command_prints_only_the_rows_of_its_metrics(tmp_path, capsys):
     flags = ["--hidden", "8", "--epochs", "2", "--validation-size", "99", "--out", str(tmp_path / "run")]
     main(["train", *flags, "--format", "json"])
     *epochs, test, folder = capsys.readouterr().out.splitlines()
@@ -400,6 +400,6 @@ def test_with_format_json_the_command_prints_the_rows_of_its_metrics_and_nothing
     assert json.loads(test) == json.loads((tmp_path / "run" / "test.json").read_text())
 
 
-def test_quiet_prints_no_json_either(tmp_path, capfd):
+def test_quiet_prints_no_json(tmp_path, capfd):
     train(TrainConfig.from_flags(hidden=(8,), quiet=True, epochs=1, format="json", out=tmp_path / "run"))
     assert capfd.readouterr() == ("", "")

@@ -1,4 +1,4 @@
-"""The flags of the command, parsed by tyro into a config."""
+"""The flags of the command, parsed by tyro into the settings of a command."""
 
 import contextlib
 import dataclasses
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 Config: TypeAlias = "TrainConfig | SweepConfig | PlotConfig | TableConfig | PortConfig"
 
-_DESCRIPTION = "PyTorch's learning-rate schedulers for JAX: see, port and train with them; or --version."
+_DESCRIPTION = "PyTorch's learning-rate schedulers for JAX. --version prints the version."
 _COMMANDS = ("train", "sweep", "plot", "table", "port")
 _TYRO = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone)
 
 
 def parse(args: list[str]) -> tuple[str, Config]:
-    """Return the command and its config. A mistake ends the process with one line on stderr."""
+    """Return the command and its settings. A mistake ends the process with one line on stderr."""
     command = args[0] if args else ""
     if args and not command.startswith("-") and command not in _COMMANDS:
         nearest = difflib.get_close_matches(command, _COMMANDS, n=1)
@@ -37,7 +37,7 @@ def parse(args: list[str]) -> tuple[str, Config]:
     try:
         with contextlib.redirect_stderr(stderr):
             return command, _parse(args)
-    except (TypeError, ValueError) as error:  # from the checks of a config, or from the folder to resume
+    except (TypeError, ValueError) as error:  # from the checks of the settings, or the folder to resume
         refuse(str(error))
     except SystemExit as stop:
         if stop.code != 2:
@@ -63,7 +63,7 @@ def _parse(args: list[str]) -> Config:
 
 
 def _config_class(command: str) -> Any:
-    """Return the config of a command. Those that train are imported only when they are needed."""
+    """Return the class of a command's settings. The training commands are imported only when needed."""
     if command in ("train", "sweep"):
         from jaxlr.train.config import SweepConfig, TrainConfig
 
@@ -73,7 +73,7 @@ def _config_class(command: str) -> Any:
 
 @dataclasses.dataclass
 class _Resume:
-    """The two flags that name a run to resume, whose settings are the defaults of all others."""
+    """The two flags that name a run to resume. Its settings are the defaults of all other flags."""
 
     out: Path | None = None
     resume: bool = False
@@ -98,7 +98,7 @@ def _error_of_tyro(box: str, command: str) -> str:
     parts = re.split(r"\n(?:─+|-{5,})(?=\n)", "\n" + "\n".join(text))
     parts = [" ".join(part.split()) for part in parts if part.strip()]
     message = parts[0]
-    # tyro names the whole command where no flag is to blame. That tells the user nothing.
+    # Without a flag to blame, tyro names the whole command, which does not help the user.
     message = re.sub(r"^Error parsing (?!--)[^:]*: ", "", message)
     suggestion = re.search(r"Perhaps you meant:\W*(--[\w-]+)", " ".join(parts))
     hint = f"did you mean {suggestion[1]}?" if suggestion else f"see {command} --help"

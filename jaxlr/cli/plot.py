@@ -33,13 +33,13 @@ class PlotConfig(CurveFlags):
         tyro.conf.Positional[tuple[str, ...]],
         tyro.conf.arg(metavar="TEXT...", help_behavior_hint="(required)"),
     ]
-    """Torch schedulers as one writes them, each in quotes: "StepLR(30)"; - reads standard input."""
+    """Torch schedulers, each in quotes: "StepLR(30)" "ExponentialLR(0.9)". - reads standard input."""
 
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", aliases=["-o"])] = None
-    """Image to write, its suffix the format (.png, .svg, .pdf). Default: draw in the terminal."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", aliases=["-o"], help_behavior_hint="")] = None
+    """Image file to write, as .png, .svg or .pdf. Default: draw in the terminal."""
 
     format: Literal["text", "json"] = "text"
-    """Format of the output: the drawing, or a JSON object for each curve, with its counts and rates."""
+    """Format of the output: the drawing, or one JSON object per curve, with its counts and rates."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,7 +47,7 @@ class PlotConfig(CurveFlags):
             raise ValueError('TEXT must be at least one scheduler, such as "StepLR(30)"')
 
     def run(self) -> None:
-        """Draw the curves over the epochs of the run, also where a scheduler counts steps."""
+        """Draw the curves. The axis shows epochs, also for a scheduler that counts steps."""
         curves = [self.curve(read_text(text)) for text in self.texts]
         if self.out is not None:
             _write_image(curves, self.out)
@@ -66,7 +66,7 @@ def _write_image(curves: Sequence[Curve], path: Path) -> None:
     draw(ax, curves)
     ax.set_xlabel("epoch")
     for text in figure.legend(loc="outside upper left", frameon=False).get_texts():
-        text.set_parse_math(False)  # a recipe is the user's text: a $ in it starts no formula
+        text.set_parse_math(False)  # a $ in the user's text starts no formula
     figure.savefig(path, dpi=150)
 
 

@@ -20,13 +20,13 @@ class PortConfig(RecipeFlags):
     """
 
     text: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT")]
-    """A torch scheduler as one writes it, in quotes: "StepLR(30)"; - reads standard input."""
+    """Torch scheduler, in quotes: "StepLR(30)". - reads standard input."""
 
-    epochs: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
-    """Epochs (or steps) to tabulate. Only some MultiplicativeLR and ChainedScheduler need it."""
+    epochs: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    """Epochs (or steps) to tabulate. Only a MultiplicativeLR or a ChainedScheduler may need it."""
 
     format: Literal["text", "json"] = "text"
-    """Format of the output: the line, or a JSON object with the line and what was read from TEXT."""
+    """Format of the output: the line, or a JSON object with the line and the torch line that was read."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

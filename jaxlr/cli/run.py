@@ -79,7 +79,7 @@ def _prepare_streams() -> None:
 
 @contextlib.contextmanager
 def _printing() -> Iterator[None]:
-    """Flush what the block prints. A reader that stops early, such as `head`, is no error."""
+    """Flush the output of the block. A reader that stops early, such as `head`, is not an error."""
     stop = None
     try:
         try:
@@ -89,7 +89,7 @@ def _printing() -> Iterator[None]:
         if stop is None or not stop.code:
             print(end="", flush=True)
     except OSError as error:
-        # What is left in the buffer must not raise again when Python exits.
+        # The rest of the buffer must not raise again when Python exits.
         with contextlib.suppress(io.UnsupportedOperation):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):

@@ -19,13 +19,13 @@ class TableConfig(CurveFlags):
     """
 
     text: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT")]
-    """A torch scheduler as one writes it, in quotes: "StepLR(30)"; - reads standard input."""
+    """Torch scheduler, in quotes: "StepLR(30)". - reads standard input."""
 
     format: Literal["text", "csv", "json"] = "text"
-    """Format of the output: columns, comma-separated values, or a JSON object for each line."""
+    """Format of the output: columns, comma-separated values, or one JSON object per line."""
 
     changes: bool = False
-    """Print only the first count, and those whose rate differs from the one before."""
+    """Print only the counts at which the rate changes, and the first one."""
 
     def run(self) -> None:
         """Print the table. Every rate is the shortest decimal that reads back as the same float64."""

@@ -30,11 +30,11 @@ class RecipeFlags:
     lr: float = 0.1
     """Base learning rate: the rate that the optimizer is created with."""
 
-    names: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE...")] = ()
-    """Values of the names in TEXT: --names epochs=90 "len(loader)=391"."""
+    names: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE...", help_behavior_hint="")] = ()
+    """Values of the names in TEXT, such as --names epochs=90 "len(loader)=391"."""
 
     group: int = 0
-    """Parameter group, from 0, where an argument in TEXT is a list with a value for each group."""
+    """Parameter group, from 0. Needed if an argument in TEXT is a list with a value for each group."""
 
     def __post_init__(self) -> None:
         check_value("lr", self.lr)
@@ -48,7 +48,7 @@ class RecipeFlags:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CurveFlags(RecipeFlags):
-    """The flags that describe the run that a scheduler is in."""
+    """The flags that describe a scheduler and the run that uses it."""
 
     epochs: int = 100
     """Epochs of the run."""

@@ -1,4 +1,4 @@
-"""Calls of jaxlr's functions that are not made yet, so that they can be made or printed."""
+"""Calls of jaxlr's functions, kept as data so that they can be made or printed."""
 
 import inspect
 from collections.abc import Callable

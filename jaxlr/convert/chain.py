@@ -1,7 +1,7 @@
 """A ChainedScheduler that is not a product, computed by stepping its parts in turn as torch does.
 
-Most chains are a product of factors. If a part overwrites or shifts the learning rate, the chain is not:
-then each part has to start from the rate that the part before it left.
+Most chains are a product of factors. If a part overwrites or shifts the learning rate, the chain is not.
+Each part then has to start from the rate that the part before it left.
 """
 
 import bisect

@@ -31,7 +31,7 @@ from jaxlr.schedules import (
 _MODULES = ("torch.optim.lr_scheduler", "torch.optim.swa_utils")
 # Parameters that do not change the learning rate. Their values are not even evaluated.
 _WITHOUT_EFFECT = ("optimizer", "verbose", "cycle_momentum", "base_momentum", "max_momentum")
-# Attributes that several classes save, so that they tell a class only if no other mark is there.
+# Attributes that several classes save. They identify a class only if no other mark is present.
 _SHARED_MARKS = ("factor", "gamma")
 
 
@@ -55,7 +55,7 @@ class TorchClass:
         function: the function of jaxlr that computes the same rates.
         signature: the constructor's parameters after the optimizer, in torch's order. Recipes still pass
             `verbose`, which torch has removed.
-        mark: an attribute by which a state_dict is recognized, for it does not name its class.
+        mark: an attribute that identifies a state_dict, because a state_dict does not name its class.
         effect: the change that a step makes to the rate.
         per_group: parameters that may be a list with one value for each parameter group.
         stored: parameters that are kept in the optimizer, where the last constructed scheduler of the

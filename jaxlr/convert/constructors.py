@@ -256,10 +256,10 @@ def _check_chain(parts: list[Constructor]) -> None:
 def _check_not_nested(constructor: Constructor, parts: list[Constructor]) -> None:
     for index, part in enumerate(parts):
         if part.is_composite:
-            fault = "cannot start" if index else "steps one epoch too far (pytorch#196243)"
+            fault = "cannot start there" if index else "steps one epoch too far (pytorch#196243)"
             raise ValueError(
-                f"torch {fault} a {part.name} that is part {index + 1} of a {constructor.name}: "
-                "list its schedulers there themselves"
+                f"part {index + 1} of a {constructor.name} must not be a {part.name}, which torch {fault}: "
+                "list its schedulers there directly"
             )
 
 

@@ -24,17 +24,19 @@ from jaxlr.schedules.decay import multiplicative_lr
 def from_torch(
     scheduler: Any, group: int = 0, num_steps: int | None = None
 ) -> optax.Schedule | optax.GradientTransformationExtraArgs:
-    r"""Return the schedule on which a live torch scheduler continues from its current epoch.
+    r"""Return the schedule of a live torch scheduler, from its current epoch on.
 
     $$\mathrm{lr}(e) = \text{the learning rate of torch after } e \text{ more steps}$$
 
     with $e$ = `count`, so that `count` 0 is the scheduler's current epoch.
 
-    A scheduler of one of torch's own classes becomes the closed form of its rates, if its current learning
-    rate is the one that the closed form gives. Any other is stepped on a copy, `num_steps` times, and its
-    rates are tabulated in float64: one with a Python function, a subclass, a ChainedScheduler that is not a
-    product, or one whose rate was edited by hand. At its end a OneCycleLR holds its last rate, where torch
-    gives one wrong rate and then raises. The scheduler and its optimizer are not changed.
+    A scheduler of one of torch's own classes becomes a closed form, if its current learning rate agrees
+    with that form. Any other scheduler is stepped on a copy, `num_steps` times, and its rates are tabulated
+    in float64. Examples are a scheduler with a Python function, a subclass, a ChainedScheduler that is not
+    a product, and a scheduler with a rate that was edited by hand.
+
+    A OneCycleLR holds its last rate after its last step. There torch gives one wrong rate and then raises
+    an error. The scheduler and its optimizer are not changed.
 
     Args:
         scheduler: an object of `torch.optim.lr_scheduler`, of `torch.optim.swa_utils`, or of your own
@@ -94,7 +96,7 @@ def from_state_dict(
     optimizer_state_dict: Mapping[str, Any] | None = None,
     lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float] | None] | None = None,
 ) -> optax.Schedule | optax.GradientTransformationExtraArgs:
-    r"""Return the schedule on which a saved torch scheduler continues, like `from_torch` for a live one.
+    r"""Return the schedule of a saved torch scheduler, from its current epoch on.
 
     $$\mathrm{lr}(e) = \text{the learning rate of torch after } e \text{ more steps}$$
 

@@ -173,7 +173,7 @@ def _parts(scheduler: Any) -> list[Any]:
 
 def _class_name(optimizer: Any) -> str:
     """Return the name of the torch class whose step an optimizer takes, without importing torch."""
-    accepted = f"accepted are torch's {', '.join(UPDATES)}"
+    accepted = f"jaxlr converts torch's {', '.join(UPDATES)}"
     cls = type(optimizer)
     parent = next((base for base in cls.__mro__ if base.__module__.startswith("torch.optim")), None)
     if parent is None or parent.__name__ not in UPDATES:
@@ -183,7 +183,7 @@ def _class_name(optimizer: Any) -> str:
         )
     # Torch wraps the `step` of every class, so a subclass has one of its own even if it defines none.
     if any(inspect.unwrap(getattr(cls, at)) is not inspect.unwrap(getattr(parent, at)) for at in _METHODS):
-        raise TypeError(f"{cls.__name__} has a step of its own, unlike {parent.__name__}; {accepted}")
+        raise TypeError(f"{cls.__name__} overrides the step of {parent.__name__}; {accepted}")
     return parent.__name__
 
 

@@ -378,6 +378,6 @@ def _called_class(node: ast.expr) -> tuple[TorchClass, ast.Call]:
             if name in known:
                 return known[name], node
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(CLASSES)}"
+            hint = f"did you mean {nearest[0]}?" if nearest else f"the known ones are {', '.join(CLASSES)}"
             raise ValueError(f"unknown scheduler {shorten(name)!r}: {hint}")
     raise ValueError(f"{quoted(node)} is not the call of a scheduler: write one {_EXAMPLE}")

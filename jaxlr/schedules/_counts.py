@@ -26,7 +26,7 @@ LARGEST_COUNT = 2**63 - 1
 # of them still fit in an int64.
 LARGEST_START = 2 * LARGEST_ARGUMENT
 
-# Up to this many, comparing with all milestones at once is cheaper than a binary search.
+# Up to this number of milestones, comparing with all of them is cheaper than a binary search.
 _FEW_MILESTONES = 64
 
 

@@ -1,4 +1,4 @@
-"""The shapes of a phase, as the shares of its start and end value in the rate."""
+"""The shapes of a phase, as the shares of its start value and its end value in the rate."""
 
 import dataclasses
 import math
@@ -25,14 +25,14 @@ from jaxlr.schedules._powers import exact_double_float, exact_exp2, log2
 
 @dataclasses.dataclass(frozen=True)
 class Position:
-    """A position on a shape of `span` counts: at count 0 `offset` of them are done, `ahead` are left."""
+    """A position on a shape of `span` counts. At count 0, `offset` are done and `ahead` are left."""
 
     count: Count
     offset: float
     ahead: float
     span: float
     power: float
-    # What happens past the end of the span, where a count can lead there.
+    # The behaviour past the end of the span. "never": no count gets there.
     past_end: Literal["never", "hold", "bounce"]
 
     @property
@@ -47,7 +47,7 @@ class Position:
 
     @property
     def part_done(self) -> Real:
-        """`done / span` with float64's digits."""
+        """The quotient `done / span`, with float64's digits."""
         if not _is_float32(self.count):
             return self.done / self.span
         part = self._exact_done * (1 / self.span)
@@ -55,7 +55,7 @@ class Position:
 
     @property
     def part_left(self) -> Real:
-        """`left / span` with float64's digits."""
+        """The quotient `left / span`, with float64's digits."""
         if not _is_float32(self.count):
             return self.left / self.span
         left = as_double_float(self.ahead) - exact_double_float(jnp.asarray(self.count))
@@ -64,7 +64,7 @@ class Position:
 
     @property
     def span_of_all(self) -> Real:
-        """`span / (done + span)` with float64's digits."""
+        """The quotient `span / (done + span)`, with float64's digits."""
         if not _is_float32(self.count):
             return self.span / (self.done + self.span)
         return as_double_float(float(self.span)) / (self._exact_done + self.span)
@@ -74,9 +74,9 @@ class Position:
         return exact_double_float(jnp.asarray(self.count)) + self.offset
 
 
-# The share of the start value and that of the end value. They add up to 1, but neither is computed as
-# 1 less the other: each keeps its digits where it is small. The cosine and the exponential shape have
-# functions of their own below.
+# The share of the start value, then the share of the end value. They add up to 1. Neither is computed as
+# 1 minus the other, so that each keeps its digits where it is small. The cosine and the exponential shape
+# have separate functions below.
 SHARES: dict[str, tuple[Callable[[Position], Float], Callable[[Position], Float]]] = {
     "linear": (
         lambda at: at.left / at.span,
@@ -122,7 +122,7 @@ def mix(shape: str, start: Any, end: Any, at: Position) -> Float:
     if shape == "exponential":
         return _geometric(start, end, at)
     shares = SHARES[shape]
-    # A share of nothing is not computed, nor is the other one if there is nothing else.
+    # A value of 0 contributes nothing, so its share is not computed.
     terms = [
         value * share(at) for value, share in zip((start, end), shares, strict=True) if _is_some(value)
     ]
@@ -131,7 +131,7 @@ def mix(shape: str, start: Any, end: Any, at: Position) -> Float:
 
 def _cosine(start: Any, end: Any, at: Position) -> Float:
     done, left = at.done, at.left
-    if at.past_end == "bounce":  # its span is whole, and it has no offset
+    if at.past_end == "bounce":  # the span is a whole number, and there is no offset
         folded = fold(at.count, int(at.span))
         done, left = as_float(folded), remaining(int(at.span), folded)
     unit = anneal_unit(at.span, "cos")
@@ -143,7 +143,7 @@ def _cosine(start: Any, end: Any, at: Position) -> Float:
 
 
 def _geometric(start: Any, end: Any, at: Position) -> Float:
-    """The geometric mean of the two values, weighted by what is left and done of the span."""
+    """The geometric mean of the two values, weighted by the shares of the span that are left and done."""
     if not _is_float32(at.count):
         return start ** (at.left / at.span) * end ** (at.done / at.span)
     part = at.part_done
@@ -170,7 +170,7 @@ def _exp2(exponent: DoubleFloat) -> jax.Array:
     whole = jnp.clip(jnp.round(exponent.high), -252, 252)
     fraction = (exponent.high - whole) + exponent.low
     binary = whole.astype(np.int32)
-    half = binary // 2  # 2.0**binary may not fit a float32 where the result does
+    half = binary // 2  # the result may fit a float32 even if 2.0**binary does not
     return jnp.exp2(fraction) * exact_exp2(half) * exact_exp2(binary - half)
 
 
@@ -182,13 +182,13 @@ def _double_log2(value: jax.Array) -> DoubleFloat:
 
 
 def _power(ratio: Real, rounded: Float, exponent: float) -> Float:
-    """`ratio ** exponent`, given the ratio with float64's digits and as a float."""
+    """The power `ratio ** exponent`. `rounded` is the ratio as a float."""
     if not isinstance(ratio, DoubleFloat):
         return array_module(ratio).power(ratio, exponent)
     if exponent <= 1 and exponent == float(np.float32(exponent)):
         return jnp.power(rounded, exponent)
-    # The rounding error of the ratio grows with the exponent, so it is taken back. And so is what float32
-    # cannot hold of the exponent itself.
+    # The power multiplies the rounding error of the ratio by the exponent, so we correct for it. We also
+    # correct for the rounding of the exponent to float32.
     positive = jnp.where(ratio.high > 0, ratio.high, 1.0)
     error = exponent * (ratio.low / positive)
     unheld = exponent - float(np.float32(exponent))
@@ -197,10 +197,10 @@ def _power(ratio: Real, rounded: Float, exponent: float) -> Float:
 
 
 def _power_complement(part: Float, rest: Float, at: Position) -> Float:
-    """`1 - (part / span) ** power`, where `part + rest` is the span."""
+    """The complement `1 - (part / span) ** power`, where `part + rest` is the span."""
     xp = array_module(part)
     with np.errstate(divide="ignore"):
-        # Each logarithm has lost its digits where the other one has all of them.
+        # Each of the two logarithms loses digits where the other one keeps them.
         log = choose(part <= rest, xp.log(part / at.span), xp.log1p(-rest / at.span))
         return -_expm1(at.power * log)
 
@@ -217,7 +217,10 @@ def _exp(value: Real) -> Float:
 
 
 def _expm1(value: Float) -> Float:
-    """`exp(value) - 1`, for values below 0.7; XLA's expm1 has an error of three roundings in float32."""
+    """The difference `exp(value) - 1`, for values below 0.7.
+
+    XLA's expm1 has an error of three roundings in float32.
+    """
     if not isinstance(value, jax.Array) or value.dtype == np.float64:
         return array_module(value).expm1(value)
     small = jnp.where(jnp.abs(value) <= 0.7, value, 0.0)

@@ -101,11 +101,11 @@ def chained_scheduler(init_value: ArrayLike, factors: Sequence[optax.Schedule]) 
     with $\eta_0$ = `init_value`, $f_i$ = `factors[i]`, a schedule built with `init_value=1.0`, and
     $e$ = `count`.
 
-    In torch's ChainedScheduler, the schedulers change one learning rate in turn. That is this product if
-    each of them multiplies: step, multi-step, constant, linear, exponential, polynomial and multiplicative
-    schedulers, and a cosine that ends at 0, up to its `T_max`. Schedulers that overwrite or shift the
-    rate, such as a cosine with `eta_min`, are refused. Step torch's chain and tabulate it instead, with
-    `from_torch(..., num_steps=)` or `tabulate`.
+    In torch's ChainedScheduler, the schedulers change one learning rate in turn. The result is this
+    product if each of them multiplies the rate. Step, multi-step, constant, linear, exponential,
+    polynomial and multiplicative schedulers do. So does a cosine that ends at 0, up to its `T_max`.
+    Schedulers that overwrite or shift the rate, such as a cosine with `eta_min`, are refused. Step torch's
+    chain and tabulate it instead, with `from_torch(..., num_steps=)` or `tabulate`.
 
     Args:
         init_value: learning rate that the factors multiply, a finite number >= 0; may be traced.
@@ -205,7 +205,7 @@ def sample(name: str, schedule: optax.Schedule, num_steps: int) -> np.ndarray:
     """Return the rates of a schedule at 0 to `num_steps` - 1 in float64. Errors refer to it as `name`."""
     if isinstance(schedule, optax.GradientTransformation):
         raise TypeError(
-            f"{name} has no curve of its own: a plateau's learning rate follows the metrics of a run "
+            f"{name} has no fixed curve: the learning rate of a plateau depends on the metrics of a run "
             "(jaxlr train draws it)"
         )
     check_function(name, schedule)

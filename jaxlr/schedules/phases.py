@@ -1,4 +1,4 @@
-"""Schedules made of phases: from one rate to the next, along a shape."""
+"""Schedules made of phases. Each phase moves from one rate to the next along a shape."""
 
 import dataclasses
 import itertools
@@ -56,8 +56,8 @@ class Phase:
     $$\mathrm{value}(t) = e + (s - e) \, w(p), \quad p = \frac{o + t}{S}, \quad 0 \le t < L$$
 
     with $L$ = `length`, $s$ and $e$ the values at the start and the end (`start_factor` or
-    `start_value`, `end_factor` or `end_value`), $o$ = `offset` and $S$ = `span`. The `shape` says how
-    much of the way is left, with $q$ = `power`:
+    `start_value`, `end_factor` or `end_value`), $o$ = `offset` and $S$ = `span`. The `shape` gives the
+    weight $w$ of the start value, with $q$ = `power`:
 
     $$\begin{array}{ll}
       \text{constant} & 1 \\
@@ -66,41 +66,45 @@ class Phase:
       \text{polynomial} & (1 - p)^q \\
       \text{power} & 1 - p^q \\
       \text{1-sqrt} & 1 - \sqrt p \\
-      \text{inverse\_sqrt} & 1 / \sqrt{1 + p} \\
-      \text{inverse\_power} & 1 / (1 + p)^q \\
+      \text{inverse_sqrt} & 1 / \sqrt{1 + p} \\
+      \text{inverse_power} & 1 / (1 + p)^q \\
       \text{log} & 1 - \ln(1 + p S) / \ln(1 + S) \\
-      \text{shifted\_exponential} & 2^{1 - p} - 1 \\
+      \text{shifted_exponential} & 2^{1 - p} - 1 \\
       \text{tanh} & (1 - \tanh(10 p - 7)) / 2 \\
       \text{rex} & (1 - p) / (1 - p + p / 10)
     \end{array}$$
 
-    An exponential phase has the value $s^{1 - p} e^p$ instead. Past $p = 1$ a cosine bounces back, an
-    inverse shape goes on falling, and every other shape holds its end.
+    An exponential phase has the value $s^{1 - p} e^p$ instead. Past $p = 1$ a cosine returns towards its
+    start, an inverse shape keeps falling, and every other shape holds its end value.
 
     Args:
-        length: steps (or epochs) of the phase, a whole number >= 0; None, for the last phase, is
-            without end. A phase of length 0 is left out, and the next one begins at its end.
+        length: steps (or epochs) of the phase, a whole number >= 0. None means that the phase never ends;
+            only the last phase may have it. A phase of length 0 is skipped, and the next phase starts from
+            its end value.
         shape: "constant", "linear", "cosine", "polynomial", "power", "1-sqrt", "exponential",
             "inverse_sqrt", "inverse_power", "log" (DeepSpeed's warmup), "shifted_exponential"
             (Megatron-LM's decay), "tanh" (timm's) or "rex" (axolotl's).
-        start_factor: factor of `init_value` at the start, a finite number >= 0; may be traced. None is
-            where the phase before it ended, and 1 for the first phase.
-        end_factor: factor of `init_value` at the end, a finite number >= 0; may be traced. Every shape
-            but a constant one needs an end. The inverse ones tend to it, and None is 0.
-        start_value: learning rate at the start, in place of `start_factor`; may be traced.
-        end_value: learning rate at the end, in place of `end_factor`; may be traced.
+        start_factor: factor of `init_value` at the start, a finite number >= 0; may be traced. By default
+            a phase starts where the phase before it ended, and the first phase starts at `init_value`.
+        end_factor: factor of `init_value` at the end, a finite number >= 0; may be traced. A constant phase
+            has no end value. The inverse shapes approach it, and it is 0 by default. All other shapes
+            require it, or `end_value`.
+        start_value: learning rate at the start, instead of `start_factor`; may be traced.
+        end_value: learning rate at the end, instead of `end_factor`; may be traced.
         power: exponent of the shapes "polynomial", "power" and "inverse_power", a number > 0.
-        offset: steps of the shape that have passed when the phase begins, a number >= 0.
-        span: steps from the start of the shape to its end, a number > 0. None is `offset + length`,
-            so that the end is reached when the phase is over. For the inverse shapes None is the number
-            of steps before the phase: the rate then falls with the square root of `count`.
+        offset: steps of the shape to skip at its start, a number >= 0.
+        span: steps from the start of the shape to its end, a number > 0. The default is `offset + length`,
+            so that the phase ends at its end value. For the inverse shapes the default is the number of
+            steps before the phase. With `end_factor` 0, the rate is then proportional to
+            `count ** -power` ("inverse_sqrt": to `count ** -0.5`).
 
     Returns:
         A phase, for the list that `phased_lr` takes.
 
     Raises:
-        TypeError: an argument is not of the kind above.
-        ValueError: an argument is out of its range, missing, given twice, or of no use to the shape.
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is out of range, missing, or not used by the shape, or the start or the end
+            is given twice.
 
     Example:
         >>> warmup = Phase(4, "linear", start_factor=0.0, end_factor=1.0)
@@ -110,7 +114,7 @@ class Phase:
         >>> [phased_lr(1.0, [from_one_quarter])(step) for step in range(5)]
         [0.25, 0.5, 0.75, 1.0, 1.0]
 
-    Reference: none in torch, whose schedulers each have a shape of their own.
+    Reference: https://arxiv.org/abs/2405.18392 ("1-sqrt"), https://arxiv.org/abs/2107.04197 ("rex").
     """
 
     length: int | None = None
@@ -146,9 +150,7 @@ class Phase:
             for kind in ("factor", "value"):
                 self._check_number(f"{place}_{kind}")
             if self._has(f"{place}_factor") and self._has(f"{place}_value"):
-                raise ValueError(
-                    f"{place}_factor and {place}_value are two ways to say one thing: give one of them"
-                )
+                raise ValueError(f"give {place}_factor or {place}_value, not both")
         self._check_end()
         self._check_power()
         self._check_clock()
@@ -173,7 +175,7 @@ class Phase:
             )
         if self.shape not in ("constant", *_WITHOUT_END) and not has_end:
             raise ValueError(
-                f"a phase of shape {self.shape!r} needs its end: give end_factor (a factor of init_value) "
+                f"a phase of shape {self.shape!r} needs an end: give end_factor (a factor of init_value) "
                 "or end_value (a learning rate)"
             )
 
@@ -186,7 +188,7 @@ class Phase:
                 )
             return
         if self.power is None:
-            raise ValueError(f"a phase of shape {self.shape!r} needs its power, such as power=2.0")
+            raise ValueError(f"a phase of shape {self.shape!r} needs a power, such as power=2.0")
         self._set("power", _check_static("power", self.power, positive=True))
 
     def _check_clock(self) -> None:
@@ -194,7 +196,7 @@ class Phase:
         if self.span is None:
             if self.shape in _WITHOUT_END or self.shape == "constant" or self.length is not None:
                 return
-            raise ValueError(f"a phase of shape {self.shape!r} needs a length, or a span if it has no end")
+            raise ValueError(f"a phase of shape {self.shape!r} needs a length, or a span if it never ends")
         if self.shape == "constant":
             raise ValueError("a constant phase has no span: give its number of steps as length")
         self._set("span", _check_static("span", self.span, positive=True))
@@ -204,7 +206,7 @@ class Phase:
             raise ValueError(f"offset must be at most span, got {self.offset:g} and {self.span:g}")
         if self._past_end() == "bounce" and not (self.offset == 0 and self.span == int(self.span)):
             raise ValueError(
-                "a cosine that bounces back at its end needs a whole span and no offset, got "
+                "a cosine that rises again after its span needs a whole span and no offset, got "
                 f"span={self.span:g}, offset={self.offset:g}: split it into a falling and a rising phase"
             )
 
@@ -212,34 +214,34 @@ class Phase:
         if self.span is None or self.shape in _WITHOUT_END:
             return "never"
         past = math.inf if self.length is None else self.offset + self.length - self.span
-        # One step past the end is where a phase of fractions ends as well. More than that is a bounce.
+        # A phase with a fractional offset or span can end up to one step past its span. Only a phase that
+        # is longer than that bounces back.
         if self.shape == "cosine" and past > 1 + 1e-6:
             return "bounce"
         return "hold" if past > 0 else "never"
 
 
 def phased_lr(init_value: ArrayLike, phases: Sequence[Phase], *, repeat: int = 0) -> optax.Schedule:
-    r"""Phases one after the other: a warmup, a hold, a decay, or whatever a recipe is made of.
+    r"""A sequence of phases, such as a warmup, a hold and a decay.
 
     $$\mathrm{lr}(k) = \mathrm{value}_i(k - K_i), \quad K_i = \sum_{j < i} L_j, \quad
       K_i \le k < K_{i + 1}$$
 
-    with $\mathrm{value}_i$ the equation of `phases[i]` (see `Phase`), whose factors multiply `init_value`,
-    $L_j$ the length of `phases[j]` and $k$ = `count`. After the last phase its end value holds. Where
-    `repeat` is $r > 0$, the last $r$ phases follow each other again and again.
+    with $\mathrm{value}_i$ the value of `phases[i]` for this `init_value` (see `Phase`), $L_j$ the length
+    of `phases[j]` and $k$ = `count`. After the last phase its end value holds. If `repeat` is $r > 0$, the
+    last $r$ phases repeat forever instead.
 
     Args:
         init_value: learning rate that the factors multiply, a finite number >= 0; may be traced.
-        phases: phases in their order, at least one. Only the last may be without a length.
-        repeat: number of phases at the end of the list that repeat for ever; 0 is none.
+        phases: the phases in order, at least one. Only the last one may have no length.
+        repeat: number of phases at the end of the list that repeat forever; 0 for none.
 
     Returns:
-        A schedule: `count` (epochs or steps, integers of any shape) to learning rates of that shape.
+        A schedule from `count` (epochs or steps, integers of any shape) to learning rates of that shape.
 
     Raises:
-        TypeError: an argument is not of the kind above, or a `count` is not an integer.
-        ValueError: an argument is out of its range, a phase that another follows has no length, or a
-            host `count` is negative.
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is out of range, or a phase before the last one has no length.
 
     Example:
         A warmup, a hold and a cosine to 10 %:
@@ -266,7 +268,7 @@ def phased_lr(init_value: ArrayLike, phases: Sequence[Phase], *, repeat: int = 0
         >>> [round(schedule(step), 12) for step in (0, 5, 10, 15, 1000)]
         [1.0, 0.5, 1.0, 0.5, 1.0]
 
-    Reference: none in torch; SequentialLR of LinearLR, CosineAnnealingLR and others comes closest.
+    Reference: `torch.optim.lr_scheduler.SequentialLR` is the nearest equivalent in torch.
     """
     init_value = check_value("init_value", init_value)
     phases = _check_phases(phases)
@@ -296,7 +298,7 @@ def phased_lr(init_value: ArrayLike, phases: Sequence[Phase], *, repeat: int = 0
 
 
 class _Leg(NamedTuple):
-    """A phase that knows when it begins, and its values as learning rates."""
+    """A phase with the count at which it begins, and with its values as learning rates."""
 
     begin: int
     length: int | None
@@ -310,7 +312,7 @@ class _Leg(NamedTuple):
     past_end: Literal["never", "hold", "bounce"]
 
     def rate(self, since: Count) -> Float:
-        """Return the rate `since` steps after the phase began; the last one holds."""
+        """Return the rate `since` steps after the phase began. After its length, its last rate holds."""
         if self.shape == "constant":
             return self.start
         if self.length is not None:
@@ -318,7 +320,7 @@ class _Leg(NamedTuple):
         return mix(self.shape, self.start, self.end, self.position(since))
 
     def rate_at_end(self, length: int) -> Any:
-        """Return the rate that the phase has reached when it is over, by shares from the host."""
+        """Return the rate at the end of the phase, with weights that are computed on the host."""
         if self.shape == "constant":
             return self.start
         at = self.position(length)
@@ -333,7 +335,7 @@ class _Leg(NamedTuple):
 
 
 def _legs(init_value: float | jax.Array, phases: list[Phase]) -> list[_Leg]:
-    """Compute when each phase begins and its rates, and leave out the phases of length 0."""
+    """Compute the first count and the rates of each phase. Leave out the phases of length 0."""
     legs: list[_Leg] = []
     begin, rate = 0, init_value
     for index, phase in enumerate(phases):
@@ -368,8 +370,8 @@ def _leg(index: int, phase: Phase, begin: int, start: Any, end: Any) -> _Leg:
     elif phase.shape in _WITHOUT_END:
         if begin == 0:
             raise ValueError(
-                f"phases[{index}] needs a span: no step comes before it, from which the rate could fall "
-                "with the square root of the step"
+                f"phases[{index}] needs a span: by default it is the number of steps before the phase, "
+                "which is 0 here"
             )
         span = ahead = begin
     else:
@@ -386,7 +388,7 @@ def _rate(init_value: Any, factor: Any, value: Any, default: Any) -> float | jax
 
 
 def _rate_of_every_leg(legs: list[_Leg], count: jax.Array) -> Float:
-    """Run every leg on a clock that keeps to its own span, and take the last one due."""
+    """Evaluate every leg at a count clipped to the leg, and choose the last one that has begun."""
     rate: Any = None
     for leg in legs:
         since = jnp.maximum(count - min(leg.begin, largest_count(count)), 0)
@@ -396,7 +398,7 @@ def _rate_of_every_leg(legs: list[_Leg], count: jax.Array) -> Float:
 
 
 def _wrap(count: Count, begin: int, end: int) -> Count:
-    """Take a count past `end` back between `begin` and `end`."""
+    """Map a count past `end` to the equivalent count between `begin` and `end`."""
     if isinstance(count, int):
         return count if count < begin else begin + (count - begin) % (end - begin)
     if begin > largest_count(count):
@@ -419,7 +421,7 @@ def _check_phases(phases: Sequence[Phase]) -> list[Phase]:
         if not isinstance(phase, Phase):
             raise TypeError(f"phases[{index}] must be a jaxlr.Phase, got {shown_value(phase)}")
         if phase.length is None and index < len(phases) - 1:
-            raise ValueError(f"phases[{index}] needs a length: only the last phase may be without end")
+            raise ValueError(f"phases[{index}] needs a length: only the last phase may have none")
     if sum(phase.length or 0 for phase in phases) > _LARGEST_LENGTH:
         raise ValueError("the lengths of phases must add up to at most 2**61")
     return list(phases)
@@ -428,9 +430,7 @@ def _check_phases(phases: Sequence[Phase]) -> list[Phase]:
 def _check_repeat(repeat: int, phases: list[Phase]) -> int:
     repeat = check_whole_number("repeat", repeat)
     if not 0 <= repeat <= len(phases):
-        raise ValueError(
-            f"repeat must be a number of phases, from 0 to {len(phases)} of them, got {repeat}"
-        )
+        raise ValueError(f"repeat must be from 0 to {len(phases)}, the number of phases, got {repeat}")
     if repeat and phases[-1].length is None:
         raise ValueError(f"phases[{len(phases) - 1}] needs a length to be repeated")
     if repeat and not any(phase.length for phase in phases[-repeat:]):

@@ -16,10 +16,10 @@ from jaxlr.train.runs import Hyperparameters, RunMetrics, continue_run, hyperpar
 from jaxlr.train.step import TrainState, count_steps
 
 
-# The memory for runs where the device does not report its own, as on a CPU. Larger chunks would fit, but
-# each run in them takes longer, since they outgrow the processor's caches.
+# The memory for runs on a device that does not report its memory, such as a CPU. Larger chunks would fit,
+# but each run in them takes longer, since they outgrow the processor's caches.
 _HOST_BYTES = 128 * 2**20
-_SHARE_OF_FREE_BYTES = 0.8  # the rest is for fragments, and for memory that XLA does not account for
+_SHARE_OF_FREE_BYTES = 0.8  # the rest is for fragmentation, and for memory that XLA does not report
 
 
 class Progress(NamedTuple):
@@ -72,7 +72,7 @@ class Chunks(NamedTuple):
         return progress._replace(states=jax.tree.map(lambda leaf: leaf[: self.size], progress.states))
 
     def train(self, data: Data, done: int, progress: Progress) -> Iterator[tuple[int, Progress]]:
-        """Train chunk after chunk. Epochs are counted on from chunk to chunk; the first `done` are skipped.
+        """Train chunk after chunk. Epochs are numbered across all chunks, and the first `done` are skipped.
 
         Yields:
             After every epoch, the number of epochs done and the progress, which the next epoch overwrites.
@@ -87,7 +87,7 @@ class Chunks(NamedTuple):
                 states = self._with_padding(states)
             for epoch in range(done % self.num_epochs, self.num_epochs):
                 states, new = self.epoch(states, hyperparameters, data)
-                # Fetching the metrics waits for the epoch, so that a signal is obeyed between epochs.
+                # Fetching the metrics waits for the epoch, so that a signal takes effect between epochs.
                 for field, values in zip(metrics, jax.device_get(new), strict=True):
                     field[own, epoch] = values[: own.stop - own.start]
                 done += 1
@@ -95,7 +95,7 @@ class Chunks(NamedTuple):
 
     def _arguments(self, chunk: int) -> tuple[jax.Array, Hyperparameters]:
         """Return the keys and the hyperparameters of the runs in a chunk."""
-        # The last run is repeated to fill the last chunk: another size would be another program.
+        # The last run is repeated to fill the last chunk. A smaller chunk would need another program.
         first = chunk * self.size
         runs = np.minimum(np.arange(first, first + self.width), self.num_runs - 1)
         pairs, seeds = np.divmod(runs, len(self.seeds))
@@ -166,7 +166,7 @@ def fit(
     size = balanced(num_runs, chunk or num_runs)
     program = compiled(size)
     while chunk is None and size > devices and (needed := program_bytes(program)) > available:
-        # Memory grows about in proportion to the runs. Where it does not, the loop takes another turn.
+        # Memory grows about in proportion to the runs. If it does not, the loop repeats.
         most = min(size - 1, int(size * available / needed)) // devices * devices
         size = balanced(num_runs, max(devices, most))
         program = compiled(size)
@@ -174,7 +174,10 @@ def fit(
 
 
 def balanced(num_runs: int, most: int) -> int:
-    """Return the size of the fewest chunks of at most `most` runs: 32 for 96 runs and 40, not 40."""
+    """Return the size of equal chunks: as few as possible, with at most `most` runs each.
+
+    For 96 runs and `most` = 40 it is 32, because three chunks are needed in any case.
+    """
     num_chunks = -(-num_runs // min(most, num_runs))
     return -(-num_runs // num_chunks)
 

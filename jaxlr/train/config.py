@@ -14,7 +14,7 @@ from jaxlr.convert import from_string
 from jaxlr.convert.text import steps_per_batch
 
 
-# For a flag whose help text states its default itself.
+# For flags with a help text that already states the default.
 _STATED = tyro.conf.arg(help_behavior_hint="")
 
 
@@ -23,7 +23,7 @@ class TrainSchedule:
     """The learning rate."""
 
     scheduler: str = "ReduceLROnPlateau(patience=5)"
-    """A torch scheduler as one writes it: "StepLR(step_size=10)", "MultiStepLR([10, 20])"."""
+    """Torch scheduler, in quotes: "StepLR(step_size=10)", "MultiStepLR([10, 20])"."""
 
     lr: float = 0.1
     """Base learning rate: the rate that the optimizer is created with."""
@@ -52,7 +52,7 @@ class SweepSchedule:
         "ExponentialLR(0.9)",
         "ReduceLROnPlateau(patience=5)",
     )
-    """Torch schedulers as one writes them, each in quotes: "StepLR(10)" "MultiStepLR([10, 20])"."""
+    """Torch schedulers, each in quotes: "StepLR(10)" "MultiStepLR([10, 20])"."""
 
     lr: tuple[float, ...] = (0.03, 0.1, 0.3)
     """Base learning rates: the rates that the optimizer is created with."""
@@ -82,7 +82,7 @@ class Training:
     """Samples in a step. The last batch of an epoch may be smaller."""
 
     seed: int = 0
-    """Seed of the initial weights and the shuffles. A sweep counts up from it, one for each run."""
+    """Seed of the initial weights and the shuffles. A sweep uses this seed and the next ones."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.hidden, Sequence) or isinstance(self.hidden, str):
@@ -112,10 +112,10 @@ class SweepTraining(Training):
     """The model and its training, the same for all runs."""
 
     seeds: int = 8
-    """Runs of each scheduler at each rate. They differ in their seed."""
+    """Number of seeds. Each scheduler is trained at each rate with every seed."""
 
     target_accuracy: float = 0.95
-    """Validation accuracy (above 0, at most 1) to count the epochs to."""
+    """Validation accuracy, above 0 and at most 1. The table shows the epochs to reach it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -133,7 +133,7 @@ class DataSettings:
     """The dataset: digits (1,797 scans, bundled), mnist, or the name of a prepared TFDS dataset."""
 
     data_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
-    """Folder with TFDS-prepared datasets or MNIST's four IDX files. Default: found or downloaded."""
+    """Folder of datasets prepared by TFDS, or of MNIST's four IDX files. Default: found or downloaded."""
 
     validation_size: int = 0
     """Training samples, from the end, to validate on. 0: validate on the test split."""
@@ -149,19 +149,19 @@ class Output:
     """The files and the output."""
 
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
-    """New folder for metrics, figure, config and checkpoints. Default: runs/DATASET-TIME."""
+    """New folder for settings, metrics, figure and checkpoints. Default: runs/DATASET-TIME."""
 
     resume: bool = False
-    """Resume from the checkpoints in --out, with its settings as the defaults of all other flags."""
+    """Resume the run in --out. Its settings are the defaults of all other flags."""
 
     checkpoint_every: Annotated[int | None, _STATED] = None
-    """Epochs between checkpoints. Default: 1, or more where they would take over 5 % of the time."""
+    """Epochs between checkpoints. Default: 1, or more if they would take over 5 % of the time."""
 
     quiet: bool = False
     """Print nothing but warnings and errors."""
 
     format: Literal["text", "json"] = "text"
-    """Format of the output: lines to read, or a JSON object for each result."""
+    """Format of the output: lines to read, or one JSON object per result."""
 
     def __post_init__(self) -> None:
         _set(self, out=_checked_path("out", self.out))
@@ -199,8 +199,8 @@ class Device:
     --distributed."""
 
     compilation_cache: Annotated[bool, _STATED] = True
-    """Program cache: keeps compiled programs in the user's cache folder, so that later runs start sooner.
-    On by default; --no-compilation-cache turns it off."""
+    """Program cache: keep compiled programs in the user's cache folder, so that later runs start sooner. On
+    by default; --no-compilation-cache turns it off."""
 
     def __post_init__(self) -> None:
         if self.devices is not None and not (isinstance(self.devices, str) and self.devices == "all"):
@@ -213,7 +213,7 @@ class TrainDevice(Device):
     """The devices and processes."""
 
     distributed: bool = False
-    """Train with several processes. SLURM and Open MPI are detected; else give the next three flags."""
+    """Train with several processes. Outside of SLURM and Open MPI, also give the next three flags."""
 
     coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="")] = None
     """Address on which process 0 listens, the same for all processes."""
@@ -222,7 +222,7 @@ class TrainDevice(Device):
     """Number of processes."""
 
     process_id: Annotated[int | None, _STATED] = None
-    """Number of this process, from 0. Process 0 reads and writes for all, and its flags are the run's."""
+    """Number of this process, from 0. Process 0 reads and writes for all, and its flags apply."""
 
     peer_timeout: int = 60
     """Seconds without a sign of life after which another process counts as lost."""
@@ -317,7 +317,7 @@ class RunConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(RunConfig):
-    """Train an MLP to classify images, its learning rate set by one of torch's schedulers.
+    """Train an MLP to classify images, with a learning rate set by a torch scheduler.
 
     Example: jaxlr train --scheduler "StepLR(10)" --lr 0.3 --out runs/mine
     """
@@ -332,7 +332,7 @@ class TrainConfig(RunConfig):
 
     def __post_init__(self) -> None:
         if self.training.step_per == "batch" and self.schedule.is_plateau:
-            raise ValueError("step_per 'batch' is not for a plateau, which steps on an epoch's loss")
+            raise ValueError("step_per must not be 'batch' for a plateau, which steps once per epoch")
 
     def counts_per_epoch(self, steps_per_epoch: int) -> int:
         """Return how often the scheduler steps in an epoch of `steps_per_epoch` batches."""
@@ -349,7 +349,7 @@ class TrainConfig(RunConfig):
 
 @dataclasses.dataclass(frozen=True)
 class SweepConfig(RunConfig):
-    """Train with each scheduler, rate and seed; say which is best.
+    """Train with every scheduler, rate and seed, and rank the schedulers and rates.
 
     Example: jaxlr sweep --scheduler "StepLR(10)" --lr 0.1 0.3
     """
@@ -371,11 +371,11 @@ class SweepConfig(RunConfig):
         return len(self.schedule.scheduler) * len(self.schedule.lr) * self.training.seeds
 
     def fixed_flags(self) -> dict[str, Any]:
-        """Return the settings that decide the numbers of the sweep, the number of its chunks included."""
+        """Return the settings that decide the numbers of the sweep, including the size of its chunks."""
         return {**super().fixed_flags(), "chunk": self.device.chunk}
 
     def changes_to(self, given: Any) -> list[str]:
-        """Return the fixed settings that differ in `given`. Only the number of chunks counts."""
+        """Return the fixed settings that differ in `given`. Of the chunks, only the number is fixed."""
 
         def num_chunks(size: int | None) -> int:
             return -(-self.num_runs // (size or self.num_runs))
@@ -440,9 +440,9 @@ def _checked_path(name: str, value: Any) -> Path | None:
 
 
 def _unique(name: str, values: Any) -> tuple[Any, ...]:
-    """Return the values of a list that has at least one, and none of them twice."""
+    """Return the values of a list, after checking that it is not empty and has no value twice."""
     if isinstance(values, str) or not isinstance(values, Sequence):
-        raise TypeError(f"{name} must be a list, with one for each kind of run, got {shown_value(values)}")
+        raise TypeError(f"{name} must be a list, got {shown_value(values)}")
     if not values:
         raise ValueError(f"{name} must hold at least one, got none")
     stripped = [value.strip() if isinstance(value, str) else value for value in values]

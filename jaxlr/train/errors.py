@@ -42,7 +42,7 @@ class StorageError(RunError):
 
 
 class StopError(RunError):
-    """SIGINT or SIGTERM asked the run to stop, and it did."""
+    """The run stopped, because SIGINT or SIGTERM asked it to."""
 
     def __init__(self, message: str, number: signal.Signals):
         super().__init__(message)

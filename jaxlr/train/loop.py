@@ -79,7 +79,7 @@ def train(config: TrainConfig) -> list[Row]:
         StopError: a signal asked for a stop.
     """
     with joined(config.device):
-        # Process 0 decides, so that all processes agree, and it alone talks.
+        # Process 0 decides, so that all processes agree, and only process 0 prints.
         config, path, history = from_first(lambda: _decide(config))
         console = Console(config.output.quiet or not is_first(), config.output.format)
         folder = RunFolder(path, config)
@@ -158,7 +158,7 @@ def build_run(config: TrainConfig, train_split: Split, num_classes: int, mesh: M
 
 
 def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Callable[..., float], bool]:
-    """Build SGD under the scheduler, the learning rate of an epoch, and True if a plateau decides on it."""
+    """Build SGD with the scheduler, the function for the rate of an epoch, and True for a plateau."""
     counts_per_epoch = config.counts_per_epoch(steps_per_epoch)
     num_counts = config.training.epochs * counts_per_epoch
     scheduler = config.schedule.build(num_counts)
@@ -166,7 +166,7 @@ def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Ca
     if isinstance(scheduler, optax.GradientTransformationExtraArgs):
         tx = optax.chain(optax.sgd(config.schedule.lr, momentum), scheduler)
         return tx, lambda state, epoch: _shortest(plateau_lr(state.opt_state)), True
-    # A lambda that fails at a later epoch is refused now, not when the run gets there.
+    # A lambda that fails at a later epoch is refused now, before the run starts.
     sample_rates(config.schedule.scheduler, scheduler, num_counts)
     per_step = per_epoch(scheduler, steps_per_epoch // counts_per_epoch)
 
@@ -180,7 +180,7 @@ def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Ca
 def _train_epochs(
     config: TrainConfig, folder: RunFolder, console: Console, run: Run, data: Data
 ) -> tuple[TrainState, list[Row]]:
-    """Train the remaining epochs, each on disk when it ends. Return the last state and all rows."""
+    """Train the remaining epochs, and record each one when it ends. Return the last state and all rows."""
     state, start = from_first(lambda: _starting_point(config, folder, console, run.state))
     state = replicate(run.mesh, state)
     epochs = config.training.epochs
@@ -197,7 +197,7 @@ def _train_epochs(
             console.show([row], [_EPOCH_LINE.format(**row)])
             is_lost = config.training.on_nan == "stop" and not has_finite_loss(row)
             if is_lost:
-                break  # before the lost state is saved
+                break  # so that the NaN or infinite state is not saved
             stop_signal = largest(interrupt.number or 0)
             is_last = stop_signal > 0 or epoch + 1 == epochs
             record.save(epoch, state, now=is_last)
@@ -223,7 +223,7 @@ def _starting_point(
         console.say(f"no checkpoint in {folder.path}: starting")
         return initial, 0
     console.say(f"resuming after epoch {checkpoint.epoch}")
-    if checkpoint.epoch + 1 < config.training.epochs:  # the run is longer now: these show an older end
+    if checkpoint.epoch + 1 < config.training.epochs:  # these files show the end of a shorter run
         for name in ("curves.png", "test.json"):
             (folder.path / name).unlink(missing_ok=True)
     return checkpoint.state, checkpoint.epoch + 1
@@ -290,7 +290,7 @@ def _record(config: TrainConfig, folder: RunFolder, start: int) -> Iterator[_Rec
         with Checkpoints(folder.checkpoints, losses, every) as checkpoints:
             try:
                 yield _FolderRecord(log, checkpoints, losses, folder.saved_settings())
-            finally:  # a run that is stopped has curves too
+            finally:  # draw the curves of a run that is stopped, too
                 if log.history:
                     title = f"{schedule.scheduler}, SGD {schedule.lr:g}, {config.data.dataset}"
                     plot_curves(log.history, folder.path / "curves.png", title)
@@ -302,18 +302,18 @@ def has_finite_loss(row: Row) -> bool:
 
 
 def _describe_loss(history: list[Row], folder: RunFolder) -> str:
-    """Describe how the loss was lost in the last epoch, and what to do."""
+    """Describe the NaN or infinite loss of the last epoch, and say what to do."""
     row = history[-1]
     finite = [row for row in history if math.isfinite(row["train_loss"])]
     last = f"{finite[-1]['train_loss']:.4g} in epoch {finite[-1]['epoch']}" if finite else "none"
     return (
         f"the loss became {row['train_loss']:g} in training and {row['valid_loss']:g} in validation in"
         f" epoch {row['epoch']}, at a learning rate of {row['lr']:g} (last finite training loss: {last}):"
-        " start a new run with a lower --lr, or train on as torch would, with --on-nan continue; "
+        " start a new run with a lower --lr, or continue as torch would, with --on-nan continue; "
         + folder.resume_hint()
     )
 
 
 def _shortest(value: jax.Array) -> float:
-    """Return the shortest decimal that is `value` in its own precision: 0.1, not 0.10000000149011612."""
+    """Return the shortest decimal that rounds to `value` in its dtype: 0.1, not 0.10000000149011612."""
     return float(str(np.asarray(value)))

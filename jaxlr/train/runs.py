@@ -1,4 +1,4 @@
-"""A whole run as a pure function. Its learning rates are data, so `jax.vmap` makes many runs of it."""
+"""A whole run as a pure function. Its learning rates are arguments, so `jax.vmap` trains many runs."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
@@ -27,7 +27,7 @@ class Hyperparameters(NamedTuple):
     """A schedule and a plateau as arrays only, so that different schedulers can be stacked and vmapped."""
 
     rates: Array  # of each epoch, shape (epochs, 1), or of each step, shape (epochs, steps per epoch)
-    plateau: PlateauState  # lowers the rates; without a plateau, one that never does
+    plateau: PlateauState  # lowers the rates; for other schedulers, a plateau that never does
 
 
 class RunMetrics(NamedTuple):
@@ -179,7 +179,7 @@ def _rate_of_step(hyperparameters: Hyperparameters, steps_per_epoch: int) -> Cal
 
 def _optimizer(rate: optax.Schedule, plateau: PlateauState, momentum: float) -> Any:
     """Build SGD at a schedule of rates, then a plateau that starts from a given state."""
-    # The update reads all hyperparameters from the state, so any plateau's update function will do.
+    # The update reads all hyperparameters from the state, so the update of any plateau works.
     update = reduce_lr_on_plateau(1.0).update
     lowered = optax.GradientTransformationExtraArgs(lambda params: plateau, update)
     return optax.chain(optax.sgd(rate, momentum or None), lowered)

@@ -1,4 +1,4 @@
-"""A training step, an epoch, an evaluation: pure functions, to be compiled as one program."""
+"""A training step, an epoch and an evaluation: pure functions, to compile as one program."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
@@ -31,11 +31,11 @@ class TrainState(NamedTuple):
 
     params: Any
     opt_state: Any
-    key: jax.Array  # for the next shuffles
+    key: jax.Array  # random key of the next shuffles
 
 
 class EpochMetrics(NamedTuple):
-    """The metrics of an epoch, each a mean over samples of shape ()."""
+    """The metrics of an epoch. Each is a mean over samples, of shape ()."""
 
     train_loss: jax.Array  # of each batch before its update
     valid_loss: jax.Array

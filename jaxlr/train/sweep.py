@@ -29,8 +29,8 @@ Row = dict[str, Any]
 def sweep(config: SweepConfig) -> list[Row]:
     """Train every scheduler at every learning rate from every seed. With `resume`, continue a sweep.
 
-    The runs of a chunk advance together in one compiled program. The rates of their schedulers are data
-    to it, so any mix of schedulers is one program.
+    The runs of a chunk advance together in one compiled program. Their learning rates are inputs of that
+    program, so any mix of schedulers needs only one.
 
     Args:
         config: the settings.
@@ -55,7 +55,7 @@ def sweep(config: SweepConfig) -> list[Row]:
             console.say(f"{folder.path} is finished: it has all of its {config.num_runs} runs")
             _show(config, folder, console, rows)
             return rows
-        config = config.replace(chunk=saved.device.chunk)  # another size would be another program
+        config = config.replace(chunk=saved.device.chunk)  # another size would need another program
     mesh = mesh_of(config.device.devices)
     console.say(f"jaxlr {jaxlr.__version__} on {describe_device(mesh)}")
     dataset = load_dataset(config.data.dataset, config.data.data_dir, console.shows_progress)
@@ -104,7 +104,7 @@ def _show(
 def _train(
     config: SweepConfig, folder: RunFolder, console: Console, chunks: Chunks, data: Data
 ) -> list[Row]:
-    """Train the remaining epochs. A sweep that is stopped summarizes the runs that have ended."""
+    """Train the remaining epochs. A sweep that is stopped summarizes the runs that are complete."""
     epochs_per_run = config.training.epochs
     done, progress = _starting_point(config, folder, console, chunks)
     training = chunks.train(data, done, progress)
@@ -125,7 +125,7 @@ def _train(
             for done, progress in training:
                 bar.update()
                 num_ended, epochs = divmod(done, epochs_per_run)
-                # Writing no rows still checks that the file is there. Orbax would make a lost folder anew.
+                # Writing no rows still checks that the file exists. Orbax would recreate a lost folder.
                 log.write(rows_of(num_ended - 1, num_ended) if epochs == 0 else ())
                 is_last = interrupt.number is not None or done == num_epochs
                 if is_last or checkpoints.is_due(epochs):
@@ -144,7 +144,7 @@ def _train(
 def _starting_point(
     config: SweepConfig, folder: RunFolder, console: Console, chunks: Chunks
 ) -> tuple[int, Progress]:
-    """Return the number of epochs done, counted on from chunk to chunk, and the progress after them."""
+    """Return the number of epochs done, across all chunks, and the progress after them."""
     start = chunks.initial_progress()
     if not config.output.resume:
         return 0, start
@@ -153,7 +153,7 @@ def _starting_point(
         console.say(f"no checkpoint in {folder.path}: starting")
         return 0, start
     console.say(f"resuming after epoch {folder.name_of(checkpoint.epoch)}")
-    for name in ("summary.csv", "sweep.png"):  # these show only the runs that had ended
+    for name in ("summary.csv", "sweep.png"):  # these files show only the runs that were complete
         (folder.path / name).unlink(missing_ok=True)
     states, metrics = checkpoint.state
     return checkpoint.epoch + 1, Progress(states, jax.tree.map(np.array, metrics))

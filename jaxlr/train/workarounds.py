@@ -26,7 +26,7 @@ def quiet_orbax() -> Iterator[None]:
     - absl,
     - asyncio, which logs the failures of tasks that Orbax did not await.
 
-    See https://github.com/google/orbax/issues/1951. Remove when Orbax logs to a logger of its own, and
+    See https://github.com/google/orbax/issues/1951. Remove when Orbax logs to a separate logger, and
     awaits all tasks when one of them fails.
     """
     _ignore_replies_to_closed_loops()

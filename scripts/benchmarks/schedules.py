@@ -18,7 +18,7 @@ from jaxlr.train.model import mlp
 from jaxlr.train.step import Split, TrainState, train_step
 
 
-# The schedules are rows of the tests' table. tests/ is not a package, so its folder goes on the path.
+# The schedules are rows of the tests' table. tests/ is not a package, so its folder is added to the path.
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from cases import CASES
 

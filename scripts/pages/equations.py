@@ -12,12 +12,12 @@ _INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', flags=re.
 _BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', flags=re.DOTALL)
 _FUNCTION = r"<mi>(?:sin|cos|log)</mi>"
 _APPLIED = re.compile(
-    # A function, also one with an index or a power, in front of an argument without parentheses.
+    # A function, possibly with an index or a power, before an argument without parentheses.
     rf"((?<!<msup>)(?<!<msub>){_FUNCTION}|<(msu[bp])>{_FUNCTION}<m[in]>[^<]*</m[in]></\2>)"
     r"(?=<m(?:i|n|frac|sub|sup)\b)"
 )
 _LETTERS = re.compile(r'(?:<mi mathvariant="normal">\w</mi>){2,}')
-_COMMAND = re.compile(r"\\[a-zA-Z]+")
+_COMMAND = re.compile(r"\\(?:[a-zA-Z]+|.)")
 
 
 def on_page_content(content: str, **_: Any) -> str:
@@ -29,8 +29,9 @@ def on_page_content(content: str, **_: Any) -> str:
 def as_mathml(escaped: str, display: str) -> str:
     """Convert one equation. Raise a ValueError that quotes it if a command in it is unknown."""
     latex = html.unescape(escaped)
-    mathml = convert(latex, display=display)
-    # latex2mathml prints an unknown command as it stands.
+    # latex2mathml keeps the backslash of an escaped underscore.
+    mathml = convert(latex.replace(r"\_", "_"), display=display)
+    # latex2mathml prints an unknown command unchanged.
     if unknown := _COMMAND.findall(html.unescape(re.sub(r"<[^>]+>", " ", mathml))):
         raise ValueError(f"cannot render {', '.join(unknown)} in the equation {latex!r}")
     # As TeX does: a thin space after a function, and \mathrm as one word.

@@ -7,7 +7,7 @@ import griffe
 
 
 class Examples(griffe.Extension):
-    """Reads a section "Example:" as "Examples:"."""
+    """An extension that reads a section "Example:" as "Examples:"."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Rename the section of one docstring."""

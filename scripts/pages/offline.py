@@ -13,7 +13,7 @@ _LOADED = re.compile(
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
-    """Check one page as it will be written."""
+    """Check the final HTML of one page."""
     if found := [address for pair in _LOADED.findall(output) for address in pair if address]:
         raise PluginError(f"{page.file.src_uri} loads {found[0]}: the site must work without a network")
     return output

@@ -79,7 +79,7 @@ def _read_mnist(folder: Path) -> Dataset:
 
 
 def _idx_files(folder: Path) -> list[Path]:
-    """Return those of the four files that `folder` has, a .gz file rather than a plain one."""
+    """Return the files of the four that are in `folder`. A .gz file comes before a plain one."""
     candidates = {name: (folder / name, folder / f"{name}.gz") for name in _MD5}
     found = {name: path for name, paths in candidates.items() for path in paths if path.is_file()}
     return list(found.values())
@@ -116,7 +116,7 @@ def _read_at_most(size: int, file: io.BufferedIOBase) -> bytearray:
 
 
 def _fill_cache(root: Path, progress: bool) -> Path:
-    """Download the files that the cache lacks, or has damaged. Return the folder of the cache."""
+    """Download the files that are missing or damaged in the cache. Return the folder of the cache."""
     import pooch
 
     cache = pooch.os_cache("jaxlr") / "mnist"
@@ -140,7 +140,7 @@ def _download(files: dict[str, str], folder: Path, progress: bool) -> list[str]:
     """Download `files` from the first mirror that has them all.
 
     Returns:
-        The reason of each mirror if all of them failed, and nothing otherwise.
+        The reason why each mirror failed, or an empty list if one of them succeeded.
     """
     import pooch
     import requests

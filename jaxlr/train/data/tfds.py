@@ -76,10 +76,10 @@ def _not_found(name: str, root: Path) -> DataError:
             " file_format='array_record').download_and_prepare() where TensorFlow is installed"
         )
     nearest = difflib.get_close_matches(name[:100].lower(), ["digits", "mnist", *known], n=1)
-    accepted = "'digits', 'mnist' and TFDS datasets as 'name', 'name/config' or 'name:version'"
+    accepted = "'digits', 'mnist', or 'name', 'name/config' or 'name:version' of a TFDS dataset"
     return DataError(
-        f"unknown dataset {reprlib.repr(name)}: none of that name is prepared under {root}, and accepted"
-        f" are {accepted}" + (f"; did you mean {nearest[0]!r}?" if nearest else "")
+        f"unknown dataset {reprlib.repr(name)}: give {accepted} that is prepared under {root}"
+        + (f"; did you mean {nearest[0]!r}?" if nearest else "")
     )
 
 

@@ -66,7 +66,7 @@ def quick_exit() -> Iterator[None]:
 
 
 def is_first() -> bool:
-    """Return True on process 0, which reads and writes for all, and on a process alone."""
+    """Return True on process 0, which reads and writes for all, or if there is only one process."""
     return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 

@@ -35,9 +35,9 @@ def keep_programs() -> None:
 
 
 def _discard_oldest(folder: Path) -> None:
-    """Delete the programs that were unused for longest, until the rest fits in `_MAX_BYTES`.
+    """Delete the least recently used programs, until the rest fits in `_MAX_BYTES`.
 
-    JAX has a limit of its own, jax_compilation_cache_max_size. With it, one file that a killed process left
+    JAX has a limit too, jax_compilation_cache_max_size. With it, one file that a killed process left
     behind stops all later writes: https://github.com/jax-ml/jax/issues/39880
     """
     programs = []

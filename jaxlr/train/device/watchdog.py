@@ -1,7 +1,7 @@
 """The watchdog that names a lost process.
 
 Everything that needs JAX's private API or file descriptors is in this module. JAX itself ends a run when a
-process is lost, but it does not say which one, and a collective on GPUs may wait for it for ever
+process is lost, but it does not name that process. A collective on GPUs may also wait for it forever
 (https://github.com/jax-ml/jax/issues/38503). Each workaround names the versions of JAX that need it.
 Background: https://docs.jax.dev/en/latest/fault_tolerance.html.
 """
@@ -116,8 +116,8 @@ class Watchdog:
 def gloo_to_stderr() -> Iterator[None]:
     """Send what Gloo prints on stdout in the block to stderr, so that stdout holds results alone.
 
-    Gloo writes "[Gloo] Rank 0 is connected ..." to file descriptor 1 from C++ (JAX 0.10 to 0.12). It can go
-    when Gloo stops printing, or prints on stderr.
+    Gloo writes "[Gloo] Rank 0 is connected ..." to file descriptor 1 from C++ (JAX 0.10 to 0.12). Remove
+    this when Gloo stops printing, or prints on stderr.
     """
     sys.stdout.flush()
     stdout = os.dup(1)
@@ -130,10 +130,10 @@ def gloo_to_stderr() -> Iterator[None]:
 
 
 def _alive() -> set[int]:
-    """Return the processes that are alive. The call returns once all of those have asked.
+    """Return the processes that are alive. The call returns when all of those have called it.
 
-    `get_live_nodes` is private in JAX 0.10 to 0.12. It can go when JAX has a public function for it:
-    `jax.experimental.multihost_utils.live_devices` needs the devices of every process first.
+    `get_live_nodes` is private in JAX 0.10 to 0.12. Replace it when JAX has a public function for it. The
+    public `jax.experimental.multihost_utils.live_devices` needs the devices of every process first.
     """
     runtime = _runtime()
     return set(runtime.client.get_live_nodes(list(range(runtime.num_processes))))
@@ -142,8 +142,8 @@ def _alive() -> set[int]:
 def _runtime() -> Any:
     """Return JAX's state of the distributed runtime.
 
-    It is private in JAX 0.10 to 0.12. The public `jax.process_count` needs the devices of all processes,
-    and waits for one that never gets any.
+    It is private in JAX 0.10 to 0.12. The public `jax.process_count` waits for the devices of all
+    processes, and hangs if one of them never finds any.
     """
     from jax._src import distributed  # pyright: ignore[reportPrivateImportUsage]
 
@@ -167,7 +167,7 @@ def _register_timeout(seconds: int) -> Iterator[None]:
     """Set how long process 0 waits before it names the missing processes.
 
     The private service takes `cluster_register_timeout`, which the public `jax.distributed.initialize` does
-    not pass on (JAX 0.10 to 0.12). It can go when `initialize` has an argument for it.
+    not pass on (JAX 0.10 to 0.12). Remove this when `initialize` has an argument for it.
     """
     from jax._src.lib import _jax  # pyright: ignore[reportPrivateImportUsage]
 
@@ -218,7 +218,7 @@ def _end_on_abort(describe: Callable[[], str]) -> None:
     """End with `describe()` as the error where JAX aborts: process 0 is lost, or one never arrived.
 
     JAX's C++ calls `abort` (JAX 0.10 to 0.12), and the process would end before a handler of Python's
-    `signal.signal` runs. It can go when JAX raises a Python exception instead.
+    `signal.signal` runs. Remove this when JAX raises a Python exception instead.
     """
     global _describe_abort
     _describe_abort = describe

@@ -113,7 +113,7 @@ def load_newest(folder: Path, like: Any, check: Callable[[dict[str, Any]], None]
         The checkpoint, or None if there are no checkpoints.
 
     Raises:
-        CheckpointError: all checkpoints are damaged, or JAX is set to another default float than then.
+        CheckpointError: all checkpoints are damaged, or JAX's default float has changed since.
     """
     damaged: dict[int, str] = {}
     with quiet_orbax():
@@ -140,7 +140,7 @@ def digest_of(arrays: Any) -> str:
 
 
 class _LowestLoss:
-    """A preservation policy for the checkpoint with the lowest loss, or the newest of several such."""
+    """A preservation policy for the checkpoint with the lowest loss. The newest one wins a tie."""
 
     def __init__(self, losses: dict[int, float]):
         self._losses = losses
@@ -251,7 +251,7 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _float() -> str:
-    """Name JAX's default float, in which a run is computed."""
+    """Return the name of JAX's default float, in which a run is computed."""
     return jax.dtypes.canonicalize_dtype(float).name
 
 

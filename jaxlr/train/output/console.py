@@ -12,7 +12,7 @@ from jaxlr.train.output.records import as_json_line
 
 
 class Console:
-    """Lines and results on stdout, and a progress bar on stderr where a person is watching.
+    """Lines and results on stdout, and a progress bar on stderr if that is a terminal.
 
     Args:
         quiet: print nothing.
@@ -35,7 +35,7 @@ class Console:
                 _print(line)
 
     def progress(self, done: int, total: int) -> tqdm:
-        """Return a progress bar of epochs, `done` of them already behind."""
+        """Return a progress bar of `total` epochs, of which `done` are complete."""
         return tqdm(total=total, initial=done, unit="epoch", disable=not self.shows_progress)
 
 
@@ -43,6 +43,6 @@ def _print(line: str) -> None:
     try:
         tqdm.write(line, file=sys.stdout)  # above the progress bar
         sys.stdout.flush()
-    except OSError as error:  # the reader has gone, as `head` does: no reason to lose a run
+    except OSError as error:  # a reader that has gone, such as `head`, must not end the run
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         warnings.warn(f"nobody reads the output any more: {error}", stacklevel=2)

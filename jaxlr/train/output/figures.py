@@ -45,7 +45,7 @@ def plot_sweep(curves: Sequence[SeedCurves], path: Path, title: str) -> None:
     Args:
         curves: in the order of the legend.
         path: the file. Its suffix sets the format; an existing file is replaced.
-        title: what was trained, in one line.
+        title: the settings of the sweep, in one line.
     """
     figure = new_figure(8, 7)
     above, below = _panels(figure, title)
@@ -56,7 +56,7 @@ def plot_sweep(curves: Sequence[SeedCurves], path: Path, title: str) -> None:
     above.set_ylabel("validation loss (mean and range)")
     handles, labels = above.get_legend_handles_labels()
     for text in figure.legend(handles, labels, loc="outside lower center", frameon=False).get_texts():
-        text.set_parse_math(False)  # the label is the user's text, in which a $ is only a $
+        text.set_parse_math(False)  # a $ in the user's text starts no formula
     _save(figure, path)
 
 
@@ -84,7 +84,7 @@ def _panels(figure: Any, title: str) -> tuple[Any, Any]:
     from matplotlib.ticker import MaxNLocator
 
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
-    # The title is the user's text: it may be long, and a $ in it is only a $.
+    # The title is the user's text. It may be long, and a $ in it starts no formula.
     figure.suptitle(textwrap.shorten(title, 90), fontsize=10, parse_math=False)
     below.set_ylabel("learning rate")
     below.set_xlabel("epoch")

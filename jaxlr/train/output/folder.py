@@ -49,9 +49,9 @@ class RunFolder:
         return cls(config.output.out or new, config)
 
     def check(self) -> None:
-        """Raise a FolderError if this run may not write here. It is called before anything is loaded.
+        """Raise a FolderError if this run may not write here. Call it before anything is loaded.
 
-        The folder must be new, or hold a run of the same settings to resume, and be writable.
+        The folder must be writable. It must be new, or hold a run of the same settings to resume.
         """
         _check_writable(self.path)
         if not os.path.lexists(self.path):
@@ -103,13 +103,13 @@ class RunFolder:
         return as_json({**flags, "resume": False})
 
     def resume_hint(self) -> str:
-        """Return the command that resumes the run, and from where, as the end of a message."""
+        """Return the end of a message: the epoch to resume after, and the command that resumes the run."""
         epochs = saved_epochs(self.checkpoints)
         start = f"resume after epoch {self.name_of(epochs[0])}" if epochs else "start again"
         return f"to {start}: {resume_command(self._config.command, self.path)}"
 
     def name_of(self, epoch: int) -> str:
-        """Return the name of an epoch for messages. A sweep counts its epochs on from chunk to chunk."""
+        """Return the name of an epoch for messages. A sweep numbers its epochs across all chunks."""
         if not isinstance(self._config, SweepConfig):
             return str(epoch)
         chunk, epoch = divmod(epoch, self._config.training.epochs)
@@ -122,7 +122,7 @@ class RunFolder:
             yield
         except OSError as error:
             raise StorageError(
-                f"cannot write to {self.path}: {error}; once it can be written, {self.resume_hint()}"
+                f"cannot write to {self.path}: {error}; make room or make it writable; {self.resume_hint()}"
             ) from error
 
     def _check_data(self, data: dict[str, Any]) -> None:
@@ -170,7 +170,7 @@ def _parse(values: Any, source: Path, path: Path, kind: type[_Config]) -> _Confi
     try:
         saved = (SweepConfig if "seeds" in values else TrainConfig).from_flags(**values)
     except (TypeError, ValueError) as error:
-        raise FolderError(f"{source} holds no settings of a run: {error}; {_REPAIR}") from error
+        raise FolderError(f"{source} does not hold the settings of a run: {error}; {_REPAIR}") from error
     if not isinstance(saved, kind):
         raise FolderError(
             f"{path} was written by jaxlr {saved.command}, not by jaxlr {kind.command}: "
@@ -183,7 +183,7 @@ def _check_writable(path: Path) -> None:
     try:
         existing = next(each for each in (path, *path.absolute().parents) if _exists(each))
         if existing.is_dir() and not os.access(existing, os.W_OK | os.X_OK):
-            raise PermissionError("no permission, or a disk that is read-only")
+            raise PermissionError("no permission, or a read-only disk")
     except OSError as error:
         raise FolderError(f"cannot write to {path}: {error.strerror or error}") from error
 

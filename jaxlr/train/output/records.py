@@ -32,7 +32,7 @@ class MetricsLog:
                 from tensorboardX import SummaryWriter
 
                 # tensorboardX names a file by the second. With the suffix, a run that is resumed within the
-                # same second gets a file of its own.
+                # same second gets a separate file.
                 writer = SummaryWriter(str(folder), purge_step=start, filename_suffix=f".{start}")
                 self._writer = stack.enter_context(writer)
             self._files = stack.pop_all()
@@ -151,7 +151,7 @@ def _sync(file: TextIO, path: Path) -> None:
 
 
 def _keep_before(start: int, path: Path) -> list[dict[str, Any]]:
-    """Remove from the file all but the rows of the epochs before `start`, and return those."""
+    """Keep only the rows of the epochs before `start` in the file, and return them."""
     rows = [row for row in read_history(path) if row["epoch"] < start]
     if len(rows) < start:
         warnings.warn(f"{path} lacks {start - len(rows)} of the first {start} epochs", stacklevel=2)
