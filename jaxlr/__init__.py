@@ -5,6 +5,8 @@ import types
 from typing import TYPE_CHECKING
 
 from jaxlr.convert import from_state_dict, from_string, from_torch, optimizer_from_torch
+from jaxlr.frameworks.config import from_config
+from jaxlr.frameworks.recipe import Recipe
 from jaxlr.plateau import plateau_lr, plateau_step, reduce_lr_on_plateau, set_plateau_lr
 from jaxlr.plot import plot
 from jaxlr.rates import learning_rate, with_plateau
@@ -72,6 +74,8 @@ __all__ = [  # noqa: RUF022
     "from_torch",
     "from_state_dict",
     "optimizer_from_torch",
+    "from_config",
+    "Recipe",
     "plot",
 ]
 

@@ -1,4 +1,4 @@
-"""The programs of docs/frameworks.md run, and the rates that they log are right."""
+"""The programs of docs/loops.md run, and the rates that they log are right."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from helpers import DEVICE_RTOL, assert_close
 
 
-PAGE = (Path(__file__).parents[1] / "docs/frameworks.md").read_text()
+PAGE = (Path(__file__).parents[1] / "docs/loops.md").read_text()
 BLOCK = re.compile(r"^```python\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
 START, *SECTIONS = PAGE.split("\n## ")
 WARMUP = 0.1 * np.asarray([0.1, 0.28, 0.46, 0.64, 0.82, 1.0])
@@ -18,7 +18,7 @@ WARMUP = 0.1 * np.asarray([0.1, 0.28, 0.46, 0.64, 0.82, 1.0])
 def rates_of(section: str) -> np.ndarray:
     names: dict[str, Any] = {}
     for block in [*BLOCK.findall(START), *BLOCK.findall(section)]:
-        exec(compile(block, "docs/frameworks.md", "exec"), names)
+        exec(compile(block, "docs/loops.md", "exec"), names)
     return np.asarray(names["rates"])
 
 

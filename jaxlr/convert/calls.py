@@ -41,7 +41,11 @@ def build(call: Call) -> Any:
 def jaxlr_text(call: Call) -> str:
     """Return a call as a line of Python that calls jaxlr."""
     functions = [value for value in call.arguments.values() if isinstance(value, Lambda)]
-    if call.function or any(not function.is_arithmetic for function in functions):
+    if (
+        call.function
+        or call.torch_class.library != "torch"
+        or any(not function.is_arithmetic for function in functions)
+    ):
         return _from_string_text(call)
     function = call.torch_class.function
     in_order = [name for name in inspect.signature(function).parameters if name in call.arguments]

@@ -67,6 +67,7 @@ class TorchClass:
         is_exact: torch computes the rate by multiplications only, so that even a tiny rate is exact.
         steps_per_batch: torch's documentation says to step it once per batch, not once per epoch.
         momentum: the function of jaxlr that computes the momentum, if the class schedules that too.
+        library: the library or framework that has the class.
     """
 
     name: str
@@ -80,6 +81,7 @@ class TorchClass:
     is_exact: bool = False
     steps_per_batch: bool = False
     momentum: Callable[..., Any] | None = None
+    library: str = "torch"
 
     @property
     def parameters(self) -> list[str]:

@@ -9,6 +9,7 @@ from jaxlr._checks import shorten
 from jaxlr.convert.classes import CLASSES, Effect, TorchClass
 from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.expressions import UNKNOWN, Evaluator, Lambda, Unevaluated
+from jaxlr.convert.foreign import FOREIGN
 from jaxlr.convert.syntax import quoted, source_of
 
 
@@ -156,7 +157,7 @@ class ConstructorReader:
                     if assigned is not None and not isinstance(assigned, Unevaluated):
                         return None
                     name = self.aliases.get(name, name)
-                    is_own = name in CLASSES
+                    is_own = name in _KNOWN
                     return ast.Call(ast.Name(name, ast.Load()), args, keywords) if is_own else None
                 case ast.Call(func=ast.Name(id="getattr"), args=[_, name, *_]):
                     value = self._evaluator.value(name, scope)
@@ -179,7 +180,7 @@ class ConstructorReader:
         assigned = self._evaluator.assigned.get(source_of(node))
         node = assigned.node if isinstance(assigned, Unevaluated) else node
         names = (each for each in ast.walk(node) if isinstance(each, ast.Name | ast.Attribute))
-        return any(source_of(each).rpartition(".")[2] in CLASSES for each in names)
+        return any(source_of(each).rpartition(".")[2] in _KNOWN for each in names)
 
     def _entry(self, table: ast.expr, key: Any) -> ast.expr:
         assigned = self._evaluator.assigned.get(source_of(table))
@@ -194,7 +195,7 @@ class ConstructorReader:
         resolved = self._resolved(call, scope)
         if resolved is None:
             return None
-        torch_class = CLASSES[source_of(resolved.func)]
+        torch_class = _KNOWN[source_of(resolved.func)]
         nodes = self._arguments(torch_class, resolved, scope)
         optimizer = nodes.pop("optimizer", None)
         values: dict[str, Any] = {}
@@ -234,6 +235,8 @@ class ConstructorReader:
             got = repr(node.value) if isinstance(node, _Value) else quoted(node)
             raise ValueError(f"schedulers must be a list of up to {_MOST_PARTS} constructors, got {got}")
         for part in parts:
+            if part.name in FOREIGN:
+                raise ValueError(f"{part.name} cannot be part of a composite of torch: convert it alone")
             if id(part) in self._used:
                 raise ValueError(f"a {part.name} is used twice, so torch would step it twice at once")
             self._used.add(id(part))
@@ -276,7 +279,7 @@ class ConstructorReader:
         """Return the syntax of all arguments of a call, by the names of the constructor's parameters."""
         name, parameters = torch_class.name, torch_class.parameters
         positional, nodes = self._positional(call.args, scope), dict[str, Any]()
-        if positional and self._is_optimizer(positional[0]):
+        if positional and parameters[1:2] != ["optimizer"] and self._is_optimizer(positional[0]):
             nodes["optimizer"] = positional.pop(0)
         if len(positional) > len(parameters):
             accepted = ", ".join(parameters)
@@ -355,6 +358,7 @@ class _Value(NamedTuple):
 
 
 _PARTIALS = ("partial", "functools.partial")
+_KNOWN = CLASSES | FOREIGN
 
 
 def from_mapping(node: ast.expr) -> ast.Call | None:
@@ -395,9 +399,7 @@ def _is_dict_call(node: ast.expr) -> bool:
 def raise_unknown(name: str) -> NoReturn:
     """Raise an error about the name of a scheduler that does not exist."""
     # ChainedScheduler would resemble every name that ends in Scheduler.
-    lower = {
-        each.lower(): each for each in CLASSES if each != "ChainedScheduler" or "chain" in name.lower()
-    }
+    lower = {each.lower(): each for each in _KNOWN if each != "ChainedScheduler" or "chain" in name.lower()}
     nearest = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.75)
     hint = f"did you mean {lower[nearest[0]]}?" if nearest else f"known are {', '.join(CLASSES)}"
     raise ValueError(f"unknown scheduler {shorten(name)!r}: {hint}")

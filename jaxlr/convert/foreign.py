@@ -1,0 +1,28 @@
+"""The functions and classes of other frameworks that people call, as rows like those of torch's classes."""
+
+import inspect
+
+from jaxlr.convert.classes import Effect, TorchClass
+from jaxlr.frameworks import CALLS
+
+
+def _row(name: str) -> TorchClass:
+    library, function = CALLS[name]
+    first, *parameters = inspect.signature(function).parameters
+    assert first == "init_value"
+    return TorchClass(
+        name=name,
+        function=function,
+        # Frameworks take the optimizer after a name, as in get_scheduler("cosine", optimizer, ...).
+        signature=", ".join([*_with_optimizer(parameters), "last_epoch"]),
+        mark="",
+        effect=Effect.OVERWRITES,
+        library=library,
+    )
+
+
+def _with_optimizer(parameters: list[str]) -> list[str]:
+    return ["name", "optimizer", *parameters[1:]] if parameters[:1] == ["name"] else parameters
+
+
+FOREIGN = {name: _row(name) for name in CALLS}

@@ -1,0 +1,22 @@
+"""Frameworks that state a learning rate in their own way, one file each.
+
+Each is a table of schedules over `phased_lr`, with the source and the version of its rules.
+"""
+
+from jaxlr.frameworks import deepspeed, diffusers, huggingface, timm, ultralytics
+from jaxlr.frameworks.recipe import Recipe
+
+
+# A config goes to the first one that recognizes it.
+FRAMEWORKS = (
+    deepspeed.FRAMEWORK,
+    ultralytics.FRAMEWORK,
+    timm.FRAMEWORK,
+    diffusers.FRAMEWORK,
+    huggingface.FRAMEWORK,
+)
+
+# Functions and classes of the frameworks that people write as a call, by name.
+CALLS = {call.__name__: (framework.name, call) for framework in FRAMEWORKS for call in framework.calls}
+
+__all__ = ["CALLS", "FRAMEWORKS", "Recipe"]

@@ -1,0 +1,109 @@
+"""Phases that several frameworks share: warmups, waves of a cosine, and cycles."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import optax
+from jax.typing import ArrayLike
+
+from jaxlr._checks import check_value, shown_value
+from jaxlr.schedules import Phase, phased_lr
+
+
+_MOST_PHASES = 200  # each phase costs time in a compiled step
+
+
+def warmup(steps: float, start: float = 0.0) -> Phase:
+    """Return a line from a factor to 1 in `steps`, which may end between two counts."""
+    if steps <= 0:
+        return Phase(0, "linear", start_factor=start, end_factor=1.0)
+    return Phase(math.ceil(steps), "linear", start_factor=start, end_factor=1.0, span=steps)
+
+
+def check_steps(name: str, value: Any, default: float | None = None) -> float:
+    """Return a number of steps, which may have a fraction, as in `num_warmup_steps=0.1 * num_steps`."""
+    number = check_value(name, default if value is None else value)  # pyright: ignore[reportArgumentType]
+    if not isinstance(number, float):
+        raise TypeError(f"{name} must be a number known at compile time, got {shown_value(value)}")
+    if number > 2**53:
+        raise ValueError(f"{name} must be at most 2**53, got {number:g}")
+    return number
+
+
+def waves(
+    init_value: ArrayLike,
+    before: Sequence[Phase],
+    span: float,
+    cycles: float,
+    first: float = 0.0,
+    **low: Any,
+) -> optax.Schedule:
+    """Return `before`, and then the cosine of `cycles` whole waves in `span` steps, without end.
+
+    Args:
+        init_value: learning rate at the top of the waves.
+        before: phases before the cosine.
+        span: steps of `cycles` waves, at least 1.
+        cycles: number of waves; 0.5 falls once, and rises again after `span` steps.
+        first: steps of the cosine that have passed when it begins.
+        low: the bottom of the waves, as `end_factor` or `end_value` of a phase.
+    """
+    half = Fraction(span) / (2 * _fraction("num_cycles", cycles))
+    start = Fraction(first)
+    # Phases begin at whole steps. At this turn of the cosine, the next top or bottom is at one.
+    turn = next(
+        (n for n in range(_MOST_PHASES) if (n * half - start).denominator == 1 and n * half >= start), None
+    )
+    turn = _check_turns(turn)
+    lead_in = _half_waves(half, range(turn), start, low)
+    if half.denominator == 1:
+        ends = _ends(turn, low)
+        return phased_lr(init_value, [*before, *lead_in, Phase(None, "cosine", span=float(half), **ends)])
+    turns = range(turn, turn + _check_turns(2 * (2 * half).denominator))
+    repeated = _half_waves(half, turns, turn * half, low)
+    return phased_lr(init_value, [*before, *lead_in, *repeated], repeat=len(repeated))
+
+
+def falling_waves(length: int, cycles: float, **low: Any) -> list[Phase]:
+    """Return the phases of a cosine of `cycles` whole waves, which ends after `length` steps."""
+    half = Fraction(length) / (2 * _fraction("num_cycles", cycles))
+    turns = _check_turns(math.ceil(length / half))
+    return _half_waves(half, range(turns), Fraction(0), low, end=length)
+
+
+def _half_waves(
+    half: Fraction, turns: range, start: Fraction, low: dict[str, Any], end: int | None = None
+) -> list[Phase]:
+    """Return a phase for each fall and rise from the position `start` on. Turn 0 is a fall."""
+    phases: list[Phase] = []
+    for turn in turns:
+        begins, ends = (max(0, math.ceil(half * n - start)) for n in (turn, turn + 1))
+        length = (ends if end is None else min(ends, end)) - begins
+        if length > 0:
+            offset = float(begins + start - half * turn)
+            phases.append(Phase(length, "cosine", offset=offset, span=float(half), **_ends(turn, low)))
+    return phases
+
+
+def _ends(turn: int, low: dict[str, Any]) -> dict[str, Any]:
+    """Return the ends of a half wave: the even ones fall to the bottom, the odd ones rise from it."""
+    if turn % 2 == 0:
+        return {"start_factor": 1.0, **low}
+    return {"end_factor": 1.0, **{name.replace("end_", "start_"): value for name, value in low.items()}}
+
+
+def _fraction(name: str, number: float) -> Fraction:
+    exact = Fraction(number).limit_denominator(1000)
+    if number <= 0 or float(exact) != number:
+        raise ValueError(f"{name} must be a number above 0 with few digits, such as 0.5, got {number!r}")
+    return exact
+
+
+def _check_turns(turns: int | None) -> int:
+    if turns is None or turns > _MOST_PHASES:
+        raise ValueError(
+            "the turns of this cosine do not come back to a whole step: give whole numbers of steps"
+        )
+    return turns

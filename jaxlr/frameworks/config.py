@@ -1,0 +1,108 @@
+"""`from_config`: find out whose config it is, and read it."""
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+from jax.typing import ArrayLike
+
+from jaxlr._checks import shown_value
+from jaxlr.frameworks import FRAMEWORKS
+from jaxlr.frameworks.files import read_config
+from jaxlr.frameworks.recipe import Config, Framework, Recipe
+
+
+def from_config(
+    config: Mapping[str, Any] | str | PathLike[str] | list[str],
+    init_value: ArrayLike | None = None,
+    *,
+    framework: str | None = None,
+    version: str | None = None,
+    steps_per_epoch: int | None = None,
+    epochs: float | None = None,
+    num_processes: int | None = None,
+    group: int = 0,
+    names: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """Return the schedule that a config of a training framework describes.
+
+    A config is a mapping, the path of a file, or its text. It may be YAML, JSON or TOML, the flags of a
+    command line, the list of hyperparameters in a model card, or a Python config in the style of MMEngine.
+    YAML needs PyYAML: `pip install "jaxlr[yaml]"`.
+
+    The framework is recognized by the names of the settings. Nothing is executed, and no number is guessed.
+    A number that the config lacks is an error that names the argument to give.
+
+    Args:
+        config: the settings by name; the path of a .yaml, .json, .toml, .md, .py or .sh file; a text; or a
+            list of command-line flags.
+        init_value: learning rate of the optimizer, a finite number >= 0; may be traced. None takes it from
+            the config.
+        framework: the framework, such as "huggingface". None recognizes it.
+        version: the version of the framework, such as "4.46", where its rules changed. None takes the
+            newest rule, and says so in `assumptions`.
+        steps_per_epoch: batches of one epoch in one process, `len(train_dataloader)`.
+        epochs: epochs of the run. None takes them from the config.
+        num_processes: number of processes (GPUs) that trained together.
+        group: parameter group of the optimizer, where groups have rates of their own.
+        names: values of settings that the config leaves out or writes as a name, by the name.
+
+    Returns:
+        A `Recipe`: the schedule, the unit of its count, the number of counts, and the assumptions.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: the config cannot be read, a number is missing, or the schedule is not supported.
+        OSError: the file cannot be opened.
+        ModuleNotFoundError: the config is YAML, and PyYAML is not installed.
+
+    Example:
+        >>> recipe = from_config({"learning_rate": 1e-3, "lr_scheduler_type": "cosine", "max_steps": 1000,
+        ...     "warmup_ratio": 0.1})
+        >>> [round(recipe.schedule(step), 12) for step in (0, 50, 100, 550, 1000)]
+        [0.0, 0.0005, 0.001, 0.0005, 0.0]
+        >>> recipe.framework, recipe.unit, recipe.num_counts
+        ('huggingface', 'update', 1000)
+        >>> recipe.assumptions
+        ('The warmup has 100 updates: 0.1 of 1000, rounded up.',)
+
+    Reference: https://huggingface.co/docs/transformers/main_classes/trainer and the pages of the other
+    frameworks.
+    """
+    settings = read_config(config)
+    if names is None:
+        names = {}
+    elif not isinstance(names, Mapping):
+        raise TypeError(
+            f"names must map names to values, such as {{'epochs': 90}}, got {shown_value(names)}"
+        )
+    found = _recognized(settings) if framework is None else _named(framework)
+    arguments: dict[str, Any] = {
+        "init_value": init_value,
+        "version": version,
+        "steps_per_epoch": steps_per_epoch,
+        "epochs": epochs,
+        "num_processes": num_processes,
+        "group": group,
+    }
+    return found.read(Config(settings, names, **arguments))
+
+
+def _named(name: str) -> Framework:
+    for framework in FRAMEWORKS:
+        if name in (framework.name, *framework.aliases):
+            return framework
+    known = ", ".join(repr(framework.name) for framework in FRAMEWORKS)
+    raise ValueError(f"framework must be one of {known}, got {shown_value(name)}")
+
+
+def _recognized(settings: Mapping[str, Any]) -> Framework:
+    """Return the first framework that one of its marks tells. The list is in the order of their clarity."""
+    for framework in FRAMEWORKS:
+        if any(all(key in settings for key in mark) for mark in framework.marks):
+            return framework
+    known = ", ".join(repr(framework.name) for framework in FRAMEWORKS)
+    keys = shown_value([*settings][:8])
+    raise ValueError(
+        f"the config is of no known framework, its settings are {keys}: give framework={known}"
+    )

@@ -1,0 +1,108 @@
+"""DeepSpeed: the `scheduler` of its JSON config.
+
+The rules are those of DeepSpeed of August 2026 (`deepspeed/runtime/lr_schedules.py`, `runtime/engine.py`).
+In a warmup, the constructor sets the rate of update 0, and update 1 sets it again. Both run at the lowest.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from jaxlr._checks import check_choice, shown_value
+from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.schedules import Phase, phased_lr
+
+
+def read(config: Config) -> Recipe:
+    """Read `scheduler: {type, params}` of a DeepSpeed config. A count is an update."""
+    scheduler = config.inner("scheduler")
+    name = scheduler.text("type")
+    if name not in _TYPES:
+        known = ", ".join(map(repr, _TYPES))
+        raise ValueError(
+            f"the type of a DeepSpeed scheduler must be one of {known}, got {shown_value(name)}"
+        )
+    settings = scheduler.inner("params")
+    if name.startswith("Warmup"):
+        config.assume("Update 0 and update 1 run at the same rate, as in DeepSpeed since September 2024.")
+    schedule, num_steps = _TYPES[name](config, settings)
+    return config.recipe("deepspeed", schedule, "update", num_steps)
+
+
+def _warmup_lr(config: Config, settings: Config) -> tuple[Any, None]:
+    init_value = _highest(config, settings)
+    return phased_lr(init_value, _warmup(settings)), None
+
+
+def _warmup_decay_lr(config: Config, settings: Config) -> tuple[Any, int]:
+    init_value = _highest(config, settings)
+    total = settings.count("total_num_steps")
+    warmup = max(2, settings.count("warmup_num_steps", 1000))
+    phases = _warmup(settings)
+    if total <= warmup:
+        raise ValueError(f"total_num_steps must be above warmup_num_steps, got {total} and {warmup}")
+    floor = settings.number("warmup_min_lr", 0.0)
+    return phased_lr(init_value, [*phases, Phase(total - warmup, "linear", end_value=floor)]), total
+
+
+def _one_cycle(config: Config, settings: Config) -> tuple[Any, None]:
+    del config
+    settings.refuse(
+        "cycle_first_stair_count", "cycle_second_stair_count", reason="stairs are not supported"
+    )
+    first = settings.count("cycle_first_step_size", 2000)
+    second = settings.count("cycle_second_step_size", first)
+    phases = [
+        Phase(first, "linear", start_factor=1.0, end_value=settings.number("cycle_max_lr")),
+        Phase(second, "linear", end_factor=1.0),
+    ]
+    step_size, rate = settings.count("decay_step_size", 0), settings.number("decay_lr_rate", 0.0)
+    if step_size > 0 and rate > 0:
+        phases.append(Phase(shape="inverse_power", power=1.0, span=step_size / rate))
+    return phased_lr(settings.base_rate("cycle_min_lr"), phases), None
+
+
+def _range_test(config: Config, settings: Config) -> tuple[Any, None]:
+    del config
+    settings.refuse("lr_range_test_staircase", reason="stairs are not supported")
+    step_size = settings.count("lr_range_test_step_size", 2000)
+    rate = settings.number("lr_range_test_step_rate", 1.0)
+    init_value = settings.base_rate("lr_range_test_min_lr")
+    line = Phase(2**31, "linear", start_factor=1.0, end_factor=1.0 + rate * 2**31 / max(1, step_size))
+    return phased_lr(init_value, [line]), None
+
+
+_TYPES: dict[str, Callable[[Config, Config], tuple[Any, int | None]]] = {
+    "WarmupLR": _warmup_lr,
+    "WarmupDecayLR": _warmup_decay_lr,
+    "OneCycle": _one_cycle,
+    "LRRangeTest": _range_test,
+}
+
+FRAMEWORK = Framework(
+    name="deepspeed",
+    read=read,
+    marks=(
+        ("scheduler", "optimizer"),
+        ("scheduler", "train_batch_size"),
+        ("scheduler", "zero_optimization"),
+    ),
+)
+
+
+def _highest(config: Config, settings: Config) -> Any:
+    """Return `warmup_max_lr`, or the rate of the optimizer in the same file."""
+    if settings.has("warmup_max_lr") or config.init_value is not None:
+        return settings.base_rate("warmup_max_lr")
+    return config.inner("optimizer").inner("params").number("lr", argument="init_value")
+
+
+def _warmup(settings: Config) -> list[Phase]:
+    """Return the lowest rate for one update more, and the way up along a logarithm or a line."""
+    floor = settings.number("warmup_min_lr", 0.0)
+    steps = max(2, settings.count("warmup_num_steps", 1000))
+    kind = check_choice("warmup_type", settings.text("warmup_type", "log"), ("log", "linear"))
+    first = Phase(1, start_value=floor)
+    ends: Any = {"start_value": floor, "end_factor": 1.0}
+    if kind == "linear":
+        return [first, Phase(steps, "linear", **ends)]
+    return [first, Phase(steps - 1, "log", **ends), Phase(1)]

@@ -1,0 +1,58 @@
+"""Hugging Face diffusers: `get_scheduler` as the flags of its training scripts use it.
+
+The rules are those of diffusers 0.36 (`optimization.py`, `examples/text_to_image/train_text_to_image.py`).
+"""
+
+import math
+from typing import Any
+
+from jaxlr._checks import shown_value
+from jaxlr.frameworks import huggingface
+from jaxlr.frameworks.recipe import Config, Framework, Recipe
+
+
+_NAMES = ("linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup")
+
+
+def read(config: Config) -> Recipe:
+    """Read the flags of a training script: `--lr_scheduler`, `--lr_warmup_steps`, `--max_train_steps`."""
+    config.refuse("unet_lr", "text_encoder_lr", reason="give its rate as init_value, and leave it out")
+    config.refuse("scale_lr", reason="give init_value, the scaled rate, and leave it out")
+    init_value = config.base_rate("learning_rate")
+    name = config.text("lr_scheduler")
+    warmup = None if name in ("constant", "piecewise_constant") else config.count("lr_warmup_steps")
+    is_endless = name in ("constant", "constant_with_warmup", "piecewise_constant")
+    steps = None if is_endless and not config.has("max_train_steps") else _num_steps(config)
+    keywords: dict[str, Any] = {}
+    if name == "cosine_with_restarts":
+        keywords["num_cycles"] = config.number("lr_num_cycles", 1)
+    elif name == "polynomial":
+        keywords["power"] = config.number("lr_power", 1.0)
+    if name == "piecewise_constant":
+        schedule = huggingface.get_piecewise_constant_schedule(init_value, config.text("step_rules"))
+    elif name in _NAMES:
+        schedule = huggingface.get_scheduler(init_value, name, warmup, steps, keywords)
+    else:
+        raise ValueError(
+            f"lr_scheduler must be one of {', '.join(map(repr, _NAMES))}, got {shown_value(name)}"
+        )
+    config.assume(
+        "Counts are updates: the scripts multiply lr_warmup_steps and max_train_steps by the processes, "
+        "and step the scheduler as often."
+    )
+    return config.recipe("diffusers", schedule, "update", steps)
+
+
+FRAMEWORK = Framework(
+    name="diffusers",
+    read=read,
+    marks=(("lr_scheduler", "lr_warmup_steps"), ("lr_scheduler", "max_train_steps")),
+)
+
+
+def _num_steps(config: Config) -> int:
+    if config.has("max_train_steps"):
+        return config.count("max_train_steps")
+    accumulation = max(1, config.count("gradient_accumulation_steps", 1))
+    updates = -(-config.steps_in_epoch() // accumulation)
+    return math.ceil(config.num_epochs("num_train_epochs") * updates)

@@ -1,0 +1,266 @@
+"""Configs as files and texts, read into mappings. Nothing in them is executed or constructed."""
+
+import json
+import math
+import os
+import re
+import shlex
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxlr._checks import shorten, shown_value
+from jaxlr.frameworks import mmpython
+
+
+# A hostile file must cost a second at most. PyYAML reads about 100,000 characters in that time.
+_LONGEST = 100_000
+_MOST_VALUES = 20_000
+_MOST_EVENTS = 10_000  # keys, values and brackets of a YAML text
+_MOST_LEVELS = 50
+_MOST_ALIASES = 16  # each can double the size of what the aliases before it stand for
+_CARD_LINE = re.compile(r"^\s*[-*]\s+`?([a-z][\w ]*?)`?\s*:\s+(.+?)\s*$")
+_SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".py", ".sh", ".txt", ".args")
+_CARD_ROW = re.compile(r"^\|.*\|\s*$")
+
+
+def read_config(config: Any) -> Mapping[str, Any]:
+    """Return the settings of a config by name.
+
+    Args:
+        config: a mapping; a path; a text in YAML, JSON or TOML, of a model card, of a Python config, or of
+            command-line flags; or a list of such flags.
+
+    Raises:
+        TypeError: `config` is none of these.
+        ValueError: it cannot be read, or is too large.
+        OSError: the file cannot be opened.
+    """
+    if isinstance(config, Mapping):
+        return _checked(config)
+    if isinstance(config, list | tuple) and all(isinstance(word, str) for word in config):
+        return _checked(_flags(config))
+    if isinstance(config, os.PathLike):
+        return _checked(_read_file(Path(config)))
+    if not isinstance(config, str):
+        raise TypeError(
+            f"config must be a mapping, a path, a text or a list of flags, got {shown_value(config)}"
+        )
+    return _checked(_read_file(Path(config)) if _is_path(config) else _read_text(config))
+
+
+def _is_path(text: str) -> bool:
+    """Check if a text is the path of a file rather than a config: one line that ends as such files do."""
+    if "\n" in text or len(text) > 1000 or re.search(r"(^|\s)--\w", text):
+        return False
+    return Path(text).suffix.lower() in _SUFFIXES or not re.search(r"[={}()\[\]]|:\s", text)
+
+
+def _read_file(path: Path) -> Mapping[str, Any]:
+    with path.open("rb") as file:
+        data = file.read(_LONGEST + 1)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path.name} is not a text in UTF-8") from None
+    _check_length(text)
+    match path.suffix.lower():
+        case ".yaml" | ".yml":
+            return _yaml(text)
+        case ".json":
+            return _json(text)
+        case ".toml":
+            return _toml(text)
+        case ".md" | ".markdown":
+            return _card(text)
+        case ".py":
+            return mmpython.read(text, path)
+        case ".sh" | ".txt" | ".args":
+            return _flags_of_text(text)
+    raise ValueError(
+        f"cannot tell the format of {shorten(path.name)!r}: name it .yaml, .json, .toml, .md, .py or .sh"
+    )
+
+
+def _read_text(text: str) -> Mapping[str, Any]:
+    """Read a text whose format its first characters tell."""
+    _check_length(text)
+    text = text.lstrip("\ufeff")
+    stripped = text.strip()
+    if stripped.startswith("{"):
+        try:
+            return _json(text)
+        except ValueError:
+            return mmpython.read(f"config = {stripped}", None)["config"]
+    if re.search(r"hyperparameters were used|^- learning_rate: ", text, re.MULTILINE):
+        return _card(text)
+    if re.search(r"(^|\s)--\w", text) and not re.search(r"^\w+:", text, re.MULTILINE):
+        return _flags_of_text(text)
+    if re.search(r"^\[[\w.]+\]\s*$|^\w+\s*=\s*(true|false)\b", text, re.MULTILINE):
+        return _toml(text)
+    if re.search(r"^\s*[\w.]+\s*[=(]", text, re.MULTILINE) and not re.search(r"^\w+:", text, re.MULTILINE):
+        return mmpython.read(text, None)
+    return _yaml(text)
+
+
+def _check_length(text: str) -> None:
+    if len(text) > _LONGEST:
+        raise ValueError(f"a config must have at most {_LONGEST} characters")
+
+
+def _yaml(text: str) -> Mapping[str, Any]:
+    try:
+        import yaml
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            'a YAML config needs PyYAML: pip install "jaxlr[yaml]"', name="yaml"
+        ) from None
+    try:
+        _check_events(yaml.parse(text, Loader=yaml.SafeLoader))
+        loaded = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None) or str(error)
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise ValueError(f"cannot read the YAML config{where}: {shorten(str(problem), 150)}") from None
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"cannot read the YAML config: {shorten(str(error), 150)}") from None
+    return _mapping(loaded, "YAML")
+
+
+def _check_events(events: Any) -> None:
+    """Refuse a text that is deep or full of aliases, before anything is built from it."""
+    depth = aliases = 0
+    for number, event in enumerate(events):
+        kind = type(event).__name__
+        depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")
+        aliases += kind == "AliasEvent"
+        if depth > _MOST_LEVELS:
+            raise ValueError("it is nested too deeply")
+        if aliases > _MOST_ALIASES:
+            raise ValueError(f"it has more than {_MOST_ALIASES} aliases")
+        if number > _MOST_EVENTS:
+            raise ValueError("it has too many values")
+
+
+def _json(text: str) -> Mapping[str, Any]:
+    try:
+        loaded = json.loads(text)
+    except RecursionError:
+        raise ValueError("cannot read the JSON config: it is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"cannot read the JSON config: {shorten(str(error), 150)}") from None
+    return _mapping(loaded, "JSON")
+
+
+def _toml(text: str) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"cannot read the TOML config: {shorten(str(error), 150)}") from None
+
+
+def _mapping(loaded: Any, kind: str) -> Mapping[str, Any]:
+    if not isinstance(loaded, Mapping):
+        raise ValueError(f"the {kind} config must hold settings by name, got {shown_value(loaded)}")
+    return loaded
+
+
+def _card(text: str) -> Mapping[str, Any]:
+    """Read the list of hyperparameters in a model card, and the updates of an epoch from its table."""
+    settings: dict[str, Any] = {"is_model_card": True}
+    for line in text.splitlines():
+        if match := _CARD_LINE.match(line):
+            settings.setdefault(match[1], match[2])
+    if "learning_rate" not in settings:
+        raise ValueError("the model card has no line '- learning_rate: ...'")
+    if version := re.search(r"^\s*[-*]?\s*Transformers:? (\d+\.\d+\.\d+)", text, re.MULTILINE):
+        settings["transformers_version"] = version[1]
+    accumulation = str(settings.get("gradient_accumulation_steps", "1"))
+    batches = _batches_in_table(text, int(accumulation)) if re.fullmatch(r"\d{1,5}", accumulation) else None
+    return settings if batches is None else {**settings, "batches_per_epoch": batches}
+
+
+def _batches_in_table(text: str, accumulation: int) -> int | None:
+    """Return the batches of an epoch, if only one number agrees with the columns Epoch and Step.
+
+    The epochs are rounded to four digits, and before to two.
+    """
+    table = [line.strip()[1:-1].split("|") for line in text.splitlines() if _CARD_ROW.match(line)]
+    rows = [[cell.strip() for cell in cells] for cells in table]
+    header = next((row for row in rows if "Epoch" in row and "Step" in row), None)
+    if header is None or accumulation == 0:
+        return None
+    pairs = [
+        (row[header.index("Epoch")], row[header.index("Step")]) for row in rows if len(row) == len(header)
+    ]
+    pairs = [
+        pair
+        for pair in pairs
+        if re.fullmatch(r"\d{1,6}\.\d+", pair[0]) and re.fullmatch(r"\d{1,9}", pair[1])
+    ]
+    digits = 4 if any(len(epoch.partition(".")[2]) > 2 for epoch, _ in pairs) else 2
+    half = 0.51 * 10**-digits
+    lows = [int(step) * accumulation / (float(epoch) + half) for epoch, step in pairs]
+    highs = [int(step) * accumulation / max(float(epoch) - half, 1e-9) for epoch, step in pairs]
+    if not pairs or math.ceil(max(lows)) != math.floor(min(highs)):
+        return None
+    batches = math.ceil(max(lows))
+    # With a rest, versions differ in the update that it belongs to.
+    return batches if batches > 0 and batches % accumulation == 0 else None
+
+
+def _flags_of_text(text: str) -> Mapping[str, Any]:
+    text = re.sub(r"\\\s*\n", " ", text)
+    words: list[str] = []
+    for line in text.splitlines():
+        try:
+            found = shlex.split(line, comments=True)
+        except ValueError:  # a quote that another line closes
+            found = line.split()
+        words += [*found, ";"]
+    return _flags(words)
+
+
+def _flags(words: Any) -> Mapping[str, Any]:
+    """Read flags such as `--learning_rate 2e-5`, `--lr=0.1`, `--cos-lr` and Hydra's `epochs=10`."""
+    settings: dict[str, Any] = {}
+    values: list[str] | None = None
+    for word in words:
+        if match := re.fullmatch(r"--([A-Za-z][\w.-]*)(?:=(.*))?", word, re.DOTALL):
+            name, value = match[1].replace("-", "_"), match[2]
+            values = [] if value is None else [value]
+            settings.setdefault(name, []).append(values)
+            if value is not None:
+                values = None
+        elif re.match(r"-[A-Za-z]|[|;&<>)]|\d?>", word):
+            values = None  # another flag, or the end of a command
+        elif values is not None:
+            values.append(word)
+        elif match := re.fullmatch(r"([A-Za-z_]\w*)=(.*)", word, re.DOTALL):
+            settings.setdefault(match[1], []).append([match[2]])
+    if not settings:
+        raise ValueError("the text has no flag such as --learning_rate 2e-5")
+    for name, given in settings.items():
+        if any(values != given[0] for values in given):
+            raise ValueError(f"the flag {shorten(name)} is given twice, with different values")
+    return {name: " ".join(given[0]) if given[0] else True for name, given in settings.items()}
+
+
+def _checked(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Refuse a config that is deep or large once its aliases are written out."""
+    level: list[Any] = [config]
+    num_values = 0
+    for _ in range(_MOST_LEVELS):
+        inner: list[Any] = []
+        for value in level:
+            items = value.values() if isinstance(value, Mapping) else value
+            inner += [item for item in items if isinstance(item, Mapping | list | tuple)]
+            num_values += len(value)
+            if num_values > _MOST_VALUES:
+                raise ValueError(f"a config must have at most {_MOST_VALUES} values")
+        if not inner:
+            return config
+        level = inner
+    raise ValueError("the config is nested too deeply")

@@ -1,0 +1,282 @@
+"""The result of reading a config, the settings in it, and the description of a framework."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import optax
+from jax.typing import ArrayLike
+
+from jaxlr._checks import check_positive_count, check_value, check_whole_number, shown_value
+
+
+_REQUIRED: Any = object()
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+_CLASS = re.compile(r"(?:[A-Z]\w*\.)?([A-Z]\w*)")
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+Unit = Literal["update", "iteration", "epoch", "evaluation"]
+
+
+class Recipe(NamedTuple):
+    """A schedule that was read from a config, and everything that reading it took for granted.
+
+    Args:
+        schedule: the schedule, or the transformation of a plateau.
+        unit: the thing that a count of the schedule counts. "update" is an update of the weights,
+            "iteration" a batch, "epoch" a pass over the dataset, and "evaluation" a call of a plateau.
+        num_counts: the number of counts in the run, or None if the config does not say it.
+        framework: the framework whose config it is, such as "huggingface".
+        version: the version of the framework that `from_config` was given, or None.
+        assumptions: a sentence for each rule that was chosen and each number that was derived.
+
+    Returns:
+        A recipe.
+
+    Raises:
+        TypeError: a field is missing.
+
+    Example:
+        >>> import jaxlr
+        >>> flags = "--learning_rate 0.1 --lr_scheduler_type linear --max_steps 100"
+        >>> recipe = jaxlr.from_config(flags)
+        >>> recipe.framework, recipe.unit, recipe.num_counts
+        ('huggingface', 'update', 100)
+
+    Reference: https://huggingface.co/docs/transformers/main_classes/trainer and the pages of the other
+    frameworks.
+    """
+
+    schedule: optax.Schedule | optax.GradientTransformationExtraArgs
+    unit: Unit
+    num_counts: int | None
+    framework: str
+    version: str | None
+    assumptions: tuple[str, ...]
+
+
+class Framework(NamedTuple):
+    """A framework whose configs are read."""
+
+    name: str
+    read: Callable[["Config"], Recipe]
+    marks: tuple[tuple[str, ...], ...]  # keys that tell its configs: all those of one tuple are there
+    aliases: tuple[str, ...] = ()
+    calls: tuple[Callable[..., Any], ...] = ()  # functions named as people write them in a call
+
+
+class Config:
+    """The settings of a config and the arguments of `from_config`, with checks that name what is missing.
+
+    Args:
+        settings: the settings, by name.
+        names: values for settings that the config leaves out or writes as a name.
+        arguments: the other arguments of `from_config`, by name.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], names: Mapping[str, Any], **arguments: Any):
+        self.settings, self._names = settings, names
+        self.init_value: ArrayLike | None = arguments["init_value"]
+        self.version_text: str | None = arguments["version"]
+        self.version = _parsed_version(self.version_text)
+        self.steps_per_epoch = _optional_count("steps_per_epoch", arguments["steps_per_epoch"])
+        epochs = arguments["epochs"]
+        self.epochs = None if epochs is None else check_value("epochs", epochs, positive=True)
+        self.num_processes = _optional_count("num_processes", arguments["num_processes"])
+        self.group: int = check_whole_number("group", arguments["group"])
+        self.assumptions: list[str] = []
+
+    def inner(self, name: str) -> "Config":
+        """Return the config of a nested mapping. Its assumptions are added to those of this one."""
+        settings = self.get(name, {})
+        if not isinstance(settings, Mapping):
+            raise ValueError(f"{name} must hold settings by name, got {shown_value(settings)}")
+        return self.of(settings)
+
+    def of(self, settings: Mapping[str, Any]) -> "Config":
+        """Return the same arguments with other settings."""
+        other = object.__new__(Config)
+        other.__dict__.update(self.__dict__)
+        other.settings = settings
+        return other
+
+    def assume(self, sentence: str) -> None:
+        """Add a sentence to the assumptions."""
+        if sentence not in self.assumptions:
+            self.assumptions.append(sentence)
+
+    def set_version(self, text: str) -> None:
+        """Set the version that the config itself states."""
+        self.version_text, self.version = text, _parsed_version(text)
+
+    def since(self, *version: int) -> bool | None:
+        """Check if the version is at least `version`. None if no version was given."""
+        return None if self.version is None else self.version >= version
+
+    def has(self, name: str) -> bool:
+        """Check if a setting has a value."""
+        return self.get(name) is not None
+
+    def first(self, *names: str) -> str:
+        """Return the first of several spellings that has a value, or the first spelling."""
+        return next((name for name in names if self.has(name)), names[0])
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a setting as it stands. `names` fills in one that is missing, or that is a name itself."""
+        value = self.settings.get(name)
+        if isinstance(value, Unreadable):
+            if value.source in self._names:
+                return self._names[value.source]
+            if name not in self._names:
+                raise ValueError(
+                    f"{name} is {value.source!r}, which has no value in the config: "
+                    f"give names={{{value.source!r}: ...}}"
+                )
+        if value is None or isinstance(value, Unreadable):
+            return self._names.get(name, default)
+        if isinstance(value, str) and _is_reference(value):
+            return self._names.get(value, self._names.get(name, value))
+        return value
+
+    def number(self, name: str, default: Any = _REQUIRED, argument: str | None = None) -> Any:
+        """Return a setting as a finite number >= 0.
+
+        Args:
+            name: its name.
+            default: the value where it is missing. Without a default that is an error.
+            argument: the argument of `from_config` to ask for where it is missing.
+        """
+        value = self.get(name)
+        if value is None:
+            if default is _REQUIRED:
+                raise ValueError(f"the config has no {name}: give {argument or f'names={{{name!r}: ...}}'}")
+            return default
+        return check_value(name, self._as_number(name, value))
+
+    def count(self, name: str, default: Any = _REQUIRED, argument: str | None = None) -> Any:
+        """Return a setting as a whole number >= 0."""
+        value = self.number(name, default, argument)
+        if value is default:
+            return value
+        return check_whole_number(name, value)
+
+    def signed(self, name: str, default: float) -> float:
+        """Return a setting as a number, which may be negative, such as `max_steps: -1`."""
+        value = self.get(name)
+        number = default if value is None else self._as_number(name, value)
+        if not math.isfinite(number):
+            raise ValueError(f"{name} must be a finite number, got {number!r}")
+        return number
+
+    def _as_number(self, name: str, value: Any) -> Any:
+        # YAML 1.1 reads 1e-4 as a text, because it has no dot.
+        if isinstance(value, str) and len(value) < 50 and _NUMBER.fullmatch(value.strip().replace("_", "")):
+            return float(value)
+        if isinstance(value, str | bool) or not isinstance(value, int | float):
+            hint = f": give names={{{name!r}: ...}}" if isinstance(value, str) else ""
+            raise ValueError(f"{name} must be a number, got {shown_value(value)}{hint}")
+        if isinstance(value, int) and abs(value) > 2**61:
+            raise ValueError(f"{name} must be at most 2**61, got a larger number")
+        return value
+
+    def text(self, name: str, default: Any = _REQUIRED) -> Any:
+        """Return a setting as a text. A class or a member of an enum in a Python config is its name."""
+        value = self.settings.get(name)
+        if isinstance(value, Unreadable) and (match := _CLASS.fullmatch(value.source)):
+            return match[1]
+        value = self.get(name)
+        if value is None:
+            if default is _REQUIRED:
+                raise ValueError(f"the config has no {name}: give names={{{name!r}: ...}}")
+            return default
+        if not isinstance(value, str):
+            raise ValueError(f"{name} must be a text, got {shown_value(value)}")
+        return value
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """Return a setting as True or False."""
+        value = self.get(name)
+        if value is None:
+            return default
+        word = str(value).lower()
+        if word not in (*_TRUE, *_FALSE):
+            raise ValueError(f"{name} must be true or false, got {shown_value(value)}")
+        return word in _TRUE
+
+    def numbers(self, name: str, default: Any = None) -> Any:
+        """Return a setting as a list of numbers: a list, a single number, or a text such as "30 60"."""
+        value = self.get(name)
+        if value is None:
+            return default
+        if isinstance(value, str):
+            value = re.split(r"[\s,]+", value.strip("()[] "))
+        items = value if isinstance(value, list | tuple) else [value]
+        return [check_value(name, self._as_number(name, item)) for item in items]
+
+    def base_rate(self, name: str) -> ArrayLike:
+        """Return `init_value` if it was given, else the learning rate in the config."""
+        if self.init_value is not None:
+            check_value("init_value", self.init_value)
+            if self.has(name):
+                self.assume(f"init_value replaces the {name} of the config.")
+            return self.init_value
+        return self.number(name, argument="init_value")
+
+    def steps_in_epoch(self) -> int:
+        """Return `steps_per_epoch`, or raise the error that asks for it."""
+        if self.steps_per_epoch is None:
+            raise ValueError(
+                "the config does not say how many batches an epoch has: give steps_per_epoch, "
+                "the length of the train dataloader of one process"
+            )
+        return self.steps_per_epoch
+
+    def num_epochs(self, *names: str) -> float:
+        """Return the argument `epochs` if it was given, else the first of these settings."""
+        if self.epochs is not None:
+            return self.epochs  # pyright: ignore[reportReturnType]
+        name = self.first(*names)
+        epochs = self.number(name, argument="epochs")
+        if epochs > 2**31:
+            raise ValueError(f"{name} must be at most 2**31, got {epochs:g}")
+        return epochs
+
+    def whole_epochs(self, *names: str) -> int:
+        """Return the number of epochs, which must be whole."""
+        return check_positive_count("epochs", self.num_epochs(*names))
+
+    def refuse(self, *names: str, reason: str) -> None:
+        """Refuse a config in which one of these settings is on."""
+        for name in names:
+            value = self.get(name)
+            if value not in (None, False, 0, "", [], ()):
+                raise ValueError(f"{name}={shown_value(value)} is not supported: {reason}")
+
+    def recipe(self, framework: str, schedule: Any, unit: Unit, num_counts: int | None) -> Recipe:
+        """Return the recipe with the assumptions so far."""
+        return Recipe(schedule, unit, num_counts, framework, self.version_text, tuple(self.assumptions))
+
+
+class Unreadable(NamedTuple):
+    """The value of a setting that is an expression without a value. It is an error where it is used."""
+
+    source: str
+
+
+def _is_reference(value: str) -> bool:
+    """Check if a text stands for a value: `${lr}` of OmegaConf, `$LR` of a shell, `{{ lr }}`."""
+    return value.startswith(("$", "{{"))
+
+
+def _optional_count(name: str, value: Any) -> int | None:
+    return None if value is None else check_positive_count(name, value)
+
+
+def _parsed_version(text: Any) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    match = re.match(r"v?(\d+(?:\.\d+)*)", text) if isinstance(text, str) and len(text) < 50 else None
+    if match is None:
+        raise ValueError(f"version must be a text such as '4.46.3', got {shown_value(text)}")
+    return tuple(map(int, match[1].split(".")))

@@ -1,0 +1,394 @@
+"""timm: its scheduler classes, `create_scheduler_v2`, and the flags of its training script.
+
+The rules are those of timm 1.0.31 (`timm/scheduler/*.py`, `scheduler_factory.py`, `train.py`).
+"""
+
+import bisect
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jax.typing import ArrayLike
+
+from jaxlr._checks import check_duration, check_positive_count, check_value, shown_value
+from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.plateau import reduce_lr_on_plateau
+from jaxlr.schedules import Phase, multi_step_lr, phased_lr, sequential_lr
+
+
+_MOST_CYCLES = 200
+_MOST_STEPS = 100_000
+_SMALLEST = 740.0  # a float64 is 0 from exp(-745) on
+
+
+def CosineLRScheduler(  # noqa: N802
+    init_value: ArrayLike,
+    t_initial: int,
+    lr_min: float = 0.0,
+    cycle_mul: float = 1.0,
+    cycle_decay: float = 1.0,
+    cycle_limit: int = 1,
+    warmup_t: int = 0,
+    warmup_lr_init: float = 0.0,
+    warmup_prefix: bool = False,
+    t_in_epochs: bool = True,
+    noise_range_t: Any = None,
+    noise_pct: float = 0.67,
+    noise_std: float = 1.0,
+    noise_seed: int = 42,
+    k_decay: float = 1.0,
+    initialize: bool = True,
+) -> Any:
+    """Return a warmup and cycles of a cosine, which count from 0 unless `warmup_prefix` is set."""
+    del t_in_epochs, noise_pct, noise_std, noise_seed, initialize
+    _check_plain(noise_range_t, k_decay)
+    clock = _Clock(t_initial, cycle_mul, cycle_limit, warmup_t, warmup_prefix)
+    ramp = Phase(clock.warmup, "linear", start_value=warmup_lr_init, end_factor=1.0)
+    return phased_lr(init_value, [ramp, *clock.cycles("cosine", cycle_decay, lr_min)])
+
+
+def TanhLRScheduler(  # noqa: N802
+    init_value: ArrayLike,
+    t_initial: int,
+    lb: float = -7.0,
+    ub: float = 3.0,
+    lr_min: float = 0.0,
+    cycle_mul: float = 1.0,
+    cycle_decay: float = 1.0,
+    cycle_limit: int = 1,
+    warmup_t: int = 0,
+    warmup_lr_init: float = 0.0,
+    warmup_prefix: bool = False,
+    t_in_epochs: bool = True,
+    noise_range_t: Any = None,
+    noise_pct: float = 0.67,
+    noise_std: float = 1.0,
+    noise_seed: int = 42,
+    initialize: bool = True,
+) -> Any:
+    """Return a warmup to the value of the curve at its end, and cycles of a hyperbolic tangent."""
+    del t_in_epochs, noise_pct, noise_std, noise_seed, initialize
+    _check_plain(noise_range_t, 1.0)
+    if (lb, ub) != (-7.0, 3.0):
+        raise ValueError(f"TanhLRScheduler is supported with lb=-7 and ub=3, got {lb!r} and {ub!r}")
+    clock = _Clock(t_initial, cycle_mul, cycle_limit, warmup_t, warmup_prefix)
+    cycles = clock.cycles("tanh", cycle_decay, lr_min)
+    if clock.warmup == 0:  # no scheduler of timm sets the rate of epoch 0
+        late = _Clock(t_initial, cycle_mul, cycle_limit, 1, False)
+        return phased_lr(init_value, [Phase(1), *late.cycles("tanh", cycle_decay, lr_min)])
+    reached: dict[str, Any] = {"end_factor": 1.0}
+    if not warmup_prefix:
+        curve: Any = phased_lr(init_value, cycles)
+        reached = {"end_value": curve(0)}
+    ramp = Phase(clock.warmup, "linear", start_value=warmup_lr_init, **reached)
+    return phased_lr(init_value, [ramp, *cycles])
+
+
+def PolyLRScheduler(  # noqa: N802
+    init_value: ArrayLike,
+    t_initial: int,
+    power: float = 0.5,
+    lr_min: float = 0.0,
+    cycle_mul: float = 1.0,
+    cycle_decay: float = 1.0,
+    cycle_limit: int = 1,
+    warmup_t: int = 0,
+    warmup_lr_init: float = 0.0,
+    warmup_prefix: bool = False,
+    t_in_epochs: bool = True,
+    noise_range_t: Any = None,
+    noise_pct: float = 0.67,
+    noise_std: float = 1.0,
+    noise_seed: int = 42,
+    k_decay: float = 1.0,
+    initialize: bool = True,
+) -> Any:
+    """Return a warmup and cycles of a polynomial."""
+    del t_in_epochs, noise_pct, noise_std, noise_seed, initialize
+    _check_plain(noise_range_t, k_decay)
+    clock = _Clock(t_initial, cycle_mul, cycle_limit, warmup_t, warmup_prefix)
+    ramp = Phase(clock.warmup, "linear", start_value=warmup_lr_init, end_factor=1.0)
+    return phased_lr(init_value, [ramp, *clock.cycles("polynomial", cycle_decay, lr_min, power=power)])
+
+
+def StepLRScheduler(  # noqa: N802
+    init_value: ArrayLike,
+    decay_t: float,
+    decay_rate: float = 1.0,
+    warmup_t: int = 0,
+    warmup_lr_init: float = 0.0,
+    warmup_prefix: bool = True,
+    t_in_epochs: bool = True,
+    noise_range_t: Any = None,
+    noise_pct: float = 0.67,
+    noise_std: float = 1.0,
+    noise_seed: int = 42,
+    initialize: bool = True,
+) -> Any:
+    """Return a warmup and a decay by a factor every `decay_t`, which may have a fraction."""
+    del t_in_epochs, noise_pct, noise_std, noise_seed, initialize
+    _check_plain(noise_range_t, 1.0)
+    step: Any = check_value("decay_t", decay_t, positive=True)
+    rate: Any = check_value("decay_rate", decay_rate)
+    if not 0 < rate <= 1:
+        raise ValueError(f"decay_rate must be above 0 and at most 1, got {decay_rate!r}")
+    num_steps = 0 if rate == 1 else math.ceil(-_SMALLEST / math.log(rate))
+    if num_steps > _MOST_STEPS:
+        raise ValueError(f"decay_rate must be at most 0.99, or 1, got {decay_rate!r}")
+    milestones = [_first_at(n, lambda t: t // step, step) for n in range(1, num_steps + 1)]
+    return _staircase(init_value, milestones, rate, warmup_t, warmup_lr_init, warmup_prefix)
+
+
+def MultiStepLRScheduler(  # noqa: N802
+    init_value: ArrayLike,
+    decay_t: Sequence[float],
+    decay_rate: float = 1.0,
+    warmup_t: int = 0,
+    warmup_lr_init: float = 0.0,
+    warmup_prefix: bool = True,
+    t_in_epochs: bool = True,
+    noise_range_t: Any = None,
+    noise_pct: float = 0.67,
+    noise_std: float = 1.0,
+    noise_seed: int = 42,
+    initialize: bool = True,
+) -> Any:
+    """Return a warmup and a decay by a factor at milestones, each one step early as in timm."""
+    del t_in_epochs, noise_pct, noise_std, noise_seed, initialize
+    _check_plain(noise_range_t, 1.0)
+    if not isinstance(decay_t, Sequence) or isinstance(decay_t, str):
+        raise TypeError(f"decay_t must be a list of milestones, got {shown_value(decay_t)}")
+    milestones = [math.ceil(check_value("each of decay_t", m)) - 1 for m in decay_t]  # pyright: ignore[reportArgumentType]
+    rate: Any = check_value("decay_rate", decay_rate)
+    return _staircase(init_value, sorted(milestones), rate, warmup_t, warmup_lr_init, warmup_prefix)
+
+
+def create_scheduler_v2(
+    init_value: ArrayLike,
+    sched: str = "cosine",
+    num_epochs: int = 300,
+    decay_epochs: float | None = None,
+    decay_milestones: Sequence[float] = (90, 180, 270),
+    cooldown_epochs: int = 0,
+    patience_epochs: int = 10,
+    decay_rate: float = 0.1,
+    min_lr: float = 0.0,
+    warmup_lr: float = 1e-5,
+    warmup_epochs: int = 0,
+    warmup_prefix: bool = False,
+    noise: Any = None,
+    noise_pct: float = 0.67,
+    noise_std: float = 1.0,
+    noise_seed: int = 42,
+    cycle_mul: float = 1.0,
+    cycle_decay: float = 0.1,
+    cycle_limit: int = 1,
+    k_decay: float = 1.0,
+    decay_fn: str | None = None,
+    stable_timescale: float | None = None,
+    plateau_mode: str = "max",
+    step_on_epochs: bool = True,
+    updates_per_epoch: int = 0,
+) -> Any:
+    """Return the scheduler of a name, in epochs, or in updates if `step_on_epochs` is False."""
+    del cooldown_epochs, noise_pct, noise_std, noise_seed, decay_fn, stable_timescale
+    _check_plain(noise, 1.0)
+    unit = 1 if step_on_epochs else check_positive_count("updates_per_epoch", updates_per_epoch)
+    ramp: Any = {
+        "warmup_t": warmup_epochs * unit,
+        "warmup_lr_init": warmup_lr,
+        "warmup_prefix": warmup_prefix,
+    }
+    cycle: Any = {"cycle_mul": cycle_mul, "cycle_decay": cycle_decay, "cycle_limit": cycle_limit}
+    length = num_epochs * unit
+    match sched:
+        case "cosine":
+            return CosineLRScheduler(init_value, length, min_lr, k_decay=k_decay, **cycle, **ramp)
+        case "tanh":
+            return TanhLRScheduler(init_value, length, lr_min=min_lr, **cycle, **ramp)
+        case "poly":
+            return PolyLRScheduler(init_value, length, decay_rate, min_lr, k_decay=k_decay, **cycle, **ramp)
+        case "step":
+            decay = 90 if decay_epochs is None else decay_epochs
+            return StepLRScheduler(init_value, decay * unit, decay_rate, **ramp)
+        case "multistep":
+            milestones = [m * unit for m in decay_milestones]
+            return MultiStepLRScheduler(init_value, milestones, decay_rate, **ramp)
+        case "constant":
+            return StepLRScheduler(init_value, 1, 1.0, **ramp)
+        case "plateau" if warmup_epochs == 0 and step_on_epochs:
+            settings: Any = {"mode": plateau_mode, "factor": decay_rate, "patience": patience_epochs}
+            return reduce_lr_on_plateau(init_value, min_lr=min_lr, **settings)
+        case "plateau":
+            raise ValueError("sched 'plateau' is supported only without a warmup, and by epochs")
+    known = "'cosine', 'tanh', 'poly', 'step', 'multistep', 'constant', 'plateau'"
+    raise ValueError(f"sched must be one of {known}, got {shown_value(sched)}")
+
+
+def read(config: Config) -> Recipe:
+    """Read the flags of timm's training script, or its `args.yaml`."""
+    config.refuse("lr_noise", reason="the noise comes from torch's generator")
+    init_value = _init_value(config)
+    sched = config.text("sched", None)
+    if sched is None:
+        sched = "cosine"
+        config.assume("sched is 'cosine', the default of train.py.")
+    epochs = config.whole_epochs("epochs")
+    settings = {
+        name: _setting(config, spelling, default, method) for name, spelling, default, method in _SETTINGS
+    }
+    on_updates = config.flag("sched_on_updates")
+    unit = 1
+    if on_updates:
+        accumulation = max(1, config.count("grad_accum_steps", 1))
+        unit = -(-config.steps_in_epoch() // accumulation)
+    mode = "min" if "loss" in config.text("eval_metric", "top1") else "max"
+    schedule = create_scheduler_v2(
+        init_value,
+        sched,
+        epochs,
+        step_on_epochs=not on_updates,
+        updates_per_epoch=unit,
+        plateau_mode=mode,
+        **settings,
+    )
+    if sched == "plateau":
+        return config.recipe("timm", schedule, "evaluation", epochs)
+    total = _num_epochs(sched, epochs, unit, settings)
+    return config.recipe("timm", schedule, "update" if on_updates else "epoch", total)
+
+
+_SETTINGS: tuple[tuple[str, str, Any, str], ...] = (
+    ("warmup_epochs", "warmup_epochs", 5, "count"),
+    ("warmup_lr", "warmup_lr", 1e-5, "number"),
+    ("min_lr", "min_lr", 0.0, "number"),
+    ("decay_epochs", "decay_epochs", 90, "number"),
+    ("decay_milestones", "decay_milestones", [90, 180, 270], "numbers"),
+    ("decay_rate", "decay_rate", 0.1, "number"),
+    ("cooldown_epochs", "cooldown_epochs", 0, "count"),
+    ("patience_epochs", "patience_epochs", 10, "count"),
+    ("cycle_mul", "lr_cycle_mul", 1.0, "number"),
+    ("cycle_decay", "lr_cycle_decay", 0.5, "number"),
+    ("cycle_limit", "lr_cycle_limit", 1, "count"),
+    ("k_decay", "lr_k_decay", 1.0, "number"),
+    ("warmup_prefix", "warmup_prefix", False, "flag"),
+)
+_STATED = ("warmup_epochs", "warmup_lr", "min_lr")
+
+FRAMEWORK = Framework(
+    name="timm",
+    read=read,
+    marks=(("sched",), ("sched_on_updates",), ("cooldown_epochs",), ("lr_cycle_limit",)),
+    calls=(
+        CosineLRScheduler,
+        TanhLRScheduler,
+        PolyLRScheduler,
+        StepLRScheduler,
+        MultiStepLRScheduler,
+        create_scheduler_v2,
+    ),
+)
+
+
+class _Clock:
+    """The cycles of a schedule, and the warmup that hides the first of them."""
+
+    def __init__(self, t_initial: Any, mul: float, limit: Any, warmup: Any, prefix: bool):
+        self.warmup = check_duration("warmup_t", warmup)
+        self._length = check_positive_count("t_initial", t_initial)
+        self._limit = check_positive_count("cycle_limit", limit)
+        if self._limit > _MOST_CYCLES:
+            raise ValueError(f"cycle_limit must be at most {_MOST_CYCLES}, got {limit!r}")
+        if not isinstance(mul, int | float) or mul < 1:
+            raise ValueError(f"cycle_mul must be at least 1, got {mul!r}")
+        self._mul = mul
+        self._hidden = 0 if prefix else self.warmup
+
+    def cycles(self, shape: Any, decay: float, floor: float, **power: Any) -> list[Phase]:
+        """Return the phases after the warmup: what is left of each cycle, then the floor."""
+        phases: list[Phase] = []
+        for cycle in range(self._limit):
+            begin, end = max(self._first(cycle), self._hidden), self._first(cycle + 1)
+            span = self._mul**cycle * self._length
+            offset = max(begin - self._start(cycle), 0)
+            if end > begin:
+                ends: Any = {"start_factor": decay**cycle, "end_value": floor}
+                phases.append(Phase(end - begin, shape, offset=offset, span=span, **ends, **power))
+        return [*phases, Phase(start_value=floor)]
+
+    def _start(self, cycle: int) -> float:
+        if self._mul == 1:
+            return cycle * self._length
+        return (1 - self._mul**cycle) / (1 - self._mul) * self._length
+
+    def _first(self, cycle: int) -> int:
+        """Return the first count that timm's float64 puts into a cycle."""
+        if self._mul == 1:
+            return cycle * self._length
+
+        def number(t: int) -> int:
+            return math.floor(math.log(1 - t / self._length * (1 - self._mul), self._mul))
+
+        near = max(0, math.ceil(self._start(cycle)) - 2)
+        return next(t for t in range(near, near + 5) if number(t) >= cycle)
+
+
+def _first_at(n: int, number: Callable[[int], float], step: float) -> int:
+    """Return the first count whose number of decays is `n`."""
+    near = max(1, math.floor(n * step) - 2)
+    return next(t for t in range(near, near + 6) if number(t) >= n)
+
+
+def _staircase(
+    init_value: Any, milestones: list[int], rate: float, warmup_t: Any, warmup_lr: float, prefix: bool
+) -> Any:
+    warmup = check_duration("warmup_t", warmup_t)
+    hidden = 0 if prefix else warmup
+    if warmup == 0:  # no scheduler of timm sets the rate of epoch 0
+        return multi_step_lr(init_value, [max(1, m) for m in milestones], rate)
+    passed = bisect.bisect_right(milestones, hidden)
+    decay = multi_step_lr(init_value * rate**passed, [m - hidden for m in milestones[passed:]], rate)
+    ramp = phased_lr(init_value, [Phase(warmup, "linear", start_value=warmup_lr, end_factor=1.0)])
+    return sequential_lr([ramp, decay], [warmup])
+
+
+def _check_plain(noise: Any, k_decay: Any) -> None:
+    if noise is not None:
+        raise ValueError("noise on the learning rate is not supported: it comes from torch's generator")
+    if k_decay != 1:
+        raise ValueError(f"k_decay must be 1, got {shown_value(k_decay)}: other values are not supported")
+
+
+def _init_value(config: Config) -> Any:
+    """Return `lr`, or `lr_base` scaled by the global batch size."""
+    if config.init_value is not None or config.has("lr") or not config.has("lr_base"):
+        return config.base_rate("lr")
+    if config.num_processes is None:
+        raise ValueError("lr_base is scaled by the global batch size: give num_processes, or init_value")
+    accumulation = max(1, config.count("grad_accum_steps", 1))
+    batch = config.count("batch_size") * config.num_processes * accumulation
+    ratio = batch / config.number("lr_base_size", 256)
+    scale = config.text("lr_base_scale", "")
+    if not scale:
+        optimizer = config.text("opt").lower()
+        scale = "sqrt" if "ada" in optimizer or "lamb" in optimizer else "linear"
+    rate = config.number("lr_base") * (ratio**0.5 if scale == "sqrt" else ratio)
+    config.assume(f"The rate is {rate:g}: lr_base by the {scale} scale of the global batch size {batch}.")
+    return rate
+
+
+def _setting(config: Config, spelling: str, default: Any, method: str) -> Any:
+    if spelling in _STATED and not config.has(spelling):
+        config.assume(f"{spelling} is {default:g}, the default of train.py.")
+    return getattr(config, method)(spelling, default)
+
+
+def _num_epochs(sched: str, epochs: int, unit: int, settings: dict[str, Any]) -> int:
+    """Return the counts of the whole run, as `create_scheduler_v2` returns them."""
+    prefix = settings["warmup_epochs"] * unit if settings["warmup_prefix"] else 0
+    length = epochs * unit
+    if sched not in ("cosine", "tanh", "poly"):
+        return length + prefix
+    mul, limit = settings["cycle_mul"], settings["cycle_limit"]
+    cycles = length * limit if mul == 1 else math.floor(-length * (mul**limit - 1) / (1 - mul))
+    return (cycles + prefix + settings["cooldown_epochs"] * unit) // unit * unit

@@ -1,0 +1,117 @@
+"""Ultralytics YOLO: the `args.yaml` of a run, and the `hyp*.yaml` of YOLOv5.
+
+The rules are those of ultralytics 8.4.190 and 8.3.200 (`engine/trainer.py`, `cfg/default.yaml`) and of
+YOLOv5 7.0 (`train.py`).
+"""
+
+import math
+from typing import Any
+
+from jaxlr._checks import check_value
+from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.schedules import Phase, chained_scheduler, per_epoch, phased_lr, sequential_lr
+
+
+_LEAST_WARMUP = 100  # iterations, before 8.4
+
+
+def read(config: Config) -> Recipe:
+    """Read `lr0`, `lrf`, `cos_lr` and the warmup of an `args.yaml`. A count is a batch."""
+    config.refuse("time", reason="a run that ends by the clock has no fixed number of epochs")
+    steps = config.steps_in_epoch()
+    epochs = config.whole_epochs("epochs")
+    init_value = _init_value(config, steps, epochs)
+    final = config.number("lrf")
+    shape: Any = "cosine" if config.flag("cos_lr") or config.flag("cosine") else "linear"
+    if config.group not in (0, 1, 2):
+        raise ValueError(f"group must be 0 (weights), 1 (norms) or 2 (biases), got {config.group}")
+    start = 0.0 if config.group != 2 or _is_auto(config) else config.number("warmup_bias_lr", 0.1)
+    warmup = _warmup_iterations(config, steps, epochs)
+    if start == 0:
+        decay = phased_lr(1.0, [Phase(epochs, shape, start_factor=1.0, end_factor=final)])
+        ramp = phased_lr(1.0, [Phase(warmup, "linear", start_factor=0.0, end_factor=1.0)])
+        schedule = chained_scheduler(init_value, [ramp, per_epoch(decay, steps)])
+    else:
+        schedule = _with_start(init_value, shape, final, start, warmup, steps, epochs)
+    config.assume("Group 0 holds the weights, group 1 the norms, group 2 the biases.")
+    return config.recipe("ultralytics", schedule, "iteration", epochs * steps)
+
+
+FRAMEWORK = Framework(
+    name="ultralytics",
+    read=read,
+    marks=(("lr0", "lrf"), ("lr0", "warmup_epochs"), ("lr0", "epochs")),
+    aliases=("yolo", "yolov5"),
+)
+
+
+def _is_auto(config: Config) -> bool:
+    optimizer = config.text("optimizer", None)
+    return optimizer is not None and optimizer.lower() == "auto"
+
+
+def _init_value(config: Config, steps: int, epochs: int) -> Any:
+    """Return the base rate. `optimizer: auto` ignores `lr0` and chooses one by the length of the run."""
+    if not _is_auto(config):
+        return config.base_rate("lr0")
+    config.assume("optimizer 'auto' ignores lr0, and the biases have no warmup_bias_lr of their own.")
+    if config.init_value is not None:
+        return config.base_rate("init_value")
+    batch, nominal = config.count("batch"), config.count("nbs", 64)
+    fewest, most = (steps - 1) * batch + 1, steps * batch
+    if config.has("num_examples"):
+        fewest = most = config.count("num_examples")
+    is_long = {math.ceil(n / max(1, batch, nominal)) * epochs > 10_000 for n in (fewest, most)}
+    if len(is_long) > 1:
+        raise ValueError("optimizer 'auto' depends on the samples: give names={'num_examples': ...}")
+    if is_long.pop():
+        config.assume("optimizer 'auto' takes the rate 0.01, because the run is longer than 10,000.")
+        return 0.01
+    if not config.has("nc"):
+        raise ValueError("optimizer 'auto' depends on the number of classes: give names={'nc': ...}")
+    rate = round(0.002 * 5 / (4 + config.count("nc")), 6)
+    config.assume(f"optimizer 'auto' takes AdamW at rate {rate:g}, because the run is short.")
+    return rate
+
+
+def _warmup_iterations(config: Config, steps: int, epochs: int) -> int:
+    warmup_epochs = config.number("warmup_epochs")
+    if warmup_epochs == 0:
+        return 0
+    older = max(round(warmup_epochs * steps), _LEAST_WARMUP)
+    newer = round(min(warmup_epochs, epochs - 1) * steps)
+    is_newer = config.since(8, 4)
+    if is_newer is None and older != newer:
+        config.assume(
+            f"The warmup has {newer} iterations, as in ultralytics 8.4; in earlier versions it had {older}."
+        )
+    return older if is_newer is False else newer
+
+
+def _with_start(
+    init_value: Any, shape: Any, final: float, start: float, warmup: int, steps: int, epochs: int
+) -> Any:
+    """Return the rate of the biases: in each epoch of the warmup, a line from `start` to its rate."""
+    check_value("init_value", init_value)
+    num_epochs = min(-(-warmup // steps), epochs)
+    if num_epochs > 200:
+        raise ValueError(f"a warmup of more than 200 epochs is not supported, got {num_epochs}")
+    factors: Any = phased_lr(1.0, [Phase(epochs, shape, start_factor=1.0, end_factor=final)])
+    phases: list[Phase] = []
+    for epoch in range(num_epochs):
+        rising = min(steps, warmup - epoch * steps)
+        end = factors(epoch)
+        clock: Any = {"offset": epoch * steps, "span": warmup}
+        phases += [
+            Phase(rising, "linear", start_value=start, end_factor=end, **clock),
+            Phase(steps - rising, start_factor=end),
+        ]
+    rest = Phase(
+        epochs - num_epochs, shape, start_factor=1.0, end_factor=final, offset=num_epochs, span=epochs
+    )
+    decay = per_epoch(phased_lr(init_value, [rest]), steps)
+    if not phases:
+        return decay
+    if num_epochs == epochs:
+        return phased_lr(init_value, phases)
+    return sequential_lr([phased_lr(init_value, phases), decay], [num_epochs * steps])

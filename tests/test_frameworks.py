@@ -1,0 +1,163 @@
+"""Configs of every framework: formats, recognition, hostile files, and the lists in the documentation."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jaxlr
+from jaxlr.frameworks import CALLS, FRAMEWORKS
+
+
+from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
+ROOT = Path(__file__).parents[1]
+LINEAR = {"learning_rate": 0.5, "lr_scheduler_type": "linear", "max_steps": 10}
+WRITTEN = {
+    "yaml": "learning_rate: 5e-1\nlr_scheduler_type: linear\nmax_steps: 10\n",
+    "json": '{"learning_rate": 0.5, "lr_scheduler_type": "linear", "max_steps": 10}',
+    "toml": 'learning_rate = 0.5\nlr_scheduler_type = "linear"\nmax_steps = 10\n',
+    "sh": "python train.py \\\n --learning_rate 0.5 --lr_scheduler_type linear \\\n --max_steps=10\n",
+    "py": "steps = 5\nlearning_rate = 1 / 2\nlr_scheduler_type = 'linear'\nmax_steps = 2 * steps\n",
+}
+
+
+@pytest.mark.parametrize("suffix", WRITTEN)
+def test_every_format_is_read_from_a_file_and_from_its_text(suffix, tmp_path):
+    path = tmp_path / f"config.{suffix}"
+    path.write_text(WRITTEN[suffix])
+    for config in (path, str(path), WRITTEN[suffix], LINEAR):
+        recipe = from_config(config)
+        assert (recipe.framework, recipe.num_counts, recipe.schedule(5)) == ("huggingface", 10, 0.25)
+
+
+def test_a_framework_can_be_named():
+    assert (
+        from_config({"learning_rate": 0.5, "max_steps": 10}, framework="transformers").schedule(5) == 0.25
+    )
+    with pytest.raises(ValueError, match=r"framework must be one of .*'huggingface'.*, got 'keras'"):
+        from_config(LINEAR, framework="keras")
+
+
+def test_a_config_of_an_unknown_framework_is_refused():
+    with pytest.raises(
+        ValueError, match=r"of no known framework, its settings are \['optimizer', 'rate'\]"
+    ):
+        from_config({"optimizer": "sgd", "rate": 3})
+
+
+def test_values_may_be_traced():
+    import jax
+
+    rate = jax.jit(lambda lr: from_config(LINEAR, lr).schedule(5))
+    assert rate(2.0) == 1.0
+
+
+BILLION_LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n"
+    for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+MERGES = "a: &a {x: 1, y: 2}\n" + "".join(
+    f"{new}: &{new} {{<<: [{', '.join([f'*{old}'] * 9)}]}}\n"
+    for old, new in zip("abcdef", "bcdefg", strict=True)
+)
+HOSTILE = {
+    "aliases that explode": (BILLION_LAUGHS, "more than 16 aliases"),
+    "merges that explode": (MERGES, "more than 16 aliases"),
+    "deep YAML": ("a: " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+    "deep block YAML": ("\n".join(" " * n + "a:" for n in range(300)), "nested too deeply"),
+    "an object": ("a: !!python/object/apply:os.system ['echo hi']\n", "could not determine a constructor"),
+    "a name of Python": ("a: !!python/name:os.system\n", "could not determine a constructor"),
+    "a huge integer": ("learning_rate: " + "9" * 5000 + "\n", "cannot read the YAML config"),
+    "a long text": ("a: 1\n" * 50_000, "at most 100000 characters"),
+    "many values": (
+        "\n".join(f"a{n}: [1,2,3,4,5,6]" for n in range(4000)),
+        "too many values|at most 20000",
+    ),
+    "a bad character": ("a: \x00\n", "cannot read the YAML config"),
+    "an anchor to itself": ("a: &a [*a]\n", "nested too deeply|at most"),
+    "a list": ("- a\n- b\n", "must hold settings by name"),
+    "deep JSON": ('{"a": ' + "[" * 50_000, "nested too deeply|cannot read the"),
+    "broken JSON": ('{"a": ', "cannot read the"),
+    "deep Python": (
+        "param_scheduler = dict(a=" + "(" * 300 + ")" * 300 + ")",
+        "cannot read the Python config",
+    ),
+    "deep lists of Python": ("a = dict(b=" + "[" * 90 + "]" * 90 + ")", "nested too deeply"),
+    "a power of Python": ("learning_rate = dict(a=9**9**9**9)\n", "of no known framework"),
+    "an unclosed quote": ("python train.py --lr 'a\n", "of no known framework"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_text_is_one_clear_line_in_bounded_time(name):
+    text, message = HOSTILE[name]
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=message) as error:
+        from_config(text)
+    assert time.perf_counter() - start < 5
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 1000
+
+
+def test_a_mapping_that_contains_itself_is_refused():
+    config: dict[str, object] = {"learning_rate": 0.1}
+    config["a"] = config
+    with pytest.raises(ValueError, match="nested too deeply"):
+        from_config(config)
+
+
+def test_a_python_config_is_never_executed(tmp_path):
+    path = tmp_path / "config.py"
+    path.write_text(
+        f"open({str(tmp_path / 'made')!r}, 'w')\nlearning_rate = __import__('os').getpid()\n"
+        "lr_scheduler_type = 'constant'\n"
+    )
+    with pytest.raises(
+        ValueError, match=r"learning_rate is .*which has no value in the config: give names="
+    ):
+        from_config(path)
+    assert not (tmp_path / "made").exists()
+    assert from_config(path, names={"__import__('os').getpid()": 0.5}).schedule(0) == 0.5
+
+
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        from_config(tmp_path / "missing.yaml")
+    (tmp_path / "a.bin").write_bytes(b"lr: 1")
+    with pytest.raises(ValueError, match=r"cannot tell the format of 'a\.bin'"):
+        from_config(tmp_path / "a.bin")
+    (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(ValueError, match=r"a.yaml is not a text in UTF-8"):
+        from_config(tmp_path / "a.yaml")
+    with pytest.raises(
+        TypeError, match="config must be a mapping, a path, a text or a list of flags, got 3"
+    ):
+        from_config(3)
+
+
+def test_yaml_without_pyyaml_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(ModuleNotFoundError, match=r'needs PyYAML: pip install "jaxlr\[yaml\]"'):
+        from_config(WRITTEN["yaml"])
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS, ids=[framework.name for framework in FRAMEWORKS])
+def test_every_framework_has_a_page_or_a_section(framework):
+    index = (ROOT / "docs/frameworks/index.md").read_text().lower()
+    assert framework.name in index.replace("hugging face", "huggingface")
+
+
+def test_every_call_is_documented():
+    pages = "".join(path.read_text() for path in (ROOT / "docs/frameworks").glob("*.md"))
+    missing = [name for name in CALLS if name not in pages and name != "get_piecewise_constant_schedule"]
+    assert not missing
+
+
+def test_the_calls_are_no_classes_of_torch():
+    from jaxlr.convert.classes import CLASSES
+
+    assert not {*CALLS} & {*CLASSES}
+    assert {framework for framework, _ in CALLS.values()} <= {framework.name for framework in FRAMEWORKS}
+    assert jaxlr.Recipe._fields[:3] == ("schedule", "unit", "num_counts")

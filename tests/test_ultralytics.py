@@ -1,0 +1,123 @@
+"""The schedules of Ultralytics, beside rates that were evaluated from the rules in its source."""
+
+from typing import Any
+
+import pytest
+from framework_files import assert_has_rates, recorded
+from helpers import HOST_RTOL, assert_close
+
+import jaxlr
+
+
+from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
+
+
+@recorded("ultralytics")
+def test_an_args_file_gives_the_rates_of_its_version(case):
+    arguments = {name: case[name] for name in ("version", "steps_per_epoch", "group")}
+    recipe = from_config(case["settings"], **arguments)
+    assert recipe.num_counts == len(case["rates"])
+    assert_has_rates(recipe.schedule, case["rates"])
+
+
+ARGS = """
+task: detect
+mode: train
+epochs: 15
+time: null
+batch: 16
+optimizer: auto
+cos_lr: false
+amp: true
+lr0: 0.01
+lrf: 0.01
+momentum: 0.937
+warmup_epochs: 3.0
+warmup_momentum: 0.8
+warmup_bias_lr: 0.1
+nbs: 64
+"""
+YOLOV5 = "lr0: 0.01  # initial rate\nlrf: 0.1\nmomentum: 0.937\nwarmup_epochs: 3.0\nwarmup_bias_lr: 0.1\n"
+JSON = '{"lr0": 1e-3, "lrf": 0.5, "epochs": 4, "warmup_epochs": 0, "cos_lr": true, "optimizer": "AdamW"}'
+FLAGS = [
+    "yolo",
+    "train",
+    "data=coco8.yaml",
+    "epochs=10",
+    "lr0=0.02",
+    "lrf=0.1",
+    "warmup_epochs=1",
+    "optimizer=SGD",
+]
+MAPPING = {"lr0": 0.01, "lrf": 0.01, "epochs": 100, "warmup_epochs": 3, "optimizer": "SGD"}
+CONFIGS = [  # a config, other arguments, num_counts, and rates by count
+    (
+        ARGS,
+        {"steps_per_epoch": 40, "names": {"nc": 80}},
+        600,
+        {0: 0.0, 120: 0.000119 * (1 - 0.99 * 3 / 15)},
+    ),
+    (ARGS, {"steps_per_epoch": 40, "init_value": 0.5}, 600, {120: 0.5 * (1 - 0.99 * 3 / 15)}),
+    (
+        YOLOV5,
+        {"steps_per_epoch": 10, "epochs": 100, "version": "7.0"},
+        1000,
+        {50: 0.005 * 0.955, 100: 0.0091},
+    ),
+    (JSON, {"steps_per_epoch": 10}, 40, {0: 1e-3, 9: 1e-3, 20: 0.75e-3}),
+    (FLAGS, {"steps_per_epoch": 10}, 100, {5: 0.01, 10: 0.02 * 0.91}),
+    (MAPPING, {"steps_per_epoch": 50, "group": 2}, 5000, {0: 0.0 + 0.1, 150: 0.01 * (1 - 0.99 * 0.03)}),
+]
+
+
+@pytest.mark.parametrize(("config", "arguments", "num_counts", "expected"), CONFIGS)
+def test_a_config_as_people_write_it_gives_its_rates(config, arguments, num_counts, expected):
+    recipe = from_config(config, **arguments)
+    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("ultralytics", "iteration", num_counts)
+    for count, rate in expected.items():
+        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+
+
+def test_the_rule_of_the_warmup_is_stated_where_versions_differ():
+    recipe = from_config({**MAPPING, "epochs": 5}, steps_per_epoch=4)
+    assert recipe.assumptions[0] == (
+        "The warmup has 12 iterations, as in ultralytics 8.4; in earlier versions it had 100."
+    )
+
+
+def test_the_rates_of_a_run_agree_with_its_results_csv():
+    """The bias and weight rates at the end of its first epoch: 2 epochs of 34 batches, ultralytics 8.3."""
+    config = {"lr0": 0.01, "lrf": 0.01, "epochs": 2, "warmup_epochs": 3.0, "warmup_bias_lr": 0.1}
+    for group, rate in ((2, 0.070882), (0, 0.0032353)):
+        recipe = from_config(config, steps_per_epoch=34, version="8.3.200", group=group)
+        assert_close(recipe.schedule(33), rate, 1e-5)
+
+
+REFUSED = [
+    (MAPPING, {}, "give steps_per_epoch"),
+    (YOLOV5, {"steps_per_epoch": 10}, "the config has no epochs: give epochs"),
+    (ARGS, {"steps_per_epoch": 40}, r"depends on the number of classes: give names=\{'nc': \.\.\.\}"),
+    (
+        {**MAPPING, "optimizer": "auto", "batch": 48, "epochs": 4000},
+        {"steps_per_epoch": 3},
+        "give names={'num_examples'",
+    ),
+    (
+        {**MAPPING, "time": 3},
+        {"steps_per_epoch": 9},
+        "time=3 is not supported: a run that ends by the clock",
+    ),
+    (
+        MAPPING,
+        {"steps_per_epoch": 9, "group": 3},
+        "group must be 0 .weights., 1 .norms. or 2 .biases., got 3",
+    ),
+    ({"lr0": 0.1, "epochs": 5}, {"steps_per_epoch": 9}, "the config has no lrf: give names="),
+]
+
+
+@pytest.mark.parametrize(("config", "arguments", "message"), REFUSED)
+def test_a_config_that_lacks_something_is_refused_by_name(config, arguments, message):
+    with pytest.raises(ValueError, match=message) as error:
+        from_config(config, **arguments)
+    assert "\n" not in str(error.value)
