@@ -65,7 +65,7 @@ class Evaluator:
         if not isinstance(names, Mapping):
             raise TypeError(f"names must map names to values, such as {{'epochs': 90}}, got {names!r}")
         nodes = {key: _parsed_name(key) for key in names}
-        self.names = {source_of(nodes[key]): _plain(value) for key, value in names.items()}
+        self.names: dict[str, Any] = {source_of(nodes[key]): _plain(value) for key, value in names.items()}
         self.assigned: dict[str, Any] = {}
         self.missing: list[str] = []
         self.missing_functions: set[str] = set()

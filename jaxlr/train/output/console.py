@@ -21,7 +21,7 @@ class Console:
 
     def __init__(self, quiet: bool, format: Literal["text", "json"]):
         self._quiet, self._format = quiet, format
-        self.shows_progress = not quiet and sys.stderr.isatty()
+        self.shows_progress: bool = not quiet and sys.stderr.isatty()
 
     def say(self, line: str) -> None:
         """Print a line for people. With `json` it is left out."""
@@ -34,7 +34,7 @@ class Console:
             for line in map(as_json_line, results) if self._format == "json" else lines:
                 _print(line)
 
-    def progress(self, done: int, total: int) -> tqdm:
+    def progress(self, done: int, total: int) -> Any:
         """Return a progress bar of `total` epochs, of which `done` are complete."""
         return tqdm(total=total, initial=done, unit="epoch", disable=not self.shows_progress)
 

@@ -38,7 +38,7 @@ class RunFolder:
 
     def __init__(self, path: Path, config: RunConfig):
         self.path = path
-        self.checkpoints = path / "checkpoints"
+        self.checkpoints: Path = path / "checkpoints"
         self._config = config
 
     @classmethod
