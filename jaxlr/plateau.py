@@ -1,7 +1,7 @@
 """ReduceLROnPlateau: its state, a pure step of that state, and the Optax transformation that holds it."""
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -52,13 +52,13 @@ class PlateauState(NamedTuple):
     eps: Real  # reductions by this much or less are skipped, shape ()
 
 
-class Plateau(optax.GradientTransformationExtraArgs):
+class _Plateau(optax.GradientTransformationExtraArgs):
     """The transformation of a ReduceLROnPlateau, which refuses to be used as a schedule."""
 
     init_value: float | jax.Array
 
     @classmethod
-    def build(cls, init: Any, update: Any, init_value: float | jax.Array) -> "Plateau":
+    def build(cls, init: Any, update: Any, init_value: float | jax.Array) -> "_Plateau":
         """Return a plateau with the two functions of a transformation."""
         plateau = cls(init, update)
         plateau.init_value = init_value
@@ -72,16 +72,9 @@ class Plateau(optax.GradientTransformationExtraArgs):
     __mul__ = __rmul__ = __neg__ = __float__ = refuse  # pyright: ignore[reportAssignmentType]
 
 
-if TYPE_CHECKING:
-
-    class ScheduleOrPlateau(Plateau):
-        """The result of a conversion, which type checkers accept as a schedule and as a plateau."""
-
-        def __call__(self, count: Any) -> Any:
-            """Return the learning rate at `count`, if it is a schedule."""
-            ...
-else:
-    ScheduleOrPlateau = optax.Schedule | Plateau
+# The result of a conversion: an `optax.Schedule`, or a plateau as a gradient transformation. It is `Any`,
+# so that a typed program can use it as either.
+ScheduleOrPlateau: TypeAlias = Any
 
 
 def reduce_lr_on_plateau(
@@ -94,7 +87,7 @@ def reduce_lr_on_plateau(
     cooldown: ArrayLike = 0,
     min_lr: ArrayLike = 0.0,
     eps: ArrayLike = 1e-8,
-) -> Plateau:
+) -> optax.GradientTransformationExtraArgs:
     r"""The learning rate is multiplied by `factor` when a metric has stopped improving.
 
     `with_plateau` builds an optimizer with it, which takes the learning rate once. Or chain it after an
@@ -183,7 +176,7 @@ def reduce_lr_on_plateau(
             eps=_copied_real(eps),
         )
 
-    return Plateau.build(init_fn, _update, init_value)
+    return _Plateau.build(init_fn, _update, init_value)
 
 
 def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from jaxlr._checks import check_function, check_value, shown_value
 from jaxlr._double_float import as_real, round_to_float, select
-from jaxlr.plateau import Plateau, PlateauState, opt_state_of, plateaus_in, reduce_lr_on_plateau, unwrapped
+from jaxlr.plateau import PlateauState, _Plateau, opt_state_of, plateaus_in, reduce_lr_on_plateau, unwrapped
 
 
 # The names that an optimizer under `optax.inject_hyperparams` gives to its learning rate.
@@ -94,7 +94,7 @@ def learning_rate(
 
 def with_plateau(
     optimizer: Callable[[Any], optax.GradientTransformation],
-    init_value: ArrayLike | Plateau,
+    init_value: ArrayLike | optax.GradientTransformationExtraArgs,
     warmup: optax.Schedule | None = None,
     **settings: Any,
 ) -> optax.GradientTransformationExtraArgs:
@@ -139,12 +139,12 @@ def with_plateau(
     Reference: `torch.optim.lr_scheduler.ReduceLROnPlateau`.
     """
     check_function("optimizer", optimizer)
-    if isinstance(init_value, Plateau):
+    if isinstance(init_value, _Plateau):
         if settings:
             raise ValueError(
                 f"the plateau has its own settings: give {', '.join(settings)} where it is built"
             )
-        plateau = init_value
+        plateau: Any = init_value
     elif isinstance(init_value, optax.GradientTransformation) or callable(init_value):
         raise TypeError(
             f"init_value must be a learning rate or a plateau, got {shown_value(init_value)}; "
@@ -198,7 +198,7 @@ def _base_rate(opt_state: Any, rate: Any, plateaus: list[PlateauState]) -> jax.A
         )
     if callable(rate):
         return _as_default_float(rate(_count(opt_state)))
-    if isinstance(rate, Plateau):
+    if isinstance(rate, _Plateau):
         rate.refuse()
     number = check_value("rate", rate)
     for state in plateaus:

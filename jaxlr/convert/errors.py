@@ -21,7 +21,7 @@ class MissingNamesError(ValueError):
     def __init__(self, names: Sequence[str], functions: Collection[str] = ()):
         super().__init__(names)
         self.names = names
-        self.functions = [name for name in names if name in functions]
+        self.functions: list[str] = [name for name in names if name in functions]
 
     def __str__(self) -> str:
         entries = self.listed(lambda name: f"{name!r}: ...", separator=", ")
@@ -84,7 +84,8 @@ class ConflictingRateError(ValueError):
 
     def __init__(self, given: str, written: float):
         super().__init__(given, written)
-        self.given, self.written = given, written
+        self.given: str = given
+        self.written: float = written
 
     def __str__(self) -> str:
         return (

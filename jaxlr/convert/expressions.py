@@ -538,6 +538,7 @@ class Lambda:
     """
 
     def __init__(self, node: ast.Lambda | ast.FunctionDef, evaluator: Evaluator, scope: Mapping[str, Any]):
+        self.parameters: list[str]
         self.parameters, defaults = _parameters(node)
         self._scope = {name: evaluator.value(value, scope) for name, value in defaults.items()}
         self._outer = scope if isinstance(scope, Frame) else {}

@@ -32,7 +32,7 @@ _RENAMED = {
 }
 _MOST_NUMBERS = 10_000  # in an array that a function makes
 # The names of the parameters of functions that recipes call by keyword.
-PARAMETERS = {
+PARAMETERS: dict[str, tuple[str, ...]] = {
     "np.linspace": ("start", "stop", "num"),
     "np.arange": ("start", "stop", "step"),
     "np.clip": ("a", "a_min", "a_max"),

@@ -23,7 +23,7 @@ from jaxlr.convert.closed_form import (
 from jaxlr.convert.errors import MissingNumStepsError
 from jaxlr.convert.neighbors import check_functions, check_only_scheduler
 from jaxlr.convert.twin import StepsOptimizerError, twin_of
-from jaxlr.plateau import Plateau, ScheduleOrPlateau, reduce_lr_on_plateau
+from jaxlr.plateau import ScheduleOrPlateau, _Plateau, reduce_lr_on_plateau
 from jaxlr.schedules.compose import tabulate
 from jaxlr.schedules.decay import multiplicative_lr
 
@@ -221,7 +221,7 @@ def _plateau(state: State, lr: float, group: int) -> Any:
     torch_class = state.torch_class
     settings = {key: state.get(key) for key in torch_class.settings if key not in torch_class.per_group}
     min_lr = value_of_group("min_lrs", state.get("min_lrs"), group)
-    tx = reduce_lr_on_plateau(lr, min_lr=min_lr, **settings)
+    tx: Any = reduce_lr_on_plateau(lr, min_lr=min_lr, **settings)
     best = float(state.get("best"))
     counters = {
         key: np.int32(min(check_duration(key, state.get(key)), 2**31 - 1))
@@ -233,7 +233,7 @@ def _plateau(state: State, lr: float, group: int) -> Any:
         current = {key: jnp.asarray(value) for key, value in counters.items()}
         return fresh_state._replace(best=jax.tree.map(jnp.array, as_real(best)), **current)
 
-    return Plateau.build(init_fn, tx.update, tx.init_value)
+    return _Plateau.build(init_fn, tx.update, tx.init_value)
 
 
 def _stepped(scheduler: Any, group: int, num_steps: int) -> Any:

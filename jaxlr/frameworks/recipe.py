@@ -76,14 +76,15 @@ class Config:
     """
 
     def __init__(self, settings: Mapping[str, Any], names: Mapping[str, Any], **arguments: Any):
-        self.settings, self._names = settings, names
+        self.settings: Mapping[str, Any] = settings
+        self._names = names
         self.init_value: ArrayLike | None = arguments["init_value"]
         self.version_text: str | None = arguments["version"]
         self.version = _parsed_version(self.version_text)
-        self.steps_per_epoch = _optional_count("steps_per_epoch", arguments["steps_per_epoch"])
+        self.steps_per_epoch: int | None = _optional_count("steps_per_epoch", arguments["steps_per_epoch"])
         epochs = arguments["epochs"]
-        self.epochs = None if epochs is None else check_value("epochs", epochs, positive=True)
-        self.num_processes = _optional_count("num_processes", arguments["num_processes"])
+        self.epochs: Any = None if epochs is None else check_value("epochs", epochs, positive=True)
+        self.num_processes: int | None = _optional_count("num_processes", arguments["num_processes"])
         self.group: int = check_whole_number("group", arguments["group"])
         self.assumptions: list[str] = []
 
