@@ -33,6 +33,7 @@ REFUSED = {
     "--seed": [*WORDS, "-1", "2.5", "2147483648"],
     "--validation-size": [*WORDS, "-1", "2.5", "2147483648"],
     "--hidden": [*WORDS, "0", "-1", "2.5", "2147483648"],
+    "--names": [*WORDS],
     "--lr": [*WORDS, "0", "-0.1", "inf", "1e999", "0x1p3"],
     "--momentum": [*WORDS, "1", "-0.1", "inf", "1e999"],
     "--scheduler": [*WORDS, "StepLR(nan)", "StepLR", "StepLR(3)" * 99, "__import__('os').abort()"],

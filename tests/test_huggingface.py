@@ -336,7 +336,11 @@ REFUSED_CALLS = [
     ("get_polynomial_decay_schedule_with_warmup(optimizer, 5, 20, lr_end=0.2)", "lr_end must be below"),
     ("get_polynomial_decay_schedule_with_warmup(optimizer, 5, 5)", "transformers divides by 0"),
     ("get_wsd_schedule(optimizer, 5, 5)", "needs num_training_steps or num_stable_steps"),
-    ("get_wsd_schedule(optimizer, 5, 5, 20, decay_type='sine')", "decay_type must be one of"),
+    ("get_wsd_schedule(optimizer, 5, 10, 5)", "differ in the order of the arguments of get_wsd_schedule"),
+    (
+        "get_wsd_schedule(optimizer, 5, 5, num_training_steps=20, decay_type='sine')",
+        "decay_type must be one of",
+    ),
     ("get_scheduler(args.name, optimizer, 5, 20)", "give names={'args.name': ...}"),
     ("get_scheduler('piecewise_constant', optimizer, step_rules='1:a')", "step_rules must be like"),
     (

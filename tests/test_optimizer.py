@@ -330,8 +330,9 @@ def test_bias_correction_of_adam_is_exact_at_every_count(torch, beta2):
     for count in (0, 1, 9, 99, 999, 9_999, 99_999):
         # If the gradient never changes, the corrected moments are the gradient and its square.
         mu, nu = (1 - betas**count).astype(np.float32)
-        adam = opt_state[0]._replace(count=np.int32(count), mu=mu * grad, nu=nu * grad**2)
-        updates, _ = update(grad, (adam, *opt_state[1:]))
+        adam, *others = opt_state.inner_state
+        adam = adam._replace(count=np.int32(count), mu=mu * grad, nu=nu * grad**2)
+        updates, _ = update(grad, opt_state._replace(inner_state=(adam, *others)))
         assert_close(updates, -grad / (abs(grad) + 1e-8), DEVICE_RTOL)
 
 

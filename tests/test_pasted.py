@@ -332,7 +332,7 @@ REFUSED = [
     ("try:\n    n = 3\nexcept E:\n    n = 4\nStepLR(opt, n)", "cannot read 'try:', which assigns a name"),
     ("with context():\n    s = StepLR(opt, 3)", "cannot read 'with context():'"),
     ("{'scheduler': StepLR(opt, 3), 'frequency': 2}", "'frequency': 2: set it to 1, and stretch"),
-    ("get_scheduler('linear', opt)", "unknown scheduler 'get_scheduler': known are"),
+    ("make_it('linear', opt)", "unknown scheduler 'make_it': the known ones are"),
     ("def f(e):\n    return f(e)\nLambdaLR(opt, f)", "call each other too deeply"),
 ]
 

@@ -68,6 +68,8 @@ class TorchClass:
         steps_per_batch: torch's documentation says to step it once per batch, not once per epoch.
         momentum: the function of jaxlr that computes the momentum, if the class schedules that too.
         library: the library or framework that has the class.
+        max_positional: parameters after the optimizer that a call may give by position, where versions of
+            the library differ in the order of the others.
     """
 
     name: str
@@ -82,6 +84,7 @@ class TorchClass:
     steps_per_batch: bool = False
     momentum: Callable[..., Any] | None = None
     library: str = "torch"
+    max_positional: int | None = None
 
     @property
     def parameters(self) -> list[str]:

@@ -6,6 +6,10 @@ from jaxlr.convert.classes import Effect, TorchClass
 from jaxlr.frameworks import CALLS
 
 
+# transformers 4.49 put num_decay_steps before num_stable_steps.
+_MAX_POSITIONAL = {"get_wsd_schedule": 2}
+
+
 def _row(name: str) -> TorchClass:
     library, function = CALLS[name]
     first, *parameters = inspect.signature(function).parameters
@@ -18,6 +22,7 @@ def _row(name: str) -> TorchClass:
         mark="",
         effect=Effect.OVERWRITES,
         library=library,
+        max_positional=_MAX_POSITIONAL.get(name),
     )
 
 

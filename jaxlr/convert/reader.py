@@ -286,6 +286,12 @@ class ConstructorReader:
             raise ValueError(
                 f"{name} takes at most {len(parameters)} arguments after the optimizer: {accepted}"
             )
+        most = torch_class.max_positional
+        if most is not None and len(positional) > most:
+            raise ValueError(
+                f"versions of {torch_class.library} differ in the order of the arguments of {name}: write "
+                f"{', '.join(f'{each}=...' for each in parameters[most - 1 : len(positional)])}"
+            )
         by_keyword = self._by_keyword(name, call.keywords, scope)
         for key, node in [*zip(parameters, positional, strict=False), *by_keyword]:
             if key not in ("optimizer", *parameters):
@@ -401,7 +407,7 @@ def raise_unknown(name: str) -> NoReturn:
     # ChainedScheduler would resemble every name that ends in Scheduler.
     lower = {each.lower(): each for each in _KNOWN if each != "ChainedScheduler" or "chain" in name.lower()}
     nearest = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.75)
-    hint = f"did you mean {lower[nearest[0]]}?" if nearest else f"known are {', '.join(CLASSES)}"
+    hint = f"did you mean {lower[nearest[0]]}?" if nearest else f"the known ones are {', '.join(CLASSES)}"
     raise ValueError(f"unknown scheduler {shorten(name)!r}: {hint}")
 
 

@@ -111,6 +111,8 @@ class Program:
         if isinstance(target, ast.Tuple | ast.List):
             if isinstance(value, Unevaluated):
                 several = dict.fromkeys(map(source_of, target.elts), value)
+            elif isinstance(value, Constructor):  # timm returns a scheduler and the number of epochs
+                several = {source_of(target.elts[0]): value}
             else:
                 several = unpacked(target, value)
         else:
