@@ -10,7 +10,9 @@ A figure is a Python block that is followed by an image of the folder `figures`:
 """
 
 import io
+import posixpath
 import re
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -22,6 +24,7 @@ import jaxlr
 _FIGURE = re.compile(
     r"^```python\n((?:(?!```).*\n)*)```\n\s*!\[[^\]]*\]\((figures/\w+\.svg)\)", re.MULTILINE
 )
+_IMAGE = re.compile(r'<img\b[^>]*\bsrc="([^"]+)"')
 
 
 class Figure(NamedTuple):
@@ -58,5 +61,16 @@ def on_files(files: Any, config: Any, **_: Any) -> Any:
     matplotlib.use("agg")
     for page in list(files.documentation_pages()):
         for figure in figures_of(page.content_string):
-            files.append(File.generated(config, figure.path, content=draw(figure)))
+            path = posixpath.join(posixpath.dirname(page.src_uri), figure.path)
+            files.append(File.generated(config, path, content=draw(figure)))
     return files
+
+
+def on_post_build(config: Any, **_: Any) -> None:
+    """Fail the build if a page shows an image that the site does not have."""
+    from mkdocs.exceptions import PluginError
+
+    for page in Path(config.site_dir).rglob("*.html"):
+        for source in _IMAGE.findall(page.read_text(encoding="utf-8")):
+            if not (page.parent / source).is_file():
+                raise PluginError(f"{page.name} shows {source}, which is not in the site")
