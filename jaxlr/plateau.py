@@ -225,8 +225,9 @@ def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
 def set_plateau_lr(opt_state: Any, lr: ArrayLike) -> Any:
     """Set the learning rate of every plateau in `opt_state`, as an edit of torch's `param_groups`.
 
-    The plateau continues from there: its best metric and its counters stay. The types of the state stay too,
-    so a compiled step takes the result. Like `plateau_step`, it updates variables of Flax NNX in place.
+    The plateau continues from there: its best metric and its counters stay. The types of the state stay
+    too, so a compiled step takes the result. Like `plateau_step`, it updates variables of Flax NNX in
+    place.
 
     Args:
         opt_state: optimizer state that holds a `reduce_lr_on_plateau`, as in `plateau_step`.

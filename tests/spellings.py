@@ -1809,7 +1809,7 @@ _MISTAKES: list[Any] = [
         "warm = LinarLR(optimizer)\nSequentialLR(optimizer, [warm, StepLR(optimizer, 3)], [5])",
         ("LinearLR",),
     ),
-    ("get_linear_schedule_with_warmup(optimizer, 100, 1000)", ("get_linear_schedule_with_warmup",)),
+    ("get_greedy_schedule(optimizer, 100, 1000)", ("get_greedy_schedule",)),
     ("torch.optim.SGD(model.parameters(), lr=0.1)", ("SGD",)),
     ("lr_scheduler.LRScheduler(optimizer)", ("LRScheduler",)),
     ("A" * 15_000 + "(optimizer, 30)", ()),

@@ -217,10 +217,13 @@ class ConstructorReader:
 
     def _parts(self, node: Any, scope: Mapping[str, Any]) -> list[Constructor]:
         """Return the schedulers of a composite, from a list or from an expression of one."""
-        if isinstance(node, ast.List | ast.Tuple) and not any(
+        parts: Any
+        if isinstance(node, ast.List | ast.Tuple) and len(node.elts) > _MOST_PARTS:
+            parts = None  # refused below, before time is spent on them
+        elif isinstance(node, ast.List | ast.Tuple) and not any(
             isinstance(e, ast.Starred) for e in node.elts
         ):
-            parts: Any = [self._part(part, scope) for part in node.elts]
+            parts = [self._part(part, scope) for part in node.elts]
         else:
             parts = node.value if isinstance(node, _Value) else None
             if isinstance(node, ast.expr) and (

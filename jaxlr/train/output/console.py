@@ -6,8 +6,6 @@ import warnings
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from tqdm import tqdm
-
 from jaxlr.train.output.records import as_json_line
 
 
@@ -36,10 +34,14 @@ class Console:
 
     def progress(self, done: int, total: int) -> Any:
         """Return a progress bar of `total` epochs, of which `done` are complete."""
+        from tqdm import tqdm
+
         return tqdm(total=total, initial=done, unit="epoch", disable=not self.shows_progress)
 
 
 def _print(line: str) -> None:
+    from tqdm import tqdm
+
     try:
         tqdm.write(line, file=sys.stdout)  # above the progress bar
         sys.stdout.flush()
