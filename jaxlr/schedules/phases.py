@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ from jaxlr.schedules._counts import (
 from jaxlr.schedules._shapes import Position, mix
 
 
-_SHAPES = (
+Shape: TypeAlias = Literal[
     "constant",
     "linear",
     "cosine",
@@ -43,7 +43,8 @@ _SHAPES = (
     "shifted_exponential",
     "tanh",
     "rex",
-)
+]
+
 _WITH_POWER = ("polynomial", "power", "inverse_power")
 _WITHOUT_END = ("inverse_sqrt", "inverse_power")
 _LARGEST_LENGTH = 2**61
@@ -118,21 +119,7 @@ class Phase:
     """
 
     length: int | None = None
-    shape: Literal[
-        "constant",
-        "linear",
-        "cosine",
-        "polynomial",
-        "power",
-        "1-sqrt",
-        "exponential",
-        "inverse_sqrt",
-        "inverse_power",
-        "log",
-        "shifted_exponential",
-        "tanh",
-        "rex",
-    ] = "constant"
+    shape: Shape = "constant"
     _: dataclasses.KW_ONLY
     start_factor: ArrayLike | None = None
     end_factor: ArrayLike | None = None
@@ -143,7 +130,7 @@ class Phase:
     span: float | None = None
 
     def __post_init__(self) -> None:
-        check_choice("shape", self.shape, _SHAPES)
+        check_choice("shape", self.shape, get_args(Shape))
         if self.length is not None:
             self._set("length", check_duration("length", self.length))
         for place in ("start", "end"):
