@@ -190,6 +190,7 @@ def _train_epochs(
         _record(config, folder, start) as record,
         console.progress(start, epochs) as bar,
     ):
+        console.interrupt = interrupt
         for epoch in range(start, epochs):
             state, row = _train_epoch(run, state, epoch, data)
             bar.update()

@@ -122,6 +122,7 @@ def _train(
             Checkpoints(folder.checkpoints, {}, config.output.checkpoint_every) as checkpoints,
             console.progress(done, num_epochs) as bar,
         ):
+            console.interrupt = interrupt
             for done, progress in training:
                 bar.update()
                 num_ended, epochs = divmod(done, epochs_per_run)
