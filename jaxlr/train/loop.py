@@ -219,7 +219,7 @@ def _starting_point(
     """Return the state to train on and its first epoch: `initial`, or the last checkpoint's."""
     if not config.output.resume:
         return initial, 0
-    checkpoint = load_newest(folder.checkpoints, initial, folder.check_settings)
+    checkpoint = load_newest(folder.checkpoints, initial, folder.check_settings, config.output.strict)
     if checkpoint is None:
         console.say(f"no checkpoint in {folder.path}: starting")
         return initial, 0

@@ -149,7 +149,7 @@ def _starting_point(
     start = chunks.initial_progress()
     if not config.output.resume:
         return 0, start
-    checkpoint = load_newest(folder.checkpoints, start, folder.check_settings)
+    checkpoint = load_newest(folder.checkpoints, start, folder.check_settings, config.output.strict)
     if checkpoint is None:
         console.say(f"no checkpoint in {folder.path}: starting")
         return 0, start
