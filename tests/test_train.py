@@ -321,6 +321,32 @@ def test_an_existing_out_is_never_overwritten(tmp_path, refuse):
     assert (tmp_path / "precious").read_text() == "results"
 
 
+@pytest.mark.parametrize("command", ["train", "sweep"])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("MultiStepLR([10, 20])", "a path with '[' is not supported"),
+        ("back\\slash", "a path with '\\\\' is not supported"),
+        ("caf\udce9", "is not text in UTF-8"),
+        ("a/" * 2000, "the path of the folder must have at most 3796 bytes"),
+        ("gs://bucket/run", "gs:/bucket/run is not a local folder"),
+    ],
+)
+def test_a_folder_that_checkpoints_cannot_have_is_refused(
+    name, message, command, tmp_path, refuse, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert message in refuse(command, "--out", name)
+    assert "give --out another folder\n" in refuse(command, "--out", name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_working_directory_that_checkpoints_cannot_have_is_refused(tmp_path, refuse, monkeypatch):
+    (tmp_path / "[1]").mkdir()
+    monkeypatch.chdir(tmp_path / "[1]")
+    assert "a path with '[' is not supported" in refuse("train", "--out", "run")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
 def test_in_any_encoding_a_mistake_is_one_line_and_a_scheduler_with_accents_runs(tmp_path, encoding):
     environment = os.environ | {"PYTHONIOENCODING": encoding}

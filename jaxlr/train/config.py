@@ -167,6 +167,10 @@ class Output:
     resume: bool = False
     """Resume the run in --out. Its settings are the defaults of all other flags."""
 
+    strict: bool = False
+    """With --resume: refuse if something has changed that the bits of the run depend on, such as the
+    version of JAX or the kind of device. Without it, that is a warning."""
+
     checkpoint_every: Annotated[int | None, _STATED] = None
     """Epochs between checkpoints. Default: 1, or more if they would take over 5 % of the time."""
 
@@ -178,7 +182,7 @@ class Output:
 
     def __post_init__(self) -> None:
         _set(self, out=_checked_path("out", self.out))
-        _check_kinds(self, resume=bool, quiet=bool)
+        _check_kinds(self, resume=bool, strict=bool, quiet=bool)
         if self.checkpoint_every is not None:
             _set_counts(self, checkpoint_every=1)
         check_choice("format", self.format, ("text", "json"))

@@ -190,6 +190,7 @@ def _train_epochs(
         _record(config, folder, start) as record,
         console.progress(start, epochs) as bar,
     ):
+        console.interrupt = interrupt
         for epoch in range(start, epochs):
             state, row = _train_epoch(run, state, epoch, data)
             bar.update()
@@ -218,7 +219,7 @@ def _starting_point(
     """Return the state to train on and its first epoch: `initial`, or the last checkpoint's."""
     if not config.output.resume:
         return initial, 0
-    checkpoint = load_newest(folder.checkpoints, initial, folder.check_settings)
+    checkpoint = load_newest(folder.checkpoints, initial, folder.check_settings, config.output.strict)
     if checkpoint is None:
         console.say(f"no checkpoint in {folder.path}: starting")
         return initial, 0

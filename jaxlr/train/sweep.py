@@ -122,6 +122,7 @@ def _train(
             Checkpoints(folder.checkpoints, {}, config.output.checkpoint_every) as checkpoints,
             console.progress(done, num_epochs) as bar,
         ):
+            console.interrupt = interrupt
             for done, progress in training:
                 bar.update()
                 num_ended, epochs = divmod(done, epochs_per_run)
@@ -148,7 +149,7 @@ def _starting_point(
     start = chunks.initial_progress()
     if not config.output.resume:
         return 0, start
-    checkpoint = load_newest(folder.checkpoints, start, folder.check_settings)
+    checkpoint = load_newest(folder.checkpoints, start, folder.check_settings, config.output.strict)
     if checkpoint is None:
         console.say(f"no checkpoint in {folder.path}: starting")
         return 0, start

@@ -19,6 +19,7 @@ from jaxlr.train.output.records import as_json, write_json
 
 
 _DATA = "data.json"  # a digest of the data that the run is trained on
+_ROOM = 300  # bytes of a path for the files of a checkpoint below the folder
 _LOCK = ".lock"  # locked while a run writes here. The kernel unlocks it when the process ends.
 _OCCUPIED = "exists already and is never overwritten"
 _REPAIR = "delete it and give the flags of the run again to resume it"
@@ -53,6 +54,7 @@ class RunFolder:
 
         The folder must be writable. It must be new, or hold a run of the same settings to resume.
         """
+        _check_name(self.path)
         _check_writable(self.path)
         if not os.path.lexists(self.path):
             return
@@ -177,6 +179,21 @@ def _parse(values: Any, source: Path, path: Path, kind: type[_Config]) -> _Confi
             f"resume it with {resume_command(saved.command, path)}"
         )
     return saved
+
+
+def _check_name(path: Path) -> None:
+    """Raise a FolderError if Orbax or JSON cannot handle the name of the folder."""
+    absolute, advice = str(path.absolute()), "give --out another folder"
+    if re.match(r"[A-Za-z][\w+.-]+:/", str(path)):
+        raise FolderError(f"{path} is not a local folder: {advice}")
+    if any("\udc80" <= each <= "\udcff" for each in absolute):  # Python's replacement of other bytes
+        raise FolderError(f"the name {absolute!r} is not text in UTF-8: {advice}")
+    # Orbax finds the arrays of a checkpoint by a pattern that begins with this name.
+    if character := next((each for each in "[\\" if each in absolute), None):
+        raise FolderError(f"a path with {character!r} is not supported, got {absolute}: {advice}")
+    longest = os.pathconf("/", "PC_PATH_MAX") - _ROOM
+    if len(os.fsencode(absolute)) > longest:
+        raise FolderError(f"the path of the folder must have at most {longest} bytes: {advice}")
 
 
 def _check_writable(path: Path) -> None:
