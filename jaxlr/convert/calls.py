@@ -38,6 +38,22 @@ def build(call: Call) -> Any:
     return function(**{name: built(value) for name, value in call.arguments.items()})
 
 
+def taking_over(call: Call) -> Call:
+    """Return the call of a part that begins at a milestone. There torch computes its first rate directly.
+
+    Raises:
+        ValueError: torch divides by 0 there.
+    """
+    if call.arguments.get("total_iters") != 0:
+        return call
+    if call.torch_class.name == "ConstantLR":
+        return call._replace(arguments={**call.arguments, "factor": 1.0})
+    raise ValueError(
+        f"torch divides by 0 where a {call.torch_class.name} with total_iters=0 takes over at its "
+        "milestone: leave it out"
+    )
+
+
 def jaxlr_text(call: Call) -> str:
     """Return a call as a line of Python that calls jaxlr."""
     functions = [value for value in call.arguments.values() if isinstance(value, Lambda)]

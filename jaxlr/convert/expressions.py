@@ -621,9 +621,10 @@ class Lambda:
         is_traced = isinstance(count, jax.Array)
         evaluator = self._evaluator.with_budget(_MOST_COMPILED if is_traced else _MOST_WORK)
         try:
-            if is_traced:
+            if is_traced or any(isinstance(value, jax.Array) for value in self._evaluator.names.values()):
                 with jax.enable_x64(True):
-                    result = self.evaluate(evaluator, [count.astype(np.float64)], {})
+                    epoch = count.astype(np.float64) if isinstance(count, jax.Array) else count
+                    result = self.evaluate(evaluator, [epoch], {})
                     return jnp.asarray(result)
             value = self.evaluate(evaluator, [count], {})
         except ValueError as error:
