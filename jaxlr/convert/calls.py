@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from jaxlr._checks import shorten
 from jaxlr.convert.classes import TorchClass
 from jaxlr.convert.definitions import Function
-from jaxlr.convert.expressions import Lambda
+from jaxlr.convert.lambdas import Lambda
 from jaxlr.convert.syntax import is_literal, literal
 
 

@@ -23,7 +23,8 @@ from jaxlr.convert.calls import Call, build, taking_over
 from jaxlr.convert.chain import stepped_chain
 from jaxlr.convert.classes import CLASSES, Effect, TorchClass
 from jaxlr.convert.errors import MissingNumStepsError
-from jaxlr.convert.expressions import Lambda, called_python
+from jaxlr.convert.expressions import called_python
+from jaxlr.convert.lambdas import Lambda
 from jaxlr.schedules.compose import tabulate
 
 
