@@ -18,6 +18,7 @@ from jaxlr._checks import (
     check_value,
     shown_value,
 )
+from jaxlr.schedules._chain import CosineStep, slowed, step_of, stepped, switching
 from jaxlr.schedules._counts import (
     Count,
     Float,
@@ -90,10 +91,12 @@ def sequential_lr(schedules: Sequence[optax.Schedule], milestones: Sequence[int]
             rate = this if rate is None else choose(is_before(count, start), rate, this)
         return rate
 
-    return Schedule(formula)
+    return Schedule(formula, step=switching(schedules, starts[1:]))
 
 
-def chained_scheduler(init_value: ArrayLike, factors: Sequence[optax.Schedule]) -> optax.Schedule:
+def chained_scheduler(
+    init_value: ArrayLike, factors: Sequence[optax.Schedule], num_steps: int | None = None
+) -> optax.Schedule:
     r"""A product of schedules, each of which gives the factor of one scheduler in a chain.
 
     $$\mathrm{lr}(e) = \eta_0 \prod_i f_i(e)$$
@@ -104,16 +107,22 @@ def chained_scheduler(init_value: ArrayLike, factors: Sequence[optax.Schedule]) 
     In torch's ChainedScheduler, the schedulers change one learning rate in turn. The result is this
     product if each of them multiplies the rate. Step, multi-step, constant, linear, exponential,
     polynomial and multiplicative schedulers do. So does a cosine that ends at 0, up to its `T_max`.
-    Schedulers that overwrite or shift the rate, such as a cosine with `eta_min`, are refused. Step torch's
-    chain and tabulate it instead, with `from_torch(..., num_steps=)` or `tabulate`.
+    Schedulers that overwrite or shift the rate, such as a cosine with `eta_min`, need `num_steps`.
+
+    With `num_steps`, the schedules are stepped in turn, as torch steps them, and the rates become a table.
+    Each of them then has the `init_value` that torch has. After the table the last rate holds.
 
     Args:
-        init_value: learning rate that the factors multiply, a finite number >= 0; may be traced.
-        factors: schedules with `init_value=1.0`, or functions of the epoch (or step); at least one.
+        init_value: learning rate that the factors multiply, a finite number >= 0; may be traced, but not
+            with `num_steps`.
+        factors: schedules with `init_value=1.0`, or functions of the epoch (or step); at least one. With
+            `num_steps` any schedules, in the order in which torch steps them.
+        num_steps: number of epochs (or steps) to compute, a whole number >= 1. None computes the product.
 
     Raises:
         TypeError: a factor is not callable.
-        ValueError: there is no factor, or a factor does not multiply or has an `init_value` other than 1.
+        ValueError: there is no factor, or a factor does not multiply or has an `init_value` other than 1;
+            with `num_steps`, a cosine has another `init_value` than the chain.
 
     Example:
         >>> from jaxlr import constant_lr, exponential_lr
@@ -122,18 +131,24 @@ def chained_scheduler(init_value: ArrayLike, factors: Sequence[optax.Schedule]) 
         ... )
         >>> [schedule(epoch) for epoch in range(3)]
         [0.25, 0.25, 0.125]
+        >>> from jaxlr import cosine_annealing_lr
+        >>> cosine = cosine_annealing_lr(0.5, T_max=2, eta_min=0.25)
+        >>> schedule = chained_scheduler(0.5, [cosine, exponential_lr(1.0, gamma=0.5)], num_steps=3)
+        >>> [round(schedule(epoch), 6) for epoch in range(3)]
+        [0.5, 0.1875, 0.125]
 
     Reference: `torch.optim.lr_scheduler.ChainedScheduler`.
     """
     init_value = check_value("init_value", init_value)
     factors = _check_schedules("factors", factors)
+    if num_steps is not None:
+        return _stepped_chain(init_value, factors, check_positive_count("num_steps", num_steps))
     for index, factor in enumerate(factors):
         base = factor_of(factor)
         if base is None:
             raise ValueError(
                 f"factors[{index}] overwrites or shifts the learning rate instead of multiplying it, so "
-                "the chain is not a product: step torch's chain and tabulate it, with "
-                "from_torch(..., num_steps=) or tabulate(function, num_steps)"
+                "the chain is not a product: give num_steps, the number of epochs (or steps) to tabulate"
             )
         if not isinstance(base, jax.Array) and base != 1:
             raise ValueError(f"factors[{index}] must be built with init_value=1.0, got {base!r}")
@@ -143,6 +158,22 @@ def chained_scheduler(init_value: ArrayLike, factors: Sequence[optax.Schedule]) 
         return init_value * functools.reduce(operator.mul, rates)
 
     return Schedule(formula, init_value)
+
+
+def _stepped_chain(
+    init_value: float | jax.Array, schedules: list[optax.Schedule], num_steps: int
+) -> optax.Schedule:
+    """Return the table of a chain whose schedules are stepped in turn."""
+    if isinstance(init_value, jax.Array):
+        raise TypeError("init_value must be a number, not a JAX array, if num_steps is given")
+    steps = [step_of(schedule) for schedule in schedules]
+    for index, step in enumerate(steps):
+        if isinstance(step, CosineStep) and step.init_value != init_value:
+            raise ValueError(
+                f"factors[{index}] must be built with the chain's init_value={init_value!r}, because a "
+                f"cosine rises from it, got {step.init_value!r}"
+            )
+    return tabulate(stepped(steps, init_value), num_steps)
 
 
 def per_epoch(schedule: optax.Schedule, steps_per_epoch: int) -> optax.Schedule:
@@ -170,7 +201,11 @@ def per_epoch(schedule: optax.Schedule, steps_per_epoch: int) -> optax.Schedule:
     """
     check_function("schedule", schedule)
     steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
-    return Schedule(lambda count: schedule(floor_divide(count, steps_per_epoch)), factor_of(schedule))
+    return Schedule(
+        lambda count: schedule(floor_divide(count, steps_per_epoch)),
+        factor_of(schedule),
+        step=slowed(schedule, steps_per_epoch),
+    )
 
 
 def tabulate(fn: Callable[[int], float], num_steps: int) -> optax.Schedule:
@@ -197,7 +232,10 @@ def tabulate(fn: Callable[[int], float], num_steps: int) -> optax.Schedule:
     """
     check_function("fn", fn)
     num_steps = check_positive_count("num_steps", num_steps)
-    table = check_finite("fn", np.asarray([float(fn(epoch)) for epoch in range(num_steps)]))
+    try:
+        table = check_finite("fn", np.asarray([float(fn(epoch)) for epoch in range(num_steps)]))
+    except jax.errors.ConcretizationTypeError as error:
+        raise TypeError("fn must return numbers: a table cannot depend on a traced value") from error
     return Schedule(lambda count: look_up(table, count), init_value=1.0)
 
 
