@@ -7,7 +7,10 @@ A lambda becomes a function: on the host it takes an int, on a device a traced a
 import ast
 import copy
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import types
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from keyword import iskeyword
 from typing import Any, NamedTuple
 
 import jax
@@ -35,6 +38,8 @@ _MOST_WORK = 100_000
 # Each operation on a traced epoch is compiled, which costs much more.
 _MOST_COMPILED = 2_000
 _SIZED = ("enumerate", "list", "range", "reversed", "sorted", "tuple", "zip", "np.array")
+# The usual names of the object that holds the flags of a script.
+_PARSED = ("args", "cfg", "conf", "config", "flags", "FLAGS", "hparams", "opt", "options", "opts", "params")
 _MOST_CALLS = 30  # of functions of the text in each other
 _MOST_NESTED = 4  # lists in each other
 
@@ -58,14 +63,16 @@ class Evaluator:
     """Evaluates expressions, and collects in `missing` the names that it has no value for.
 
     Args:
-        names: values of expressions, by their source: `{"epochs": 90, "len(loader)": 391}`.
+        names: values of expressions, by their source: `{"epochs": 90, "len(loader)": 391}`; or an object
+            that holds them, such as a Namespace.
     """
 
-    def __init__(self, names: Mapping[str, Any]):
-        if not isinstance(names, Mapping):
-            raise TypeError(f"names must map names to values, such as {{'epochs': 90}}, got {names!r}")
-        nodes = {key: _parsed_name(key) for key in names}
-        self.names: dict[str, Any] = {source_of(nodes[key]): _plain(value) for key, value in names.items()}
+    def __init__(self, names: Any):
+        values = mapping_of(names)
+        # A flag may be called "lambda", which no expression can name.
+        nodes = {key: _parsed_name(key) for key in values if not iskeyword(str(key))}
+        self.names: dict[str, Any] = _Values({source_of(node): values[key] for key, node in nodes.items()})
+        self._readers: dict[str, str] = {}  # the spelling by which the text reads a name
         self.assigned: dict[str, Any] = {}
         self.missing: list[str] = []
         self.missing_functions: set[str] = set()
@@ -74,6 +81,12 @@ class Evaluator:
         self._depth = 0
         # Only these calls can be names. To unparse every call would take time quadratic in the text.
         self._named_calls = {source_of(node.func) for node in nodes.values() if isinstance(node, ast.Call)}
+
+    @property
+    def names_are_numbers(self) -> bool:
+        """True if the caller cannot change a value of `names` later."""
+        plain = bool | int | float | str | np.generic | None
+        return all(isinstance(value, plain) for value in dict.values(self.names))
 
     def with_budget(self, budget: int = _MOST_WORK) -> "Evaluator":
         """Return a copy with the same values, no missing names, and a budget of its own."""
@@ -300,16 +313,23 @@ class Evaluator:
                 return self._assigned(source)
             if source in self.names:
                 return self._given(node, source, scope)
+            if (key := self._parsed_argument(node)) is not None:
+                self.names[source] = self._read_as(key, source)
+                return self.names[source]
         number = constant(node)
         if number is not None:
             return number
         match node:
+            case ast.Call(args=[items]) if name == "len":
+                return self._kept(node, items, self._called(node, name, scope), scope)
             case ast.Call():
                 return self._called(node, name, scope)
             case ast.Subscript(value=items, slice=index) if self.is_known(items, scope):
-                return self._item(node, self.value(items, scope), index, scope)
+                value = self._item(node, self.value(items, scope), index, scope)
+                return self._kept(node, node, value, scope)
             case ast.Attribute(value=owner, attr=attribute) if self.is_known(owner, scope):
-                return self._attribute(node, self.value(owner, scope), attribute)
+                value = self._attribute(node, self.value(owner, scope), attribute)
+                return self._kept(node, node, value, scope)
         return self._miss_in(node, scope)
 
     def is_known(self, node: ast.expr, scope: Mapping[str, Any]) -> bool:
@@ -320,7 +340,7 @@ class Evaluator:
             case ast.BinOp(left=left, right=right):
                 return self.is_known(left, scope) or self.is_known(right, scope)
         source = source_of(node)
-        if source in scope or source in self.names:
+        if source in scope or source in self.names or self._parsed_argument(node) is not None:
             return True
         if source in self.assigned:
             return not isinstance(self.assigned[source], Unevaluated)
@@ -333,8 +353,45 @@ class Evaluator:
                 return function_name(func) is not None or self.is_known(func, scope)
         return False
 
+    def _parsed_argument(self, node: ast.expr) -> str | None:
+        """Return `epochs` for `args.epochs`, if `names` is `vars(args)`."""
+        match node:
+            case (
+                ast.Attribute(value=owner, attr=key)
+                | ast.Subscript(value=owner, slice=ast.Constant(value=str() as key))
+            ):
+                root = source_of(owner)
+                is_unknown = root not in self.names and root not in self.assigned
+                if is_unknown and root.rpartition(".")[2] in _PARSED and key in self.names:
+                    return key
+        return None
+
+    def _read_as(self, key: str, source: str) -> Any:
+        """Return a value of `names`, which the text may read by one spelling only."""
+        if (other := self._readers.setdefault(key, source)) != source:
+            raise ValueError(
+                f"names gives one value for {other!r} and {source!r}: give both, as in "
+                f"names={{{other!r}: ..., {source!r}: ...}}"
+            )
+        return self.names[key]
+
+    def _kept(self, node: ast.expr, item: ast.expr, value: Any, scope: Mapping[str, Any]) -> Any:
+        """Keep the value of an attribute, an item or its length: the caller may change the object later."""
+        root = item
+        while isinstance(root, ast.Attribute) or (
+            isinstance(root, ast.Subscript) and isinstance(root.slice, ast.Constant)
+        ):
+            root = root.value
+        if not isinstance(root, ast.Name) or root.id not in self.names:
+            return value
+        if root.id not in {*scope, *self.assigned} and is_literal(value):
+            self.names[source_of(node)] = value
+            if isinstance(node, ast.Call):
+                self._named_calls.add(source_of(node.func))
+        return value
+
     def _given(self, node: ast.expr, source: str, scope: Mapping[str, Any]) -> Any:
-        value = self.names[source]
+        value = self._read_as(source, source)
         bound = _names_in(node) & scope.keys()
         if isinstance(node, ast.Call) and bound:
             function, variable = source_of(node.func), min(bound)
@@ -591,7 +648,7 @@ class Lambda:
     def source(self) -> str:
         """The lambda as Python text in which the names are replaced by their values."""
         assert isinstance(self._node, ast.Lambda)
-        values = {**self._evaluator.names, **self._evaluator.assigned, **self._outer, **self._scope}
+        values = ChainMap(self._scope, self._outer, self._evaluator.assigned, self._evaluator.names)
         rest = {name for name in self.parameters if name not in self._scope}
         body = Inlined(values, rest | {self._argument}).visit(copy.deepcopy(self._node.body))
         return f"lambda {', '.join(name for name in self.parameters if name in rest)}: {ast.unparse(body)}"
@@ -619,7 +676,7 @@ class Lambda:
     @property
     def is_pure(self) -> bool:
         """True if its values depend on the epoch alone and JAX can trace it."""
-        return all(map(_is_plain, self._evaluator.names.values())) and not self.needs_table
+        return self._evaluator.names_are_numbers and not self.needs_table
 
     def __call__(self, count: Any) -> Any:
         """Return the value at an epoch. For a JAX array it is computed in float64."""
@@ -730,15 +787,51 @@ def _plain(value: Any) -> Any:
             else [_plain(each) for each in value]
         )
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return value if isinstance(value, _Values) else _Values(value)
+    if callable(getattr(value, "item", None)) and getattr(value, "shape", None) == ():
+        return value if isinstance(value, jax.Array) else value.item()  # a tensor of torch
     return value
 
 
-def _is_plain(value: Any) -> bool:
-    """Check if a value from `_plain` is one that cannot change later."""
-    if isinstance(value, list | dict):
-        return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
-    return value is None or isinstance(value, bool | int | float | str)
+class _Values(dict[Any, Any]):
+    """A dict of values of the user's, each of which is converted when it is looked up, and not before."""
+
+    def __init__(self, values: Mapping[Any, Any]):
+        super().__init__(values)
+        self._converted: set[Any] = set()
+
+    def __getitem__(self, key: Any) -> Any:
+        if key not in self._converted:
+            super().__setitem__(key, _plain(super().__getitem__(key)))
+            self._converted.add(key)
+        return super().__getitem__(key)
+
+    def __iter__(self) -> Iterator[Any]:
+        return super().__iter__()  # without it, {**values} would not ask for the items
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Return a converted value, or the default."""
+        return self[key] if key in self else default  # noqa: SIM401
+
+    def values(self) -> Any:
+        """Return the converted values."""
+        return [self[key] for key in self]
+
+    def items(self) -> Any:
+        """Return the keys with the converted values."""
+        return [(key, self[key]) for key in self]
+
+
+def mapping_of(names: Any) -> Mapping[Any, Any]:
+    """Return the values of names as a mapping: a mapping as it is, and the attributes of a Namespace."""
+    if isinstance(names, Mapping):
+        return names
+    if not hasattr(names, "__dict__") or callable(names) or isinstance(names, types.ModuleType):
+        raise TypeError(
+            "names must map names to values, such as {'epochs': 90}, or be a Namespace, got "
+            f"{shown_value(names)}"
+        )
+    return vars(names)
 
 
 def unpacked(target: ast.expr, value: Any) -> dict[str, Any]:

@@ -68,7 +68,8 @@ def from_string(
             left out if the text sets it, as in `SGD(params, lr=0.1)`. The two may not differ.
         names: values of the names in the text, by their source: `{"args.epochs": 90,
             "len(train_loader)": 391}`. A value is a number, a string, a list, a dict, a function, or an
-            object such as a Namespace, whose attributes are looked up: `{"args": args}`.
+            object whose attributes or length are looked up: `{"args": args, "train_loader": loader}`.
+            `names` may also be `vars(args)`, or `args` itself. Only the values that are needed are read.
         group: parameter group of the optimizer, for arguments that are a list with one value per group.
         num_steps: number of epochs (or steps) to tabulate. Only a MultiplicativeLR, and a
             ChainedScheduler that is not a product, need it. After them the last rate holds.
