@@ -624,6 +624,16 @@ def test_the_error_for_an_untraceable_function_names_tabulate():
     assert "jaxlr.tabulate(function, num_steps)" in error.value.__notes__[0]
 
 
+def test_a_lambda_may_use_traced_values():
+    def rate(factor: jax.Array, count: jax.Array) -> Any:
+        return jaxlr.lambda_lr(0.1, lambda epoch: factor * 0.999**epoch)(count)
+
+    factors, counts = jnp.asarray([0.5, 2.0]), jnp.asarray([1000, 3000])
+    expected = 0.1 * np.asarray([0.5, 2.0]) * 0.999 ** np.asarray([1000, 3000])
+    assert_close(jax.jit(rate)(factors, counts), expected, DEVICE_RTOL)
+    assert_close(jax.jit(jax.vmap(rate))(factors, counts), expected, DEVICE_RTOL)
+
+
 def test_one_cycle_multiplies_epochs_by_steps_per_epoch():
     by_epochs = jaxlr.one_cycle_lr(0.1, epochs=5, steps_per_epoch=8)
     assert_close(by_epochs(np.arange(40)), jaxlr.one_cycle_lr(0.1, 40)(np.arange(40)), 0)

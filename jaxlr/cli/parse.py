@@ -37,7 +37,8 @@ def parse(args: list[str]) -> tuple[str, Config]:
     try:
         with contextlib.redirect_stderr(stderr):
             return command, _parse(args)
-    except (TypeError, ValueError) as error:  # from the checks of the settings, or the folder to resume
+    # From the checks of the settings, the folder to resume, or the extra that training needs.
+    except (TypeError, ValueError, ModuleNotFoundError) as error:
         refuse(str(error))
     except SystemExit as stop:
         if stop.code != 2:
@@ -48,7 +49,7 @@ def parse(args: list[str]) -> tuple[str, Config]:
 def _parse(args: list[str]) -> Config:
     if not args or args[0] not in _COMMANDS:
         return tyro.extras.subcommand_cli_from_dict(
-            {name: _config_class(name) for name in _COMMANDS},
+            {name: _listed_class(name) for name in _COMMANDS},
             prog="jaxlr",
             description=_DESCRIPTION,
             args=args,
@@ -69,6 +70,14 @@ def _config_class(command: str) -> Any:
 
         return TrainConfig if command == "train" else SweepConfig
     return {"plot": PlotConfig, "table": TableConfig, "port": PortConfig}[command]
+
+
+def _listed_class(command: str) -> Any:
+    """Return the class of a command's settings. Without its extra, its help says what to install."""
+    try:
+        return _config_class(command)
+    except ModuleNotFoundError as error:
+        return dataclasses.make_dataclass(command, [], namespace={"__doc__": f"Not installed: {error}."})
 
 
 @dataclasses.dataclass

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlr._checks import shorten, shown_value
+from jaxlr._compat import enable_x64
 from jaxlr.convert.functions import (
     OPERATORS,
     PARAMETERS,
@@ -684,7 +685,7 @@ class Lambda:
         evaluator = self._evaluator.with_budget(_MOST_COMPILED if is_traced else _MOST_WORK)
         try:
             if is_traced:
-                with jax.enable_x64(True):
+                with enable_x64():
                     result = self.evaluate(evaluator, [count.astype(np.float64)], {})
                     return jnp.asarray(result)
             value = self.evaluate(evaluator, [count], {})

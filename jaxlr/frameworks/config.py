@@ -29,7 +29,7 @@ def from_config(
 
     A config is a mapping, the path of a file, or its text. It may be YAML, JSON or TOML, the flags of a
     command line, the list of hyperparameters in a model card, or a Python config in the style of MMEngine.
-    YAML needs PyYAML: `pip install "jaxlr[yaml]"`.
+    YAML needs PyYAML: `pip install pyyaml`.
 
     The framework is recognized by the names of the settings. Nothing is executed, and no number is guessed.
     A number that the config lacks is an error that names the argument to give.

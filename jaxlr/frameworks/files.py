@@ -113,9 +113,7 @@ def _yaml(text: str) -> Mapping[str, Any]:
     try:
         import yaml
     except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            'a YAML config needs PyYAML: pip install "jaxlr[yaml]"', name="yaml"
-        ) from None
+        raise ModuleNotFoundError("a YAML config needs PyYAML: pip install pyyaml", name="yaml") from None
     try:
         _check_events(yaml.parse(text, Loader=yaml.SafeLoader))
         loaded = yaml.safe_load(text)

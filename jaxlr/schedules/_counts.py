@@ -16,6 +16,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxlr._checks import LARGEST_ARGUMENT, as_array, shown_value
+from jaxlr._compat import call_in_x64, has_explicit_sharding
 
 
 # The largest count that an int64 array can hold.
@@ -174,7 +175,7 @@ def look_up(table: np.ndarray, count: Count) -> Float:
 
 def take(table: np.ndarray, index: jax.Array) -> jax.Array:
     """Return the entries of a table at `index`, which lies in the table. They are sharded like `index`."""
-    if not _has_explicit_sharding(index):
+    if not has_explicit_sharding(index):
         return jnp.asarray(table).at[index].get(mode="clip")
 
     # On a mesh with explicit axes a gather must name the sharding of its result. Inside of vmap the index
@@ -225,15 +226,15 @@ def _search(milestones: np.ndarray, count: jax.Array) -> jax.Array:
     return reached
 
 
-def _has_explicit_sharding(array: jax.Array) -> bool:
-    return jax.sharding.AxisType.Explicit in jax.typeof(array).sharding.mesh.axis_types
-
-
 def _apply_in_float64(function: Any, count: jax.Array) -> jax.Array:
-    # A plain function such as `1 / (1 + epoch)` mixes dtypes. It is not the place to be strict about them.
     dtype = jax.dtypes.canonicalize_dtype(float)
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        return _cast(function(_cast(count, np.int64)), dtype)
+
+    def rounded(count: jax.Array) -> jax.Array:
+        # A plain function such as `1 / (1 + epoch)` mixes dtypes. This is not the place to be strict.
+        with jax.numpy_dtype_promotion("standard"):
+            return _cast(function(_cast(count, np.int64)), dtype)
+
+    return call_in_x64(rounded, count)
 
 
 # Outside of compiled code a compiled function is one dispatch, where its operations would be several.
