@@ -283,6 +283,15 @@ def test_a_batch_of_states_takes_a_batch_of_metrics():
     assert_close(jaxlr.plateau_lr(state), [0.1, 0.02, 0.04], DEVICE_RTOL)
 
 
+@pytest.mark.parametrize("wrap", [np.asarray, jnp.asarray])
+@pytest.mark.parametrize("shape", [(1,), (1, 1)])
+def test_a_metric_in_an_array_of_one_number_is_that_number(wrap, shape):
+    state = jaxlr.reduce_lr_on_plateau(0.1, patience=0).init({})
+    for metric in (0.5, 0.6):
+        state = jaxlr.plateau_step(state, wrap(metric).reshape(shape))
+    assert_close(jaxlr.plateau_lr(state), 0.01, DEVICE_RTOL)
+
+
 def test_the_second_step_compiles_nothing():
     tx = plain()
     state = tx.init(PARAMS)

@@ -67,7 +67,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
     _check_length(text)
     match path.suffix.lower():
         case ".yaml" | ".yml":
-            return _yaml(text)
+            return read_yaml(text)
         case ".json":
             return _json(text)
         case ".toml":
@@ -101,7 +101,7 @@ def _read_text(text: str) -> Mapping[str, Any]:
         return _toml(text)
     if re.search(r"^\s*[\w.]+\s*[=(]", text, re.MULTILINE) and not re.search(r"^\w+:", text, re.MULTILINE):
         return mmpython.read(text, None)
-    return _yaml(text)
+    return read_yaml(text)
 
 
 def _check_length(text: str) -> None:
@@ -109,7 +109,8 @@ def _check_length(text: str) -> None:
         raise ValueError(f"a config must have at most {_LONGEST} characters")
 
 
-def _yaml(text: str) -> Mapping[str, Any]:
+def read_yaml(text: str) -> Mapping[str, Any]:
+    """Return the settings of a YAML text by name. PyYAML is imported for it."""
     try:
         import yaml
     except ModuleNotFoundError:

@@ -30,6 +30,12 @@ LARGEST_START = 2 * LARGEST_ARGUMENT
 _FEW_MILESTONES = 64
 
 
+_UNTRACEABLE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+
 Count: TypeAlias = int | np.ndarray | jax.Array
 Float: TypeAlias = float | np.ndarray | jax.Array
 
@@ -193,12 +199,28 @@ def take(table: np.ndarray, index: jax.Array) -> jax.Array:
 
 
 def apply_to_each(function: Any, count: Count) -> Float:
-    """Call a user's function with a Python int for each count on the host, and traced on a device."""
+    """Call a user's function with a Python int for each count on the host, and traced on a device.
+
+    Raises:
+        TypeError: JAX cannot trace the function.
+    """
+    try:
+        return _applied(function, count)
+    except _UNTRACEABLE as error:
+        raise TypeError(
+            "JAX cannot trace this function of the epoch: write it with jax.numpy, such as jnp.where "
+            "instead of if, or use jaxlr.tabulate(function, num_steps)"
+        ) from error
+
+
+def _applied(function: Any, count: Count) -> Float:
     if isinstance(count, int):
         return function(count)
     if isinstance(count, np.ndarray):
-        values = [float(function(each)) for each in count.ravel().tolist()]
-        return np.asarray(values, dtype=np.float64).reshape(count.shape)
+        values = [function(each) for each in count.ravel().tolist()]
+        if any(isinstance(value, jax.Array) for value in values):  # it reads a traced value
+            return jnp.stack([as_float(jnp.asarray(value)) for value in values]).reshape(count.shape)
+        return np.asarray([float(value) for value in values], dtype=np.float64).reshape(count.shape)
     try:
         # Try float64 first: in float32, 0.99**epoch has lost digits by epoch 100.
         return _apply_in_float64(function, count)
@@ -207,6 +229,8 @@ def apply_to_each(function: Any, count: Count) -> Float:
     try:
         with jax.numpy_dtype_promotion("standard"):
             return as_float(jnp.asarray(function(count)))
+    except _UNTRACEABLE:
+        raise
     except Exception as error:
         error.add_note(
             "If JAX cannot trace this function of the epoch, write it with jax.numpy, "
