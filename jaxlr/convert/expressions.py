@@ -6,6 +6,7 @@ Only a whitelist of syntax is read, and the work is limited, so that a text from
 import ast
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from keyword import iskeyword
 from typing import Any
 
 import jax
@@ -28,7 +29,7 @@ from jaxlr.convert.functions import (
 )
 from jaxlr.convert.lambdas import Frame, Lambda, Partial
 from jaxlr.convert.methods import result_of
-from jaxlr.convert.syntax import parse_expression, quoted, source_of
+from jaxlr.convert.syntax import is_literal, parse_expression, quoted, source_of
 from jaxlr.convert.values import (
     ABSENT,
     MOST_WORK,
@@ -36,10 +37,12 @@ from jaxlr.convert.values import (
     ClassName,
     Unevaluated,
     Unknown,
+    Values,
     are_equal,
     are_numbers,
     attribute_of,
     depth_of,
+    mapping_of,
     names_in,
     plain,
     size_of,
@@ -48,6 +51,8 @@ from jaxlr.convert.values import (
 
 
 _SIZED = ("enumerate", "list", "range", "reversed", "sorted", "tuple", "zip", "np.array")
+# The usual names of the object that holds the flags of a script.
+_PARSED = ("args", "cfg", "conf", "config", "flags", "FLAGS", "hparams", "opt", "options", "opts", "params")
 _MOST_CALLS = 30  # of functions of the text in each other
 _MOST_NESTED = 4  # lists in each other
 # Calls that make an object whose attributes are their keywords.
@@ -69,14 +74,16 @@ class Evaluator:
     """Evaluates expressions, and collects in `missing` the names that it has no value for.
 
     Args:
-        names: values of expressions, by their source: `{"epochs": 90, "len(loader)": 391}`.
+        names: values of expressions, by their source: `{"epochs": 90, "len(loader)": 391}`; or an object
+            that holds them, such as a Namespace.
     """
 
-    def __init__(self, names: Mapping[str, Any]):
-        if not isinstance(names, Mapping):
-            raise TypeError(f"names must map names to values, such as {{'epochs': 90}}, got {names!r}")
-        nodes = {key: _parsed_name(key) for key in names}
-        self.names: dict[str, Any] = {source_of(nodes[key]): plain(value) for key, value in names.items()}
+    def __init__(self, names: Any):
+        values = mapping_of(names)
+        # A flag may be called "lambda", which no expression can name.
+        nodes = {key: _parsed_name(key) for key in values if not iskeyword(str(key))}
+        self.names: dict[str, Any] = Values({source_of(node): values[key] for key, node in nodes.items()})
+        self._readers: dict[str, str] = {}  # the spelling by which the text reads a name
         self.assigned: dict[str, Any] = {}
         self.missing: list[str] = []
         self.missing_functions: set[str] = set()
@@ -86,6 +93,17 @@ class Evaluator:
         self._depth = 0
         # Only these calls can be names. To unparse every call would take time quadratic in the text.
         self._named_calls = {source_of(node.func) for node in nodes.values() if isinstance(node, ast.Call)}
+
+    @property
+    def names_are_traced(self) -> bool:
+        """True if one of the values of `names` is a JAX array."""
+        return any(isinstance(value, jax.Array) for value in dict.values(self.names))
+
+    @property
+    def names_are_numbers(self) -> bool:
+        """True if the caller cannot change a value of `names` later."""
+        numbers = bool | int | float | str | np.generic | None
+        return all(isinstance(value, numbers) for value in dict.values(self.names))
 
     def with_budget(self, budget: int = MOST_WORK) -> "Evaluator":
         """Return a copy with the same values, no missing names, and a budget of its own."""
@@ -324,16 +342,23 @@ class Evaluator:
                 return self._assigned(source)
             if source in self.names:
                 return self._given(node, source, scope)
+            if (key := self._parsed_argument(node)) is not None:
+                self.names[source] = self._read_as(key, source)
+                return self.names[source]
         number = constant(node)
         if number is not None:
             return number
         match node:
+            case ast.Call(args=[items]) if name == "len":
+                return self._kept(node, items, self._called(node, name, scope), scope)
             case ast.Call():
                 return self._called(node, name, scope)
             case ast.Subscript(value=items, slice=index) if self.is_known(items, scope):
-                return self._item(node, self.value(items, scope), index, scope)
+                value = self._item(node, self.value(items, scope), index, scope)
+                return self._kept(node, node, value, scope)
             case ast.Attribute(value=owner, attr=attribute) if self.is_known(owner, scope):
-                return self._attribute(node, self.value(owner, scope), attribute)
+                value = self._attribute(node, self.value(owner, scope), attribute)
+                return self._kept(node, node, value, scope)
         if (named := self.class_named(node)) is not None:
             return named
         return self._miss_in(node, scope)
@@ -346,7 +371,7 @@ class Evaluator:
             case ast.BinOp(left=left, right=right):
                 return self.is_known(left, scope) or self.is_known(right, scope)
         source = source_of(node)
-        if source in scope or source in self.names:
+        if source in scope or source in self.names or self._parsed_argument(node) is not None:
             return True
         if source in self.assigned:
             return not isinstance(self.assigned[source], Unevaluated)
@@ -359,8 +384,45 @@ class Evaluator:
                 return function_name(func) is not None or self.is_known(func, scope)
         return False
 
+    def _parsed_argument(self, node: ast.expr) -> str | None:
+        """Return `epochs` for `args.epochs`, if `names` is `vars(args)`."""
+        match node:
+            case (
+                ast.Attribute(value=owner, attr=key)
+                | ast.Subscript(value=owner, slice=ast.Constant(value=str() as key))
+            ):
+                root = source_of(owner)
+                is_unknown = root not in self.names and root not in self.assigned
+                if is_unknown and root.rpartition(".")[2] in _PARSED and key in self.names:
+                    return key
+        return None
+
+    def _read_as(self, key: str, source: str) -> Any:
+        """Return a value of `names`, which the text may read by one spelling only."""
+        if (other := self._readers.setdefault(key, source)) != source:
+            raise ValueError(
+                f"names gives one value for {other!r} and {source!r}: give both, as in "
+                f"names={{{other!r}: ..., {source!r}: ...}}"
+            )
+        return self.names[key]
+
+    def _kept(self, node: ast.expr, item: ast.expr, value: Any, scope: Mapping[str, Any]) -> Any:
+        """Keep the value of an attribute, an item or its length: the caller may change the object later."""
+        root = item
+        while isinstance(root, ast.Attribute) or (
+            isinstance(root, ast.Subscript) and isinstance(root.slice, ast.Constant)
+        ):
+            root = root.value
+        if not isinstance(root, ast.Name) or root.id not in self.names:
+            return value
+        if root.id not in {*scope, *self.assigned} and is_literal(value):
+            self.names[source_of(node)] = value
+            if isinstance(node, ast.Call):
+                self._named_calls.add(source_of(node.func))
+        return value
+
     def _given(self, node: ast.expr, source: str, scope: Mapping[str, Any]) -> Any:
-        value = self.names[source]
+        value = self._read_as(source, source)
         bound = names_in(node) & scope.keys()
         if isinstance(node, ast.Call) and bound:
             function, variable = source_of(node.func), min(bound)

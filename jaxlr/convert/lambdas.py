@@ -2,6 +2,7 @@
 
 import ast
 import copy
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ class Lambda:
         self.check()
 
     def __repr__(self) -> str:
-        return shorten(self.source)
+        return self.source
 
     @property
     def _argument(self) -> str:
@@ -95,7 +96,7 @@ class Lambda:
     def source(self) -> str:
         """The lambda as Python text in which the names are replaced by their values."""
         assert isinstance(self._node, ast.Lambda)
-        values = {**self._evaluator.names, **self._evaluator.assigned, **self._outer, **self._scope}
+        values = ChainMap(self._scope, self._outer, self._evaluator.assigned, self._evaluator.names)
         rest = {name for name in self.parameters if name not in self._scope}
         body = Inlined(values, rest | {self._argument}).visit(copy.deepcopy(self._node.body))
         return f"lambda {', '.join(name for name in self.parameters if name in rest)}: {ast.unparse(body)}"
@@ -120,12 +121,17 @@ class Lambda:
             return True
         return False
 
+    @property
+    def is_pure(self) -> bool:
+        """True if its values depend on the epoch alone and JAX can trace it."""
+        return self._evaluator.names_are_numbers and not self.needs_table
+
     def __call__(self, count: Any) -> Any:
         """Return the value at an epoch. For a JAX array it is computed in float64."""
         is_traced = isinstance(count, jax.Array)
         evaluator = self._evaluator.with_budget(_MOST_COMPILED if is_traced else _MOST_OPERATIONS)
         try:
-            if is_traced or any(isinstance(value, jax.Array) for value in self._evaluator.names.values()):
+            if is_traced or self._evaluator.names_are_traced:
                 with enable_x64():
                     epoch = count.astype(np.float64) if isinstance(count, jax.Array) else count
                     result = self.evaluate(evaluator, [epoch], {})

@@ -143,8 +143,8 @@ class Program:
             several = {source_of(target): value}
         for name, item in several.items():
             if name in self._evaluator.names:
-                if isinstance(item, Unevaluated):
-                    continue
+                if isinstance(item, Unevaluated) or item == self._evaluator.names[name]:
+                    continue  # such as `epochs = args.epochs`
                 raise ValueError(f"names gives a value for {name!r}, but the text assigns one")
             self._evaluator.assigned[name] = item
 

@@ -2,12 +2,14 @@
 
 import ast
 import inspect
-from collections.abc import Mapping
+import types
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from jaxlr._checks import shown_value
 from jaxlr.convert.functions import Array
 from jaxlr.convert.syntax import quoted, source_of
 
@@ -49,8 +51,51 @@ def plain(value: Any) -> Any:
     if type(value) in (list, tuple, range):
         return [plain(each) for each in value]
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return value if isinstance(value, Values) else Values(value)
+    if callable(getattr(value, "item", None)) and getattr(value, "shape", None) == ():
+        return value if isinstance(value, jax.Array) else value.item()  # a tensor of torch
     return value
+
+
+class Values(dict[Any, Any]):
+    """A dict of values of the user's, each of which is converted when it is looked up, and not before."""
+
+    def __init__(self, values: Mapping[Any, Any]):
+        super().__init__(values)
+        self._converted: set[Any] = set()
+
+    def __getitem__(self, key: Any) -> Any:
+        if key not in self._converted:
+            super().__setitem__(key, plain(super().__getitem__(key)))
+            self._converted.add(key)
+        return super().__getitem__(key)
+
+    def __iter__(self) -> Iterator[Any]:
+        return super().__iter__()  # without it, {**values} would not ask for the items
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Return a converted value, or the default."""
+        return self[key] if key in self else default  # noqa: SIM401
+
+    def values(self) -> Any:
+        """Return the converted values."""
+        return [self[key] for key in self]
+
+    def items(self) -> Any:
+        """Return the keys with the converted values."""
+        return [(key, self[key]) for key in self]
+
+
+def mapping_of(names: Any) -> Mapping[Any, Any]:
+    """Return the values of names as a mapping: a mapping as it is, and the attributes of a Namespace."""
+    if isinstance(names, Mapping):
+        return names
+    if not hasattr(names, "__dict__") or callable(names) or isinstance(names, types.ModuleType):
+        raise TypeError(
+            "names must map names to values, such as {'epochs': 90}, or be a Namespace, got "
+            f"{shown_value(names)}"
+        )
+    return vars(names)
 
 
 def unpacked(target: ast.expr, value: Any) -> dict[str, Any]:

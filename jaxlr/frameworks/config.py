@@ -7,6 +7,7 @@ from typing import Any
 from jax.typing import ArrayLike
 
 from jaxlr._checks import shown_value
+from jaxlr.convert.values import mapping_of
 from jaxlr.frameworks import FRAMEWORKS
 from jaxlr.frameworks.files import read_config
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
@@ -70,12 +71,7 @@ def from_config(
     frameworks.
     """
     settings = read_config(config)
-    if names is None:
-        names = {}
-    elif not isinstance(names, Mapping):
-        raise TypeError(
-            f"names must map names to values, such as {{'epochs': 90}}, got {shown_value(names)}"
-        )
+    names = {} if names is None else mapping_of(names)
     found = _recognized(settings) if framework is None else _named(framework)
     arguments: dict[str, Any] = {
         "init_value": init_value,

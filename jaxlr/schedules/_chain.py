@@ -11,7 +11,7 @@ from typing import Any
 
 import optax
 
-from jaxlr.schedules._counts import Schedule, factor_of
+from jaxlr.schedules._schedule import Schedule, factor_of
 
 
 # The epoch and the rate that a scheduler finds, to the rate that it leaves.
@@ -105,12 +105,14 @@ def switching(schedules: Sequence[optax.Schedule], milestones: Sequence[int]) ->
     return step
 
 
-def slowed(schedule: optax.Schedule, steps_per_epoch: int) -> Step:
-    """Return the step of a scheduler that is stepped once per epoch of `steps_per_epoch` counts."""
+def slowed(schedule: optax.Schedule, epoch_of: Callable[[int], Any]) -> Step:
+    """Return the step of a scheduler that is stepped up to `epoch_of(count)` at each count."""
 
     def step(count: int, lr: float) -> float:
-        epoch, rest = divmod(count, steps_per_epoch)
-        return lr if rest else step_of(schedule)(epoch, lr)
+        first = epoch_of(count - 1) + 1 if count else 0
+        for epoch in range(first, epoch_of(count) + 1):
+            lr = step_of(schedule)(epoch, lr)
+        return lr
 
     return step
 

@@ -14,7 +14,6 @@ from jaxlr.schedules._counts import (
     LARGEST_START,
     Count,
     Float,
-    Schedule,
     as_float,
     at_most,
     count_reached,
@@ -25,8 +24,10 @@ from jaxlr.schedules._counts import (
     take,
 )
 from jaxlr.schedules._periods import folded
+from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 
+@prints_as_call
 def cosine_annealing_lr(
     init_value: ArrayLike,
     T_max: float,
@@ -66,6 +67,7 @@ def cosine_annealing_lr(
     return Schedule(formula, init_value if ends_at_zero else None, step=step)
 
 
+@prints_as_call
 def cosine_annealing_warm_restarts(
     init_value: ArrayLike,
     T_0: int,
@@ -119,6 +121,7 @@ def cosine_annealing_warm_restarts(
     return Schedule(formula, fractional=True)
 
 
+@prints_as_call
 def swa_lr(
     init_value: ArrayLike,
     swa_lr: ArrayLike,
