@@ -48,7 +48,8 @@ def with_flags(message: str, names: Collection[str]) -> str:
     about, got, value = message.partition(", got ")
     name, long_name = "|".join(names), "|".join(name for name in names if "_" in name)
     is_subject = rf"(?:(?<=^)|(?<=^each of )|(?<= needs ))({name})\b(?=,|:| (must|needs|holds|times)\b)"
-    return re.sub(rf"{is_subject}|\b({long_name})\b", lambda match: flag_of(match[0]), about) + got + value
+    is_word = rf"(?<![\w/.'\"-])({long_name})(?![\w/.'\"-])"
+    return re.sub(f"{is_subject}|{is_word}", lambda match: flag_of(match[0]), about) + got + value
 
 
 def in_flags(message: str) -> str:
