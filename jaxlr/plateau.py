@@ -1,6 +1,6 @@
 """ReduceLROnPlateau: its state, a pure step of that state, and the Optax transformation that holds it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
 
 import jax
@@ -20,6 +20,7 @@ from jaxlr._checks import (
     shown_value,
 )
 from jaxlr._double_float import DoubleFloat, Real, as_real, round_to_float, select
+from jaxlr.schedules._schedule import PrintsAsCall
 
 
 # Outside this range a pair of float32 has no more digits than a single float32.
@@ -52,17 +53,25 @@ class PlateauState(NamedTuple):
     eps: Real  # reductions by this much or less are skipped, shape ()
 
 
-class _Plateau(optax.GradientTransformationExtraArgs):
+class _Plateau(PrintsAsCall, optax.GradientTransformationExtraArgs):
     """The transformation of a ReduceLROnPlateau, which refuses to be used as a schedule."""
 
     init_value: float | jax.Array
+    _call: tuple[str, Mapping[str, Any]]
 
     @classmethod
-    def build(cls, init: Any, update: Any, init_value: float | jax.Array) -> "_Plateau":
-        """Return a plateau with the two functions of a transformation."""
+    def build(
+        cls, init: Any, update: Any, init_value: float | jax.Array, name: str, arguments: Mapping[str, Any]
+    ) -> "_Plateau":
+        """Return a plateau with the two functions of a transformation, and with the call that makes it."""
         plateau = cls(init, update)
         plateau.init_value = init_value
+        plateau._call = name, arguments
         return plateau
+
+    def as_call(self) -> tuple[str, Mapping[str, Any]]:
+        """Return the name of the function that makes the plateau, and its arguments."""
+        return self._call
 
     def refuse(self, *_: Any) -> NoReturn:
         """Raise the error that tells how to combine a plateau with an optimizer."""
@@ -176,7 +185,18 @@ def reduce_lr_on_plateau(
             eps=_copied_real(eps),
         )
 
-    return _Plateau.build(init_fn, _update, init_value)
+    arguments = {
+        "init_value": init_value,
+        "mode": mode,
+        "factor": factor,
+        "patience": patience,
+        "threshold": threshold,
+        "threshold_mode": threshold_mode,
+        "cooldown": cooldown,
+        "min_lr": min_lr,
+        "eps": eps,
+    }
+    return _Plateau.build(init_fn, _update, init_value, "reduce_lr_on_plateau", arguments)
 
 
 def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
@@ -370,7 +390,10 @@ def _check_metric_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> No
         return
     advice = "reduce it to one number first, such as its mean"
     if shape == ():
-        advice = f"pass a metric for each state of the batch, such as jnp.full({expected}, metric)"
+        advice = (
+            "pass a metric for each state of the batch (of jax.vmap or jax.pmap), such as "
+            f"jnp.full({expected}, metric)"
+        )
     raise ValueError(f"metric must have the shape of the learning rate, {expected}, got {shape}; {advice}")
 
 

@@ -243,6 +243,16 @@ CASES = {
         lambda lr: jaxlr.per_epoch(jaxlr.step_lr(lr, 3, 0.5), steps_per_epoch=7),
         lambda t, optimizer, lr: t.LambdaLR(optimizer, lambda step: 0.5 ** (step // 7 // 3)),
     ),
+    "per epoch, with a fraction and a first step": Case(
+        lambda lr: jaxlr.per_epoch(jaxlr.step_lr(lr, 3, 0.5), steps_per_epoch=7 / 2, first_step=5),
+        lambda t, optimizer, lr: t.LambdaLR(
+            optimizer, lambda step: 0.5 ** ((2 * (step + 5) + 1) // 7 // 3)
+        ),
+    ),
+    "starting later": Case(
+        lambda lr: jaxlr.starting_at(jaxlr.linear_lr(lr, 0.1, total_iters=60), first=30),
+        lambda t, optimizer, lr: t.LambdaLR(optimizer, lambda k: 0.1 + 0.9 * min(k + 30, 60) / 60),
+    ),
     "tabulated": Case(
         lambda lr: jaxlr.chained_scheduler(
             lr, [jaxlr.tabulate(lambda epoch: 0.5 if epoch % 3 else 1.0, NUM_EPOCHS)]

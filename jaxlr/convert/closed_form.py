@@ -12,7 +12,7 @@ import optax
 from jaxlr._checks import shorten, shown_value
 from jaxlr.convert.calls import Call, build
 from jaxlr.convert.classes import CLASSES, MODULES, Effect, TorchClass, class_of, class_of_state
-from jaxlr.schedules._counts import Schedule, at_most, largest_count
+from jaxlr.schedules.compose import starting_at
 
 
 _FLOAT32_EPS = 2.0**-23
@@ -312,15 +312,9 @@ def _class_of_saved(state_dict: Mapping[str, Any]) -> TorchClass:
     return torch_class
 
 
-def shifted(schedule: Any, epochs: int) -> optax.Schedule:
+def shifted(schedule: optax.Schedule, epochs: int) -> optax.Schedule:
     """Return the schedule that starts `epochs` later than the given one."""
-    if epochs == 0:
-        return schedule
-    is_fractional = getattr(schedule, "fractional", False)
-    return Schedule(
-        lambda count: schedule(at_most(count, largest_count(count) - epochs) + epochs),
-        fractional=is_fractional,
-    )
+    return starting_at(schedule, epochs) if epochs else schedule
 
 
 def value_of_group(name: str, values: Any, group: int) -> Any:

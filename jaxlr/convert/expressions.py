@@ -553,7 +553,7 @@ class Lambda:
         self.check()
 
     def __repr__(self) -> str:
-        return shorten(self.source)
+        return self.source
 
     @property
     def _argument(self) -> str:
@@ -615,6 +615,11 @@ class Lambda:
         except (ValueError, TypeError, ArithmeticError):
             return True
         return False
+
+    @property
+    def is_pure(self) -> bool:
+        """True if its values depend on the epoch alone and JAX can trace it."""
+        return all(map(_is_plain, self._evaluator.names.values())) and not self.needs_table
 
     def __call__(self, count: Any) -> Any:
         """Return the value at an epoch. For a JAX array it is computed in float64."""
@@ -727,6 +732,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return value
+
+
+def _is_plain(value: Any) -> bool:
+    """Check if a value from `_plain` is one that cannot change later."""
+    if isinstance(value, list | dict):
+        return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def unpacked(target: ast.expr, value: Any) -> dict[str, Any]:

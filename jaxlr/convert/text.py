@@ -95,39 +95,6 @@ def from_string(
     return build(_read(text, init_value, names, group, num_steps))
 
 
-def port(
-    text: str,
-    init_value: float | None = None,
-    names: Mapping[str, Any] | None = None,
-    group: int = 0,
-    *,
-    num_steps: int | None = None,
-) -> str:
-    """Return the line of Python that builds the schedule of `from_string`.
-
-    Args:
-        text: the text of a torch scheduler's constructor, as in `from_string`.
-        init_value: learning rate of the optimizer, a finite number >= 0.
-        names: values of the names in the text, as in `from_string`. A function cannot be printed.
-        group: parameter group of the optimizer, as in `from_string`.
-        num_steps: number of epochs (or steps) to tabulate, as in `from_string`.
-
-    Returns:
-        A call of one of jaxlr's functions. It needs no import but `import jaxlr`.
-
-    Raises:
-        TypeError: as `from_string` raises.
-        ValueError: as `from_string` raises, or a function in `names` cannot be printed.
-
-    Example:
-        >>> port("MultiStepLR(optimizer, milestones=[30, 60], gamma=0.5)", 0.1)
-        'jaxlr.multi_step_lr(0.1, milestones=[30, 60], gamma=0.5)'
-
-    Reference: `torch.optim.lr_scheduler`.
-    """
-    return ported(text, init_value, names, group, num_steps=num_steps)["jaxlr"]
-
-
 def steps_per_batch(text: str) -> bool:
     """Check if a recipe contains a scheduler that users step once per batch instead of once per epoch."""
     names = "|".join(row.name for row in CLASSES.values() if row.steps_per_batch)
@@ -142,7 +109,10 @@ def ported(
     *,
     num_steps: int | None = None,
 ) -> dict[str, str]:
-    """Return the line of `port` as `jaxlr`, and the recipe with its names and sums evaluated as `torch`."""
+    """Return the line of `port` as `jaxlr`, and the recipe with its names and sums evaluated as `torch`.
+
+    The arguments are those of `from_string`.
+    """
     call = _read(text, init_value, names, group, num_steps)
     build(call)  # refuse arguments out of their range instead of printing them
     return {"jaxlr": jaxlr_text(call), "torch": torch_text(call)}

@@ -17,7 +17,7 @@ range. The schedule raises TypeError for a count that is not an integer. A negat
 has the rate of count 0.
 """
 
-from jaxlr.schedules.compose import chained_scheduler, per_epoch, sequential_lr, tabulate
+from jaxlr.schedules.compose import chained_scheduler, per_epoch, sequential_lr, starting_at, tabulate
 from jaxlr.schedules.cosine import cosine_annealing_lr, cosine_annealing_warm_restarts, swa_lr
 from jaxlr.schedules.cyclic import cyclic_lr, cyclic_momentum, one_cycle_lr, one_cycle_momentum
 from jaxlr.schedules.decay import (
@@ -55,5 +55,6 @@ __all__ = [  # noqa: RUF022
     "phased_lr",
     "Phase",
     "per_epoch",
+    "starting_at",
     "tabulate",
 ]

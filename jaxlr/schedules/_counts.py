@@ -1,4 +1,4 @@
-"""Counts of epochs and steps on the host or on a device, and the type of our schedules.
+"""Counts of epochs and steps, on the host or on a device.
 
 A schedule computes in float64 on the host for a Python or NumPy count. For a JAX array or tracer it
 computes in JAX's default float type. A count stays an integer until it is small, because float32 holds
@@ -6,14 +6,13 @@ every integer only up to 2**24. Beyond that, a rounded count would be off by who
 """
 
 import bisect
-import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import LARGEST_ARGUMENT, as_array, shown_value
@@ -32,36 +31,6 @@ _FEW_MILESTONES = 64
 
 Count: TypeAlias = int | np.ndarray | jax.Array
 Float: TypeAlias = float | np.ndarray | jax.Array
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Schedule:
-    """An `optax.Schedule`: a formula of the count, with a check of the count before it."""
-
-    formula: Callable[[Any], Any]
-    # Set if the formula is init_value times a factor that depends on the count. Only such schedules can be
-    # chained.
-    init_value: float | jax.Array | None = None
-    fractional: bool = False  # counts may be floats, such as 3.5 for the middle of epoch 3
-
-    def __call__(self, count: Any) -> Any:
-        """Return the learning rate at `count`: a float for a number, an array for an array."""
-        count = as_count(count, self.fractional)
-        rate = self.formula(count)
-        if isinstance(count, jax.Array) or isinstance(rate, jax.Array):
-            # Strongly typed, so that a scan can carry it. The formula may ignore the count and its shape.
-            return jnp.broadcast_to(as_float(jnp.asarray(rate)), np.shape(count))
-        if isinstance(count, int | float):
-            return float(rate)  # a np.float64 would print as np.float64(0.1)
-        return np.asarray(np.broadcast_to(rate, count.shape))
-
-
-def factor_of(schedule: optax.Schedule) -> float | jax.Array | None:
-    """Return the `init_value` that a schedule multiplies, or None if it does more than multiply.
-
-    A function that is not from jaxlr counts as a factor, with an `init_value` of 1.
-    """
-    return schedule.init_value if isinstance(schedule, Schedule) else 1.0
 
 
 def array_module(*values: Any) -> Any:
@@ -128,7 +97,7 @@ def modulo(count: Count, divisor: int) -> Count:
         return count % divisor
     if divisor > np.iinfo(count.dtype).max:
         return count
-    return jax.lax.rem(count, jnp.full_like(count, divisor))
+    return _remainder(count, divisor)
 
 
 def fold(count: Count, length: int) -> Count:
@@ -155,7 +124,8 @@ def at_most(count: Count, bound: int) -> Count:
     """Return the smaller of a count and a static bound."""
     if not isinstance(count, jax.Array):
         return min(count, bound) if isinstance(count, int) else np.minimum(count, bound)
-    return jnp.minimum(count, min(bound, np.iinfo(count.dtype).max))
+    bound = min(bound, largest_count(count))
+    return jnp.minimum(count, bound if jnp.issubdtype(count.dtype, np.integer) else float(bound))
 
 
 def floor_divide(count: Count, divisor: int) -> Count:
@@ -164,7 +134,7 @@ def floor_divide(count: Count, divisor: int) -> Count:
         return count // divisor
     if divisor > np.iinfo(count.dtype).max:
         return jnp.zeros_like(count)
-    return jax.lax.div(count, jnp.full_like(count, divisor))
+    return _quotient(count, divisor)
 
 
 def count_reached(milestones: Sequence[int], count: Any) -> Any:
@@ -260,10 +230,29 @@ def _has_explicit_sharding(array: jax.Array) -> bool:
 
 
 def _apply_in_float64(function: Any, count: jax.Array) -> jax.Array:
-    dtype = jax.dtypes.canonicalize_dtype(float)
     # A plain function such as `1 / (1 + epoch)` mixes dtypes. It is not the place to be strict about them.
+    dtype = jax.dtypes.canonicalize_dtype(float)
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        return jnp.asarray(function(count.astype(np.int64))).astype(dtype)
+        return _cast(function(_cast(count, np.int64)), dtype)
+
+
+# Outside of compiled code a compiled function is one dispatch, where its operations would be several.
+_compiled = functools.partial(jax.jit, static_argnums=1, inline=True)
+
+
+@_compiled
+def _cast(values: Any, dtype: Any) -> jax.Array:
+    return jnp.asarray(values).astype(dtype)
+
+
+@_compiled
+def _quotient(count: jax.Array, divisor: int) -> jax.Array:
+    return jax.lax.div(count, jnp.full_like(count, divisor))
+
+
+@_compiled
+def _remainder(count: jax.Array, divisor: int) -> jax.Array:
+    return jax.lax.rem(count, jnp.full_like(count, divisor))
 
 
 def _as_index(count: jax.Array) -> jax.Array:

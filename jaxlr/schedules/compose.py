@@ -1,8 +1,10 @@
 """Schedules made from other schedules or from plain functions, and the rates of a schedule as an array."""
 
 import functools
+import math
 import operator
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 
 import jax
@@ -11,29 +13,32 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import (
+    check_duration,
     check_finite,
     check_function,
     check_milestones,
     check_positive_count,
     check_value,
+    check_whole_number,
     shown_value,
 )
 from jaxlr.schedules._counts import (
     Count,
     Float,
-    Schedule,
     array_module,
     at_most,
     choose,
     count_reached,
-    factor_of,
     floor_divide,
     is_before,
     largest_count,
     look_up,
+    modulo,
 )
+from jaxlr.schedules._schedule import Schedule, factor_of, prints_as_call
 
 
+@prints_as_call
 def sequential_lr(schedules: Sequence[optax.Schedule], milestones: Sequence[int]) -> optax.Schedule:
     r"""A sequence of schedules. Each one takes over at its milestone, and counts from 0 there.
 
@@ -90,9 +95,10 @@ def sequential_lr(schedules: Sequence[optax.Schedule], milestones: Sequence[int]
             rate = this if rate is None else choose(is_before(count, start), rate, this)
         return rate
 
-    return Schedule(formula)
+    return Schedule(formula, functions=tuple(schedules))
 
 
+@prints_as_call
 def chained_scheduler(init_value: ArrayLike, factors: Sequence[optax.Schedule]) -> optax.Schedule:
     r"""A product of schedules, each of which gives the factor of one scheduler in a chain.
 
@@ -142,37 +148,105 @@ def chained_scheduler(init_value: ArrayLike, factors: Sequence[optax.Schedule]) 
         rates: list[Any] = [factor(count) for factor in factors]
         return init_value * functools.reduce(operator.mul, rates)
 
-    return Schedule(formula, init_value)
+    return Schedule(formula, init_value, functions=tuple(factors))
 
 
-def per_epoch(schedule: optax.Schedule, steps_per_epoch: int) -> optax.Schedule:
+@prints_as_call
+def per_epoch(
+    schedule: optax.Schedule, steps_per_epoch: float | Fraction, first_step: int = 0
+) -> optax.Schedule:
     r"""A schedule of epochs for an optimizer that counts steps, as torch's `scheduler.step()` per epoch.
 
-    $$\mathrm{lr}(k) = \mathrm{schedule}(\lfloor k / n \rfloor)$$
+    $$\mathrm{lr}(k) = \mathrm{schedule}\left(\left\lceil \frac{k_0 + k + 1}{n} \right\rceil - 1\right)$$
 
-    In code: `schedule(count // steps_per_epoch)`, where `count` is the number of updates so far.
+    with $n$ = `steps_per_epoch`, $k_0$ = `first_step` and $k$ = `count`, the number of updates so far.
+
+    In code: `schedule((first_step + count) // steps_per_epoch)` if `steps_per_epoch` is a whole number.
+
+    It has a fraction if gradients accumulate across epochs: 7 batches per epoch, with an update every 2
+    batches, are 3.5 updates per epoch. An update belongs to the epoch of its last batch, because it is made
+    then. If the loop makes an update with the batches that are left at the end of an epoch, the number is
+    whole: 4.
+
+    The arithmetic is exact. A float stands for the simplest fraction that rounds to it, so `7 / 3` is
+    `Fraction(7, 3)`.
 
     Args:
         schedule: the schedule of epochs.
-        steps_per_epoch: optimizer updates per epoch, including the last, smaller batch; >= 1.
+        steps_per_epoch: optimizer updates per epoch, including the last, smaller batch; a number > 0.
+        first_step: updates before count 0, a whole number >= 0. For a run that was stopped in the middle of
+            an epoch and continues with a new optimizer state, it is the number of updates so far.
 
     Raises:
-        TypeError: `schedule` is not callable, or `steps_per_epoch` is not a number.
+        TypeError: `schedule` is not callable, or `steps_per_epoch` or `first_step` is not a number.
+        ValueError: a number is out of range, or is not a fraction of small whole numbers.
 
     Example:
         >>> from jaxlr import per_epoch, step_lr
         >>> schedule = per_epoch(step_lr(1.0, step_size=2, gamma=0.5), steps_per_epoch=100)
         >>> schedule(199), schedule(200)
         (1.0, 0.5)
+        >>> resumed = per_epoch(step_lr(1.0, step_size=2, gamma=0.5), steps_per_epoch=100, first_step=130)
+        >>> resumed(69), resumed(70)
+        (1.0, 0.5)
+        >>> accumulated = per_epoch(lambda epoch: epoch, steps_per_epoch=7 / 2)
+        >>> [accumulated(update) for update in range(8)]
+        [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 2.0]
 
     Reference: the loop `for epoch in ...: train(...); scheduler.step()`,
     https://docs.pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate.
     """
     check_function("schedule", schedule)
-    steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
-    return Schedule(lambda count: schedule(floor_divide(count, steps_per_epoch)), factor_of(schedule))
+    ratio = _check_ratio("steps_per_epoch", steps_per_epoch)
+    first_step = check_duration("first_step", first_step)
+
+    def formula(count: Count) -> Any:
+        return schedule(_epoch_of(count, ratio, first_step))
+
+    return Schedule(formula, factor_of(schedule), functions=(schedule,))
 
 
+@prints_as_call
+def starting_at(schedule: optax.Schedule, first: int) -> optax.Schedule:
+    r"""A schedule that starts at a later count of another one, to continue a run with a new state.
+
+    $$\mathrm{lr}(e) = \mathrm{schedule}(e + e_0)$$
+
+    with $e_0$ = `first` and $e$ = `count`. In code: `schedule(count + first)`.
+
+    On a device, a sum beyond the largest integer has the rate of the largest integer.
+
+    Args:
+        schedule: the schedule of the whole run.
+        first: epochs (or steps) of it that are over, a whole number >= 0.
+
+    Returns:
+        A schedule whose `count` may be fractional if that of `schedule` may.
+
+    Raises:
+        TypeError: `schedule` is not callable, or `first` is not a number.
+        ValueError: `first` is out of range.
+
+    Example:
+        >>> from jaxlr import starting_at, step_lr
+        >>> schedule = starting_at(step_lr(1.0, step_size=30, gamma=0.5), first=28)
+        >>> schedule(1), schedule(2)
+        (1.0, 0.5)
+
+    Reference: the argument `last_epoch` of `torch.optim.lr_scheduler.LRScheduler`.
+    """
+    check_function("schedule", schedule)
+    first = check_duration("first", first)
+
+    def formula(count: Any) -> Any:
+        largest = largest_count(count)
+        return schedule(at_most(count, largest - min(first, largest)) + min(first, largest))
+
+    is_fractional = isinstance(schedule, Schedule) and schedule.fractional
+    return Schedule(formula, factor_of(schedule), is_fractional, functions=(schedule,))
+
+
+@prints_as_call
 def tabulate(fn: Callable[[int], float], num_steps: int) -> optax.Schedule:
     r"""Any Python function of the epoch as a schedule. It is called once per epoch, in float64.
 
@@ -198,7 +272,9 @@ def tabulate(fn: Callable[[int], float], num_steps: int) -> optax.Schedule:
     check_function("fn", fn)
     num_steps = check_positive_count("num_steps", num_steps)
     table = check_finite("fn", np.asarray([float(fn(epoch)) for epoch in range(num_steps)]))
-    return Schedule(lambda count: look_up(table, count), init_value=1.0)
+    # The rates are kept and not the function, whose values may change later.
+    kept = {"fn": table.__getitem__}
+    return Schedule(lambda count: look_up(table, count), init_value=1.0, arguments=kept)
 
 
 def sample(name: str, schedule: optax.Schedule, num_steps: int) -> np.ndarray:
@@ -219,6 +295,44 @@ def sample(name: str, schedule: optax.Schedule, num_steps: int) -> np.ndarray:
         )
         raise
     return np.broadcast_to(np.asarray(rates, dtype=np.float64), counts.shape)
+
+
+def _epoch_of(count: Count, ratio: Fraction, first_step: int) -> Count:
+    """Return the epoch of the last batch of an update: `ceil((first_step + count + 1) / ratio) - 1`."""
+    updates, epochs = ratio.numerator, ratio.denominator
+    offset = epochs * (first_step + 1) - 1
+    if isinstance(count, int):
+        return (epochs * count + offset) // updates
+    # No product may overflow: count = a * updates + b gives a * epochs + (b * epochs + offset) // updates.
+    largest = largest_count(count)
+    whole, rest = divmod(offset, updates)
+    last_count = ((largest + 1) * updates - 1 - offset) // epochs  # after it the epoch would overflow
+    if last_count < largest:
+        count = at_most(count, max(last_count, 0))
+    begun = floor_divide(count, updates) * epochs + min(whole, largest)
+    if epochs > 1:
+        return begun + floor_divide(modulo(count, updates) * epochs + rest, updates)
+    return begun + choose(is_before(modulo(count, updates), updates - rest), 0, 1) if rest else begun
+
+
+def _check_ratio(name: str, value: Any) -> Fraction:
+    """Return a static number above 0 as a fraction whose parts can be multiplied in an int32."""
+    if isinstance(value, float | np.floating) and math.isfinite(value) and not float(value).is_integer():
+        limited = (Fraction(float(value)).limit_denominator(10**digits) for digits in range(1, 6))
+        ratio = next((each for each in limited if float(each) == float(value)), Fraction(float(value)))
+    elif isinstance(value, Fraction):
+        ratio = value
+    else:
+        ratio = Fraction(check_positive_count(name, value))
+    if ratio <= 0:
+        raise ValueError(f"{name} must be above 0, got {shown_value(value)}")
+    if ratio.denominator > 1 and ratio.numerator * ratio.denominator >= 2**31:
+        raise ValueError(
+            f"{name} must be a fraction of whole numbers whose product is below 2**31, such as 3.5 or "
+            f"Fraction(num_batches, accumulation), got {shown_value(value)}"
+        )
+    check_whole_number(name, ratio.numerator)
+    return ratio
 
 
 def _check_schedules(name: str, schedules: Sequence[optax.Schedule]) -> list[optax.Schedule]:

@@ -13,7 +13,6 @@ from jaxlr.schedules._counts import (
     LARGEST_START,
     Count,
     Float,
-    Schedule,
     as_float,
     at_most,
     count_reached,
@@ -24,8 +23,10 @@ from jaxlr.schedules._counts import (
     remaining,
     take,
 )
+from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 
+@prints_as_call
 def cosine_annealing_lr(
     init_value: ArrayLike,
     T_max: int,
@@ -65,6 +66,7 @@ def cosine_annealing_lr(
     return Schedule(formula, init_value if ends_at_zero else None)
 
 
+@prints_as_call
 def cosine_annealing_warm_restarts(
     init_value: ArrayLike,
     T_0: int,
@@ -118,6 +120,7 @@ def cosine_annealing_warm_restarts(
     return Schedule(formula, fractional=True)
 
 
+@prints_as_call
 def swa_lr(
     init_value: ArrayLike,
     swa_lr: ArrayLike,

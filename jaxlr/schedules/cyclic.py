@@ -20,7 +20,6 @@ from jaxlr.schedules._anneal import anneal_unit, blend
 from jaxlr.schedules._counts import (
     Count,
     Float,
-    Schedule,
     apply_to_each,
     as_float,
     at_most,
@@ -31,8 +30,10 @@ from jaxlr.schedules._counts import (
     remaining,
 )
 from jaxlr.schedules._powers import power, power_and_complement
+from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 
+@prints_as_call
 def cyclic_lr(
     base_lr: ArrayLike,
     max_lr: ArrayLike,
@@ -79,9 +80,11 @@ def cyclic_lr(
     base_lr = check_value("base_lr", base_lr)
     max_lr = check_value("max_lr", max_lr)
     triangle = _triangles(step_size_up, step_size_down, mode, gamma, scale_fn, scale_mode)
-    return Schedule(lambda count: triangle(base_lr, max_lr, count))
+    functions = () if scale_fn is None else (scale_fn,)
+    return Schedule(lambda count: triangle(base_lr, max_lr, count), functions=functions)
 
 
+@prints_as_call
 def cyclic_momentum(
     base_momentum: ArrayLike = 0.8,
     max_momentum: ArrayLike = 0.9,
@@ -125,9 +128,11 @@ def cyclic_momentum(
     base_momentum = check_value("base_momentum", base_momentum)
     max_momentum = check_value("max_momentum", max_momentum)
     triangle = _triangles(step_size_up, step_size_down, mode, gamma, scale_fn, scale_mode)
-    return Schedule(lambda count: triangle(max_momentum, base_momentum, count))
+    functions = () if scale_fn is None else (scale_fn,)
+    return Schedule(lambda count: triangle(max_momentum, base_momentum, count), functions=functions)
 
 
+@prints_as_call
 def one_cycle_lr(
     max_lr: ArrayLike,
     total_steps: int | None = None,
@@ -187,6 +192,7 @@ def one_cycle_lr(
     return Schedule(lambda count: phases(rates, count))
 
 
+@prints_as_call
 def one_cycle_momentum(
     total_steps: int | None = None,
     pct_start: float = 0.3,

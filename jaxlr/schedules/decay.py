@@ -25,7 +25,6 @@ from jaxlr.schedules._counts import (
     LARGEST_COUNT,
     Count,
     Float,
-    Schedule,
     apply_to_each,
     as_float,
     at_most,
@@ -37,8 +36,10 @@ from jaxlr.schedules._counts import (
     remaining,
 )
 from jaxlr.schedules._powers import decayed, power_of_rest
+from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 
+@prints_as_call
 def lambda_lr(init_value: ArrayLike, lr_lambda: Callable[[Any], Any]) -> optax.Schedule:
     r"""The learning rate is `init_value` times a function of the epoch.
 
@@ -66,9 +67,10 @@ def lambda_lr(init_value: ArrayLike, lr_lambda: Callable[[Any], Any]) -> optax.S
     """
     init_value = check_value("init_value", init_value)
     check_function("lr_lambda", lr_lambda)
-    return Schedule(lambda count: init_value * apply_to_each(lr_lambda, count))
+    return Schedule(lambda count: init_value * apply_to_each(lr_lambda, count), functions=(lr_lambda,))
 
 
+@prints_as_call
 def multiplicative_lr(
     init_value: ArrayLike, lr_lambda: Callable[[int], float], num_steps: int
 ) -> optax.Schedule:
@@ -102,9 +104,12 @@ def multiplicative_lr(
     factors = [1.0, *(float(lr_lambda(epoch)) for epoch in range(1, num_steps))]
     products = np.asarray(list(itertools.accumulate(factors, operator.mul)))
     table = check_finite("lr_lambda", products)
-    return Schedule(lambda count: init_value * look_up(table, count), init_value)
+    # The factors are kept and not the function, whose values may change later.
+    kept = {"lr_lambda": np.asarray(factors).__getitem__}
+    return Schedule(lambda count: init_value * look_up(table, count), init_value, arguments=kept)
 
 
+@prints_as_call
 def step_lr(init_value: ArrayLike, step_size: int, gamma: ArrayLike = 0.1) -> optax.Schedule:
     r"""The learning rate decays by `gamma` every `step_size` epochs.
 
@@ -135,6 +140,7 @@ def step_lr(init_value: ArrayLike, step_size: int, gamma: ArrayLike = 0.1) -> op
     return Schedule(formula, init_value)
 
 
+@prints_as_call
 def multi_step_lr(
     init_value: ArrayLike, milestones: Sequence[int], gamma: ArrayLike = 0.1
 ) -> optax.Schedule:
@@ -170,6 +176,7 @@ def multi_step_lr(
     return Schedule(formula, init_value)
 
 
+@prints_as_call
 def constant_lr(init_value: ArrayLike, factor: ArrayLike = 1 / 3, total_iters: int = 5) -> optax.Schedule:
     r"""The learning rate is multiplied by `factor` in the first `total_iters` epochs.
 
@@ -203,6 +210,7 @@ def constant_lr(init_value: ArrayLike, factor: ArrayLike = 1 / 3, total_iters: i
     return Schedule(formula, init_value)
 
 
+@prints_as_call
 def linear_lr(
     init_value: ArrayLike,
     start_factor: ArrayLike = 1 / 3,
@@ -245,6 +253,7 @@ def linear_lr(
     return Schedule(formula, init_value)
 
 
+@prints_as_call
 def exponential_lr(init_value: ArrayLike, gamma: ArrayLike) -> optax.Schedule:
     r"""The learning rate decays by `gamma` every epoch.
 
@@ -269,6 +278,7 @@ def exponential_lr(init_value: ArrayLike, gamma: ArrayLike) -> optax.Schedule:
     return Schedule(lambda count: decayed(init_value, gamma, count), init_value)
 
 
+@prints_as_call
 def polynomial_lr(init_value: ArrayLike, total_iters: int = 5, power: ArrayLike = 1.0) -> optax.Schedule:
     r"""The learning rate decays to 0 as a power of the remaining epochs, then stays there.
 
