@@ -43,7 +43,12 @@ FILES: list[tuple[str, str, dict[str, Any], str]] = [
     ("train.sh", f"torchrun train.py {TIMM}", {}, "epoch"),
     ("args.yaml", YOLO, {"steps_per_epoch": 50}, "iteration"),
     ("ds_config.json", DEEPSPEED, {"steps_per_epoch": 25, "epochs": 2}, "update"),
-    ("config.py", "training_args = TrainingArguments(learning_rate=2e-5, max_steps=100)", {}, "update"),
+    (
+        "config.py",
+        "training_args = TrainingArguments(learning_rate=2e-5, max_steps=9, warmup_ratio=0.1)",
+        {},
+        "update",
+    ),
 ]
 FILE_IDS = ["transformers", "timm", "ultralytics", "deepspeed", "python"]
 
@@ -52,7 +57,7 @@ def flags_of(numbers):
     return [word for name, value in numbers.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
-def rates_of(recipe, num_counts=None):
+def rates_of(recipe: Any, num_counts: int | None = None) -> np.ndarray:
     return np.asarray(recipe.schedule(np.arange(num_counts or recipe.num_counts)))
 
 
@@ -131,7 +136,7 @@ def test_the_flags_of_the_command_complete_a_config(run, write):
     line = json.loads(run("port", name, *flags, "--format", "json"))
     assert (line["version"], line["num_counts"]) == ("5.1", 20)
     recipe = jaxlr.from_config(Path(name), 0.3, epochs=2, steps_per_epoch=10, version="5.1")
-    assert run("table", name, *flags, "--format", "csv").splitlines()[5] == f"4,{recipe.schedule(4)!r}"
+    assert run("table", name, *flags, "--format", "csv").splitlines()[6] == f"5,{rates_of(recipe)[5]}"
     named = run("table", name, *flags[:2], "--names", "max_steps=20", "--framework", "trl")
     assert named == run("table", name, *flags[:6])
     replaced = run("port", "--lr", "0.3", "--", *TIMM.split())
@@ -225,7 +230,7 @@ MISTAKES = [
         "give --num-processes, or --lr (see",
     ),
     (
-        ["table", "--lr", "1", "--", *"--sched plateau --epochs 9 --warmup-epochs 0".split()],
+        ["table", "--lr", "1", "--", *["--sched", "plateau", "--epochs", "9", "--warmup-epochs", "0"]],
         "has no fixed curve: the learning",
     ),
     (["table", "--step-per", "batch", "--", *TIMM.split()], "error: --step-per is for torch schedulers: "),
@@ -419,18 +424,16 @@ def test_a_recipe_is_stored_with_every_kind_of_value(write):
     reader = config.schedule.reader
     assert reader is not None
     assert reader.recipe.settings["sizes"] == {1: [2, None], 3.5: "x"}
-    python = write(
-        "config.py", "base = 0.1\nlr0 = base / 10\nlrf = 0.01\nepochs = get_epochs()\nwarmup_epochs = 1\n"
-    )
+    python = write("config.py", "lr0 = 0.1\nlrf = 0.1\nepochs = get_epochs()\nwarmup_epochs = 1\n")
     with pytest.raises(ValueError, match=re.escape("epochs is 'get_epochs()', which has no value")):
         TrainConfig.from_flags(recipe=python)
-    config = TrainConfig.from_flags(recipe=python, names=("get_epochs()=7",))
-    assert config.completed(BATCHES).epochs == 7
+    assert completed(recipe=python, names=("get_epochs()=7",)).epochs == 7
+    assert completed(recipe=python, epochs=3).epochs == 3
 
 
 def test_a_run_is_resumed_without_its_file_and_keeps_its_schedule(write, run, refuse):
     recipe = write("args.yaml", TRAINER.replace("3.0", "2.0"))
-    rates = jaxlr.from_config(Path(recipe), steps_per_epoch=4 * BATCHES).schedule(np.arange(3 * BATCHES))
+    rates = rates_of(jaxlr.from_config(Path(recipe), steps_per_epoch=4 * BATCHES), 3 * BATCHES)
     printed = run("train", "--recipe", recipe, "--out", "run", "--hidden")
     assert "SGD under the recipe of huggingface\n" in printed
     assert "\nAn epoch has 45 batches, as the data of this run.\n" in printed

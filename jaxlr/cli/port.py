@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from jaxlr.cli.errors import RecipeError
 from jaxlr.cli.flags import RecipeFlags
+from jaxlr.convert.lines import line_of
 from jaxlr.convert.text import ported
 from jaxlr.frameworks import Recipe
 
@@ -33,12 +35,22 @@ class PortConfig(RecipeFlags):
         else:
             recipe = self.from_config(source.settings)
             about = ("framework", "version", "unit", "num_counts", "assumptions")
-            result = {"jaxlr": repr(recipe.schedule), **{name: getattr(recipe, name) for name in about}}
+            result = {"jaxlr": _line(recipe), **{name: getattr(recipe, name) for name in about}}
             comments = [_heading(recipe), *recipe.assumptions]
         if self.format == "json":
             print(json.dumps(result))
         else:
             print(*(f"# {comment}" for comment in comments), result["jaxlr"], sep="\n")
+
+
+def _line(recipe: Recipe) -> str:
+    try:
+        return line_of(recipe.schedule)
+    except ValueError as error:
+        raise RecipeError(
+            "the schedule of this config calls a Python function, which cannot be printed: make it with "
+            "jaxlr.from_config"
+        ) from error
 
 
 def _heading(recipe: Recipe) -> str:

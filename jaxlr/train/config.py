@@ -440,7 +440,7 @@ class TrainConfig(RunConfig):
         if training.step_per != "auto":
             raise ValueError("step_per must be left out with --recipe: a config states when it steps")
         if not reader.recipe.is_complete:
-            reader.check(training.epochs or DEFAULT_EPOCHS)
+            reader.check(training.epochs)
 
     def completed(self, steps_per_epoch: int) -> "TrainConfig":
         """Return the settings with the numbers that the recipe takes from a run on data of this size."""

@@ -1,6 +1,7 @@
 """The recipe of a run: the config of a framework, and the numbers that the run adds to it."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -85,11 +86,11 @@ class RecipeReader(NamedTuple):
             raise RecipeError(in_flags(message)) from error
         return recipe._replace(assumptions=tuple(map(in_flags, recipe.assumptions)))
 
-    def check(self, epochs: int) -> None:
+    def check(self, epochs: int | None) -> None:
         """Refuse a recipe that no run can use, before its data are loaded."""
-        numbers = {"steps_per_epoch": _ANY_BATCHES, "epochs": epochs}
-        if self.lr is not None and self._replace(lr=None).is_readable(**numbers):
+        if self.lr is not None and self._replace(lr=None)._states_rate():
             raise RecipeError("the recipe states its learning rate: leave --lr out, or change the config")
+        numbers = {"steps_per_epoch": _ANY_BATCHES, "epochs": epochs or self._missing_epochs(_ANY_BATCHES)}
         schedule: Any = self.read(**numbers).schedule
         if isinstance(schedule, optax.GradientTransformation):
             state = schedule.init({})
@@ -100,14 +101,6 @@ class RecipeReader(NamedTuple):
                     "the plateau of the recipe waits for a metric to rise, but jaxlr train gives it the "
                     "validation loss: change its mode, or its metric, in the config"
                 )
-
-    def is_readable(self, **numbers: Any) -> bool:
-        """Check if the recipe lacks nothing."""
-        try:
-            self.read(**numbers)
-        except RecipeError:
-            return False
-        return True
 
     def completed(self, num_batches: int, epochs: int | None) -> tuple[RunRecipe, int]:
         """Return the recipe with the numbers of the run, and the epochs of the run.
@@ -126,8 +119,7 @@ class RecipeReader(NamedTuple):
             )
         if epochs is not None:
             said.append(f"The run has {_counted(epochs, 'epoch')}, by --epochs.")
-        elif not self.is_readable(steps_per_epoch=steps, epochs=None):
-            epochs = DEFAULT_EPOCHS
+        elif (epochs := self._missing_epochs(steps)) is not None:
             said.append(f"The run has {epochs} epochs: the config does not say how many.")
         recipe = self.read(steps_per_epoch=steps, epochs=epochs)
         is_per_epoch = recipe.unit in ("epoch", "evaluation")
@@ -143,6 +135,24 @@ class RecipeReader(NamedTuple):
         said += _comparison(recipe, num_epochs * counts_per_epoch)
         assumptions = (*recipe.assumptions, *said)
         return RunRecipe(self.recipe.settings, True, steps, epochs, assumptions), num_epochs
+
+    def _states_rate(self) -> bool:
+        """Check if the config states a learning rate."""
+        try:
+            self.read(steps_per_epoch=_ANY_BATCHES, epochs=DEFAULT_EPOCHS)
+        except RecipeError as error:
+            return not re.search(r"\bgive (.*, or )?--lr\b", str(error))
+        return True
+
+    def _missing_epochs(self, steps_per_epoch: int) -> int | None:
+        """Return the default number of epochs if the config needs one and lacks it, else None."""
+        try:
+            self.read(steps_per_epoch=steps_per_epoch, epochs=None)
+        except RecipeError as error:
+            if not re.search(r"\bgive --epochs\b", str(error)):
+                raise
+            return DEFAULT_EPOCHS
+        return None
 
     def _batches_per_update(self) -> int:
         """Return the batches that the config accumulates, found by the updates of a long epoch."""
