@@ -4,6 +4,7 @@ import dataclasses
 import json
 from typing import Annotated, Any, Literal
 
+import optax
 import tyro
 
 from jaxlr.cli.errors import RecipeError
@@ -11,6 +12,9 @@ from jaxlr.cli.flags import RecipeFlags
 from jaxlr.convert.lines import line_of
 from jaxlr.convert.text import ported
 from jaxlr.frameworks import Recipe
+
+
+_BESIDES = ("momentum", "weight_decay", "optimizer", "clip")  # what a config states beside the schedule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,18 +38,27 @@ class PortConfig(RecipeFlags):
             comments: list[str] = []
         else:
             recipe = self.from_config(source.settings)
-            about = ("framework", "version", "unit", "num_counts", "assumptions")
-            result = {"jaxlr": _line(recipe), **{name: getattr(recipe, name) for name in about}}
-            comments = [_heading(recipe), *recipe.assumptions]
+            values = {"jaxlr": recipe.schedule, **recipe._asdict()}
+            del values["schedule"]
+            result = {
+                name: _line(value) if _is_schedule(value) else value for name, value in values.items()
+            }
+            stated = [f"{name}: {result[name]}" for name in _BESIDES if result[name] is not None]
+            groups = [f"Group {self.group} of {', '.join(recipe.groups)}."] if recipe.groups else []
+            comments = [_heading(recipe), *groups, *recipe.assumptions, *stated]
         if self.format == "json":
             print(json.dumps(result))
         else:
             print(*(f"# {comment}" for comment in comments), result["jaxlr"], sep="\n")
 
 
-def _line(recipe: Recipe) -> str:
+def _is_schedule(value: Any) -> bool:
+    return callable(value) or isinstance(value, optax.GradientTransformation)
+
+
+def _line(schedule: Any) -> str:
     try:
-        return line_of(recipe.schedule)
+        return line_of(schedule)
     except ValueError as error:
         raise RecipeError(
             "the schedule of this config calls a Python function, which cannot be printed: make it with "

@@ -13,7 +13,7 @@ from jaxlr.cli.errors import RecipeError, in_flags
 from jaxlr.convert.classes import CLASSES
 from jaxlr.convert.paste import cleaned
 from jaxlr.frameworks import CALLS
-from jaxlr.frameworks.config import recognized
+from jaxlr.frameworks.config import is_recognized
 from jaxlr.frameworks.files import LONGEST_CONFIG, read_config, read_text_config
 
 
@@ -144,7 +144,7 @@ def _settings(text: str, framework: str | None, read: Callable[[], Settings]) ->
         if looks_like_config:
             raise
         return None
-    return settings if looks_like_config or recognized(settings) else None
+    return settings if looks_like_config or is_recognized(settings) else None
 
 
 def _is_torch_code(text: str) -> bool:

@@ -127,6 +127,8 @@ class RecipeReader(NamedTuple):
             said.append(f"An epoch has {_counted(num_batches, 'batch')}, as the data of this run.")
         if recipe.unit == "evaluation":
             said.append("The plateau is stepped after each epoch, with the validation loss.")
+        if any((recipe.optimizer, recipe.momentum, recipe.weight_decay, recipe.clip)):
+            said.append("The optimizer is SGD, with --momentum: that of the config is not used.")
         counts_per_epoch = 1 if is_per_epoch else num_batches
         num_epochs = epochs or -(-(recipe.num_counts or 0) // counts_per_epoch) or DEFAULT_EPOCHS
         if epochs is None:
