@@ -19,7 +19,7 @@ _BESIDES = ("momentum", "weight_decay", "optimizer", "clip")  # what a config st
 
 @dataclasses.dataclass(frozen=True)
 class PortConfig(RecipeFlags):
-    """Print the Python line that builds the same schedule with jaxlr, ready to paste.
+    """Print the Python line that a torch scheduler or a config file becomes, ready to paste.
 
     Example: jaxlr port "SequentialLR(opt, [LinearLR(opt), StepLR(opt, 30)], [5])" --lr 0.1
     """

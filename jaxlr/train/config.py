@@ -38,24 +38,22 @@ class TrainSchedule:
     """The learning rate."""
 
     scheduler: Annotated[str | None, _STATED] = None
-    """Torch scheduler, in quotes: "StepLR(step_size=10)", "MultiStepLR([10, 20])". Default:
-    "ReduceLROnPlateau(patience=5)"."""
+    """Torch scheduler, in quotes: "StepLR(10)". Default: "ReduceLROnPlateau(patience=5)"."""
 
     lr: Annotated[float | None, _STATED] = None
     """Learning rate that the optimizer is created with. Default: 0.1, or the one in --recipe."""
 
     names: Annotated[tuple[str, ...], _NAMES] = ()
-    """Values of the names in the scheduler's text: --names epochs=90 "len(loader)=391"."""
+    """Values of the names in the scheduler or the recipe: --names epochs=90 "len(loader)=391"."""
 
     recipe: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """Config of a training framework, in the place of --scheduler. - reads standard input. Flags of a
-    training script can be given at the end, after --."""
+    """Config of a training framework, instead of --scheduler. - is standard input. Or flags after --."""
 
     framework: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
-    """Framework of the recipe, such as huggingface or timm. Default: recognized by its settings."""
+    """Framework of --recipe, such as timm. Default: recognized by the settings."""
 
     framework_version: Annotated[str | None, tyro.conf.arg(metavar="VERSION", help_behavior_hint="")] = None
-    """Version of the framework, such as 4.46, where its rules changed. Default: the newest."""
+    """Version of the framework, such as 4.46. Default: the newest."""
 
     def __post_init__(self) -> None:
         _set(self, names=_checked_names(self.names))
@@ -127,7 +125,7 @@ class TrainSchedule:
 
 @dataclasses.dataclass(frozen=True)
 class SweepSchedule:
-    """The learning rates: every scheduler with every rate."""
+    """The learning rates: every scheduler with every rate. Config files are only for jaxlr train."""
 
     scheduler: tuple[str, ...] = (
         "StepLR(10)",
@@ -286,12 +284,10 @@ class Device:
     """The devices."""
 
     devices: Annotated[int | Literal["all"] | None, _STATED] = None
-    """Number of devices, or all, to split the batches (of a sweep: the runs) over. Default: 1, or all with
-    --distributed."""
+    """Devices, or all, to split the batches (of a sweep: the runs) over. Default: 1; all if --distributed."""
 
     compilation_cache: Annotated[bool, _STATED] = True
-    """Program cache: keep compiled programs in the user's cache folder, so that later runs start sooner. On
-    by default; --no-compilation-cache turns it off."""
+    """Program cache in the user's folder: later runs start sooner. --no-compilation-cache turns it off."""
 
     def __post_init__(self) -> None:
         if self.devices is not None and not (isinstance(self.devices, str) and self.devices == "all"):
@@ -416,7 +412,7 @@ class RunConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(RunConfig):
-    """Train an MLP to classify images, with a learning rate set by a torch scheduler.
+    """Train an MLP to classify images, with the learning rate of a torch scheduler or of a config.
 
     Example: jaxlr train --scheduler "StepLR(10)" --lr 0.3 --out runs/mine
     """
