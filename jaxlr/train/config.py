@@ -284,7 +284,7 @@ class Device:
     """The devices."""
 
     devices: Annotated[int | Literal["all"] | None, _STATED] = None
-    """Devices, or all, to split the batches (of a sweep: the runs) over. Default: 1; all if --distributed."""
+    """Devices, or all, to split batches (of a sweep: runs) over. Default: 1, or all if --distributed."""
 
     compilation_cache: Annotated[bool, _STATED] = True
     """Program cache in the user's folder: later runs start sooner. --no-compilation-cache turns it off."""
