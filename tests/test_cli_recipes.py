@@ -423,6 +423,16 @@ def test_a_plateau_starts_from_the_rate_of_the_config():
     assert hyperparameters.plateau.patience == 2
 
 
+def test_a_recipe_that_does_not_suit_the_data_is_one_line(refuse, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = "--lr_scheduler_type polynomial --learning_rate 0.1 --warmup_steps 45"
+    line = refuse("train", "--epochs", "1", "--hidden", "--", *flags.split())
+    assert (
+        "num_training_steps must differ from num_warmup_steps: transformers divides by 0 (with 45" in line
+    )
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_a_script_with_a_torch_scheduler_is_a_recipe_too(write):
     script = TrainConfig.from_flags(recipe=write("train.py", SCRIPT), lr=0.2)
     assert script == TrainConfig.from_flags(scheduler=SCRIPT, lr=0.2)

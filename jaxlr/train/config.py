@@ -11,11 +11,12 @@ import optax
 import tyro
 
 from jaxlr._checks import check_choice, check_value, check_whole_number, shorten, shown_value
-from jaxlr.cli.errors import flag_of
+from jaxlr.cli.errors import RecipeError, flag_of
 from jaxlr.cli.flags import message_of, parse_names
 from jaxlr.convert import from_string
 from jaxlr.convert.text import steps_per_batch
 from jaxlr.plateau import plateau_lr
+from jaxlr.train.errors import RateError
 from jaxlr.train.recipe import DEFAULT_EPOCHS, RecipeReader, RunRecipe, read_run_recipe
 
 
@@ -439,11 +440,18 @@ class TrainConfig(RunConfig):
             reader.check(training.epochs)
 
     def completed(self, steps_per_epoch: int) -> "TrainConfig":
-        """Return the settings with the numbers that the recipe takes from a run on data of this size."""
+        """Return the settings with the numbers that the recipe takes from a run on data of this size.
+
+        Raises:
+            RateError: the recipe cannot have these numbers.
+        """
         reader = self.schedule.reader
         if reader is None or reader.recipe.is_complete:
             return self
-        recipe, epochs = reader.completed(steps_per_epoch, self.training.epochs)
+        try:
+            recipe, epochs = reader.completed(steps_per_epoch, self.training.epochs)
+        except RecipeError as error:
+            raise RateError(f"{error} (with {steps_per_epoch} batches in an epoch)") from error
         return self.replace(recipe=recipe.as_text(), epochs=epochs)
 
     def run_schedule(self, steps_per_epoch: int) -> RunSchedule:

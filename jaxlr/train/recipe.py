@@ -21,6 +21,7 @@ _SETTINGS, _EXPRESSION, _PAIRS = "jaxlr_recipe", "jaxlr_expression", "jaxlr_pair
 DEFAULT_EPOCHS = 25
 _ANY_BATCHES = 10_000  # in an epoch, to check a recipe before the data are loaded
 _MANY_BATCHES = 2**20  # in an epoch, so many that a number of updates is nearly a share of them
+_MANY_EPOCHS = 100  # more than a warmup has
 
 
 class RunRecipe(NamedTuple):
@@ -143,7 +144,9 @@ class RecipeReader(NamedTuple):
         try:
             self.read(steps_per_epoch=_ANY_BATCHES, epochs=DEFAULT_EPOCHS)
         except RecipeError as error:
-            return not re.search(r"\bgive (.*, or )?--lr\b", str(error))
+            if not re.search(r"\bgive (.*, or )?--lr\b", str(error)):
+                raise
+            return False
         return True
 
     def _missing_epochs(self, steps_per_epoch: int) -> int | None:
@@ -157,12 +160,12 @@ class RecipeReader(NamedTuple):
         return None
 
     def _batches_per_update(self) -> int:
-        """Return the batches that the config accumulates, found by the updates of a long epoch."""
-        long = self.read(steps_per_epoch=_MANY_BATCHES, epochs=1)
-        longer = self.read(steps_per_epoch=2 * _MANY_BATCHES, epochs=1)
+        """Return the batches that the config accumulates, found by the updates of a long run."""
+        long = self.read(steps_per_epoch=_MANY_BATCHES, epochs=_MANY_EPOCHS)
+        longer = self.read(steps_per_epoch=2 * _MANY_BATCHES, epochs=_MANY_EPOCHS)
         if long.unit != "update" or long.num_counts in (None, longer.num_counts):
             return 1
-        return max(1, round(_MANY_BATCHES / long.num_counts))
+        return max(1, round(_MANY_BATCHES * _MANY_EPOCHS / long.num_counts))
 
 
 def _comparison(recipe: Recipe, num_counts: int) -> list[str]:
