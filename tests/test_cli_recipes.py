@@ -282,7 +282,10 @@ MISTAKES = [
         ["train", "--", *["--sched", "plateau", "--lr", "1", "--epochs", "9", "--warmup-epochs", "0"]],
         "waits for a metric to",
     ),
-    (["train", "--", *["--lr-base", "0.1", "--epochs", "9", "--sched", "cosine"]], "size: give --lr (see"),
+    (
+        ["train", "--", *["--lr-base", "0.1", "--epochs", "9", "--sched", "cosine"]],
+        "size: give --names num_processes=..., or --lr",
+    ),
     (
         ["train", "--framework", "timm"],
         "error: --framework needs --recipe: give the config as --recipe FILE",
@@ -317,6 +320,15 @@ def test_empty_standard_input_is_named(refuse, monkeypatch):
     [
         ("x: give epochs", "x: give --epochs"),
         ("x: give num_processes, or init_value", "x: give --num-processes, or --lr"),
+        (
+            "x: give version='4.48' or version='4.49'",
+            "x: give --framework-version 4.48 or --framework-version 4.49",
+        ),
+        ("x: give from_string the call 'f()'", "x: give the call 'f()'"),
+        (
+            "This is x. For others, give theirs as init_value.",
+            "This is x. For others, give theirs as --lr.",
+        ),
         ("x: give names={'nc': ...}", "x: give --names nc=..."),
         ("x: give names={'len(a)': ...}", "x: give --names 'len(a)=...'"),
         ("x: give names={\"cfg['n']\": ...}", "x: give --names \"cfg['n']=...\""),
@@ -334,9 +346,8 @@ def test_every_argument_that_a_framework_asks_for_has_a_flag():
     sources = (Path(jaxlr.__file__).parent / "frameworks").glob("*.py")
     advice = [each for file in sources for each in re.findall(r"give (?:\w+=)?\w+", file.read_text())]
     assert len(advice) > 5
-    arguments = ("init_value", "steps_per_epoch", "num_processes", "num_steps", "framework=", "names=")
-    left = [each for each in map(in_flags, advice) if any(word in each for word in arguments)]
-    assert left == [each for each in left if each == "give names=" or each.startswith("give from_")]
+    arguments = ("init_value", "steps_per_epoch", "num_processes", "num_steps", "framework=", "version=")
+    assert [each for each in map(in_flags, advice) if any(word in each for word in arguments)] == []
 
 
 def test_only_names_of_settings_become_flags():
@@ -372,6 +383,12 @@ def completed(**flags):
         (TRAINER + "max_steps: 100\n", {}, 3, {}),
         ("lr_scheduler_type: linear\n", {"lr": 0.2}, 25, {"steps_per_epoch": BATCHES, "epochs": 25}),
         (DEEPSPEED, {}, 25, {}),
+        (
+            "--lr-base 0.1 --batch-size 64 --opt sgd --epochs 9 --sched cosine",
+            {"names": ("num_processes=8",)},
+            9,
+            {"num_processes": 8},
+        ),
     ],
 )
 def test_a_run_has_the_rates_of_its_recipe(text, flags, epochs, arguments):

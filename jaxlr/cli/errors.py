@@ -5,7 +5,7 @@ import re
 import shlex
 import sys
 import textwrap
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NoReturn
 
 
@@ -48,25 +48,30 @@ def with_flags(message: str, names: Collection[str]) -> str:
     about, got, value = message.partition(", got ")
     name, long_name = "|".join(names), "|".join(name for name in names if "_" in name)
     is_subject = rf"(?:(?<=^)|(?<=^each of )|(?<= needs ))({name})\b(?=,|:| (must|needs|holds|times)\b)"
-    is_word = rf"(?<![\w/.'\"-])({long_name})(?![\w/.'\"-])"
+    is_word = rf"(?<![\w/.'\"-])({long_name})(?![\w/.'\"=-])"
     return re.sub(f"{is_subject}|{is_word}", lambda match: flag_of(match[0]), about) + got + value
 
 
-def in_flags(message: str) -> str:
+def in_flags(message: str, **others: str) -> str:
     """Return an error of `from_config` or `from_string` with flags in the place of their arguments.
 
     Only advice is changed, which begins with "give". The rest may speak of the settings of a config, which
     can have the same names.
+
+    Args:
+        message: the error.
+        others: the flags of arguments that a command passes in another way.
     """
-    message = message.replace("give from_string ", "give ")
+    message = message.replace("give from_string ", "give ").replace(" to jaxlr.from_string", "")
     message = _SUBJECT.sub(lambda match: _FLAGS[match[1]], message)
     message = _NAMES.sub(_names_flag, message)
-    return _ADVICE.sub(lambda match: _with_flags_of_arguments(match[0]), message)
+    return _ADVICE.sub(lambda match: _advice_in_flags(match[0], {**_FLAGS, **others}), message)
 
 
-def _with_flags_of_arguments(advice: str) -> str:
+def _advice_in_flags(advice: str, flags: Mapping[str, str]) -> str:
     advice = re.sub(r"\bframework=", "--framework, one of ", advice)
-    return re.sub(rf"(?<![-'\w=])({'|'.join(_FLAGS)})(?![\w'=])", lambda match: _FLAGS[match[1]], advice)
+    advice = re.sub(r"\bversion='([^']*)'", r"--framework-version \1", advice)
+    return re.sub(rf"(?<![-'\w=])({'|'.join(_FLAGS)})(?![\w'=])", lambda match: flags[match[1]], advice)
 
 
 def _names_flag(match: re.Match[str]) -> str:

@@ -77,14 +77,19 @@ class RecipeReader(NamedTuple):
             ValueError: as `from_config` raises, with advice in flags.
         """
         numbers = {"steps_per_epoch": self.recipe.steps_per_epoch, "epochs": self.recipe.epochs, **numbers}
-        settings, init_value, *rest = self.recipe.settings, self.lr, *self[2:]
-        arguments = dict(zip(("names", "framework", "version"), rest, strict=True))
+        names = dict(self.names)
+        # The flag --num-processes is the number of this run. That of the config's run is a name.
+        arguments: dict[str, Any] = {
+            "num_processes": names.pop("num_processes", None),
+            "names": names,
+            "framework": self.framework,
+            "version": self.version,
+        }
         try:
-            recipe = from_config(settings, init_value, **arguments, **numbers)
+            recipe = from_config(self.recipe.settings, self.lr, **arguments, **numbers)
         except (TypeError, ValueError, ArithmeticError) as error:
-            # The flag --num-processes is of this run. The config's run had others.
-            message = str(error).replace("give num_processes, or init_value", "give init_value")
-            raise RecipeError(in_flags(message)) from error
+            message = in_flags(str(error), num_processes="--names num_processes=...")
+            raise RecipeError(message) from error
         return recipe._replace(assumptions=tuple(map(in_flags, recipe.assumptions)))
 
     def check(self, epochs: int | None) -> None:
@@ -144,7 +149,7 @@ class RecipeReader(NamedTuple):
         try:
             self.read(steps_per_epoch=_ANY_BATCHES, epochs=DEFAULT_EPOCHS)
         except RecipeError as error:
-            if not re.search(r"\bgive (.*, or )?--lr\b", str(error)):
+            if not re.search(r"\bgive [^:;]*--lr\b", str(error)):
                 raise
             return False
         return True
