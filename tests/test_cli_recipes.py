@@ -272,7 +272,10 @@ MISTAKES = [
         ["train", "--recipe", "args.yaml", "--", "--lr", "1"],
         "error: --recipe needs one value: give a file, or",
     ),
-    (["train", "--", "--sched", "step", "--epochs", "9"], "error: the config has no lr: give --lr (see"),
+    (
+        ["train", "--", "--sched", "step", "--epochs", "9"],
+        "error: --recipe: the config has no lr: give --lr (see",
+    ),
     (["train", "--", *TIMM.split(), "--sched", "plateau"], "error: the flag sched is given twice"),
     (
         ["train", "--epochs", "1", "--", *TIMM.replace("cosine", "plateau --warmup-epochs 0").split()],
@@ -285,6 +288,15 @@ MISTAKES = [
     (
         ["train", "--", *["--lr-base", "0.1", "--epochs", "9", "--sched", "cosine"]],
         "size: give --names num_processes=..., or --lr",
+    ),
+    (
+        ["train", "--lr", "1", "--", "--sched", "step", "--epochs", "x", "--batch-size", "x"],
+        "error: --recipe: epochs must be a number, got 'x'",
+    ),
+    (["train", "--", "--lr-base", "1", "--sched", "step", "--epochs", "9"], "num_processes=..., or --lr"),
+    (
+        ["train", "--names", "num_processes=8", "--", "--lr-base", "1", "--sched", "step", "--epochs", "9"],
+        "error: --recipe: the config has no batch_size: give --names batch_size=... (see",
     ),
     (
         ["train", "--framework", "timm"],

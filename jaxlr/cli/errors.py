@@ -45,6 +45,8 @@ def flag_of(name: str) -> str:
 
 def with_flags(message: str, names: Collection[str]) -> str:
     """Return a message about fields of the settings with their flags: `lr must be` as `--lr must be`."""
+    if message.startswith("recipe: "):  # the rest speaks of the settings of a config
+        return f"--{message}"
     about, got, value = message.partition(", got ")
     name, long_name = "|".join(names), "|".join(name for name in names if "_" in name)
     is_subject = rf"(?:(?<=^)|(?<=^each of )|(?<= needs ))({name})\b(?=,|:| (must|needs|holds|times)\b)"

@@ -30,6 +30,7 @@ _PLAIN_ERRORS = (
     (r"^Error parsing (?!--)[^:]*: ", ""),  # without a flag to blame, tyro names the whole command
     (r"no type matching .* Got errors: - <class '\w+'>: (.*?)( - typing\..*)?$", r"\1"),
     (r"^Error parsing (--\S+).*: invalid literal for int\(\).*: ", r"\1 must be a whole number, got "),
+    (r"(?<!\.)\.$", ""),
     (r"^Error parsing (--\S+).*: could not convert string to float: ", r"\1 must be a number, got "),
 )
 
@@ -115,15 +116,11 @@ def _error_of_tyro(box: str, command: str) -> str:
     # Without box characters in the terminal's encoding, the frame is a rule below the title.
     parts = re.split(r"\n(?:─+|-{5,})(?=\n)", "\n" + "\n".join(text))
     parts = [" ".join(part.split()) for part in parts if part.strip()]
-    message = parts[0]
+    message, program = parts[0], f"jaxlr {command}".strip()
     for pattern, plain in _PLAIN_ERRORS:
         message = re.sub(pattern, plain, message)
     if command:
         message = with_flags(message, _names(command))
     suggestion = re.search(r"Perhaps you meant:\W*(--[\w-]+)", " ".join(parts))
-    hint = (
-        f"did you mean {suggestion[1]}?"
-        if suggestion
-        else f"see {' '.join(['jaxlr', command]).strip()} --help"
-    )
-    return f"{message.removesuffix('.')} ({hint})"
+    hint = f"did you mean {suggestion[1]}?" if suggestion else f"see {program} --help"
+    return f"{message} ({hint})"

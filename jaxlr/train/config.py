@@ -451,7 +451,7 @@ class TrainConfig(RunConfig):
         try:
             recipe, epochs = reader.completed(steps_per_epoch, self.training.epochs)
         except RecipeError as error:
-            raise RateError(f"{error} (with {steps_per_epoch} batches in an epoch)") from error
+            raise RateError(f"--{error} (with {steps_per_epoch} batches in an epoch)") from error
         return self.replace(recipe=recipe.as_text(), epochs=epochs)
 
     def run_schedule(self, steps_per_epoch: int) -> RunSchedule:

@@ -89,7 +89,7 @@ class RecipeReader(NamedTuple):
             recipe = from_config(self.recipe.settings, self.lr, **arguments, **numbers)
         except (TypeError, ValueError, ArithmeticError) as error:
             message = in_flags(str(error), num_processes="--names num_processes=...")
-            raise RecipeError(message) from error
+            raise RecipeError(f"recipe: {message}") from error
         return recipe._replace(assumptions=tuple(map(in_flags, recipe.assumptions)))
 
     def check(self, epochs: int | None) -> None:
