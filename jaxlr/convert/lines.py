@@ -71,13 +71,13 @@ def port(
         return ported(recipe, init_value, names, group, num_steps=num_steps)["jaxlr"]
     if not isinstance(recipe, Mapping):
         _check_unused("a live scheduler", {"init_value": init_value, "names": names, **of_state_dict})
-        return _line(from_torch(recipe, group, num_steps))
+        return line_of(from_torch(recipe, group, num_steps))
     _check_unused("a state_dict", {"names": names})
     if class_name is None:
         row = class_of_state(recipe)
         example = "StepLR" if row is None else row.name
         raise ValueError(f"a state_dict does not name its class: give it, as in class_name={example!r}")
-    return _line(
+    return line_of(
         from_state_dict(
             class_name,
             recipe,
@@ -90,7 +90,7 @@ def port(
     )
 
 
-def _line(converted: Any) -> str:
+def line_of(converted: Any) -> str:
     """Return the call that makes a schedule or a plateau, with every number in it."""
     if isinstance(converted, Schedule):
         _check_printable(converted)

@@ -102,3 +102,12 @@ def _recognized(settings: Mapping[str, Any]) -> Framework:
     raise ValueError(
         f"the config is of no known framework, its settings are {keys}: give framework={known}"
     )
+
+
+def is_recognized(settings: Mapping[str, Any]) -> bool:
+    """Check if a config is of a known framework."""
+    try:
+        _recognized(settings)
+    except ValueError:
+        return False
+    return True

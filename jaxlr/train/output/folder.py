@@ -67,6 +67,13 @@ class RunFolder:
         elif not saved_epochs(self.checkpoints):  # a run can be resumed without its config.json
             self._check_empty("holds no run to resume")
 
+    def with_saved_recipe(self) -> Any:
+        """Return the settings of a run to resume, with the recipe as its first start completed it."""
+        saved = saved_config(self.path, type(self._config)) if self._config.output.resume else None
+        if not isinstance(saved, TrainConfig) or saved.schedule.recipe is None:
+            return self._config
+        return self._config.replace(recipe=saved.schedule.recipe)
+
     def check_settings(self, saved: RunConfig | dict[str, Any]) -> None:
         """Raise a FolderError if the run was saved with other settings."""
         if isinstance(saved, dict):
@@ -102,6 +109,8 @@ class RunFolder:
     def saved_settings(self) -> dict[str, Any]:
         """Return the settings that config.json and the checkpoints store."""
         flags = {name: value for name, value in self._config.flags().items() if name not in _PLACEMENT}
+        if flags.get("recipe") is not None:
+            flags["recipe"] = json.loads(flags["recipe"])
         return as_json({**flags, "resume": False})
 
     def resume_hint(self) -> str:
@@ -114,7 +123,7 @@ class RunFolder:
         """Return the name of an epoch for messages. A sweep numbers its epochs across all chunks."""
         if not isinstance(self._config, SweepConfig):
             return str(epoch)
-        chunk, epoch = divmod(epoch, self._config.training.epochs)
+        chunk, epoch = divmod(epoch, self._config.epochs)
         return f"{epoch} of chunk {chunk}"
 
     @contextlib.contextmanager
