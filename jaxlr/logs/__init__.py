@@ -1,6 +1,7 @@
-"""The logs of finished runs: read their learning rates, and compare them with a recipe."""
+"""The logs of finished runs: read their rates, compare them with a recipe, or find their schedule."""
 
+from jaxlr.logs.fit import Fit, fit
 from jaxlr.logs.verify import Verification, verify
 
 
-__all__ = ["Verification", "verify"]
+__all__ = ["Fit", "Verification", "fit", "verify"]

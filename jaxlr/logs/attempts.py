@@ -10,7 +10,7 @@ from jaxlr.logs.clocks import clocks, needs_steps_per_epoch
 from jaxlr.logs.comparisons import Attempt, Comparison, compare, rates_of, tolerances_of, usual_comparison
 from jaxlr.logs.formats import Log, Points
 from jaxlr.logs.readings import VERSIONS, Reading, Source
-from jaxlr.logs.search import affine, base_rates, search_whole, shown, simplest
+from jaxlr.logs.search import affine, base_rates, round_numbers, search_whole, shown, simplest
 
 
 _LARGEST = 10_000_000
@@ -313,7 +313,7 @@ class _OtherNumber(NamedTuple):
         """Return the recipe with the number that agrees, or else with one that does with skipped updates."""
         nearest, numbers = search_whole(self.distance, self.agrees, 0, _LARGEST)
         if not numbers:
-            numbers = [number for number in _round_numbers(nearest) if self.agrees_with_skips(number)][:1]
+            numbers = [number for number in round_numbers(nearest) if self.agrees_with_skips(number)][:1]
         if not numbers:
             return None
         number = numbers[len(numbers) // 2]
@@ -328,20 +328,6 @@ class _OtherNumber(NamedTuple):
         if self.name == str(self.value):
             return f"All points agree with {number} in the place of {self.value}."
         return f"All points agree with {self.name}={number}, where the recipe has {self.value}."
-
-
-def _round_numbers(nearest: int) -> list[int]:
-    """Return the whole numbers within 3 % of a number that people would write, the roundest first."""
-    low, high = math.floor(nearest * 0.97), math.ceil(nearest * 1.03)
-    found: list[int] = []
-    for exponent in range(len(str(high)), -1, -1):
-        for unit in (10**exponent, 5 * 10**exponent // 10, 10**exponent // 4):
-            if unit >= 1:
-                inside = range(-(-low // unit) * unit, high + 1, unit)
-                found += [number for number in inside[:20] if number not in found]
-        if len(found) >= 20:
-            break
-    return found[:40]
 
 
 def _with_other_base(case: _Case) -> Iterator[Attempt]:

@@ -59,7 +59,7 @@ def compare(attempt: Attempt, log: Log, points: Points) -> Comparison | None:
         for clock in clocks_of(attempt, log, points):
             if skips and not (clock.counts_updates and attempt.may_skip and clock.is_usual):
                 continue
-            comparison = _with_skips(attempt, points, clock) if skips else _at(attempt, points, clock)
+            comparison = with_skips(attempt, points, clock) if skips else _at(attempt, points, clock)
             if best is None or comparison.num_agreeing > best.num_agreeing:
                 best = comparison
             if best.agrees.all():
@@ -95,7 +95,7 @@ def rates_of(schedule: Callable[[Any], Any], counts: np.ndarray) -> np.ndarray:
     return np.broadcast_to(rates, counts.shape)
 
 
-def _with_skips(attempt: Attempt, points: Points, clock: Clock) -> Comparison:
+def with_skips(attempt: Attempt, points: Points, clock: Clock) -> Comparison:
     """Compare at the counts that remain if updates were skipped, ever more of them.
 
     Each point takes the fewest skipped updates that explain it, and at least those of the point before.

@@ -104,6 +104,20 @@ def affine(rates: Callable[[float], np.ndarray]) -> tuple[np.ndarray, np.ndarray
     return factor, np.where(np.abs(rest) < 1e-12 * np.abs(first), 0.0, rest)
 
 
+def round_numbers(nearest: int) -> list[int]:
+    """Return the whole numbers within 3 % of a number that people would write, the roundest first."""
+    low, high = math.floor(nearest * 0.97), math.ceil(nearest * 1.03)
+    found: list[int] = []
+    for exponent in range(len(str(high)), -1, -1):
+        for unit in (10**exponent, 5 * 10**exponent // 10, 10**exponent // 4):
+            if unit >= 1:
+                inside = range(-(-low // unit) * unit, high + 1, unit)
+                found += [number for number in inside[:20] if number not in found]
+        if len(found) >= 20:
+            break
+    return found[:40]
+
+
 def shown(number: Any) -> str:
     """Return a number with the digits that it needs: 500, 0.000833, 1e-05."""
     if isinstance(number, int) or (isinstance(number, float) and number.is_integer() and number < 1e15):
