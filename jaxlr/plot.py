@@ -24,7 +24,7 @@ class Curve(NamedTuple):
 
     label: str | None
     rates: np.ndarray  # float64, shape (counts,)
-    counts_per_unit: int = 1  # counts per unit of the axis: 391 if it shows epochs of 391 batches
+    counts_per_unit: float = 1  # counts per unit of the axis: 391 if it shows epochs of 391 batches
 
     @property
     def edges(self) -> np.ndarray:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tyro
 
-from jaxlr.cli.errors import refuse
+from jaxlr.cli.errors import refuse, with_flags
 from jaxlr.cli.plot import PlotConfig
 from jaxlr.cli.port import PortConfig
+from jaxlr.cli.recipe import with_flags_as_text
 from jaxlr.cli.table import TableConfig
 
 
@@ -24,6 +25,13 @@ Config: TypeAlias = "TrainConfig | SweepConfig | PlotConfig | TableConfig | Port
 _DESCRIPTION = "PyTorch's learning-rate schedulers for JAX. --version prints the version."
 _COMMANDS = ("train", "sweep", "plot", "table", "port")
 _TYRO = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone)
+# What tyro says, and what a user needs to read.
+_PLAIN_ERRORS = (
+    (r"^Error parsing (?!--)[^:]*: ", ""),  # without a flag to blame, tyro names the whole command
+    (r"no type matching .* Got errors: - <class '\w+'>: (.*?)( - typing\..*)?$", r"\1"),
+    (r"^Error parsing (--\S+).*: invalid literal for int\(\).*: ", r"\1 must be a whole number, got "),
+    (r"^Error parsing (--\S+).*: could not convert string to float: ", r"\1 must be a number, got "),
+)
 
 
 def parse(args: list[str]) -> tuple[str, Config]:
@@ -38,11 +46,11 @@ def parse(args: list[str]) -> tuple[str, Config]:
         with contextlib.redirect_stderr(stderr):
             return command, _parse(args)
     except (TypeError, ValueError) as error:  # from the checks of the settings, or the folder to resume
-        refuse(str(error))
+        refuse(with_flags(str(error), _names(command)))
     except SystemExit as stop:
         if stop.code != 2:
             raise
-        refuse(_error_of_tyro(stderr.getvalue(), f"jaxlr {command}" if command in _COMMANDS else "jaxlr"))
+        refuse(_error_of_tyro(stderr.getvalue(), command if command in _COMMANDS else ""))
 
 
 def _parse(args: list[str]) -> Config:
@@ -55,6 +63,7 @@ def _parse(args: list[str]) -> Config:
             config=(*_TYRO, tyro.conf.FlagCreatePairsOff),
         )
     command, *flags = args
+    flags = with_flags_as_text(command, flags)
     kind, prog = _config_class(command), f"jaxlr {command}"
     if (saved := _saved_config(command, flags)) is not None:
         # Flags come in pairs here: the saved settings may turn a flag on, and --no-FLAG turns it off.
@@ -69,6 +78,13 @@ def _config_class(command: str) -> Any:
 
         return TrainConfig if command == "train" else SweepConfig
     return {"plot": PlotConfig, "table": TableConfig, "port": PortConfig}[command]
+
+
+def _names(command: str) -> list[str]:
+    """Return the names of a command's settings."""
+    if command in ("train", "sweep"):
+        return [*_config_class(command)().flags()]
+    return [field.name for field in dataclasses.fields(_config_class(command))]
 
 
 @dataclasses.dataclass
@@ -98,8 +114,14 @@ def _error_of_tyro(box: str, command: str) -> str:
     parts = re.split(r"\n(?:─+|-{5,})(?=\n)", "\n" + "\n".join(text))
     parts = [" ".join(part.split()) for part in parts if part.strip()]
     message = parts[0]
-    # Without a flag to blame, tyro names the whole command, which does not help the user.
-    message = re.sub(r"^Error parsing (?!--)[^:]*: ", "", message)
+    for pattern, plain in _PLAIN_ERRORS:
+        message = re.sub(pattern, plain, message)
+    if command:
+        message = with_flags(message, _names(command))
     suggestion = re.search(r"Perhaps you meant:\W*(--[\w-]+)", " ".join(parts))
-    hint = f"did you mean {suggestion[1]}?" if suggestion else f"see {command} --help"
+    hint = (
+        f"did you mean {suggestion[1]}?"
+        if suggestion
+        else f"see {' '.join(['jaxlr', command]).strip()} --help"
+    )
     return f"{message.removesuffix('.')} ({hint})"

@@ -96,11 +96,17 @@ def _named(name: str) -> Framework:
     raise ValueError(f"framework must be one of {known}, got {shown_value(name)}")
 
 
-def _recognized(settings: Mapping[str, Any]) -> Framework:
+def recognized(settings: Mapping[str, Any]) -> Framework | None:
     """Return the first framework that one of its marks tells. The list is in the order of their clarity."""
     for framework in FRAMEWORKS:
         if any(all(key in settings for key in mark) for mark in framework.marks):
             return framework
+    return None
+
+
+def _recognized(settings: Mapping[str, Any]) -> Framework:
+    if (framework := recognized(settings)) is not None:
+        return framework
     known = ", ".join(repr(framework.name) for framework in FRAMEWORKS)
     keys = shown_value([*settings][:8])
     raise ValueError(

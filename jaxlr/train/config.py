@@ -10,7 +10,7 @@ import optax
 import tyro
 
 from jaxlr._checks import check_choice, check_value, check_whole_number, shorten, shown_value
-from jaxlr.cli.torch_text import message_of, parse_names
+from jaxlr.cli.flags import message_of, parse_names
 from jaxlr.convert import from_string
 from jaxlr.convert.errors import ConflictingRateError, MissingNamesError
 from jaxlr.convert.text import steps_per_batch
