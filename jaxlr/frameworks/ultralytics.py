@@ -94,7 +94,7 @@ def _is_late(config: Config) -> bool:
     is_newer = config.since(8, 1, 42)
     if is_newer is None:
         config.assume(
-            "The decay is that of ultralytics 8.1.42 and later; before, it was an epoch late after the warmup."
+            "The decay is that of ultralytics 8.1.42 and later. In earlier versions it was an epoch late."
         )
     return is_newer is False
 
@@ -126,9 +126,7 @@ def _with_start(
             Phase(steps - rising, start_factor=end),
         ]
     offset = num_epochs - is_late
-    rest = Phase(
-        epochs - num_epochs, shape, start_factor=1.0, end_factor=final, offset=offset, span=epochs
-    )
+    rest = Phase(epochs - num_epochs, shape, start_factor=1.0, end_factor=final, offset=offset, span=epochs)
     decay = per_epoch(phased_lr(init_value, [rest]), steps)
     if not phases:
         return decay

@@ -1,7 +1,7 @@
 """Ways to read a recipe so that it may agree with a log: with missing numbers found, or other numbers."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -203,7 +203,7 @@ class _Problem(NamedTuple):
         is_right = np.abs(self.rates(number, None, few=False) - logged) <= tolerances
         return (0.0, 0.0) if is_right.all() else None
 
-    def attempt(self, numbers: list[int | None]) -> Attempt:
+    def attempt(self, numbers: Sequence[int | None]) -> Attempt:
         """Return the recipe with the middle one of the numbers."""
         case, number = self.case, numbers[len(numbers) // 2]
         found, reasons = dict(case.found), [*case.reasons]
@@ -243,8 +243,8 @@ def _some(points: Points) -> Points:
     if len(points.rates) <= _FEW_POINTS:
         return points
     chosen = np.unique(np.linspace(0, len(points.rates) - 1, _FEW_POINTS).astype(int))
-    arrays = (each[chosen] for each in (points.steps, points.epochs, points.rates, points.tolerances))
-    return Points(*arrays, points.digits)
+    steps, epochs, rates, tolerances = (each[chosen] for each in points[:4])
+    return Points(steps, epochs, rates, tolerances, points.digits)
 
 
 def _with_other_numbers(case: _Case) -> Iterator[Attempt]:
@@ -310,7 +310,7 @@ class _OtherNumber(NamedTuple):
         return any(self.distance(other) != first for other in (value + 1, value // 2, 2 * value + 3))
 
     def solved(self) -> Attempt | None:
-        """Return the recipe with the number that agrees, or else with one that does with skipped updates."""
+        """Return the recipe with the number that agrees, with skipped updates if it must be."""
         nearest, numbers = search_whole(self.distance, self.agrees, 0, _LARGEST)
         if not numbers:
             numbers = [number for number in round_numbers(nearest) if self.agrees_with_skips(number)][:1]

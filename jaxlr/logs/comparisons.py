@@ -127,5 +127,9 @@ def _skip_sentence(steps: np.ndarray, skipped: np.ndarray) -> str:
     parts = [f"{skipped[index]} by step {steps[index]:.0f}" for index in rises]
     if len(parts) > 6:
         parts = [*parts[:3], "...", *parts[-2:]]
-    noun = "update was" if skipped.max(initial=0) == 1 else "updates were"
-    return f"{', '.join(parts)} {noun} skipped, as mixed precision does when a gradient overflows."
+    first, *rest = parts or ["0"]
+    first = first.replace(
+        " ", " update was skipped " if first.startswith("1 ") else " updates were skipped ", 1
+    )
+    listed = ", ".join([first, *rest[:-1]]) + (f" and {rest[-1]}" if rest else "")
+    return f"{listed}, as mixed precision does when a gradient overflows."

@@ -1,5 +1,6 @@
 """`fit`: find schedules that have the rates of a log."""
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -46,6 +47,7 @@ class Candidate(NamedTuple):
         largest_deviation: the largest difference from a logged rate, as a part of the highest rate.
         agrees: True if all rates agree to the printed digits.
         notes: a sentence for each thing that the log leaves open.
+        counts: count of the schedule at each point of the log, int64 of shape (points,).
     """
 
     kind: str
@@ -55,6 +57,7 @@ class Candidate(NamedTuple):
     largest_deviation: float
     agrees: bool
     notes: tuple[str, ...]
+    counts: np.ndarray
 
 
 class Fit(NamedTuple):
@@ -67,7 +70,6 @@ class Fit(NamedTuple):
         kind: the program that wrote the log.
         column: name of the column.
         notes: a sentence for each thing that is unusual in the log, or in how it numbers its steps.
-        counts: count of the schedules at each point, int64 of shape (points,).
         rates: the logged rates, shape (points,).
     """
 
@@ -77,14 +79,11 @@ class Fit(NamedTuple):
     kind: str
     column: str
     notes: tuple[str, ...]
-    counts: np.ndarray
     rates: np.ndarray
 
 
-def fit(
-    log: str | PathLike[str], *, step_column: str | None = None, rate_column: str | None = None
-) -> Fit:
-    """Find the schedules that have the learning rates of a log.
+def fit(log: str | PathLike[str], *, step_column: str | None = None, rate_column: str | None = None) -> Fit:
+    r"""Find the schedules that have the learning rates of a log.
 
     These kinds are tried: constant; linear, cosine, polynomial (of power 0.5, 0.9, 2 or 3), 1-sqrt and
     inverse square root, each with an optional linear warmup, hold and floor; steps; exponential; one-cycle.
@@ -107,10 +106,10 @@ def fit(
     Example:
         >>> import jaxlr, pathlib, tempfile
         >>> log = pathlib.Path(tempfile.mkdtemp()) / "log.csv"
-        >>> _ = log.write_text("step,lr\\n0,0.0\\n5,0.1\\n10,0.2\\n60,0.15\\n110,0.1\\n160,0.05\\n210,0.0\\n")
-        >>> print(jaxlr.fit(log).candidates[0].line)
-        jaxlr.phased_lr(0.2, [jaxlr.Phase(10, "linear", start_factor=0.0, end_factor=1.0), \
-jaxlr.Phase(200, "linear", end_factor=0.0)])
+        >>> _ = log.write_text("step,lr\n0,0.1\n10,0.1\n20,0.05\n30,0.05\n40,0.025\n")
+        >>> result = jaxlr.fit(log)
+        >>> result.agrees, result.candidates[0].line
+        (True, 'jaxlr.step_lr(0.1, step_size=20, gamma=0.5)')
 
     Reference: `phased_lr` has the equations of the kinds.
     """
@@ -126,7 +125,9 @@ jaxlr.Phase(200, "linear", end_factor=0.0)])
         candidates = _candidates(found, points, clock)
         if not candidates:
             continue
-        agreeing = tuple(sorted((each for each in candidates if each.agrees), key=lambda each: len(each.line)))
+        agreeing = tuple(
+            sorted((each for each in candidates if each.agrees), key=lambda each: len(each.line))
+        )
         nearest = min(candidates, key=lambda each: each.largest_deviation)
         notes = (*found.notes, *([clock.reason] if clock.reason else []))
         this = Fit(
@@ -136,7 +137,6 @@ jaxlr.Phase(200, "linear", end_factor=0.0)])
             found.kind,
             column,
             notes,
-            clock.counts,
             points.rates,
         )
         if best is None or (this.agrees, -_size(this)) > (best.agrees, -_size(best)):
@@ -219,7 +219,7 @@ def _candidate(
     deviation = float(error.max() / data.rates.max())
     agrees = bool((error <= data.tolerances).all())
     return Candidate(
-        kind, line, schedule, {name: base, **parameters}, deviation, agrees, tuple(notes)
+        kind, line, schedule, {name: base, **parameters}, deviation, agrees, tuple(notes), data.counts
     )
 
 
@@ -248,11 +248,11 @@ def _levels(data: _Data) -> Iterator[Candidate]:
     if top == 0 and len(levels) == 1:
         yield _candidate(data, "constant", "peak", _constant, levels[0].rate, {})
         return
-    gammas = [_ratio(data, before, after) for before, after in zip(levels, levels[1:], strict=False)]
+    gammas = [_ratio(data, before, after) for before, after in itertools.pairwise(levels)]
     common = (max((low for low, _ in gammas), default=0), min((high for _, high in gammas), default=0))
     has_common = bool(gammas) and common[0] <= common[1] and common[1] < 1
+    gamma = simplest(*common) if has_common else 0.0
     if top == 0 and has_common:
-        gamma = simplest(*common)
         yield from _equal_steps(data, levels, gamma)
     num_long = sum(level.first < level.last for level in levels)
     if num_long * 2 < len(levels):
@@ -292,8 +292,12 @@ def _unseen_peak(data: _Data, top: int, levels: Sequence[_Level], notes: list[st
     peak = float(height + slope * end)
     start = max(float(height) / peak, 0.0)
     start = 0.0 if start < 1e-7 else simplest(start * (1 - 1e-5), start * (1 + 1e-5))
-    factors = [simplest(level.rate / peak * (1 - 1e-6), level.rate / peak * (1 + 1e-6)) for level in levels[1:]]
-    build = _pieces([Phase(end, "linear", start_factor=start, end_factor=1.0)], _milestones(data, levels)[1:], factors)
+    factors = [
+        simplest(level.rate / peak * (1 - 1e-6), level.rate / peak * (1 + 1e-6)) for level in levels[1:]
+    ]
+    build = _pieces(
+        [Phase(end, "linear", start_factor=start, end_factor=1.0)], _milestones(data, levels)[1:], factors
+    )
     yield _candidate(data, "piecewise constant after a warmup", "peak", build, peak, {"warmup": end}, notes)
 
 
@@ -302,7 +306,7 @@ def _level_list(data: _Data, top: int) -> list[_Level]:
     changes = [0, *(np.flatnonzero(np.abs(np.diff(rates)) > slack[1:] + slack[:-1]) + 1), len(rates)]
     return [
         _Level(top + int(begin), top + int(end) - 1, float(rates[begin]))
-        for begin, end in zip(changes, changes[1:], strict=False)
+        for begin, end in itertools.pairwise(changes)
     ]
 
 
@@ -351,7 +355,8 @@ def _ratio(data: _Data, before: _Level, after: _Level) -> tuple[float, float]:
 def _milestones(data: _Data, levels: Sequence[_Level]) -> list[int]:
     """Return the roundest count between each level and the one before it."""
     return [
-        _roundest(int(data.counts[level.first - 1]) + 1, int(data.counts[level.first])) for level in levels[1:]
+        _roundest(int(data.counts[level.first - 1]) + 1, int(data.counts[level.first]))
+        for level in levels[1:]
     ]
 
 
@@ -397,7 +402,7 @@ def _pieces(
     ramp: list[Phase], milestones: list[int], factors: list[float]
 ) -> Callable[[float], tuple[optax.Schedule, str]]:
     begins = [sum(phase.length or 0 for phase in ramp), *milestones]
-    lengths = [end - begin for begin, end in zip(begins, begins[1:], strict=False)]
+    lengths = [end - begin for begin, end in itertools.pairwise(begins)]
     pieces = [Phase(*each[:1], start_factor=each[1]) for each in zip(lengths, factors, strict=False)]
     pieces = [*ramp, *pieces, Phase(start_factor=factors[-1])]
     return lambda base: (phased_lr(base, pieces), _phased_line(base, pieces))
@@ -539,9 +544,7 @@ def _nearest_of(family: Family, curve: Curve | None, data: _Data) -> list[Candid
     return [_of_curve(family, whole, data)]
 
 
-def _whole_curves(
-    curve: Curve, rises: bool, ends: Sequence[float]
-) -> Iterator[tuple[float, float, float]]:
+def _whole_curves(curve: Curve, rises: bool, ends: Sequence[float]) -> Iterator[tuple[float, float, float]]:
     """Yield whole lengths near those of a curve: the nearest ones, then rounder ones."""
     warmups = _near(curve.warmup) if rises else [0]
     gap = curve.hold - curve.warmup
@@ -611,6 +614,7 @@ def _with_skips(family: Family, curve: Curve, data: _Data, end: float) -> Candid
                     largest_deviation=float(error),
                     agrees=True,
                     notes=compared.reasons,
+                    counts=compared.counts,
                 )
     return None
 
@@ -655,7 +659,7 @@ def _ultralytics(data: _Data) -> Iterator[Candidate]:
             parameters = {"peak": base, "steps_per_epoch": steps, "length": settings["epochs"]}
             notes = (*compared.reasons, "The counts are iterations.")
             yield Candidate(
-                kind, line, attempt.reading.schedule, parameters, float(error), True, notes
+                kind, line, attempt.reading.schedule, parameters, float(error), True, notes, compared.counts
             )
             return
 

@@ -23,11 +23,19 @@ from jaxlr._checks import shorten, shown_value
 _LARGEST_FILE = 2**28
 _LONGEST_LINE = 2**20
 _MOST_POINTS = 1_000_000
-_FILES = ("trainer_state.json", "results.csv", "metrics.csv", "metrics.jsonl", "metrics.json", "scalars.json")
+_FILES = (
+    "trainer_state.json",
+    "results.csv",
+    "metrics.csv",
+    "metrics.jsonl",
+    "metrics.json",
+    "scalars.json",
+)
 _EVENTS = "*tfevents*"
 
 _RATE = re.compile(
-    r"(?:.*[\s/._-])?(?:lr|learning[\s_-]?rate)(?:\d+|[/_-](?:pg|group|param_group_?)?\d+|-[a-z]\w*(?:[/-]\w+)*)?",
+    r"(?:.*[\s/._-])?(?:lr|learning[\s_-]?rate)"
+    r"(?:\d+|[/_-](?:pg|group|param_group_?)?\d+|-[a-z]\w*(?:[/-]\w+)*)?",
     re.IGNORECASE,
 )
 _NO_RATE = re.compile(r"momentum|weight[_-]?decay|__(?:min|max)$", re.IGNORECASE)
@@ -69,9 +77,7 @@ class Log(NamedTuple):
     facts: Mapping[str, Any]
 
 
-def read_log(
-    path: Path, step_column: str | None = None, rate_column: str | None = None
-) -> Log:
+def read_log(path: Path, step_column: str | None = None, rate_column: str | None = None) -> Log:
     """Read the rates in a log.
 
     Args:
@@ -113,7 +119,9 @@ def _files_of(path: Path) -> list[Path]:
 
 def _checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoint folders of Hugging Face, the newest first. Each one has the whole log."""
-    found = [(int(each.name[11:]), each) for each in folder.glob("checkpoint-*") if each.name[11:].isdigit()]
+    found = [
+        (int(each.name[11:]), each) for each in folder.glob("checkpoint-*") if each.name[11:].isdigit()
+    ]
     return [each for _, each in sorted(found, reverse=True)]
 
 
@@ -219,8 +227,8 @@ class _Rows:
         names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter))]
         if len(names) < 2 or not any(_is_rate(name) or name.lower() in (*_STEP, *_EPOCH) for name in names):
             raise ValueError(
-                f"{file.name} is no log that jaxlr knows: its first line is {shown_value(shorten(header))}, "
-                "not the names of columns such as step and lr"
+                f"{file.name} is no log that jaxlr knows: its first line is {shown_value(shorten(header))}"
+                ", not the names of columns such as step and lr"
             )
         for number, line in lines:
             try:
@@ -285,7 +293,7 @@ class _Rows:
         epoch = next((lower[key] for key in _EPOCH if key in lower), None)
         if step is None and epoch is None:
             raise ValueError(
-                f"{name} has no column that numbers the steps, it has {_listed(keys)}: name it (step_column)"
+                f"{name} has no column of steps or epochs, it has {_listed(keys)}: name it (step_column)"
             )
         return step, epoch
 
@@ -296,8 +304,8 @@ class _Rows:
         printed = [_number(row[key]) for row in rows]
         tolerances, digits = _precision([number for number in printed if number is not None])
         return Points(
-            np.array([_float(row.get(step)) for row in rows]),
-            np.array([_float(row.get(epoch)) for row in rows]),
+            np.array([_float(row, step) for row in rows]),
+            np.array([_float(row, epoch) for row in rows]),
             np.array([float(number) for number in printed if number is not None]),
             tolerances,
             digits,
@@ -330,9 +338,9 @@ class _Rows:
         self, row: Mapping[str, Any], step: str | None, epoch: str | None, kind: str
     ) -> tuple[float, ...]:
         if kind == "mmcv":  # its iterations start again in each epoch
-            return _float(row.get(epoch)), _float(row.get(step))
-        number = _float(row.get(step))
-        return (number,) if not math.isnan(number) else (_float(row.get(epoch)),)
+            return _float(row, epoch), _float(row, step)
+        number = _float(row, step)
+        return (number,) if not math.isnan(number) else (_float(row, epoch),)
 
 
 _decoder = json.JSONDecoder(parse_float=Decimal)
@@ -378,7 +386,9 @@ def _by_step(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Yield one row for the scalars of a step that follow each other."""
     current: dict[str, Any] = {}
     for row in rows:
-        if current and (row["step"] != current["step"] or any(key in current for key in row if key != "step")):
+        if current and (
+            row["step"] != current["step"] or any(key in current for key in row if key != "step")
+        ):
             yield current
             current = {}
         current.update(row)
@@ -484,8 +494,8 @@ def _number(value: Any) -> Decimal | None:
     return number if number.is_finite() and abs(number.adjusted()) < 300 else None
 
 
-def _float(value: Any) -> float:
-    number = _number(value)
+def _float(row: Mapping[str, Any], name: str | None) -> float:
+    number = None if name is None else _number(row.get(name))
     return math.nan if number is None else float(number)
 
 
@@ -521,7 +531,11 @@ def _facts_of_rows(
     if step is None or epoch is None:
         return {}
     pairs = [(_number(row.get(epoch)), _number(row.get(step))) for row in rows]
-    return {"epochs_and_steps": [(first, last) for first, last in pairs if first is not None and last is not None]}
+    return {
+        "epochs_and_steps": [
+            (first, last) for first, last in pairs if first is not None and last is not None
+        ]
+    }
 
 
 def _listed(keys: Sequence[str]) -> str:

@@ -95,7 +95,9 @@ class Source:
         else:
             self.text = text
 
-    def read(self, settings: Mapping[str, Any] | None = None, text: str | None = None, **changes: Any) -> Reading:
+    def read(
+        self, settings: Mapping[str, Any] | None = None, text: str | None = None, **changes: Any
+    ) -> Reading:
         """Read the recipe with other settings, another text or other arguments."""
         if self.fixed is not None:
             return self.fixed
@@ -193,5 +195,7 @@ def _checked(reading: Reading) -> Reading:
     if not callable(reading.schedule):
         if hasattr(reading.schedule, "update"):
             raise ValueError(PLATEAU_IS_NO_SCHEDULE)
-        raise TypeError(f"recipe must be a schedule, a text, a config or a file, got {shown_value(reading.schedule)}")
+        raise TypeError(
+            f"recipe must be a schedule, a text, a config or a file, got {shown_value(reading.schedule)}"
+        )
     return reading

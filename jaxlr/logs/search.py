@@ -98,7 +98,7 @@ def simplest(low: float, high: float) -> float:
 
 
 def affine(rates: Callable[[float], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return factor and rest with `rates(b) = rest + b factor`, for rates that are linear in the base rate."""
+    """Return factor and rest with `rates(b) = rest + b factor`. The rates must be linear in b."""
     first, second = rates(1.0), rates(2.0)
     factor, rest = second - first, 2 * first - second
     return factor, np.where(np.abs(rest) < 1e-12 * np.abs(first), 0.0, rest)

@@ -45,7 +45,10 @@ FAMILIES = (
     ),
     Family("1-sqrt", lambda part: 1 - np.sqrt(np.clip(part, 0, 1)), {"shape": "1-sqrt"}),
     Family(
-        "inverse square root", lambda part: 1 / np.sqrt(1 + np.maximum(part, 0)), {"shape": "inverse_sqrt"}, False
+        "inverse square root",
+        lambda part: 1 / np.sqrt(1 + np.maximum(part, 0)),
+        {"shape": "inverse_sqrt"},
+        False,
     ),
 )
 ONE_CYCLE = Family("one-cycle", FAMILIES[1].weight, {"shape": "cosine"})
@@ -173,7 +176,9 @@ def projected(
     floor = solved[-1] if variant.has_floor else 0.0
     curve = Curve(warmup, hold, end, start, solved[0], floor, 0.0, 0.0)
     error = np.abs(evaluated(family, curve, counts) - rates)
-    return curve._replace(error=float((error / tolerances).max()), deviation=float(error.max() / rates.max()))
+    return curve._replace(
+        error=float((error / tolerances).max()), deviation=float(error.max() / rates.max())
+    )
 
 
 def evaluated(family: Family, curve: Curve, counts: np.ndarray) -> np.ndarray:

@@ -92,7 +92,7 @@ def verify(
     step_column: str | None = None,
     rate_column: str | None = None,
 ) -> Verification:
-    """Compare a recipe with the learning rates in the log of a run.
+    r"""Compare a recipe with the learning rates in the log of a run.
 
     A point agrees if the rate of the schedule differs by at most half a unit of the last printed digit, or
     by the rounding of a float32. If points disagree, these explanations are tried, in this order:
@@ -110,7 +110,8 @@ def verify(
     was resumed replaces the steps that it did again.
 
     Args:
-        recipe: a schedule, a `Recipe`, the text of a torch scheduler, or a config as `from_config` takes it.
+        recipe: a schedule, a `Recipe`, the text of a torch scheduler, or a config, as `from_config` takes
+            it.
         log: the path of a log, or of the folder of a run that holds one.
         init_value: learning rate of the optimizer, a finite number >= 0. None takes it from the recipe, or
             finds it.
@@ -137,7 +138,7 @@ def verify(
     Example:
         >>> import jaxlr, pathlib, tempfile
         >>> log = pathlib.Path(tempfile.mkdtemp()) / "log.csv"
-        >>> _ = log.write_text("step,lr\\n0,0.1\\n10,0.1\\n20,0.05\\n30,0.05\\n")
+        >>> _ = log.write_text("step,lr\n0,0.1\n10,0.1\n20,0.05\n30,0.05\n")
         >>> result = jaxlr.verify("StepLR(optimizer, 15, gamma=0.5)", log, 0.1)
         >>> result.agrees, result.num_agreeing, result.num_points
         (True, 4, 4)
@@ -169,7 +170,6 @@ def verify(
         if result.agrees:
             return result
     return max(results, key=lambda result: (result.num_explained, result.num_agreeing))
-
 
 
 def _ordered(log: Log, group: int) -> list[str]:
