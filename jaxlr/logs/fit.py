@@ -21,6 +21,7 @@ from jaxlr.logs.search import base_rates, round_numbers, simplest
 from jaxlr.logs.shapes import FAMILIES, Curve, Family, fitted, phases, projected, variants
 from jaxlr.schedules import (
     Phase,
+    cosine_annealing_warm_restarts,
     exponential_lr,
     multi_step_lr,
     one_cycle_lr,
@@ -193,7 +194,9 @@ def _candidates(log: Log, points: Points, clock: Clock) -> list[Candidate]:
     found = [*_exponential(data), *_levels(data)]
     if any(each.agrees for each in found):
         return found
-    found += _one_cycle(data)
+    found += [*_one_cycle(data), *_restarts(data)]
+    if any(each.agrees for each in found):
+        return found
     for family in FAMILIES:
         found += _of_family(family, data)
     return found
@@ -329,9 +332,9 @@ def _warmups(data: _Data, top: int, peak: float) -> Iterator[tuple[int, float]]:
     """Yield lengths of a linear warmup up to `peak` and the factors at its start, the roundest first."""
     counts, rates = data.counts.astype(float), data.rates
     low, high = int(counts[top - 1]) + 1, int(counts[top])
-    lengths = [*range(low, high + 1)] if high - low < 2000 else [_roundest(low, high), low, high]
+    lengths = _rounder_first(low, high)
     error = data.tolerances[:top] / peak
-    for length in sorted(lengths, key=lambda each: len(str(each).rstrip("0"))):
+    for length in lengths:
         left = 1 - counts[:top] / length
         # rate / peak = start * left + 1 - left at each point
         ends = (rates[:top] / peak - (1 - left)) / left
@@ -417,6 +420,12 @@ def _roundest(low: int, high: int) -> int:
     return low
 
 
+def _rounder_first(low: int, high: int) -> list[int]:
+    """Return the whole numbers from `low` to `high`, or 2,000 of them, those with more zeros first."""
+    numbers = range(low, min(high, low + 2000) + 1)
+    return sorted(numbers, key=lambda number: len(str(number).rstrip("0")))
+
+
 # Smooth shapes
 
 
@@ -490,6 +499,38 @@ def _one_cycle(data: _Data) -> Iterator[Candidate]:
     yield _first_that_agrees(map(candidate, _SLACKS))
 
 
+def _restarts(data: _Data) -> Iterator[Candidate]:
+    """Yield a cosine that restarts after a fixed length, or after lengths that double."""
+    counts, rates = data.counts, data.rates
+    rises = np.flatnonzero(np.diff(rates) > 0.3 * rates.max()) + 1
+    if not len(rises) or rates[0] < rates.max() * (1 - 1e-9):
+        return
+    for factor in (1, 2):
+        lengths = np.cumsum(factor ** np.arange(len(rises)))
+        low = max(
+            -(-(count + 1) // length) for count, length in zip(counts[rises - 1], lengths, strict=True)
+        )
+        high = min(count // length for count, length in zip(counts[rises], lengths, strict=True))
+        for length in _rounder_first(int(low), int(high)):
+            part = rates_of(cosine_annealing_warm_restarts(1.0, length, factor), counts)
+            basis = np.stack([part, 1 - part], axis=1)
+            peak, floor = np.linalg.lstsq(basis, rates, rcond=None)[0]
+            error = float(data.tolerances.max())
+            eta_min = 0.0 if floor < error else simplest(floor - error, floor + error)
+
+            base = simplest(peak * (1 - 1e-6), peak * (1 + 1e-6))
+            schedule = cosine_annealing_warm_restarts(base, length, factor, eta_min)
+            arguments = f"T_0={length}, T_mult={factor}, eta_min={eta_min!r}"
+            line = f"jaxlr.cosine_annealing_warm_restarts({base!r}, {arguments})"
+            deviation = np.abs(rates_of(schedule, counts) - rates)
+            if (deviation <= data.tolerances).all():
+                parameters = {"peak": base, "length": length, "floor": eta_min}
+                largest = float(deviation.max() / rates.max())
+                words = "cosine with restarts"
+                yield Candidate(words, line, schedule, parameters, largest, True, (), counts)
+                return
+
+
 def _first_that_agrees(candidates: Iterator[Candidate]) -> Candidate:
     """Return the first candidate that agrees, or else the nearest one."""
     tried: list[Candidate] = []
@@ -524,12 +565,37 @@ def _of_family(family: Family, data: _Data) -> list[Candidate]:
                 continue
             candidate = _of_curve(family, again, data)
             if candidate.agrees:
-                return [candidate]
+                return [_with_round_end(family, again, data, candidate, ends)]
             if nearest is None or candidate.largest_deviation < nearest.largest_deviation:
                 nearest = candidate
         if ends and (skipping := _with_skips(family, curve, data, ends[0])) is not None:
             return [skipping]
     return [] if nearest is None else [nearest]
+
+
+def _with_round_end(
+    family: Family, curve: Curve, data: _Data, candidate: Candidate, ends: Sequence[float]
+) -> Candidate:
+    """Return a candidate whose end is after the log, and a round one if the log tells only its slope."""
+    last = int(data.counts[-1])
+    is_line = family.name == "linear"
+    if curve.end < last or curve.end in ends or (curve.end == last and not is_line):
+        return candidate
+    note = f"The log ends at count {last}, so the end of the decay is extrapolated."
+    if is_line and curve.floor > 0:
+        zero = curve.hold + (curve.end - curve.hold) * curve.peak / (curve.peak - curve.floor)
+        error = max(1e-7, float(data.tolerances.max() / curve.peak))
+        best = len(candidate.line)
+        for end in range(last, min(math.floor(zero), last + 2000) + 1):
+            floor = (zero - end) / (zero - curve.hold)
+            rounded = 0.0 if floor < error else simplest(floor - error, floor + error)
+            other = _of_curve(family, curve._replace(end=float(end), floor=rounded * curve.peak), data)
+            if other.agrees and (size := len(other.line.replace("0", ""))) < best:
+                candidate, best = other, size
+        note = (
+            f"The log tells only the slope of the line: its end may be from {last} to {math.floor(zero)}."
+        )
+    return candidate._replace(notes=(*candidate.notes, note))
 
 
 def _nearest_of(family: Family, curve: Curve | None, data: _Data) -> list[Candidate]:

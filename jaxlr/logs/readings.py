@@ -17,12 +17,8 @@ from jaxlr.frameworks.recipe import Recipe
 
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".sh", ".args", ".txt", ".py")
 _MOST_NUMBERS = 12
-# Versions around each change of a rule that the readers know.
-VERSIONS = {
-    "huggingface": ("5.0", "4.52", "4.49", "4.48"),
-    "ultralytics": ("8.4", "8.3", "8.1.41"),
-    "timm": ("1.0", "0.9", "0.6", "0.4"),
-}
+# The last version before each change of a rule that the readers know.
+VERSIONS = {"huggingface": ("4.51", "4.48"), "ultralytics": ("8.3", "8.1.41")}
 
 
 class Reading(NamedTuple):

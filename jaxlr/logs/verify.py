@@ -165,10 +165,11 @@ def verify(
         raise TypeError(f"log must be the path of a file, got {shown_value(log)}")
     source = Source(recipe, arguments)
     found = read_log(Path(log), step_column, rate_column)
-    results = [_verify_column(source, found, name) for name in _ordered(found, group)]
-    for result in results:
-        if result.agrees:
-            return result
+    results: list[Verification] = []
+    for name in _ordered(found, group):
+        results.append(_verify_column(source, found, name))
+        if results[-1].agrees:
+            return results[-1]
     return max(results, key=lambda result: (result.num_explained, result.num_agreeing))
 
 
