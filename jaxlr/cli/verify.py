@@ -31,8 +31,22 @@ class LogFlags:
     """Format of the output: lines to read, or a JSON object."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VerifyFlags(LogFlags, RecipeFlags):
+    """The flags of both, where a number may also be found in the log."""
+
+    lr: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")] = None
+    """Learning rate that the optimizer is created with. Default: that of RECIPE, or found in LOG."""
+
+    steps_per_epoch: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    """Batches in an epoch. Default: those that RECIPE states, or found in LOG."""
+
+    framework_version: Annotated[str | None, tyro.conf.arg(metavar="VERSION", help_behavior_hint="")] = None
+    """Version of the framework, such as 4.46. Default: the one whose rules agree with LOG."""
+
+
 @dataclasses.dataclass(frozen=True)
-class VerifyConfig(LogFlags, RecipeFlags):
+class VerifyConfig(VerifyFlags):
     """Compare a recipe with the learning rates in the log of a run, at the printed digits.
 
     LOG may be trainer_state.json of Hugging Face, results.csv of Ultralytics, metrics.csv of Lightning,
@@ -49,15 +63,6 @@ class VerifyConfig(LogFlags, RecipeFlags):
 
     log: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="LOG")]
     """File with the logged rates, or the folder of a run that holds one."""
-
-    lr: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")] = None
-    """Learning rate that the optimizer is created with. Default: that of RECIPE, or found in LOG."""
-
-    steps_per_epoch: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
-    """Batches in an epoch. Default: those that RECIPE states, or found in LOG."""
-
-    framework_version: Annotated[str | None, tyro.conf.arg(metavar="VERSION", help_behavior_hint="")] = None
-    """Version of the framework, such as 4.46. Default: the one whose rules agree with LOG."""
 
     def run(self) -> int:
         """Print the comparison, and return the exit status."""

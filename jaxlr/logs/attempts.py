@@ -235,7 +235,7 @@ def _found_sentence(name: str, numbers: list[int]) -> str:
 
 
 def _median_base(factor: np.ndarray, rest: np.ndarray, rates: np.ndarray) -> float:
-    is_some = factor > 1e-6 * np.abs(factor).max(initial=0.0)
+    is_some = factor > max(1e-6 * np.abs(factor).max(initial=0.0), 1e-290)
     return float(np.median((rates - rest)[is_some] / factor[is_some])) if is_some.any() else 1.0
 
 

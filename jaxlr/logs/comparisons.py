@@ -24,7 +24,6 @@ class Attempt(NamedTuple):
     reasons: tuple[str, ...] = ()
     found: Mapping[str, float] = {}
     is_changed: bool = False  # it is another recipe than the given one
-    may_skip: bool = True
 
 
 class Comparison(NamedTuple):
@@ -57,7 +56,7 @@ def compare(attempt: Attempt, log: Log, points: Points) -> Comparison | None:
     best: Comparison | None = None
     for skips in (False, True):
         for clock in clocks_of(attempt, log, points):
-            if skips and not (clock.counts_updates and attempt.may_skip and clock.is_usual):
+            if skips and not _may_skip(attempt, clock, log):
                 continue
             comparison = with_skips(attempt, points, clock) if skips else _at(attempt, points, clock)
             if best is None or comparison.num_agreeing > best.num_agreeing:
@@ -65,6 +64,12 @@ def compare(attempt: Attempt, log: Log, points: Points) -> Comparison | None:
             if best.agrees.all():
                 return best
     return best
+
+
+def _may_skip(attempt: Attempt, clock: Clock, log: Log) -> bool:
+    """Check if a skipped update delays the schedule, as in the Trainer of Hugging Face."""
+    is_delayed = log.kind == "huggingface" or attempt.reading.framework is not None
+    return is_delayed and clock.counts_updates and clock.is_usual
 
 
 def clocks_of(attempt: Attempt, log: Log, points: Points) -> Iterator[Clock]:
@@ -75,7 +80,10 @@ def clocks_of(attempt: Attempt, log: Log, points: Points) -> Iterator[Clock]:
 
 def _at(attempt: Attempt, points: Points, clock: Clock) -> Comparison:
     expected = rates_of(attempt.reading.schedule, clock.counts)
-    agrees = np.abs(expected - points.rates) <= tolerances_of(points)
+    tolerances = tolerances_of(points)
+    if not type(attempt.reading.schedule).__module__.startswith("jaxlr"):
+        tolerances = tolerances + _FLOAT32 * np.abs(points.rates).max()  # it may compute in float32
+    agrees = np.abs(expected - points.rates) <= tolerances
     reasons = (*attempt.reasons, *([clock.reason] if clock.reason else []))
     return Comparison(attempt, clock.counts, expected, agrees, reasons)
 

@@ -9,15 +9,26 @@ import csv
 import json
 import math
 import re
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxlr._checks import shorten, shown_value
+from jaxlr.logs.columns import (
+    EPOCH_NAMES,
+    STEP_NAMES,
+    is_clock,
+    is_rate,
+    kind_of_csv,
+    kind_of_events,
+    kind_of_json,
+    tells_kind,
+)
+from jaxlr.logs.events import is_event_file, read_events
+from jaxlr.logs.printed import float_of, is_garbled, number_of, precision_of
 
 
 _LARGEST_FILE = 2**28
@@ -32,15 +43,6 @@ _FILES = (
     "scalars.json",
 )
 _EVENTS = "*tfevents*"
-
-_RATE = re.compile(
-    r"(?:.*[\s/._-])?(?:lr|learning[\s_-]?rate)"
-    r"(?:\d+|[/_-](?:pg|group|param_group_?)?\d+|-[a-z]\w*(?:[/-]\w+)*)?",
-    re.IGNORECASE,
-)
-_NO_RATE = re.compile(r"momentum|weight[_-]?decay|__(?:min|max)$", re.IGNORECASE)
-_STEP = ("step", "global_step", "trainer/global_step", "iteration", "iter", "_step", "steps", "update")
-_EPOCH = ("epoch", "trainer/epoch", "train/epoch", "epochs")
 
 
 class Points(NamedTuple):
@@ -91,7 +93,7 @@ def read_log(path: Path, step_column: str | None = None, rate_column: str | None
         ModuleNotFoundError: it is an event file, and tensorboardX is not installed.
     """
     files = _files_of(path)
-    rows = _Rows()
+    rows = _Rows((step_column, rate_column))
     kind = ""
     for file in files:
         size = file.stat().st_size
@@ -128,7 +130,9 @@ def _checkpoints(folder: Path) -> list[Path]:
 class _Rows:
     """The rows of the files of a log, with what is said of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, named: tuple[str | None, str | None]) -> None:
+        self.named = named
+        self.keys: dict[str, None] = {}  # of all columns, also of those that are not kept
         self.rows: list[Mapping[str, Any]] = []
         self.facts: dict[str, Any] = {}
         self.damaged: list[int] = []
@@ -140,31 +144,37 @@ class _Rows:
             start = stream.read(4096)
         if not start.strip():
             raise ValueError(f"{file.name} is empty")
-        if _is_event_file(start):
-            self._add(_by_step(_events(file, self.notes)))
-            return _kind_of_events(self.rows)
+        if is_event_file(start):
+            self._add(read_events(file, self.notes))
+            return kind_of_events(self.rows)
         text = start.decode("utf-8-sig", errors="replace").lstrip()
         if text.startswith("version https://git-lfs"):
             raise ValueError(f"{file.name} is a pointer of Git LFS: fetch the file with git lfs pull")
-        if b"\0" in start:
+        if b"\0" in start[:16]:
             raise ValueError(f"{file.name} is neither a text nor an event file of TensorBoard")
-        if re.match(r"\{\s*\"", text) and re.match(r"\{\s*\n|\{[^\n]*\"log_history\"", text):
-            return self._read_trainer_state(file)
         if text.startswith("["):
             return self._read_list(file)
+        if text.startswith("{") and _is_document(file):
+            return self._read_document(file)
         if text.startswith("{"):
             self._add(self._json_lines(file))
-            return _kind_of_json(self.rows)
+            return kind_of_json(self.rows)
         self._add(self._csv_rows(file))
-        return _kind_of_csv(self.rows)
+        return kind_of_csv(self.rows)
 
     def _add(self, rows: Iterable[Mapping[str, Any]]) -> None:
         for row in rows:
-            self.rows.append(row)
+            flat = _flat(row)
+            self.keys.update(dict.fromkeys(flat))
+            self.rows.append({key: value for key, value in flat.items() if self._is_kept(key)})
             if len(self.rows) > _MOST_POINTS:
                 raise ValueError(f"the log has more than {_MOST_POINTS} rows")
 
-    def _read_trainer_state(self, file: Path) -> str:
+    def _is_kept(self, key: str) -> bool:
+        """Check if a column matters. A row of a large log may have many others."""
+        return key in self.named or is_clock(key) or is_rate(key) or tells_kind(key)
+
+    def _read_document(self, file: Path) -> str:
         """Read a JSON object with a list of rows. If it was cut off, the rows before the cut are read."""
         text = file.read_text(encoding="utf-8-sig", errors="replace")
         try:
@@ -205,7 +215,7 @@ class _Rows:
         except (ValueError, RecursionError):
             raise ValueError(f"cannot read {file.name}: it is no complete JSON") from None
         self._add(row for row in rows if isinstance(row, Mapping))
-        return _kind_of_json(self.rows)
+        return kind_of_json(self.rows)
 
     def _json_lines(self, file: Path) -> Iterator[Mapping[str, Any]]:
         for number, line in self._lines(file):
@@ -225,20 +235,25 @@ class _Rows:
             raise ValueError(f"{file.name} is empty") from None
         delimiter = max(",;\t", key=header.count)
         names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter))]
-        if len(names) < 2 or not any(_is_rate(name) or name.lower() in (*_STEP, *_EPOCH) for name in names):
+        if len(names) < 2 or not any(
+            is_rate(name) or name.lower() in (*STEP_NAMES, *EPOCH_NAMES) for name in names
+        ):
             raise ValueError(
                 f"{file.name} is no log that jaxlr knows: its first line is {shown_value(shorten(header))}"
                 ", not the names of columns such as step and lr"
             )
+        counted = [index for index, name in enumerate(names) if is_rate(name) or name.lower() in STEP_NAMES]
         for number, line in lines:
             try:
                 cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
             except (csv.Error, StopIteration):
                 cells = []
-            if len(cells) != len(names):
+            if cells == names:  # the header again, in a file that two runs wrote
+                continue
+            if len(cells) != len(names) or any(is_garbled(cells[index]) for index in counted):
                 self.damaged.append(number)
-            elif cells != names:  # the header again, in a file that two runs wrote
-                yield dict(zip(names, cells, strict=True))
+                continue
+            yield dict(zip(names, cells, strict=True))
 
     def _lines(self, file: Path) -> Iterator[tuple[int, str]]:
         """Yield the lines that are not empty, with their numbers."""
@@ -253,11 +268,10 @@ class _Rows:
 
     def log(self, kind: str, name: str, step_column: str | None, rate_column: str | None) -> Log:
         """Return the rates in the rows."""
-        rows = [_flat(row) for row in self.rows]
-        keys = list(dict.fromkeys(key for row in rows for key in row))
+        rows, keys = self.rows, [*self.keys]
         if rate_column is not None and rate_column not in keys:
             raise ValueError(f"{name} has no column {rate_column!r}, it has {_listed(keys)}")
-        rates = [rate_column] if rate_column is not None else [key for key in keys if _is_rate(key)]
+        rates = [rate_column] if rate_column is not None else [key for key in keys if is_rate(key)]
         if "lr" in rates and "base_lr" in rates:  # MMEngine logs both, and base_lr is of the last group
             rates.remove("base_lr")
         if not rates:
@@ -267,7 +281,7 @@ class _Rows:
         step, epoch = self._clock(keys, name, step_column, rates)
         columns = {}
         for key in rates:
-            chosen = [row for row in rows if _number(row.get(key)) is not None]
+            chosen = [row for row in rows if number_of(row.get(key)) is not None]
             if chosen:
                 columns[key] = self._points(chosen, key, step, epoch, kind)
         if not columns:
@@ -286,11 +300,11 @@ class _Rows:
         if step_column is not None:
             if step_column not in keys:
                 raise ValueError(f"{name} has no column {step_column!r}, it has {_listed(keys)}")
-            is_epoch = step_column.lower() in _EPOCH
+            is_epoch = step_column.lower() in EPOCH_NAMES
             return (None, step_column) if is_epoch else (step_column, None)
         lower = {key.lower(): key for key in keys if key not in rates}
-        step = next((lower[key] for key in _STEP if key in lower), None)
-        epoch = next((lower[key] for key in _EPOCH if key in lower), None)
+        step = next((lower[key] for key in STEP_NAMES if key in lower), None)
+        epoch = next((lower[key] for key in EPOCH_NAMES if key in lower), None)
         if step is None and epoch is None:
             raise ValueError(
                 f"{name} has no column of steps or epochs, it has {_listed(keys)}: name it (step_column)"
@@ -301,11 +315,11 @@ class _Rows:
         self, rows: Sequence[Mapping[str, Any]], key: str, step: str | None, epoch: str | None, kind: str
     ) -> Points:
         rows = self._without_replaced(rows, step, epoch, kind)
-        printed = [_number(row[key]) for row in rows]
-        tolerances, digits = _precision([number for number in printed if number is not None])
+        printed = [number_of(row[key]) for row in rows]
+        tolerances, digits = precision_of([number for number in printed if number is not None])
         return Points(
-            np.array([_float(row, step) for row in rows]),
-            np.array([_float(row, epoch) for row in rows]),
+            np.array([float_of(row, step) for row in rows]),
+            np.array([float_of(row, epoch) for row in rows]),
             np.array([float(number) for number in printed if number is not None]),
             tolerances,
             digits,
@@ -338,110 +352,26 @@ class _Rows:
         self, row: Mapping[str, Any], step: str | None, epoch: str | None, kind: str
     ) -> tuple[float, ...]:
         if kind == "mmcv":  # its iterations start again in each epoch
-            return _float(row, epoch), _float(row, step)
-        number = _float(row, step)
-        return (number,) if not math.isnan(number) else (_float(row, epoch),)
+            return float_of(row, epoch), float_of(row, step)
+        number = float_of(row, step)
+        return (number,) if not math.isnan(number) else (float_of(row, epoch),)
 
 
 _decoder = json.JSONDecoder(parse_float=Decimal)
 
 
-def _is_event_file(start: bytes) -> bool:
-    """Check for the frame of TensorBoard's first record, a version such as "brain.Event:2"."""
-    return b"brain.Event:" in start[:64]
-
-
-def _events(file: Path, notes: list[str]) -> Iterator[Mapping[str, Any]]:
-    """Yield a row for each scalar in an event file that is named like a rate, or that counts epochs."""
+def _is_document(file: Path) -> bool:
+    """Check if a file that begins with { is one JSON object, and not a JSON object per line."""
+    with file.open(encoding="utf-8-sig", errors="replace") as stream:
+        first = stream.readline(_LONGEST_LINE)
+        rest = stream.read(1000)
     try:
-        from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
-        from tensorboardX.record_writer import masked_crc32c
-    except ModuleNotFoundError as error:
-        message = "an event file of TensorBoard needs tensorboardX: pip install tensorboardX"
-        raise ModuleNotFoundError(message, name=error.name) from None
-    with file.open("rb") as stream:
-        while header := stream.read(12):
-            length = int.from_bytes(header[:8], "little")
-            is_sound = (
-                len(header) == 12
-                and length < _LARGEST_FILE
-                and struct.pack("<I", masked_crc32c(header[:8])) == header[8:]
-            )
-            record = stream.read(length + 4)[:-4] if is_sound else b""
-            if not is_sound or len(record) < length:
-                notes.append(f"{shorten(file.name)} is damaged or cut off at byte {stream.tell()}.")
-                return
-            try:
-                event = Event.FromString(record)
-            except Exception:  # protobuf's own error, which has no stable name
-                notes.append(f"{shorten(file.name)} has a damaged record before byte {stream.tell()}.")
-                continue
-            for value in event.summary.value:
-                number = _scalar(value)
-                if number is not None and (_is_rate(value.tag) or value.tag.lower().endswith("epoch")):
-                    yield {"step": event.step, value.tag: number}
-
-
-def _by_step(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Yield one row for the scalars of a step that follow each other."""
-    current: dict[str, Any] = {}
-    for row in rows:
-        if current and (
-            row["step"] != current["step"] or any(key in current for key in row if key != "step")
-        ):
-            yield current
-            current = {}
-        current.update(row)
-    if current:
-        yield current
-
-
-def _scalar(value: Any) -> Decimal | None:
-    """Return the float32 of a scalar summary with nine digits, which tell it from its neighbours."""
-    if value.HasField("simple_value"):
-        number = value.simple_value
-    elif value.HasField("tensor") and value.tensor.float_val:
-        number = value.tensor.float_val[0]
-    elif value.HasField("tensor") and value.tensor.dtype == 1 and len(value.tensor.tensor_content) == 4:
-        (number,) = struct.unpack("<f", value.tensor.tensor_content)
-    else:
-        return None
-    return Decimal(f"{number:.8e}") if math.isfinite(number) else None
-
-
-def _kind_of_events(rows: Sequence[Mapping[str, Any]]) -> str:
-    tags = {key for row in rows for key in row}
-    if "train/learning_rate" in tags:
-        return "huggingface"
-    if any(re.match(r"lr/pg\d|x/lr\d", tag) for tag in tags):
-        return "ultralytics"
-    if any(re.match(r"lr-[A-Z]", tag) for tag in tags):
-        return "lightning"
-    return "tensorboard"
-
-
-def _kind_of_json(rows: Sequence[Mapping[str, Any]]) -> str:
-    keys = {key for row in rows for key in row}
-    if {"train_loss", "valid_loss", "lr", "epoch", "seconds"} <= keys:
-        return "jaxlr"
-    if {"iteration", "lr"} <= keys and keys & {"data_time", "eta_seconds", "time"}:
-        return "detectron2"
-    if {"mode", "iter", "epoch", "lr"} <= keys:
-        return "mmcv"
-    if {"iter", "lr"} <= keys and keys & {"data_time", "time"}:
-        return "mmengine"
-    if {"learning_rate", "step", "epoch"} <= keys:
-        return "huggingface"
-    return "json"
-
-
-def _kind_of_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    keys = list(rows[0]) if rows else []
-    if any(re.fullmatch(r"lr/pg\d+|x/lr\d", key) for key in keys):
-        return "ultralytics"
-    if any(re.match(r"lr-[A-Z]", key) for key in keys):
-        return "lightning"
-    return "csv"
+        row = _decoder.decode(first)
+    except (ValueError, RecursionError):
+        return len(first.strip()) == 1 or '"log_history"' in first or len(first) >= _LONGEST_LINE
+    if rest.strip() or any(is_rate(key) and not isinstance(value, list) for key, value in row.items()):
+        return False
+    return not any(map(is_clock, row)) or "log_history" in row
 
 
 def _is_list_of_rows(value: Any) -> bool:
@@ -466,7 +396,7 @@ def _flat(row: Mapping[str, Any]) -> Mapping[str, Any]:
     for key, value in row.items():
         if isinstance(value, Mapping):
             flat.update({f"{key}/{inner}": each for inner, each in value.items()})
-            if _is_rate(key):
+            if is_rate(key):
                 flat.update({f"{key}-{inner}": flat.pop(f"{key}/{inner}") for inner in value})
         elif isinstance(value, list):
             flat.update({f"{key}/{index}": each for index, each in enumerate(value[:100])})
@@ -475,62 +405,13 @@ def _flat(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return flat
 
 
-def _is_rate(name: str) -> bool:
-    return bool(_RATE.fullmatch(name)) and not _NO_RATE.search(name)
-
-
-def _number(value: Any) -> Decimal | None:
-    """Return a finite number with the digits that it was printed with."""
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            value = Decimal(value)
-        except InvalidOperation:
-            return None
-    elif not isinstance(value, int | Decimal):
-        return None
-    number = Decimal(value)
-    return number if number.is_finite() and abs(number.adjusted()) < 300 else None
-
-
-def _float(row: Mapping[str, Any], name: str | None) -> float:
-    number = None if name is None else _number(row.get(name))
-    return math.nan if number is None else float(number)
-
-
-def _precision(numbers: Sequence[Decimal]) -> tuple[np.ndarray, int]:
-    """Return half a unit of the last digit of each number, and the significant digits of the column.
-
-    A column has a fixed number of decimals ("0.001000"), a fixed number of digits in scientific notation
-    ("1.00e-03"), or the shortest form of its numbers, in which trailing zeros are left out ("0.001").
-    """
-    exponents = [int(number.as_tuple().exponent) for number in numbers]
-    digits = [len(number.as_tuple().digits) for number in numbers]
-    ends_in_zero = any(number.as_tuple().digits[-1] == 0 and number != 0 for number in numbers)
-    if ends_in_zero and len({*exponents}) == 1:
-        return np.full(len(numbers), 0.5 * 10.0 ** exponents[0]), max(digits)
-    if ends_in_zero and len({*digits}) == 1:
-        return np.array([0.5 * 10.0**exponent for exponent in exponents]), max(digits)
-    most = _digits_of(numbers, digits)
-    units = [number.adjusted() - most + 1 if number else -12 for number in numbers]
-    return np.array([0.5 * 10.0 ** max(unit, -320) for unit in units]), most
-
-
-def _digits_of(numbers: Sequence[Decimal], digits: Sequence[int]) -> int:
-    """Return the digits that a column was rounded to. Rates such as 0.1 and 0.01 do not tell it."""
-    most = max(digits)
-    is_common = most >= 3 and len({*numbers}) >= 6 and digits.count(most) * 2 >= len(digits)
-    return most if most >= 4 or is_common else 6
-
-
 def _facts_of_rows(
     rows: Sequence[Mapping[str, Any]], step: str | None, epoch: str | None
 ) -> dict[str, Any]:
     """Return the pairs of epoch and step in the rows, as text-exact numbers."""
     if step is None or epoch is None:
         return {}
-    pairs = [(_number(row.get(epoch)), _number(row.get(step))) for row in rows]
+    pairs = [(number_of(row.get(epoch)), number_of(row.get(step))) for row in rows]
     return {
         "epochs_and_steps": [
             (first, last) for first, last in pairs if first is not None and last is not None

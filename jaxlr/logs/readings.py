@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 from jaxlr._checks import PLATEAU_IS_NO_SCHEDULE, shown_value
 from jaxlr.convert import from_string
+from jaxlr.convert.classes import CLASSES
 from jaxlr.convert.errors import MissingNamesError
 from jaxlr.convert.text import steps_per_batch
+from jaxlr.frameworks import CALLS
 from jaxlr.frameworks.config import from_config
 from jaxlr.frameworks.files import read_config
 from jaxlr.frameworks.recipe import Recipe
@@ -17,6 +19,10 @@ from jaxlr.frameworks.recipe import Recipe
 
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".sh", ".args", ".txt", ".py")
 _MOST_NUMBERS = 12
+_CONFIG = re.compile(r"^\s*\{|(^|\s)--\w|^\s*([-*]\s+)?[\w-]+\s*:\s", re.MULTILINE)
+_PYTHON = re.compile(
+    rf"^\s*(def|class|for|if|with)\b|\b({'|'.join([*CLASSES, *CALLS])})\s*\(", re.MULTILINE
+)
 # The last version before each change of a rule that the readers know.
 VERSIONS = {"huggingface": ("4.51", "4.48"), "ultralytics": ("8.3", "8.1.41")}
 
@@ -82,12 +88,8 @@ class Source:
     def _read_text(self, text: str) -> None:
         if "\n" not in text and len(text) < 1000 and Path(text).suffix.lower() in _SUFFIXES:
             self._read_file(Path(text))
-        elif re.search(r"(^|\s)--\w", text) or re.search(r"^\s*[\w-]+\s*:\s", text, re.MULTILINE):
-            is_python = re.search(r"^\s*(def|class|for|if|else|with|lambda)\b", text, re.MULTILINE)
-            if is_python:
-                self.text = text
-            else:
-                self.settings = read_config(text)
+        elif _CONFIG.search(text) and not _PYTHON.search(text):
+            self.settings = read_config(text)
         else:
             self.text = text
 
@@ -130,15 +132,17 @@ class Source:
         probes: dict[str, Any] = {"init_value": 1.0}
         if self.settings is not None:
             probes["steps_per_epoch"] = 10
+        last: Exception = error
         given = [key for key in probes if self.arguments.get(key) is None]
         for lacking in _subsets(given):
             changes = {key: probes[key] for key in lacking}
             try:
                 self.read(**changes, names=dict.fromkeys(names, 10))
-            except (ValueError, TypeError, ArithmeticError):
+            except (ValueError, TypeError, ArithmeticError) as later:
+                last = later
                 continue
             return [*lacking, *names]
-        raise error
+        raise last
 
     def numbers(self) -> Iterator[tuple[str, int, Callable[[int], dict[str, Any]]]]:
         """Yield the whole numbers in the recipe: the name, the value, and the changes for another value."""

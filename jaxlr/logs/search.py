@@ -76,7 +76,7 @@ def base_rates(
     factor: np.ndarray, rest: np.ndarray, rates: np.ndarray, tolerances: np.ndarray
 ) -> tuple[float, float] | None:
     """Return the lowest and the highest base rate b with `rates = rest + b factor`, or None for none."""
-    is_some = factor > 0
+    is_some = factor > 1e-290
     if not is_some.any():
         return None
     if (np.abs(rates - rest) > tolerances)[~is_some].any():
@@ -116,6 +116,21 @@ def round_numbers(nearest: int) -> list[int]:
         if len(found) >= 20:
             break
     return found[:40]
+
+
+def roundest(low: int, high: int) -> int:
+    """Return the whole number from `low` to `high` with the most zeros at its end, or else fives."""
+    for exponent in range(len(str(high)), -1, -1):
+        for unit in (10**exponent, 5 * 10**exponent // 10, 10**exponent // 4):
+            if unit >= 1 and (multiple := -(-low // unit) * unit) <= high:
+                return multiple
+    return low
+
+
+def rounder_first(low: int, high: int) -> list[int]:
+    """Return the whole numbers from `low` to `high`, or 2,000 of them, those with more zeros first."""
+    numbers = range(low, min(high, low + 2000) + 1)
+    return sorted(numbers, key=lambda number: len(str(number).rstrip("0")))
 
 
 def shown(number: Any) -> str:
