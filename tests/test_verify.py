@@ -1,7 +1,10 @@
 """Verify a recipe against the log of a run, in Python and as the command `jaxlr verify`."""
 
+import doctest
 import json
 import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -351,3 +354,15 @@ def test_the_plot_is_written(command, tmp_path):
     assert (tmp_path / "lr.png").read_bytes().startswith(b"\x89PNG")
     status, _, err = command("StepLR(3)", log, "--plot", tmp_path / "lr.xyz")
     assert (status, "--plot must end in .png, .svg, .pdf or the like" in err) == (2, True)
+
+
+def test_the_page_shows_what_the_command_prints(command):
+    page = (Path(__file__).parents[1] / "docs" / "verify.md").read_text()
+    example, *_ = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (shown,) = re.findall(r"^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    doctest.DocTestRunner().run(
+        doctest.DocTestParser().get_doctest(example, names, "page", None, 0), clear_globs=False
+    )
+    status, out, _ = command(names["recipe"], names["log"])
+    assert (status, out) == (0, shown)

@@ -18,16 +18,14 @@ from jaxlr.logs.comparisons import rates_of
 class FitConfig(LogFlags):
     """Find the schedules that have the learning rates of a log, and print them as Python.
 
-    LOG is any log that jaxlr verify reads.
-
-    The exit status is 0 if a schedule agrees at the printed digits, 1 if none does, and 2 if LOG cannot be
-    read.
+    LOG is any log that jaxlr verify reads. Exit status: 0 if a schedule agrees with all rates, 1 if none
+    does, 2 if LOG cannot be read.
 
     Example: jaxlr fit trainer_state.json
     """
 
     log: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="LOG")]
-    """File with the logged rates, or the folder of a run that holds one."""
+    """Log of a run, or the folder that holds it."""
 
     def run(self) -> int:
         """Print the schedules, and return the exit status."""

@@ -19,16 +19,16 @@ class LogFlags:
     """The flags that tell the columns of a log."""
 
     step_column: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
-    """Column of LOG with the number of the step or epoch. Default: recognized."""
+    """Column of LOG with the steps. Default: recognized."""
 
     rate_column: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
-    """Column of LOG with the learning rate. Default: recognized."""
+    """Column of LOG with the rates. Default: recognized."""
 
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """Image file to write, as .png, .svg or .pdf: the curve with the logged points on it."""
+    """Image file to write: the curve with the logged points."""
 
     format: Literal["text", "json"] = "text"
-    """Format of the output: lines to read, or a JSON object."""
+    """Lines to read, or a JSON object."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,33 +36,40 @@ class VerifyFlags(LogFlags, RecipeFlags):
     """The flags of both, where a number may also be found in the log."""
 
     lr: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")] = None
-    """Learning rate that the optimizer is created with. Default: that of RECIPE, or found in LOG."""
+    """Learning rate of the optimizer. Default: in RECIPE, or found."""
 
     steps_per_epoch: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
-    """Batches in an epoch. Default: those that RECIPE states, or found in LOG."""
+    """Batches in an epoch. Default: in RECIPE, or found."""
+
+    epochs: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    """Epochs of the run. Default: in RECIPE."""
+
+    num_processes: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    """Processes (GPUs), if the rate depends on them."""
+
+    group: int = 0
+    """Parameter group, from 0."""
 
     framework_version: Annotated[str | None, tyro.conf.arg(metavar="VERSION", help_behavior_hint="")] = None
-    """Version of the framework, such as 4.46. Default: the one whose rules agree with LOG."""
+    """Version of the framework, as 4.46. Default: found."""
 
 
 @dataclasses.dataclass(frozen=True)
 class VerifyConfig(VerifyFlags):
-    """Compare a recipe with the learning rates in the log of a run, at the printed digits.
+    """Compare a recipe with the rates that a run logged, at the printed digits.
 
-    LOG may be trainer_state.json of Hugging Face, results.csv of Ultralytics, metrics.csv of Lightning,
-    JSON lines of MMEngine or detectron2, metrics.jsonl of jaxlr, an event file of TensorBoard, a CSV, or
-    the folder of a run.
-
-    The exit status is 0 if all points agree, 1 if not, and 2 if something cannot be read.
+    LOG is trainer_state.json, results.csv, metrics.csv, JSON lines of MMEngine, detectron2 or jaxlr, an
+    event file of TensorBoard, or a CSV. Exit status: 0 if all rates agree, 1 if not, 2 if something cannot
+    be read.
 
     Example: jaxlr verify README.md trainer_state.json
     """
 
     recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
-    """Torch scheduler, as "StepLR(30)"; config file; or - for standard input."""
+    """Torch scheduler, config file, or - for standard input."""
 
     log: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="LOG")]
-    """File with the logged rates, or the folder of a run that holds one."""
+    """Log of a run, or the folder that holds it."""
 
     def run(self) -> int:
         """Print the comparison, and return the exit status."""

@@ -69,7 +69,7 @@ def fit(log: str | PathLike[str], *, step_column: str | None = None, rate_column
         >>> result.agrees, result.candidates[0].line
         (True, 'jaxlr.step_lr(0.1, step_size=20, gamma=0.5)')
 
-    Reference: `phased_lr` has the equations of the kinds.
+    Reference: `torch.optim.lr_scheduler` has the kinds in the names of torch.
     """
     if not isinstance(log, str | PathLike):
         raise TypeError(f"log must be the path of a file, got {shown_value(log)}")
