@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from jaxlr.convert import from_state_dict, from_string, from_torch, optimizer_from_torch, port
 from jaxlr.frameworks.config import from_config
 from jaxlr.frameworks.recipe import Recipe
+from jaxlr.logs import fit, verify
 from jaxlr.plateau import plateau_lr, plateau_step, reduce_lr_on_plateau, set_plateau_lr
 from jaxlr.plot import plot
 from jaxlr.rates import learning_rate, with_plateau
@@ -79,6 +80,8 @@ __all__ = [  # noqa: RUF022
     "port",
     "from_config",
     "Recipe",
+    "verify",
+    "fit",
     "plot",
 ]
 

@@ -435,7 +435,7 @@ def test_a_mistake_in_a_real_process_shows_no_traceback():
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", [[], ["plot"], ["table"], ["port"]])
+@pytest.mark.parametrize("command", [[], ["plot"], ["table"], ["port"], ["verify"], ["fit"]])
 def test_the_help_fits_a_screen_and_has_an_example(capsys, monkeypatch, command):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as stop:

@@ -26,7 +26,7 @@ SCHEDULES = sorted(
     {name for name in jaxlr.__all__ if getattr(jaxlr, name).__module__.startswith("jaxlr.schedules.")}
     | {*getattr(jaxlr.schedules, "__all__", [])}
 )
-COMMANDS = ("train", "sweep", "plot", "table", "port")
+COMMANDS = ("train", "sweep", "plot", "table", "port", "verify", "fit")
 
 
 def blocks(text: str, *languages: str) -> list[str]:
@@ -145,6 +145,8 @@ JSON = [
     ("plot", ["StepLR(1)", "OneCycleLR(1, 9)", "--steps-per-epoch", "2"]),
     ("table", ["StepLR(1)"]),
     ("port", ["StepLR(1)"]),
+    ("verify", ["ExponentialLR(0.7)", f"{ROOT}/tests/logs/metrics.jsonl"]),
+    ("fit", [f"{ROOT}/tests/logs/metrics.jsonl"]),
 ]
 
 

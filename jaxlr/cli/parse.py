@@ -11,19 +11,30 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import tyro
 
 from jaxlr.cli.errors import refuse, with_flags
+from jaxlr.cli.fit import FitConfig
 from jaxlr.cli.plot import PlotConfig
 from jaxlr.cli.port import PortConfig
 from jaxlr.cli.recipe import with_flags_as_text
 from jaxlr.cli.table import TableConfig
+from jaxlr.cli.verify import VerifyConfig
 
 
 if TYPE_CHECKING:
     from jaxlr.train.config import SweepConfig, TrainConfig
 
-Config: TypeAlias = "TrainConfig | SweepConfig | PlotConfig | TableConfig | PortConfig"
+Config: TypeAlias = (
+    "TrainConfig | SweepConfig | PlotConfig | TableConfig | PortConfig | VerifyConfig | FitConfig"
+)
 
 _DESCRIPTION = "PyTorch's learning-rate schedulers for JAX. --version prints the version."
-_COMMANDS = ("train", "sweep", "plot", "table", "port")
+_COMMANDS = ("train", "sweep", "plot", "table", "port", "verify", "fit")
+_CLASSES = {
+    "plot": PlotConfig,
+    "table": TableConfig,
+    "port": PortConfig,
+    "verify": VerifyConfig,
+    "fit": FitConfig,
+}
 _TYRO = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone)
 # What tyro says, and what a user needs to read.
 _PLAIN_ERRORS = (
@@ -80,7 +91,7 @@ def _config_class(command: str) -> Any:
         from jaxlr.train.config import SweepConfig, TrainConfig
 
         return TrainConfig if command == "train" else SweepConfig
-    return {"plot": PlotConfig, "table": TableConfig, "port": PortConfig}[command]
+    return _CLASSES[command]
 
 
 def _listed_class(command: str) -> Any:
