@@ -17,17 +17,7 @@ from_config: Any = jaxlr.from_config  # a type checker would ask which recipes a
 
 @recorded("huggingface")
 def test_a_function_gives_the_curve_of_transformers(case):
-    if case["version"].startswith("4.46"):
-        keywords = {name: value for name, value in case["settings"].items() if name != "num_warmup_steps"}
-        config = {
-            "lr_scheduler_type": "warmup_stable_decay",
-            "lr_scheduler_kwargs": keywords,
-            "warmup_steps": case["settings"]["num_warmup_steps"],
-            "max_steps": 20,
-        }
-        schedule = from_config(config, case["init_value"], version=case["version"]).schedule
-    else:
-        schedule = from_string(call_text(case), case["init_value"])
+    schedule = from_string(call_text(case), case["init_value"], version=case["version"])
     assert_has_rates(schedule, case["rates"])
 
 
@@ -69,6 +59,16 @@ def test_a_call_is_read_as_people_write_it():
         "lr_scheduler = get_cosine_schedule_with_warmup(optimizer, int(0.1 * total), total)",
     ):
         assert_close(from_string(text, 0.1, names)(55), 0.05, HOST_RTOL)
+
+
+def test_the_version_of_a_call_chooses_its_rule():
+    text = "get_wsd_schedule(optimizer, 5, num_stable_steps=10, num_decay_steps=5, min_lr_ratio=0.1)"
+    assert [from_string(text, 1.0, version=version)(0) for version in ("4.48.3", "4.49")] == [0.0, 0.1]
+    from jaxlr.convert.text import port
+
+    line = port(text, 1.0, version="4.48")
+    assert line.endswith(", 1.0, version='4.48')")
+    assert eval(line, {"jaxlr": jaxlr})(0) == 0.0
 
 
 def test_port_prints_a_line_that_reads_the_call_again():
@@ -275,7 +275,16 @@ REFUSED = [
         {"epochs": 1},
         "lr_scheduler_type must be one of 'linear'.*'sine'",
     ),
-    ({**LINEAR, "lr_scheduler_type": "greedy"}, {}, "'greedy' \\(GreedyLR\\) is not supported"),
+    (
+        {**LINEAR, "lr_scheduler_type": "greedy"},
+        {"version": "5.0"},
+        "transformers 5.0 and earlier have no lr_scheduler_type 'greedy'",
+    ),
+    (
+        {**LINEAR, "lr_scheduler_type": "greedy", "lr_scheduler_kwargs": {"gamma": 1}},
+        {},
+        "'greedy' has no keyword 'gamma'; it takes mode, factor",
+    ),
     ({**LINEAR, "max_steps": "auto"}, {}, "max_steps must be a number, got 'auto': give names="),
     ({**LINEAR, "learning_rate": True}, {}, "learning_rate must be a number, got True"),
     ({**LINEAR, "learning_rate": -1}, {}, "learning_rate must be a finite number of at least 0"),
@@ -305,7 +314,10 @@ REFUSED = [
         "transformers 4.52 and earlier have no",
     ),
     (
-        {**LINEAR, "lr_scheduler_type": "warmup_stable_decay", "max_steps": 9},
+        {
+            **{**LINEAR, "lr_scheduler_type": "warmup_stable_decay", "max_steps": 9},
+            "lr_scheduler_kwargs": {"num_decay_steps": 3},
+        },
         {"version": "4.46"},
         "warmup_stable_decay of transformers 4.48 needs num_stable_steps",
     ),
@@ -337,6 +349,15 @@ REFUSED_CALLS = [
     ("get_polynomial_decay_schedule_with_warmup(optimizer, 5, 5)", "transformers divides by 0"),
     ("get_wsd_schedule(optimizer, 5, 5)", "needs num_training_steps or num_stable_steps"),
     ("get_wsd_schedule(optimizer, 5, 10, 5)", "differ in the order of the arguments of get_wsd_schedule"),
+    (
+        "get_wsd_schedule(optimizer, 5, num_stable_steps=10, num_decay_steps=5, min_lr_ratio=0.1)",
+        "begins at 0 in transformers 4.48, .*: give version='4.48' or version='4.49'",
+    ),
+    (
+        "get_scheduler('warmup_stable_decay', optimizer, 5, scheduler_specific_kwargs="
+        "{'num_stable_steps': 10, 'num_decay_steps': 5, 'min_lr_ratio': 0.1})",
+        "begins at 0 in transformers 4.48, .*: give version='4.48' or version='4.49'",
+    ),
     (
         "get_wsd_schedule(optimizer, 5, 5, num_training_steps=20, decay_type='sine')",
         "decay_type must be one of",

@@ -12,7 +12,7 @@ _MAX_POSITIONAL = {"get_wsd_schedule": 2}
 
 def _row(name: str) -> TorchClass:
     library, function = CALLS[name]
-    first, *parameters = inspect.signature(function).parameters
+    first, *parameters = (name for name in inspect.signature(function).parameters if name != "version")
     assert first == "init_value"
     return TorchClass(
         name=name,

@@ -1,6 +1,7 @@
 """Read the text of a torch scheduler's constructor and turn it into a schedule. It is never executed."""
 
 import ast
+import inspect
 import math
 import re
 import warnings
@@ -35,6 +36,7 @@ def from_string(
     group: int = 0,
     *,
     num_steps: int | None = None,
+    version: str | None = None,
 ) -> ScheduleOrPlateau:
     """Return the schedule that the text of a torch scheduler's constructor describes.
 
@@ -72,6 +74,7 @@ def from_string(
         group: parameter group of the optimizer, for arguments that are a list with one value per group.
         num_steps: number of epochs (or steps) to tabulate. Only a MultiplicativeLR, and a
             ChainedScheduler that is not a product, need it. After them the last rate holds.
+        version: version of the framework, such as "4.48", for a call whose rule changed.
 
     Returns:
         A schedule of the epoch (or step). For ReduceLROnPlateau it is the transformation
@@ -92,7 +95,7 @@ def from_string(
 
     Reference: `torch.optim.lr_scheduler`.
     """
-    return build(_read(text, init_value, names, group, num_steps))
+    return build(_versioned(_read(text, init_value, names, group, num_steps), version))
 
 
 def port(
@@ -102,6 +105,7 @@ def port(
     group: int = 0,
     *,
     num_steps: int | None = None,
+    version: str | None = None,
 ) -> str:
     """Return the line of Python that builds the schedule of `from_string`.
 
@@ -111,6 +115,7 @@ def port(
         names: values of the names in the text, as in `from_string`. A function cannot be printed.
         group: parameter group of the optimizer, as in `from_string`.
         num_steps: number of epochs (or steps) to tabulate, as in `from_string`.
+        version: version of the framework, as in `from_string`.
 
     Returns:
         A call of one of jaxlr's functions. It needs no import but `import jaxlr`.
@@ -125,7 +130,7 @@ def port(
 
     Reference: `torch.optim.lr_scheduler`.
     """
-    return ported(text, init_value, names, group, num_steps=num_steps)["jaxlr"]
+    return ported(text, init_value, names, group, num_steps=num_steps, version=version)["jaxlr"]
 
 
 def steps_per_batch(text: str) -> bool:
@@ -141,11 +146,19 @@ def ported(
     group: int = 0,
     *,
     num_steps: int | None = None,
+    version: str | None = None,
 ) -> dict[str, str]:
     """Return the line of `port` as `jaxlr`, and the recipe with its names and sums evaluated as `torch`."""
-    call = _read(text, init_value, names, group, num_steps)
+    call = _versioned(_read(text, init_value, names, group, num_steps), version)
     build(call)  # refuse arguments out of their range instead of printing them
     return {"jaxlr": jaxlr_text(call), "torch": torch_text(call)}
+
+
+def _versioned(call: Call, version: str | None) -> Call:
+    """Return a call with the version of its framework, if its rule depends on the version."""
+    if version is None or "version" not in inspect.signature(call.torch_class.function).parameters:
+        return call
+    return call._replace(arguments={**call.arguments, "version": version})
 
 
 def _read(
