@@ -6,8 +6,8 @@ from jaxlr.convert.classes import Effect, TorchClass
 from jaxlr.frameworks import CALLS
 
 
-# transformers 4.49 put num_decay_steps before num_stable_steps.
-_MAX_POSITIONAL = {"get_wsd_schedule": 2}
+# transformers 4.49 put num_decay_steps before num_stable_steps. A GreedyLR is made from keywords only.
+_MAX_POSITIONAL = {"get_wsd_schedule": 2, "get_greedy_schedule": 0}
 
 
 def _row(name: str) -> TorchClass:
