@@ -376,14 +376,14 @@ def read(config: Config) -> Recipe:
     name = name.removeprefix("SchedulerType.").lower()
     _state_optimizer(config)
     _check_type(name)
-    keywords = _scheduler_keywords(config, name)
+    keywords = scheduler_keywords(config, name)
     _check_version(config, name)
     if name in ("reduce_lr_on_plateau", "greedy"):
         config.assume("The plateau is stepped once after each evaluation, with the metric of the trainer.")
         return config.recipe(
             "huggingface", get_scheduler(init_value, name, None, None, keywords), "evaluation", None
         )
-    num_steps = _num_training_steps(config, needed=_needs_length(config, name))
+    num_steps = num_training_steps(config, needed=_needs_length(config, name))
     num_warmup_steps = _num_warmup_steps(config, name, num_steps)
     version = config.version_text or "4.49"
     schedule = get_scheduler(init_value, name, num_warmup_steps, num_steps, keywords, version=version)
@@ -486,9 +486,10 @@ def _checked_keywords(name: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
     return dict(keywords)
 
 
-def _scheduler_keywords(config: Config, name: str) -> dict[str, Any]:
+def scheduler_keywords(config: Config, name: str) -> dict[str, Any]:
+    """Return `lr_scheduler_kwargs`, which is a mapping, or JSON on a command line."""
     keywords = config.get("lr_scheduler_kwargs")
-    if isinstance(keywords, str):  # on a command line they are JSON
+    if isinstance(keywords, str):
         try:
             keywords = json.loads(keywords)
         except ValueError:
@@ -555,7 +556,7 @@ def _has_ratio(config: Config) -> bool:
     return 0 < steps < 1 or (steps == 0 and ratio > 0)
 
 
-def _num_training_steps(config: Config, needed: bool) -> int | None:
+def num_training_steps(config: Config, needed: bool) -> int | None:
     """Return `max_steps` if it is above 0, else the epochs times the updates of an epoch."""
     name = config.first("max_steps", "training_steps")
     max_steps = config.signed(name, -1)

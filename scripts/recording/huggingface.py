@@ -1,10 +1,17 @@
 """Record curves of transformers and its relatives in `tests/framework_recipes_hf.json`.
 
-Run it in an environment of its own: pip install torch==2.13.0 transformers==5.24.0
+Run it in an environment of its own, with two files of the frameworks that are hard to install:
+`src/axolotl/utils/schedulers.py` of axolotl, and `torchtune/training/lr_schedulers.py` of torchtune.
+
+    pip install torch==2.13.0 transformers==5.24.0
+    python scripts/recording/huggingface.py schedulers.py lr_schedulers.py
 """
 
 import json
 import random
+import runpy
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +95,102 @@ def greedy() -> list[dict[str, Any]]:
     return [{"version": transformers.__version__, "call": "GreedyLR", **case} for case in cases]
 
 
-FRAMEWORKS = {"huggingface": functions_of_transformers, "greedy": greedy}
+def rates_of_axolotl(config: dict[str, Any], classes: dict[str, Any], num_counts: int) -> list[float]:
+    """Return the rates of the scheduler that axolotl's trainer creates for a config."""
+    steps, warm = config["max_steps"], config["warmup_steps"]
+    floor = config.get("cosine_min_lr_ratio")
+    both = {"num_warmup_steps": warm, "num_training_steps": steps}
+    chosen, name = optimizer(RATE), config["lr_scheduler"]
+    if name == "one_cycle":
+        settings = {
+            "pct_start": warm / steps,
+            "anneal_strategy": "cos",
+            **config.get("lr_scheduler_kwargs", {}),
+        }
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=RATE),
+            max_lr=RATE,
+            total_steps=steps,
+            **settings,
+        )
+    elif name == "rex":
+        bounds = {"max_lr": RATE, "min_lr": RATE * (floor or 0)}
+        scheduler = classes["RexLR"](chosen, **bounds, total_steps=steps, num_warmup_steps=warm)
+    elif config.get("lr_quadratic_warmup"):
+        scheduler = classes["get_cosine_schedule_with_quadratic_warmup"](chosen, **both)
+    elif floor and config.get("cosine_constant_lr_ratio"):
+        ratios = {"min_lr_ratio": floor, "constant_lr_ratio": config["cosine_constant_lr_ratio"]}
+        scheduler = classes["get_cosine_schedule_with_warmup_decay_constant"](chosen, **both, **ratios)
+    elif floor and name == "cosine":
+        scheduler = classes["get_cosine_schedule_with_min_lr"](chosen, **both, min_lr_ratio=floor)
+    else:
+        scheduler = optimization.get_scheduler(name, chosen, warm, steps)
+    if config.get("jagged_restart_steps"):
+        settings = [config["jagged_restart_steps"], config.get("jagged_restart_warmup_steps") or 10]
+        settings += [config.get("jagged_restart_anneal_steps") or 1, floor or 0.001]
+        scheduler = classes["JaggedLRRestartScheduler"](chosen, scheduler, *settings)
+    return rates_of(scheduler, num_counts)
+
+
+def axolotl() -> list[dict[str, Any]]:
+    classes = runpy.run_path(sys.argv[1])
+    run = {"max_steps": 30, "warmup_steps": 6}
+    configs: list[dict[str, Any]] = [
+        {"lr_scheduler": "cosine", "cosine_min_lr_ratio": 0.1},
+        {"lr_scheduler": "cosine", "cosine_min_lr_ratio": 0.2, "cosine_constant_lr_ratio": 0.8},
+        {"lr_scheduler": "cosine", "cosine_min_lr_ratio": 1.0, "cosine_constant_lr_ratio": 0},
+        {"lr_scheduler": "cosine", "lr_quadratic_warmup": True, "cosine_min_lr_ratio": 0.3},
+        {"lr_scheduler": "rex"},
+        {"lr_scheduler": "rex", "cosine_min_lr_ratio": 0.25},
+        {"lr_scheduler": "rex", "warmup_steps": 0},
+        {"lr_scheduler": "one_cycle"},
+        {
+            "lr_scheduler": "one_cycle",
+            "lr_scheduler_kwargs": {"div_factor": 10.0, "anneal_strategy": "linear"},
+        },
+        {"lr_scheduler": "linear", "cosine_min_lr_ratio": 0.5},
+        {
+            **{"lr_scheduler": "cosine", "jagged_restart_steps": 9, "jagged_restart_warmup_steps": 3},
+            "jagged_restart_anneal_steps": 4,
+        },
+        {"lr_scheduler": "linear", "jagged_restart_steps": 12, "jagged_restart_anneal_steps": False},
+        {
+            **{"lr_scheduler": "cosine", "cosine_min_lr_ratio": 0.1, "jagged_restart_steps": 7},
+            **{"jagged_restart_warmup_steps": 6, "jagged_restart_anneal_steps": 0},
+        },
+    ]
+    cases = []
+    for config in configs:
+        settings = {**run, **config}
+        counts = 30 if config["lr_scheduler"] == "one_cycle" else 45
+        rates = rates_of_axolotl(settings, classes, counts)
+        cases.append(
+            {"call": config["lr_scheduler"], "settings": settings, "init_value": RATE, "rates": rates}
+        )
+    return [{"version": "2026-07", **case} for case in cases]
+
+
+def torchtune() -> list[dict[str, Any]]:
+    # The file imports one class from a module that needs torchao, for the type of a function.
+    memory: Any = types.ModuleType("torchtune.training.memory")
+    memory.OptimizerInBackwardWrapper = torch.optim.Optimizer
+    for name in ("torchtune", "torchtune.training", "torchtune.training.memory"):
+        sys.modules[name] = memory
+    function = runpy.run_path(sys.argv[2])["get_cosine_schedule_with_warmup"]
+    cases = []
+    for keywords in ({"num_warmup_steps": 5}, {"num_warmup_steps": 0, "num_cycles": 1.5}):
+        scheduler = function(optimizer(RATE), num_training_steps=20, **keywords)
+        cases.append({"settings": keywords, "init_value": RATE, "rates": rates_of(scheduler, 30)})
+    call = "torchtune.training.lr_schedulers.get_cosine_schedule_with_warmup"
+    return [{"version": "0.6.1", "call": call, **case} for case in cases]
+
+
+FRAMEWORKS = {
+    "torchtune": torchtune,
+    "axolotl": axolotl,
+    "huggingface": functions_of_transformers,
+    "greedy": greedy,
+}
 
 
 def main() -> None:
