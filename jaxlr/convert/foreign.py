@@ -8,6 +8,7 @@ from jaxlr.frameworks import CALLS
 
 # transformers 4.49 put num_decay_steps before num_stable_steps. A GreedyLR is made from keywords only.
 _MAX_POSITIONAL = {"get_wsd_schedule": 2, "get_greedy_schedule": 0}
+_MAX_POSITIONAL |= {"CosineLRScheduler": 1, "TanhLRScheduler": 1}  # timm 0.5 reordered the others
 
 
 def _row(name: str) -> TorchClass:

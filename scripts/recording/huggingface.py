@@ -3,7 +3,7 @@
 Run it in an environment of its own, with two files of the frameworks that are hard to install:
 `src/axolotl/utils/schedulers.py` of axolotl, and `torchtune/training/lr_schedulers.py` of torchtune.
 
-    pip install torch==2.13.0 transformers==5.24.0
+    pip install torch==2.13.0 transformers==5.24.0 timm==1.0.31
     python scripts/recording/huggingface.py schedulers.py lr_schedulers.py
 """
 
@@ -15,6 +15,8 @@ import types
 from pathlib import Path
 from typing import Any
 
+import timm  # pyright: ignore[reportMissingImports]
+import timm.scheduler  # pyright: ignore[reportMissingImports]
 import torch
 import transformers  # pyright: ignore[reportMissingImports]
 from transformers import optimization  # pyright: ignore[reportMissingImports]
@@ -170,6 +172,88 @@ def axolotl() -> list[dict[str, Any]]:
     return [{"version": "2026-07", **case} for case in cases]
 
 
+def rates_of_timm(scheduler: Any, num_counts: int, metrics: Any = None) -> list[float]:
+    """Return the rate in force during each epoch or update. A plateau sees the metric of each epoch."""
+    rates = []
+    for count in range(num_counts):
+        rates.append(float(scheduler.optimizer.param_groups[0]["lr"]))
+        metric = None if metrics is None else metrics[count]
+        scheduler.step(count + 1, metric)
+        if metrics is None:
+            scheduler.step_update(count + 1)
+    return rates
+
+
+def timm_schedules() -> list[dict[str, Any]]:
+    settings: list[tuple[str, dict[str, Any]]] = [
+        ("CosineLRScheduler", {"t_initial": 20, "k_decay": 1.5, "lr_min": 1e-5}),
+        ("CosineLRScheduler", {"t_initial": 20, "k_decay": 0.5, "warmup_t": 4, "warmup_prefix": True}),
+        (
+            "CosineLRScheduler",
+            {
+                **{"t_initial": 5, "k_decay": 2.0, "cycle_limit": 3, "cycle_mul": 2.0, "cycle_decay": 0.5},
+                **{"warmup_t": 3, "warmup_lr_init": 1e-4, "lr_min": 1e-5},
+            },
+        ),
+        ("PolyLRScheduler", {"t_initial": 20, "k_decay": 1.5, "power": 0.9, "warmup_t": 4}),
+        ("create_scheduler_v2", {"sched": "poly", "num_epochs": 12, "k_decay": 2.0, "decay_rate": 0.5}),
+        ("WSDLRScheduler", {"t_initial": 20, "decay_t": 6, "warmup_t": 4, "lr_min": 1e-5}),
+        ("WSDLRScheduler", {"t_initial": 20, "decay_t": 6, "decay_fn": "cosine"}),
+        ("WSDLRScheduler", {"t_initial": 20, "decay_t": 20, "decay_fn": "power", "decay_power": 2.0}),
+        (
+            "WSDLRScheduler",
+            {"t_initial": 20, "decay_t": 6, "stable_fn": "rsqrt", "warmup_t": 4, "lr_min": 1e-5},
+        ),
+        (
+            "WSDLRScheduler",
+            {
+                **{
+                    "t_initial": 30,
+                    "decay_t": 6,
+                    "stable_fn": "power",
+                    "stable_power": 1.5,
+                    "lr_min": 2e-4,
+                },
+                **{"stable_timescale": 3.0, "decay_fn": "linear"},
+            },
+        ),
+        ("create_scheduler_v2", {"sched": "wsd", "num_epochs": 30, "warmup_epochs": 5, "min_lr": 1e-5}),
+        (
+            "create_scheduler_v2",
+            {"sched": "rsqrt", "num_epochs": 30, "warmup_epochs": 5, "decay_epochs": 4},
+        ),
+        (
+            "create_scheduler_v2",
+            {
+                **{"sched": "wsd", "num_epochs": 10, "warmup_epochs": 2, "warmup_prefix": True},
+                **{"step_on_epochs": False, "updates_per_epoch": 3, "decay_fn": "linear"},
+            },
+        ),
+        ("create_scheduler_v2", {"sched": "none"}),
+    ]
+    cases = []
+    for call, keywords in settings:
+        chosen = optimizer(RATE)
+        scheduler = getattr(timm.scheduler, call)(chosen, **keywords)
+        scheduler = scheduler[0] if isinstance(scheduler, tuple) else scheduler
+        rates = [RATE] * 5 if scheduler is None else rates_of_timm(scheduler, 45)
+        cases.append({"call": call, "settings": keywords, "init_value": RATE, "rates": rates})
+    return [{"version": timm.__version__, **case} for case in cases]
+
+
+def timm_plateaus() -> list[dict[str, Any]]:
+    metrics = [10, 20, 30, 30, 30, 30, 30, 30, 31, 31, 31, 31, 31, 31, 31, 31]
+    cases = []
+    for keywords in (
+        {"decay_rate": 0.5, "patience_t": 1, "warmup_t": 4, "warmup_lr_init": 1e-5},
+        {"decay_rate": 0.2, "patience_t": 0, "warmup_t": 2, "cooldown_t": 2, "mode": "min", "lr_min": 1e-6},
+    ):
+        scheduler = timm.scheduler.PlateauLRScheduler(optimizer(RATE), **keywords)
+        rates = rates_of_timm(scheduler, 16, metrics)
+        cases.append({"settings": keywords, "init_value": RATE, "metrics": metrics, "rates": rates})
+    return [{"version": timm.__version__, "call": "PlateauLRScheduler", **case} for case in cases]
+
+
 def torchtune() -> list[dict[str, Any]]:
     # The file imports one class from a module that needs torchao, for the type of a function.
     memory: Any = types.ModuleType("torchtune.training.memory")
@@ -188,6 +272,8 @@ def torchtune() -> list[dict[str, Any]]:
 FRAMEWORKS = {
     "torchtune": torchtune,
     "axolotl": axolotl,
+    "timm": timm_schedules,
+    "timm plateau": timm_plateaus,
     "huggingface": functions_of_transformers,
     "greedy": greedy,
 }
