@@ -1,13 +1,15 @@
 """Record curves of transformers and its relatives in `tests/framework_recipes_hf.json`.
 
-Run it in an environment of its own, with two files of the frameworks that are hard to install:
-`src/axolotl/utils/schedulers.py` of axolotl, and `torchtune/training/lr_schedulers.py` of torchtune.
+Run it in an environment of its own, with three files of the frameworks that are hard to install:
+`src/axolotl/utils/schedulers.py` of axolotl, `torchtune/training/lr_schedulers.py` of torchtune, and
+`deepspeed/runtime/lr_schedules.py` of DeepSpeed.
 
     pip install torch==2.13.0 transformers==5.24.0 timm==1.0.31
-    python scripts/recording/huggingface.py schedulers.py lr_schedulers.py
+    python scripts/recording/huggingface.py schedulers.py lr_schedulers.py lr_schedules.py
 """
 
 import json
+import logging
 import random
 import runpy
 import sys
@@ -172,6 +174,50 @@ def axolotl() -> list[dict[str, Any]]:
     return [{"version": "2026-07", **case} for case in cases]
 
 
+def deepspeed() -> list[dict[str, Any]]:
+    # The file imports a logger from a module that needs a compiler.
+    utils: Any = types.ModuleType("deepspeed.utils")
+    utils.logger = logging.getLogger("deepspeed")
+    for name in ("deepspeed", "deepspeed.utils"):
+        sys.modules[name] = utils
+    classes = runpy.run_path(sys.argv[3])
+    cosine = {"total_num_steps": 24, "warmup_num_steps": 6}
+    settings: list[tuple[str, dict[str, Any]]] = [
+        ("WarmupCosineLR", cosine),
+        (
+            "WarmupCosineLR",
+            {**cosine, "warmup_type": "linear", "warmup_min_ratio": 0.1, "cos_min_ratio": 0.2},
+        ),
+        ("WarmupCosineLR", {"total_num_steps": 6, "warmup_num_steps": 6}),
+        ("WarmupDecayLR", {"total_num_steps": 24, "warmup_num_steps": 6, "warmup_type": "linear"}),
+        ("WarmupLR", {"warmup_num_steps": 6, "warmup_min_lr": 1e-5}),
+        (
+            "OneCycle",
+            {
+                **{"cycle_min_lr": 1e-4, "cycle_max_lr": 1e-3, "cycle_first_step_size": 6},
+                **{
+                    "cycle_second_step_size": 9,
+                    "decay_step_size": 3,
+                    "decay_mom_rate": 0.01,
+                    "decay_lr_rate": 0.1,
+                },
+            },
+        ),
+    ]
+    cases = []
+    for call, keywords in settings:
+        chosen = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=2 * RATE)
+        scheduler = classes[call](chosen, **keywords)
+        rates, momenta = [], []
+        for _ in range(40):
+            rates.append(chosen.param_groups[0]["lr"])
+            momenta.append(chosen.param_groups[0]["betas"][0])
+            scheduler.step()
+        case = {"call": call, "settings": keywords, "init_value": 2 * RATE, "rates": rates}
+        cases.append({**case, "momenta": momenta} if call == "OneCycle" else case)
+    return [{"version": "2026-08", **case} for case in cases]
+
+
 def rates_of_timm(scheduler: Any, num_counts: int, metrics: Any = None) -> list[float]:
     """Return the rate in force during each epoch or update. A plateau sees the metric of each epoch."""
     rates = []
@@ -272,6 +318,7 @@ def torchtune() -> list[dict[str, Any]]:
 FRAMEWORKS = {
     "torchtune": torchtune,
     "axolotl": axolotl,
+    "deepspeed": deepspeed,
     "timm": timm_schedules,
     "timm plateau": timm_plateaus,
     "huggingface": functions_of_transformers,
