@@ -25,6 +25,7 @@ from jaxlr.plateau import (
 
 
 _THRESHOLD_MODES = ("rel", "abs")
+_LONGEST_WINDOW = 1_000_000
 
 
 class Window(NamedTuple):
@@ -169,6 +170,8 @@ def greedy_lr(
     if not isinstance(smooth, bool):
         raise TypeError(f"smooth must be True or False, got {smooth!r}")
     length = check_positive_count("window_size", window_size)
+    if length > _LONGEST_WINDOW:
+        raise ValueError(f"window_size must be at most {_LONGEST_WINDOW}, got {length}")
 
     def init_fn(params: optax.Params) -> Any:
         del params

@@ -59,7 +59,7 @@ def _warmup_cosine_lr(config: Config, settings: Config) -> tuple[Any, int]:
     if span > 1:
         phases.append(Phase(span - 1, "cosine", start_factor=1.0, end_factor=last, offset=1, span=span))
     config.assume(
-        "Past total_num_steps the rate stays at its lowest, as in DeepSpeed since 2026. Before, it rose again."
+        "Past total_num_steps the rate stays at its lowest, as in DeepSpeed of 2026. Before, it rose."
     )
     return phased_lr(init_value, [*phases, Phase(start_factor=last)]), total
 

@@ -26,6 +26,8 @@ from jaxlr.schedules import Phase, phased_lr
 _WSD_WARMUPS = ("linear", "cosine", "1-sqrt")
 _NEW_WSD = (4, 49)  # the version that changed get_wsd_schedule
 _MOST_CYCLES = 200
+_MOST_RULES = 200
+_FACTOR = re.compile(r"(\d+\.?\d*|\.\d+)(e-?\d+)?")
 # "Use adamw_torch with betas=..." of a model card, and "Adam with betas=..." of an older one.
 _CARD_OPTIMIZER = re.compile(r"(?:Use )?(?:OptimizerNames\.)?(\w+) with ")
 
@@ -265,19 +267,24 @@ def get_greedy_schedule(init_value: ArrayLike, **settings: Any) -> optax.Gradien
 
 def get_piecewise_constant_schedule(init_value: Any, step_rules: str) -> optax.Schedule:
     """Return factors that of diffusers that hold up to a step, as "1:10,0.1:20,0.01" lists them."""
-    number = r"(\d+\.?\d*(?:e-?\d+)?|\.\d+)"
-    rule = rf"{number}:(\d+),"
-    if not isinstance(step_rules, str) or not re.fullmatch(rf"({rule})*{number}", step_rules):
-        raise ValueError(f"step_rules must be like '1:10,0.1:20,0.01', got {shown_value(step_rules)}")
-    *pairs, last = step_rules.split(",")
+    message = f"step_rules must be like '1:10,0.1:20,0.01', got {shown_value(step_rules)}"
+    *pairs, last = step_rules.split(",") if isinstance(step_rules, str) else [""]
+    if len(pairs) > _MOST_RULES or not _is_factor(last):
+        raise ValueError(message)
     phases, begin = [], 0
     for pair in pairs:
         factor, _, end = pair.partition(":")
+        if not _is_factor(factor) or not re.fullmatch(r"\d{1,18}", end):
+            raise ValueError(message)
         if int(end) <= begin:
             raise ValueError(f"the steps of step_rules must rise, got {shown_value(step_rules)}")
         phases.append(Phase(int(end) - begin, start_factor=float(factor)))
         begin = int(end)
     return phased_lr(init_value, [*phases, Phase(start_factor=float(last))])
+
+
+def _is_factor(text: str) -> bool:
+    return len(text) < 50 and _FACTOR.fullmatch(text) is not None
 
 
 def get_scheduler(
@@ -492,7 +499,7 @@ def scheduler_keywords(config: Config, name: str) -> dict[str, Any]:
     if isinstance(keywords, str):
         try:
             keywords = json.loads(keywords)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError(f"lr_scheduler_kwargs must be JSON, got {shown_value(keywords)}") from None
     if keywords is None:
         if _KEYWORDS.get(name) and config.flag("is_model_card"):

@@ -157,6 +157,8 @@ def StepLRScheduler(  # noqa: N802
     del t_in_epochs, noise_pct, noise_std, noise_seed, initialize
     _check_noise(noise_range_t)
     step: Any = check_value("decay_t", decay_t, positive=True)
+    if step > 2**53:
+        raise ValueError(f"decay_t must be at most 2**53, got {decay_t!r}")
     rate: Any = check_value("decay_rate", decay_rate)
     if not 0 < rate <= 1:
         raise ValueError(f"decay_rate must be above 0 and at most 1, got {decay_rate!r}")
@@ -462,6 +464,8 @@ class _Clock:
             raise ValueError(f"cycle_limit must be at most {_MOST_CYCLES}, got {limit!r}")
         if not isinstance(mul, int | float) or mul < 1:
             raise ValueError(f"cycle_mul must be at least 1, got {mul!r}")
+        if self._limit * math.log(mul) + math.log(self.length) > math.log(2**61):
+            raise ValueError(f"the cycles must be shorter than 2**61 counts, got cycle_mul={mul!r}")
         self._mul = mul
         self._hidden = 0 if prefix else self.warmup
 
