@@ -161,6 +161,37 @@ training_args = TrainingArguments(
     lr_scheduler_type=SchedulerType.CONSTANT_WITH_WARMUP,
 )
 """
+SCRIPT = """
+from transformers import Trainer, TrainingArguments
+LR = 5e-5
+model = AutoModel.from_pretrained("bert-base-uncased")
+
+training_args = TrainingArguments(
+    output_dir="./results",
+    learning_rate=LR,
+    max_steps=100,
+    weight_decay=0.01,
+)
+trainer = Trainer(model=model, args=training_args, train_dataset=dataset)
+trainer.train()
+"""
+SFT = """
+trainer = SFTTrainer(
+    "facebook/opt-350m",
+    args=SFTConfig(learning_rate=1e-4, lr_scheduler_type="constant", packing=True, report_to="none"),
+)
+"""
+ARRAY = """
+COMMON_ARGS=(
+    --train_dataset "$DATASET"
+    --learning_rate 3e-6
+    --max_steps 1000
+    --lr_scheduler_type cosine_with_min_lr
+    --lr_scheduler_kwargs '{"min_lr_rate": 0.1}'
+    --warmup_ratio 0.03
+    --gradient_checkpointing
+)
+"""
 WHISPER = """
 The following hyperparameters were used during training:
 - learning_rate: 1e-05
@@ -178,6 +209,9 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (TRL, {}, 200, {10: 1e-4, 20: 2e-4, 200: 2e-5}),
     (CARD, {}, 500, {25: 0.0015, 50: 0.003, 275: 0.0015}),
     (PYTHON, {}, None, {250: 2.5e-5, 500: 5e-5, 10_000: 5e-5}),
+    (SCRIPT, {}, 100, {0: 5e-5, 50: 2.5e-5}),
+    (SFT, {}, None, {0: 1e-4}),
+    (ARRAY, {}, 1000, {15: 1.5e-6, 30: 3e-6, 1000: 3e-7}),
     (WHISPER, {}, 5000, {25: 5e-7, 500: 1e-5, 2750: 5e-6}),
     (TRANSFORMERS_5, {}, 1000, {25: 0.0005, 50: 0.001, 525: 0.0005}),
     (["--lr_scheduler_type=constant", "--learning_rate=1e-4"], {}, None, {0: 1e-4, 99: 1e-4}),
@@ -256,6 +290,23 @@ def test_the_batches_of_an_epoch_follow_from_the_examples():
     config = {"learning_rate": 1.0, "num_train_epochs": 1, "per_device_train_batch_size": 10}
     recipe = from_config(config, num_processes=4, names={"num_examples": 1001})
     assert recipe.num_counts == 26
+
+
+def test_lora_plus_gives_the_groups_rates_of_their_own():
+    plus = {
+        **{"learning_rate": 1e-4, "lr_scheduler_type": "cosine_with_min_lr", "max_steps": 10},
+        **{"lr_scheduler_kwargs": {"min_lr": 1e-5}, "loraplus_lr_ratio": 16.0},
+    }
+    recipes = [from_config(plus, group=group) for group in range(3)]
+    assert recipes[0].groups == ("A matrices of LoRA", "B matrices of LoRA", "embeddings")
+    assert_close(rates(recipes[0], (0, 10)), [1e-4, 1e-5], HOST_RTOL)
+    assert_close(rates(recipes[1], (0, 10)), [1.6e-3, 1.6e-4], HOST_RTOL)
+    assert_close(rates(recipes[2], (0, 10)), [1e-6, 1e-7], HOST_RTOL)
+
+
+def test_two_training_arguments_in_a_script_are_refused():
+    with pytest.raises(ValueError, match="the text has 2 TrainingArguments: give the one that you mean"):
+        from_config(SCRIPT + SFT)
 
 
 def test_names_give_the_values_of_a_script():

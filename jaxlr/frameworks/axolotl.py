@@ -50,7 +50,6 @@ FRAMEWORK = Framework(
         ("base_model", "learning_rate"),
         ("base_model", "lr_scheduler"),
         ("micro_batch_size", "lr_scheduler"),
-        ("micro_batch_size", "learning_rate"),
         ("lr_scheduler", "cosine_min_lr_ratio"),
         ("lr_scheduler", "lr_quadratic_warmup"),
         ("lr_scheduler", "jagged_restart_steps"),
@@ -168,11 +167,8 @@ def _rate_of_group(config: Config) -> Any:
     rate = config.base_rate("learning_rate")
     decay = config.stated("weight_decay")
     if config.has("loraplus_lr_ratio"):
-        group = config.groups("A matrices of LoRA", "B matrices of LoRA", "embeddings")
         config.state(weight_decay=decay)
-        if group == 2:
-            return config.number("loraplus_lr_embedding", 1e-6)
-        return rate * config.number("loraplus_lr_ratio") if group == 1 else rate
+        return huggingface.lora_plus_rate(config, rate)
     own = _own_rates(config)
     if not own and not config.has("embedding_lr") and not config.has("embedding_lr_scale"):
         group = config.groups("weights", "biases and norms")

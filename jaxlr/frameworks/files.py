@@ -1,5 +1,6 @@
 """Configs as files and texts, read into mappings. Nothing in them is executed or constructed."""
 
+import ast
 import json
 import math
 import os
@@ -12,6 +13,7 @@ from typing import Any
 
 from jaxlr._checks import shorten, shown_value
 from jaxlr.frameworks import mmpython
+from jaxlr.frameworks.recipe import Unreadable
 
 
 # A hostile file must cost a second at most. PyYAML reads about 100,000 characters in that time.
@@ -20,6 +22,11 @@ _MOST_VALUES = 20_000
 _MOST_EVENTS = 10_000  # keys, values and brackets of a YAML text
 _MOST_LEVELS = 50
 _MOST_ALIASES = 16  # each can double the size of what the aliases before it stand for
+# The classes that hold TrainingArguments in transformers, sentence-transformers and TRL.
+_TRAINER = re.compile(
+    r"\w*TrainingArguments\(|(?:RF)?(?:Async|Online)?(?:SFT|DPO|GRPO|RLOO|KTO|ORPO|CPO|BCO|PPO|TPO|XPO|PRM|GKD|"
+    r"Reward|NashMD|SDFT|SDPO|SSD|GOLD|GMPO|MiniLLM|A2PO|Distillation)Config\("
+)
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".py", ".sh", ".txt", ".args")
 _CARD_ROW = re.compile(r"^\|.*\|\s*$")
 
@@ -79,7 +86,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
         case ".md" | ".markdown":
             return _card(text)
         case ".py":
-            return mmpython.read(text, path)
+            return _python(text, path)
         case ".sh" | ".txt" | ".args":
             return _flags_of_text(text)
     raise ValueError(
@@ -105,7 +112,7 @@ def _read_text(text: str) -> Mapping[str, Any]:
     if re.search(r"^[ \t]*[\w.]+[ \t]*[=(]", text, re.MULTILINE) and not re.search(
         r"^\w+:", text, re.MULTILINE
     ):
-        return mmpython.read(text, None)
+        return _python(text, None)
     return _yaml(text)
 
 
@@ -127,6 +134,32 @@ def _braces(text: str) -> Mapping[str, Any]:
 def _check_length(text: str) -> None:
     if len(text) > _LONGEST:
         raise ValueError(f"a config must have at most {_LONGEST} characters")
+
+
+def _python(text: str, path: Path | None) -> Mapping[str, Any]:
+    """Read a Python config, or the TrainingArguments in a script of transformers or TRL."""
+    settings = mmpython.read(text, path)
+    if not _TRAINER.search(text):
+        return settings
+    calls = [node for node in ast.walk(ast.parse(text)) if _is_trainer(node)]
+    if len(calls) > 1:
+        raise ValueError(f"the text has {len(calls)} TrainingArguments: give the one that you mean")
+    if not calls:
+        return settings
+    arguments = mmpython.read(ast.get_source_segment(text, calls[0]) or "", None)
+    # A name stands for the value that the script gives it before.
+    known = {
+        name: settings.get(value.source, value) if isinstance(value, Unreadable) else value
+        for name, value in arguments.items()
+    }
+    return {**known, "is_training_arguments": True}
+
+
+def _is_trainer(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call) or not node.keywords:
+        return False
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    return _TRAINER.fullmatch(f"{name}(") is not None
 
 
 def _yaml(text: str) -> Mapping[str, Any]:

@@ -375,7 +375,8 @@ def read(config: Config) -> Recipe:
     if config.version is None and config.has("transformers_version"):
         config.set_version(config.text("transformers_version"))
         config.assume(f"The model card says transformers {config.version_text}.")
-    init_value = config.base_rate("learning_rate")
+    base_rate = config.base_rate("learning_rate")
+    init_value = lora_plus_rate(config, base_rate) if config.has("loraplus_lr_ratio") else base_rate
     name = config.text("lr_scheduler_type", None)
     if name is None:
         name = "linear"
@@ -384,6 +385,13 @@ def read(config: Config) -> Recipe:
     _state_optimizer(config)
     _check_type(name)
     keywords = scheduler_keywords(config, name)
+    for lowest in ("min_lr", "lr_end"):  # a share of the rate of the optimizer, whatever the group's
+        if (
+            lowest in keywords
+            and init_value is not base_rate
+            and name not in ("reduce_lr_on_plateau", "greedy")
+        ):
+            keywords[lowest] = keywords[lowest] * (init_value / base_rate)
     _check_version(config, name)
     if name in ("reduce_lr_on_plateau", "greedy"):
         config.assume("The plateau is stepped once after each evaluation, with the metric of the trainer.")
@@ -406,6 +414,8 @@ FRAMEWORK = Framework(
         ("learning_rate", "num_train_epochs"),
         ("learning_rate", "train_batch_size", "eval_batch_size"),
         ("learning_rate", "warmup_ratio"),
+        ("learning_rate", "is_training_arguments"),
+        ("learning_rate", "model_name_or_path"),
     ),
     aliases=("transformers", "trl", "llamafactory"),
     calls=(
@@ -428,9 +438,18 @@ FRAMEWORK = Framework(
 )
 
 
+def lora_plus_rate(config: Config, rate: Any) -> Any:
+    """Return the base rate of a parameter group of LoRA+, as LLaMA-Factory and axolotl have them."""
+    group = config.groups("A matrices of LoRA", "B matrices of LoRA", "embeddings")
+    if group == 2:
+        return config.number("loraplus_lr_embedding", 1e-6)
+    return rate * config.number("loraplus_lr_ratio") if group == 1 else rate
+
+
 def _state_optimizer(config: Config) -> None:
     """State the optimizer and the clipping. The Trainer decays matrices only, in a group of their own."""
-    group = config.groups("weights", "biases and norms")
+    is_lora_plus = config.has("loraplus_lr_ratio")
+    group = 0 if is_lora_plus else config.groups("weights", "biases and norms")
     decay = config.stated("weight_decay")
     optimizer = config.stated_text(config.first("optim", "optimizer"))
     if optimizer is not None and (match := _CARD_OPTIMIZER.match(optimizer)):
