@@ -3,7 +3,17 @@
 Each is a table of schedules over `phased_lr`, with the source and the version of its rules.
 """
 
-from jaxlr.frameworks import axolotl, deepspeed, diffusers, huggingface, kohya, timm, torchtune, ultralytics
+from jaxlr.frameworks import (
+    axolotl,
+    deepspeed,
+    diffusers,
+    huggingface,
+    kohya,
+    swin,
+    timm,
+    torchtune,
+    ultralytics,
+)
 from jaxlr.frameworks.recipe import Recipe
 
 
@@ -12,6 +22,7 @@ FRAMEWORKS = (
     torchtune.FRAMEWORK,
     deepspeed.FRAMEWORK,
     ultralytics.FRAMEWORK,
+    swin.FRAMEWORK,
     timm.FRAMEWORK,
     axolotl.FRAMEWORK,
     kohya.FRAMEWORK,
