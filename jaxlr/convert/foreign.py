@@ -8,12 +8,14 @@ from jaxlr.frameworks import CALLS
 
 # transformers 4.49 put num_decay_steps before num_stable_steps.
 _MAX_POSITIONAL = {"get_wsd_schedule": 2}
+# Programs copy these classes with other parameters.
+_MAX_POSITIONAL |= {"NoamLR": 0, "PolyLR": 0, "ScheduledOptim": 0, "WarmupCosineSchedule": 2}
 
 
 def _row(name: str) -> TorchClass:
     library, function = CALLS[name]
-    first, *parameters = inspect.signature(function).parameters
-    assert first == "init_value"
+    # A function without an init_value sets the rate itself, whatever the optimizer has.
+    parameters = [each for each in inspect.signature(function).parameters if each != "init_value"]
     return TorchClass(
         name=name,
         function=function,
