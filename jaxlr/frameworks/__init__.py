@@ -3,17 +3,19 @@
 Each is a table of schedules over `phased_lr`, with the source and the version of its rules.
 """
 
-from jaxlr.frameworks import deepspeed, diffusers, huggingface, timm, ultralytics
+from jaxlr.frameworks import addons, deepspeed, diffusers, huggingface, lightning, timm, ultralytics
 from jaxlr.frameworks.recipe import Recipe
 
 
 # A config goes to the first one that recognizes it.
 FRAMEWORKS = (
+    lightning.FRAMEWORK,
     deepspeed.FRAMEWORK,
     ultralytics.FRAMEWORK,
     timm.FRAMEWORK,
     diffusers.FRAMEWORK,
     huggingface.FRAMEWORK,
+    addons.FRAMEWORK,
 )
 
 # Functions and classes of the frameworks that people write as a call, by name.

@@ -64,6 +64,7 @@ class Framework(NamedTuple):
     marks: tuple[tuple[str, ...], ...]  # keys that tell its configs: all those of one tuple are there
     aliases: tuple[str, ...] = ()
     calls: tuple[Callable[..., Any], ...] = ()  # functions named as people write them in a call
+    recognizes: Callable[[Mapping[str, Any]], bool] | None = None  # where no key tells its configs
 
 
 class Config:
