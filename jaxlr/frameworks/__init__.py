@@ -3,7 +3,19 @@
 Each is a table of schedules over `phased_lr`, with the source and the version of its rules.
 """
 
-from jaxlr.frameworks import addons, deepspeed, diffusers, huggingface, lightning, timm, ultralytics
+from jaxlr.frameworks import (
+    addons,
+    deepspeed,
+    diffusers,
+    dino,
+    huggingface,
+    lightning,
+    mae,
+    nanogpt,
+    open_clip,
+    timm,
+    ultralytics,
+)
 from jaxlr.frameworks.recipe import Recipe
 
 
@@ -14,6 +26,10 @@ FRAMEWORKS = (
     ultralytics.FRAMEWORK,
     timm.FRAMEWORK,
     diffusers.FRAMEWORK,
+    nanogpt.FRAMEWORK,
+    mae.FRAMEWORK,
+    dino.FRAMEWORK,
+    open_clip.FRAMEWORK,
     huggingface.FRAMEWORK,
     addons.FRAMEWORK,
 )
