@@ -57,6 +57,12 @@ def test_a_config_as_people_write_it_gives_its_rates(config, arguments, num_coun
         assert_close(recipe.schedule(count), rate, HOST_RTOL)
 
 
+def test_the_params_of_a_run_are_read_from_their_file(tmp_path):
+    path = tmp_path / "params.txt"
+    path.write_text(PARAMS + "epochs_cooldown: None\ntrain_data: /data/{0000..2175}.tar\n")
+    assert from_config(path).schedule(0) == 0.25
+
+
 def test_every_default_is_an_assumption():
     assert from_config(CC12M, steps_per_epoch=8569).assumptions == (
         "lr is 0.0005, the default of open_clip_train.",

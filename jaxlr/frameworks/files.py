@@ -76,6 +76,8 @@ def _read_file(path: Path) -> Mapping[str, Any]:
             return _card(text)
         case ".py":
             return mmpython.read(text, path)
+        case ".txt" if not re.search(r"(^|\s)--\w", text):
+            return _read_text(text)
         case ".sh" | ".txt" | ".args":
             return _flags_of_text(text)
     raise ValueError(
