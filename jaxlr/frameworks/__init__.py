@@ -9,6 +9,7 @@ from jaxlr.frameworks import (
     diffusers,
     dino,
     huggingface,
+    ldm,
     lightning,
     mae,
     nanogpt,
@@ -30,6 +31,7 @@ FRAMEWORKS = (
     mae.FRAMEWORK,
     dino.FRAMEWORK,
     open_clip.FRAMEWORK,
+    ldm.FRAMEWORK,
     huggingface.FRAMEWORK,
     addons.FRAMEWORK,
 )

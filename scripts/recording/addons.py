@@ -2,7 +2,8 @@
 
 The environment needs torch, pytorch-lightning, lightning-bolts and monai. The folder holds clones of
 karpathy/nanoGPT, facebookresearch/mae, facebookresearch/dino, mlfoundations/open_clip,
-ildoonet/pytorch-gradual-warmup-lr and katsura-jp/pytorch-cosine-annealing-with-warmup:
+CompVis/latent-diffusion, ildoonet/pytorch-gradual-warmup-lr and
+katsura-jp/pytorch-cosine-annealing-with-warmup:
 
     python scripts/recording/addons.py FOLDER
 """
@@ -246,6 +247,30 @@ def open_clip(folder: Path) -> list[Any]:
     return cases
 
 
+def ldm(folder: Path) -> list[Any]:
+    """Return the rates of latent-diffusion's schedulers in a LambdaLR."""
+    names: dict[str, Any] = {"np": np}
+    for name in ("LambdaWarmUpCosineScheduler", "LambdaWarmUpCosineScheduler2", "LambdaLinearScheduler"):
+        function_of(folder / "latent-diffusion/ldm/lr_scheduler.py", name, names)
+    lists = ("warm_up_steps", "cycle_lengths", "f_start", "f_max", "f_min")
+    cycles = ([5, 3, 0], [20, 8, 7], [1e-6, 0.1, 0.2], [1.0, 0.5, 0.3], [0.1, 0.0, 0.3])
+    single = ([10], [10_000_000_000_000], [1e-6], [1.0], [1.0])
+    rows: list[tuple[str, dict[str, Any]]] = [
+        (name, dict(zip(lists, row, strict=True)))
+        for name in ("LambdaLinearScheduler", "LambdaWarmUpCosineScheduler2")
+        for row in (cycles, single)
+    ]
+    settings = {"warm_up_steps": 5, "lr_min": 0.1, "lr_max": 1.0, "lr_start": 0.01, "max_decay_steps": 20}
+    cases: list[Any] = []
+    for name, each in [*rows, ("LambdaWarmUpCosineScheduler", settings)]:
+        rule = names[name](**each)
+        rates = stepped(
+            functools.partial(torch.optim.lr_scheduler.LambdaLR, lr_lambda=rule.schedule), 0.5, 35
+        )
+        cases.append(case("2022", name, each, 0.5, rates))
+    return cases
+
+
 def main() -> None:
     """Replace the entries of these frameworks in the file, and keep all others."""
     parser = argparse.ArgumentParser(description="Record the curves of add-on schedulers.")
@@ -253,7 +278,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     warnings.simplefilter("ignore")
     recorded = json.loads(RECORDED.read_text())
-    for framework in (addons, lightning, nanogpt, mae, dino, open_clip):
+    for framework in (addons, lightning, nanogpt, mae, dino, open_clip, ldm):
         recorded[framework.__name__] = framework(folder)
     RECORDED.write_text(json.dumps(recorded, separators=(",", ":")))
 
