@@ -65,13 +65,14 @@ scheduler = GradualWarmupScheduler(optimizer, multiplier=1, total_epoch=warmup_e
                                    after_scheduler=scheduler_cosine)
 """
 VICREG = """
-optimizer = torch.optim.AdamW(self.parameters(), lr=0.01, weight_decay=1e-4)
-scheduler = LinearWarmupCosineAnnealingLR(
-    optimizer,
-    warmup_epochs=self.lr_warmup_epochs,
-    max_epochs=self.trainer.max_epochs,
-)
-return [optimizer], [scheduler]
+def configure_optimizers(self):
+    optimizer = torch.optim.AdamW(self.parameters(), lr=0.01, weight_decay=1e-4)
+    scheduler = LinearWarmupCosineAnnealingLR(
+        optimizer,
+        warmup_epochs=self.lr_warmup_epochs,
+        max_epochs=self.trainer.max_epochs,
+    )
+    return [optimizer], [scheduler]
 """
 KATSURA = """
 scheduler = CosineAnnealingWarmupRestarts(optimizer,

@@ -155,7 +155,8 @@ def _is_scheduler(node: Node) -> bool:
     if not node.target:
         return False
     is_other = "noise" in node.key.lower() or node.target.startswith("diffusers.")
-    return node.name in _rows() or ("sched" in node.key.lower() and not is_other)
+    is_named = "sched" in node.key.lower() or re.search(r"L[Rr](_?[Ss]cheduler)?$", node.name) is not None
+    return node.name in _rows() or (is_named and not is_other)
 
 
 def _rows() -> Mapping[str, Any]:
