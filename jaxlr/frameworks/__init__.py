@@ -12,6 +12,7 @@ from jaxlr.frameworks import (
     ldm,
     lightning,
     mae,
+    megatron,
     nanogpt,
     open_clip,
     timm,
@@ -32,6 +33,7 @@ FRAMEWORKS = (
     dino.FRAMEWORK,
     open_clip.FRAMEWORK,
     ldm.FRAMEWORK,
+    megatron.FRAMEWORK,
     huggingface.FRAMEWORK,
     addons.FRAMEWORK,
 )

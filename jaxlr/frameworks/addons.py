@@ -9,12 +9,11 @@ MONAI 1.6.1 and pytorch-transformers 1.2 (`Warmup...Schedule`), VainF/DeepLabV3P
 import math
 from typing import Any, NoReturn
 
-import jax
 import optax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_duration, check_positive_count, check_value
-from jaxlr.frameworks._curves import waves
+from jaxlr.frameworks._curves import floored, waves
 from jaxlr.frameworks.huggingface import (
     get_constant_schedule_with_warmup,
     get_cosine_with_hard_restarts_schedule_with_warmup,
@@ -22,7 +21,7 @@ from jaxlr.frameworks.huggingface import (
 )
 from jaxlr.frameworks.recipe import Config, Framework
 from jaxlr.schedules import Phase, exponential_lr, per_epoch, phased_lr, sequential_lr
-from jaxlr.schedules._counts import Schedule, array_module
+from jaxlr.schedules._counts import Schedule
 
 
 _MOST_CYCLES = 100
@@ -134,10 +133,7 @@ def WarmupCosineSchedule(  # noqa: N802
         raise ValueError(f"warmup_multiplier must be from 0 to 1, got {warmup_multiplier!r}")
     ramp = Phase(warmup, "linear", start_factor=start, end_factor=1.0)
     schedule = waves(init_value, [ramp], max(1, total - warmup), cycles, end_factor=0.0)
-    if not isinstance(end_lr, jax.Array) and end_lr == 0:
-        return schedule
-    floor = phased_lr(end_lr, [Phase(warmup, start_factor=0.0), Phase(start_factor=1.0)])
-    return Schedule(lambda count: array_module(count).maximum(schedule(count), floor(count)))
+    return floored(schedule, end_lr, warmup)
 
 
 def WarmupLinearSchedule(  # noqa: N802
@@ -164,9 +160,8 @@ def PolyLR(  # noqa: N802
 ) -> optax.Schedule:
     """Return a polynomial to 0, but never less than `min_lr`."""
     steps = check_positive_count("max_iters", max_iters)
-    floor = check_value("min_lr", min_lr)
     curve = phased_lr(init_value, [Phase(steps, "polynomial", end_factor=0.0, power=power)])
-    return Schedule(lambda count: array_module(count, floor).maximum(curve(count), floor))
+    return floored(curve, check_value("min_lr", min_lr), 0)
 
 
 def read(config: Config) -> NoReturn:

@@ -2,7 +2,7 @@
 
 The environment needs torch, pytorch-lightning, lightning-bolts and monai. The folder holds clones of
 karpathy/nanoGPT, facebookresearch/mae, facebookresearch/dino, mlfoundations/open_clip,
-CompVis/latent-diffusion, ildoonet/pytorch-gradual-warmup-lr and
+CompVis/latent-diffusion, NVIDIA/Megatron-LM, ildoonet/pytorch-gradual-warmup-lr and
 katsura-jp/pytorch-cosine-annealing-with-warmup:
 
     python scripts/recording/addons.py FOLDER
@@ -22,7 +22,7 @@ import types
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -271,6 +271,53 @@ def ldm(folder: Path) -> list[Any]:
     return cases
 
 
+def megatron(folder: Path) -> list[Any]:
+    """Return the rates of Megatron-LM's scheduler, stepped by samples."""
+    names: dict[str, Any] = {"math": math, "torch": torch, "Optional": Optional, "logging": logging}
+    names |= {"logger": None, "log_single_rank": lambda *args: None}
+    path = folder / "Megatron-LM/megatron/core/optimizer_param_scheduler.py"
+    scheduler = function_of(path, "OptimizerParamScheduler", names)
+    batch, cases = 16, list[Any]()
+    styles: list[dict[str, Any]] = [
+        {"lr_decay_style": style} for style in ("linear", "cosine", "constant", "inverse-square-root")
+    ]
+    for shape in ("exponential", "linear", "cosine", "minus_sqrt"):
+        for decay in (8, 20):
+            styles.append(
+                {"lr_decay_style": "WSD", "lr_wsd_decay_style": shape, "lr_wsd_decay_iters": decay}
+            )
+    rows: list[Any] = [(style, 4, None) for style in styles]
+    rows += [({"lr_decay_style": style["lr_decay_style"]}, 0, None) for style in styles[:4]]
+    rows += [({"lr_decay_style": style["lr_decay_style"]}, 0, 0.13) for style in styles[:4]]
+    for settings, warmup, fraction in rows:
+        given = {"lr": 1e-3, "min_lr": 1e-4, "lr_warmup_init": 1e-5, "train_iters": 20, **settings}
+        given |= {"lr_warmup_iters": warmup} if fraction is None else {"lr_warmup_fraction": fraction}
+        sgd = optimizer(1e-3)
+        rule = scheduler(
+            sgd,
+            1e-5,
+            1e-3,
+            1e-4,
+            warmup * batch if fraction is None else fraction * 20 * batch,
+            20 * batch,
+            settings["lr_decay_style"],
+            0.0,
+            0.0,
+            20 * batch,
+            "constant",
+            wsd_decay_steps=settings.get("lr_wsd_decay_iters", 0) * batch,
+            lr_wsd_decay_style=settings.get("lr_wsd_decay_style"),
+        )
+        rates = []
+        for _ in range(26):
+            rates.append(sgd.param_groups[0]["lr"])
+            rule.step(batch)
+        cases.append(
+            case("2026-08", settings["lr_decay_style"], {**given, "global_batch_size": batch}, 1e-3, rates)
+        )
+    return cases
+
+
 def main() -> None:
     """Replace the entries of these frameworks in the file, and keep all others."""
     parser = argparse.ArgumentParser(description="Record the curves of add-on schedulers.")
@@ -278,7 +325,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     warnings.simplefilter("ignore")
     recorded = json.loads(RECORDED.read_text())
-    for framework in (addons, lightning, nanogpt, mae, dino, open_clip, ldm):
+    for framework in (addons, lightning, nanogpt, mae, dino, open_clip, ldm, megatron):
         recorded[framework.__name__] = framework(folder)
     RECORDED.write_text(json.dumps(recorded, separators=(",", ":")))
 
