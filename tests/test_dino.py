@@ -86,6 +86,13 @@ def test_a_config_as_people_write_it_gives_its_rates(config, arguments, num_coun
         assert_close(recipe.schedule(count), rate, HOST_RTOL)
 
 
+def test_the_weight_decay_rises_along_a_cosine():
+    recipe = from_config(DINO, steps_per_epoch=10, num_processes=8)
+    assert_close([recipe.weight_decay(step) for step in (0, 500, 1000)], [0.04, 0.22, 0.4], HOST_RTOL)
+    assert from_config(RESNET, steps_per_epoch=10, num_processes=8)[8:] == (1e-4, "sgd", None)
+    assert from_config(DINOV2, num_processes=8).weight_decay(625_000) == 0.2
+
+
 REFUSED = [
     (
         DINO,

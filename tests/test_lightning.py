@@ -185,6 +185,15 @@ def test_a_config_as_people_write_it_gives_its_rates(config, arguments, unit, nu
         assert_close(recipe.schedule(count), rate, HOST_RTOL)
 
 
+def test_the_optimizer_and_the_clipping_are_stated():
+    recipe = from_config(HYDRA_TEMPLATE)
+    assert (recipe.optimizer, recipe.weight_decay, recipe.momentum, recipe.clip) == ("Adam", 0.0, None, 0.5)
+    recipe = from_config(CLI_SHELL, names={"$TARGET_LR": 1e-4, "$MAX_STEPS": 100})
+    assert (recipe.optimizer, recipe.momentum, recipe.clip) == ("AdamW", 0.9, None)
+    by_value = {**STEP, "trainer": {"gradient_clip_val": 1, "gradient_clip_algorithm": "value"}}
+    assert from_config(by_value).clip is None
+
+
 PLATEAU = """
 optimizer: {class_path: Adam, init_args: {lr: 1.0}}
 lr_scheduler:

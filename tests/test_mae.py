@@ -75,6 +75,11 @@ def test_every_number_that_was_derived_is_an_assumption():
     )
 
 
+def test_the_weight_decay_is_stated():
+    recipe = from_config(PRETRAIN, steps_per_epoch=100, num_processes=64)
+    assert (recipe.weight_decay, recipe.clip) == (0.05, None)
+
+
 REFUSED = [
     (PRETRAIN, {}, "does not say how many batches an epoch has: give steps_per_epoch"),
     (

@@ -76,6 +76,14 @@ def test_a_config_as_people_write_it_gives_its_rates(config, arguments, num_coun
         assert_close(recipe.schedule(count), rate, HOST_RTOL)
 
 
+def test_the_weight_decay_may_rise():
+    flags = {**WSD, "weight_decay": 0.1, "clip_grad": 1.0, "optimizer": "adam", "adam_beta1": 0.9}
+    assert from_config(flags)[7:] == (0.9, 0.1, "adam", 1.0)
+    rising = {"weight_decay_incr_style": "cosine", "start_weight_decay": 0.1, "end_weight_decay": 0.3}
+    decay = from_config({**flags, **rising}).weight_decay
+    assert_close([decay(update) for update in (0, 50, 100, 999)], [0.1, 0.2, 0.3, 0.3], HOST_RTOL)
+
+
 REFUSED = [
     (
         GPT3 + "--rampup-batch-size 32 32 1000",

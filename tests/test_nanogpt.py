@@ -86,6 +86,11 @@ def test_every_default_is_an_assumption():
     )
 
 
+def test_the_weight_decay_and_the_clipping_are_stated():
+    recipe = from_config(GPT2 + "grad_clip = 1.0\nbeta1 = 0.9\n")
+    assert (recipe.weight_decay, recipe.clip, recipe.momentum) == (0.1, 1.0, 0.9)
+
+
 REFUSED = [
     (
         {"learning_rate": 1, "warmup_iters": 9, "lr_decay_iters": 9},

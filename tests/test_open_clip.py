@@ -72,6 +72,11 @@ def test_every_default_is_an_assumption():
     )
 
 
+def test_the_weight_decay_and_the_clipping_are_stated():
+    recipe = from_config(RN50 + " --grad-clip-norm 1.0 --beta1 0.9", steps_per_epoch=10)
+    assert (recipe.weight_decay, recipe.clip, recipe.momentum) == (0.1, 1.0, 0.9)
+
+
 REFUSED = [
     (RN50, {}, "give steps_per_epoch, the length of the train dataloader"),
     (

@@ -60,6 +60,8 @@ def read(config: Config) -> Recipe:
         rate = config.number("lr") * batch / 256
         config.assume(f"The rate is {rate:g}: lr for a batch of {batch} instead of 256.")
     steps = config.steps_in_epoch()
+    config.state(optimizer=config.stated_text("optimizer"), clip=config.stated_clip("clip_grad"))
+    _state_weight_decay(config, "main_dino.py", epochs, steps)
     schedule = cosine_scheduler(rate, config.number("min_lr"), epochs, steps, warmup)
     return config.recipe("dino", schedule, "update", epochs * steps)
 
@@ -82,6 +84,13 @@ def _defaults(config: Config) -> dict[str, Any]:
     left_out = () if config.epochs is None else ("epochs",)
     defaults = {name: value for name, value in _DEFAULTS.items() if name not in left_out}
     return defaults if config.init_value is not None else {"lr": 5e-4, **defaults}
+
+
+def _state_weight_decay(config: Config, script: str, epochs: int, steps: int) -> None:
+    """State the weight decay, which rises along a cosine."""
+    config = with_defaults(config, {"weight_decay": 0.04, "weight_decay_end": 0.4}, script)
+    start, end = config.number("weight_decay"), config.number("weight_decay_end")
+    config.state(weight_decay=start if start == end else cosine_scheduler(start, end, epochs, steps))
 
 
 def _global_batch(config: Config, batch: int, name: str) -> int:
@@ -107,6 +116,8 @@ def _read_dinov2(config: Config) -> Recipe:
         config.assume(f"The rate is {rate:g}: base_lr by the square root of {batch} / 1024.")
     steps = train.count("OFFICIAL_EPOCH_LENGTH")
     epochs, warmup = optim.whole_epochs("epochs"), optim.count("warmup_epochs")
+    config.state(clip=optim.stated_clip("clip_grad"))
+    _state_weight_decay(optim, "DINOv2", epochs, steps)
     schedule = cosine_scheduler(rate, optim.number("min_lr"), epochs, steps, warmup)
     config.assume("The last layer runs at 0 for freeze_last_layer_epochs. This is the rate of the others.")
     return config.recipe("dino", schedule, "update", epochs * steps)

@@ -6,7 +6,7 @@ Hydra 1.3.8 (`_target_`) and of OmegaConf 2.3.1 (`${...}`).
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import optax
@@ -37,8 +37,13 @@ def read(config: Config) -> Recipe:
     node = _scheduler(tree)
     if node is None:
         config.assume("The config has no scheduler (null), so the rate is constant.")
-        rate = _rate(tree, config, tree.outermost(_is_optimizer)[:1])
+        optimizers = tree.outermost(_is_optimizer)
+        _state_optimizer(tree, config, optimizers, trainer)
+        rate = _rate(tree, config, optimizers)
+        if rate is None:
+            raise ValueError("the config has no rate of the optimizer: give init_value")
         return config.recipe("lightning", phased_lr(rate, [Phase()]), "epoch", trainer.num_epochs())
+    _state_optimizer(tree, config, _optimizers(tree, node), trainer)
     schedule = _schedule(tree, config, node)
     stepping = _stepping(tree, config, node)
     interval = stepping.text("interval", "epoch")
@@ -66,7 +71,10 @@ class _Trainer(NamedTuple):
 
     def num_epochs(self) -> int | None:
         """Return the number of epochs, or None if the config does not limit it."""
-        return self._limit("max_epochs") if self.config.epochs is None else self.config.whole_epochs()
+        if self.config.epochs is not None:
+            return self.config.whole_epochs()
+        epochs = self._limit("max_epochs")
+        return None if epochs is None else check_positive_count("max_epochs", epochs)
 
     def num_updates(self) -> int | None:
         """Return the number of updates, if the config and `steps_per_epoch` give it."""
@@ -74,7 +82,7 @@ class _Trainer(NamedTuple):
         epochs = self.num_epochs()
         if epochs is not None and self.config.steps_per_epoch is not None:
             limits.append(epochs * -(-self.config.steps_per_epoch // self._accumulation()))
-        return min((limit for limit in limits if limit is not None), default=None)
+        return min((int(limit) for limit in limits if limit is not None), default=None)
 
     def every(self, schedule: optax.Schedule, frequency: int) -> optax.Schedule:
         """Return a schedule of updates that moves after every `frequency`-th batch of an epoch.
@@ -96,21 +104,52 @@ class _Trainer(NamedTuple):
 
         return Schedule(formula)
 
+    def clip(self) -> float | None:
+        """Return the largest norm of the gradients, if they are clipped by their norm."""
+        by_norm = _unless_missing(self._setting, "gradient_clip_algorithm") in (None, "norm")
+        norm = self._limit("gradient_clip_val")
+        return norm if by_norm else None
+
     def _accumulation(self) -> int:
         number = self._setting("accumulate_grad_batches")
         return 1 if number is None else check_positive_count("accumulate_grad_batches", number)
 
-    def _limit(self, name: str) -> int | None:
-        try:
-            number = self._setting(name)
-        except ValueError:
-            return None  # another file defines it, and the rate does not need it
-        return number if isinstance(number, int) and number > 0 else None
+    def _limit(self, name: str) -> Any:
+        """Return a number above 0, or None. The rate does not need it, so another file may define it."""
+        number = _unless_missing(self._setting, name)
+        if not isinstance(number, int | float) or number <= 0:
+            return None
+        return number
 
     def _setting(self, name: str) -> Any:
         found = self.tree.outermost(lambda node: node.key in _TRAINER_KEYS or node.name == "Trainer")
         arguments = (found[0] if found else self.tree.root).arguments
         return self.tree.value(name, arguments.settings.get(name), (*arguments.path, name))
+
+
+def _unless_missing(setting: Callable[[str], Any], name: str) -> Any:
+    try:
+        return setting(name)
+    except ValueError:
+        return None
+
+
+def _state_optimizer(tree: Tree, config: Config, optimizers: list[Node], trainer: _Trainer) -> None:
+    """State what the only optimizer and the trainer say."""
+    config.state(clip=trainer.clip())
+    if len(optimizers) != 1:
+        return
+    arguments = optimizers[0].arguments
+
+    def setting(name: str) -> Any:
+        return tree.value(name, arguments.settings.get(name), (*arguments.path, name))
+
+    found = {name: _unless_missing(setting, name) for name in ("momentum", "betas", "weight_decay")}
+    if isinstance(found["betas"], list | tuple) and found["betas"]:
+        found["momentum"] = found["betas"][0]
+    stated = config.of({name: value for name, value in found.items() if isinstance(value, int | float)})
+    config.state(momentum=stated.stated("momentum"), weight_decay=stated.stated("weight_decay"))
+    config.state(optimizer=optimizers[0].name or None)
 
 
 def _refuse_callbacks(tree: Tree, config: Config) -> None:

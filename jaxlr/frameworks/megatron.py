@@ -55,6 +55,8 @@ def read(config: Config) -> Recipe:
     schedule = phased_lr(rate, [_ramp(config, warmup), *decay])
     if style == "inverse-square-root":
         schedule = floored(schedule, floor, _after(warmup))
+    config.state(optimizer=config.stated_text("optimizer"), clip=config.stated_clip("clip_grad"))
+    config.state(weight_decay=_weight_decay(config, updates), momentum=config.stated("adam_beta1"))
     return config.recipe("megatron", schedule, "update", updates)
 
 
@@ -68,6 +70,16 @@ FRAMEWORK = Framework(
     ),
     aliases=("megatron-lm", "Megatron-LM"),
 )
+
+
+def _weight_decay(config: Config, updates: int | None) -> Any:
+    """Return the weight decay, which may rise over the whole run."""
+    style = config.stated_text("weight_decay_incr_style")
+    if style not in ("linear", "cosine") or updates is None:
+        return config.stated("weight_decay")
+    start, end = config.number("start_weight_decay"), config.number("end_weight_decay")
+    shape: Shape = "linear" if style == "linear" else "cosine"
+    return phased_lr(1.0, [Phase(updates, shape, start_value=start, end_value=end)])
 
 
 def _updates(config: Config) -> int | None:

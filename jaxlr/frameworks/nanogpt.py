@@ -18,6 +18,8 @@ def read(config: Config) -> Recipe:
     if config.init_value is None:
         config = with_defaults(config, {"learning_rate": 6e-4}, "train.py")
     init_value = config.base_rate("learning_rate")
+    decay, clip = config.stated("weight_decay"), config.stated_clip("grad_clip")
+    config.state(weight_decay=decay, clip=clip, momentum=config.stated("beta1"))
     last = config.count("max_iters", None)
     if last is not None:
         config.assume("max_iters is the last iteration: the loop of train.py runs it too.")
