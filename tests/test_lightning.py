@@ -1,5 +1,6 @@
 """Configs of Hydra and LightningCLI, beside the rates that Lightning's own loop runs."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -283,6 +284,36 @@ def test_a_config_that_lacks_something_is_refused_by_name(config, message):
     with pytest.raises(ValueError, match=message) as error:
         from_config(config)
     assert "\n" not in str(error.value)
+
+
+HOSTILE = {
+    "a node in itself": adam(_target_=COSINE, T_max="${scheduler}"),
+    "a list in itself": adam(_target_="MultiStepLR", milestones=["${scheduler.milestones}"]),
+    "lists that explode": {
+        **adam(_target_="MultiStepLR", milestones="${a0}"),
+        **{f"a{n}": [f"${{a{n + 1}}}"] * 4 for n in range(40)},
+        "a40": 1,
+    },
+    "texts that explode": {
+        **adam(_target_=COSINE, T_max="${a0}"),
+        **{f"a{n}": f"${{a{n + 1}}}" * 4 for n in range(40)},
+        "a40": 1,
+    },
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_references_that_do_not_end_are_refused_at_once(name):
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=r"refers to itself|reference to itself") as error:
+        from_config(HOSTILE[name])
+    assert time.perf_counter() - start < 1
+    assert len(str(error.value)) < 500
+
+
+def test_a_flag_with_many_dots_is_no_deep_mapping():
+    with pytest.raises(ValueError, match=r"unknown|has no|no known"):
+        from_config("--lr_scheduler=StepLR --lr_scheduler" + ".a" * 10_000 + "=1")
 
 
 def test_nothing_is_executed(tmp_path):

@@ -13,6 +13,8 @@ _INTEGER = re.compile(r"[-+]?\d+")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 _KEY = re.compile(r"[\w/-]+")
 _MOST_REFERENCES = 50
+_MOST_VALUES = 5000  # of a scheduler
+_MOST_LEVELS = 60
 _OF_HYDRA = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
 
 
@@ -61,6 +63,7 @@ class Tree:
 
     def __init__(self, settings: Mapping[str, Any], given: Callable[[str], Any], known: Container[str]):
         self._given, self._known = given, known
+        self._num_written = 0
         self.root = Node((), _nested(settings))
 
     def outermost(self, wanted: Callable[[Node], bool], start: Node | None = None) -> list[Node]:
@@ -105,6 +108,9 @@ class Tree:
         return f"{node.name}({', '.join(written)})"
 
     def _text(self, key: str, value: Any, path: tuple[Any, ...]) -> str:
+        self._num_written += 1
+        if self._num_written > _MOST_VALUES or len(path) > _MOST_LEVELS:
+            raise ValueError(f"{shorten(key)} has too many values, or refers to itself")
         value = self.value(key, value, path)
         if isinstance(value, Mapping):
             node = Node(path, value)
@@ -181,7 +187,7 @@ def _nested(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     dotted = [key for key in settings if isinstance(key, str) and "." in key]
     nested: dict[str, Any] = {key: value for key, value in settings.items() if key not in dotted}
     for key in dotted:
-        *parents, last = key.split(".")
+        *parents, last = key.split(".", _MOST_LEVELS)
         inner = nested
         for parent in parents:
             if isinstance(inner.get(parent), str):
