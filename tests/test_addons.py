@@ -54,6 +54,8 @@ def test_values_may_be_traced():
     text = "CosineAnnealingWarmupRestarts(opt, 4, 1.0, max_lr=high, min_lr=low, warmup_steps=2)"
     low_and_high = jax.jit(lambda low, high: from_string(text, names={"low": low, "high": high})(1))
     assert low_and_high(1.0, 3.0) == 2.0
+    poly = jax.jit(lambda lr: from_string("PolyLR(opt, max_iters=10, power=1.0, min_lr=0.25)", lr)(5))
+    assert [poly(lr) for lr in (1.0, 0.25)] == [0.5, 0.25]
 
 
 MPRNET = """

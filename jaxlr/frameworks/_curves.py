@@ -80,7 +80,12 @@ def floored(schedule: optax.Schedule, floor: ArrayLike, begin: int) -> optax.Sch
     if not isinstance(floor, jax.Array) and floor == 0:
         return schedule
     least = phased_lr(floor, [Phase(begin, start_factor=0.0), Phase(start_factor=1.0)])
-    return Schedule(lambda count: array_module(count, floor).maximum(schedule(count), least(count)))
+
+    def formula(count: Any) -> Any:
+        rates: list[Any] = [schedule(count), least(count)]
+        return array_module(*rates).maximum(*rates)
+
+    return Schedule(formula)
 
 
 def _half_waves(
