@@ -14,6 +14,7 @@ from jaxlr.frameworks import (
     mae,
     megatron,
     nanogpt,
+    nemo,
     open_clip,
     timm,
     ultralytics,
@@ -23,6 +24,7 @@ from jaxlr.frameworks.recipe import Recipe
 
 # A config goes to the first one that recognizes it.
 FRAMEWORKS = (
+    nemo.FRAMEWORK,
     lightning.FRAMEWORK,
     deepspeed.FRAMEWORK,
     ultralytics.FRAMEWORK,

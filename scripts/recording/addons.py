@@ -2,7 +2,7 @@
 
 The environment needs torch, pytorch-lightning, lightning-bolts and monai. The folder holds clones of
 karpathy/nanoGPT, facebookresearch/mae, facebookresearch/dino, mlfoundations/open_clip,
-CompVis/latent-diffusion, NVIDIA/Megatron-LM, ildoonet/pytorch-gradual-warmup-lr and
+CompVis/latent-diffusion, NVIDIA/Megatron-LM, NVIDIA/NeMo, ildoonet/pytorch-gradual-warmup-lr and
 katsura-jp/pytorch-cosine-annealing-with-warmup:
 
     python scripts/recording/addons.py FOLDER
@@ -318,6 +318,42 @@ def megatron(folder: Path) -> list[Any]:
     return cases
 
 
+NEMO: Any = (
+    ("CosineAnnealing", {"min_lr": 1e-5}),
+    ("CosineAnnealing", {"min_lr": 1e-5, "constant_steps": 4}),
+    ("NoamAnnealing", {"d_model": 64, "min_lr": 1e-5}),
+    ("NoamAnnealing", {"d_model": 64, "min_lr": 5e-5}),
+    ("NoamHoldAnnealing", {"hold_steps": 4, "decay_rate": 1.0, "min_lr": 2e-4}),
+    ("NoamHoldAnnealing", {"hold_steps": 0, "decay_rate": 0.5}),
+    ("WarmupAnnealing", {"min_lr": 1e-5}),
+    ("WarmupPolicy", {"min_lr": 1e-5}),
+    ("InverseSquareRootAnnealing", {"min_lr": 1e-5}),
+    ("SquareRootAnnealing", {"min_lr": 3e-4}),
+    ("PolynomialDecayAnnealing", {"min_lr": 1e-5, "power": 2.0}),
+    ("PolynomialHoldDecayAnnealing", {"min_lr": 1e-5, "power": 2.0, "hold_steps": 4}),
+    ("PolynomialHoldDecayAnnealing", {"min_lr": 1e-5}),
+)
+
+
+def nemo(folder: Path) -> list[Any]:
+    """Return the rates of NeMo's schedulers."""
+    text = (folder / "NeMo/nemo/core/optim/lr_scheduler.py").read_text()
+    tree = ast.parse(text)
+    private = [each.name for each in tree.body if isinstance(each, ast.FunctionDef) and each.name[0] == "_"]
+    policies = ["WarmupPolicy", "WarmupHoldPolicy", "WarmupAnnealHoldPolicy"]
+    names: dict[str, Any] = {"math": math, "warnings": warnings}
+    names["_LRScheduler"] = torch.optim.lr_scheduler.LRScheduler
+    for name in [*private, *policies, *(name for name, _ in NEMO)]:
+        function_of(folder, name, names, text)
+    cases: list[Any] = []
+    for name, settings in NEMO:
+        for warmup in (5, 0) if name != "NoamHoldAnnealing" else (5,):
+            given = {**settings, "warmup_steps": warmup, "max_steps": 30}
+            rates = stepped(functools.partial(names[name], **given), 1e-3, 36)
+            cases.append(case("2025-09", name, given, 1e-3, rates))
+    return cases
+
+
 def main() -> None:
     """Replace the entries of these frameworks in the file, and keep all others."""
     parser = argparse.ArgumentParser(description="Record the curves of add-on schedulers.")
@@ -325,7 +361,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     warnings.simplefilter("ignore")
     recorded = json.loads(RECORDED.read_text())
-    for framework in (addons, lightning, nanogpt, mae, dino, open_clip, ldm, megatron):
+    for framework in (addons, lightning, nanogpt, mae, dino, open_clip, ldm, megatron, nemo):
         recorded[framework.__name__] = framework(folder)
     RECORDED.write_text(json.dumps(recorded, separators=(",", ":")))
 
