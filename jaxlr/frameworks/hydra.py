@@ -64,7 +64,7 @@ class Tree:
     def __init__(self, settings: Mapping[str, Any], given: Callable[[str], Any], known: Container[str]):
         self._given, self._known = given, known
         self._num_written = 0
-        self.root = Node((), _nested(settings))
+        self.root: Node = Node((), _nested(settings))
 
     def outermost(self, wanted: Callable[[Node], bool], start: Node | None = None) -> list[Node]:
         """Return the nodes that are wanted, but none inside of another one."""
