@@ -4,11 +4,20 @@ Each is a table of schedules over `phased_lr`, with the source and the version o
 """
 
 from jaxlr.frameworks import (
+    addons,
     axolotl,
     deepspeed,
     diffusers,
+    dino,
     huggingface,
     kohya,
+    ldm,
+    lightning,
+    mae,
+    megatron,
+    nanogpt,
+    nemo,
+    open_clip,
     swin,
     timm,
     torchtune,
@@ -20,6 +29,8 @@ from jaxlr.frameworks.recipe import Recipe
 # A config goes to the first one that recognizes it.
 FRAMEWORKS = (
     torchtune.FRAMEWORK,
+    nemo.FRAMEWORK,
+    lightning.FRAMEWORK,
     deepspeed.FRAMEWORK,
     ultralytics.FRAMEWORK,
     swin.FRAMEWORK,
@@ -27,7 +38,14 @@ FRAMEWORKS = (
     axolotl.FRAMEWORK,
     kohya.FRAMEWORK,
     diffusers.FRAMEWORK,
+    nanogpt.FRAMEWORK,
+    mae.FRAMEWORK,
+    dino.FRAMEWORK,
+    open_clip.FRAMEWORK,
+    ldm.FRAMEWORK,
+    megatron.FRAMEWORK,
     huggingface.FRAMEWORK,
+    addons.FRAMEWORK,
 )
 
 # Functions and classes of the frameworks that people write as a call, by name.

@@ -92,6 +92,8 @@ def _read_file(path: Path) -> Mapping[str, Any]:
             return _card(text)
         case ".py":
             return _python(text, path)
+        case ".txt" if not re.search(r"(^|\s)--\w", text):
+            return _read_text(text)
         case ".sh" | ".txt" | ".args":
             return _flags_of_text(text)
     raise ValueError(
@@ -314,8 +316,13 @@ def _flags(words: Any) -> Mapping[str, Any]:
             settings.setdefault(match[1], []).append([match[2]])
     if not settings:
         raise ValueError("the text has no flag such as --learning_rate 2e-5")
-    for name, given in settings.items():
-        if any(values != given[0] for values in given):
+    # A variable of the shell may be assigned twice. Its name is in capitals, which no setting is.
+    repeated = [name for name, given in settings.items() if any(values != given[0] for values in given)]
+    settings = {
+        name: given for name, given in settings.items() if not (name in repeated and name.isupper())
+    }
+    for name in repeated:
+        if name in settings:
             raise ValueError(f"the flag {shorten(name)} is given twice, with different values")
     return {name: " ".join(given[0]) if given[0] else True for name, given in settings.items()}
 
