@@ -3,7 +3,7 @@
 Each is a table of schedules over `phased_lr`, with the source and the version of its rules.
 """
 
-from jaxlr.frameworks import deepspeed, diffusers, huggingface, timm, ultralytics
+from jaxlr.frameworks import deepspeed, diffusers, huggingface, mmengine, timm, ultralytics
 from jaxlr.frameworks.recipe import Recipe
 
 
@@ -11,6 +11,7 @@ from jaxlr.frameworks.recipe import Recipe
 FRAMEWORKS = (
     deepspeed.FRAMEWORK,
     ultralytics.FRAMEWORK,
+    mmengine.FRAMEWORK,
     timm.FRAMEWORK,
     diffusers.FRAMEWORK,
     huggingface.FRAMEWORK,
