@@ -110,7 +110,7 @@ REFUSED = [
     (
         MAPPING,
         {"steps_per_epoch": 9, "group": 3},
-        "group must be 0 .weights., 1 .norms. or 2 .biases., got 3",
+        "group must be one of 0 .weights., 1 .norms., 2 .biases., got 3",
     ),
     ({"lr0": 0.1, "epochs": 5}, {"steps_per_epoch": 9}, "the config has no lrf: give names="),
 ]

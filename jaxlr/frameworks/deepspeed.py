@@ -25,6 +25,7 @@ def read(config: Config) -> Recipe:
     if name.startswith("Warmup"):
         config.assume("Update 0 and update 1 run at the same rate, as in DeepSpeed since September 2024.")
     schedule, num_steps = _TYPES[name](config, settings)
+    _state_optimizer(config)
     return config.recipe("deepspeed", schedule, "update", num_steps)
 
 
@@ -45,7 +46,6 @@ def _warmup_decay_lr(config: Config, settings: Config) -> tuple[Any, int]:
 
 
 def _one_cycle(config: Config, settings: Config) -> tuple[Any, None]:
-    del config
     settings.refuse(
         "cycle_first_stair_count", "cycle_second_stair_count", reason="stairs are not supported"
     )
@@ -58,7 +58,27 @@ def _one_cycle(config: Config, settings: Config) -> tuple[Any, None]:
     step_size, rate = settings.count("decay_step_size", 0), settings.number("decay_lr_rate", 0.0)
     if step_size > 0 and rate > 0:
         phases.append(Phase(shape="inverse_power", power=1.0, span=step_size / rate))
+    if settings.flag("cycle_momentum", True):
+        config.state(momentum=_cycle_of_momentum(settings, first, second, step_size))
+        config.assume(
+            "The momentum is beta1 of Adam, and beta2 is 0.99. DeepSpeed leaves that of SGD alone."
+        )
     return phased_lr(settings.base_rate("cycle_min_lr"), phases), None
+
+
+def _cycle_of_momentum(settings: Config, first: int, second: int, step_size: int) -> Any:
+    """Return the momentum, which falls while the rate rises. Update 0 runs at the lowest."""
+    low, high = settings.number("cycle_min_mom", 0.8), settings.number("cycle_max_mom", 0.9)
+    growth = settings.number("decay_mom_rate", 0.0) / step_size if step_size > 0 else 0.0
+    return phased_lr(
+        1.0,
+        [
+            Phase(1, start_value=low),
+            Phase(first - 1, "linear", start_value=high, end_value=low, offset=1, span=first),
+            Phase(second, "linear", start_value=low, end_value=high),
+            Phase(2**31, "linear", start_value=high, end_value=high * (1 + growth * 2**31)),
+        ],
+    )
 
 
 def _range_test(config: Config, settings: Config) -> tuple[Any, None]:
@@ -87,6 +107,15 @@ FRAMEWORK = Framework(
         ("scheduler", "zero_optimization"),
     ),
 )
+
+
+def _state_optimizer(config: Config) -> None:
+    optimizer = config.inner("optimizer")
+    config.state(
+        optimizer=optimizer.stated_text("type"),
+        weight_decay=optimizer.inner("params").stated("weight_decay"),
+        clip=config.stated_clip("gradient_clipping"),
+    )
 
 
 def _highest(config: Config, settings: Config) -> Any:

@@ -23,6 +23,8 @@ from jaxlr.schedules import Phase, phased_lr
 
 _WSD_WARMUPS = ("linear", "cosine", "1-sqrt")
 _MOST_CYCLES = 200
+# "Use adamw_torch with betas=..." of a model card, and "Adam with betas=..." of an older one.
+_CARD_OPTIMIZER = re.compile(r"(?:Use )?(?:OptimizerNames\.)?(\w+) with ")
 
 
 def get_constant_schedule(init_value: ArrayLike) -> optax.Schedule:
@@ -301,6 +303,7 @@ def read(config: Config) -> Recipe:
         name = "linear"
         config.assume("lr_scheduler_type is 'linear', the default of TrainingArguments.")
     name = name.removeprefix("SchedulerType.").lower()
+    _state_optimizer(config)
     _check_type(name)
     keywords = _scheduler_keywords(config, name)
     if name == "reduce_lr_on_plateau":
@@ -345,6 +348,21 @@ FRAMEWORK = Framework(
         get_scheduler,
     ),
 )
+
+
+def _state_optimizer(config: Config) -> None:
+    """State the optimizer and the clipping. The Trainer decays matrices only, in a group of their own."""
+    group = config.groups("weights", "biases and norms")
+    decay = config.stated("weight_decay")
+    optimizer = config.stated_text(config.first("optim", "optimizer"))
+    if optimizer is not None and (match := _CARD_OPTIMIZER.match(optimizer)):
+        optimizer = match[1]
+    config.state(
+        optimizer=optimizer,
+        weight_decay=0.0 if group == 1 and decay is not None else decay,
+        clip=config.stated_clip("max_grad_norm"),
+        momentum=config.stated("adam_beta1") if "adam" in (optimizer or "adamw").lower() else None,
+    )
 
 
 def _clock(num_warmup_steps: float, num_training_steps: float) -> tuple[Phase, float, float]:

@@ -30,6 +30,14 @@ class Recipe(NamedTuple):
         framework: the framework whose config it is, such as "huggingface".
         version: the version of the framework that `from_config` was given, or None.
         assumptions: a sentence for each rule that was chosen and each number that was derived.
+        groups: the names of the parameter groups, in the order of the argument `group` of `from_config`,
+            if there are several. The recipe is that of one of them.
+        momentum: the momentum of SGD, or beta1 of Adam. A schedule of the same counts if it changes.
+        weight_decay: the weight decay, a number or a schedule of the same counts.
+        optimizer: the name of the optimizer, as the config writes it, such as "adamw_torch".
+        clip: the largest global norm of the gradients, as `optax.clip_by_global_norm` takes it.
+
+    The last four fields are None where the config does not state them.
 
     Returns:
         A recipe.
@@ -43,6 +51,9 @@ class Recipe(NamedTuple):
         >>> recipe = jaxlr.from_config(flags)
         >>> recipe.framework, recipe.unit, recipe.num_counts
         ('huggingface', 'update', 100)
+        >>> recipe = jaxlr.from_config(flags + " --optim adamw_torch --weight_decay 0.01 --max_grad_norm 1")
+        >>> recipe.optimizer, recipe.weight_decay, recipe.clip
+        ('adamw_torch', 0.01, 1.0)
 
     Reference: https://huggingface.co/docs/transformers/main_classes/trainer and the pages of the other
     frameworks.
@@ -54,6 +65,11 @@ class Recipe(NamedTuple):
     framework: str
     version: str | None
     assumptions: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+    momentum: optax.ScalarOrSchedule | None = None
+    weight_decay: optax.ScalarOrSchedule | None = None
+    optimizer: str | None = None
+    clip: float | None = None
 
 
 class Framework(NamedTuple):
@@ -87,6 +103,7 @@ class Config:
         self.num_processes: int | None = _optional_count("num_processes", arguments["num_processes"])
         self.group: int = check_whole_number("group", arguments["group"])
         self.assumptions: list[str] = []
+        self._extras: dict[str, Any] = {}
 
     def inner(self, name: str) -> "Config":
         """Return the config of a nested mapping. Its assumptions are added to those of this one."""
@@ -106,6 +123,41 @@ class Config:
         """Add a sentence to the assumptions."""
         if sentence not in self.assumptions:
             self.assumptions.append(sentence)
+
+    def groups(self, *names: str) -> int:
+        """Name the parameter groups of the framework, and return the number of the one that is read."""
+        if not 0 <= self.group < len(names):
+            known = ", ".join(f"{number} ({name})" for number, name in enumerate(names))
+            raise ValueError(f"group must be one of {known}, got {self.group}")
+        self.state(groups=names)
+        return self.group
+
+    def state(self, **fields: Any) -> None:
+        """Set fields of the recipe that have defaults, such as `clip`."""
+        self._extras.update(fields)
+
+    def stated(self, name: str) -> float | None:
+        """Return a setting that no schedule depends on as a number. None if it is missing or no number."""
+        value = self.get(name)
+        if value is None:
+            return None
+        try:
+            return self.signed(name, 0.0)
+        except ValueError:
+            self.assume(f"{name} is {shown_value(value)}, which is no number: the recipe leaves it out.")
+            return None
+
+    def stated_text(self, name: str) -> str | None:
+        """Return a setting that no schedule depends on as a text. None if it is missing or no text."""
+        try:
+            return self.text(name, None)
+        except ValueError:
+            return None
+
+    def stated_clip(self, name: str) -> float | None:
+        """Return the largest norm of the gradients. None if it is not stated, or switched off."""
+        norm = self.stated(name)
+        return norm if norm is not None and norm > 0 else None
 
     def set_version(self, text: str) -> None:
         """Set the version that the config itself states."""
@@ -256,7 +308,10 @@ class Config:
 
     def recipe(self, framework: str, schedule: Any, unit: Unit, num_counts: int | None) -> Recipe:
         """Return the recipe with the assumptions so far."""
-        return Recipe(schedule, unit, num_counts, framework, self.version_text, tuple(self.assumptions))
+        if self.group != 0 and "groups" not in self._extras:
+            raise ValueError(f"group must be 0: this config has one parameter group, got {self.group}")
+        assumptions = tuple(self.assumptions)
+        return Recipe(schedule, unit, num_counts, framework, self.version_text, assumptions, **self._extras)
 
 
 class Unreadable(NamedTuple):

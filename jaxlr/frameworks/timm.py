@@ -242,6 +242,7 @@ def read(config: Config) -> Recipe:
     if on_updates:
         accumulation = max(1, config.count("grad_accum_steps", 1))
         unit = -(-config.steps_in_epoch() // accumulation)
+    _state_optimizer(config)
     mode = "min" if "loss" in config.text("eval_metric", "top1") else "max"
     schedule = create_scheduler_v2(
         init_value,
@@ -375,6 +376,23 @@ def _init_value(config: Config) -> Any:
     rate = config.number("lr_base") * (ratio**0.5 if scale == "sqrt" else ratio)
     config.assume(f"The rate is {rate:g}: lr_base by the {scale} scale of the global batch size {batch}.")
     return rate
+
+
+def _state_optimizer(config: Config) -> None:
+    clip_mode = config.text("clip_mode", "norm")
+    config.state(
+        optimizer=config.stated_text("opt"),
+        momentum=config.stated("momentum"),
+        weight_decay=config.stated("weight_decay"),
+        clip=config.stated_clip("clip_grad") if clip_mode == "norm" else None,
+    )
+    if clip_mode != "norm" and config.has("clip_grad"):
+        config.assume(f"clip_mode is {clip_mode!r}, which is no global norm: the recipe leaves it out.")
+    if config.has("layer_decay"):
+        config.assume(
+            "The schedule is that of the last layers. The rate of a layer below them is multiplied by "
+            "layer_decay for each layer between."
+        )
 
 
 def _setting(config: Config, spelling: str, default: Any, method: str) -> Any:

@@ -20,12 +20,11 @@ def read(config: Config) -> Recipe:
     config.refuse("time", reason="a run that ends by the clock has no fixed number of epochs")
     steps = config.steps_in_epoch()
     epochs = config.whole_epochs("epochs")
-    init_value = _init_value(config, steps, epochs)
+    init_value, optimizer = _init_value(config, steps, epochs)
     final = config.number("lrf")
     shape: Any = "cosine" if config.flag("cos_lr") or config.flag("cosine") else "linear"
-    if config.group not in (0, 1, 2):
-        raise ValueError(f"group must be 0 (weights), 1 (norms) or 2 (biases), got {config.group}")
-    start = 0.0 if config.group != 2 or _is_auto(config) else config.number("warmup_bias_lr", 0.1)
+    group = config.groups("weights", "norms", "biases")
+    start = 0.0 if group != 2 or _is_auto(config) else config.number("warmup_bias_lr", 0.1)
     warmup = _warmup_iterations(config, steps, epochs)
     if start == 0:
         decay = phased_lr(1.0, [Phase(epochs, shape, start_factor=1.0, end_factor=final)])
@@ -34,6 +33,7 @@ def read(config: Config) -> Recipe:
     else:
         schedule = _with_start(init_value, shape, final, start, warmup, steps, epochs)
     config.assume("Group 0 holds the weights, group 1 the norms, group 2 the biases.")
+    _state_optimizer(config, warmup, optimizer)
     return config.recipe("ultralytics", schedule, "iteration", epochs * steps)
 
 
@@ -50,13 +50,18 @@ def _is_auto(config: Config) -> bool:
     return optimizer is not None and optimizer.lower() == "auto"
 
 
-def _init_value(config: Config, steps: int, epochs: int) -> Any:
-    """Return the base rate. `optimizer: auto` ignores `lr0` and chooses one by the length of the run."""
+def _init_value(config: Config, steps: int, epochs: int) -> tuple[Any, str | None]:
+    """Return the base rate and the optimizer. `optimizer: auto` ignores `lr0` and chooses both."""
     if not _is_auto(config):
-        return config.base_rate("lr0")
+        if not config.has("optimizer") and config.has("epochs"):
+            config.assume(
+                "The optimizer is missing: lr0 is taken as in YOLOv5. The default of Ultralytics 8, "
+                "'auto', ignores lr0."
+            )
+        return config.base_rate("lr0"), config.stated_text("optimizer")
     config.assume("optimizer 'auto' ignores lr0, and the biases have no warmup_bias_lr of their own.")
     if config.init_value is not None:
-        return config.base_rate("init_value")
+        return config.base_rate("init_value"), None
     batch, nominal = config.count("batch"), config.count("nbs", 64)
     fewest, most = (steps - 1) * batch + 1, steps * batch
     if config.has("num_examples"):
@@ -66,12 +71,37 @@ def _init_value(config: Config, steps: int, epochs: int) -> Any:
         raise ValueError("optimizer 'auto' depends on the samples: give names={'num_examples': ...}")
     if is_long.pop():
         config.assume("optimizer 'auto' takes the rate 0.01, because the run is longer than 10,000.")
-        return 0.01
+        return 0.01, "SGD" if config.since(8, 4) is False else "MuSGD"
     if not config.has("nc"):
         raise ValueError("optimizer 'auto' depends on the number of classes: give names={'nc': ...}")
     rate = round(0.002 * 5 / (4 + config.count("nc")), 6)
     config.assume(f"optimizer 'auto' takes AdamW at rate {rate:g}, because the run is short.")
-    return rate
+    return rate, "AdamW"
+
+
+def _state_optimizer(config: Config, warmup: int, optimizer: str | None) -> None:
+    """State the optimizer, its momentum, and the weight decay, which only the weights have."""
+    batch, decay = config.stated("batch"), config.stated("weight_decay")
+    if config.group != 0 and decay is not None:
+        decay = 0.0
+    elif decay is not None and batch:
+        nominal = config.count("nbs", 64)
+        decay = decay * batch * max(round(nominal / batch), 1) / nominal
+    if optimizer == "MuSGD":
+        config.assume("MuSGD trains the last layers of the head at three times the rate.")
+    config.state(optimizer=optimizer, weight_decay=decay, momentum=_momentum(config, warmup, optimizer))
+
+
+def _momentum(config: Config, warmup: int, optimizer: str | None) -> Any:
+    """Return the momentum. That of SGD warms up, and the beta1 of Adam does not."""
+    momentum, first = config.stated("momentum"), config.stated("warmup_momentum")
+    if optimizer is None and _is_auto(config):
+        return None
+    if "adam" in (optimizer or "SGD").lower():
+        return 0.9 if _is_auto(config) else momentum
+    if momentum is None or first is None or warmup == 0:
+        return momentum
+    return phased_lr(1.0, [Phase(warmup, "linear", start_value=first, end_value=momentum)])
 
 
 def _warmup_iterations(config: Config, steps: int, epochs: int) -> int:
