@@ -37,6 +37,7 @@ from jaxlr.schedules._counts import (
 from jaxlr.schedules.phases import Shape
 
 
+_OTHERS = ("Momentum", "WeightDecay")  # endings of the names of schedulers that do not change the rate
 _MOST_SCHEDULERS = 20
 _MOST_PERIODS = 200
 _LONGEST_TABLE = 200_000  # counts that are stepped as MMEngine does, where schedulers overlap
@@ -49,20 +50,22 @@ def read(config: Config) -> Recipe:
     """
     _refuse_hooks(config)
     schedulers = _schedulers(config)
-    loop = _Loop(config, schedulers)
-    names = [_name(settings) for settings in schedulers]
+    loop = _Loop(config, [settings for _, settings in schedulers])
+    of_rate = [settings for name, settings in schedulers if not name.endswith(_OTHERS)]
+    names = [_name(settings) for settings in of_rate]
     for name in ("OneCycleLR", "ReduceOnPlateauLR"):
         if name in names and len(names) > 1:
             raise ValueError(f"{name} is supported only as the only scheduler, got {', '.join(names)}")
-    if names == ["OneCycleLR"]:
+    _state_optimizer(config, schedulers, loop)
+    if names == ["ReduceOnPlateauLR"]:
+        return _plateau_recipe(config, of_rate[0], loop)
+    is_one_cycle = names == ["OneCycleLR"] and of_rate[0].number("begin", 0) == 0
+    if is_one_cycle:
         config.assume("OneCycleLR sets the rate from eta_max, and ignores the rate of the optimizer.")
-    init_value = 1.0 if names == ["OneCycleLR"] else _init_value(config)
-    if "ReduceOnPlateauLR" in names:
-        return _plateau_recipe(config, schedulers, loop, init_value)
-    acts = [act for settings in schedulers for act in _acts(settings, loop, init_value)]
-    if not schedulers:
+    if not names:
         config.assume("The config has no param_scheduler of the rate, so the rate is constant.")
-    schedule = _combined(config, acts, init_value)
+    init_value = 1.0 if is_one_cycle else _init_value(config)
+    schedule = _combined(config, of_rate, init_value, loop)
     return config.recipe("mmengine", schedule, loop.unit, loop.num_counts)
 
 
@@ -74,8 +77,8 @@ FRAMEWORK = Framework(
 )
 
 
-def _schedulers(config: Config) -> list[Config]:
-    """Return the settings of the schedulers that change the rate."""
+def _schedulers(config: Config) -> list[tuple[str, Config]]:
+    """Return the schedulers with their names, such as LinearLR, LinearMomentum or LinearWeightDecay."""
     value = config.get("param_scheduler")
     if isinstance(value, Mapping) and "type" not in value:
         names = ", ".join(map(repr, [*value][:8]))
@@ -89,14 +92,7 @@ def _schedulers(config: Config) -> list[Config]:
         raise ValueError(
             f"param_scheduler must have at most {_MOST_SCHEDULERS} schedulers, got {len(items)}"
         )
-    schedulers: list[Config] = []
-    for settings in map(config.of, items):
-        name = _name(settings)
-        if name.endswith("Momentum") or name.endswith("WeightDecay"):
-            config.assume(f"{name} does not change the learning rate, and is left out.")
-        else:
-            schedulers.append(settings)
-    return schedulers
+    return [(_name(settings), settings) for settings in map(config.of, items)]
 
 
 def _name(settings: Config) -> str:
@@ -194,8 +190,36 @@ def _has_optimizer(value: Any) -> bool:
     return isinstance(value, Mapping) and "optimizer" in value
 
 
-def _plateau_recipe(config: Config, schedulers: Sequence[Config], loop: _Loop, init_value: Any) -> Recipe:
-    settings = schedulers[0]
+def _state_optimizer(config: Config, schedulers: Sequence[tuple[str, Config]], loop: _Loop) -> None:
+    """State the optimizer, its momentum and weight decay with their schedulers, and the clipping."""
+    wrapper = config.inner("optim_wrapper")
+    optimizer = wrapper.inner("optimizer")
+    betas = optimizer.get("betas")
+    beta = optimizer.of({"momentum": betas[0] if isinstance(betas, list | tuple) and betas else None})
+    values = {
+        "momentum": beta.stated("momentum") if betas else optimizer.stated("momentum"),
+        "weight_decay": optimizer.stated("weight_decay"),
+    }
+    for field, ending in (("momentum", "Momentum"), ("weight_decay", "WeightDecay")):
+        changing = [settings for name, settings in schedulers if name.endswith(ending)]
+        value: Any = values[field]
+        if changing and value is None:
+            raise ValueError(
+                f"{_name(changing[0])} changes the {field}, which the optimizer does not state"
+            )
+        if changing:
+            value = _combined(config, changing, value, loop)
+        config.state(**{field: value})
+    clip = wrapper.inner("clip_grad") if isinstance(wrapper.get("clip_grad"), Mapping) else None
+    is_norm = clip is not None and clip.get("type", "norm") == "norm" and clip.get("norm_type", 2) == 2
+    config.state(
+        optimizer=optimizer.stated_text("type"),
+        clip=clip.stated_clip("max_norm") if clip is not None and is_norm else None,
+    )
+
+
+def _plateau_recipe(config: Config, settings: Config, loop: _Loop) -> Recipe:
+    init_value = _init_value(config)
     _check_settings(settings, _PLATEAU_SETTINGS)
     if settings.flag("convert_to_iter_based") or not settings.flag("by_epoch", True) or not loop.by_epoch:
         raise ValueError("ReduceOnPlateauLR counts epochs: set by_epoch=True in it and in train_cfg")
@@ -260,8 +284,9 @@ class _Act(NamedTuple):
         return choose(is_before(count, self.first_count), 1.0, self.at(self.factor, count))
 
 
-def _combined(config: Config, acts: Sequence[_Act], init_value: Any) -> Any:
+def _combined(config: Config, schedulers: Sequence[Config], init_value: Any, loop: _Loop) -> Any:
     """Return the rate that all schedulers make together."""
+    acts = [act for settings in schedulers for act in _acts(settings, loop, init_value)]
     acts = [act for act in acts if act.first <= act.last]
     factors = [act for act in acts if act.is_factor]
     others = sorted((act for act in acts if not act.is_factor), key=lambda act: act.first_count)
@@ -313,12 +338,14 @@ def _switched(rates: Sequence[Any], begins: Sequence[int]) -> Schedule:
 def _stepped(config: Config, acts: Sequence[_Act], init_value: Any, overlap: tuple[str, str]) -> Any:
     """Return a table of the rates, stepped as MMEngine steps its schedulers."""
     length, both = max(act.last_count for act in acts) + 1, " and ".join(overlap)
+    if any(act.rate is not None for act in acts):
+        raise ValueError(f"{both} overlap, which is not supported: give them different begin and end")
     if length > _LONGEST_TABLE:
         raise ValueError(f"{both} overlap, which is supported up to {_LONGEST_TABLE} counts, got {length}")
     if isinstance(init_value, jax.Array):
         raise ValueError(f"{both} overlap, which needs an init_value that is a number, not traced")
     config.assume(f"{both} overlap, so they are stepped in turn into a table.")
-    curves = [(act.factor if act.rate is None else act.rate)(np.arange(act.last + 1)) for act in acts]
+    curves = [act.factor(np.arange(act.last + 1)) for act in acts]
     # Schedulers of iterations step before those of epochs. The constructors run in the order of the list.
     events = sorted(
         (count, count > 0 and act.scale > 1, index)
@@ -330,11 +357,8 @@ def _stepped(config: Config, acts: Sequence[_Act], init_value: Any, overlap: tup
         table[done:count], done = rate, max(done, count)
         act, curve = acts[index], curves[index]
         since = count // act.scale - act.begin
-        if act.rate is not None:
-            rate = float(curve[since])
-        else:
-            share = curve[since] / curve[since - 1] if since else curve[0]
-            rate = float((rate - act.floor) * share + act.floor)
+        share = curve[since] / curve[since - 1] if since else curve[0]
+        rate = float((rate - act.floor) * share + act.floor)
     table[done:] = rate
     return tabulate(lambda count: table[count], length)
 
@@ -375,10 +399,12 @@ class _Span(NamedTuple):
 
 def _acts(settings: Config, loop: _Loop, init_value: Any) -> list[_Act]:
     name = _name(settings)
-    if name not in _RULES:
+    stem = name.removesuffix("Momentum").removesuffix("WeightDecay")
+    found = _RULES.get(name, _RULES.get(f"{stem}LR"))
+    if found is None:
         known = ", ".join(map(repr, [*_RULES, "ReduceOnPlateauLR"]))
-        raise ValueError(f"the type of a scheduler must be one of {known}, got {name!r}")
-    rule, allowed = _RULES[name]
+        raise ValueError(f"the type of a scheduler must be one of {known}, got {shown_value(name)}")
+    rule, allowed = found
     _check_settings(settings, allowed)
     return rule(settings, _span(name, settings, loop), init_value)
 

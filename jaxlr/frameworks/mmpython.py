@@ -198,11 +198,17 @@ class _File:
                         self._forget_root(inner, source)
 
     def _forget_root(self, node: ast.expr, source: str) -> None:
+        """Make the name or the setting of the base unreadable that an expression begins with."""
+        key: Any = None
         while isinstance(node, ast.Attribute | ast.Subscript):
+            key = ast.Constant(node.attr) if isinstance(node, ast.Attribute) else node.slice
             node = node.value
-        if isinstance(node, ast.Name) and node.id == "_base_" and self._base is not None:
-            self._base = {name: Unreadable(source) for name in self._base}
-        elif isinstance(node, ast.Name) and node.id in self._values:
+        if not isinstance(node, ast.Name):
+            return
+        if node.id == "_base_" and self._base is not None:
+            names = [key.value] if isinstance(key, ast.Constant) else [*self._base]
+            self._base |= {str(name): Unreadable(source) for name in names}
+        elif node.id in self._values:
             self._values[node.id] = Unreadable(source)
 
     def _bases(self, base: Any, path: Path | None) -> dict[str, Any]:
