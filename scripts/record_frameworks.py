@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 
@@ -51,6 +52,51 @@ def mmengine_rates(
     return rates
 
 
+def record_mmcv() -> Iterator[Case]:
+    """Call the hooks of MMCV 1.7 with a stand-in for its runner."""
+    import mmcv
+
+    for name, settings in MMCV.items():
+        rates = mmcv_rates(**settings)
+        yield {"version": mmcv.__version__, "call": name, "settings": settings, "rates": rates}
+
+
+def mmcv_rates(
+    lr_config: Case, lr: float, steps: int, epochs: int | None = None, iters: int | None = None
+) -> list[float]:
+    """Return the rate of each iteration of a run in MMCV."""
+    import torch
+    from mmcv.runner.hooks import lr_updater
+
+    settings = dict(lr_config)
+    policy = settings.pop("policy")
+    policy = policy.title() if policy == policy.lower() else policy
+    if epochs is None:
+        settings.setdefault("by_epoch", False)
+    if "target_ratio" in settings:
+        settings["target_ratio"] = tuple(settings["target_ratio"])
+    hook = getattr(lr_updater, f"{policy}LrUpdaterHook")(**settings)
+    num_iters = iters if epochs is None else epochs * steps
+    assert num_iters is not None
+    runner = SimpleNamespace(
+        optimizer=torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr),
+        data_loader=range(steps),
+        epoch=0,
+        iter=0,
+        max_epochs=epochs,
+        max_iters=num_iters,
+    )
+    hook.before_run(runner)
+    rates: list[float] = []
+    for iteration in range(num_iters):
+        runner.iter, runner.epoch = iteration, iteration // steps
+        if epochs is not None and iteration % steps == 0:
+            hook.before_train_epoch(runner)
+        hook.before_train_iter(runner)
+        rates.append(runner.optimizer.param_groups[0]["lr"])
+    return rates
+
+
 RUN: Case = {"lr": 0.1, "steps": 4, "epochs": 6}
 MMENGINE: dict[str, Case] = {
     "LinearLR and MultiStepLR": {
@@ -62,7 +108,9 @@ MMENGINE: dict[str, Case] = {
     },
 }
 
-RECORDERS: dict[str, Callable[[], Iterator[Case]]] = {"mmengine": record_mmengine}
+MMCV: dict[str, Case] = {}
+
+RECORDERS: dict[str, Callable[[], Iterator[Case]]] = {"mmcv": record_mmcv, "mmengine": record_mmengine}
 
 
 def main() -> None:

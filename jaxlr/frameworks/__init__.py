@@ -3,7 +3,7 @@
 Each is a table of schedules over `phased_lr`, with the source and the version of its rules.
 """
 
-from jaxlr.frameworks import deepspeed, diffusers, huggingface, mmengine, timm, ultralytics
+from jaxlr.frameworks import deepspeed, diffusers, huggingface, mmcv, mmengine, timm, ultralytics
 from jaxlr.frameworks.recipe import Recipe
 
 
@@ -12,6 +12,7 @@ FRAMEWORKS = (
     deepspeed.FRAMEWORK,
     ultralytics.FRAMEWORK,
     mmengine.FRAMEWORK,
+    mmcv.FRAMEWORK,
     timm.FRAMEWORK,
     diffusers.FRAMEWORK,
     huggingface.FRAMEWORK,
