@@ -97,6 +97,38 @@ def mmcv_rates(
     return rates
 
 
+def record_detectron2() -> Iterator[Case]:
+    """Step the scheduler that detectron2 builds for a config, and its older classes."""
+    for settings in DETECTRON2:
+        rates = detectron2_rates(settings)
+        yield {"version": "2026-06", "call": "SOLVER", "settings": settings, "rates": rates}
+
+
+def detectron2_rates(settings: Case) -> list[float]:
+    """Return the rate of each iteration of a run in detectron2."""
+    import torch
+    from detectron2.config import get_cfg
+    from detectron2.solver import build_lr_scheduler
+
+    config = get_cfg()
+    for name, value in settings.items():
+        setattr(config.SOLVER, name, tuple(value) if isinstance(value, list) else value)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=config.SOLVER.BASE_LR)
+    scheduler = build_lr_scheduler(config, optimizer)
+    return stepped(optimizer, scheduler, config.SOLVER.MAX_ITER)
+
+
+def stepped(optimizer: Any, scheduler: Any, length: int) -> list[float]:
+    """Return the rates of a scheduler of torch's kind."""
+    rates: list[float] = []
+    for step in range(length):
+        rates.append(optimizer.param_groups[0]["lr"])
+        if step < length - 1:
+            optimizer.step()
+            scheduler.step()
+    return rates
+
+
 RUN: Case = {"lr": 0.1, "steps": 4, "epochs": 6}
 MMENGINE: dict[str, Case] = {
     "LinearLR and MultiStepLR": {
@@ -110,7 +142,13 @@ MMENGINE: dict[str, Case] = {
 
 MMCV: dict[str, Case] = {}
 
-RECORDERS: dict[str, Callable[[], Iterator[Case]]] = {"mmcv": record_mmcv, "mmengine": record_mmengine}
+DETECTRON2: list[Case] = []
+
+RECORDERS: dict[str, Callable[[], Iterator[Case]]] = {
+    "detectron2": record_detectron2,
+    "mmcv": record_mmcv,
+    "mmengine": record_mmengine,
+}
 
 
 def main() -> None:

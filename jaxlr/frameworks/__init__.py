@@ -3,7 +3,16 @@
 Each is a table of schedules over `phased_lr`, with the source and the version of its rules.
 """
 
-from jaxlr.frameworks import deepspeed, diffusers, huggingface, mmcv, mmengine, timm, ultralytics
+from jaxlr.frameworks import (
+    deepspeed,
+    detectron2,
+    diffusers,
+    huggingface,
+    mmcv,
+    mmengine,
+    timm,
+    ultralytics,
+)
 from jaxlr.frameworks.recipe import Recipe
 
 
@@ -13,6 +22,7 @@ FRAMEWORKS = (
     ultralytics.FRAMEWORK,
     mmengine.FRAMEWORK,
     mmcv.FRAMEWORK,
+    detectron2.FRAMEWORK,
     timm.FRAMEWORK,
     diffusers.FRAMEWORK,
     huggingface.FRAMEWORK,

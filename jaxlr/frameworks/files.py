@@ -19,6 +19,7 @@ _LONGEST = 100_000
 _MOST_VALUES = 20_000
 _MOST_EVENTS = 10_000  # keys, values and brackets of a YAML text
 _MOST_LEVELS = 50
+_MOST_BASES = 10
 _MOST_ALIASES = 16  # each can double the size of what the aliases before it stand for
 _CARD_LINE = re.compile(r"^\s*[-*]\s+`?([a-z][\w ]*?)`?\s*:\s+(.+?)\s*$")
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".py", ".sh", ".txt", ".args")
@@ -57,7 +58,7 @@ def _is_path(text: str) -> bool:
     return Path(text).suffix.lower() in _SUFFIXES or not re.search(r"[={}()\[\]]|:\s", text)
 
 
-def _read_file(path: Path) -> Mapping[str, Any]:
+def _read_file(path: Path, opening: tuple[Path, ...] = ()) -> Mapping[str, Any]:
     with path.open("rb") as file:
         data = file.read(_LONGEST + 1)
     try:
@@ -67,7 +68,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
     _check_length(text)
     match path.suffix.lower():
         case ".yaml" | ".yml":
-            return _yaml(text)
+            return _with_base(_yaml(text), path, opening)
         case ".json":
             return _json(text)
         case ".toml":
@@ -159,6 +160,33 @@ def _toml(text: str) -> Mapping[str, Any]:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"cannot read the TOML config: {shorten(str(error), 150)}") from None
+
+
+def _with_base(config: Mapping[str, Any], path: Path, opening: tuple[Path, ...]) -> Mapping[str, Any]:
+    """Merge a YAML config into the files of its `_BASE_`, as detectron2 does."""
+    if "_BASE_" not in config:
+        return config
+    opening = (*opening, path.resolve())
+    names = config["_BASE_"] if isinstance(config["_BASE_"], list) else [config["_BASE_"]]
+    merged: dict[str, Any] = {}
+    for name in names:
+        if not isinstance(name, str) or Path(name).is_absolute() or name.startswith("~") or "://" in name:
+            raise ValueError(f"cannot read the _BASE_ {shown_value(name)}: give a relative path")
+        base = path.parent / name
+        if base.resolve() in opening or len(opening) >= _MOST_BASES:
+            raise ValueError(
+                f"the _BASE_ files include each other, or are nested more than {_MOST_BASES} deep"
+            )
+        if base.suffix.lower() not in (".yaml", ".yml"):
+            raise ValueError(f"the _BASE_ file {shorten(base.name)!r} must be a YAML config")
+        try:
+            found = _read_file(base, opening)
+        except OSError as error:
+            raise ValueError(
+                f"cannot read the _BASE_ file {shorten(str(base), 120)!r}: {error.strerror}"
+            ) from None
+        merged = mmpython.merged(merged, dict(found))
+    return mmpython.merged(merged, {key: value for key, value in config.items() if key != "_BASE_"})
 
 
 def _mapping(loaded: Any, kind: str) -> Mapping[str, Any]:

@@ -35,7 +35,7 @@ def read(text: str, path: Path | None) -> dict[str, Any]:
     `Unreadable`: an error only where it is used.
     """
     try:
-        return _File(_Limits()).read(text, path)
+        return _File(_Limits(), path).read(text)
     except RecursionError:
         raise ValueError("the Python config is nested too deeply to be read") from None
 
@@ -68,18 +68,19 @@ class _Limits:
             raise ValueError(f"cannot read the _base_ file {shorten(str(path), 120)!r}: {reason}") from None
         self._num_files += 1
         self._opening.append(path)
-        values = _File(self).read(text, path)
+        values = _File(self, path).read(text)
         self._opening.pop()
         return values
 
 
 class _File:
-    def __init__(self, limits: _Limits):
+    def __init__(self, limits: _Limits, path: Path | None):
         self._limits = limits
+        self._path = path
         self._values: dict[str, Any] = {}
         self._base: dict[str, Any] | None = None
 
-    def read(self, text: str, path: Path | None) -> dict[str, Any]:
+    def read(self, text: str) -> dict[str, Any]:
         statements = _parsed(text)
         match statements:
             case [ast.Expr(value=ast.Call() as call)] | [ast.Assign(value=ast.Call() as call)] if (
@@ -88,13 +89,13 @@ class _File:
                 # One call, such as TrainingArguments(learning_rate=2e-5, ...): its keywords.
                 return {keyword.arg: self._value(keyword.value) for keyword in call.keywords if keyword.arg}
         for statement in statements:
-            self._statement(statement, path)
+            self._statement(statement)
         return self._values if self._base is None else merged(self._base, self._values)
 
-    def _statement(self, statement: ast.stmt, path: Path | None) -> None:
+    def _statement(self, statement: ast.stmt) -> None:
         match statement:
             case ast.Assign(targets=[ast.Name(id="_base_")], value=node):
-                self._base = self._bases(self._value(node), path)
+                self._base = self._bases(self._value(node))
             case ast.Assign(targets=targets, value=node):
                 value = self._value(node)
                 for target in targets:
@@ -114,9 +115,9 @@ class _File:
             ):
                 for inner in body:
                     if isinstance(inner, ast.ImportFrom):
-                        self._import(inner, path, is_base=True)
+                        self._import(inner, is_base=True)
             case ast.ImportFrom(level=level) if level > 0:
-                self._import(statement, path, is_base=False)
+                self._import(statement, is_base=False)
             case ast.Expr(value=ast.Call(func=ast.Attribute(value=receiver, attr=name)) as call):
                 if not self._method(self._value(receiver), name, call):
                     self._forget(statement)
@@ -211,29 +212,29 @@ class _File:
         elif node.id in self._values:
             self._values[node.id] = Unreadable(source)
 
-    def _bases(self, base: Any, path: Path | None) -> dict[str, Any]:
+    def _bases(self, base: Any) -> dict[str, Any]:
         names = base if isinstance(base, list) else [base]
         found: dict[str, Any] = {}
         for name in names:
             if not isinstance(name, str) or Path(name).is_absolute() or "::" in name:
                 raise ValueError(f"cannot read the _base_ {shorten(str(name))!r}: give a relative path")
-            if path is None:
+            if self._path is None:
                 raise ValueError(
                     f"the config inherits from {shorten(name)!r}: give the path of its file, not its text, "
                     "or leave out _base_ if the text states all of the schedule"
                 )
-            found = merged(found, self._limits.open(path.parent / name))
+            found = merged(found, self._limits.open(self._path.parent / name))
         return found
 
-    def _import(self, statement: ast.ImportFrom, path: Path | None, is_base: bool) -> None:
+    def _import(self, statement: ast.ImportFrom, is_base: bool) -> None:
         """Read the values that a relative import takes from another config."""
-        if path is None:
+        if self._path is None:
             if is_base:
                 raise ValueError(
                     "the config inherits by read_base: give the path of its file, not its text"
                 )
             return
-        file = _module_path(statement, path)
+        file = _module_path(statement, self._path)
         if not is_base and not file.is_file():
             return  # a module of the program; its names are unreadable
         values = self._limits.open(file)
@@ -306,9 +307,22 @@ class _File:
                 return self._keywords(call, start) if isinstance(start, dict) else None
             case ast.Call(func=ast.Call(func=ast.Name(id="L" | "LazyCall"), args=[target]), args=[]):
                 return self._keywords(call, {"_target_": _source(target).rpartition(".")[2]})
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="model_zoo"), attr="get_config"),
+                args=[ast.Constant(value=str() as name)],
+            ):
+                return self._of_model_zoo(name)
             case ast.Call(keywords=[]):
                 return self._function(_called_name(call), [self._value(node) for node in call.args])
         return None
+
+    def _of_model_zoo(self, name: str) -> dict[str, Any] | None:
+        """Return the config that detectron2's `model_zoo` has under a name, if a folder above has it."""
+        if self._path is None or Path(name).is_absolute() or ".." in Path(name).parts:
+            return None
+        folders = [folder / "configs" for folder in self._path.parents[:_MOST_LEVELS]]
+        found = next((folder / name for folder in folders if (folder / name).is_file()), None)
+        return None if found is None else self._limits.open(found)
 
     def _function(self, name: str | None, arguments: list[Any]) -> Any:
         match name, arguments:
