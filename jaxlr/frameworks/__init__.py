@@ -11,6 +11,7 @@ from jaxlr.frameworks import (
     mmcv,
     mmengine,
     timm,
+    torchvision,
     ultralytics,
 )
 from jaxlr.frameworks.recipe import Recipe
@@ -23,6 +24,7 @@ FRAMEWORKS = (
     mmengine.FRAMEWORK,
     mmcv.FRAMEWORK,
     detectron2.FRAMEWORK,
+    torchvision.FRAMEWORK,
     timm.FRAMEWORK,
     diffusers.FRAMEWORK,
     huggingface.FRAMEWORK,
