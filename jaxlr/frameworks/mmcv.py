@@ -41,10 +41,12 @@ def read(config: Config) -> Recipe:
             "The policy OneCycle sets the rate from max_lr, and ignores the rate of the optimizer."
         )
     init_value = 1.0 if policy == "OneCycle" else _init_value(config)
-    regular = _POLICIES[policy](run, init_value)
+    warmup = _warmup(run) if run.has_warmup and policy != "YOLOX" else None
+    schedule = _POLICIES[policy](run, init_value)
     if run.by_epoch and run.unit == "iteration":
-        regular = per_epoch(regular, run.steps)
-    schedule = regular if policy == "YOLOX" else _warmed_up(run, regular)
+        schedule = per_epoch(schedule, run.steps)
+    if warmup is not None:
+        schedule = _product(schedule, warmup)
     return config.recipe("mmcv", schedule, run.unit, run.num_counts)
 
 
@@ -195,10 +197,8 @@ def _state_optimizer(config: Config) -> None:
             raise ValueError(f"{name} of custom_hooks sets the rate itself, which is not supported")
 
 
-def _warmed_up(run: _Run, regular: Any) -> Any:
-    """Return the regular rate of the present epoch or iteration, times the factor of the warmup."""
-    if not run.has_warmup:
-        return regular
+def _warmup(run: _Run) -> Any:
+    """Return the factor of the warmup, which multiplies the rate of the present epoch or iteration."""
     kind = check_choice("warmup", run.settings.text("warmup"), ("constant", "linear", "exp"))
     ratio = run.settings.number("warmup_ratio", 0.1)
     if not 0 < ratio <= 1:
@@ -209,10 +209,12 @@ def _warmed_up(run: _Run, regular: Any) -> Any:
     else:
         shape: Any = "linear" if kind == "linear" else "exponential"
         phases = [Phase(length, shape, start_factor=ratio, end_factor=1.0)]
-    factor: Any = phased_lr(1.0, phases)
+    return phased_lr(1.0, phases)
 
+
+def _product(rate: Any, factor: Any) -> Schedule:
     def formula(count: Count) -> Float:
-        return regular(count) * factor(count)
+        return rate(count) * factor(count)
 
     return Schedule(formula)
 

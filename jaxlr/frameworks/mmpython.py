@@ -90,7 +90,7 @@ class _File:
                 return {keyword.arg: self._value(keyword.value) for keyword in call.keywords if keyword.arg}
         for statement in statements:
             self._statement(statement)
-        return self._values if self._base is None else merged(self._base, self._values)
+        return merged(self._base or {}, self._values)
 
     def _statement(self, statement: ast.stmt) -> None:
         match statement:
