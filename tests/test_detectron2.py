@@ -155,7 +155,7 @@ def test_the_base_of_a_yaml_config_is_read(tmp_path):
     with pytest.raises(ValueError, match=r"the _BASE_ file 'a.txt' must be a YAML config"):
         from_config(path)
     with pytest.raises(
-        ValueError, match=r"inherits from '\.\./Base-RCNN-FPN.yaml': give the path of its file"
+        ValueError, match=r"inherits from '\.\./Base-RCNN-FPN.yaml': give the path of a YAML"
     ):
         from_config(R50_3X)
 
@@ -205,6 +205,40 @@ def test_a_lazy_config_is_read_by_its_syntax(tmp_path):
     assert_close(
         recipe.schedule(np.asarray([0, 1000, 209_999, 210_000])), [4e-5, 0.04, 0.04, 0.004], HOST_RTOL
     )
+
+
+SCRIPT = """
+from detectron2.config import get_cfg
+from detectron2.engine import DefaultTrainer
+
+cfg = get_cfg()
+cfg.DATASETS.TRAIN = ("balloon_train",)
+cfg.MODEL.WEIGHTS = model_zoo.get_checkpoint_url("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml")
+cfg.SOLVER.IMS_PER_BATCH = 2
+cfg.SOLVER.BASE_LR = 0.00025  # pick a good LR
+cfg.SOLVER.MAX_ITER = 3000
+cfg.SOLVER.STEPS = []        # do not decay learning rate
+os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
+trainer = DefaultTrainer(cfg)
+trainer.train()
+"""
+
+
+def test_the_lines_of_a_script_are_read():
+    recipe = from_config(SCRIPT)
+    assert recipe.num_counts == 3000
+    assert_close(recipe.schedule(np.asarray([0, 1000, 2999])), [2.5e-7, 2.5e-4, 2.5e-4], HOST_RTOL)
+    lines = (
+        "cfg.SOLVER.BASE_LR = 0.01\ncfg.SOLVER.MAX_ITER = 300\ncfg.SOLVER.STEPS = (100,)\ncfg.freeze()\n"
+    )
+    assert 0 < from_config(lines).schedule(299) < 0.001  # the warmup of 1000 iterations ends after the run
+    base = "cfg = get_cfg()\ncfg.merge_from_file(model_zoo.get_config_file('COCO/a.yaml'))\n"
+    with pytest.raises(
+        ValueError, match=r"the config inherits from .*a.yaml.* give the path of a YAML file"
+    ):
+        from_config(base + lines)
+    with pytest.raises(ValueError, match="no known framework"):
+        from_config(lines + "change(cfg)")
 
 
 EQUAL = "WarmupStepWithFixedGammaLR"

@@ -265,7 +265,9 @@ def test_schedulers_that_overlap_are_stepped_into_a_table():
     assert recipe.assumptions == (
         "CosineAnnealingLR and LinearLR overlap, so they are stepped in turn into a table.",
     )
-    with pytest.raises(ValueError, match="overlap, which is supported up to 200000 counts, got 300000"):
+    traced = jax.jit(lambda rate: from_config(config, rate).schedule(np.arange(100)))
+    assert_close(traced(0.3), from_config(config, 0.3).schedule(np.arange(100)), DEVICE_RTOL)
+    with pytest.raises(ValueError, match="overlap, which is supported up to 200000 steps, got 3000"):
         from_config(config_of([{**LINEAR, "end": 50}, cosine], iters=300_000))
 
 

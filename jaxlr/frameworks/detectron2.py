@@ -75,7 +75,10 @@ def read(config: Config) -> Recipe:
     """Read `SOLVER` of a YAML config, or `lr_multiplier` of a lazy config. A count is an iteration."""
     if config.has("_BASE_"):
         base = shown_value(config.get("_BASE_"))
-        raise ValueError(f"the config inherits from {base}: give the path of its file, not its text")
+        raise ValueError(
+            f"the config inherits from {base}: give the path of a YAML file, not a text, or leave out the "
+            "base if the rest states all of SOLVER"
+        )
     if "SOLVER" in config.settings:
         return _read_solver(config, config.inner("SOLVER"))
     return _read_lazy(config)

@@ -21,7 +21,6 @@ from jaxlr.schedules import (
     one_cycle_lr,
     phased_lr,
     step_lr,
-    tabulate,
 )
 from jaxlr.schedules._counts import (
     Count,
@@ -33,6 +32,7 @@ from jaxlr.schedules._counts import (
     floor_divide,
     is_before,
     largest_count,
+    look_up,
 )
 from jaxlr.schedules.phases import Shape
 
@@ -223,7 +223,8 @@ def _plateau_recipe(config: Config, settings: Config, loop: _Loop) -> Recipe:
     _check_settings(settings, _PLATEAU_SETTINGS)
     if settings.flag("convert_to_iter_based") or not settings.flag("by_epoch", True) or not loop.by_epoch:
         raise ValueError("ReduceOnPlateauLR counts epochs: set by_epoch=True in it and in train_cfg")
-    if settings.count("begin", 0) > 1 or settings.has("end"):
+    last = loop.max_epochs if settings.has("end") else 0
+    if settings.count("begin", 0) > 1 or settings.number("end", last) < last:
         raise ValueError("ReduceOnPlateauLR is supported only from the first evaluation to the last")
     rule = check_choice("rule", settings.text("rule", "less"), ("less", "greater"))
     threshold_rule: Any = check_choice(
@@ -292,7 +293,14 @@ def _combined(config: Config, schedulers: Sequence[Config], init_value: Any, loo
     others = sorted((act for act in acts if not act.is_factor), key=lambda act: act.first_count)
     overlap = _overlap(others, factors)
     if overlap is not None:
-        return _stepped(config, acts, init_value, overlap)
+        _check_overlap(config, acts, overlap)
+        # The rate is a share of init_value, which may be traced, and a value.
+        without, rates_of_one = (
+            _stepped([act for settings in schedulers for act in _acts(settings, loop, start)], start)
+            for start in (0.0, 1.0)
+        )
+        share = rates_of_one - without
+        return Schedule(lambda count: init_value * look_up(share, count) + look_up(without, count))
     rates: list[Any] = [_product(Schedule(lambda count: init_value), None, factors)]
     for act in others:
         rate: Any = act.rate
@@ -335,16 +343,20 @@ def _switched(rates: Sequence[Any], begins: Sequence[int]) -> Schedule:
     return Schedule(formula)
 
 
-def _stepped(config: Config, acts: Sequence[_Act], init_value: Any, overlap: tuple[str, str]) -> Any:
-    """Return a table of the rates, stepped as MMEngine steps its schedulers."""
-    length, both = max(act.last_count for act in acts) + 1, " and ".join(overlap)
+def _check_overlap(config: Config, acts: Sequence[_Act], overlap: tuple[str, str]) -> None:
+    both = " and ".join(overlap)
     if any(act.rate is not None for act in acts):
         raise ValueError(f"{both} overlap, which is not supported: give them different begin and end")
-    if length > _LONGEST_TABLE:
-        raise ValueError(f"{both} overlap, which is supported up to {_LONGEST_TABLE} counts, got {length}")
-    if isinstance(init_value, jax.Array):
-        raise ValueError(f"{both} overlap, which needs an init_value that is a number, not traced")
+    work = max(act.last_count + 1 for act in acts)
+    work = max(work, sum(act.last - act.first + 1 for act in acts))
+    if work > _LONGEST_TABLE:
+        raise ValueError(f"{both} overlap, which is supported up to {_LONGEST_TABLE} steps, got {work}")
     config.assume(f"{both} overlap, so they are stepped in turn into a table.")
+
+
+def _stepped(acts: Sequence[_Act], rate: float) -> np.ndarray:
+    """Return the rates from count 0 on, stepped as MMEngine steps its schedulers."""
+    acts = [act for act in acts if act.first <= act.last]
     curves = [act.factor(np.arange(act.last + 1)) for act in acts]
     # Schedulers of iterations step before those of epochs. The constructors run in the order of the list.
     events = sorted(
@@ -352,7 +364,7 @@ def _stepped(config: Config, acts: Sequence[_Act], init_value: Any, overlap: tup
         for index, act in enumerate(acts)
         for count in range(act.first_count, act.last_count + 1, act.scale)
     )
-    table, rate, done = np.empty(length), float(init_value), 0
+    table, done = np.empty(max(act.last_count for act in acts) + 1), 0
     for count, _, index in events:
         table[done:count], done = rate, max(done, count)
         act, curve = acts[index], curves[index]
@@ -360,7 +372,7 @@ def _stepped(config: Config, acts: Sequence[_Act], init_value: Any, overlap: tup
         share = curve[since] / curve[since - 1] if since else curve[0]
         rate = float((rate - act.floor) * share + act.floor)
     table[done:] = rate
-    return tabulate(lambda count: table[count], length)
+    return table
 
 
 class _Span(NamedTuple):

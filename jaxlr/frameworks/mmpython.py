@@ -35,9 +35,15 @@ def read(text: str, path: Path | None) -> dict[str, Any]:
     `Unreadable`: an error only where it is used.
     """
     try:
-        return _File(_Limits(), path).read(text)
+        values = _File(_Limits(), path).read(text)
     except RecursionError:
         raise ValueError("the Python config is nested too deeply to be read") from None
+    config = values.get("cfg")
+    return dict(config) if isinstance(config, _Nodes) and "SOLVER" in config else values
+
+
+class _Nodes(dict[str, Any]):
+    """The config of detectron2 in a script, or a node of it, which appears when it is assigned to."""
 
 
 class _Limits:
@@ -132,6 +138,7 @@ class _File:
             for index, inner in enumerate(target.elts):
                 self._assign(inner, Unreadable(_source(target)) if items is None else items[index])
             return
+        self._make_nodes(target)
         container, key = self._place(target)
         if container is None:
             self._forget(target)
@@ -141,6 +148,17 @@ class _File:
             container[key] = self._copy(value)
         else:
             self._forget(target)
+
+    def _make_nodes(self, target: ast.expr) -> None:
+        """Make the nodes of detectron2's `cfg` for an assignment such as `cfg.SOLVER.MAX_ITER = 9`."""
+        match target:
+            case ast.Attribute(value=ast.Name(id="cfg")):
+                self._values.setdefault("cfg", _Nodes())
+            case ast.Attribute(value=ast.Attribute() as node):
+                self._make_nodes(node)
+                container, key = self._place(node)
+                if isinstance(container, _Nodes):
+                    container.setdefault(key, _Nodes())
 
     def _place(self, target: ast.expr) -> tuple[Any, Any]:
         """Return the container and the key that a target names, or None and None."""
@@ -168,6 +186,10 @@ class _File:
                 changed = merged(receiver, new)
                 receiver.clear()
                 receiver.update(changed)
+            case _Nodes(), "merge_from_file", _ if call.args:
+                receiver["_BASE_"] = _source(call.args[0])
+            case _Nodes(), "freeze" | "defrost", []:
+                pass
             case dict(), "pop", [str() as key, *_]:
                 receiver.pop(key, None)
             case list(), "append", [item]:
@@ -308,10 +330,12 @@ class _File:
             case ast.Call(func=ast.Call(func=ast.Name(id="L" | "LazyCall"), args=[target]), args=[]):
                 return self._keywords(call, {"_target_": _source(target).rpartition(".")[2]})
             case ast.Call(
-                func=ast.Attribute(value=ast.Name(id="model_zoo"), attr="get_config"),
+                func=ast.Name(id="get_config") | ast.Attribute(attr="get_config"),
                 args=[ast.Constant(value=str() as name)],
             ):
                 return self._of_model_zoo(name)
+            case ast.Call(func=ast.Name(id="get_cfg") | ast.Attribute(attr="get_cfg"), args=[]):
+                return _Nodes()
             case ast.Call(keywords=[]):
                 return self._function(_called_name(call), [self._value(node) for node in call.args])
         return None
@@ -394,7 +418,7 @@ class _File:
         return value if _is_number(value) and abs(value) < _LARGEST else unreadable
 
 
-_HARMLESS = ("print", "len", "range", "isinstance")
+_HARMLESS = ("print", "len", "range", "isinstance", "makedirs")
 
 
 def merged(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -404,7 +428,7 @@ def merged(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         old = found.get(name)
         if isinstance(value, dict) and isinstance(old, dict) and not value.get("_delete_"):
             found[name] = merged(old, value)
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and "_delete_" in value:
             found[name] = {key: item for key, item in value.items() if key != "_delete_"}
         else:
             found[name] = value
