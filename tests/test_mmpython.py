@@ -145,6 +145,7 @@ HOSTILE = {
     "a mapping in itself": "a = dict(b=1)\n" + "a['c'] = a\n" * 60,
     "a deep mapping": "a = 1\n" + "a = dict(a=a)\n" * 3000,
     "nested comprehensions": "a = [[[0 for k in range(9999)] for j in range(9999)] for i in range(9999)]",
+    "a deep call": "a = " + "f(" * 90 + ",".join(["x"] * 40_000) + ")" * 90,
     "a large power": "a = 9 ** 9 ** 9 ** 9",
 }
 

@@ -58,7 +58,7 @@ def _is_path(text: str) -> bool:
     return Path(text).suffix.lower() in _SUFFIXES or not re.search(r"[={}()\[\]]|:\s", text)
 
 
-def _read_file(path: Path, opening: tuple[Path, ...] = ()) -> Mapping[str, Any]:
+def _read_file(path: Path, opened: list[Path] | None = None) -> Mapping[str, Any]:
     with path.open("rb") as file:
         data = file.read(_LONGEST + 1)
     try:
@@ -68,7 +68,7 @@ def _read_file(path: Path, opening: tuple[Path, ...] = ()) -> Mapping[str, Any]:
     _check_length(text)
     match path.suffix.lower():
         case ".yaml" | ".yml":
-            return _with_base(_yaml(text), path, opening)
+            return _with_base(_yaml(text), path, opened or [])
         case ".json":
             return _json(text)
         case ".toml":
@@ -162,29 +162,26 @@ def _toml(text: str) -> Mapping[str, Any]:
         raise ValueError(f"cannot read the TOML config: {shorten(str(error), 150)}") from None
 
 
-def _with_base(config: Mapping[str, Any], path: Path, opening: tuple[Path, ...]) -> Mapping[str, Any]:
+def _with_base(config: Mapping[str, Any], path: Path, opened: list[Path]) -> Mapping[str, Any]:
     """Merge a YAML config into the files of its `_BASE_`, as detectron2 does."""
     if "_BASE_" not in config:
         return config
-    opening = (*opening, path.resolve())
     names = config["_BASE_"] if isinstance(config["_BASE_"], list) else [config["_BASE_"]]
     merged: dict[str, Any] = {}
     for name in names:
         if not isinstance(name, str) or Path(name).is_absolute() or name.startswith("~") or "://" in name:
             raise ValueError(f"cannot read the _BASE_ {shown_value(name)}: give a relative path")
         base = path.parent / name
-        if base.resolve() in opening or len(opening) >= _MOST_BASES:
-            raise ValueError(
-                f"the _BASE_ files include each other, or are nested more than {_MOST_BASES} deep"
-            )
         if base.suffix.lower() not in (".yaml", ".yml"):
             raise ValueError(f"the _BASE_ file {shorten(base.name)!r} must be a YAML config")
+        opened.append(base)
+        if len(opened) > _MOST_BASES:
+            raise ValueError(f"the _BASE_ files include each other, or are more than {_MOST_BASES}")
         try:
-            found = _read_file(base, opening)
+            found = _read_file(base, opened)
         except OSError as error:
-            raise ValueError(
-                f"cannot read the _BASE_ file {shorten(str(base), 120)!r}: {error.strerror}"
-            ) from None
+            reason = error.strerror or "it cannot be opened"
+            raise ValueError(f"cannot read the _BASE_ file {shorten(str(base), 120)!r}: {reason}") from None
         merged = mmpython.merged(merged, dict(found))
     return mmpython.merged(merged, {key: value for key, value in config.items() if key != "_BASE_"})
 

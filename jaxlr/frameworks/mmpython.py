@@ -1,6 +1,7 @@
 """Configs that are written in Python, read by their syntax. They are never executed."""
 
 import ast
+import itertools
 import re
 import warnings
 from collections.abc import Callable
@@ -16,6 +17,7 @@ _MOST_LEVELS = 100
 _MOST_FILES = 30
 _MOST_WORK = 200_000  # expressions that are read, and values that are copied
 _MOST_ITEMS = 10_000
+_LONGEST_SOURCE = 500
 _LARGEST = 1e300
 _BASE_REFERENCE = re.compile(r"\{\{\s*(_base_\.[\w.]{1,200})\s*\}\}")
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -85,9 +87,16 @@ class _File:
         self._path = path
         self._values: dict[str, Any] = {}
         self._base: dict[str, Any] | None = None
+        self._text = b""
+        self._line_starts = [0]
 
     def read(self, text: str) -> dict[str, Any]:
         statements = _parsed(text)
+        self._text = text.encode()
+        self._line_starts = [
+            0,
+            *itertools.accumulate(len(line) for line in self._text.splitlines(keepends=True)),
+        ]
         match statements:
             case [ast.Expr(value=ast.Call() as call)] | [ast.Assign(value=ast.Call() as call)] if (
                 _called_name(call) not in ("dict", None) and call.keywords
@@ -109,7 +118,7 @@ class _File:
             case ast.AnnAssign(target=target, value=ast.expr() as node):
                 self._assign(target, self._value(node))
             case ast.AugAssign(target=ast.Name() | ast.Attribute() | ast.Subscript() as target, op=op):
-                whole = ast.BinOp(target, op, statement.value)
+                whole = ast.copy_location(ast.BinOp(target, op, statement.value), statement)
                 self._assign(target, self._arithmetic(whole, op))
             case ast.Delete(targets=targets):
                 for target in targets:
@@ -136,7 +145,7 @@ class _File:
         if isinstance(target, ast.Tuple | ast.List):
             items = value if isinstance(value, list) and len(value) == len(target.elts) else None
             for index, inner in enumerate(target.elts):
-                self._assign(inner, Unreadable(_source(target)) if items is None else items[index])
+                self._assign(inner, Unreadable(self._source(target)) if items is None else items[index])
             return
         self._make_nodes(target)
         container, key = self._place(target)
@@ -187,7 +196,7 @@ class _File:
                 receiver.clear()
                 receiver.update(changed)
             case _Nodes(), "merge_from_file", _ if call.args:
-                receiver["_BASE_"] = _source(call.args[0])
+                receiver["_BASE_"] = self._source(call.args[0])
             case _Nodes(), "freeze" | "defrost", []:
                 pass
             case dict(), "pop", [str() as key, *_]:
@@ -208,7 +217,7 @@ class _File:
 
     def _forget(self, part: ast.AST) -> None:
         """Make every name unreadable that a part of the config may change in a way that is not read."""
-        source = shorten(_source(part))
+        source = shorten(self._source(part))
         for node in ast.walk(part):
             match node:
                 case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
@@ -233,6 +242,14 @@ class _File:
             self._base |= {str(name): Unreadable(source) for name in names}
         elif node.id in self._values:
             self._values[node.id] = Unreadable(source)
+
+    def _source(self, node: ast.AST) -> str:
+        """Return a part of the config as a text for messages. A long part is cut before it is formatted."""
+        if isinstance(node, ast.expr | ast.stmt) and node.end_lineno and node.end_col_offset is not None:
+            start = self._line_starts[node.lineno - 1] + node.col_offset
+            if self._line_starts[node.end_lineno - 1] + node.end_col_offset - start > _LONGEST_SOURCE:
+                return shorten(self._text[start : start + _LONGEST_SOURCE].decode(errors="ignore"))
+        return shorten(ast.unparse(node))
 
     def _bases(self, base: Any) -> dict[str, Any]:
         names = base if isinstance(base, list) else [base]
@@ -307,7 +324,7 @@ class _File:
                 return self._arithmetic(node, op)
             case _:
                 value = None
-        return Unreadable(_source(node)) if value is None else value
+        return Unreadable(self._source(node)) if value is None else value
 
     def _mapping(self, node: ast.Dict) -> dict[str, Any] | None:
         found: dict[str, Any] = {}
@@ -328,7 +345,7 @@ class _File:
                 start = self._value(arguments[0]) if arguments else {}
                 return self._keywords(call, start) if isinstance(start, dict) else None
             case ast.Call(func=ast.Call(func=ast.Name(id="L" | "LazyCall"), args=[target]), args=[]):
-                return self._keywords(call, {"_target_": _source(target).rpartition(".")[2]})
+                return self._keywords(call, {"_target_": self._source(target).rpartition(".")[2]})
             case ast.Call(
                 func=ast.Name(id="get_config") | ast.Attribute(attr="get_config"),
                 args=[ast.Constant(value=str() as name)],
@@ -377,17 +394,20 @@ class _File:
     def _comprehension(self, item: ast.expr, target: ast.expr, items: Any) -> list[Any] | None:
         if not isinstance(items, list):
             return None
-        outside = dict(self._values)
+        names = [node.id for node in ast.walk(target) if isinstance(node, ast.Name)]
+        outside = {name: self._values[name] for name in names if name in self._values}
         found: list[Any] = []
         for value in items:
             self._assign(target, value)
             found.append(self._value(item))
-        self._values = outside
+        for name in names:
+            self._values.pop(name, None)
+        self._values |= outside
         return found
 
     def _arithmetic(self, node: ast.BinOp, op: ast.operator) -> Any:
         left, right = self._value(node.left), self._value(node.right)
-        unreadable = Unreadable(_source(node))
+        unreadable = Unreadable(self._source(node))
         match op, left, right:
             case ast.Add(), list(), list() if len(left) + len(right) <= _MOST_ITEMS:
                 return left + right
@@ -452,10 +472,6 @@ def _range(values: list[Any]) -> list[int] | None:
         return None
     found = range(*values)
     return list(found) if -(2**62) < found.start < 2**62 and found[: _MOST_ITEMS + 1] == found else None
-
-
-def _source(node: ast.AST) -> str:
-    return shorten(ast.unparse(node))
 
 
 def _parsed(text: str) -> list[ast.stmt]:
