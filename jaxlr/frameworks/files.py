@@ -15,7 +15,7 @@ from jaxlr.frameworks import mmpython
 
 
 # A hostile file must cost a second at most. PyYAML reads about 100,000 characters in that time.
-_LONGEST = 100_000
+LONGEST_CONFIG = 100_000
 _MOST_VALUES = 20_000
 _MOST_EVENTS = 10_000  # keys, values and brackets of a YAML text
 _MOST_LEVELS = 50
@@ -51,6 +51,11 @@ def read_config(config: Any) -> Mapping[str, Any]:
     return _checked(_read_file(Path(config)) if _is_path(config) else _read_text(config))
 
 
+def read_text_config(text: str) -> Mapping[str, Any]:
+    """Return the settings of a config from its text, which is never taken for a path."""
+    return _checked(_read_text(text))
+
+
 def _is_path(text: str) -> bool:
     """Check if a text is the path of a file rather than a config: one line that ends as such files do."""
     if "\n" in text or len(text) > 1000 or re.search(r"(^|\s)--\w", text):
@@ -60,7 +65,7 @@ def _is_path(text: str) -> bool:
 
 def _read_file(path: Path, opened: list[Path] | None = None) -> Mapping[str, Any]:
     with path.open("rb") as file:
-        data = file.read(_LONGEST + 1)
+        data = file.read(LONGEST_CONFIG + 1)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -68,7 +73,7 @@ def _read_file(path: Path, opened: list[Path] | None = None) -> Mapping[str, Any
     _check_length(text)
     match path.suffix.lower():
         case ".yaml" | ".yml":
-            return _with_base(_yaml(text), path, opened or [])
+            return _with_base(read_yaml(text), path, opened or [])
         case ".json":
             return _json(text)
         case ".toml":
@@ -102,21 +107,20 @@ def _read_text(text: str) -> Mapping[str, Any]:
         return _toml(text)
     if re.search(r"^\s*[\w.]+\s*[=(]", text, re.MULTILINE) and not re.search(r"^\w+:", text, re.MULTILINE):
         return mmpython.read(text, None)
-    return _yaml(text)
+    return read_yaml(text)
 
 
 def _check_length(text: str) -> None:
-    if len(text) > _LONGEST:
-        raise ValueError(f"a config must have at most {_LONGEST} characters")
+    if len(text) > LONGEST_CONFIG:
+        raise ValueError(f"a config must have at most {LONGEST_CONFIG} characters")
 
 
-def _yaml(text: str) -> Mapping[str, Any]:
+def read_yaml(text: str) -> Mapping[str, Any]:
+    """Return the settings of a YAML text by name. PyYAML is imported for it."""
     try:
         import yaml
     except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            'a YAML config needs PyYAML: pip install "jaxlr[yaml]"', name="yaml"
-        ) from None
+        raise ModuleNotFoundError("a YAML config needs PyYAML: pip install pyyaml", name="yaml") from None
     try:
         _check_events(yaml.parse(text, Loader=yaml.SafeLoader))
         loaded = yaml.safe_load(text)

@@ -20,7 +20,8 @@ from jaxlr.schedules import (
     phased_lr,
     step_lr,
 )
-from jaxlr.schedules._counts import Count, Float, Schedule, array_module
+from jaxlr.schedules._counts import Count, Float, array_module
+from jaxlr.schedules._schedule import Schedule
 
 
 _MOST_CYCLES = 100
@@ -216,7 +217,7 @@ def _product(rate: Any, factor: Any) -> Schedule:
     def formula(count: Count) -> Float:
         return rate(count) * factor(count)
 
-    return Schedule(formula)
+    return Schedule(formula, functions=(formula,))
 
 
 def _fixed(run: _Run, init_value: Any) -> Any:
@@ -238,7 +239,7 @@ def _step(run: _Run, init_value: Any) -> Any:
         rate = decay(count)
         return array_module(rate).maximum(rate, floor)
 
-    return Schedule(formula) if floor else decay
+    return Schedule(formula, functions=(formula,)) if floor else decay
 
 
 def _exponential(run: _Run, init_value: Any) -> Any:

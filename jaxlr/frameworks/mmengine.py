@@ -25,7 +25,6 @@ from jaxlr.schedules import (
 from jaxlr.schedules._counts import (
     Count,
     Float,
-    Schedule,
     array_module,
     at_most,
     choose,
@@ -34,6 +33,7 @@ from jaxlr.schedules._counts import (
     largest_count,
     look_up,
 )
+from jaxlr.schedules._schedule import Schedule
 from jaxlr.schedules.phases import Shape
 
 
@@ -328,7 +328,7 @@ def _product(rate: Any, act: _Act | None, factors: Sequence[_Act]) -> Schedule:
             value = value * factor.factor_at(count)
         return value
 
-    return Schedule(formula)
+    return Schedule(formula, functions=(formula,))
 
 
 def _switched(rates: Sequence[Any], begins: Sequence[int]) -> Schedule:
@@ -340,7 +340,7 @@ def _switched(rates: Sequence[Any], begins: Sequence[int]) -> Schedule:
             rate = choose(is_before(count, begin), rate, next_rate(count))
         return rate
 
-    return Schedule(formula)
+    return Schedule(formula, functions=(formula,))
 
 
 def _check_overlap(config: Config, acts: Sequence[_Act], overlap: tuple[str, str]) -> None:
