@@ -8,6 +8,7 @@ from framework_files import assert_has_rates, recorded
 from helpers import HOST_RTOL, assert_close
 
 import jaxlr
+from jaxlr.convert.lines import line_of
 
 
 from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
@@ -118,7 +119,9 @@ CONFIGS = [  # a config, other arguments, unit, num_counts, and rates by count
 def test_a_config_as_people_write_it_gives_its_rates(config, arguments, unit, num_counts, expected):
     recipe = from_config(config, **arguments)
     assert (recipe.framework, recipe.unit, recipe.num_counts) == ("mmcv", unit, num_counts)
+    printed = eval(line_of(recipe.schedule), {"jaxlr": jaxlr})
     for count, rate in expected.items():
+        assert printed(count) == recipe.schedule(count)
         assert_close(recipe.schedule(count), rate, HOST_RTOL)
 
 

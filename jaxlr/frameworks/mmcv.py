@@ -9,10 +9,13 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
+
 from jaxlr._checks import check_choice, check_positive_count, shown_value
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import (
     Phase,
+    chained_scheduler,
     exponential_lr,
     multi_step_lr,
     one_cycle_lr,
@@ -20,11 +23,11 @@ from jaxlr.schedules import (
     phased_lr,
     step_lr,
 )
-from jaxlr.schedules._counts import Count, Float, array_module
-from jaxlr.schedules._schedule import Schedule
+from jaxlr.schedules._counts import array_module
 
 
 _MOST_CYCLES = 100
+_MOST_STEPS = 200
 _BY_ITERATION = ("Cyclic", "OneCycle", "YOLOX")  # policies that do not count epochs
 
 
@@ -41,14 +44,14 @@ def read(config: Config) -> Recipe:
         config.assume(
             "The policy OneCycle sets the rate from max_lr, and ignores the rate of the optimizer."
         )
-    init_value = 1.0 if policy == "OneCycle" else _init_value(config)
-    warmup = _warmup(run) if run.has_warmup and policy != "YOLOX" else None
-    schedule = _POLICIES[policy](run, init_value)
-    if run.by_epoch and run.unit == "iteration":
-        schedule = per_epoch(schedule, run.steps)
-    if warmup is not None:
-        schedule = _product(schedule, warmup)
-    return config.recipe("mmcv", schedule, run.unit, run.num_counts)
+        return config.recipe("mmcv", _one_cycle(run), run.unit, run.num_counts)
+    init_value = _init_value(config)
+    run.init_value = init_value
+    factors = [_warmup(run)] if run.has_warmup and policy != "YOLOX" else []
+    regular = _POLICIES[policy](run)
+    is_nested = run.by_epoch and run.unit == "iteration"
+    factors.append(per_epoch(regular, run.steps) if is_nested else regular)
+    return config.recipe("mmcv", chained_scheduler(init_value, factors), run.unit, run.num_counts)
 
 
 FRAMEWORK = Framework(name="mmcv", read=read, marks=(("lr_config",),), aliases=("mmcls",))
@@ -59,6 +62,7 @@ class _Run:
 
     def __init__(self, config: Config):
         self._config = config
+        self.init_value: Any = None
         self._runner = config.inner("runner")
         self.settings = config.inner("lr_config")
         self.policy = "Fixed" if config.get("lr_config") is None else _policy(self.settings)
@@ -128,13 +132,19 @@ class _Run:
             raise ValueError("warmup_by_epoch needs a runner that counts epochs: give warmup_iters instead")
         return length * self.steps
 
-    def floor(self, init_value: Any, required: bool = True) -> Any:
+    def floor(self, required: bool = True) -> Any:
+        """Return the lowest rate as a factor of the rate of the optimizer."""
         has_value, has_ratio = self.settings.has("min_lr"), self.settings.has("min_lr_ratio")
         if (has_value and has_ratio) or (required and not has_value and not has_ratio):
             raise ValueError(f"the policy {self.policy!r} needs min_lr or min_lr_ratio, and not both")
         if has_ratio:
-            return init_value * self.settings.number("min_lr_ratio")
-        return self.settings.number("min_lr", 0.0)
+            return self.settings.number("min_lr_ratio")
+        floor = self.settings.number("min_lr", 0.0)
+        if floor == 0:
+            return 0.0
+        if not isinstance(self.init_value, jax.Array) and self.init_value == 0:
+            raise ValueError("the rate of the optimizer must be above 0 for a min_lr above 0")
+        return floor / self.init_value
 
 
 def _policy(settings: Config) -> str:
@@ -213,71 +223,68 @@ def _warmup(run: _Run) -> Any:
     return phased_lr(1.0, phases)
 
 
-def _product(rate: Any, factor: Any) -> Schedule:
-    def formula(count: Count) -> Float:
-        return rate(count) * factor(count)
-
-    return Schedule(formula, functions=(formula,))
-
-
-def _fixed(run: _Run, init_value: Any) -> Any:
+def _fixed(run: _Run) -> Any:
     del run
-    return phased_lr(init_value, [Phase()])
+    return phased_lr(1.0, [Phase()])
 
 
-def _step(run: _Run, init_value: Any) -> Any:
+def _step(run: _Run) -> Any:
     gamma, step = run.settings.number("gamma", 0.1), run.settings.get("step")
-    if isinstance(step, list | tuple):
-        steps = [check_positive_count("each of step", number) for number in run.settings.numbers("step")]
-        # MMCV takes the first of the list that is above the count.
-        decay: Any = multi_step_lr(init_value, list(itertools.accumulate(steps, max)), gamma)
-    else:
-        decay = step_lr(init_value, check_positive_count("step", run.settings.number("step")), gamma)
-    floor = run.settings.number("min_lr", 0.0)
-
-    def formula(count: Count) -> Float:
-        rate = decay(count)
-        return array_module(rate).maximum(rate, floor)
-
-    return Schedule(formula, functions=(formula,)) if floor else decay
-
-
-def _exponential(run: _Run, init_value: Any) -> Any:
-    return exponential_lr(init_value, run.settings.number("gamma"))
-
-
-def _polynomial(run: _Run, init_value: Any) -> Any:
-    power, floor = run.settings.number("power", 1.0), run.settings.number("min_lr", 0.0)
-    return phased_lr(init_value, [Phase(run.length, "polynomial", power=power, end_value=floor)])
+    is_list, floor = isinstance(step, list | tuple), run.floor(required=False)
+    if not is_list and isinstance(floor, float) and floor == 0:
+        return step_lr(1.0, check_positive_count("step", run.settings.number("step")), gamma)
+    steps = [check_positive_count("each of step", number) for number in run.settings.numbers("step", [])]
+    if not is_list:
+        period = check_positive_count("step", run.settings.number("step"))
+        steps = [*range(period, min(run.length, _MOST_STEPS * period), period)]
+    # MMCV takes the first of the list that is above the count.
+    milestones = list(itertools.accumulate(steps, max))
+    if isinstance(floor, float) and floor == 0:
+        return multi_step_lr(1.0, milestones, gamma)
+    if len(steps) >= _MOST_STEPS - 1:
+        raise ValueError(f"a policy 'Step' with min_lr must have fewer than {_MOST_STEPS - 1} steps")
+    lengths = [after - before for before, after in itertools.pairwise([0, *milestones])]
+    rates = [array_module(floor).maximum(gamma**number, floor) for number in range(len(steps) + 1)]
+    phases = [Phase(length, start_factor=rate) for length, rate in zip(lengths, rates, strict=False)]
+    return phased_lr(1.0, [*phases, Phase(start_factor=rates[-1])])
 
 
-def _inverse(run: _Run, init_value: Any) -> Any:
+def _exponential(run: _Run) -> Any:
+    return exponential_lr(1.0, run.settings.number("gamma"))
+
+
+def _polynomial(run: _Run) -> Any:
+    ends: Any = {"power": run.settings.number("power", 1.0), "end_factor": run.floor(required=False)}
+    return phased_lr(1.0, [Phase(run.length, "polynomial", **ends)])
+
+
+def _inverse(run: _Run) -> Any:
     gamma, power = run.settings.number("gamma"), run.settings.number("power", 1.0)
     if gamma == 0:
-        return phased_lr(init_value, [Phase()])
-    return phased_lr(init_value, [Phase(shape="inverse_power", power=power, span=1 / gamma)])
+        return phased_lr(1.0, [Phase()])
+    return phased_lr(1.0, [Phase(shape="inverse_power", power=power, span=1 / gamma)])
 
 
-def _cosine(run: _Run, init_value: Any) -> Any:
-    return phased_lr(init_value, [Phase(run.length, "cosine", end_value=run.floor(init_value))])
+def _cosine(run: _Run) -> Any:
+    return phased_lr(1.0, [Phase(run.length, "cosine", end_factor=run.floor())])
 
 
-def _linear(run: _Run, init_value: Any) -> Any:
-    return phased_lr(init_value, [Phase(run.length, "linear", end_value=run.floor(init_value))])
+def _linear(run: _Run) -> Any:
+    return phased_lr(1.0, [Phase(run.length, "linear", end_factor=run.floor())])
 
 
-def _flat_cosine(run: _Run, init_value: Any) -> Any:
+def _flat_cosine(run: _Run) -> Any:
     part = run.settings.number("start_percent", 0.75)
     if part > 1:
         raise ValueError(f"start_percent must be from 0 to 1, got {part:g}")
     flat = round(run.length * part)
     phases = [Phase(flat)]
     if flat < run.length:
-        phases.append(Phase(run.length - flat, "cosine", end_value=run.floor(init_value)))
-    return phased_lr(init_value, phases)
+        phases.append(Phase(run.length - flat, "cosine", start_factor=1.0, end_factor=run.floor()))
+    return phased_lr(1.0, phases)
 
 
-def _restarts(run: _Run, init_value: Any) -> Any:
+def _restarts(run: _Run) -> Any:
     """Read cosines. A weight multiplies the part of the rate above the floor, unlike in MMEngine."""
     periods = [check_positive_count("each of periods", p) for p in run.settings.numbers("periods", [])]
     weights = run.settings.numbers("restart_weights", [1.0])
@@ -288,15 +295,15 @@ def _restarts(run: _Run, init_value: Any) -> Any:
         )
     if sum(periods) < run.length:
         raise ValueError(f"the periods must add up to the whole run, {run.length}, got {sum(periods)}")
-    floor = run.floor(init_value)
+    floor = run.floor()
     phases = [
-        Phase(period, "cosine", start_value=floor + weight * (init_value - floor), end_value=floor)
+        Phase(period, "cosine", start_factor=floor + weight * (1 - floor), end_factor=floor)
         for period, weight in zip(periods, weights, strict=True)
     ]
-    return phased_lr(init_value, phases)
+    return phased_lr(1.0, phases)
 
 
-def _cyclic(run: _Run, init_value: Any) -> Any:
+def _cyclic(run: _Run) -> Any:
     """Read cycles that rise to `target_ratio[0]` times the rate and fall to `target_ratio[1]` times it."""
     ratios = run.settings.numbers("target_ratio", [10.0, 1e-4])
     if len(ratios) > 2:
@@ -324,11 +331,12 @@ def _cyclic(run: _Run, init_value: Any) -> Any:
             ]
         else:  # MMCV takes the falling phase for the first one, and scales its end
             phases.append(Phase(period, shape, start_factor=high, end_factor=1 - scale + low * scale))
-    return phased_lr(init_value, phases)
+    return phased_lr(1.0, phases)
 
 
-def _one_cycle(run: _Run, init_value: Any) -> Any:
-    del init_value
+def _one_cycle(run: _Run) -> Any:
+    if run.has_warmup:
+        raise ValueError("a warmup over the policy OneCycle is not supported")
     total = check_positive_count("total_steps", run.settings.number("total_steps", run.length))
     if total < run.length:
         raise ValueError(
@@ -346,28 +354,28 @@ def _one_cycle(run: _Run, init_value: Any) -> Any:
     )
 
 
-def _yolox(run: _Run, init_value: Any) -> Any:
+def _yolox(run: _Run) -> Any:
     """Read a warmup along a square, a cosine one iteration ahead, and the floor in the last epochs."""
     if not run.has_warmup:
         raise ValueError("the policy 'YOLOX' needs a warmup, such as warmup='exp'")
     warmup, ratio = run.warmup_length(), run.settings.number("warmup_ratio", 0.1)
     rest = run.settings.count("num_last_epochs") * run.steps
-    falling, floor = run.length - warmup - rest, run.floor(init_value)
+    falling, floor = run.length - warmup - rest, run.floor()
     if falling < 1:
         raise ValueError(
             "the policy 'YOLOX' needs more epochs than the warmup and num_last_epochs together"
         )
     square: Any = {"start_factor": 0.0, "end_factor": ratio, "power": 2.0, "offset": 1, "span": warmup}
-    cosine: Any = {"start_factor": 1.0, "end_value": floor, "offset": 1, "span": falling}
+    cosine: Any = {"start_factor": 1.0, "end_factor": floor, "offset": 1, "span": falling}
     phases = [
         Phase(warmup, "power", **square),
         Phase(falling - 1, "cosine", **cosine),
-        Phase(start_value=floor),
+        Phase(start_factor=floor),
     ]
-    return phased_lr(init_value, phases)
+    return phased_lr(1.0, phases)
 
 
-_POLICIES: dict[str, Callable[[_Run, Any], Any]] = {
+_POLICIES: dict[str, Callable[[_Run], Any]] = {
     "Fixed": _fixed,
     "Step": _step,
     "Exp": _exponential,

@@ -4,6 +4,7 @@ The rules are those of MMEngine 0.10.7 (`optim/scheduler/param_scheduler.py`, `r
 `runner/loops.py`). `QuadraticWarmupLR` is of MMDetection 3.3.0, and `PolyLRRatio` of MMSegmentation 1.2.2.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,31 +16,24 @@ from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.plateau import reduce_lr_on_plateau
 from jaxlr.schedules import (
     Phase,
+    chained_scheduler,
     cosine_annealing_lr,
-    exponential_lr,
     multi_step_lr,
     one_cycle_lr,
+    per_epoch,
     phased_lr,
-    step_lr,
+    sequential_lr,
+    starting_at,
+    tabulate,
 )
-from jaxlr.schedules._counts import (
-    Count,
-    Float,
-    array_module,
-    at_most,
-    choose,
-    floor_divide,
-    is_before,
-    largest_count,
-    look_up,
-)
-from jaxlr.schedules._schedule import Schedule
 from jaxlr.schedules.phases import Shape
 
 
 _OTHERS = ("Momentum", "WeightDecay")  # endings of the names of schedulers that do not change the rate
 _MOST_SCHEDULERS = 20
 _MOST_PERIODS = 200
+_MOST_STEPS = 10_000
+_SMALLEST = 700.0  # a float64 is 0 from exp(-745) on
 _LONGEST_TABLE = 200_000  # counts that are stepped as MMEngine does, where schedulers overlap
 
 
@@ -247,69 +241,68 @@ def _plateau_recipe(config: Config, settings: Config, loop: _Loop) -> Recipe:
 
 
 class _Act(NamedTuple):
-    """The change that one scheduler makes to the rate, at counts of its own from its `begin` on.
+    """The change that one scheduler makes to the rate.
 
     A factor multiplies the rate that it finds. With a floor, it multiplies the part of the rate above the
     floor. A setter overwrites the rate.
     """
 
     name: str
-    begin: int  # own count at which it begins
-    scale: int  # counts of the run in one of its own
-    first: int  # first and last count since `begin` at which it changes the rate
+    begin: int  # first and last count of its own at which the rate changes
     last: int
-    factor: Any = None  # schedule of the factor since `begin`
-    onto_floor: Callable[[Any], Any] | None = None  # the schedule from a rate onto the floor
+    scale: int  # counts of the run in one of its own
+    factor: Any = None  # schedule of the factor at its own counts
     floor: Any = 0.0
-    rate: Any = None  # schedule of the rate since `begin`, of a setter
+    piece: Callable[[Any], Any] | None = None  # the schedule from `begin` on, from the rate before it
 
     @property
     def first_count(self) -> int:
-        return (self.begin + self.first) * self.scale
+        return self.begin * self.scale
 
     @property
     def last_count(self) -> int:
-        return (self.begin + self.last) * self.scale
+        return self.last * self.scale
 
-    @property
-    def is_factor(self) -> bool:
-        return self.rate is None and self.onto_floor is None
-
-    def at(self, schedule: Any, count: Count) -> Any:
-        """Return a schedule of counts since `begin`, at a count of the run."""
-        own = floor_divide(count, self.scale)
-        since = own - min(self.begin, largest_count(own))
-        return schedule(at_most(array_module(own).maximum(since, 0), self.last))
-
-    def factor_at(self, count: Count) -> Any:
-        return choose(is_before(count, self.first_count), 1.0, self.at(self.factor, count))
+    def in_run(self, schedule: Any) -> Any:
+        """Return a schedule of own counts as one of counts of the run."""
+        return schedule if self.scale == 1 else per_epoch(schedule, self.scale)
 
 
 def _combined(config: Config, schedulers: Sequence[Config], init_value: Any, loop: _Loop) -> Any:
     """Return the rate that all schedulers make together."""
     acts = [act for settings in schedulers for act in _acts(settings, loop, init_value)]
-    acts = [act for act in acts if act.first <= act.last]
-    factors = [act for act in acts if act.is_factor]
-    others = sorted((act for act in acts if not act.is_factor), key=lambda act: act.first_count)
+    acts = [act for act in acts if act.begin <= act.last]
+    factors = [act for act in acts if act.piece is None]
+    others = sorted((act for act in acts if act.piece is not None), key=lambda act: act.first_count)
     overlap = _overlap(others, factors)
     if overlap is not None:
-        _check_overlap(config, acts, overlap)
-        # The rate is a share of init_value, which may be traced, and a value.
-        without, rates_of_one = (
-            _stepped([act for settings in schedulers for act in _acts(settings, loop, start)], start)
-            for start in (0.0, 1.0)
-        )
-        share = rates_of_one - without
-        return Schedule(lambda count: init_value * look_up(share, count) + look_up(without, count))
-    rates: list[Any] = [_product(Schedule(lambda count: init_value), None, factors)]
+        return _stepped(config, acts, init_value, overlap)
+    pieces, begins = [_product(init_value, factors, 0)], [0]
     for act in others:
-        rate: Any = act.rate
-        if act.onto_floor is not None:
-            rate = act.onto_floor(rates[-1](act.first_count - 1))
-        rates.append(
-            _product(rate, act, [other for other in factors if other.first_count > act.last_count])
-        )
-    return _switched(rates, [act.first_count for act in others])
+        assert act.piece is not None
+        before = _sequence(pieces, begins)(max(0, act.first_count - 1))
+        pieces.append(act.in_run(act.piece(before)))
+        begins.append(act.first_count)
+        later = [factor for factor in factors if factor.first_count > act.last_count]
+        if act.floor is None or later:  # the rate holds after a setter, and later factors multiply it
+            begin = act.last_count + 1
+            pieces.append(_product(_sequence(pieces, begins)(begin - 1), later, begin))
+            begins.append(begin)
+    # The hold after an act is skipped where the next one begins.
+    kept = [index for index, begin in enumerate(begins) if begin not in begins[index + 1 :]]
+    return _sequence([pieces[index] for index in kept], [begins[index] for index in kept])
+
+
+def _product(rate: Any, factors: Sequence[_Act], first: int) -> Any:
+    """Return a rate times factors, from the count `first` of the run on."""
+    if not factors:
+        return phased_lr(rate, [Phase()])
+    schedules = [factor.in_run(factor.factor) for factor in factors]
+    return chained_scheduler(rate, [starting_at(each, first) if first else each for each in schedules])
+
+
+def _sequence(pieces: Sequence[Any], begins: Sequence[int]) -> Any:
+    return pieces[0] if len(pieces) == 1 else sequential_lr(pieces, begins[1:])
 
 
 def _overlap(others: Sequence[_Act], factors: Sequence[_Act]) -> tuple[str, str] | None:
@@ -321,42 +314,17 @@ def _overlap(others: Sequence[_Act], factors: Sequence[_Act]) -> tuple[str, str]
     return None
 
 
-def _product(rate: Any, act: _Act | None, factors: Sequence[_Act]) -> Schedule:
-    def formula(count: Count) -> Float:
-        value: Any = rate(count) if act is None else act.at(rate, count)
-        for factor in factors:
-            value = value * factor.factor_at(count)
-        return value
-
-    return Schedule(formula, functions=(formula,))
-
-
-def _switched(rates: Sequence[Any], begins: Sequence[int]) -> Schedule:
-    """Return a schedule that takes the next of `rates` from each of `begins` on. All count from 0."""
-
-    def formula(count: Count) -> Float:
-        rate = rates[0](count)
-        for next_rate, begin in zip(rates[1:], begins, strict=True):
-            rate = choose(is_before(count, begin), rate, next_rate(count))
-        return rate
-
-    return Schedule(formula, functions=(formula,))
-
-
-def _check_overlap(config: Config, acts: Sequence[_Act], overlap: tuple[str, str]) -> None:
-    both = " and ".join(overlap)
-    if any(act.rate is not None for act in acts):
+def _stepped(config: Config, acts: Sequence[_Act], init_value: Any, overlap: tuple[str, str]) -> Any:
+    """Return a table of the rates, stepped as MMEngine steps its schedulers."""
+    length, both = max(act.last_count for act in acts) + 1, " and ".join(overlap)
+    if any(act.floor is None for act in acts):
         raise ValueError(f"{both} overlap, which is not supported: give them different begin and end")
-    work = max(act.last_count + 1 for act in acts)
-    work = max(work, sum(act.last - act.first + 1 for act in acts))
+    work = max(length, sum(act.last - act.begin + 1 for act in acts))
     if work > _LONGEST_TABLE:
         raise ValueError(f"{both} overlap, which is supported up to {_LONGEST_TABLE} steps, got {work}")
+    if isinstance(init_value, jax.Array):
+        raise ValueError(f"{both} overlap, which needs an init_value that is a number, not traced")
     config.assume(f"{both} overlap, so they are stepped in turn into a table.")
-
-
-def _stepped(acts: Sequence[_Act], rate: float) -> np.ndarray:
-    """Return the rates from count 0 on, stepped as MMEngine steps its schedulers."""
-    acts = [act for act in acts if act.first <= act.last]
     curves = [act.factor(np.arange(act.last + 1)) for act in acts]
     # Schedulers of iterations step before those of epochs. The constructors run in the order of the list.
     events = sorted(
@@ -364,15 +332,15 @@ def _stepped(acts: Sequence[_Act], rate: float) -> np.ndarray:
         for index, act in enumerate(acts)
         for count in range(act.first_count, act.last_count + 1, act.scale)
     )
-    table, done = np.empty(max(act.last_count for act in acts) + 1), 0
+    table, rate, done = np.empty(length), float(init_value), 0
     for count, _, index in events:
         table[done:count], done = rate, max(done, count)
         act, curve = acts[index], curves[index]
-        since = count // act.scale - act.begin
-        share = curve[since] / curve[since - 1] if since else curve[0]
+        own = count // act.scale
+        share = curve[own] / curve[own - 1] if own else curve[0]
         rate = float((rate - act.floor) * share + act.floor)
     table[done:] = rate
-    return table
+    return tabulate(lambda count: table[count], length)
 
 
 class _Span(NamedTuple):
@@ -388,25 +356,44 @@ class _Span(NamedTuple):
         """Return a number of epochs or iterations in the unit of the scheduler."""
         return check_positive_count(name, settings.count(name)) * self.times
 
-    def factor(self, schedule: Any, first: int = 1, last: int | None = None) -> list[_Act]:
-        last = self.length - 1 if last is None else last
-        return [_Act(self.name, self.begin, self.scale, first, last, factor=schedule)]
+    @property
+    def last(self) -> int:
+        return self.begin + self.length - 1
+
+    def factor(self, schedule: Any, first: int = 1) -> list[_Act]:
+        return [_Act(self.name, self.begin + first, self.last, self.scale, schedule)]
+
+    def phased(self, phases: Sequence[Phase], first: int = 1) -> list[_Act]:
+        """Return a factor along phases from `begin` on, and 1 before."""
+        return self.factor(phased_lr(1.0, [*self.wait(), *phases]), first)
+
+    def wait(self) -> list[Phase]:
+        """Return the phase before `begin`, if there is one."""
+        return [Phase(self.begin)] if self.begin else []
 
     def setter(self, schedule: Any, first: int = 0, last: int | None = None) -> list[_Act]:
-        last = self.length - 1 if last is None else last
-        return [_Act(self.name, self.begin, self.scale, first, last, rate=schedule)]
+        """Return a schedule of own counts since `begin`, which overwrites the rate from `first` on."""
+        last = self.last if last is None else self.begin + last
+        piece = starting_at(schedule, first) if first else schedule
+        return [_Act(self.name, self.begin + first, last, self.scale, None, None, lambda rate: piece)]
 
     def decay(self, length: int, shape: Shape, floor: Any, **power: float) -> list[_Act]:
-        """Return a fall onto a floor in `length` counts."""
-        last = min(length, self.length - 1)
-        factor = phased_lr(1.0, [Phase(length, shape, end_factor=0.0, **power)])
+        """Return a fall onto a floor in `length` counts, which may stop before."""
+        num_steps = min(length, self.length - 1)
+        ends: Any = {"start_factor": 1.0, "end_factor": 0.0, "span": length, **power}
+        factor = phased_lr(1.0, [*self.wait(), Phase(num_steps, shape, **ends)])
+        act = _Act(self.name, self.begin + 1, self.begin + num_steps, self.scale, factor, floor)
         if not isinstance(floor, jax.Array) and floor == 0:
-            return self.factor(factor, last=last)
+            return [act]
 
-        def onto_floor(start: Any) -> Any:
-            return phased_lr(1.0, [Phase(length, shape, start_value=start, end_value=floor, **power)])
+        def piece(rate: Any) -> Any:
+            fall: Any = {"start_value": rate, "end_value": floor, "span": length, **power}
+            if num_steps > 1:
+                return phased_lr(1.0, [Phase(num_steps - 1, shape, offset=1, **fall)])
+            whole: Any = phased_lr(1.0, [Phase(length, shape, **fall)])
+            return phased_lr(1.0, [Phase(start_value=whole(1))])
 
-        return [_Act(self.name, self.begin, self.scale, 1, last, factor, onto_floor, floor)]
+        return [act._replace(piece=piece)]
 
 
 def _acts(settings: Config, loop: _Loop, init_value: Any) -> list[_Act]:
@@ -472,9 +459,8 @@ def _linear(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
             f"LinearLR needs factors above 0 (start) and at most 1 (both), got {start:g} and {end:g}"
         )
     if span.length == 1:
-        return span.factor(phased_lr(1.0, [Phase(start_factor=start)]), first=0)
-    line = Phase(span.length - 1, "linear", start_factor=start, end_factor=end)
-    return span.factor(phased_lr(1.0, [line]), first=0)
+        return span.phased([Phase(start_factor=start)], first=0)
+    return span.phased([Phase(span.length - 1, "linear", start_factor=start, end_factor=end)], first=0)
 
 
 def _constant(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
@@ -486,25 +472,37 @@ def _constant(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
     phases = [Phase(max(1, span.length - 1), start_factor=factor)]
     if span.length > 1:
         phases.append(Phase(start_factor=1.0))
-    return span.factor(phased_lr(1.0, phases), first=0)
+    return span.phased(phases, first=0)
 
 
 def _step(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
     del init_value
-    step_size = span.in_counts(settings, "step_size")
-    return span.factor(step_lr(1.0, step_size, settings.number("gamma", 0.1)), first=step_size)
+    step_size, gamma = span.in_counts(settings, "step_size"), settings.number("gamma", 0.1)
+    steps = range(step_size, span.length, step_size)
+    if len(steps) > _MOST_STEPS:
+        raise ValueError(f"StepLR must have at most {_MOST_STEPS} steps, got {len(steps)}")
+    milestones = [span.begin + step for step in steps]
+    return span.factor(multi_step_lr(1.0, milestones, gamma), first=step_size)
 
 
 def _multi_step(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
     del init_value
     milestones = [check_duration("milestones", m) * span.times for m in settings.numbers("milestones", [])]
-    first = min(milestones, default=span.length)
-    return span.factor(multi_step_lr(1.0, milestones, settings.number("gamma", 0.1)), first=first)
+    kept = [milestone for milestone in milestones if milestone < span.length]
+    schedule = multi_step_lr(1.0, [span.begin + m for m in kept], settings.number("gamma", 0.1))
+    return span.factor(schedule, first=min(kept, default=span.length))
 
 
 def _exponential(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
     del init_value
-    return span.factor(exponential_lr(1.0, settings.number("gamma")))
+    gamma = settings.number("gamma")
+    if not 0 < gamma <= 1:
+        raise ValueError(f"gamma of ExponentialLR must be above 0 and at most 1, got {gamma:g}")
+    longest = _SMALLEST / -math.log(gamma) if gamma < 1 else math.inf  # a float64 is 0 after more counts
+    length = int(min(span.length - 1, longest))
+    if length == 0:
+        return []
+    return span.phased([Phase(length, "exponential", start_factor=1.0, end_factor=gamma**length)])
 
 
 def _cosine(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
