@@ -149,6 +149,7 @@ def greedy_lr(
 
     Reference: `transformers.GreedyLR` of transformers 5.24, https://arxiv.org/abs/2512.14527.
     """
+    arguments = dict(locals())
     check_choice("mode", mode, _MODES)
     check_choice("threshold_mode", threshold_mode, _THRESHOLD_MODES)
     init_value = _check_init_value(init_value)
@@ -190,7 +191,7 @@ def greedy_lr(
             **{name: _copied_int(value) for name, value in integers.items()},
         )
 
-    return _Plateau.build(init_fn, _update, init_value)
+    return _Plateau.build(init_fn, _update, init_value, "greedy_lr", arguments)
 
 
 @jax.jit

@@ -1,6 +1,6 @@
 """ReduceLROnPlateau: its state, a pure step of that state, and the Optax transformation that holds it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, TypeGuard
 
 import jax
@@ -17,9 +17,11 @@ from jaxlr._checks import (
     check_whole_number,
     is_real_dtype,
     is_variable,
+    set_variable,
     shown_value,
 )
 from jaxlr._double_float import DoubleFloat, Real, as_real, round_to_float, select
+from jaxlr.schedules._schedule import PrintsAsCall
 
 
 # Outside this range a pair of float32 has no more digits than a single float32.
@@ -57,17 +59,25 @@ class PlateauState(NamedTuple):
         return _step(self, metric)
 
 
-class _Plateau(optax.GradientTransformationExtraArgs):
+class _Plateau(PrintsAsCall, optax.GradientTransformationExtraArgs):
     """The transformation of a ReduceLROnPlateau, which refuses to be used as a schedule."""
 
     init_value: float | jax.Array
+    _call: tuple[str, Mapping[str, Any]]
 
     @classmethod
-    def build(cls, init: Any, update: Any, init_value: float | jax.Array) -> "_Plateau":
-        """Return a plateau with the two functions of a transformation."""
+    def build(
+        cls, init: Any, update: Any, init_value: float | jax.Array, name: str, arguments: Mapping[str, Any]
+    ) -> "_Plateau":
+        """Return a plateau with the two functions of a transformation, and with the call that makes it."""
         plateau = cls(init, update)
         plateau.init_value = init_value
+        plateau._call = name, arguments
         return plateau
+
+    def as_call(self) -> tuple[str, Mapping[str, Any]]:
+        """Return the name of the function that makes the plateau, and its arguments."""
+        return self._call
 
     def refuse(self, *_: Any) -> NoReturn:
         """Raise the error that tells how to combine a plateau with an optimizer."""
@@ -181,7 +191,18 @@ def reduce_lr_on_plateau(
             eps=_copied_real(eps),
         )
 
-    return _Plateau.build(init_fn, _update, init_value)
+    arguments = {
+        "init_value": init_value,
+        "mode": mode,
+        "factor": factor,
+        "patience": patience,
+        "threshold": threshold,
+        "threshold_mode": threshold_mode,
+        "cooldown": cooldown,
+        "min_lr": min_lr,
+        "eps": eps,
+    }
+    return _Plateau.build(init_fn, _update, init_value, "reduce_lr_on_plateau", arguments)
 
 
 def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
@@ -197,7 +218,7 @@ def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
     Args:
         opt_state: optimizer state that holds a `reduce_lr_on_plateau`, however deeply nested; or an
             `nnx.Optimizer`, or a Linen `TrainState`.
-        metric: the epoch's metric, shape () (or the shape of a batch of states); NaN counts as bad. A JAX
+        metric: the epoch's metric, one number (or the shape of a batch of states); NaN counts as bad. A JAX
             array has the precision of its dtype. A Python float keeps 48 bits, or all 53 under
             `jax_enable_x64`.
 
@@ -223,8 +244,11 @@ def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
     metric = as_array(metric)
     if not is_real_dtype(metric.dtype if isinstance(metric, jax.Array) else np.asarray(metric).dtype):
         raise TypeError(f"metric must be a real number, got {shown_value(metric)}")
-    for state in states:
-        _check_metric_shape(np.shape(metric), state.patience.shape)
+    shapes = {state.patience.shape for state in states}
+    if shapes == {()} and np.size(metric) == 1:
+        metric = metric.reshape(()) if isinstance(metric, jax.Array) else np.asarray(metric).item()
+    for shape in shapes:
+        _check_metric_shape(np.shape(metric), shape)
     return _replaced(opt_state, lambda state: state.step(as_real(metric)))
 
 
@@ -323,9 +347,7 @@ def _is_plateau(node: Any) -> TypeGuard[PlateauState]:
 
 def unwrapped(tree: Any) -> Any:
     """Return a tree with the values of the variables that `flax.nnx` wraps around its leaves."""
-    return jax.tree.map(
-        lambda leaf: leaf.get_value() if is_variable(leaf) else leaf, tree, is_leaf=is_variable
-    )
+    return jax.tree.map(as_array, tree, is_leaf=is_variable)
 
 
 def opt_state_of(holder: Any) -> Any:
@@ -366,7 +388,7 @@ def _replaced(opt_state: Any, change: Callable[[PlateauState], PlateauState]) ->
         variables = jax.tree.leaves(state, is_leaf=is_variable)
         changed = jax.tree.leaves(change(unwrapped(state)))
         for variable, value in zip(variables, changed, strict=True):
-            variable.set_value(value)
+            set_variable(variable, value)
     if in_variables:
         return opt_state
 
@@ -381,7 +403,10 @@ def _check_metric_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> No
         return
     advice = "reduce it to one number first, such as its mean"
     if shape == ():
-        advice = f"pass a metric for each state of the batch, such as jnp.full({expected}, metric)"
+        advice = (
+            "pass a metric for each state of the batch (of jax.vmap or jax.pmap), such as "
+            f"jnp.full({expected}, metric)"
+        )
     raise ValueError(f"metric must have the shape of the learning rate, {expected}, got {shape}; {advice}")
 
 

@@ -24,7 +24,7 @@ class Curve(NamedTuple):
 
     label: str | None
     rates: np.ndarray  # float64, shape (counts,)
-    counts_per_unit: int = 1  # counts per unit of the axis: 391 if it shows epochs of 391 batches
+    counts_per_unit: float = 1  # counts per unit of the axis: 391 if it shows epochs of 391 batches
 
     @property
     def edges(self) -> np.ndarray:
@@ -84,6 +84,33 @@ def draw(ax: "Axes", curves: Sequence[Curve]) -> None:
     if suits_log_scale(line.get_ydata() for line in ax.get_lines()):
         ax.set_yscale("log")
     ax.set_ylabel("learning rate")
+    ax.grid(alpha=0.3)
+
+
+def draw_log(
+    ax: "Axes", schedule: Any, counts: np.ndarray, rates: np.ndarray, expected: np.ndarray
+) -> None:
+    """Add a schedule to `ax` as a line, and the rates of a log as points. Those that differ are crosses."""
+    counts = np.maximum(counts, 0)
+    along = np.unique(np.linspace(0, counts.max(), 2000).astype(np.int64))
+    curve = [float(schedule(int(count))) for count in along]
+    ax.step(along, curve, where="post", label="recipe", color="tab:blue")
+    differs = np.abs(rates - expected) > 1e-3 * np.abs(rates).max()
+    few = max(1, len(counts) // 400)  # more points hide the line
+    ax.plot(
+        counts[~differs][::few],
+        rates[~differs][::few],
+        "o",
+        ms=4,
+        mfc="none",
+        label="log",
+        color="tab:orange",
+    )
+    if differs.any():
+        ax.plot(counts[differs], rates[differs], "x", label="log, differs", color="tab:red")
+    ax.set_xlabel("count of the schedule")
+    ax.set_ylabel("learning rate")
+    ax.legend()
     ax.grid(alpha=0.3)
 
 

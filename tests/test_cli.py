@@ -15,7 +15,7 @@ from helpers import HOST_RTOL, assert_close, torch_curve
 from processes import start
 
 import jaxlr
-from jaxlr.cli import main, plot, torch_text
+from jaxlr.cli import flags, main, plot
 from jaxlr.convert.text import steps_per_batch
 from jaxlr.train.config import SweepConfig, TrainConfig
 
@@ -285,7 +285,7 @@ def test_only_one_cycle_and_cyclic_step_per_batch_by_default(text, per_batch):
     ],
 )
 def test_a_name_and_its_value_may_both_hold_an_equals_sign(pair, name, value):
-    assert torch_text._parse_pair(pair) == (name, value)
+    assert flags._parse_pair(pair) == (name, value)
 
 
 def test_names_in_a_text_get_their_values(run):
@@ -319,7 +319,8 @@ def test_the_ported_line_builds_what_the_text_describes(run, text):
     if "Plateau" in text:
         assert ported.init(0.0) == jaxlr.reduce_lr_on_plateau(0.3, patience=5).init(0.0)
     else:
-        read = torch_text.CurveFlags(lr=0.3, epochs=90).curve(text)
+        settings = flags.CurveFlags(lr=0.3, epochs=90)
+        read = settings.curve(settings.read(text))
         assert_close(ported(np.arange(90)), read.rates, HOST_RTOL)
 
 
@@ -334,9 +335,9 @@ def test_the_version_is_that_of_the_package():
 
 
 MISTAKES = [
-    (["plot"], 'TEXT must be at least one scheduler, such as "StepLR(30)"'),
-    (["table"], "TEXT"),
-    (["port"], "TEXT"),
+    (["plot"], 'RECIPE must be at least one scheduler or config file, such as "StepLR(30)"'),
+    (["table"], "RECIPE"),
+    (["port"], "RECIPE"),
     (["plot", "StpLR(3)"], "unknown scheduler 'StpLR': did you mean StepLR?"),
     (["table", "StpLR(3)"], "unknown scheduler 'StpLR': did you mean StepLR?"),
     (["port", "StpLR(3)"], "unknown scheduler 'StpLR': did you mean StepLR?"),
@@ -349,20 +350,26 @@ MISTAKES = [
     (["plot", "StepLR(3)", "StepLR(0)"], "step_size must be a whole number of at least 1, got 0"),
     (["plot", "ReduceLROnPlateau()"], "ReduceLROnPlateau() has no fixed curve: the learning rate"),
     (["table", "ReduceLROnPlateau()"], "depends on the metrics of a run (jaxlr train draws it)"),
-    (["plot", "StepLR(3)", "--epochs", "0"], "epochs must be a whole number of at least 1, got 0"),
-    (["plot", "StepLR(3)", "--epochs", "x"], "--epochs: invalid literal for int() with base 10: 'x'"),
-    (["plot", "StepLR(3)", "--epochs", "9" * 9], "epochs times steps_per_epoch must be at most 10000000"),
-    (["table", "StepLR(3)", "--steps-per-epoch", "0"], "steps_per_epoch must be a whole number"),
-    (["table", "StepLR(3)", "--lr", "-1"], "lr must be a finite number of at least 0, got -1.0"),
-    (["table", "StepLR(3)", "--lr", "nan"], "lr must be a finite number of at least 0, got nan"),
-    (["table", "StepLR(3)", "--group", "-1"], "group must be at least 0, got -1"),
+    (["plot", "StepLR(3)", "--epochs", "0"], "error: --epochs must be a whole number of at least 1, got 0"),
+    (["plot", "StepLR(3)", "--epochs", "x"], "error: --epochs must be a whole number, got 'x'"),
+    (
+        ["plot", "StepLR(3)", "--epochs", "9" * 9],
+        "error: --epochs times --steps-per-epoch must be at most 10000000",
+    ),
+    (["table", "StepLR(3)", "--steps-per-epoch", "0"], "error: --steps-per-epoch must be a whole number"),
+    (["table", "StepLR(3)", "--lr", "-1"], "error: --lr must be a finite number of at least 0, got -1.0"),
+    (["table", "StepLR(3)", "--lr", "nan"], "error: --lr must be a finite number of at least 0, got nan"),
+    (["table", "StepLR(3)", "--group", "-1"], "error: --group must be at least 0, got -1"),
     (["table", "StepLR(3)", "--formt", "csv"], "did you mean --format?"),
     (["table", "StepLR(3)", "--format", "xml"], "('text', 'csv', 'json') (see jaxlr table --help)"),
     (["table", "StepLR(3)", "StepLR(4)"], "Unrecognized options: StepLR(4) (see jaxlr table --help)"),
-    (["table", "StepLR(3)", "--names", "epochs"], "names must be NAME=VALUE"),
+    (["table", "StepLR(3)", "--names", "epochs"], "error: --names must be NAME=VALUE"),
     (["table", "StepLR(3)", "--names", "n=__import__('os')"], "got \"n=__import__('os')\""),
-    (["plot", "--names", "n=3", "StepLR(step_size=n)"], "(and come after TEXT), got 'StepLR(step_size=n)'"),
-    (["port", "StepLR(3)", "--epochs", "0"], "epochs must be a whole number of at least 1, got 0"),
+    (
+        ["plot", "--names", "n=3", "StepLR(step_size=n)"],
+        "(and come after RECIPE), got 'StepLR(step_size=n)'",
+    ),
+    (["port", "StepLR(3)", "--epochs", "0"], "error: --epochs must be a whole number of at least 1, got 0"),
     (["plot", "StepLR(3)", "-o", "lr"], "--out must end in .png, .svg, .pdf or the like, got 'lr'"),
     (["plot", "StepLR(3)", "-o", "lr.xyz"], "--out must end in .png, .svg, .pdf or the like, got 'lr.xyz'"),
     (["plot", "StepLR(3)", "-o", "/no/such/lr.png"], "/no/such/lr.png"),
@@ -428,7 +435,7 @@ def test_a_mistake_in_a_real_process_shows_no_traceback():
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", [[], ["plot"], ["table"], ["port"]])
+@pytest.mark.parametrize("command", [[], ["plot"], ["table"], ["port"], ["verify"], ["fit"]])
 def test_the_help_fits_a_screen_and_has_an_example(capsys, monkeypatch, command):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as stop:

@@ -26,7 +26,7 @@ SCHEDULES = sorted(
     {name for name in jaxlr.__all__ if getattr(jaxlr, name).__module__.startswith("jaxlr.schedules.")}
     | {*getattr(jaxlr.schedules, "__all__", [])}
 )
-COMMANDS = ("train", "sweep", "plot", "table", "port")
+COMMANDS = ("train", "sweep", "plot", "table", "port", "verify", "fit")
 
 
 def blocks(text: str, *languages: str) -> list[str]:
@@ -93,6 +93,9 @@ def shown_commands(text: str) -> list[tuple[str, str]]:
 def test_the_commands_of_a_page_print_what_it_shows(name, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").mkdir()
+    for config in blocks(TEXTS[name], "yaml"):
+        if file := re.match(r"# (\S+\.yaml)\n", config):
+            (tmp_path / file[1]).write_text(config)
     commands = shown_commands(TEXTS[name])
     assert commands
     for command, printed in commands:
@@ -112,7 +115,9 @@ def written_commands() -> Iterator[tuple[str, str, str]]:
     for name, text in TEXTS.items():
         for block in blocks(text, "sh", "bash", "console"):
             for line in block.replace("\\\n", " ").splitlines():
-                words = re.sub(r"\s#.*", "", line).removeprefix("$ ").removeprefix("srun .venv/bin/")
+                words = (
+                    re.sub(r"\s#.*|\s--\s.*", "", line).removeprefix("$ ").removeprefix("srun .venv/bin/")
+                )
                 if match := re.match(r"(?:jaxlr (\w+)|scripts/train)\b(.*)", words):
                     yield name, match[1] or "train", match[2]
 
@@ -140,6 +145,8 @@ JSON = [
     ("plot", ["StepLR(1)", "OneCycleLR(1, 9)", "--steps-per-epoch", "2"]),
     ("table", ["StepLR(1)"]),
     ("port", ["StepLR(1)"]),
+    ("verify", ["ExponentialLR(0.7)", f"{ROOT}/tests/logs/metrics.jsonl"]),
+    ("fit", [f"{ROOT}/tests/logs/metrics.jsonl"]),
 ]
 
 

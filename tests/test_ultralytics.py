@@ -109,18 +109,19 @@ def test_the_rules_of_yolov5_are_those_of_its_version():
     rates = {
         version: from_config(HYP, version=version, **run).schedule for version in ("6.0", "6.1", "7.0")
     }
-    cosine, line = 1 - 0.9 * (1 - np.cos(np.pi * 20 / 50)) / 2, 1 - 0.9 * 20 / 50
+    # After the warmup the rate of epoch 20 is that of epoch 19: the scheduler steps at the end of an epoch.
+    cosine, line = 1 - 0.9 * (1 - np.cos(np.pi * 19 / 50)) / 2, 1 - 0.9 * 19 / 50
     assert_close(
         [rates[v](2000) for v in ("6.0", "6.1", "7.0")], [0.01 * cosine, 0.01 * line, 0.01 * line], 1e-12
     )
     assert_close(
-        [rates[v](500) / 0.01 for v in ("6.1", "7.0")], [0.5 * (1 - 0.9 * 5 / 50), 1 - 0.9 * 5 / 50], 1e-12
+        [rates[v](500) / 0.01 for v in ("6.1", "7.0")], [0.5 * (1 - 0.9 * 5 / 50), 1 - 0.9 * 4 / 50], 1e-12
     )
     linear = from_config(HYP, version="6.0", names={"linear_lr": True}, **run)
-    assert_close(linear.schedule(2000), 0.01 * (1 - 0.9 * 20 / 49), 1e-12)
-    assert_close(linear.schedule(4999), 0.001, 1e-12)
+    assert_close(linear.schedule(2000), 0.01 * (1 - 0.9 * 19 / 49), 1e-12)
+    assert_close(linear.schedule(4999), 0.01 * (1 - 0.9 * 48 / 49), 1e-12)
     biases = from_config(HYP, version="6.0", names={"linear_lr": True}, group=2, **run)
-    assert_close(biases.schedule(4999), 0.001, 1e-12)
+    assert_close(biases.schedule(4999), 0.01 * (1 - 0.9 * 48 / 49), 1e-12)
     assert_close(biases.schedule(500), 0.05 + 0.005 * (1 - 0.9 * 5 / 49), 1e-12)
 
 

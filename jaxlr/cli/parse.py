@@ -10,20 +10,40 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tyro
 
-from jaxlr.cli.errors import refuse
+from jaxlr.cli.errors import refuse, with_flags
+from jaxlr.cli.fit import FitConfig
 from jaxlr.cli.plot import PlotConfig
 from jaxlr.cli.port import PortConfig
+from jaxlr.cli.recipe import with_flags_as_text
 from jaxlr.cli.table import TableConfig
+from jaxlr.cli.verify import VerifyConfig
 
 
 if TYPE_CHECKING:
     from jaxlr.train.config import SweepConfig, TrainConfig
 
-Config: TypeAlias = "TrainConfig | SweepConfig | PlotConfig | TableConfig | PortConfig"
+Config: TypeAlias = (
+    "TrainConfig | SweepConfig | PlotConfig | TableConfig | PortConfig | VerifyConfig | FitConfig"
+)
 
 _DESCRIPTION = "PyTorch's learning-rate schedulers for JAX. --version prints the version."
-_COMMANDS = ("train", "sweep", "plot", "table", "port")
+_COMMANDS = ("train", "sweep", "plot", "table", "port", "verify", "fit")
+_CLASSES = {
+    "plot": PlotConfig,
+    "table": TableConfig,
+    "port": PortConfig,
+    "verify": VerifyConfig,
+    "fit": FitConfig,
+}
 _TYRO = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone)
+# What tyro says, and what a user needs to read.
+_PLAIN_ERRORS = (
+    (r"^Error parsing (?!--)[^:]*: ", ""),  # without a flag to blame, tyro names the whole command
+    (r"no type matching .* Got errors: - <class '\w+'>: (.*?)( - typing\..*)?$", r"\1"),
+    (r"^Error parsing (--\S+).*: invalid literal for int\(\).*: ", r"\1 must be a whole number, got "),
+    (r"(?<!\.)\.$", ""),
+    (r"^Error parsing (--\S+).*: could not convert string to float: ", r"\1 must be a number, got "),
+)
 
 
 def parse(args: list[str]) -> tuple[str, Config]:
@@ -38,23 +58,26 @@ def parse(args: list[str]) -> tuple[str, Config]:
         with contextlib.redirect_stderr(stderr):
             return command, _parse(args)
     except (TypeError, ValueError) as error:  # from the checks of the settings, or the folder to resume
+        refuse(with_flags(str(error), _names(command)))
+    except ModuleNotFoundError as error:  # such as PyYAML, to read a config
         refuse(str(error))
     except SystemExit as stop:
         if stop.code != 2:
             raise
-        refuse(_error_of_tyro(stderr.getvalue(), f"jaxlr {command}" if command in _COMMANDS else "jaxlr"))
+        refuse(_error_of_tyro(stderr.getvalue(), command if command in _COMMANDS else ""))
 
 
 def _parse(args: list[str]) -> Config:
     if not args or args[0] not in _COMMANDS:
         return tyro.extras.subcommand_cli_from_dict(
-            {name: _config_class(name) for name in _COMMANDS},
+            {name: _listed_class(name) for name in _COMMANDS},
             prog="jaxlr",
             description=_DESCRIPTION,
             args=args,
             config=(*_TYRO, tyro.conf.FlagCreatePairsOff),
         )
     command, *flags = args
+    flags = with_flags_as_text(command, flags)
     kind, prog = _config_class(command), f"jaxlr {command}"
     if (saved := _saved_config(command, flags)) is not None:
         # Flags come in pairs here: the saved settings may turn a flag on, and --no-FLAG turns it off.
@@ -68,7 +91,22 @@ def _config_class(command: str) -> Any:
         from jaxlr.train.config import SweepConfig, TrainConfig
 
         return TrainConfig if command == "train" else SweepConfig
-    return {"plot": PlotConfig, "table": TableConfig, "port": PortConfig}[command]
+    return _CLASSES[command]
+
+
+def _listed_class(command: str) -> Any:
+    """Return the class of a command's settings. Without its extra, its help says what to install."""
+    try:
+        return _config_class(command)
+    except ModuleNotFoundError as error:
+        return dataclasses.make_dataclass(command, [], namespace={"__doc__": f"Not installed: {error}."})
+
+
+def _names(command: str) -> list[str]:
+    """Return the names of a command's settings."""
+    if command in ("train", "sweep"):
+        return [*_config_class(command)().flags()]
+    return [field.name for field in dataclasses.fields(_config_class(command))]
 
 
 @dataclasses.dataclass
@@ -97,9 +135,11 @@ def _error_of_tyro(box: str, command: str) -> str:
     # Without box characters in the terminal's encoding, the frame is a rule below the title.
     parts = re.split(r"\n(?:─+|-{5,})(?=\n)", "\n" + "\n".join(text))
     parts = [" ".join(part.split()) for part in parts if part.strip()]
-    message = parts[0]
-    # Without a flag to blame, tyro names the whole command, which does not help the user.
-    message = re.sub(r"^Error parsing (?!--)[^:]*: ", "", message)
+    message, program = parts[0], f"jaxlr {command}".strip()
+    for pattern, plain in _PLAIN_ERRORS:
+        message = re.sub(pattern, plain, message)
+    if command:
+        message = with_flags(message, _names(command))
     suggestion = re.search(r"Perhaps you meant:\W*(--[\w-]+)", " ".join(parts))
-    hint = f"did you mean {suggestion[1]}?" if suggestion else f"see {command} --help"
-    return f"{message.removesuffix('.')} ({hint})"
+    hint = f"did you mean {suggestion[1]}?" if suggestion else f"see {program} --help"
+    return f"{message} ({hint})"

@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 
 from jaxlr.cli.errors import RecipeError
-from jaxlr.cli.torch_text import CurveFlags, as_json, read_text, unit_of
+from jaxlr.cli.flags import CurveFlags, RecipeCurve, as_json
 from jaxlr.plot import Curve, draw, new_figure, require, suits_log_scale
 
 
@@ -24,65 +24,83 @@ _FRAME_IN_ASCII = str.maketrans("┌┐└┘─│", "++++-|")
 
 @dataclasses.dataclass(frozen=True)
 class PlotConfig(CurveFlags):
-    """Draw the learning rates of one scheduler or several, in the terminal or into a file.
+    """Draw the learning rates of torch schedulers and config files, in the terminal or into a file.
 
     Example: jaxlr plot "StepLR(30)" "CosineAnnealingLR(90)" --lr 0.1 --epochs 90 -o lr.png
     """
 
-    texts: Annotated[
+    recipes: Annotated[
         tyro.conf.Positional[tuple[str, ...]],
-        tyro.conf.arg(metavar="TEXT...", help_behavior_hint="(required)"),
+        tyro.conf.arg(metavar="RECIPE...", help_behavior_hint="(required)"),
     ]
-    """Torch schedulers, each in quotes: "StepLR(30)" "ExponentialLR(0.9)". - reads standard input."""
+    """Torch schedulers, as "StepLR(30)"; config files; - for standard input; flags after --."""
 
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", aliases=["-o"], help_behavior_hint="")] = None
-    """Image file to write, as .png, .svg or .pdf. Default: draw in the terminal."""
+    """Image to write: .png, .svg or .pdf. Default: draw in the terminal."""
 
     format: Literal["text", "json"] = "text"
     """Format of the output: the drawing, or one JSON object per curve, with its counts and rates."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.texts:
-            raise ValueError('TEXT must be at least one scheduler, such as "StepLR(30)"')
+        if not self.recipes:
+            raise ValueError('RECIPE must be at least one scheduler or config file, such as "StepLR(30)"')
 
     def run(self) -> None:
-        """Draw the curves. The axis shows epochs, also for a scheduler that counts steps."""
-        curves = [self.curve(read_text(text)) for text in self.texts]
+        """Draw the curves. The axis shows epochs, or the unit that all recipes count."""
+        recipes = [self.curve(self.read(recipe)) for recipe in self.recipes]
+        unit, curves = _on_one_axis(recipes)
         if self.out is not None:
-            _write_image(curves, self.out)
+            _write_image(unit, curves, self.out)
         if self.format == "json":
-            for curve in curves:
-                print(_as_json(curve))
+            for recipe in recipes:
+                print(_as_json(recipe))
         else:
-            print(_as_text(curves) if self.out is None else f"wrote {self.out}")
+            print(_as_text(unit, curves) if self.out is None else f"wrote {self.out}")
 
 
-def _write_image(curves: Sequence[Curve], path: Path) -> None:
+def _on_one_axis(recipes: Sequence[RecipeCurve]) -> tuple[str, list[Curve]]:
+    """Return the unit of the axis, and the curves over it."""
+    units = {recipe.unit for recipe in recipes}
+    if len(units) == 1 and units != {"step"}:
+        return units.pop(), [Curve(recipe.label, recipe.rates) for recipe in recipes]
+    curves: list[Curve] = []
+    for label, rates, _, counts_per_epoch in recipes:
+        if counts_per_epoch is None:
+            counted = " and ".join(f"{unit}s" for unit in sorted(units))
+            raise RecipeError(
+                f"the recipes count {counted}: give --epochs, to draw them over one axis of epochs"
+            )
+        curves.append(Curve(label, rates, counts_per_epoch))
+    return "epoch", curves
+
+
+def _write_image(unit: str, curves: Sequence[Curve], path: Path) -> None:
     figure = new_figure(7, 4.5)
     if path.suffix[1:].lower() not in figure.canvas.get_supported_filetypes():
         raise RecipeError(f"--out must end in .png, .svg, .pdf or the like, got {str(path)!r}")
     ax = figure.subplots()
     draw(ax, curves)
-    ax.set_xlabel("epoch")
+    ax.set_xlabel(unit)
     for text in figure.legend(loc="outside upper left", frameon=False).get_texts():
         text.set_parse_math(False)  # a $ in the user's text starts no formula
     figure.savefig(path, dpi=150)
 
 
-def _as_json(curve: Curve) -> str:
+def _as_json(curve: RecipeCurve) -> str:
     rates = [as_json(rate) for rate in curve.rates.tolist()]
-    return json.dumps({"scheduler": curve.label, unit_of(curve): [*range(len(rates))], "lr": rates})
+    return json.dumps({"scheduler": curve.label, curve.unit: [*range(len(rates))], "lr": rates})
 
 
-def _as_text(curves: Sequence[Curve]) -> str:
+def _as_text(unit: str, curves: Sequence[Curve]) -> str:
     """Draw the curves in characters. Without colours, each curve has its own character."""
     shows_blocks = (sys.stdout.encoding or "").lower().startswith("utf")
     shows_colors = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     rates = [np.where(np.isfinite(curve.rates), curve.rates, np.nan) for curve in curves]
     is_log = suits_log_scale(rates)
     y_ticks, limits = _ticks(np.concatenate(rates), is_log)
-    x_ticks = [f"{epoch:g}" for epoch in np.linspace(0, curves[0].edges[-1], _TICKS)]
+    end = max(curve.edges[-1] for curve in curves)
+    x_ticks = [f"{count:g}" for count in np.linspace(0, end, _TICKS)]
     columns = max(shutil.get_terminal_size().columns, _NARROWEST)
     quarter = (columns - len("|| ") - max(map(len, y_ticks))) // (_TICKS - 1)
     drawing = require("uniplot").plot_to_string(
@@ -93,7 +111,7 @@ def _as_text(curves: Sequence[Curve]) -> str:
         **dict.fromkeys(("x_gridlines", "y_gridlines"), ()),
         lines=True,
         y_as_log=is_log,
-        title="learning rate by epoch",
+        title=f"learning rate by {unit}",
         legend_labels=[curve.label for curve in curves],
         color=shows_colors and len(curves) > 1,
         character_set="block" if shows_blocks and (shows_colors or len(curves) == 1) else "ascii",

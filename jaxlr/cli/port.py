@@ -1,42 +1,73 @@
-"""The command `jaxlr port`: print the Python line that a torch scheduler becomes."""
+"""The command `jaxlr port`: print the Python line that a recipe becomes."""
 
 import dataclasses
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import optax
 import tyro
 
-from jaxlr._checks import check_positive_count
 from jaxlr.cli.errors import RecipeError
-from jaxlr.cli.torch_text import RecipeFlags, message_of, read_text
+from jaxlr.cli.flags import RecipeFlags
+from jaxlr.convert.lines import line_of
 from jaxlr.convert.text import ported
+from jaxlr.frameworks import Recipe
+
+
+_BESIDES = ("momentum", "weight_decay", "optimizer", "clip")  # what a config states beside the schedule
 
 
 @dataclasses.dataclass(frozen=True)
 class PortConfig(RecipeFlags):
-    """Print the Python line that builds the same schedule with jaxlr, ready to paste.
+    """Print the Python line that a torch scheduler or a config file becomes, ready to paste.
 
     Example: jaxlr port "SequentialLR(opt, [LinearLR(opt), StepLR(opt, 30)], [5])" --lr 0.1
     """
 
-    text: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT")]
-    """Torch scheduler, in quotes: "StepLR(30)". - reads standard input."""
-
-    epochs: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
-    """Epochs (or steps) to tabulate. Only a MultiplicativeLR or a ChainedScheduler may need it."""
+    recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
+    """Torch scheduler, as "StepLR(30)"; config file; - for standard input; or flags after --."""
 
     format: Literal["text", "json"] = "text"
-    """Format of the output: the line, or a JSON object with the line and the torch line that was read."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.epochs is not None:
-            check_positive_count("epochs", self.epochs)
+    """Format of the output: the line, or a JSON object with the line and what was read."""
 
     def run(self) -> None:
-        """Print the line."""
-        try:
-            both = self.convert(ported, read_text(self.text), self.epochs)
-        except (TypeError, ValueError, ArithmeticError) as error:
-            raise RecipeError(message_of(error)) from error
-        print(both["jaxlr"] if self.format == "text" else json.dumps(both))
+        """Print the line. The comments above the line of a config state its unit and its assumptions."""
+        source = self.read(self.recipe)
+        if source.settings is None:
+            result: dict[str, Any] = self.convert(ported, source.text, self.epochs)
+            comments: list[str] = []
+        else:
+            recipe = self.from_config(source.settings)
+            values = {"jaxlr": recipe.schedule, **recipe._asdict()}
+            del values["schedule"]
+            result = {
+                name: _line(value) if _is_schedule(value) else value for name, value in values.items()
+            }
+            stated = [f"{name}: {result[name]}" for name in _BESIDES if result[name] is not None]
+            groups = [f"Group {self.group} of {', '.join(recipe.groups)}."] if recipe.groups else []
+            comments = [_heading(recipe), *groups, *recipe.assumptions, *stated]
+        if self.format == "json":
+            print(json.dumps(result))
+        else:
+            print(*(f"# {comment}" for comment in comments), result["jaxlr"], sep="\n")
+
+
+def _is_schedule(value: Any) -> bool:
+    return callable(value) or isinstance(value, optax.GradientTransformation)
+
+
+def _line(schedule: Any) -> str:
+    try:
+        return line_of(schedule)
+    except ValueError as error:
+        raise RecipeError(
+            "the schedule of this config calls a Python function, which cannot be printed: make it with "
+            "jaxlr.from_config"
+        ) from error
+
+
+def _heading(recipe: Recipe) -> str:
+    """Describe the framework of a recipe and its counts."""
+    framework = " ".join(filter(None, (recipe.framework, recipe.version)))
+    length = "" if recipe.num_counts is None else f" of {recipe.num_counts}"
+    return f"{framework}: a count is one {recipe.unit}{length}."

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxlr.cli.errors import RecipeError, refuse
+from jaxlr.cli.errors import RecipeError, end, refuse
+from jaxlr.cli.fit import FitConfig
 from jaxlr.cli.parse import Config, parse
 from jaxlr.cli.plot import PlotConfig
 from jaxlr.cli.port import PortConfig
 from jaxlr.cli.table import TableConfig
+from jaxlr.cli.verify import VerifyConfig
 
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _run(command: str, config: Config) -> None:
-    if not isinstance(config, PlotConfig | PortConfig | TableConfig):
+    if not isinstance(config, PlotConfig | PortConfig | TableConfig | VerifyConfig | FitConfig):
         from jaxlr.train.device.processes import quick_exit
 
         with quick_exit():
@@ -38,11 +40,13 @@ def _run(command: str, config: Config) -> None:
         return
     try:
         with _printing():
-            config.run()
+            status = config.run()
     except RecipeError as error:
         refuse(f"{error} (see jaxlr {command} --help)")
     except ModuleNotFoundError as error:
         refuse(str(error))
+    if status:
+        sys.exit(status)
 
 
 def _train(config: "TrainConfig | SweepConfig") -> None:
@@ -60,8 +64,7 @@ def _train(config: "TrainConfig | SweepConfig") -> None:
     try:
         sweep(config) if isinstance(config, SweepConfig) else train(config)
     except StopError as stop:
-        print(f"jaxlr: {stop}", file=sys.stderr)
-        sys.exit(stop.status)
+        end(str(stop), stop.status)
     except RunError as error:
         refuse(str(error), error.status)
     except (OSError, jax.errors.JaxRuntimeError) as error:

@@ -8,18 +8,19 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from jaxlr.cli.torch_text import CurveFlags, as_json, read_text, unit_of
+from jaxlr.cli.errors import RecipeError
+from jaxlr.cli.flags import CurveFlags, as_json
 
 
 @dataclasses.dataclass(frozen=True)
 class TableConfig(CurveFlags):
-    """Print the learning rate of each epoch, or of each step of a scheduler that steps per batch.
+    """Print the learning rates of a torch scheduler or a config file: each epoch, step or update.
 
     Example: jaxlr table "MultiStepLR([30, 60])" --lr 0.1 --epochs 90 --changes
     """
 
-    text: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT")]
-    """Torch scheduler, in quotes: "StepLR(30)". - reads standard input."""
+    recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
+    """Torch scheduler, as "StepLR(30)"; config file; - for standard input; or flags after --."""
 
     format: Literal["text", "csv", "json"] = "text"
     """Format of the output: columns, comma-separated values, or one JSON object per line."""
@@ -29,12 +30,17 @@ class TableConfig(CurveFlags):
 
     def run(self) -> None:
         """Print the table. Every rate is the shortest decimal that reads back as the same float64."""
-        curve = self.curve(read_text(self.text))
+        source = self.read(self.recipe)
+        if source.settings is not None and self.step_per != "auto":
+            raise RecipeError(
+                "--step-per is for torch schedulers: leave it out, a config states its own unit"
+            )
+        curve = self.curve(source)
         counts = np.arange(len(curve.rates))
         if self.changes:
             counts = counts[np.diff(curve.rates, prepend=np.nan) != 0]
         write = {"text": _text, "csv": _csv, "json": _json}[self.format]
-        for line in write(unit_of(curve), counts.tolist(), curve.rates[counts].tolist()):
+        for line in write(curve.unit, counts.tolist(), curve.rates[counts].tolist()):
             print(line)
 
 

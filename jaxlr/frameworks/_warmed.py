@@ -37,8 +37,13 @@ class WarmedState(NamedTuple):
         return _step(self, metric)
 
 
-def warmed_plateau(plateau: Any, warmup: int, warmup_lr: float) -> optax.GradientTransformationExtraArgs:
-    """Return a plateau whose rate climbs from `warmup_lr` to its `init_value` in the first steps."""
+def warmed_plateau(
+    plateau: Any, warmup: int, warmup_lr: float, text: str
+) -> optax.GradientTransformationExtraArgs:
+    """Return a plateau whose rate climbs from `warmup_lr` to its `init_value` in the first steps.
+
+    `text` is the call that `from_string` makes it from.
+    """
     warmup_lr = check_value("warmup_lr_init", warmup_lr)  # pyright: ignore[reportAssignmentType]
 
     def init_fn(params: optax.Params) -> Any:
@@ -51,7 +56,8 @@ def warmed_plateau(plateau: Any, warmup: int, warmup_lr: float) -> optax.Gradien
             plateau=plateau.init(params),
         )
 
-    return _Plateau.build(init_fn, _update, plateau.init_value)
+    arguments = {"text": text, "init_value": plateau.init_value}
+    return _Plateau.build(init_fn, _update, plateau.init_value, "from_string", arguments)
 
 
 @jax.jit

@@ -17,7 +17,7 @@ from jaxlr.frameworks.recipe import Unreadable
 
 
 # A hostile file must cost a second at most. PyYAML reads about 100,000 characters in that time.
-_LONGEST = 100_000
+LONGEST_CONFIG = 100_000
 _MOST_VALUES = 20_000
 _MOST_EVENTS = 10_000  # keys, values and brackets of a YAML text
 _MOST_LEVELS = 50
@@ -61,6 +61,11 @@ def read_config(config: Any) -> Mapping[str, Any]:
     return _checked(_read_file(Path(config)) if _is_path(config) else _read_text(config))
 
 
+def read_text_config(text: str) -> Mapping[str, Any]:
+    """Return the settings of a config from its text, which is never taken for a path."""
+    return _checked(_read_text(text))
+
+
 def _is_path(text: str) -> bool:
     """Check if a text is the path of a file rather than a config: one line that ends as such files do."""
     if len(text) > 1000 or not text.strip():
@@ -72,7 +77,7 @@ def _is_path(text: str) -> bool:
 
 def _read_file(path: Path) -> Mapping[str, Any]:
     with path.open("rb") as file:
-        data = file.read(_LONGEST + 1)
+        data = file.read(LONGEST_CONFIG + 1)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -80,7 +85,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
     _check_length(text)
     match path.suffix.lower():
         case ".yaml" | ".yml":
-            return _yaml(text)
+            return read_yaml(text)
         case ".json":
             return _json(text)
         case ".toml":
@@ -115,7 +120,7 @@ def _read_text(text: str) -> Mapping[str, Any]:
         r"^\w+:", text, re.MULTILINE
     ):
         return _python(text, None)
-    return _yaml(text)
+    return read_yaml(text)
 
 
 def _braces(text: str) -> Mapping[str, Any]:
@@ -123,7 +128,7 @@ def _braces(text: str) -> Mapping[str, Any]:
     try:
         return _json(text)
     except ValueError as error:
-        for read in (lambda: mmpython.read(f"config = {text}", None)["config"], lambda: _yaml(text)):
+        for read in (lambda: mmpython.read(f"config = {text}", None)["config"], lambda: read_yaml(text)):
             try:
                 settings = read()
             except (ValueError, ModuleNotFoundError):
@@ -134,8 +139,8 @@ def _braces(text: str) -> Mapping[str, Any]:
 
 
 def _check_length(text: str) -> None:
-    if len(text) > _LONGEST:
-        raise ValueError(f"a config must have at most {_LONGEST} characters")
+    if len(text) > LONGEST_CONFIG:
+        raise ValueError(f"a config must have at most {LONGEST_CONFIG} characters")
 
 
 def _python(text: str, path: Path | None) -> Mapping[str, Any]:
@@ -164,13 +169,12 @@ def _is_trainer(node: ast.AST) -> bool:
     return _TRAINER.fullmatch(f"{name}(") is not None
 
 
-def _yaml(text: str) -> Mapping[str, Any]:
+def read_yaml(text: str) -> Mapping[str, Any]:
+    """Return the settings of a YAML text by name. PyYAML is imported for it."""
     try:
         import yaml
     except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            'a YAML config needs PyYAML: pip install "jaxlr[yaml]"', name="yaml"
-        ) from None
+        raise ModuleNotFoundError("a YAML config needs PyYAML: pip install pyyaml", name="yaml") from None
     try:
         _check_events(yaml.parse(text, Loader=yaml.SafeLoader))
         loaded = yaml.safe_load(text)

@@ -1,7 +1,7 @@
 """Ultralytics YOLO: the `args.yaml` of a run, and the `hyp*.yaml` of YOLOv5.
 
-The rules are those of ultralytics 8.4.190 and 8.3.200 (`engine/trainer.py`, `cfg/default.yaml`) and of
-YOLOv5 3.1 to 7.0 (`train.py`).
+The rules are those of ultralytics 8.4.190, 8.3.200 and 8.1.41 (`engine/trainer.py`, `cfg/default.yaml`) and
+of YOLOv5 3.1 to 7.0 (`train.py`).
 """
 
 import dataclasses
@@ -29,13 +29,13 @@ def read(config: Config) -> Recipe:
     group = config.groups("weights", "norms", "biases")
     start = 0.0 if group != 2 or _is_auto(config) else config.number("warmup_bias_lr", 0.1)
     warmup = _warmup_iterations(config, steps, epochs)
-    if start == 0:
-        decay = phased_lr(1.0, [Phase(epochs, shape, start_factor=1.0, end_factor=final, span=span)])
+    is_late = _is_late(config)
+    line = Phase(epochs, shape, start_factor=1.0, end_factor=final, span=span)
+    if start == 0 and not is_late:
         ramp = phased_lr(1.0, [Phase(warmup, "linear", start_factor=0.0, end_factor=1.0)])
-        schedule = chained_scheduler(init_value, [ramp, per_epoch(decay, steps)])
+        schedule = chained_scheduler(init_value, [ramp, per_epoch(phased_lr(1.0, [line]), steps)])
     else:
-        line = Phase(epochs, shape, start_factor=1.0, end_factor=final, span=span)
-        schedule = _with_start(init_value, line, start, warmup, steps, epochs)
+        schedule = _with_start(init_value, line, start, warmup, steps, epochs, is_late)
     config.assume("Group 0 holds the weights, group 1 the norms, group 2 the biases.")
     _state_optimizer(config, warmup, optimizer)
     return config.recipe("ultralytics", schedule, "iteration", epochs * steps)
@@ -143,23 +143,43 @@ def _warmup_iterations(config: Config, steps: int, epochs: int) -> int:
     return older if is_newer is False else newer
 
 
-def _with_start(init_value: Any, line: Phase, start: float, warmup: int, steps: int, epochs: int) -> Any:
-    """Return the rate of the biases: in each epoch of the warmup, a line from `start` to its rate."""
+def _is_late(config: Config) -> bool:
+    """Check if the decay is an epoch late, because the scheduler steps at the end of an epoch."""
+    is_newer = config.since(8, 1, 42)
+    if is_newer is None:
+        config.assume(
+            "The decay is that of ultralytics 8.1.42 and later. In earlier versions it was an epoch late."
+        )
+    return is_newer is False
+
+
+def _with_start(
+    init_value: Any,
+    line: Phase,
+    start: float,
+    warmup: int,
+    steps: int,
+    epochs: int,
+    is_late: bool,
+) -> Any:
+    """Return the rate: in each epoch of the warmup, a line from `start` to its rate, and then the decay."""
     check_value("init_value", init_value)
-    num_epochs = min(-(-warmup // steps), epochs)
+    # The rate of the last step of the warmup holds until its epoch ends.
+    num_epochs = min(warmup // steps + 1 if is_late else -(-warmup // steps), epochs)
     if num_epochs > 200:
         raise ValueError(f"a warmup of more than 200 epochs is not supported, got {num_epochs}")
     factors: Any = phased_lr(1.0, [line])
     phases: list[Phase] = []
     for epoch in range(num_epochs):
-        rising = min(steps, warmup - epoch * steps)
+        rising = max(0, min(steps, warmup - epoch * steps))
         end = factors(epoch)
-        clock: Any = {"offset": epoch * steps, "span": warmup}
+        clock: Any = {"offset": epoch * steps, "span": warmup} if rising else {}
         phases += [
             Phase(rising, "linear", start_value=start, end_factor=end, **clock),
             Phase(steps - rising, start_factor=end),
         ]
-    rest = dataclasses.replace(line, length=epochs - num_epochs, offset=min(num_epochs, line.span or 1))
+    offset = min(num_epochs - is_late, line.span or 1)
+    rest = dataclasses.replace(line, length=epochs - num_epochs, offset=offset)
     decay = per_epoch(phased_lr(init_value, [rest]), steps)
     if not phases:
         return decay

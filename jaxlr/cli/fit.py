@@ -1,0 +1,67 @@
+"""The command `jaxlr fit`: find the schedules that have the rates of a log."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from jaxlr.cli.errors import RecipeError
+from jaxlr.cli.flags import message_of
+from jaxlr.cli.verify import LogFlags, unreadable, write_plot
+from jaxlr.logs import Fit, fit
+from jaxlr.logs.comparisons import rates_of
+
+
+@dataclasses.dataclass(frozen=True)
+class FitConfig(LogFlags):
+    """Find the schedules that have the learning rates of a log, and print them as Python.
+
+    LOG is any log that jaxlr verify reads. Exit status: 0 if a schedule agrees with all rates, 1 if none
+    does, 2 if LOG cannot be read.
+
+    Example: jaxlr fit trainer_state.json
+    """
+
+    log: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="LOG")]
+    """Log of a run, or the folder that holds it."""
+
+    def run(self) -> int:
+        """Print the schedules, and return the exit status."""
+        try:
+            found = fit(self.log, step_column=self.step_column, rate_column=self.rate_column)
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise RecipeError(message_of(error)) from error
+        except OSError as error:
+            raise RecipeError(unreadable(self.log, error)) from error
+        if self.plot is not None:
+            best = found.candidates[0]
+            expected = rates_of(best.schedule, best.counts)
+            write_plot(best.schedule, best.counts, found.rates, expected, self.plot)
+        print(json.dumps(_as_json(found)) if self.format == "json" else _as_text(found, self.log.name))
+        return 0 if found.agrees else 1
+
+
+def _as_text(found: Fit, name: str) -> str:
+    """Return the candidates as Python, with comments above each."""
+    lines = [f"# {name} ({found.kind}): {found.num_points} rates in {found.column}"]
+    lines += [f"# {note}" for note in found.notes]
+    if not found.agrees:
+        lines.append("# No schedule that is tried agrees with all rates. This is the nearest one:")
+    elif len(found.candidates) > 1:
+        lines.append(f"# {len(found.candidates)} schedules agree equally well:")
+    for candidate in found.candidates:
+        deviation = f"largest deviation {candidate.largest_deviation:.1e} of the highest rate"
+        lines += [f"# {candidate.kind}: {deviation}", *(f"# {note}" for note in candidate.notes)]
+        lines.append(candidate.line)
+    return "\n".join(lines)
+
+
+def _as_json(found: Fit) -> dict[str, Any]:
+    candidates = [
+        {name: value for name, value in each._asdict().items() if name not in ("schedule", "counts")}
+        for each in found.candidates
+    ]
+    fields = {name: value for name, value in found._asdict().items() if name != "rates"}
+    return {**fields, "candidates": candidates}

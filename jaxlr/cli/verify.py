@@ -1,0 +1,150 @@
+"""The command `jaxlr verify`: compare a recipe with the rates that a run logged."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from jaxlr.cli.errors import RecipeError, in_flags
+from jaxlr.cli.flags import RecipeFlags, message_of, parse_names
+from jaxlr.logs import Verification, verify
+from jaxlr.plot import draw_log, new_figure
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LogFlags:
+    """The flags that tell the columns of a log."""
+
+    step_column: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
+    """Column of LOG with the steps. Default: recognized."""
+
+    rate_column: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
+    """Column of LOG with the rates. Default: recognized."""
+
+    plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """Image file to write: the curve with the logged points."""
+
+    format: Literal["text", "json"] = "text"
+    """Lines to read, or a JSON object."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VerifyFlags(LogFlags, RecipeFlags):
+    """The flags of both, where a number may also be found in the log."""
+
+    lr: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")] = None
+    """Learning rate of the optimizer. Default: in RECIPE, or found."""
+
+    steps_per_epoch: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    """Batches in an epoch. Default: in RECIPE, or found."""
+
+    epochs: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    """Epochs of the run. Default: in RECIPE."""
+
+    num_processes: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    """Processes (GPUs), if the rate depends on them."""
+
+    group: int = 0
+    """Parameter group, from 0."""
+
+    framework_version: Annotated[str | None, tyro.conf.arg(metavar="VERSION", help_behavior_hint="")] = None
+    """Version of the framework, as 4.46. Default: found."""
+
+
+@dataclasses.dataclass(frozen=True)
+class VerifyConfig(VerifyFlags):
+    """Compare a recipe with the rates that a run logged, at the printed digits.
+
+    LOG is trainer_state.json, results.csv, metrics.csv, JSON lines of MMEngine, detectron2 or jaxlr, an
+    event file of TensorBoard, or a CSV. Exit status: 0 if all rates agree, 1 if not, 2 if something cannot
+    be read.
+
+    Example: jaxlr verify README.md trainer_state.json
+    """
+
+    recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
+    """Torch scheduler, config file, or - for standard input."""
+
+    log: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="LOG")]
+    """Log of a run, or the folder that holds it."""
+
+    def run(self) -> int:
+        """Print the comparison, and return the exit status."""
+        source = self.read(self.recipe)
+        try:
+            result = verify(
+                source.text if source.settings is None else source.settings,
+                self.log,
+                self.lr,
+                framework=self.framework,
+                version=self.framework_version,
+                steps_per_epoch=self.steps_per_epoch,
+                epochs=self.epochs,
+                num_processes=self.num_processes,
+                group=self.group,
+                names=parse_names(self.names),
+                step_column=self.step_column,
+                rate_column=self.rate_column,
+            )
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise RecipeError(message_of(error)) from error
+        except OSError as error:
+            raise RecipeError(unreadable(self.log, error)) from error
+        if self.plot is not None:
+            write_plot(result.schedule, result.counts, result.rates, result.expected, self.plot)
+        print(json.dumps(as_json(result)) if self.format == "json" else as_text(result, self.log.name))
+        return 0 if result.agrees else 1
+
+
+def unreadable(log: Path, error: OSError) -> str:
+    """Return the error of a log that cannot be opened."""
+    return f"cannot read {str(log)!r}: {error.strerror or error}"
+
+
+def as_text(result: Verification, name: str) -> str:
+    """Return the lines of a comparison."""
+    number = f"{result.num_points} rates in {result.column}"
+    lines = [("log", f"{name} ({result.kind}): {number}, {result.printed_digits} digits")]
+    lines += [("", note) for note in result.notes]
+    lines.append(("recipe", f"{result.num_agreeing} of {result.num_points} agree as it is"))
+    if result.first_disagreement is not None:
+        step, logged, expected = result.first_disagreement
+        lines.append(
+            ("", f"the first that differs is step {step:g}: logged {logged:g}, recipe {expected:g}")
+        )
+    lines += [("" if index else "explained", reason) for index, reason in enumerate(result.explanations)]
+    if result.num_explained == result.num_points:
+        verdict = f"all {result.num_points} rates agree to {result.digits} digits"
+        if not result.agrees:
+            verdict += ", but not with the recipe as it is"
+    else:
+        verdict = f"{result.num_points - result.num_explained} of {result.num_points} rates differ"
+        if not result.explanations:
+            verdict += ", and nothing that is tried explains them"
+    lines.append(("result", verdict))
+    return "\n".join(f"{title:<10} {in_flags(text)}" for title, text in lines)
+
+
+def as_json(result: Verification) -> dict[str, Any]:
+    """Return a comparison as JSON."""
+    arrays = ("schedule", "counts", "steps", "rates", "expected")
+    fields = {name: value for name, value in result._asdict().items() if name not in arrays}
+    first = result.first_disagreement
+    return {**fields, "first_disagreement": None if first is None else first._asdict()}
+
+
+def write_plot(
+    schedule: Any, counts: np.ndarray, rates: np.ndarray, expected: np.ndarray, path: Path
+) -> None:
+    """Write an image of a schedule with the logged points on it."""
+    figure = new_figure(7, 4.5)
+    if path.suffix[1:].lower() not in figure.canvas.get_supported_filetypes():
+        raise RecipeError(f"--plot must end in .png, .svg, .pdf or the like, got {str(path)!r}")
+    draw_log(figure.subplots(), schedule, counts, rates, expected)
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise RecipeError(f"cannot write {str(path)!r}: {error.strerror or error}") from error

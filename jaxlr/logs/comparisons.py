@@ -1,0 +1,143 @@
+"""An attempt to read a recipe, compared with the rates of a log."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxlr.logs.clocks import Clock, clocks
+from jaxlr.logs.formats import Log, Points
+from jaxlr.logs.readings import Reading
+
+
+_FLOAT32 = 2.0**-23  # schedules and logs in float32 are that exact
+_LARGEST_COUNT = 2**40
+_MOST_COMPARISONS = 4_000_000
+_MOST_SKIPPED_AT_ONCE = 32
+
+
+class Attempt(NamedTuple):
+    """A way to read the recipe, and what it takes for granted."""
+
+    reading: Reading
+    steps_per_epoch: int | None
+    reasons: tuple[str, ...] = ()
+    found: Mapping[str, float] = {}
+    is_changed: bool = False  # it is another recipe than the given one
+
+
+class Comparison(NamedTuple):
+    """The rates of an attempt beside those of the log."""
+
+    attempt: Attempt
+    counts: np.ndarray
+    expected: np.ndarray
+    agrees: np.ndarray
+    reasons: tuple[str, ...]
+
+    @property
+    def num_agreeing(self) -> int:
+        return int(self.agrees.sum())
+
+
+def usual_comparison(attempt: Attempt, log: Log, points: Points) -> Comparison | None:
+    """Compare with the usual numbering of the steps."""
+    best: Comparison | None = None
+    for clock in clocks_of(attempt, log, points):
+        if clock.is_usual or best is None:
+            comparison = _at(attempt, points, clock)
+            if best is None or comparison.num_agreeing > best.num_agreeing:
+                best = comparison
+    return best
+
+
+def compare(attempt: Attempt, log: Log, points: Points) -> Comparison | None:
+    """Compare with every numbering of the steps, and then with skipped updates."""
+    best: Comparison | None = None
+    for skips in (False, True):
+        for clock in clocks_of(attempt, log, points):
+            if skips and not _may_skip(attempt, clock, log):
+                continue
+            comparison = with_skips(attempt, points, clock) if skips else _at(attempt, points, clock)
+            if best is None or comparison.num_agreeing > best.num_agreeing:
+                best = comparison
+            if best.agrees.all():
+                return best
+    return best
+
+
+def _may_skip(attempt: Attempt, clock: Clock, log: Log) -> bool:
+    """Check if a skipped update delays the schedule, as in the Trainer of Hugging Face."""
+    is_delayed = log.kind == "huggingface" or attempt.reading.framework is not None
+    return is_delayed and clock.counts_updates and clock.is_usual
+
+
+def clocks_of(attempt: Attempt, log: Log, points: Points) -> Iterator[Clock]:
+    for clock in clocks(log, points, attempt.reading.unit, attempt.steps_per_epoch):
+        if np.abs(clock.counts).max() < _LARGEST_COUNT:
+            yield clock
+
+
+def _at(attempt: Attempt, points: Points, clock: Clock) -> Comparison:
+    expected = rates_of(attempt.reading.schedule, clock.counts)
+    tolerances = tolerances_of(points)
+    if not type(attempt.reading.schedule).__module__.startswith("jaxlr"):
+        tolerances = tolerances + _FLOAT32 * np.abs(points.rates).max()  # it may compute in float32
+    agrees = np.abs(expected - points.rates) <= tolerances
+    reasons = (*attempt.reasons, *([clock.reason] if clock.reason else []))
+    return Comparison(attempt, clock.counts, expected, agrees, reasons)
+
+
+def tolerances_of(points: Points) -> np.ndarray:
+    peak = np.abs(points.rates).max(initial=0.0)
+    return np.maximum(points.tolerances * (1 + 1e-9), _FLOAT32 * np.abs(points.rates)) + 1e-14 * peak
+
+
+def rates_of(schedule: Callable[[Any], Any], counts: np.ndarray) -> np.ndarray:
+    """Return the rates at counts. One below 0 is before the run, where the rate is that of count 0."""
+    counts = np.maximum(counts, 0)
+    try:
+        rates = np.asarray(schedule(counts), dtype=float)
+    except Exception:  # a function that takes one number at a time
+        rates = np.array([float(schedule(int(count))) for count in counts.ravel()]).reshape(counts.shape)
+    return np.broadcast_to(rates, counts.shape)
+
+
+def with_skips(attempt: Attempt, points: Points, clock: Clock) -> Comparison:
+    """Compare at the counts that remain if updates were skipped, ever more of them.
+
+    Each point takes the fewest skipped updates that explain it, and at least those of the point before.
+    """
+    counts, tolerances = clock.counts, tolerances_of(points)
+    most = min(32 + int(counts.max()) // 50, _MOST_COMPARISONS // len(counts))
+    skips = np.arange(most + 1)[:, None]
+    expected = rates_of(attempt.reading.schedule, counts[None, :] - skips)
+    is_possible = (np.abs(expected - points.rates) <= tolerances) & (skips <= np.maximum(counts, 0))
+    skipped = np.zeros(len(counts), dtype=np.int64)
+    current, agrees = 0, np.zeros(len(counts), dtype=bool)
+    for index in range(len(counts)):
+        later = np.flatnonzero(is_possible[current:, index])
+        # One wrong rate must not push all later points: it may skip few updates at once.
+        if len(later) and later[0] <= _MOST_SKIPPED_AT_ONCE:
+            current += int(later[0])
+            agrees[index] = True
+        skipped[index] = current
+    chosen = expected[skipped, np.arange(len(counts))]
+    reasons = [*attempt.reasons, _skip_sentence(points.steps, skipped)]
+    if clock.reason:
+        reasons.append(clock.reason)
+    return Comparison(attempt, counts - skipped, chosen, agrees, tuple(reasons))
+
+
+def _skip_sentence(steps: np.ndarray, skipped: np.ndarray) -> str:
+    """Return the sentence with the number of skipped updates and the first steps that show it."""
+    rises = np.flatnonzero(np.diff(skipped, prepend=np.int64(0)))
+    parts = [f"{skipped[index]} by step {steps[index]:.0f}" for index in rises]
+    if len(parts) > 6:
+        parts = [*parts[:3], "...", *parts[-2:]]
+    first, *rest = parts or ["0"]
+    first = first.replace(
+        " ", " update was skipped " if first.startswith("1 ") else " updates were skipped ", 1
+    )
+    listed = ", ".join([first, *rest[:-1]]) + (f" and {rest[-1]}" if rest else "")
+    return f"{listed}, as mixed precision does when a gradient overflows."

@@ -1,0 +1,423 @@
+"""The learning rates in the logs of finished runs.
+
+A log is recognized by its content: `trainer_state.json` of Hugging Face, `results.csv` of Ultralytics,
+`metrics.csv` of Lightning, the JSON lines of MMEngine, MMCV and detectron2, the `metrics.jsonl` of jaxlr,
+event files of TensorBoard, and any other CSV or JSON lines with a step and a rate.
+"""
+
+import csv
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxlr._checks import shorten, shown_value
+from jaxlr.logs.columns import (
+    EPOCH_NAMES,
+    STEP_NAMES,
+    is_clock,
+    is_rate,
+    kind_of_csv,
+    kind_of_events,
+    kind_of_json,
+    tells_kind,
+)
+from jaxlr.logs.events import is_event_file, read_events
+from jaxlr.logs.printed import float_of, is_garbled, number_of, precision_of
+
+
+_LARGEST_FILE = 2**28
+_LONGEST_LINE = 2**20
+_MOST_POINTS = 1_000_000
+_FILES = (
+    "trainer_state.json",
+    "results.csv",
+    "metrics.csv",
+    "metrics.jsonl",
+    "metrics.json",
+    "scalars.json",
+)
+_EVENTS = "*tfevents*"
+
+
+class Points(NamedTuple):
+    """The rates of one column of a log, in the order of their steps.
+
+    Args:
+        steps: step of each rate as the log numbers it, or NaN if the log has none, shape (points,).
+        epochs: epoch of each rate as the log numbers it, or NaN, shape (points,).
+        rates: the rates, shape (points,).
+        tolerances: half a unit of the last printed digit of each rate, shape (points,).
+        digits: number of significant digits that the column was printed with.
+    """
+
+    steps: np.ndarray
+    epochs: np.ndarray
+    rates: np.ndarray
+    tolerances: np.ndarray
+    digits: int
+
+
+class Log(NamedTuple):
+    """The learning rates that a run logged.
+
+    Args:
+        kind: the program that wrote the log, such as "huggingface", or "csv".
+        columns: the rates by the name of their column.
+        notes: a sentence for each thing that is unusual, such as a damaged line or a resumed part.
+        facts: other numbers in the log, such as `max_steps`, by name.
+    """
+
+    kind: str
+    columns: Mapping[str, Points]
+    notes: tuple[str, ...]
+    facts: Mapping[str, Any]
+
+
+def read_log(path: Path, step_column: str | None = None, rate_column: str | None = None) -> Log:
+    """Read the rates in a log.
+
+    Args:
+        path: the file, or the folder of a run that holds it.
+        step_column: name of the column with the number of the step or epoch. None finds it.
+        rate_column: name of the column with the rate. None takes every column that is named like a rate.
+
+    Raises:
+        ValueError: the file is no log, or has no learning rate.
+        OSError: the file cannot be opened.
+        ModuleNotFoundError: it is an event file, and tensorboardX is not installed.
+    """
+    files = _files_of(path)
+    rows = _Rows((step_column, rate_column))
+    kind = ""
+    for file in files:
+        size = file.stat().st_size
+        if size > _LARGEST_FILE:
+            raise ValueError(f"{file.name} is larger than {_LARGEST_FILE // 2**20} MiB")
+        kind = rows.read(file)
+    return rows.log(kind, files[0].name, step_column, rate_column)
+
+
+def _files_of(path: Path) -> list[Path]:
+    """Return the file of a log, or the logs in a folder. A folder may have several event files."""
+    if not path.is_dir():
+        return [path]
+    folders = [path, path / "vis_data", *sorted(path.glob("*/vis_data")), *_checkpoints(path)]
+    for folder in folders:
+        for name in _FILES:
+            if (folder / name).is_file():
+                return [folder / name]
+    if events := sorted(path.glob(_EVENTS), key=lambda file: file.name):
+        return events
+    raise ValueError(
+        f"the folder {shorten(path.name)!r} has no {', '.join(_FILES)} and no event file: give the file"
+    )
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoint folders of Hugging Face, the newest first. Each one has the whole log."""
+    found = [
+        (int(each.name[11:]), each) for each in folder.glob("checkpoint-*") if each.name[11:].isdigit()
+    ]
+    return [each for _, each in sorted(found, reverse=True)]
+
+
+class _Rows:
+    """The rows of the files of a log, with what is said of them."""
+
+    def __init__(self, named: tuple[str | None, str | None]) -> None:
+        self.named = named
+        self.keys: dict[str, None] = {}  # of all columns, also of those that are not kept
+        self.rows: list[Mapping[str, Any]] = []
+        self.facts: dict[str, Any] = {}
+        self.damaged: list[int] = []
+        self.notes: list[str] = []
+
+    def read(self, file: Path) -> str:
+        """Add the rows of a file, and return the kind of its program."""
+        with file.open("rb") as stream:
+            start = stream.read(4096)
+        if not start.strip():
+            raise ValueError(f"{file.name} is empty")
+        if is_event_file(start):
+            self._add(read_events(file, self.notes))
+            return kind_of_events(self.rows)
+        text = start.decode("utf-8-sig", errors="replace").lstrip()
+        if text.startswith("version https://git-lfs"):
+            raise ValueError(f"{file.name} is a pointer of Git LFS: fetch the file with git lfs pull")
+        if b"\0" in start[:16]:
+            raise ValueError(f"{file.name} is neither a text nor an event file of TensorBoard")
+        if text.startswith("["):
+            return self._read_list(file)
+        if text.startswith("{") and _is_document(file):
+            return self._read_document(file)
+        if text.startswith("{"):
+            self._add(self._json_lines(file))
+            return kind_of_json(self.rows)
+        self._add(self._csv_rows(file))
+        return kind_of_csv(self.rows)
+
+    def _add(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        for row in rows:
+            flat = _flat(row)
+            self.keys.update(dict.fromkeys(flat))
+            self.rows.append({key: value for key, value in flat.items() if self._is_kept(key)})
+            if len(self.rows) > _MOST_POINTS:
+                raise ValueError(f"the log has more than {_MOST_POINTS} rows")
+
+    def _is_kept(self, key: str) -> bool:
+        """Check if a column matters. A row of a large log may have many others."""
+        return key in self.named or is_clock(key) or is_rate(key) or tells_kind(key)
+
+    def _read_document(self, file: Path) -> str:
+        """Read a JSON object with a list of rows. If it was cut off, the rows before the cut are read."""
+        text = file.read_text(encoding="utf-8-sig", errors="replace")
+        try:
+            state = _decoder.decode(text)
+        except (ValueError, RecursionError):
+            self._salvage(text, file.name)
+            return "huggingface"
+        history = state.get("log_history")
+        if not isinstance(history, list):
+            lists = [value for value in state.values() if _is_list_of_rows(value)]
+            if len(lists) == 1:
+                self._add(lists[0])
+                return "json"
+            self._add(_by_index(state))
+            return "json"
+        self._add(row for row in history if isinstance(row, Mapping))
+        self.facts = {key: value for key, value in state.items() if key != "log_history"}
+        return "huggingface"
+
+    def _salvage(self, text: str, name: str) -> None:
+        begin = re.search(r'"log_history"\s*:\s*\[', text)
+        if begin is None:
+            raise ValueError(f"cannot read {name}: it is no complete JSON, and has no log_history")
+        at = begin.end()
+        head = re.findall(r'"(global_step|max_steps|num_train_epochs)"\s*:\s*(\d+)', text)
+        self.facts = {key: int(value) for key, value in head if len(value) < 20}
+        while match := re.compile(r"[\s,]*(?=\{)").match(text, at):
+            try:
+                row, at = _decoder.raw_decode(text, match.end())
+            except (ValueError, RecursionError):
+                break
+            self._add([row])
+        self.notes.append(f"{name} is damaged after {len(self.rows)} rows of log_history.")
+
+    def _read_list(self, file: Path) -> str:
+        try:
+            rows = _decoder.decode(file.read_text(encoding="utf-8-sig", errors="replace"))
+        except (ValueError, RecursionError):
+            raise ValueError(f"cannot read {file.name}: it is no complete JSON") from None
+        self._add(row for row in rows if isinstance(row, Mapping))
+        return kind_of_json(self.rows)
+
+    def _json_lines(self, file: Path) -> Iterator[Mapping[str, Any]]:
+        for number, line in self._lines(file):
+            try:
+                row = _decoder.decode(line)
+            except (ValueError, RecursionError):
+                self.damaged.append(number)
+                continue
+            if isinstance(row, Mapping):
+                yield row
+
+    def _csv_rows(self, file: Path) -> Iterator[Mapping[str, Any]]:
+        lines = self._lines(file)
+        try:
+            _, header = next(lines)
+        except StopIteration:
+            raise ValueError(f"{file.name} is empty") from None
+        delimiter = max(",;\t", key=header.count)
+        names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter))]
+        if len(names) < 2 or not any(
+            is_rate(name) or name.lower() in (*STEP_NAMES, *EPOCH_NAMES) for name in names
+        ):
+            raise ValueError(
+                f"{file.name} is no log that jaxlr knows: its first line is {shown_value(shorten(header))}"
+                ", not the names of columns such as step and lr"
+            )
+        counted = [index for index, name in enumerate(names) if is_rate(name) or name.lower() in STEP_NAMES]
+        for number, line in lines:
+            try:
+                cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
+            except (csv.Error, StopIteration):
+                cells = []
+            if cells == names:  # the header again, in a file that two runs wrote
+                continue
+            if len(cells) != len(names) or any(is_garbled(cells[index]) for index in counted):
+                self.damaged.append(number)
+                continue
+            yield dict(zip(names, cells, strict=True))
+
+    def _lines(self, file: Path) -> Iterator[tuple[int, str]]:
+        """Yield the lines that are not empty, with their numbers."""
+        with file.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+            number = 0
+            while line := stream.readline(_LONGEST_LINE):
+                number += 1
+                if len(line) >= _LONGEST_LINE:
+                    raise ValueError(f"line {number} of {file.name} is too long for a log")
+                if line.strip():
+                    yield number, line.strip()
+
+    def log(self, kind: str, name: str, step_column: str | None, rate_column: str | None) -> Log:
+        """Return the rates in the rows."""
+        rows, keys = self.rows, [*self.keys]
+        if rate_column is not None and rate_column not in keys:
+            raise ValueError(f"{name} has no column {rate_column!r}, it has {_listed(keys)}")
+        rates = [rate_column] if rate_column is not None else [key for key in keys if is_rate(key)]
+        if "lr" in rates and "base_lr" in rates:  # MMEngine logs both, and base_lr is of the last group
+            rates.remove("base_lr")
+        if not rates:
+            raise ValueError(
+                f"{name} has no learning rate, it has {_listed(keys)}: name its column (rate_column)"
+            )
+        step, epoch = self._clock(keys, name, step_column, rates)
+        columns = {}
+        for key in rates:
+            chosen = [row for row in rows if number_of(row.get(key)) is not None]
+            if chosen:
+                columns[key] = self._points(chosen, key, step, epoch, kind)
+        if not columns:
+            raise ValueError(f"the column {rates[0]!r} of {name} has no number")
+        if self.damaged:
+            lines = ", ".join(map(str, self.damaged[:5])) + (", ..." if len(self.damaged) > 5 else "")
+            plural = "lines are" if len(self.damaged) > 1 else "line is"
+            self.notes.append(f"{len(self.damaged)} damaged {plural} left out (line {lines}).")
+        facts = {**self.facts, **_facts_of_rows(rows, step, epoch)}
+        return Log(kind, columns, tuple(dict.fromkeys(self.notes)), facts)
+
+    def _clock(
+        self, keys: Sequence[str], name: str, step_column: str | None, rates: Sequence[str]
+    ) -> tuple[str | None, str | None]:
+        """Return the columns with the numbers of the steps and of the epochs."""
+        if step_column is not None:
+            if step_column not in keys:
+                raise ValueError(f"{name} has no column {step_column!r}, it has {_listed(keys)}")
+            is_epoch = step_column.lower() in EPOCH_NAMES
+            return (None, step_column) if is_epoch else (step_column, None)
+        lower = {key.lower(): key for key in keys if key not in rates}
+        step = next((lower[key] for key in STEP_NAMES if key in lower), None)
+        epoch = next((lower[key] for key in EPOCH_NAMES if key in lower), None)
+        if step is None and epoch is None:
+            raise ValueError(
+                f"{name} has no column of steps or epochs, it has {_listed(keys)}: name it (step_column)"
+            )
+        return step, epoch
+
+    def _points(
+        self, rows: Sequence[Mapping[str, Any]], key: str, step: str | None, epoch: str | None, kind: str
+    ) -> Points:
+        rows = self._without_replaced(rows, step, epoch, kind)
+        printed = [number_of(row[key]) for row in rows]
+        tolerances, digits = precision_of([number for number in printed if number is not None])
+        return Points(
+            np.array([float_of(row, step) for row in rows]),
+            np.array([float_of(row, epoch) for row in rows]),
+            np.array([float(number) for number in printed if number is not None]),
+            tolerances,
+            digits,
+        )
+
+    def _without_replaced(
+        self, rows: Sequence[Mapping[str, Any]], step: str | None, epoch: str | None, kind: str
+    ) -> list[Mapping[str, Any]]:
+        """Leave out the steps that a resumed part of the run, or a new run in the same file, did again."""
+        clock = [self._place(row, step, epoch, kind) for row in rows]
+        kept: list[int] = []
+        restarts = replaced = 0
+        for index, place in enumerate(clock):
+            if math.isnan(place[-1]) or math.isnan(place[0]):
+                continue
+            if kept and place <= clock[kept[-1]]:
+                before = len(kept)
+                while kept and clock[kept[-1]] >= place:
+                    kept.pop()
+                restarts, replaced = restarts + 1, replaced + before - len(kept)
+            kept.append(index)
+        if restarts:
+            self.notes.append(
+                f"{replaced} {'rates are' if replaced > 1 else 'rate is'} replaced by later rows of the "
+                f"same steps, as after a resume ({restarts} {'times' if restarts > 1 else 'time'})."
+            )
+        return [rows[index] for index in kept]
+
+    def _place(
+        self, row: Mapping[str, Any], step: str | None, epoch: str | None, kind: str
+    ) -> tuple[float, ...]:
+        if kind == "mmcv":  # its iterations start again in each epoch
+            return float_of(row, epoch), float_of(row, step)
+        number = float_of(row, step)
+        return (number,) if not math.isnan(number) else (float_of(row, epoch),)
+
+
+_decoder = json.JSONDecoder(parse_float=Decimal)
+
+
+def _is_document(file: Path) -> bool:
+    """Check if a file that begins with { is one JSON object, and not a JSON object per line."""
+    with file.open(encoding="utf-8-sig", errors="replace") as stream:
+        first = stream.readline(_LONGEST_LINE)
+        rest = stream.read(1000)
+    try:
+        row = _decoder.decode(first)
+    except (ValueError, RecursionError):
+        return len(first.strip()) == 1 or '"log_history"' in first or len(first) >= _LONGEST_LINE
+    if rest.strip() or any(is_rate(key) and not isinstance(value, list) for key, value in row.items()):
+        return False
+    return not any(map(is_clock, row)) or "log_history" in row
+
+
+def _is_list_of_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, Mapping) for row in value)
+
+
+def _by_index(state: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of lists side by side, as in `{"lr": [0.1, 0.1], "loss": [2.3, 2.1]}`."""
+    lists = {key: value for key, value in state.items() if isinstance(value, list)}
+    if not lists or len({len(value) for value in lists.values()}) != 1:
+        raise ValueError("the JSON has no log_history, and no lists of one length, so it is no log")
+    names = [*lists]
+    for index, values in enumerate(zip(*lists.values(), strict=True)):
+        yield {"epoch": index, **dict(zip(names, values, strict=True))}
+
+
+def _flat(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Write the rates of several groups, a list or a mapping, as columns of their own."""
+    if not any(isinstance(value, list | Mapping) for value in row.values()):
+        return row
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        if isinstance(value, Mapping):
+            flat.update({f"{key}/{inner}": each for inner, each in value.items()})
+            if is_rate(key):
+                flat.update({f"{key}-{inner}": flat.pop(f"{key}/{inner}") for inner in value})
+        elif isinstance(value, list):
+            flat.update({f"{key}/{index}": each for index, each in enumerate(value[:100])})
+        else:
+            flat[key] = value
+    return flat
+
+
+def _facts_of_rows(
+    rows: Sequence[Mapping[str, Any]], step: str | None, epoch: str | None
+) -> dict[str, Any]:
+    """Return the pairs of epoch and step in the rows, as text-exact numbers."""
+    if step is None or epoch is None:
+        return {}
+    pairs = [(number_of(row.get(epoch)), number_of(row.get(step))) for row in rows]
+    return {
+        "epochs_and_steps": [
+            (first, last) for first, last in pairs if first is not None and last is not None
+        ]
+    }
+
+
+def _listed(keys: Sequence[str]) -> str:
+    return shorten(", ".join(map(str, keys)), 200) or "none"

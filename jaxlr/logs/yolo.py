@@ -1,0 +1,63 @@
+"""Configs of Ultralytics that have the rates of a log: a warmup by batch and a decay by epoch."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from jaxlr.logs.attempts import attempts
+from jaxlr.logs.candidates import Candidate, Data
+from jaxlr.logs.comparisons import compare
+from jaxlr.logs.readings import Source
+
+
+_ARGUMENTS = ("init_value", "framework", "version", "steps_per_epoch", "epochs", "num_processes", "names")
+
+
+def of_ultralytics(data: Data) -> Iterator[Candidate]:
+    """Yield the config of Ultralytics that has the rates of its log."""
+    for settings in _ultralytics_settings(data):
+        source = Source(settings, dict.fromkeys(_ARGUMENTS))
+        source.arguments.update(group=0, framework="ultralytics")
+        for attempt in attempts(source, data.log, data.points):
+            compared = compare(attempt, data.log, data.points)
+            if compared is None or not compared.agrees.all():
+                continue
+            found = dict(attempt.found)
+            base, steps = found["init_value"], int(found["steps_per_epoch"])
+            version = re.search(r"ultralytics ([\d.]*\d)", " ".join(compared.reasons))
+            given = f", version={version[1]!r}" if version else ""
+            config = {key: value for key, value in settings.items() if key != "optimizer"}
+            config = {"lr0": base, **config}
+            arguments = f"steps_per_epoch={steps}{given}"
+            line = f"jaxlr.from_config({config!r}, {arguments}).schedule"
+            error = np.abs(compared.expected - data.rates).max() / data.rates.max()
+            kind = "Ultralytics, cosine" if settings["cos_lr"] else "Ultralytics, linear"
+            parameters = {"peak": base, "steps_per_epoch": steps, "length": settings["epochs"]}
+            notes = (*compared.reasons, "The counts are iterations.")
+            yield Candidate(
+                kind, line, attempt.reading.schedule, parameters, float(error), True, notes, compared.counts
+            )
+            return
+
+
+def _ultralytics_settings(data: Data) -> Iterator[dict[str, Any]]:
+    """Yield settings with the defaults that people seldom change, and the number of epochs."""
+    rows = len(data.rates)
+    lengths = [rows]
+    tail = slice(max(rows // 2, min(5, rows - 2)), rows)
+    if rows - tail.start >= 3:
+        slope, height = np.polyfit(np.arange(rows)[tail], data.rates[tail], 1)
+        if slope < 0:
+            lengths.insert(0, round(0.99 * -height / slope))
+    for is_cosine in (False, True):
+        for epochs in dict.fromkeys(each for each in lengths if each >= rows):
+            yield {
+                "lrf": 0.01,
+                "epochs": epochs,
+                "warmup_epochs": 3.0,
+                "cos_lr": is_cosine,
+                "optimizer": "auto",
+                "batch": 16,
+            }
