@@ -149,7 +149,6 @@ def greedy_lr(
 
     Reference: `transformers.GreedyLR` of transformers 5.24, https://arxiv.org/abs/2512.14527.
     """
-    arguments = dict(locals())
     check_choice("mode", mode, _MODES)
     check_choice("threshold_mode", threshold_mode, _THRESHOLD_MODES)
     init_value = _check_init_value(init_value)
@@ -191,7 +190,16 @@ def greedy_lr(
             **{name: _copied_int(value) for name, value in integers.items()},
         )
 
-    return _Plateau.build(init_fn, _update, init_value, "greedy_lr", arguments)
+    choices = {"mode": mode, "threshold_mode": threshold_mode}
+    held = {
+        "init_value": init_value,
+        **reals,
+        **integers,
+        **choices,
+        "smooth": smooth,
+        "window_size": length,
+    }
+    return _Plateau.build(init_fn, _update, init_value, "greedy_lr", held)
 
 
 @jax.jit

@@ -37,13 +37,8 @@ class WarmedState(NamedTuple):
         return _step(self, metric)
 
 
-def warmed_plateau(
-    plateau: Any, warmup: int, warmup_lr: float, text: str
-) -> optax.GradientTransformationExtraArgs:
-    """Return a plateau whose rate climbs from `warmup_lr` to its `init_value` in the first steps.
-
-    `text` is the call that `from_string` makes it from.
-    """
+def warmed_plateau(plateau: Any, warmup: int, warmup_lr: float) -> optax.GradientTransformationExtraArgs:
+    """Return a plateau whose rate climbs from `warmup_lr` to its `init_value` in the first steps."""
     warmup_lr = check_value("warmup_lr_init", warmup_lr)  # pyright: ignore[reportAssignmentType]
 
     def init_fn(params: optax.Params) -> Any:
@@ -56,8 +51,8 @@ def warmed_plateau(
             plateau=plateau.init(params),
         )
 
-    arguments = {"text": text, "init_value": plateau.init_value}
-    return _Plateau.build(init_fn, _update, plateau.init_value, "from_string", arguments)
+    arguments = {"plateau": plateau, "warmup": warmup, "warmup_lr": warmup_lr}
+    return _Plateau.build(init_fn, _update, plateau.init_value, "warmed_plateau", arguments)
 
 
 @jax.jit

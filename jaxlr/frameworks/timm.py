@@ -16,7 +16,7 @@ from jaxlr.frameworks.recipe import Config, Framework, Recipe, parsed_version
 from jaxlr.plateau import reduce_lr_on_plateau
 from jaxlr.schedules import Phase, multi_step_lr, phased_lr, sequential_lr, tabulate
 from jaxlr.schedules._counts import array_module
-from jaxlr.schedules._schedule import Schedule, prints_as_call
+from jaxlr.schedules._schedule import Schedule
 
 
 _NEW = (0, 5)  # the version that renamed the arguments of the cycles
@@ -264,18 +264,7 @@ def PlateauLRScheduler(  # noqa: N802
     settings: Any = {"mode": mode, "factor": decay_rate, "patience": patience_t, "threshold": threshold}
     plateau = reduce_lr_on_plateau(init_value, cooldown=cooldown_t, min_lr=lr_min, **settings)
     warmup = check_duration("warmup_t", warmup_t)
-    if warmup == 0:
-        return plateau
-    settings |= {"decay_rate": settings.pop("factor"), "patience_t": settings.pop("patience")}
-    settings |= {
-        "cooldown_t": cooldown_t,
-        "lr_min": lr_min,
-        "warmup_t": warmup,
-        "warmup_lr_init": warmup_lr_init,
-    }
-    written = ", ".join(f"{name}={value!r}" for name, value in settings.items())
-    text = f"PlateauLRScheduler({written})"
-    return warmed_plateau(plateau, warmup, warmup_lr_init, text)
+    return plateau if warmup == 0 else warmed_plateau(plateau, warmup, warmup_lr_init)
 
 
 def create_scheduler_v2(
@@ -511,7 +500,7 @@ class _Clock:
         counts = [weights(count) for count in range(self._hidden, end + 1)]
         highest = tabulate(lambda count: decay ** counts[count][0] * counts[count][1], len(counts))
         lowest = tabulate(lambda count: 1 - counts[count][1], len(counts))
-        rest = _mixed(init_value, floor, highest, lowest)
+        rest = Schedule(lambda count: init_value * highest(count) + floor * lowest(count))
         if self.warmup == 0:
             return rest
         return sequential_lr([phased_lr(init_value, [ramp]), rest], [self.warmup])
@@ -563,13 +552,6 @@ def _power_of_time(exponent: float, weight: Callable[[float], float]) -> Callabl
     return lambda p: weight(p**exponent)
 
 
-@prints_as_call
-def _mixed(init_value: Any, floor: Any, highest: Any, lowest: Any) -> Any:
-    """Return `init_value` and the floor, each times its own weight."""
-    return Schedule(lambda count: init_value * highest(count) + floor * lowest(count))
-
-
-@prints_as_call
 def _above(floor: float, stable: Any, fall: Any) -> Any:
     """Return a schedule that falls from `stable` to the floor."""
 

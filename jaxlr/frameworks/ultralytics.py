@@ -154,13 +154,7 @@ def _is_late(config: Config) -> bool:
 
 
 def _with_start(
-    init_value: Any,
-    line: Phase,
-    start: float,
-    warmup: int,
-    steps: int,
-    epochs: int,
-    is_late: bool,
+    init_value: Any, line: Phase, start: float, warmup: int, steps: int, epochs: int, is_late: bool
 ) -> Any:
     """Return the rate: in each epoch of the warmup, a line from `start` to its rate, and then the decay."""
     check_value("init_value", init_value)
