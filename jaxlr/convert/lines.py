@@ -99,7 +99,7 @@ def line_of(converted: Any) -> str:
     """Return the call that makes a schedule or a plateau, with every number in it."""
     if isinstance(converted, Schedule):
         _check_printable(converted)
-    elif converted.as_call()[0] not in ("reduce_lr_on_plateau", "greedy_lr"):
+    elif converted.as_call()[0] == "warmed_plateau":
         raise ValueError("a plateau with a warmup cannot be printed as one line")
     return call_text(converted, "jaxlr.", most_items=math.inf)
 
