@@ -64,9 +64,7 @@ def test_a_call_is_read_as_people_write_it():
 def test_the_version_of_a_call_chooses_its_rule():
     text = "get_wsd_schedule(optimizer, 5, num_stable_steps=10, num_decay_steps=5, min_lr_ratio=0.1)"
     assert [from_string(text, 1.0, version=version)(0) for version in ("4.48.3", "4.49")] == [0.0, 0.1]
-    from jaxlr.convert.text import port
-
-    line = port(text, 1.0, version="4.48")
+    line = jaxlr.port(text, 1.0, version="4.48")
     assert line.endswith(", 1.0, version='4.48')")
     assert eval(line, {"jaxlr": jaxlr})(0) == 0.0
 

@@ -21,6 +21,7 @@ def port(
     class_name: str | None = None,
     optimizer_state_dict: Mapping[str, Any] | None = None,
     lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float] | None] | None = None,
+    version: str | None = None,
 ) -> str:
     """Return the line of Python that makes the schedule of a recipe, so that a program needs no torch.
 
@@ -41,6 +42,7 @@ def port(
         class_name: for a state_dict, the class of the scheduler, such as "StepLR".
         optimizer_state_dict: for a state_dict, as in `from_state_dict`.
         lr_lambda: for a state_dict, as in `from_state_dict`.
+        version: for a text, the version of the framework, as in `from_string`.
 
     Returns:
         A call of one of jaxlr's functions. It needs no import but `import jaxlr`.
@@ -68,11 +70,14 @@ def port(
     }
     if isinstance(recipe, str):
         _check_unused("the text of a scheduler", of_state_dict)
-        return ported(recipe, init_value, names, group, num_steps=num_steps)["jaxlr"]
+        return ported(recipe, init_value, names, group, num_steps=num_steps, version=version)["jaxlr"]
     if not isinstance(recipe, Mapping):
-        _check_unused("a live scheduler", {"init_value": init_value, "names": names, **of_state_dict})
+        _check_unused(
+            "a live scheduler",
+            {"init_value": init_value, "names": names, "version": version, **of_state_dict},
+        )
         return line_of(from_torch(recipe, group, num_steps))
-    _check_unused("a state_dict", {"names": names})
+    _check_unused("a state_dict", {"names": names, "version": version})
     if class_name is None:
         row = class_of_state(recipe)
         example = "StepLR" if row is None else row.name
@@ -94,7 +99,7 @@ def line_of(converted: Any) -> str:
     """Return the call that makes a schedule or a plateau, with every number in it."""
     if isinstance(converted, Schedule):
         _check_printable(converted)
-    elif converted.as_call()[0] not in ("reduce_lr_on_plateau", "greedy_lr"):
+    elif converted.as_call()[0] == "warmed_plateau":
         raise ValueError("a plateau with a warmup cannot be printed as one line")
     return call_text(converted, "jaxlr.", most_items=math.inf)
 
