@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from jaxlr.convert import from_state_dict, from_string, from_torch, optimizer_from_torch, port
 from jaxlr.frameworks.config import from_config
 from jaxlr.frameworks.recipe import Recipe
+from jaxlr.greedy import greedy_lr
 from jaxlr.logs import fit, verify
 from jaxlr.plateau import plateau_lr, plateau_step, reduce_lr_on_plateau, set_plateau_lr
 from jaxlr.plot import plot
@@ -56,6 +57,7 @@ __all__ = [  # noqa: RUF022
     "cosine_annealing_lr",
     "chained_scheduler",
     "reduce_lr_on_plateau",
+    "greedy_lr",
     "with_plateau",
     "plateau_step",
     "plateau_lr",

@@ -1,7 +1,7 @@
 """ReduceLROnPlateau: its state, a pure step of that state, and the Optax transformation that holds it."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
+from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ from jaxlr.schedules._schedule import PrintsAsCall
 # Outside this range a pair of float32 has no more digits than a single float32.
 _SMALLEST_LR, _LARGEST_LR = 1e-30, 1e30
 _MODES = ("min", "max")
+_REALS = ("lr", "best", "init_value", "first_lr", "factor", "threshold", "min_lr", "max_lr", "eps")
 _THRESHOLD_MODES = ("rel", "abs", "magnitude")
 
 
@@ -52,6 +53,10 @@ class PlateauState(NamedTuple):
     cooldown: jax.Array  # epochs after a reduction that do not count as bad, shape (), int32
     min_lr: Real  # lower bound of the learning rate, shape ()
     eps: Real  # reductions by this much or less are skipped, shape ()
+
+    def step(self, metric: Real) -> "PlateauState":
+        """Return the state after the metric of an epoch."""
+        return _step(self, metric)
 
 
 class _Plateau(PrintsAsCall, optax.GradientTransformationExtraArgs):
@@ -203,7 +208,8 @@ def reduce_lr_on_plateau(
 def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
     """Step every plateau in `opt_state` with the metric of an epoch, as torch's `scheduler.step(metric)`.
 
-    Call it once per epoch, inside or outside of compiled code. `reduce_lr_on_plateau` describes the step.
+    Call it once per epoch, inside or outside of compiled code. `reduce_lr_on_plateau` and `greedy_lr`
+    describe the step.
 
     A state of arrays is not changed. Flax NNX keeps a state in variables: those of an `nnx.Optimizer`, or
     of its `opt_state`, are updated in place, as `optimizer.update` does it. So the call is the same inside
@@ -243,7 +249,7 @@ def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
         metric = metric.reshape(()) if isinstance(metric, jax.Array) else np.asarray(metric).item()
     for shape in shapes:
         _check_metric_shape(np.shape(metric), shape)
-    return _replaced(opt_state, lambda state: _step(state, as_real(metric)))
+    return _replaced(opt_state, lambda state: state.step(as_real(metric)))
 
 
 def set_plateau_lr(opt_state: Any, lr: ArrayLike) -> Any:
@@ -329,9 +335,14 @@ def _update(
 
 def plateaus_in(tree: Any) -> Iterator[PlateauState]:
     """Yield the plateaus in a tree as they are, with variables if Flax NNX holds them."""
-    for node in jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, PlateauState)):
-        if isinstance(node, PlateauState):
+    for node in jax.tree.leaves(tree, is_leaf=_is_plateau):
+        if _is_plateau(node):
             yield node
+
+
+def _is_plateau(node: Any) -> TypeGuard[PlateauState]:
+    """Check if a node is the state of a plateau: a `PlateauState`, or a `GreedyState` with its fields."""
+    return isinstance(node, tuple) and hasattr(node, "num_bad_epochs")
 
 
 def unwrapped(tree: Any) -> Any:
@@ -382,9 +393,9 @@ def _replaced(opt_state: Any, change: Callable[[PlateauState], PlateauState]) ->
         return opt_state
 
     def replace(node: Any) -> Any:
-        return change(node) if isinstance(node, PlateauState) else node
+        return change(node) if _is_plateau(node) else node
 
-    return jax.tree.map(replace, opt_state, is_leaf=lambda node: isinstance(node, PlateauState))
+    return jax.tree.map(replace, opt_state, is_leaf=_is_plateau)
 
 
 def _check_metric_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
@@ -401,7 +412,9 @@ def _check_metric_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> No
 
 def _check_types(state: PlateauState) -> None:
     """Raise an error if a real number was replaced by another type, such as by `optax.tree.set`."""
-    for name in ("lr", "best", "init_value", "factor", "threshold", "min_lr", "eps"):
+    for name in _REALS:
+        if not hasattr(state, name):
+            continue
         value = getattr(state, name)
         is_float64 = isinstance(value, jax.Array | np.ndarray) and value.dtype == np.float64
         if not isinstance(value, DoubleFloat) and not is_float64:
@@ -428,7 +441,7 @@ def _step(state: PlateauState, metric: Real) -> PlateauState:
     )
 
 
-def _is_better(state: PlateauState, metric: Real) -> jax.Array:
+def _is_better(state: Any, metric: Real) -> jax.Array:
     best, one = state.best, as_real(1.0)
     maximize = state.mode == _MODES.index("max")
     threshold = select(maximize, state.threshold, -state.threshold)

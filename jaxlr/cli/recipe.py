@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from jaxlr._checks import shorten
 from jaxlr.cli.errors import RecipeError, in_flags
 from jaxlr.convert.classes import CLASSES
-from jaxlr.convert.paste import cleaned
+from jaxlr.convert.paste import dedented, unwrapped
 from jaxlr.frameworks import CALLS
 from jaxlr.frameworks.config import is_recognized
 from jaxlr.frameworks.files import LONGEST_CONFIG, read_config, read_text_config
@@ -152,7 +152,7 @@ def _is_torch_code(text: str) -> bool:
     if _CALL.search(re.sub(r"#.*", "", text)):
         return True
     try:
-        statements = ast.parse(cleaned(text)).body
+        statements = ast.parse(dedented(unwrapped(text))).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return bool(statements) and isinstance(statements[-1], ast.FunctionDef)

@@ -11,7 +11,12 @@ from jaxlr.convert.lambdas import Lambda
 from jaxlr.convert.syntax import is_literal, literal
 
 
-_NOT_IN_TORCH = ("init_value", "order", "num_steps")  # arguments that torch's constructors do not have
+_NOT_IN_TORCH = (
+    "init_value",
+    "order",
+    "num_steps",
+    "version",
+)  # arguments that torch's constructors do not have
 
 
 class Call(NamedTuple):
@@ -75,8 +80,9 @@ def _from_string_text(call: Call) -> str:
     """Return a call without a public function as one of `from_string`, which reads torch's text again."""
     init_value = call.arguments.get("init_value", call.arguments.get("base_lr"))
     arguments = [repr(torch_text(call)), _value_text(init_value, jaxlr_text)]
-    if "num_steps" in call.arguments:
-        arguments.append(f"num_steps={call.arguments['num_steps']!r}")
+    for name in ("num_steps", "version"):
+        if name in call.arguments:
+            arguments.append(f"{name}={call.arguments[name]!r}")
     return f"jaxlr.from_string({', '.join(arguments)})"
 
 

@@ -94,10 +94,14 @@ def line_of(converted: Any) -> str:
     """Return the call that makes a schedule or a plateau, with every number in it."""
     if isinstance(converted, Schedule):
         _check_printable(converted)
+    elif converted.as_call()[0] not in ("reduce_lr_on_plateau", "greedy_lr"):
+        raise ValueError("a plateau with a warmup cannot be printed as one line")
     return call_text(converted, "jaxlr.", most_items=math.inf)
 
 
 def _check_printable(schedule: Schedule) -> None:
+    if schedule.made_by is None:
+        raise ValueError("no function of jaxlr makes this schedule, so it cannot be printed as one line")
     for function in schedule.functions:
         if not isinstance(function, Schedule):
             raise ValueError(

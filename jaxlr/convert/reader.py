@@ -312,6 +312,8 @@ class ConstructorReader:
                 f"{name} takes at most {len(parameters)} arguments after the optimizer: {accepted}"
             )
         most = torch_class.max_positional
+        if most == 0 and positional:
+            raise ValueError(f"{name} takes its settings by keyword, as in '{name}({parameters[0]}=...)'")
         if most is not None and len(positional) > most:
             raise ValueError(
                 f"versions of {torch_class.library} differ in the order of the arguments of {name}: write "

@@ -1,6 +1,7 @@
 """Read the text of a torch scheduler's constructor and turn it into a schedule. It is never executed."""
 
 import ast
+import inspect
 import math
 import re
 import warnings
@@ -38,6 +39,7 @@ def from_string(
     group: int = 0,
     *,
     num_steps: int | None = None,
+    version: str | None = None,
 ) -> ScheduleOrPlateau:
     """Return the schedule that the text of a torch scheduler's constructor describes.
 
@@ -76,6 +78,7 @@ def from_string(
         group: parameter group of the optimizer, for arguments that are a list with one value per group.
         num_steps: number of epochs (or steps) to tabulate. Only a MultiplicativeLR, and a
             ChainedScheduler that is not a product, need it. After them the last rate holds.
+        version: version of the framework, such as "4.48", for a call whose rule changed.
 
     Returns:
         A schedule of the epoch (or step). For ReduceLROnPlateau it is the transformation
@@ -96,7 +99,7 @@ def from_string(
 
     Reference: `torch.optim.lr_scheduler`.
     """
-    return build(_read(text, init_value, names, group, num_steps))
+    return build(_versioned(_read(text, init_value, names, group, num_steps), version))
 
 
 def steps_per_batch(text: str) -> bool:
@@ -112,14 +115,22 @@ def ported(
     group: int = 0,
     *,
     num_steps: int | None = None,
+    version: str | None = None,
 ) -> dict[str, str]:
     """Return the line of `port` as `jaxlr`, and the recipe with its names and sums evaluated as `torch`.
 
     The arguments are those of `from_string`.
     """
-    call = _read(text, init_value, names, group, num_steps)
+    call = _versioned(_read(text, init_value, names, group, num_steps), version)
     build(call)  # refuse arguments out of their range instead of printing them
     return {"jaxlr": jaxlr_text(call), "torch": torch_text(call)}
+
+
+def _versioned(call: Call, version: str | None) -> Call:
+    """Return a call with the version of its framework, if its rule depends on the version."""
+    if version is None or "version" not in inspect.signature(call.torch_class.function).parameters:
+        return call
+    return call._replace(arguments={**call.arguments, "version": version})
 
 
 def _read(

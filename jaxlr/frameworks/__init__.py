@@ -4,13 +4,17 @@ Each is a table of schedules over `phased_lr`, with the source and the version o
 """
 
 from jaxlr.frameworks import (
+    axolotl,
     deepspeed,
     detectron2,
     diffusers,
     huggingface,
+    kohya,
     mmcv,
     mmengine,
+    swin,
     timm,
+    torchtune,
     torchvision,
     ultralytics,
 )
@@ -19,13 +23,17 @@ from jaxlr.frameworks.recipe import Recipe
 
 # A config goes to the first one that recognizes it.
 FRAMEWORKS = (
+    torchtune.FRAMEWORK,
     deepspeed.FRAMEWORK,
     ultralytics.FRAMEWORK,
     mmengine.FRAMEWORK,
     mmcv.FRAMEWORK,
     detectron2.FRAMEWORK,
     torchvision.FRAMEWORK,
+    swin.FRAMEWORK,
     timm.FRAMEWORK,
+    axolotl.FRAMEWORK,
+    kohya.FRAMEWORK,
     diffusers.FRAMEWORK,
     huggingface.FRAMEWORK,
 )

@@ -97,6 +97,8 @@ def _recognized(settings: Mapping[str, Any]) -> Framework:
     for framework in FRAMEWORKS:
         if any(all(key in settings for key in mark) for mark in framework.marks):
             return framework
+        if framework.recognizes is not None and framework.recognizes(settings):
+            return framework
     known = ", ".join(repr(framework.name) for framework in FRAMEWORKS)
     keys = shown_value([*settings][:8])
     raise ValueError(

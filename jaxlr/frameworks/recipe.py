@@ -83,6 +83,7 @@ class Framework(NamedTuple):
     marks: tuple[tuple[str, ...], ...]  # keys that tell its configs: all those of one tuple are there
     aliases: tuple[str, ...] = ()
     calls: tuple[Callable[..., Any], ...] = ()  # functions named as people write them in a call
+    recognizes: Callable[[Mapping[str, Any]], bool] | None = None  # where no key tells its configs
 
 
 class Config:
@@ -99,7 +100,7 @@ class Config:
         self._names = names
         self.init_value: ArrayLike | None = arguments["init_value"]
         self.version_text: str | None = arguments["version"]
-        self.version = _parsed_version(self.version_text)
+        self.version = parsed_version(self.version_text)
         self.steps_per_epoch: int | None = _optional_count("steps_per_epoch", arguments["steps_per_epoch"])
         epochs = arguments["epochs"]
         self.epochs: Any = None if epochs is None else check_value("epochs", epochs, positive=True)
@@ -164,7 +165,7 @@ class Config:
 
     def set_version(self, text: str) -> None:
         """Set the version that the config itself states."""
-        self.version_text, self.version = text, _parsed_version(text)
+        self.version_text, self.version = text, parsed_version(text)
 
     def since(self, *version: int) -> bool | None:
         """Check if the version is at least `version`. None if no version was given."""
@@ -341,7 +342,8 @@ def _optional_count(name: str, value: Any) -> int | None:
     return None if value is None else check_positive_count(name, value)
 
 
-def _parsed_version(text: Any) -> tuple[int, ...] | None:
+def parsed_version(text: Any) -> tuple[int, ...] | None:
+    """Return the numbers of a version such as "4.46.3"."""
     if text is None:
         return None
     match = re.match(r"v?(\d+(?:\.\d+)*)", text) if isinstance(text, str) and len(text) < 50 else None

@@ -1,9 +1,10 @@
 """Ultralytics YOLO: the `args.yaml` of a run, and the `hyp*.yaml` of YOLOv5.
 
 The rules are those of ultralytics 8.4.190, 8.3.200 and 8.1.41 (`engine/trainer.py`, `cfg/default.yaml`) and
-of YOLOv5 7.0 (`train.py`).
+of YOLOv5 3.1 to 7.0 (`train.py`).
 """
 
+import dataclasses
 import math
 from typing import Any
 
@@ -13,26 +14,28 @@ from jaxlr.schedules import Phase, chained_scheduler, per_epoch, phased_lr, sequ
 
 
 _LEAST_WARMUP = 100  # iterations, before 8.4
+_YOLOV5 = ("anchor_t", "iou_t", "cls_pw", "obj_pw", "obj", "fl_gamma")  # settings that ultralytics 8 lacks
 
 
 def read(config: Config) -> Recipe:
     """Read `lr0`, `lrf`, `cos_lr` and the warmup of an `args.yaml`. A count is a batch."""
     config.refuse("time", reason="a run that ends by the clock has no fixed number of epochs")
+    _check_version(config)
     steps = config.steps_in_epoch()
     epochs = config.whole_epochs("epochs")
     init_value, optimizer = _init_value(config, steps, epochs)
     final = config.number("lrf")
-    shape: Any = "cosine" if config.flag("cos_lr") or config.flag("cosine") else "linear"
+    shape, span = _decay(config, epochs)
     group = config.groups("weights", "norms", "biases")
     start = 0.0 if group != 2 or _is_auto(config) else config.number("warmup_bias_lr", 0.1)
     warmup = _warmup_iterations(config, steps, epochs)
     is_late = _is_late(config)
+    line = Phase(epochs, shape, start_factor=1.0, end_factor=final, span=span)
     if start == 0 and not is_late:
-        decay = phased_lr(1.0, [Phase(epochs, shape, start_factor=1.0, end_factor=final)])
         ramp = phased_lr(1.0, [Phase(warmup, "linear", start_factor=0.0, end_factor=1.0)])
-        schedule = chained_scheduler(init_value, [ramp, per_epoch(decay, steps)])
+        schedule = chained_scheduler(init_value, [ramp, per_epoch(phased_lr(1.0, [line]), steps)])
     else:
-        schedule = _with_start(init_value, shape, final, start, warmup, steps, epochs, is_late)
+        schedule = _with_start(init_value, line, start, warmup, steps, epochs, is_late)
     config.assume("Group 0 holds the weights, group 1 the norms, group 2 the biases.")
     _state_optimizer(config, warmup, optimizer)
     return config.recipe("ultralytics", schedule, "iteration", epochs * steps)
@@ -44,6 +47,25 @@ FRAMEWORK = Framework(
     marks=(("lr0", "lrf"), ("lr0", "warmup_epochs"), ("lr0", "epochs")),
     aliases=("yolo", "yolov5"),
 )
+
+
+def _check_version(config: Config) -> None:
+    """Take the newest version of YOLOv5 for a file that has its settings."""
+    if config.since(3, 1) is False:
+        raise ValueError("YOLOv5 before 3.1 has no lrf in its file, and is not supported")
+    if config.version is None and any(config.has(name) for name in _YOLOV5):
+        config.set_version("7.0")
+        config.assume(
+            "The rules are those of YOLOv5 7.0. Before 6.2 a warmup had at least 1000 iterations, and "
+            "before 6.1 the decay was a cosine: give version."
+        )
+
+
+def _decay(config: Config, epochs: int) -> tuple[Any, int]:
+    """Return the shape of the decay and its length. YOLOv5 before 6.1 had a cosine by default."""
+    if config.since(6, 1) is not False:
+        return ("cosine" if config.flag("cos_lr") or config.flag("cosine") else "linear"), epochs
+    return ("linear", max(1, epochs - 1)) if config.flag("linear_lr") else ("cosine", epochs)
 
 
 def _is_auto(config: Config) -> bool:
@@ -107,6 +129,8 @@ def _momentum(config: Config, warmup: int, optimizer: str | None) -> Any:
 
 def _warmup_iterations(config: Config, steps: int, epochs: int) -> int:
     warmup_epochs = config.number("warmup_epochs")
+    if config.since(8) is False:  # YOLOv5
+        return max(round(warmup_epochs * steps), 1000 if config.since(6, 2) is False else _LEAST_WARMUP)
     if warmup_epochs == 0:
         return 0
     older = max(round(warmup_epochs * steps), _LEAST_WARMUP)
@@ -130,14 +154,7 @@ def _is_late(config: Config) -> bool:
 
 
 def _with_start(
-    init_value: Any,
-    shape: Any,
-    final: float,
-    start: float,
-    warmup: int,
-    steps: int,
-    epochs: int,
-    is_late: bool,
+    init_value: Any, line: Phase, start: float, warmup: int, steps: int, epochs: int, is_late: bool
 ) -> Any:
     """Return the rate: in each epoch of the warmup, a line from `start` to its rate, and then the decay."""
     check_value("init_value", init_value)
@@ -145,7 +162,7 @@ def _with_start(
     num_epochs = min(warmup // steps + 1 if is_late else -(-warmup // steps), epochs)
     if num_epochs > 200:
         raise ValueError(f"a warmup of more than 200 epochs is not supported, got {num_epochs}")
-    factors: Any = phased_lr(1.0, [Phase(epochs, shape, start_factor=1.0, end_factor=final)])
+    factors: Any = phased_lr(1.0, [line])
     phases: list[Phase] = []
     for epoch in range(num_epochs):
         rising = max(0, min(steps, warmup - epoch * steps))
@@ -155,8 +172,8 @@ def _with_start(
             Phase(rising, "linear", start_value=start, end_factor=end, **clock),
             Phase(steps - rising, start_factor=end),
         ]
-    offset = num_epochs - is_late
-    rest = Phase(epochs - num_epochs, shape, start_factor=1.0, end_factor=final, offset=offset, span=epochs)
+    offset = min(num_epochs - is_late, line.span or 1)
+    rest = dataclasses.replace(line, length=epochs - num_epochs, offset=offset)
     decay = per_epoch(phased_lr(init_value, [rest]), steps)
     if not phases:
         return decay

@@ -95,6 +95,8 @@ class Schedule(PrintsAsCall):
         return getattr(self.made_by, "__name__", "Schedule"), self.arguments
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self.made_by is None:
+            raise TypeError("this schedule cannot be pickled: no function of jaxlr makes it")
         return _called, (self.made_by, dict(self.arguments))
 
     def __copy__(self) -> "Schedule":
