@@ -4,7 +4,6 @@ import ast
 import math
 import re
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
 from jax.core import Tracer
@@ -23,7 +22,7 @@ from jaxlr.convert.paste import dedented, unwrapped
 from jaxlr.convert.reader import EXAMPLE, ConstructorReader, TextRate
 from jaxlr.convert.statements import Program
 from jaxlr.convert.syntax import source_of
-from jaxlr.convert.values import Unevaluated
+from jaxlr.convert.values import Names, Unevaluated
 from jaxlr.plateau import ScheduleOrPlateau
 
 
@@ -34,7 +33,7 @@ _MOST_LEVELS = 100  # of nested expressions: Python's own limit is not reached, 
 def from_string(
     text: str,
     init_value: ArrayLike | None = None,
-    names: Mapping[str, Any] | None = None,
+    names: Names | None = None,
     group: int = 0,
     *,
     num_steps: int | None = None,
@@ -108,7 +107,7 @@ def steps_per_batch(text: str) -> bool:
 def ported(
     text: str,
     init_value: float | None = None,
-    names: Mapping[str, Any] | None = None,
+    names: Names | None = None,
     group: int = 0,
     *,
     num_steps: int | None = None,
@@ -125,7 +124,7 @@ def ported(
 def _read(
     text: str,
     init_value: ArrayLike | None,
-    names: Mapping[str, Any] | None,
+    names: Names | None,
     group: int,
     num_steps: int | None,
 ) -> Call:

@@ -1,10 +1,11 @@
 """The values of expressions: numbers, texts, lists, mappings, objects of the user's, and the unknown."""
 
+import argparse
 import ast
 import inspect
 import types
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -13,6 +14,9 @@ from jaxlr._checks import shown_value
 from jaxlr.convert.functions import Array
 from jaxlr.convert.syntax import quoted, source_of
 
+
+# The values of the names in a text. Other objects with attributes are taken too.
+Names: TypeAlias = Mapping[str, Any] | argparse.Namespace | types.SimpleNamespace
 
 # A hostile text must cost milliseconds: this bounds the operations and the lists that it can ask for.
 MOST_WORK = 100_000
