@@ -99,9 +99,16 @@ def from_string(
 
 
 def steps_per_batch(text: str) -> bool:
-    """Check if a recipe contains a scheduler that users step once per batch instead of once per epoch."""
+    """Check if a recipe contains a scheduler that users step once per batch instead of once per epoch.
+
+    Lightning's `"interval": "step"`, or `"epoch"`, decides if the recipe has it.
+    """
+    code = re.sub(r"#.*", "", text)
+    intervals = set(re.findall(r"\binterval['\"]?\s*[:=]\s*['\"]?(step|epoch)\b", code))
+    if len(intervals) == 1:
+        return intervals == {"step"}
     names = "|".join(row.name for row in CLASSES.values() if row.steps_per_batch)
-    return bool(re.search(rf"\b({names})\s*\(", re.sub(r"#.*", "", text)))
+    return bool(re.search(rf"\b({names})['\"]?\s*[(,\n]", code))
 
 
 def ported(
