@@ -17,6 +17,7 @@ from jaxlr._checks import (
     check_whole_number,
     is_real_dtype,
     is_variable,
+    set_variable,
     shown_value,
 )
 from jaxlr._double_float import DoubleFloat, Real, as_real, round_to_float, select
@@ -335,9 +336,7 @@ def plateaus_in(tree: Any) -> Iterator[PlateauState]:
 
 def unwrapped(tree: Any) -> Any:
     """Return a tree with the values of the variables that `flax.nnx` wraps around its leaves."""
-    return jax.tree.map(
-        lambda leaf: leaf.get_value() if is_variable(leaf) else leaf, tree, is_leaf=is_variable
-    )
+    return jax.tree.map(as_array, tree, is_leaf=is_variable)
 
 
 def opt_state_of(holder: Any) -> Any:
@@ -378,7 +377,7 @@ def _replaced(opt_state: Any, change: Callable[[PlateauState], PlateauState]) ->
         variables = jax.tree.leaves(state, is_leaf=is_variable)
         changed = jax.tree.leaves(change(unwrapped(state)))
         for variable, value in zip(variables, changed, strict=True):
-            variable.set_value(value)
+            set_variable(variable, value)
     if in_variables:
         return opt_state
 

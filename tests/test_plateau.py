@@ -175,6 +175,30 @@ def test_a_step_reaches_the_plateau_inside_an_nnx_optimizer():
     assert_close(jaxlr.plateau_lr(optimizer.opt_state), 0.01, DEVICE_RTOL)
 
 
+class OldVariable:
+    """A variable as Flax had it before 0.12, without `get_value` and `set_value`."""
+
+    def __init__(self, value: Any):
+        self.raw_value = value
+
+    @property
+    def value(self) -> Any:
+        return self.raw_value
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.raw_value = value
+
+
+def test_a_step_changes_variables_of_older_versions_of_flax_in_place():
+    opt_state = jax.tree.map(OldVariable, plain().init(PARAMS))
+    for expected in (0.1, 0.01):
+        assert jaxlr.plateau_step(opt_state, 1.0) is opt_state
+        assert_close(jaxlr.plateau_lr(opt_state), expected, DEVICE_RTOL)
+    schedule: Any = jaxlr.step_lr(0.1, step_size=1)
+    assert_close(schedule(OldVariable(jnp.asarray(2))), 0.001, DEVICE_RTOL)
+
+
 def test_flax_serializes_the_state():
     serialization = pytest.importorskip("flax.serialization")
     state = plain().init(PARAMS)
