@@ -36,6 +36,7 @@ from jaxlr.convert.values import (
     ClassName,
     Unevaluated,
     Unknown,
+    Work,
     are_equal,
     are_numbers,
     attribute_of,
@@ -83,6 +84,7 @@ class Evaluator:
         self.construct: Callable[[ast.Call, Mapping[str, Any]], Any] = lambda call, scope: None
         self.class_named: Callable[[ast.expr], ClassName | None] = lambda node: None
         self._budget = MOST_WORK
+        self.work = Work()
         self._depth = 0
         # Only these calls can be names. To unparse every call would take time quadratic in the text.
         self._named_calls = {source_of(node.func) for node in nodes.values() if isinstance(node, ast.Call)}
@@ -606,7 +608,8 @@ class Evaluator:
 
     def _spend(self, amount: int) -> None:
         self._budget -= amount
-        if self._budget < 0:
+        self.work.left -= amount
+        if self._budget < 0 or self.work.left < 0:
             raise ValueError("the scheduler's text asks for too many values and operations")
 
 

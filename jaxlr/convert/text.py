@@ -23,7 +23,7 @@ from jaxlr.convert.paste import dedented, unwrapped
 from jaxlr.convert.reader import EXAMPLE, ConstructorReader, TextRate
 from jaxlr.convert.statements import Program
 from jaxlr.convert.syntax import source_of
-from jaxlr.convert.values import Unevaluated
+from jaxlr.convert.values import Unevaluated, Work
 from jaxlr.plateau import ScheduleOrPlateau
 
 
@@ -95,7 +95,10 @@ def from_string(
 
     Reference: `torch.optim.lr_scheduler`.
     """
-    return build(_read(text, init_value, names, group, num_steps))
+    call, work = _read(text, init_value, names, group, num_steps)
+    schedule = build(call)
+    work.end()
+    return schedule
 
 
 def port(
@@ -153,8 +156,9 @@ def ported(
     num_steps: int | None = None,
 ) -> dict[str, str]:
     """Return the line of `port` as `jaxlr`, and the recipe with its names and sums evaluated as `torch`."""
-    call = _read(text, init_value, names, group, num_steps)
+    call, work = _read(text, init_value, names, group, num_steps)
     build(call)  # refuse arguments out of their range instead of printing them
+    work.end()
     return {"jaxlr": jaxlr_text(call), "torch": torch_text(call)}
 
 
@@ -164,12 +168,13 @@ def _read(
     names: Mapping[str, Any] | None,
     group: int,
     num_steps: int | None,
-) -> Call:
+) -> tuple[Call, Work]:
     statements = _parse(text)
     evaluator = Evaluator({} if names is None else names)
     check_duration("group", group)
     if num_steps is not None:
         num_steps = check_positive_count("num_steps", num_steps)
+        evaluator.work.allow(num_steps)
     reader = ConstructorReader(evaluator, group)
     try:
         constructor = _follow(statements, evaluator, reader, text)
@@ -182,7 +187,7 @@ def _read(
         base: Any = 1.0
     else:
         base = _base_rate(constructor, reader.rate(constructor), init_value)
-    return equivalent_call(constructor, base, num_steps)
+    return equivalent_call(constructor, base, num_steps), evaluator.work
 
 
 def _follow(

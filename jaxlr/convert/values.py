@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -14,6 +15,21 @@ from jaxlr.convert.syntax import quoted, source_of
 
 # A hostile text must cost milliseconds: this bounds the operations and the lists that it can ask for.
 MOST_WORK = 100_000
+_WORK_PER_STEP = 300
+
+
+class Work:
+    """The operations that a text may still ask for until its schedule is built. Later calls are free."""
+
+    left: float = 3 * MOST_WORK
+
+    def allow(self, num_steps: int) -> None:
+        """Allow as many more as a table of so many steps may need."""
+        self.left += _WORK_PER_STEP * num_steps
+
+    def end(self) -> None:
+        """Count no longer."""
+        self.left = math.inf
 
 
 class Unknown:
