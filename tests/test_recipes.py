@@ -138,7 +138,7 @@ def check_num_calls(run: Callable[[], Any]) -> None:
         assert count < MOST_CALLS, count
 
 
-MOST_CALLS = 2_000_000  # about a second of an idle machine
+MOST_CALLS = 3_500_000  # a second or two of an idle machine
 HOSTILE_TABLES = [
     "MultiplicativeLR(o, lambda e: 0.99 + 0 * sum([e * i for i in range(3000)]))",
     "SequentialLR(o, ["
