@@ -385,7 +385,7 @@ class Evaluator:
                 case ast.Name(id="partial") | ast.Attribute(attr="partial") if node.args:
                     return self._partial(node, scope)
                 case ast.Lambda() as func:
-                    return self._apply(node, self.value(func, scope), scope)
+                    return self._apply(node, self.value(func, Frame(scope)), scope)
                 case ast.Name() | ast.Attribute() as func if source_of(func) in _LITERALS and node.args:
                     return self._literal(node, scope)
                 case ast.Name() | ast.Attribute() | ast.Subscript() as func if self.is_known(func, scope):
@@ -510,7 +510,7 @@ class Evaluator:
         if isinstance(
             function, ast.Lambda
         ):  # it reads the variables around the call, not those of the loop
-            scope = Frame({**scope, "_function": self.value(function, scope)})
+            scope = Frame({**scope, "_function": self.value(function, Frame(scope))})
             function = ast.Name("_function", ast.Load())
         target = ast.Name("_item", ast.Load())
         applied = ast.Call(function, [target], [])
