@@ -83,6 +83,9 @@ def _text(name: str, value: Any) -> None:
 def _parts(name: str, value: Any) -> None:
     if not isinstance(value, list | tuple) or not 1 <= len(value) <= _MOST_PARTS:
         raise TypeError(f"{name} must be a list of schedulers, got {shown_value(value)}")
+    for index, each in enumerate(value):
+        if not isinstance(each, Mapping) and not hasattr(each, "optimizer"):
+            raise TypeError(f"{name}[{index}] must be a scheduler, got {shown_value(each)}")
 
 
 def _phases(name: str, value: Any) -> None:

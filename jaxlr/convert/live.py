@@ -12,7 +12,7 @@ import optax
 
 from jaxlr._checks import check_duration, check_positive_count, check_value, shown_value
 from jaxlr._double_float import as_real
-from jaxlr.convert.classes import Effect
+from jaxlr.convert.classes import Effect, class_of
 from jaxlr.convert.closed_form import (
     NoClosedFormError,
     State,
@@ -21,7 +21,7 @@ from jaxlr.convert.closed_form import (
     value_of_group,
 )
 from jaxlr.convert.errors import MissingNumStepsError
-from jaxlr.convert.fields import check_group, number
+from jaxlr.convert.fields import check_fields, check_group, number
 from jaxlr.convert.neighbors import check_functions, check_only_scheduler
 from jaxlr.convert.twin import StepsOptimizerError, twin_of
 from jaxlr.plateau import ScheduleOrPlateau, _Plateau, reduce_lr_on_plateau
@@ -95,6 +95,8 @@ def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> 
             f"{name} is a subclass of torch's ReduceLROnPlateau with methods of its own, so it cannot be "
             "converted"
         )
+    if class_of(scheduler) is not None:
+        check_fields(name, vars(scheduler))
     check_only_scheduler(scheduler)
     check_functions(scheduler, group)
     is_tensor = hasattr(param_group["lr"], "dtype")

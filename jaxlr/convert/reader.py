@@ -411,8 +411,8 @@ def raise_unknown(name: str) -> NoReturn:
     if near and abs(len(near[0]) - len(spelled)) <= 1:
         raise ValueError(f"unknown scheduler {shorten(name)!r}: did you mean {known[near[0]]}?")
     raise ValueError(
-        f"unknown scheduler {shorten(name)!r}: the known ones are {', '.join(CLASSES)}. Of any other, "
-        "write the rate as a function of the step, 'def get_lr(step): ...'"
+        f"unknown scheduler {shorten(name)!r}: the known ones are those of torch, Hugging Face and timm. "
+        "Of any other, write the rate as a function of the step, 'def get_lr(step): ...'"
     )
 
 

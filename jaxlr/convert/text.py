@@ -22,7 +22,7 @@ from jaxlr.convert.paste import dedented, unwrapped
 from jaxlr.convert.reader import EXAMPLE, ConstructorReader, TextRate
 from jaxlr.convert.statements import Program
 from jaxlr.convert.syntax import source_of
-from jaxlr.convert.values import Names, Unevaluated
+from jaxlr.convert.values import Names, Unevaluated, Work
 from jaxlr.plateau import ScheduleOrPlateau
 
 
@@ -95,7 +95,10 @@ def from_string(
 
     Reference: `torch.optim.lr_scheduler`.
     """
-    return build(_read(text, init_value, names, group, num_steps))
+    call, work = _read(text, init_value, names, group, num_steps)
+    schedule = build(call)
+    work.end()
+    return schedule
 
 
 def steps_per_batch(text: str) -> bool:
@@ -123,8 +126,9 @@ def ported(
 
     The arguments are those of `from_string`.
     """
-    call = _read(text, init_value, names, group, num_steps)
+    call, work = _read(text, init_value, names, group, num_steps)
     build(call)  # refuse arguments out of their range instead of printing them
+    work.end()
     return {"jaxlr": jaxlr_text(call), "torch": torch_text(call)}
 
 
@@ -134,12 +138,13 @@ def _read(
     names: Names | None,
     group: int,
     num_steps: int | None,
-) -> Call:
+) -> tuple[Call, Work]:
     statements = _parse(text)
     evaluator = Evaluator({} if names is None else names)
     check_duration("group", group)
     if num_steps is not None:
         num_steps = check_positive_count("num_steps", num_steps)
+        evaluator.work.allow(num_steps)
     reader = ConstructorReader(evaluator, group)
     try:
         constructor = _follow(statements, evaluator, reader, text)
@@ -152,7 +157,7 @@ def _read(
         base: Any = 1.0
     else:
         base = _base_rate(constructor, reader.rate(constructor), init_value)
-    return equivalent_call(constructor, base, num_steps)
+    return equivalent_call(constructor, base, num_steps), evaluator.work
 
 
 def _follow(

@@ -3,6 +3,7 @@
 import argparse
 import ast
 import inspect
+import math
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -20,6 +21,21 @@ Names: TypeAlias = Mapping[str, Any] | argparse.Namespace | types.SimpleNamespac
 
 # A hostile text must cost milliseconds: this bounds the operations and the lists that it can ask for.
 MOST_WORK = 100_000
+_WORK_PER_STEP = 300
+
+
+class Work:
+    """The operations that a text may still ask for until its schedule is built. Later calls are free."""
+
+    left: float = 3 * MOST_WORK
+
+    def allow(self, num_steps: int) -> None:
+        """Allow as many more as a table of so many steps may need."""
+        self.left += _WORK_PER_STEP * num_steps
+
+    def end(self) -> None:
+        """Count no longer."""
+        self.left = math.inf
 
 
 class Unknown:
