@@ -126,8 +126,11 @@ def _scalar(value: Any) -> Any:
 def shown_value(value: Any) -> str:
     """Format `value` for a message: its repr, shortened with `shorten`."""
     # reprlib does not write out a long or deeply nested container before it is cut.
-    is_container = isinstance(value, str | list | tuple | dict)
-    return shorten(reprlib.repr(value) if is_container else repr(value), 200)
+    is_container = isinstance(value, str | list | tuple | dict | set)
+    try:
+        return shorten(reprlib.repr(value) if is_container else repr(value), 200)
+    except Exception:  # the object's own fault, or an integer of thousands of digits
+        return f"a {type(value).__name__}"
 
 
 def shorten(text: str, length: int = 60) -> str:

@@ -404,8 +404,8 @@ def _check_metric_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> No
     advice = "reduce it to one number first, such as its mean"
     if shape == ():
         advice = (
-            "pass a metric for each state of the batch (of jax.vmap or jax.pmap), such as "
-            f"jnp.full({expected}, metric)"
+            f"pass a metric for each state of the batch, such as jnp.full({expected}, metric), or call "
+            "plateau_step inside of jax.vmap or jax.pmap"
         )
     raise ValueError(f"metric must have the shape of the learning rate, {expected}, got {shape}; {advice}")
 

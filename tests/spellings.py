@@ -1799,7 +1799,6 @@ _MISTAKES: list[Any] = [
     ("Step_LR(optimizer, 30)", ("did you mean StepLR",)),
     ("CosineAnnealing(optimizer, 30)", ("did you mean CosineAnnealingLR",)),
     ("CosineAnealingWarmRestarts(optimizer, 30)", ("did you mean CosineAnnealingWarmRestarts",)),
-    ("WarmupMultiStepLR(optimizer, [30])", ("did you mean MultiStepLR",)),
     ("ReduceOnPlateau(optimizer)", ("did you mean ReduceLROnPlateau",)),
     ("torch.optim.lr_scheduler.OnecycleLR(optimizer, 0.1, 100)", ("did you mean OneCycleLR",)),
     ("ChainedScheduler([StpLR(optimizer, 30)])", ("did you mean StepLR",)),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import jaxlr
 from jaxlr.convert.classes import CLASSES
+from jaxlr.convert.text import steps_per_batch
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_plateau_text_gives_the_transformation(torch, text, options):
 REFUSED = [
     ("StpLR(30)", "unknown scheduler 'StpLR': did you mean StepLR?"),
     ("ReduceOnPlateau(patience=5)", "did you mean ReduceLROnPlateau?"),
-    ("print('x')", "unknown scheduler 'print': the known ones are LambdaLR, MultiplicativeLR, StepLR"),
+    ("print('x')", "unknown scheduler 'print': the known ones are those of torch"),
     ("StepLR", "'StepLR' is not the call of a scheduler: write one such as 'StepLR"),
     ("f" + "()" * 500, "the scheduler's text is nested too deeply to be read"),
     ("ExponentialLR(1" + "0" * 400 + ")", "gamma must be a finite number of at least 0, got inf"),
@@ -144,3 +145,18 @@ def test_text_must_be_a_string():
 def test_name_that_the_text_assigns_cannot_be_given_as_well():
     with pytest.raises(ValueError, match="names gives a value for 'n', but the text assigns one"):
         jaxlr.from_string("n = 3\nStepLR(o, n)", 0.1, {"n": 4})
+
+
+@pytest.mark.parametrize(
+    ("text", "per_batch"),
+    [
+        ("OneCycleLR(opt, 0.1, 9)", True),
+        ("StepLR(opt, 3)", False),
+        ("{'scheduler': StepLR(opt, 3), 'interval': 'step'}", True),
+        ('{"scheduler": OneCycleLR(opt, 0.1, 9), "interval": "epoch"}', False),
+        ("scheduler: StepLR\nstep_size: 3\ninterval: step", True),
+        ("StepLR(opt, 3)  # 'interval': 'step'", False),
+    ],
+)
+def test_lightnings_interval_decides_what_a_count_is(text, per_batch):
+    assert steps_per_batch(text) == per_batch

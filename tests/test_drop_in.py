@@ -5,8 +5,10 @@ import functools
 import math
 import pickle
 import statistics
+import sys
 import time
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import cases
@@ -207,6 +209,20 @@ def test_a_function_that_reads_a_variable_is_called_each_time():
     assert [np.asarray(each(jnp.int32(3))).item() for each in (reads, composite)] == [3.0, 1.0]
     scale = 2.0
     assert [np.asarray(each(jnp.int32(3))).item() for each in (reads, composite)] == [6.0, 2.0]
+
+
+def test_a_function_that_reads_a_file_is_called_each_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for function in (
+        lambda epoch: float(open("rate").read()),  # noqa: SIM115, PTH123
+        lambda epoch: __import__("pathlib").Path("rate").read_text() and float(len(sys.argv)),
+        lambda epoch: epoch * jnp.load("rate.npy"),
+    ):
+        assert not untyped.lambda_lr(1.0, function).is_pure
+    read = jaxlr.lambda_lr(1.0, lambda epoch: float(Path("rate").read_text()))
+    for text in ("0.5", "0.25"):
+        (tmp_path / "rate").write_text(text)
+        assert float(np.asarray(read(jnp.int32(3)))) == float(text)
 
 
 @pytest.mark.parametrize(

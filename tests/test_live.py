@@ -1,9 +1,13 @@
 """Torch schedulers in the middle of a run: converted, then stepped on and compared with the result."""
 
 import copy
+import functools
 import io
 import json
+import math
+import random
 import threading
+import types
 import warnings
 from types import SimpleNamespace
 from typing import Any
@@ -660,3 +664,149 @@ def test_plateau_without_its_rate_needs_the_optimizer(torch):
     saved = {key: value for key, value in plateau.state_dict().items() if key != "_last_lr"}
     with pytest.raises(ValueError, match="lacks '_last_lr': give optimizer_state_dict"):
         jaxlr.from_state_dict("ReduceLROnPlateau", saved)
+
+
+# A scheduler whose attribute is edited, where its closed form no longer gives torch's rates.
+EDITED: list[tuple[str, int, Any]] = [
+    ("CosineAnnealingWarmRestarts(o, 3, 2)", 7, lambda s: setattr(s, "T_cur", 0)),
+    ("CosineAnnealingWarmRestarts(o, 3, 2)", 0, lambda s: setattr(s, "T_i", 5)),
+    ("SWALR(o, 0.05, 6)", 0, lambda s: setattr(s, "_step_count", 4)),
+    ("StepLR(o, 3)", 2, lambda s: setattr(s, "get_lr", lambda: [0.5, 0.4])),
+    ("OneCycleLR(o, 0.1, 90)", 2, lambda s: setattr(s, "total_steps", 99)),
+    ("OneCycleLR(o, 0.1, 90, three_phase=True)", 0, lambda s: s._schedule_phases[1].update(end_step=70.0)),
+    ("OneCycleLR(o, 0.1, 90)", 0, lambda s: s._schedule_phases[0].update(end_lr="min_lr")),
+    ("LinearLR(o, 0.1, total_iters=5)", 2, lambda s: setattr(s, "total_iters", 10)),
+]
+
+
+@pytest.mark.parametrize(("text", "epoch", "edit"), EDITED, ids=range(len(EDITED)))
+def test_edited_scheduler_is_stepped_or_refused(torch, text, epoch, edit):
+    def edited():
+        scheduler = build(torch, text)
+        advance(scheduler, epoch)
+        edit(scheduler)
+        return scheduler
+
+    with pytest.raises(ValueError, match="has no closed form: give num_steps"):
+        jaxlr.from_torch(edited())
+    schedule: Any = jaxlr.from_torch(edited(), num_steps=20)
+    other, expected = edited(), []
+    for _ in range(20):
+        expected.append(other.optimizer.param_groups[0]["lr"])
+        advance(other, 1)
+    assert_close(schedule(np.arange(20)), expected, HOST_RTOL)
+
+
+def test_function_with_random_numbers_is_refused(torch):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: random.random() + epoch)
+    with pytest.raises(ValueError, match="gives other learning rates each time that it is stepped"):
+        jaxlr.from_torch(scheduler, num_steps=9)
+
+
+def linear(current_step: int, *, num_warmup_steps: int, num_training_steps: int) -> float:
+    if current_step < num_warmup_steps:
+        return float(current_step) / float(max(1, num_warmup_steps))
+    left = float(num_training_steps - current_step)
+    return max(0.0, left / float(max(1, num_training_steps - num_warmup_steps)))
+
+
+def cosine(
+    current_step: int,
+    *,
+    num_warmup_steps: int,
+    num_training_steps: int,
+    num_cycles: float,
+    min_lr_rate: float = 0.0,
+) -> float:
+    if current_step < num_warmup_steps:
+        return float(current_step) / float(max(1, num_warmup_steps))
+    progress = float(current_step - num_warmup_steps) / float(max(1, num_training_steps - num_warmup_steps))
+    factor = 0.5 * (1.0 + math.cos(math.pi * float(num_cycles) * 2.0 * progress))
+    return max(0, factor * (1 - min_lr_rate) + min_lr_rate)
+
+
+def polynomial(
+    current_step: int,
+    *,
+    num_warmup_steps: int,
+    num_training_steps: int,
+    lr_end: float,
+    power: float,
+    lr_init: float,
+) -> float:
+    if current_step < num_warmup_steps:
+        return float(current_step) / float(max(1, num_warmup_steps))
+    if current_step > num_training_steps:
+        return lr_end / lr_init
+    left = 1 - (current_step - num_warmup_steps) / (num_training_steps - num_warmup_steps)
+    return ((lr_init - lr_end) * left**power + lr_end) / lr_init
+
+
+def of_transformers(name: str, function: Any, module: str = "transformers.optimization", **keywords: Any):
+    """Return a function as transformers makes it: a partial of one of its own functions."""
+    own = types.FunctionType(function.__code__, {"math": math}, name)
+    own.__kwdefaults__, own.__module__, own.__qualname__ = function.__kwdefaults__, module, name
+    return functools.partial(own, **keywords)
+
+
+def closure_of_diffusers(num_warmup_steps: int, num_training_steps: int):
+    def lr_lambda(current_step: int) -> float:
+        if current_step < num_warmup_steps:
+            return float(current_step) / float(max(1, num_warmup_steps))
+        left = float(num_training_steps - current_step)
+        return max(0.0, left / float(max(1, num_training_steps - num_warmup_steps)))
+
+    lr_lambda.__module__ = "diffusers.optimization"
+    lr_lambda.__qualname__ = "get_linear_schedule_with_warmup.<locals>.lr_lambda"
+    return lr_lambda
+
+
+STEPS: dict[str, Any] = {"num_warmup_steps": 5, "num_training_steps": 25}
+HUGGING_FACE = {
+    "linear": of_transformers("_get_linear_schedule_with_warmup_lr_lambda", linear, **STEPS),
+    "cosine": of_transformers(
+        "_get_cosine_schedule_with_warmup_lr_lambda", cosine, **STEPS, num_cycles=0.5
+    ),
+    "cosine with a floor": of_transformers(
+        "_get_cosine_schedule_with_warmup_lr_lambda", cosine, **STEPS, num_cycles=1.5, min_lr_rate=0.1
+    ),
+    "polynomial": of_transformers(
+        "_get_polynomial_decay_schedule_with_warmup_lr_lambda",
+        polynomial,
+        **STEPS,
+        lr_end=1e-3,
+        power=2.0,
+        lr_init=0.1,
+    ),
+    "closure": closure_of_diffusers(5, 25),
+}
+
+
+@pytest.mark.parametrize("name", HUGGING_FACE)
+@pytest.mark.parametrize("group", [0, 1])
+def test_function_of_hugging_face_needs_no_num_steps(torch, name, group):
+    function = HUGGING_FACE[name]
+    values = [torch.zeros(2, requires_grad=True) for _ in range(2)]
+    groups = [{"params": [values[0]]}, {"params": [values[1]], "lr": 0.03}]
+    scheduler = torch.optim.lr_scheduler.LambdaLR(torch.optim.SGD(groups, lr=0.1), function)
+    advance(scheduler, 3)
+    schedule: Any = jaxlr.from_torch(scheduler, group=group)
+    expected = [scheduler.base_lrs[group] * function(step) for step in range(3, 43)]
+    np.testing.assert_allclose(schedule(np.arange(40)), expected, rtol=1e-12, atol=1e-17)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        of_transformers("_get_linear_schedule_with_warmup_lr_lambda", linear, "my.optimization", **STEPS),
+        of_transformers("_get_cosine_schedule_with_warmup_lr_lambda", linear, **STEPS),  # another curve
+        of_transformers("_get_new_schedule_lr_lambda", linear, **STEPS),
+    ],
+    ids=["module", "curve", "name"],
+)
+def test_function_that_is_not_hugging_faces_needs_num_steps(torch, function):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, function)
+    with pytest.raises(ValueError, match="has a Python function"):
+        jaxlr.from_torch(scheduler)

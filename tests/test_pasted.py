@@ -221,7 +221,7 @@ PASTED: list[tuple[str, str, dict[str, Any]]] = [
         {},
     ),
     (
-        "LambdaLR(opt, lambda e: 0.1 ** sum(map(lambda m: e >= m, [5, 10])))",
+        "LambdaLR(opt, lambda e: [0.1 ** sum(map(lambda m: e >= m, [5, 10])) for i in range(1)][0])",
         "LambdaLR(o, lambda e: 0.1 ** ((e >= 5) + (e >= 10)))",
         {},
     ),

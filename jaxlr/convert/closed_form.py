@@ -12,10 +12,14 @@ import optax
 from jaxlr._checks import shorten, shown_value
 from jaxlr.convert.calls import Call, build, taking_over
 from jaxlr.convert.classes import CLASSES, MODULES, Effect, TorchClass, class_of, class_of_state
+from jaxlr.convert.fields import check_fields
+from jaxlr.convert.known import known_schedule
 from jaxlr.schedules.compose import starting_at
 
 
+_MOST_LEVELS = 10  # of composites in each other
 _FLOAT32_EPS = 2.0**-23
+_TWO_PHASES = ["initial_lr", "max_lr", "min_lr"]
 # The modes of CyclicLR, and the variable on which the scale of each depends.
 _SCALE_MODES = {"triangular": "cycle", "triangular2": "cycle", "exp_range": "iterations"}
 
@@ -43,21 +47,27 @@ class State:
         name, torch_class = type(scheduler).__name__, class_of(scheduler)
         if torch_class is None:
             raise NoClosedFormError(f"{name} is not one of torch's own classes")
+        check_fields(name, vars(scheduler))
         inner = vars(scheduler).get("_schedulers", [])
         if len({id(part) for part in inner}) < len(inner):
             raise NoClosedFormError(f"{name} contains the same scheduler twice")
         return cls(torch_class, vars(scheduler), [cls.from_live(part) for part in inner])
 
     @classmethod
-    def from_saved(cls, name: str, values: Mapping[str, Any], lr_lambda: Any = None) -> "State":
+    def from_saved(
+        cls, name: str, values: Mapping[str, Any], lr_lambda: Any = None, depth: int = 0
+    ) -> "State":
         """Read a state_dict.
 
         Raises:
             ValueError: the state_dict does not belong to the class of that name, or functions are missing.
         """
+        if not isinstance(name, str):
+            raise TypeError(f"class_name must be a text such as 'StepLR', got {shown_value(name)}")
         saved_by, torch_class = _class_of_saved(values), CLASSES.get(name)
         if torch_class is None or torch_class.mark != saved_by.mark:
             raise ValueError(f"class_name is {name!r}, but the state_dict belongs to a {saved_by.name}")
+        check_fields(f"the state_dict of {name}", values)
         if torch_class.takes_function and not callable(lr_lambda):
             raise ValueError(
                 f"a state_dict does not contain the functions of {name}: give the group's as lr_lambda"
@@ -68,8 +78,13 @@ class State:
             raise ValueError(
                 f"lr_lambda must have an item for each of {len(saved)} schedulers, got {len(functions)}"
             )
+        if depth > _MOST_LEVELS:
+            raise ValueError(f"_schedulers of the state_dict of {name} are nested too deeply")
         pairs = zip(saved, functions, strict=True)
-        parts = [cls.from_saved(_class_of_saved(part).name, part, function) for part, function in pairs]
+        parts = [
+            cls.from_saved(_class_of_saved(part).name, part, function, depth + 1)
+            for part, function in pairs
+        ]
         return cls(torch_class, values, parts, lr_lambda)
 
     @property
@@ -86,7 +101,14 @@ class State:
     @property
     def last_epoch(self) -> int:
         """The number of steps taken. A ChainedScheduler does not count them, but its parts do."""
-        return self.parts[0].last_epoch if self.name == "ChainedScheduler" else self.get("last_epoch")
+        if self.name == "ChainedScheduler":
+            if not self.parts:
+                raise ValueError(f"_schedulers of {self.name} must hold at least one scheduler")
+            return self.parts[0].last_epoch
+        epoch = self.get("last_epoch")
+        if not float(epoch).is_integer():
+            raise NoClosedFormError(f"last_epoch of {self.name} is {epoch!r}")
+        return int(epoch)
 
     def base_lr(self, group: int) -> float:
         """Return the learning rate with which a parameter group began."""
@@ -111,6 +133,7 @@ def plateau_state(scheduler: Any) -> State | None:
     methods = [name for name, value in vars(parent).items() if callable(value) and name != "__init__"]
     if any(getattr(cls, name) is not vars(parent)[name] for name in methods) or "step" in vars(scheduler):
         return None
+    check_fields(cls.__name__, vars(scheduler))
     return State(CLASSES["ReduceLROnPlateau"], vars(scheduler), [])
 
 
@@ -123,7 +146,7 @@ def closed_form_from_now(state: State, param_group: Mapping[str, Any], group: in
     call = closed_form(state, param_group, group)
     try:
         schedule = build(call)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise NoClosedFormError(f"{state.name} has settings that only torch accepts ({error})") from None
     epoch = state.last_epoch
     if epoch < 0:
@@ -168,6 +191,8 @@ def closed_form(state: State, param_group: Mapping[str, Any], group: int) -> Cal
             milestones = Counter(state.get("milestones"))  # torch counts how often each one is given
             epochs = [_from_json(milestone) for milestone in milestones.elements()]
             settings = {"milestones": epochs, "gamma": state.get("gamma")}
+        case "LambdaLR" if not callable(state.lr_lambda):
+            return _known_function(state, group)
         case _ if state.torch_class.takes_function:
             if state.torch_class.is_recursive or not callable(state.lr_lambda):
                 raise NoClosedFormError(f"{state.name} has a Python function")
@@ -177,13 +202,26 @@ def closed_form(state: State, param_group: Mapping[str, Any], group: int) -> Cal
     return Call(state.torch_class, {"init_value": state.base_lr(group), **settings})
 
 
+def _known_function(state: State, group: int) -> Call:
+    """Return the call for a live LambdaLR with a function of Hugging Face."""
+    functions, base = state.values.get("lr_lambdas"), state.base_lr(group)
+    if isinstance(functions, list) and group < len(functions):
+        schedule = known_schedule(functions[group], base)
+        if schedule is not None:
+            return Call(state.torch_class, {"init_value": base}, lambda init_value: schedule)
+    raise NoClosedFormError(f"{state.name} has a Python function")
+
+
 def _cyclic(state: State, group: int) -> Call:
     if state.values.get("_scale_fn_custom") is not None:
         raise NoClosedFormError(f"{state.name} has a Python function as scale_fn")
     mode, gamma = _cyclic_scale(state)
     # Torch keeps the length of a cycle and the share of its rise. Its division loses the last digits.
     total = state.get("total_size")
-    up = round(total * state.get("step_ratio"), 6)
+    ratio = state.get("step_ratio")
+    if not (0 < ratio <= 1 and 0 < total < math.inf):
+        raise NoClosedFormError(f"{state.name} has the step_ratio {ratio!r} and the total_size {total!r}")
+    up = round(total * ratio, 6)
     arguments = {
         "base_lr": state.base_lr(group),
         "max_lr": float(value_of_group("max_lrs", state.get("max_lrs"), group)),
@@ -215,6 +253,7 @@ def _one_cycle(state: State, param_group: Mapping[str, Any]) -> Call:
     if not first or not last:
         raise NoClosedFormError(f"{state.name} begins or ends at 0")
     phases, total_steps = _phases(state), state.get("total_steps")
+    _check_phases(state, phases, total_steps)
     try:
         pct_start = (phases[0]["end_step"] + 1) / total_steps
     except (LookupError, TypeError, ArithmeticError):
@@ -232,6 +271,19 @@ def _one_cycle(state: State, param_group: Mapping[str, Any]) -> Call:
         "three_phase": len(phases) == 3,
     }
     return Call(state.torch_class, arguments)
+
+
+def _check_phases(state: State, phases: Any, total_steps: Any) -> None:
+    """Check that the phases are those that torch's constructor makes for the number of steps."""
+    keys = ["initial_lr", "max_lr", "initial_lr", "min_lr"] if len(phases) == 3 else _TWO_PHASES
+    ends = [phase["end_step"] for phase in phases if "end_step" in phase]
+    is_known = [phase.get("end_lr", key) for phase, key in zip(phases, keys[1:], strict=False)] == keys[1:]
+    is_whole = len(ends) < 2 or ends[-1] == total_steps - 1
+    is_even = len(ends) < 3 or math.isclose(ends[1], 2 * ends[0], abs_tol=1e-6)
+    if not (is_known and is_whole and is_even):
+        raise NoClosedFormError(
+            f"{state.name} was edited after its construction: total_steps and _schedule_phases do not agree"
+        )
 
 
 def _phases(state: State) -> Any:
@@ -270,7 +322,8 @@ def _sequential(state: State, param_group: Mapping[str, Any], group: int) -> Cal
             )
         if index > active and part.values.get("T_cur"):
             raise NoClosedFormError(f"{part.name} in {state.name} has been stepped before its turn")
-        if part.torch_class.takes_function and not part.torch_class.is_recursive:
+        is_saved = not any(callable(each) for each in part.values.get("lr_lambdas", ()))
+        if part.torch_class.takes_function and not part.torch_class.is_recursive and is_saved:
             _check_lambda(part, group)
     schedules = [closed_form(part, param_group, group) for part in state.parts]
     first = bisect.bisect_right(milestones, 0) + 1
@@ -309,11 +362,16 @@ def _check_lambda(state: State, group: int) -> None:
         )
 
 
-def _class_of_saved(state_dict: Mapping[str, Any]) -> TorchClass:
+def _class_of_saved(state_dict: Any) -> TorchClass:
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f"each of _schedulers must be a state_dict, got {shown_value(state_dict)}")
     torch_class = class_of_state(state_dict)
     if torch_class is None:
         keys = shown_value(sorted(map(str, state_dict)))
-        raise ValueError(f"a state_dict with the keys {keys} does not belong to a torch scheduler")
+        raise ValueError(
+            f"a state_dict with the keys {keys} does not belong to a torch scheduler, nor to a part in "
+            "_schedulers"
+        )
     return torch_class
 
 
@@ -324,10 +382,13 @@ def shifted(schedule: optax.Schedule, epochs: int) -> optax.Schedule:
 
 def value_of_group(name: str, values: Any, group: int) -> Any:
     """Return a parameter group's item of a list that has one for each group."""
-    if not isinstance(values, Sequence):
-        raise ValueError(f"{name} must be a list with an item for each parameter group, got {values!r}")
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        got = shown_value(values)
+        raise ValueError(f"{name} must be a list with an item for each parameter group, got {got}")
     if isinstance(group, bool) or not isinstance(group, int) or not 0 <= group < len(values):
-        raise ValueError(f"group must be one of the {len(values)} in {name}, counted from 0, got {group!r}")
+        raise ValueError(
+            f"group must be one of the {len(values)} in {name}, counted from 0, got {shown_value(group)}"
+        )
     return values[group]
 
 

@@ -12,6 +12,7 @@ each other before the first step:
 The effects of the steps that follow are in the rows of `classes`.
 """
 
+import bisect
 import functools
 from typing import Any, NamedTuple
 
@@ -206,10 +207,16 @@ class _ParameterGroup:
         for index in range(first + 1, len(parts)):
             calls[index] = taking_over(calls[index])
             if parts[index].torch_class.is_recursive:
-                before = build(sequence(calls[:index], milestones[: index - 1]))
-                left = before(int(milestones[index - 1]) - 1)
+                left = _rate_before(calls, milestones, index)
                 calls[index] = _rebased(calls[index], left * _factor_at_milestone(parts[index]))
         return sequence(calls, milestones)
+
+
+def _rate_before(calls: list[Call], milestones: Any, index: int) -> Any:
+    """Return the last rate before a part of a SequentialLR takes over."""
+    epoch = int(milestones[index - 1]) - 1
+    active = bisect.bisect_right(milestones[: index - 1], epoch)
+    return build(calls[active])(epoch - (milestones[active - 1] if active else 0))
 
 
 def _tabulated_lambda(init_value: float, lr_lambda: Any, num_steps: int) -> optax.Schedule:

@@ -38,6 +38,7 @@ from jaxlr.convert.values import (
     Unevaluated,
     Unknown,
     Values,
+    Work,
     are_equal,
     are_numbers,
     attribute_of,
@@ -90,6 +91,7 @@ class Evaluator:
         self.construct: Callable[[ast.Call, Mapping[str, Any]], Any] = lambda call, scope: None
         self.class_named: Callable[[ast.expr], ClassName | None] = lambda node: None
         self._budget = MOST_WORK
+        self.work: Work = Work()
         self._depth = 0
         # Only these calls can be names. To unparse every call would take time quadratic in the text.
         self._named_calls = {source_of(node.func) for node in nodes.values() if isinstance(node, ast.Call)}
@@ -445,7 +447,7 @@ class Evaluator:
                 case ast.Name(id="partial") | ast.Attribute(attr="partial") if node.args:
                     return self._partial(node, scope)
                 case ast.Lambda() as func:
-                    return self._apply(node, self.value(func, scope), scope)
+                    return self._apply(node, self.value(func, Frame(scope)), scope)
                 case ast.Name() | ast.Attribute() as func if source_of(func) in _LITERALS and node.args:
                     return self._literal(node, scope)
                 case ast.Name() | ast.Attribute() | ast.Subscript() as func if self.is_known(func, scope):
@@ -570,7 +572,7 @@ class Evaluator:
         if isinstance(
             function, ast.Lambda
         ):  # it reads the variables around the call, not those of the loop
-            scope = Frame({**scope, "_function": self.value(function, scope)})
+            scope = Frame({**scope, "_function": self.value(function, Frame(scope))})
             function = ast.Name("_function", ast.Load())
         target = ast.Name("_item", ast.Load())
         applied = ast.Call(function, [target], [])
@@ -668,7 +670,8 @@ class Evaluator:
 
     def _spend(self, amount: int) -> None:
         self._budget -= amount
-        if self._budget < 0:
+        self.work.left -= amount
+        if self._budget < 0 or self.work.left < 0:
             raise ValueError("the scheduler's text asks for too many values and operations")
 
 

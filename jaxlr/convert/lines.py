@@ -8,13 +8,14 @@ from jaxlr._checks import shorten
 from jaxlr.convert.classes import class_of_state
 from jaxlr.convert.live import from_state_dict, from_torch
 from jaxlr.convert.text import ported
+from jaxlr.convert.values import Names
 from jaxlr.schedules._schedule import Schedule, call_text
 
 
 def port(
     recipe: Any,
     init_value: float | None = None,
-    names: Mapping[str, Any] | None = None,
+    names: Names | None = None,
     group: int = 0,
     *,
     num_steps: int | None = None,

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxlr._checks import check_duration, check_positive_count, check_value
+from jaxlr._checks import check_duration, check_positive_count, check_value, shown_value
 from jaxlr._double_float import as_real
-from jaxlr.convert.classes import Effect
+from jaxlr.convert.classes import Effect, class_of
 from jaxlr.convert.closed_form import (
     NoClosedFormError,
     State,
@@ -21,11 +21,15 @@ from jaxlr.convert.closed_form import (
     value_of_group,
 )
 from jaxlr.convert.errors import MissingNumStepsError
+from jaxlr.convert.fields import check_fields, check_group, number
 from jaxlr.convert.neighbors import check_functions, check_only_scheduler
 from jaxlr.convert.twin import StepsOptimizerError, twin_of
 from jaxlr.plateau import ScheduleOrPlateau, _Plateau, reduce_lr_on_plateau
 from jaxlr.schedules.compose import tabulate
 from jaxlr.schedules.decay import multiplicative_lr
+
+
+_NUM_COMPARED = 40  # steps of a live scheduler that are compared with its closed form
 
 
 def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> ScheduleOrPlateau:
@@ -83,13 +87,16 @@ def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> 
         raise TypeError(_not_a_scheduler(scheduler))
     param_group = value_of_group("param_groups", optimizer.param_groups, group)
     name = type(scheduler).__name__
+    check_group("the optimizer", param_group)
     if (plateau := plateau_state(scheduler)) is not None:
-        return _plateau(plateau, float(param_group["lr"]), group)
+        return _plateau(plateau, _current_lr(plateau, param_group), group)
     if any(base.__name__ == "ReduceLROnPlateau" for base in type(scheduler).__mro__):
         raise TypeError(
             f"{name} is a subclass of torch's ReduceLROnPlateau with methods of its own, so it cannot be "
             "converted"
         )
+    if class_of(scheduler) is not None:
+        check_fields(name, vars(scheduler))
     check_only_scheduler(scheduler)
     check_functions(scheduler, group)
     is_tensor = hasattr(param_group["lr"], "dtype")
@@ -99,6 +106,7 @@ def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> 
         state = State.from_live(scheduler)
         state.check_group(group)
         schedule: Any = closed_form_from_now(state, param_group, group)
+        _check_next_rates(scheduler, schedule, group)
         return schedule
     except NoClosedFormError as reason:
         if num_steps is None:
@@ -171,15 +179,18 @@ def from_state_dict(
     Reference: `torch.optim.lr_scheduler.LRScheduler.state_dict`.
     """
     if not isinstance(state_dict, Mapping):
-        raise TypeError(f"state_dict must be the result of scheduler.state_dict(), got {state_dict!r}")
+        raise TypeError(
+            f"state_dict must be the result of scheduler.state_dict(), got {shown_value(state_dict)}"
+        )
     state = State.from_saved(class_name, state_dict, lr_lambda)
     param_group: Mapping[str, Any] = {}
     if "_last_lr" in state.values:  # older versions of torch do not save it
-        param_group = {"lr": float(value_of_group("_last_lr", state.get("_last_lr"), group))}
+        param_group = {"lr": number("_last_lr", value_of_group("_last_lr", state.get("_last_lr"), group))}
     if optimizer_state_dict is not None:
         if not isinstance(optimizer_state_dict, Mapping) or "param_groups" not in optimizer_state_dict:
             raise TypeError("optimizer_state_dict must be the result of optimizer.state_dict()")
         saved = value_of_group("param_groups", optimizer_state_dict["param_groups"], group)
+        check_group("optimizer_state_dict", saved)
         param_group = {**param_group, **saved}
     if state.torch_class.effect is Effect.NEEDS_METRIC:
         return _plateau(state, _current_lr(state, param_group), group)
@@ -205,7 +216,7 @@ def from_state_dict(
 def _current_lr(state: State, param_group: Mapping[str, Any]) -> float:
     if "lr" not in param_group:
         raise ValueError(f"the state_dict of {state.name} lacks '_last_lr': give optimizer_state_dict")
-    return float(param_group["lr"])
+    return number("lr", param_group["lr"])
 
 
 def _product(state: State, lr: float, num_steps: int | None) -> Any:
@@ -222,7 +233,7 @@ def _plateau(state: State, lr: float, group: int) -> Any:
     settings = {key: state.get(key) for key in torch_class.settings if key not in torch_class.per_group}
     min_lr = value_of_group("min_lrs", state.get("min_lrs"), group)
     tx: Any = reduce_lr_on_plateau(lr, min_lr=min_lr, **settings)
-    best = float(state.get("best"))
+    best = number("best", state.get("best"))
     counters = {
         key: min(check_duration(key, state.get(key)), 2**31 - 1)
         for key in ("num_bad_epochs", "cooldown_counter")
@@ -240,8 +251,42 @@ def _plateau(state: State, lr: float, group: int) -> Any:
     return _Plateau.build(init_fn, tx.update, tx.init_value, "from_state_dict", arguments)
 
 
+def _check_next_rates(scheduler: Any, schedule: Any, group: int) -> None:
+    """Compare a closed form with the next rates of torch: attributes or methods may have been edited.
+
+    Raises:
+        NoClosedFormError: they differ.
+    """
+    last = getattr(scheduler, "total_steps", math.inf) - 1  # torch's OneCycleLR is wrong after it
+    num_steps = max(min(_NUM_COMPARED, last - getattr(scheduler, "last_epoch", 0)), 0)
+    try:
+        rates = _rates(scheduler, group, int(num_steps) + 1)
+    except (TypeError, ValueError):  # it cannot be copied, or not be stepped that often
+        return
+    peak = max(map(abs, rates))
+    for epoch, rate in enumerate(rates):
+        rel_tol = 1e-5 if hasattr(scheduler.optimizer.param_groups[group]["lr"], "dtype") else 1e-9
+        if not math.isclose(rate, float(schedule(epoch)), rel_tol=rel_tol, abs_tol=1e-9 * peak):
+            raise NoClosedFormError(
+                f"the learning rate of {type(scheduler).__name__} will be {rate!r} after {epoch} more "
+                "steps, which its settings do not explain"
+            )
+
+
 def _stepped(scheduler: Any, group: int, num_steps: int) -> Any:
     """Step a twin of a scheduler and tabulate its rates."""
+    rates = _rates(scheduler, group, num_steps)
+    again = _rates(scheduler, group, min(num_steps, _NUM_COMPARED))
+    if again != rates[: len(again)]:
+        raise ValueError(
+            f"{type(scheduler).__name__} gives other learning rates each time that it is stepped: write a "
+            "function of the epoch without random numbers"
+        )
+    return tabulate(lambda epoch: rates[epoch], num_steps)
+
+
+def _rates(scheduler: Any, group: int, num_steps: int) -> list[float]:
+    """Return the rates of a twin of a scheduler, which is stepped."""
     name = type(scheduler).__name__
     try:
         twin = twin_of(scheduler)
@@ -263,4 +308,4 @@ def _stepped(scheduler: Any, group: int, num_steps: int) -> Any:
                         f"{name} cannot be stepped more than {epoch - 1} times: {error}"
                     ) from error
             rates.append(float(twin.optimizer.param_groups[group]["lr"]))
-    return tabulate(lambda epoch: rates[epoch], num_steps)
+    return rates

@@ -12,7 +12,7 @@ _MOST_ITEMS = 10_000
 _READING = ("copy", "count", "get", "index", "items", "keys", "tolist", "values")
 _CHANGING_LIST = ("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort")
 _CHANGING_DICT = ("clear", "pop", "setdefault", "update")
-_OF_TEXT = ("endswith", "lower", "lstrip", "replace", "rstrip", "split", "startswith", "strip", "upper")
+_OF_TEXT = ("endswith", "lower", "lstrip", "rstrip", "split", "startswith", "strip", "upper")
 
 
 def result_of(node: ast.expr, owner: Any, method: str, arguments: Sequence[Any]) -> Any:

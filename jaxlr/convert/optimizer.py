@@ -7,8 +7,15 @@ import jax
 import numpy as np
 import optax
 
-from jaxlr._checks import check_positive_count, check_value
-from jaxlr.convert.closed_form import NoClosedFormError, State, closed_form, shifted
+from jaxlr._checks import check_positive_count, check_value, shown_value
+from jaxlr.convert.closed_form import (
+    NoClosedFormError,
+    State,
+    closed_form,
+    shifted,
+    value_of_group,
+)
+from jaxlr.convert.fields import flag, number, numbers
 from jaxlr.convert.live import from_torch
 from jaxlr.convert.updates import UPDATES, in_float32
 from jaxlr.rates import record_rate
@@ -27,6 +34,7 @@ _NUMBERS = {
     "lr_decay",
     "initial_accumulator_value",
 }
+_FLAGS = {"nesterov", "maximize", "amsgrad", "centered", "decoupled_weight_decay"}
 _METHODS = ("step", "_init_group")  # the methods of a torch optimizer that decide its updates
 
 
@@ -96,7 +104,7 @@ def optimizer_from_torch(
             "that belongs to another one or to none"
         )
     steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
-    num_groups = len(optimizer.param_groups)
+    num_groups = _check_groups(optimizer.param_groups)
     _check_labels(labels, num_groups)
 
     def transformation(index: int) -> optax.GradientTransformationExtraArgs:
@@ -155,9 +163,11 @@ def _momentum_cycle(scheduler: Any, index: int, steps_per_epoch: int) -> optax.S
             f"{reason}: give it cycle_momentum=False"
         ) from None
     if hasattr(scheduler, "base_momentums"):
-        base, top = scheduler.base_momentums[index], scheduler.max_momentums[index]
+        base = value_of_group("base_momentums", scheduler.base_momentums, index)
+        top = value_of_group("max_momentums", scheduler.max_momentums, index)
     else:  # OneCycleLR keeps them in the optimizer
         base, top = group["base_momentum"], group["max_momentum"]
+    base, top = number("base_momentum", base), number("max_momentum", top)
     if not (0 < base < 1 and 0 < top < 1):
         raise ValueError(f"the momenta of {name} must lie between 0 and 1, got {base!r} and {top!r}")
     cycle: Any = call.torch_class.momentum
@@ -192,14 +202,31 @@ def _settings(optimizer: Any, index: int) -> dict[str, Any]:
     """Return the hyperparameters of a group, with numbers as floats: torch accepts tensors for some."""
     settings = dict(optimizer.param_groups[index])
     if "betas" in settings:
+        numbers("betas of the optimizer", settings["betas"])
+        if len(settings["betas"]) != 2:
+            raise ValueError(f"betas of the optimizer must be two numbers, got {settings['betas']!r}")
         settings["beta1"], settings["beta2"] = settings["betas"]
     if "initial_accumulator_value" in settings:
         # Adagrad ignores the group's own value: its constructor's argument is used for every group.
         settings["initial_accumulator_value"] = optimizer.defaults["initial_accumulator_value"]
+    for name in _FLAGS & settings.keys():
+        flag(f"{name} of the optimizer", settings[name])
     for name in _NUMBERS & settings.keys():
-        value = settings[name]
-        settings[name] = float(check_value(name, value.item() if hasattr(value, "item") else value))
+        value = number(f"{name} of the optimizer", settings[name])
+        settings[name] = float(check_value(name, value))
     return settings
+
+
+def _check_groups(groups: Any) -> int:
+    """Return the number of parameter groups, which must be mappings."""
+    if not isinstance(groups, list | tuple) or not all(isinstance(group, dict) for group in groups):
+        raise TypeError(
+            f"param_groups of the optimizer must be a list of mappings, got {shown_value(groups)}"
+        )
+    for group in groups:
+        if "lr" not in group:
+            raise ValueError("each of the param_groups of the optimizer must have an 'lr'")
+    return len(groups)
 
 
 def _check_labels(labels: Any, num_groups: int) -> None:

@@ -408,11 +408,20 @@ def _is_dict_call(node: ast.expr) -> bool:
 
 def raise_unknown(name: str) -> NoReturn:
     """Raise an error about the name of a scheduler that does not exist."""
-    # ChainedScheduler would resemble every name that ends in Scheduler.
-    lower = {each.lower(): each for each in _KNOWN if each != "ChainedScheduler" or "chain" in name.lower()}
-    nearest = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.75)
-    hint = f"did you mean {lower[nearest[0]]}?" if nearest else f"the known ones are {', '.join(CLASSES)}"
-    raise ValueError(f"unknown scheduler {shorten(name)!r}: {hint}")
+    spelled = _bare(name)
+    known = {_bare(each): each for each in _KNOWN}
+    # Other libraries have classes of similar names. So a hint must be for a slip of one or two letters.
+    near = difflib.get_close_matches(spelled, known, n=1, cutoff=0.75)
+    if near and abs(len(near[0]) - len(spelled)) <= 1:
+        raise ValueError(f"unknown scheduler {shorten(name)!r}: did you mean {known[near[0]]}?")
+    raise ValueError(
+        f"unknown scheduler {shorten(name)!r}: the known ones are those of torch, Hugging Face and timm. "
+        "Of any other, write the rate as a function of the step, 'def get_lr(step): ...'"
+    )
+
+
+def _bare(name: str) -> str:
+    return name.lower().replace("_", "").removesuffix("lr").replace("lron", "on")
 
 
 def _raise_not_a_call(node: ast.expr) -> NoReturn:

@@ -20,7 +20,7 @@ from jaxlr.convert.syntax import quoted, source_of
 from jaxlr.convert.values import Unevaluated, unpacked
 
 
-_MOST_CALLS = 10  # of functions that build schedulers, in each other
+_MOST_CALLS = 100  # of functions that build schedulers
 # Calls that may be given a scheduler, because they do not change it.
 _HARMLESS_CALLS = ("print", "info", "debug", "log", "warning", "train", "fit", "plot", "isinstance", "len")
 _HARMLESS_METHODS = ("get_last_lr", "state_dict", "print_lr", "get_lr")

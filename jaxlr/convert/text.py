@@ -5,7 +5,6 @@ import inspect
 import math
 import re
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
 from jax.core import Tracer
@@ -25,7 +24,7 @@ from jaxlr.convert.paste import dedented, unwrapped
 from jaxlr.convert.reader import EXAMPLE, ConstructorReader, TextRate
 from jaxlr.convert.statements import Program
 from jaxlr.convert.syntax import source_of
-from jaxlr.convert.values import Unevaluated
+from jaxlr.convert.values import Names, Unevaluated, Work
 from jaxlr.plateau import ScheduleOrPlateau
 
 
@@ -36,7 +35,7 @@ _MOST_LEVELS = 100  # of nested expressions: Python's own limit is not reached, 
 def from_string(
     text: str,
     init_value: ArrayLike | None = None,
-    names: Mapping[str, Any] | None = None,
+    names: Names | None = None,
     group: int = 0,
     *,
     num_steps: int | None = None,
@@ -100,19 +99,29 @@ def from_string(
 
     Reference: `torch.optim.lr_scheduler`.
     """
-    return build(_versioned(_read(text, init_value, names, group, num_steps), version))
+    call, work = _read(text, init_value, names, group, num_steps)
+    schedule = build(_versioned(call, version))
+    work.end()
+    return schedule
 
 
 def steps_per_batch(text: str) -> bool:
-    """Check if a recipe contains a scheduler that users step once per batch instead of once per epoch."""
+    """Check if a recipe contains a scheduler that users step once per batch instead of once per epoch.
+
+    Lightning's `"interval": "step"`, or `"epoch"`, decides if the recipe has it.
+    """
+    code = re.sub(r"#.*", "", text)
+    intervals = set(re.findall(r"\binterval['\"]?\s*[:=]\s*['\"]?(step|epoch)\b", code))
+    if len(intervals) == 1:
+        return intervals == {"step"}
     names = "|".join(row.name for row in CLASSES.values() if row.steps_per_batch)
-    return bool(re.search(rf"\b({names})\s*\(", re.sub(r"#.*", "", text)))
+    return bool(re.search(rf"\b({names})['\"]?\s*[(,\n]", code))
 
 
 def ported(
     text: str,
     init_value: float | None = None,
-    names: Mapping[str, Any] | None = None,
+    names: Names | None = None,
     group: int = 0,
     *,
     num_steps: int | None = None,
@@ -122,8 +131,10 @@ def ported(
 
     The arguments are those of `from_string`.
     """
-    call = _versioned(_read(text, init_value, names, group, num_steps), version)
+    call, work = _read(text, init_value, names, group, num_steps)
+    call = _versioned(call, version)
     build(call)  # refuse arguments out of their range instead of printing them
+    work.end()
     return {"jaxlr": jaxlr_text(call), "torch": torch_text(call)}
 
 
@@ -137,15 +148,16 @@ def _versioned(call: Call, version: str | None) -> Call:
 def _read(
     text: str,
     init_value: ArrayLike | None,
-    names: Mapping[str, Any] | None,
+    names: Names | None,
     group: int,
     num_steps: int | None,
-) -> Call:
+) -> tuple[Call, Work]:
     statements = _parse(text)
     evaluator = Evaluator({} if names is None else names)
     check_duration("group", group)
     if num_steps is not None:
         num_steps = check_positive_count("num_steps", num_steps)
+        evaluator.work.allow(num_steps)
     reader = ConstructorReader(evaluator, group)
     try:
         constructor = _follow(statements, evaluator, reader, text)
@@ -158,7 +170,7 @@ def _read(
         base: Any = 1.0
     else:
         base = _base_rate(constructor, reader.rate(constructor), init_value)
-    return equivalent_call(constructor, base, num_steps)
+    return equivalent_call(constructor, base, num_steps), evaluator.work
 
 
 def _follow(

@@ -221,6 +221,7 @@ def _read_names(code: types.CodeType) -> set[str]:
     return names
 
 
+@functools.lru_cache(maxsize=1000)
 def _global_names(code: types.CodeType) -> list[str]:
     """Return the global names that a function reads, those of the functions in it included."""
     names = [

@@ -1,10 +1,12 @@
 """The values of expressions: numbers, texts, lists, mappings, objects of the user's, and the unknown."""
 
+import argparse
 import ast
 import inspect
+import math
 import types
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -14,8 +16,26 @@ from jaxlr.convert.functions import Array
 from jaxlr.convert.syntax import quoted, source_of
 
 
+# The values of the names in a text. Other objects with attributes are taken too.
+Names: TypeAlias = Mapping[str, Any] | argparse.Namespace | types.SimpleNamespace
+
 # A hostile text must cost milliseconds: this bounds the operations and the lists that it can ask for.
 MOST_WORK = 100_000
+_WORK_PER_STEP = 300
+
+
+class Work:
+    """The operations that a text may still ask for until its schedule is built. Later calls are free."""
+
+    left: float = 3 * MOST_WORK
+
+    def allow(self, num_steps: int) -> None:
+        """Allow as many more as a table of so many steps may need."""
+        self.left += _WORK_PER_STEP * num_steps
+
+    def end(self) -> None:
+        """Count no longer."""
+        self.left = math.inf
 
 
 class Unknown:

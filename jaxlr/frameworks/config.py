@@ -7,7 +7,7 @@ from typing import Any
 from jax.typing import ArrayLike
 
 from jaxlr._checks import shown_value
-from jaxlr.convert.values import mapping_of
+from jaxlr.convert.values import Names, mapping_of
 from jaxlr.frameworks import FRAMEWORKS
 from jaxlr.frameworks.files import read_config
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
@@ -23,7 +23,7 @@ def from_config(
     epochs: float | None = None,
     num_processes: int | None = None,
     group: int = 0,
-    names: Mapping[str, Any] | None = None,
+    names: Names | None = None,
 ) -> Recipe:
     """Return the schedule that a config of a training framework describes.
 
@@ -46,7 +46,8 @@ def from_config(
         epochs: epochs of the run. None takes them from the config.
         num_processes: number of processes (GPUs) that trained together.
         group: parameter group of the optimizer, where groups have rates of their own.
-        names: values of settings that the config leaves out or writes as a name, by the name.
+        names: values of settings that the config leaves out or writes as a name, by the name; a mapping or
+            a Namespace.
 
     Returns:
         A `Recipe`: the schedule, the unit of its count, the number of counts, and the assumptions.
