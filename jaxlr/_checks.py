@@ -41,6 +41,19 @@ def check_positive_count(name: str, value: Any) -> int:
     return count
 
 
+def check_length(name: str, value: Any, *, may_be_zero: bool = False) -> float:
+    """Return a static length above 0, an int if it is whole. It may lie between two epochs or steps."""
+    number = _scalar(value)
+    if isinstance(number, float | np.floating) and number > 0 and not float(number).is_integer():
+        if not math.isfinite(number):
+            raise ValueError(f"{name} must be finite, got {shown_value(value)}")
+        return float(number)
+    whole = check_whole_number(name, value)
+    if whole < (0 if may_be_zero else 1):
+        raise ValueError(f"{name} must be {'at least' if may_be_zero else 'above'} 0, got {whole}")
+    return whole
+
+
 def check_duration(name: str, value: Any) -> int:
     """Return a static number of epochs or steps, at least 0, as an int."""
     count = check_whole_number(name, value)

@@ -211,7 +211,7 @@ def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
     Args:
         opt_state: optimizer state that holds a `reduce_lr_on_plateau`, however deeply nested; or an
             `nnx.Optimizer`, or a Linen `TrainState`.
-        metric: the epoch's metric, shape () (or the shape of a batch of states); NaN counts as bad. A JAX
+        metric: the epoch's metric, one number (or the shape of a batch of states); NaN counts as bad. A JAX
             array has the precision of its dtype. A Python float keeps 48 bits, or all 53 under
             `jax_enable_x64`.
 
@@ -237,8 +237,11 @@ def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
     metric = as_array(metric)
     if not is_real_dtype(metric.dtype if isinstance(metric, jax.Array) else np.asarray(metric).dtype):
         raise TypeError(f"metric must be a real number, got {shown_value(metric)}")
-    for state in states:
-        _check_metric_shape(np.shape(metric), state.patience.shape)
+    shapes = {state.patience.shape for state in states}
+    if shapes == {()} and np.size(metric) == 1:
+        metric = metric.reshape(()) if isinstance(metric, jax.Array) else np.asarray(metric).item()
+    for shape in shapes:
+        _check_metric_shape(np.shape(metric), shape)
     return _replaced(opt_state, lambda state: _step(state, as_real(metric)))
 
 

@@ -73,7 +73,7 @@ def test_a_call_is_read_as_people_write_it():
 
 def test_port_prints_a_line_that_reads_the_call_again():
     text = "get_scheduler('cosine_with_min_lr', opt, 5, 20, scheduler_specific_kwargs={'min_lr_rate': 0.1})"
-    from jaxlr.convert.text import port
+    from jaxlr import port
 
     line = port(text, 0.001)
     assert line == (

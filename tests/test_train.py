@@ -282,7 +282,7 @@ MISTAKES = [
     (["train", "--lr", "1e-300"], "--lr must be from 1e-30 to 1e+30"),
     (
         ["train", "--scheduler", "ExponentialLR(1" + "0" * 400 + ")"],
-        "gamma must be a finite number above 0, got inf",
+        "gamma must be a finite number of at least 0, got inf",
     ),
     (["train", "--scheduler", "f" + "()" * 500], "nested too deeply to be read"),
     (["train", "--dataset", "x" * 5000], "unknown dataset 'xxx"),

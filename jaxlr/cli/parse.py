@@ -48,7 +48,7 @@ def parse(args: list[str]) -> tuple[str, Config]:
             return command, _parse(args)
     except (TypeError, ValueError) as error:  # from the checks of the settings, or the folder to resume
         refuse(with_flags(str(error), _names(command)))
-    except ModuleNotFoundError as error:  # such as PyYAML, to read a config
+    except ModuleNotFoundError as error:  # from the extra that training needs, or PyYAML for a config
         refuse(str(error))
     except SystemExit as stop:
         if stop.code != 2:
@@ -59,7 +59,7 @@ def parse(args: list[str]) -> tuple[str, Config]:
 def _parse(args: list[str]) -> Config:
     if not args or args[0] not in _COMMANDS:
         return tyro.extras.subcommand_cli_from_dict(
-            {name: _config_class(name) for name in _COMMANDS},
+            {name: _listed_class(name) for name in _COMMANDS},
             prog="jaxlr",
             description=_DESCRIPTION,
             args=args,
@@ -88,6 +88,14 @@ def _names(command: str) -> list[str]:
     if command in ("train", "sweep"):
         return [*_config_class(command)().flags()]
     return [field.name for field in dataclasses.fields(_config_class(command))]
+
+
+def _listed_class(command: str) -> Any:
+    """Return the class of a command's settings. Without its extra, its help says what to install."""
+    try:
+        return _config_class(command)
+    except ModuleNotFoundError as error:
+        return dataclasses.make_dataclass(command, [], namespace={"__doc__": f"Not installed: {error}."})
 
 
 @dataclasses.dataclass

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from jaxlr._checks import shorten
 from jaxlr.convert.classes import TorchClass
 from jaxlr.convert.definitions import Function
-from jaxlr.convert.expressions import Lambda
+from jaxlr.convert.lambdas import Lambda
 from jaxlr.convert.syntax import is_literal, literal
 
 
@@ -36,6 +36,22 @@ def build(call: Call) -> Any:
 
     function = call.function or call.torch_class.function
     return function(**{name: built(value) for name, value in call.arguments.items()})
+
+
+def taking_over(call: Call) -> Call:
+    """Return the call of a part that begins at a milestone. There torch computes its first rate directly.
+
+    Raises:
+        ValueError: torch divides by 0 there.
+    """
+    if call.arguments.get("total_iters") != 0:
+        return call
+    if call.torch_class.name == "ConstantLR":
+        return call._replace(arguments={**call.arguments, "factor": 1.0})
+    raise ValueError(
+        f"torch divides by 0 where a {call.torch_class.name} with total_iters=0 takes over at its "
+        "milestone: leave it out"
+    )
 
 
 def jaxlr_text(call: Call) -> str:

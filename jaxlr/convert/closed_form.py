@@ -10,7 +10,7 @@ from typing import Any
 import optax
 
 from jaxlr._checks import shorten, shown_value
-from jaxlr.convert.calls import Call, build
+from jaxlr.convert.calls import Call, build, taking_over
 from jaxlr.convert.classes import CLASSES, MODULES, Effect, TorchClass, class_of, class_of_state
 from jaxlr.schedules.compose import starting_at
 
@@ -273,6 +273,11 @@ def _sequential(state: State, param_group: Mapping[str, Any], group: int) -> Cal
         if part.torch_class.takes_function and not part.torch_class.is_recursive:
             _check_lambda(part, group)
     schedules = [closed_form(part, param_group, group) for part in state.parts]
+    first = bisect.bisect_right(milestones, 0) + 1
+    try:
+        schedules[first:] = map(taking_over, schedules[first:])
+    except ValueError as error:
+        raise NoClosedFormError(str(error)) from None
     return Call(state.torch_class, {"schedules": schedules, "milestones": milestones})
 
 

@@ -11,16 +11,19 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_duration, check_positive_count, shorten
+from jaxlr.convert.builders import with_own_names
 from jaxlr.convert.calls import Call, build, jaxlr_text, torch_text
 from jaxlr.convert.classes import CLASSES
 from jaxlr.convert.constructors import Constructor, equivalent_call
 from jaxlr.convert.definitions import Function
 from jaxlr.convert.errors import ConflictingRateError, MissingNamesError, MissingRateError
-from jaxlr.convert.expressions import Evaluator, Unevaluated
-from jaxlr.convert.paste import cleaned
+from jaxlr.convert.expressions import Evaluator
+from jaxlr.convert.mappings import as_python, with_calls
+from jaxlr.convert.paste import dedented, unwrapped
 from jaxlr.convert.reader import EXAMPLE, ConstructorReader, TextRate
 from jaxlr.convert.statements import Program
 from jaxlr.convert.syntax import source_of
+from jaxlr.convert.values import Unevaluated
 from jaxlr.plateau import ScheduleOrPlateau
 
 
@@ -68,7 +71,8 @@ def from_string(
             left out if the text sets it, as in `SGD(params, lr=0.1)`. The two may not differ.
         names: values of the names in the text, by their source: `{"args.epochs": 90,
             "len(train_loader)": 391}`. A value is a number, a string, a list, a dict, a function, or an
-            object such as a Namespace, whose attributes are looked up: `{"args": args}`.
+            object whose attributes or length are looked up: `{"args": args, "train_loader": loader}`.
+            `names` may also be `vars(args)`, or `args` itself. Only the values that are needed are read.
         group: parameter group of the optimizer, for arguments that are a list with one value per group.
         num_steps: number of epochs (or steps) to tabulate. Only a MultiplicativeLR, and a
             ChainedScheduler that is not a product, need it. After them the last rate holds.
@@ -216,7 +220,7 @@ def _parse(text: str) -> list[ast.stmt]:
         )
     try:
         with warnings.catch_warnings(action="ignore", category=SyntaxWarning):
-            statements: list[ast.stmt] = ast.parse(cleaned(text)).body
+            statements = ast.parse(dedented(as_python(unwrapped(text)))).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error) or "nested too deeply"
         message = f"cannot read the scheduler {shorten(text)!r} ({reason}): write a call {EXAMPLE}"
@@ -226,7 +230,7 @@ def _parse(text: str) -> list[ast.stmt]:
         level, depth = [child for node in level for child in ast.iter_child_nodes(node)], depth + 1
     if depth > _MOST_LEVELS:
         raise ValueError("the scheduler's text is nested too deeply to be read")
-    return statements or [ast.Pass()]
+    return with_own_names(with_calls(statements)) or [ast.Pass()]
 
 
 def _expression(statement: ast.stmt, text: str) -> ast.expr:

@@ -72,7 +72,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
     _check_length(text)
     match path.suffix.lower():
         case ".yaml" | ".yml":
-            return _yaml(text)
+            return read_yaml(text)
         case ".json":
             return _json(text)
         case ".toml":
@@ -106,7 +106,7 @@ def _read_text(text: str) -> Mapping[str, Any]:
         return _toml(text)
     if re.search(r"^\s*[\w.]+\s*[=(]", text, re.MULTILINE) and not re.search(r"^\w+:", text, re.MULTILINE):
         return mmpython.read(text, None)
-    return _yaml(text)
+    return read_yaml(text)
 
 
 def _check_length(text: str) -> None:
@@ -114,13 +114,12 @@ def _check_length(text: str) -> None:
         raise ValueError(f"a config must have at most {LONGEST_CONFIG} characters")
 
 
-def _yaml(text: str) -> Mapping[str, Any]:
+def read_yaml(text: str) -> Mapping[str, Any]:
+    """Return the settings of a YAML text by name. PyYAML is imported for it."""
     try:
         import yaml
     except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            'a YAML config needs PyYAML: pip install "jaxlr[yaml]"', name="yaml"
-        ) from None
+        raise ModuleNotFoundError("a YAML config needs PyYAML: pip install pyyaml", name="yaml") from None
     try:
         _check_events(yaml.parse(text, Loader=yaml.SafeLoader))
         loaded = yaml.safe_load(text)

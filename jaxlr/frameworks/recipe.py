@@ -9,6 +9,9 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_positive_count, check_value, check_whole_number, shown_value
+from jaxlr.convert.expressions import Evaluator
+from jaxlr.convert.syntax import parse_expression
+from jaxlr.convert.values import Unevaluated
 
 
 _REQUIRED: Any = object()
@@ -179,8 +182,9 @@ class Config:
         """Return a setting as it stands. `names` fills in one that is missing, or that is a name itself."""
         value = self.settings.get(name)
         if isinstance(value, Unreadable):
-            if value.source in self._names:
-                return self._names[value.source]
+            found = value.source_value(self._names)
+            if found is not None:
+                return found
             if name not in self._names:
                 raise ValueError(
                     f"{name} is {value.source!r}, which has no value in the config: "
@@ -318,6 +322,14 @@ class Unreadable(NamedTuple):
     """The value of a setting that is an expression without a value. It is an error where it is used."""
 
     source: str
+
+    def source_value(self, names: Mapping[str, Any]) -> Any:
+        """Return the value of the expression where `names` gives one, or None."""
+        try:
+            found = Evaluator(names).value_if_any(parse_expression(self.source))
+        except (SyntaxError, ValueError):
+            return None
+        return None if isinstance(found, Unevaluated) else found
 
 
 def _is_reference(value: str) -> bool:

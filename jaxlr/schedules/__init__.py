@@ -8,6 +8,10 @@ step). `count` is an integer or an array of integers of any shape, and the resul
 Python or NumPy count is computed in float64 on the host, and gives a float or a NumPy array. A JAX array or
 tracer is computed in JAX's default float type, and works inside `jit`, `vmap`, `scan` and `grad`.
 
+**The object.** A schedule prints as the call that makes it. It can be pickled if the functions that it
+calls can, and `copy` returns it unchanged. Two schedules are equal only if they are the same object, so a
+schedule can be a static argument of `jax.jit`. In a pytree it is a leaf.
+
 **Arguments.** Learning rates, momenta and factors are numbers or JAX scalars of shape (). They may be
 traced; the range of a JAX scalar is not checked. Numbers of epochs and steps are static: Python or NumPy
 numbers, at most 2**61.

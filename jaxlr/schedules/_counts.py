@@ -16,6 +16,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxlr._checks import LARGEST_ARGUMENT, as_array, shown_value
+from jaxlr._compat import call_in_x64, has_explicit_sharding
 
 
 # The largest count that an int64 array can hold.
@@ -28,6 +29,12 @@ LARGEST_START = 2 * LARGEST_ARGUMENT
 # Up to this number of milestones, comparing with all of them is cheaper than a binary search.
 _FEW_MILESTONES = 64
 
+
+_UNTRACEABLE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
 
 Count: TypeAlias = int | np.ndarray | jax.Array
 Float: TypeAlias = float | np.ndarray | jax.Array
@@ -174,7 +181,7 @@ def look_up(table: np.ndarray, count: Count) -> Float:
 
 def take(table: np.ndarray, index: jax.Array) -> jax.Array:
     """Return the entries of a table at `index`, which lies in the table. They are sharded like `index`."""
-    if not _has_explicit_sharding(index):
+    if not has_explicit_sharding(index):
         return jnp.asarray(table).at[index].get(mode="clip")
 
     # On a mesh with explicit axes a gather must name the sharding of its result. Inside of vmap the index
@@ -192,12 +199,28 @@ def take(table: np.ndarray, index: jax.Array) -> jax.Array:
 
 
 def apply_to_each(function: Any, count: Count) -> Float:
-    """Call a user's function with a Python int for each count on the host, and traced on a device."""
+    """Call a user's function with a Python int for each count on the host, and traced on a device.
+
+    Raises:
+        TypeError: JAX cannot trace the function.
+    """
+    try:
+        return _applied(function, count)
+    except _UNTRACEABLE as error:
+        raise TypeError(
+            "JAX cannot trace this function of the epoch: write it with jax.numpy, such as jnp.where "
+            "instead of if, or use jaxlr.tabulate(function, num_steps)"
+        ) from error
+
+
+def _applied(function: Any, count: Count) -> Float:
     if isinstance(count, int):
         return function(count)
     if isinstance(count, np.ndarray):
-        values = [float(function(each)) for each in count.ravel().tolist()]
-        return np.asarray(values, dtype=np.float64).reshape(count.shape)
+        values = [function(each) for each in count.ravel().tolist()]
+        if any(isinstance(value, jax.Array) for value in values):  # it reads a traced value
+            return jnp.stack([as_float(jnp.asarray(value)) for value in values]).reshape(count.shape)
+        return np.asarray([float(value) for value in values], dtype=np.float64).reshape(count.shape)
     try:
         # Try float64 first: in float32, 0.99**epoch has lost digits by epoch 100.
         return _apply_in_float64(function, count)
@@ -206,6 +229,8 @@ def apply_to_each(function: Any, count: Count) -> Float:
     try:
         with jax.numpy_dtype_promotion("standard"):
             return as_float(jnp.asarray(function(count)))
+    except _UNTRACEABLE:
+        raise
     except Exception as error:
         error.add_note(
             "If JAX cannot trace this function of the epoch, write it with jax.numpy, "
@@ -225,15 +250,15 @@ def _search(milestones: np.ndarray, count: jax.Array) -> jax.Array:
     return reached
 
 
-def _has_explicit_sharding(array: jax.Array) -> bool:
-    return jax.sharding.AxisType.Explicit in jax.typeof(array).sharding.mesh.axis_types
-
-
 def _apply_in_float64(function: Any, count: jax.Array) -> jax.Array:
-    # A plain function such as `1 / (1 + epoch)` mixes dtypes. It is not the place to be strict about them.
     dtype = jax.dtypes.canonicalize_dtype(float)
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        return _cast(function(_cast(count, np.int64)), dtype)
+
+    def rounded(count: jax.Array) -> jax.Array:
+        # A plain function such as `1 / (1 + epoch)` mixes dtypes. This is not the place to be strict.
+        with jax.numpy_dtype_promotion("standard"):
+            return _cast(function(_cast(count, np.int64)), dtype)
+
+    return call_in_x64(rounded, count)
 
 
 # Outside of compiled code a compiled function is one dispatch, where its operations would be several.

@@ -46,6 +46,8 @@ class Schedule(PrintsAsCall):
     init_value: float | jax.Array | None = None
     fractional: bool = False  # counts may be floats, such as 3.5 for the middle of epoch 3
     functions: tuple[Callable[..., Any], ...] = ()  # the functions that the formula calls
+    # The step of torch's scheduler in a chain, if it neither multiplies the rate nor replaces it.
+    step: Callable[[int, float], float] | None = None
     # The arguments of the public function that makes the schedule, and that function. `prints_as_call` sets
     # both, except for the arguments that the function has replaced by what it keeps of them.
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -112,7 +114,9 @@ def prints_as_call(function: Callable[_P, optax.Schedule]) -> Callable[_P, optax
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         arguments = {name: _frozen(value) for name, value in bound.arguments.items()}
-        return dataclasses.replace(schedule, arguments={**arguments, **schedule.arguments}, made_by=make)
+        if schedule.made_by is None:  # else another of these functions has made it
+            arguments |= schedule.arguments
+        return dataclasses.replace(schedule, arguments=arguments, made_by=make)
 
     return make
 

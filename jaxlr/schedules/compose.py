@@ -22,6 +22,7 @@ from jaxlr._checks import (
     check_whole_number,
     shown_value,
 )
+from jaxlr.schedules._chain import CosineStep, slowed, step_of, stepped, switching
 from jaxlr.schedules._counts import (
     Count,
     Float,
@@ -95,11 +96,13 @@ def sequential_lr(schedules: Sequence[optax.Schedule], milestones: Sequence[int]
             rate = this if rate is None else choose(is_before(count, start), rate, this)
         return rate
 
-    return Schedule(formula, functions=tuple(schedules))
+    return Schedule(formula, functions=tuple(schedules), step=switching(schedules, starts[1:]))
 
 
 @prints_as_call
-def chained_scheduler(init_value: ArrayLike, factors: Sequence[optax.Schedule]) -> optax.Schedule:
+def chained_scheduler(
+    init_value: ArrayLike, factors: Sequence[optax.Schedule], num_steps: int | None = None
+) -> optax.Schedule:
     r"""A product of schedules, each of which gives the factor of one scheduler in a chain.
 
     $$\mathrm{lr}(e) = \eta_0 \prod_i f_i(e)$$
@@ -110,16 +113,22 @@ def chained_scheduler(init_value: ArrayLike, factors: Sequence[optax.Schedule]) 
     In torch's ChainedScheduler, the schedulers change one learning rate in turn. The result is this
     product if each of them multiplies the rate. Step, multi-step, constant, linear, exponential,
     polynomial and multiplicative schedulers do. So does a cosine that ends at 0, up to its `T_max`.
-    Schedulers that overwrite or shift the rate, such as a cosine with `eta_min`, are refused. Step torch's
-    chain and tabulate it instead, with `from_torch(..., num_steps=)` or `tabulate`.
+    Schedulers that overwrite or shift the rate, such as a cosine with `eta_min`, need `num_steps`.
+
+    With `num_steps`, the schedules are stepped in turn, as torch steps them, and the rates become a table.
+    Each of them then has the `init_value` that torch has. After the table the last rate holds.
 
     Args:
-        init_value: learning rate that the factors multiply, a finite number >= 0; may be traced.
-        factors: schedules with `init_value=1.0`, or functions of the epoch (or step); at least one.
+        init_value: learning rate that the factors multiply, a finite number >= 0; may be traced, but not
+            with `num_steps`.
+        factors: schedules with `init_value=1.0`, or functions of the epoch (or step); at least one. With
+            `num_steps` any schedules, in the order in which torch steps them.
+        num_steps: number of epochs (or steps) to compute, a whole number >= 1. None computes the product.
 
     Raises:
         TypeError: a factor is not callable.
-        ValueError: there is no factor, or a factor does not multiply or has an `init_value` other than 1.
+        ValueError: there is no factor, or a factor does not multiply or has an `init_value` other than 1;
+            with `num_steps`, a cosine has another `init_value` than the chain.
 
     Example:
         >>> from jaxlr import constant_lr, exponential_lr
@@ -128,18 +137,24 @@ def chained_scheduler(init_value: ArrayLike, factors: Sequence[optax.Schedule]) 
         ... )
         >>> [schedule(epoch) for epoch in range(3)]
         [0.25, 0.25, 0.125]
+        >>> from jaxlr import cosine_annealing_lr
+        >>> cosine = cosine_annealing_lr(0.5, T_max=2, eta_min=0.25)
+        >>> schedule = chained_scheduler(0.5, [cosine, exponential_lr(1.0, gamma=0.5)], num_steps=3)
+        >>> [round(schedule(epoch), 6) for epoch in range(3)]
+        [0.5, 0.1875, 0.125]
 
     Reference: `torch.optim.lr_scheduler.ChainedScheduler`.
     """
     init_value = check_value("init_value", init_value)
     factors = _check_schedules("factors", factors)
+    if num_steps is not None:
+        return _stepped_chain(init_value, factors, check_positive_count("num_steps", num_steps))
     for index, factor in enumerate(factors):
         base = factor_of(factor)
         if base is None:
             raise ValueError(
                 f"factors[{index}] overwrites or shifts the learning rate instead of multiplying it, so "
-                "the chain is not a product: step torch's chain and tabulate it, with "
-                "from_torch(..., num_steps=) or tabulate(function, num_steps)"
+                "the chain is not a product: give num_steps, the number of epochs (or steps) to tabulate"
             )
         if not isinstance(base, jax.Array) and base != 1:
             raise ValueError(f"factors[{index}] must be built with init_value=1.0, got {base!r}")
@@ -149,6 +164,22 @@ def chained_scheduler(init_value: ArrayLike, factors: Sequence[optax.Schedule]) 
         return init_value * functools.reduce(operator.mul, rates)
 
     return Schedule(formula, init_value, functions=tuple(factors))
+
+
+def _stepped_chain(
+    init_value: float | jax.Array, schedules: list[optax.Schedule], num_steps: int
+) -> optax.Schedule:
+    """Return the table of a chain whose schedules are stepped in turn."""
+    if isinstance(init_value, jax.Array):
+        raise TypeError("init_value must be a number, not a JAX array, if num_steps is given")
+    steps = [step_of(schedule) for schedule in schedules]
+    for index, step in enumerate(steps):
+        if isinstance(step, CosineStep) and step.init_value != init_value:
+            raise ValueError(
+                f"factors[{index}] must be built with the chain's init_value={init_value!r}, because a "
+                f"cosine rises from it, got {step.init_value!r}"
+            )
+    return tabulate(stepped(steps, init_value), num_steps)
 
 
 @prints_as_call
@@ -203,7 +234,8 @@ def per_epoch(
     def formula(count: Count) -> Any:
         return schedule(_epoch_of(count, ratio, first_step))
 
-    return Schedule(formula, factor_of(schedule), functions=(schedule,))
+    step = slowed(schedule, lambda count: _epoch_of(count, ratio, first_step))
+    return Schedule(formula, factor_of(schedule), functions=(schedule,), step=step)
 
 
 @prints_as_call
@@ -243,7 +275,8 @@ def starting_at(schedule: optax.Schedule, first: int) -> optax.Schedule:
         return schedule(at_most(count, largest - min(first, largest)) + min(first, largest))
 
     is_fractional = isinstance(schedule, Schedule) and schedule.fractional
-    return Schedule(formula, factor_of(schedule), is_fractional, functions=(schedule,))
+    step = slowed(schedule, lambda count: count + first)
+    return Schedule(formula, factor_of(schedule), is_fractional, functions=(schedule,), step=step)
 
 
 @prints_as_call
@@ -271,7 +304,10 @@ def tabulate(fn: Callable[[int], float], num_steps: int) -> optax.Schedule:
     """
     check_function("fn", fn)
     num_steps = check_positive_count("num_steps", num_steps)
-    table = check_finite("fn", np.asarray([float(fn(epoch)) for epoch in range(num_steps)]))
+    try:
+        table = check_finite("fn", np.asarray([float(fn(epoch)) for epoch in range(num_steps)]))
+    except jax.errors.ConcretizationTypeError as error:
+        raise TypeError("fn must return numbers: a table cannot depend on a traced value") from error
     # The rates are kept and not the function, whose values may change later.
     kept = {"fn": table.__getitem__}
     return Schedule(lambda count: look_up(table, count), init_value=1.0, arguments=kept)
