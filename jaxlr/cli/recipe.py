@@ -4,6 +4,7 @@ import ast
 import re
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,7 +157,8 @@ def _is_torch_code(text: str) -> bool:
     if _CALL.search(re.sub(r"#.*", "", text)):
         return True
     try:
-        statements = ast.parse(dedented(unwrapped(text))).body
+        with warnings.catch_warnings(action="ignore", category=SyntaxWarning):
+            statements = ast.parse(dedented(unwrapped(text))).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return bool(statements) and isinstance(statements[-1], ast.FunctionDef)
