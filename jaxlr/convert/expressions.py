@@ -84,7 +84,7 @@ class Evaluator:
         self.construct: Callable[[ast.Call, Mapping[str, Any]], Any] = lambda call, scope: None
         self.class_named: Callable[[ast.expr], ClassName | None] = lambda node: None
         self._budget = MOST_WORK
-        self.work = Work()
+        self.work: Work = Work()
         self._depth = 0
         # Only these calls can be names. To unparse every call would take time quadratic in the text.
         self._named_calls = {source_of(node.func) for node in nodes.values() if isinstance(node, ast.Call)}

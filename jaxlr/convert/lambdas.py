@@ -187,10 +187,12 @@ class Partial(Lambda):
         keywords: Mapping[str, Any],
     ):
         self._evaluator, self._call, self._scope, self._outer = evaluator, node, {}, {}
-        self.function, self.args, self.keywords = function, args, dict(keywords)
+        self.function: Any = function
+        self.args: Sequence[Any] = args
+        self.keywords: dict[str, Any] = dict(keywords)
         known = function.parameters if isinstance(function, Lambda) else ["epoch"]
         defaults = function._scope.keys() if isinstance(function, Lambda) else set[str]()
-        self.parameters = [name for name in known[len(args) :] if name not in self.keywords]
+        self.parameters: list[str] = [name for name in known[len(args) :] if name not in self.keywords]
         self._scope = dict.fromkeys(name for name in self.parameters if name in defaults)
 
     def evaluate(
