@@ -4,7 +4,6 @@ import doctest
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -356,13 +355,13 @@ def test_the_plot_is_written(command, tmp_path):
     assert (status, "--plot must end in .png, .svg, .pdf or the like" in err) == (2, True)
 
 
-def test_the_page_shows_what_the_command_prints(command):
+def test_the_page_shows_what_the_command_prints(command, tmp_path):
     page = (Path(__file__).parents[1] / "docs" / "verify.md").read_text()
     example, *_ = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     (shown,) = re.findall(r"^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    names: dict[str, Any] = {}
-    doctest.DocTestRunner().run(
-        doctest.DocTestParser().get_doctest(example, names, "page", None, 0), clear_globs=False
-    )
-    status, out, _ = command(names["recipe"], names["log"])
+    test = doctest.DocTestParser().get_doctest(example, {}, "page", None, 0)
+    doctest.DocTestRunner().run(test, clear_globs=False)
+    names = test.globs
+    (tmp_path / "train.sh").write_text(names["recipe"])
+    status, out, _ = command(tmp_path / "train.sh", names["log"])
     assert (status, out) == (0, shown)

@@ -244,10 +244,7 @@ class _Rows:
             )
         counted = [index for index, name in enumerate(names) if is_rate(name) or name.lower() in STEP_NAMES]
         for number, line in lines:
-            try:
-                cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
-            except (csv.Error, StopIteration):
-                cells = []
+            cells = _cells(line, delimiter)
             if cells == names:  # the header again, in a file that two runs wrote
                 continue
             if len(cells) != len(names) or any(is_garbled(cells[index]) for index in counted):
@@ -358,6 +355,16 @@ class _Rows:
 
 
 _decoder = json.JSONDecoder(parse_float=Decimal)
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    """Return the cells of a line, or none if the line cannot be read."""
+    if '"' not in line:
+        return [cell.strip() for cell in line.split(delimiter)]
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
+    except (csv.Error, StopIteration):
+        return []
 
 
 def _is_document(file: Path) -> bool:

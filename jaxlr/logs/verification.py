@@ -139,12 +139,12 @@ def verify(
         >>> import jaxlr, pathlib, tempfile
         >>> log = pathlib.Path(tempfile.mkdtemp()) / "log.csv"
         >>> _ = log.write_text("step,lr\n0,0.1\n10,0.1\n20,0.05\n30,0.05\n")
-        >>> result = jaxlr.verify("StepLR(optimizer, 15, gamma=0.5)", log, 0.1)
+        >>> result = jaxlr.verify("StepLR(optimizer, 20, gamma=0.5)", log, 0.1)
         >>> result.agrees, result.num_agreeing, result.num_points
         (True, 4, 4)
-        >>> result = jaxlr.verify("StepLR(optimizer, 10, gamma=0.5)", log, 0.1)
+        >>> result = jaxlr.verify("StepLR(optimizer, 20)", log, 0.1)
         >>> result.agrees, result.num_agreeing, result.first_disagreement
-        (False, 2, Disagreement(step=10.0, logged=0.1, expected=0.05))
+        (False, 2, Disagreement(step=20.0, logged=0.05, expected=0.010000000000000002))
 
     Reference: https://huggingface.co/docs/transformers/main_classes/trainer and the pages of the other
     frameworks.
@@ -193,8 +193,9 @@ def _verify_column(source: Source, log: Log, column: str) -> Verification:
     points = log.columns[column]
     best: Comparison | None = None
     usual: Comparison | None = None
+    is_lacking = bool(source.missing())
     for attempt in attempts(source, log, points):
-        if usual is None or (attempt.found and not attempt.is_changed):
+        if usual is None or (is_lacking and attempt.found and not attempt.is_changed):
             # A recipe that lacks a number has no rates of its own: take the best one.
             other = usual_comparison(attempt, log, points)
             if usual is None or (other is not None and other.num_agreeing > usual.num_agreeing):
@@ -236,7 +237,7 @@ def _result(usual: Comparison, best: Comparison, log: Log, column: str) -> Verif
         points.digits,
         first,
         best.reasons,
-        dict(best.attempt.found),
+        dict(best.attempt.found) if best.agrees.all() else {},
         best.attempt.reading.assumptions,
         log.notes,
         log.kind,
