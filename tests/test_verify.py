@@ -225,6 +225,14 @@ def test_a_curve_of_torch_agrees_at_every_number_of_digits(torch, tmp_path, form
     assert result.printed_digits == {"{!r}": 17, "{:.6g}": 6, "{:.3e}": 4}[form]
 
 
+def test_rates_that_are_rounded_to_decimals_agree(tmp_path):
+    schedule = jaxlr.phased_lr(0.01, [jaxlr.Phase(100, "linear", end_factor=0.0)])
+    log = csv_log(tmp_path / "log.csv", range(0, 100, 3), np.round(schedule(np.arange(0, 100, 3)) / 7, 5))
+    result = jaxlr.verify(jaxlr.phased_lr(0.01 / 7, [jaxlr.Phase(100, "linear", end_factor=0.0)]), log)
+    assert result.agrees
+    assert result.explanations == ("The rates of the log are rounded to 5 decimals.",)
+
+
 @pytest.mark.parametrize(("first", "number"), [(1, "g - 1"), (-1, "g + 1")])
 def test_steps_that_are_numbered_in_another_way_are_found(tmp_path, first, number):
     curve = jaxlr.cosine_annealing_lr(0.1, 40)(np.arange(5, 35))

@@ -12,7 +12,7 @@ from jaxlr._checks import check_duration, check_positive_count, shown_value
 from jaxlr.frameworks.recipe import Recipe
 from jaxlr.logs.attempts import attempts
 from jaxlr.logs.comparisons import Comparison, compare, usual_comparison
-from jaxlr.logs.formats import Log, read_log
+from jaxlr.logs.formats import Log, Points, read_log
 from jaxlr.logs.readings import Source
 from jaxlr.logs.search import digits_of
 
@@ -207,6 +207,8 @@ def _verify_column(source: Source, log: Log, column: str) -> Verification:
             best = comparison
         if best.agrees.all():
             break
+    if best is not None and not best.agrees.all():
+        best = _rounded(source, log, points) or best
     if best is None or usual is None:
         raise ValueError(
             "the recipe counts steps and the log numbers epochs, or the reverse: give steps_per_epoch"
@@ -214,6 +216,22 @@ def _verify_column(source: Source, log: Log, column: str) -> Verification:
     if not best.agrees.all() and best.num_agreeing < usual.num_agreeing + 0.5 * (~usual.agrees).sum():
         best = usual  # it explains little
     return _result(usual, best, log, column)
+
+
+def _rounded(source: Source, log: Log, points: Points) -> Comparison | None:
+    """Compare with a log whose rates are rounded to a few decimals, if that makes all points agree."""
+    if points.decimals is None or 0.5 * 10.0**-points.decimals > 0.05 * points.rates.max():
+        return None
+    rounding = np.full(len(points.rates), 0.5 * 10.0**-points.decimals)
+    looser = points._replace(tolerances=np.maximum(points.tolerances, rounding))
+    for attempt in attempts(source, log, looser):
+        if attempt.is_changed:
+            return None
+        comparison = compare(attempt, log, looser)
+        if comparison is not None and comparison.agrees.all():
+            reason = f"The rates of the log are rounded to {points.decimals} decimals."
+            return comparison._replace(reasons=(*comparison.reasons, reason))
+    return None
 
 
 def _result(usual: Comparison, best: Comparison, log: Log, column: str) -> Verification:
