@@ -4,9 +4,10 @@ import importlib
 import types
 from typing import TYPE_CHECKING
 
-from jaxlr.convert import from_state_dict, from_string, from_torch, optimizer_from_torch
+from jaxlr.convert import from_state_dict, from_string, from_torch, optimizer_from_torch, port
 from jaxlr.frameworks.config import from_config
 from jaxlr.frameworks.recipe import Recipe
+from jaxlr.greedy import greedy_lr
 from jaxlr.logs import fit, verify
 from jaxlr.plateau import plateau_lr, plateau_step, reduce_lr_on_plateau, set_plateau_lr
 from jaxlr.plot import plot
@@ -30,6 +31,7 @@ from jaxlr.schedules import (
     phased_lr,
     polynomial_lr,
     sequential_lr,
+    starting_at,
     step_lr,
     swa_lr,
     tabulate,
@@ -55,6 +57,7 @@ __all__ = [  # noqa: RUF022
     "cosine_annealing_lr",
     "chained_scheduler",
     "reduce_lr_on_plateau",
+    "greedy_lr",
     "with_plateau",
     "plateau_step",
     "plateau_lr",
@@ -70,11 +73,13 @@ __all__ = [  # noqa: RUF022
     "phased_lr",
     "Phase",
     "per_epoch",
+    "starting_at",
     "tabulate",
     "from_string",
     "from_torch",
     "from_state_dict",
     "optimizer_from_torch",
+    "port",
     "from_config",
     "Recipe",
     "verify",

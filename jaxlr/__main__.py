@@ -17,7 +17,7 @@ def main() -> None:
         print(f"jaxlr {__version__}")
         return
     try:
-        check_installed()
+        check_installed("cli")
     except ModuleNotFoundError as error:
         print(f"jaxlr: error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -25,12 +25,23 @@ PLATEAU_IS_NO_SCHEDULE = (
 
 def is_variable(value: Any) -> bool:
     """Check if a value is a variable of `flax.nnx`, which wraps an array. Flax is not imported for it."""
-    return hasattr(value, "get_value") and hasattr(value, "set_value")
+    # The second is for Flax before 0.12.
+    return (hasattr(value, "get_value") and hasattr(value, "set_value")) or hasattr(value, "raw_value")
 
 
 def as_array(value: Any) -> Any:
     """Return the array in a variable of `flax.nnx`, and any other value as it is."""
-    return value.get_value() if is_variable(value) else value
+    if not is_variable(value):
+        return value
+    return value.get_value() if hasattr(value, "get_value") else value.value
+
+
+def set_variable(variable: Any, value: jax.Array) -> None:
+    """Set the array in a variable of `flax.nnx`."""
+    if hasattr(variable, "set_value"):
+        variable.set_value(value)
+    else:
+        variable.value = value
 
 
 def check_positive_count(name: str, value: Any) -> int:
@@ -39,6 +50,19 @@ def check_positive_count(name: str, value: Any) -> int:
     if count < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {shown_value(value)}")
     return count
+
+
+def check_length(name: str, value: Any, *, may_be_zero: bool = False) -> float:
+    """Return a static length above 0, an int if it is whole. It may lie between two epochs or steps."""
+    number = _scalar(value)
+    if isinstance(number, float | np.floating) and number > 0 and not float(number).is_integer():
+        if not math.isfinite(number):
+            raise ValueError(f"{name} must be finite, got {shown_value(value)}")
+        return float(number)
+    whole = check_whole_number(name, value)
+    if whole < (0 if may_be_zero else 1):
+        raise ValueError(f"{name} must be {'at least' if may_be_zero else 'above'} 0, got {whole}")
+    return whole
 
 
 def check_duration(name: str, value: Any) -> int:

@@ -1,7 +1,7 @@
 """ReduceLROnPlateau: its state, a pure step of that state, and the Optax transformation that holds it."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +17,17 @@ from jaxlr._checks import (
     check_whole_number,
     is_real_dtype,
     is_variable,
+    set_variable,
     shown_value,
 )
 from jaxlr._double_float import DoubleFloat, Real, as_real, round_to_float, select
+from jaxlr.schedules._schedule import PrintsAsCall
 
 
 # Outside this range a pair of float32 has no more digits than a single float32.
 _SMALLEST_LR, _LARGEST_LR = 1e-30, 1e30
 _MODES = ("min", "max")
+_REALS = ("lr", "best", "init_value", "first_lr", "factor", "threshold", "min_lr", "max_lr", "eps")
 _THRESHOLD_MODES = ("rel", "abs", "magnitude")
 
 
@@ -51,18 +54,30 @@ class PlateauState(NamedTuple):
     min_lr: Real  # lower bound of the learning rate, shape ()
     eps: Real  # reductions by this much or less are skipped, shape ()
 
+    def step(self, metric: Real) -> "PlateauState":
+        """Return the state after the metric of an epoch."""
+        return _step(self, metric)
 
-class _Plateau(optax.GradientTransformationExtraArgs):
+
+class _Plateau(PrintsAsCall, optax.GradientTransformationExtraArgs):
     """The transformation of a ReduceLROnPlateau, which refuses to be used as a schedule."""
 
     init_value: float | jax.Array
+    _call: tuple[str, Mapping[str, Any]]
 
     @classmethod
-    def build(cls, init: Any, update: Any, init_value: float | jax.Array) -> "_Plateau":
-        """Return a plateau with the two functions of a transformation."""
+    def build(
+        cls, init: Any, update: Any, init_value: float | jax.Array, name: str, arguments: Mapping[str, Any]
+    ) -> "_Plateau":
+        """Return a plateau with the two functions of a transformation, and with the call that makes it."""
         plateau = cls(init, update)
         plateau.init_value = init_value
+        plateau._call = name, arguments
         return plateau
+
+    def as_call(self) -> tuple[str, Mapping[str, Any]]:
+        """Return the name of the function that makes the plateau, and its arguments."""
+        return self._call
 
     def refuse(self, *_: Any) -> NoReturn:
         """Raise the error that tells how to combine a plateau with an optimizer."""
@@ -176,13 +191,25 @@ def reduce_lr_on_plateau(
             eps=_copied_real(eps),
         )
 
-    return _Plateau.build(init_fn, _update, init_value)
+    arguments = {
+        "init_value": init_value,
+        "mode": mode,
+        "factor": factor,
+        "patience": patience,
+        "threshold": threshold,
+        "threshold_mode": threshold_mode,
+        "cooldown": cooldown,
+        "min_lr": min_lr,
+        "eps": eps,
+    }
+    return _Plateau.build(init_fn, _update, init_value, "reduce_lr_on_plateau", arguments)
 
 
 def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
     """Step every plateau in `opt_state` with the metric of an epoch, as torch's `scheduler.step(metric)`.
 
-    Call it once per epoch, inside or outside of compiled code. `reduce_lr_on_plateau` describes the step.
+    Call it once per epoch, inside or outside of compiled code. `reduce_lr_on_plateau` and `greedy_lr`
+    describe the step.
 
     A state of arrays is not changed. Flax NNX keeps a state in variables: those of an `nnx.Optimizer`, or
     of its `opt_state`, are updated in place, as `optimizer.update` does it. So the call is the same inside
@@ -191,7 +218,7 @@ def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
     Args:
         opt_state: optimizer state that holds a `reduce_lr_on_plateau`, however deeply nested; or an
             `nnx.Optimizer`, or a Linen `TrainState`.
-        metric: the epoch's metric, shape () (or the shape of a batch of states); NaN counts as bad. A JAX
+        metric: the epoch's metric, one number (or the shape of a batch of states); NaN counts as bad. A JAX
             array has the precision of its dtype. A Python float keeps 48 bits, or all 53 under
             `jax_enable_x64`.
 
@@ -217,9 +244,12 @@ def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
     metric = as_array(metric)
     if not is_real_dtype(metric.dtype if isinstance(metric, jax.Array) else np.asarray(metric).dtype):
         raise TypeError(f"metric must be a real number, got {shown_value(metric)}")
-    for state in states:
-        _check_metric_shape(np.shape(metric), state.patience.shape)
-    return _replaced(opt_state, lambda state: _step(state, as_real(metric)))
+    shapes = {state.patience.shape for state in states}
+    if shapes == {()} and np.size(metric) == 1:
+        metric = metric.reshape(()) if isinstance(metric, jax.Array) else np.asarray(metric).item()
+    for shape in shapes:
+        _check_metric_shape(np.shape(metric), shape)
+    return _replaced(opt_state, lambda state: state.step(as_real(metric)))
 
 
 def set_plateau_lr(opt_state: Any, lr: ArrayLike) -> Any:
@@ -305,16 +335,19 @@ def _update(
 
 def plateaus_in(tree: Any) -> Iterator[PlateauState]:
     """Yield the plateaus in a tree as they are, with variables if Flax NNX holds them."""
-    for node in jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, PlateauState)):
-        if isinstance(node, PlateauState):
+    for node in jax.tree.leaves(tree, is_leaf=_is_plateau):
+        if _is_plateau(node):
             yield node
+
+
+def _is_plateau(node: Any) -> TypeGuard[PlateauState]:
+    """Check if a node is the state of a plateau: a `PlateauState`, or a `GreedyState` with its fields."""
+    return isinstance(node, tuple) and hasattr(node, "num_bad_epochs")
 
 
 def unwrapped(tree: Any) -> Any:
     """Return a tree with the values of the variables that `flax.nnx` wraps around its leaves."""
-    return jax.tree.map(
-        lambda leaf: leaf.get_value() if is_variable(leaf) else leaf, tree, is_leaf=is_variable
-    )
+    return jax.tree.map(as_array, tree, is_leaf=is_variable)
 
 
 def opt_state_of(holder: Any) -> Any:
@@ -355,14 +388,14 @@ def _replaced(opt_state: Any, change: Callable[[PlateauState], PlateauState]) ->
         variables = jax.tree.leaves(state, is_leaf=is_variable)
         changed = jax.tree.leaves(change(unwrapped(state)))
         for variable, value in zip(variables, changed, strict=True):
-            variable.set_value(value)
+            set_variable(variable, value)
     if in_variables:
         return opt_state
 
     def replace(node: Any) -> Any:
-        return change(node) if isinstance(node, PlateauState) else node
+        return change(node) if _is_plateau(node) else node
 
-    return jax.tree.map(replace, opt_state, is_leaf=lambda node: isinstance(node, PlateauState))
+    return jax.tree.map(replace, opt_state, is_leaf=_is_plateau)
 
 
 def _check_metric_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
@@ -370,13 +403,18 @@ def _check_metric_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> No
         return
     advice = "reduce it to one number first, such as its mean"
     if shape == ():
-        advice = f"pass a metric for each state of the batch, such as jnp.full({expected}, metric)"
+        advice = (
+            "pass a metric for each state of the batch (of jax.vmap or jax.pmap), such as "
+            f"jnp.full({expected}, metric)"
+        )
     raise ValueError(f"metric must have the shape of the learning rate, {expected}, got {shape}; {advice}")
 
 
 def _check_types(state: PlateauState) -> None:
     """Raise an error if a real number was replaced by another type, such as by `optax.tree.set`."""
-    for name in ("lr", "best", "init_value", "factor", "threshold", "min_lr", "eps"):
+    for name in _REALS:
+        if not hasattr(state, name):
+            continue
         value = getattr(state, name)
         is_float64 = isinstance(value, jax.Array | np.ndarray) and value.dtype == np.float64
         if not isinstance(value, DoubleFloat) and not is_float64:
@@ -403,7 +441,7 @@ def _step(state: PlateauState, metric: Real) -> PlateauState:
     )
 
 
-def _is_better(state: PlateauState, metric: Real) -> jax.Array:
+def _is_better(state: Any, metric: Real) -> jax.Array:
     best, one = state.best, as_real(1.0)
     maximize = state.mode == _MODES.index("max")
     threshold = select(maximize, state.threshold, -state.threshold)

@@ -38,7 +38,7 @@ def loss(params, data, label):
     return optax.softmax_cross_entropy_with_integer_labels(target, label).mean()
 
 
-optimizer = optax.chain(optax.sgd(0.1), jaxlr.reduce_lr_on_plateau(0.1, "min", patience=5))
+optimizer = jaxlr.with_plateau(lambda lr: optax.sgd(lr), 0.1, mode="min", patience=5)
 opt_state = optimizer.init(params)
 
 
@@ -65,7 +65,7 @@ for e in trange(25):
         train_loss += step_loss * len(batch)  # stays on the device, so the loop does not wait for it
 
     curr_valid_loss = valid_loss(params, valid_images, valid_labels)
-    curr_lr = jaxlr.plateau_lr(opt_state)
+    curr_lr = jaxlr.learning_rate(opt_state)
     print(
         f"Epoch {e}\t Training Loss: {train_loss / len(order):.4f}\t "
         f"Validation Loss: {curr_valid_loss:.4f}\t LR: {curr_lr:g}"

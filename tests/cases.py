@@ -89,6 +89,7 @@ CASES = {
     "step, size 1": leaf(jaxlr.step_lr, "StepLR", step_size=1, gamma=0.97),
     "step, rising": leaf(jaxlr.step_lr, "StepLR", step_size=7, gamma=1.5),
     "step, off": leaf(jaxlr.step_lr, "StepLR", step_size=3, gamma=1.0),
+    "step, to zero": leaf(jaxlr.step_lr, "StepLR", step_size=3, gamma=0.0),
     "step, long": leaf(jaxlr.step_lr, "StepLR", step_size=1000, gamma=0.99),
     "multi step": leaf(jaxlr.multi_step_lr, "MultiStepLR", milestones=[10, 30]),
     "multi step, repeated, zero, unsorted": leaf(
@@ -99,7 +100,7 @@ CASES = {
     ),
     "multi step, none": leaf(jaxlr.multi_step_lr, "MultiStepLR", milestones=[]),
     "constant": leaf(jaxlr.constant_lr, "ConstantLR", factor=0.3, total_iters=7),
-    "constant, of no length": leaf(jaxlr.constant_lr, "ConstantLR", factor=1.0, total_iters=0),
+    "constant, of no length": leaf(jaxlr.constant_lr, "ConstantLR", factor=0.3, total_iters=0),
     "linear": leaf(jaxlr.linear_lr, "LinearLR", start_factor=0.01, total_iters=50),
     "linear, to zero": leaf(jaxlr.linear_lr, "LinearLR", start_factor=1.0, end_factor=0.0, total_iters=70),
     "linear, from next to nothing": leaf(
@@ -116,6 +117,7 @@ CASES = {
     "polynomial, high": leaf(jaxlr.polynomial_lr, "PolynomialLR", total_iters=10**6, power=10.0),
     "polynomial, uneven": leaf(jaxlr.polynomial_lr, "PolynomialLR", total_iters=10**6, power=2.7),
     "polynomial, high and uneven": leaf(jaxlr.polynomial_lr, "PolynomialLR", total_iters=10**6, power=20.3),
+    "polynomial, of no length": leaf(jaxlr.polynomial_lr, "PolynomialLR", total_iters=0),
     "polynomial, flat": leaf(jaxlr.polynomial_lr, "PolynomialLR", total_iters=20, power=0.0),
     "cosine": leaf(jaxlr.cosine_annealing_lr, "CosineAnnealingLR", T_max=50),
     "cosine, long": leaf(jaxlr.cosine_annealing_lr, "CosineAnnealingLR", T_max=10**6),
@@ -126,6 +128,12 @@ CASES = {
     )._replace(
         peak=1e4  # it rises towards 1000, and torch accumulates the rounding errors of many steps
     ),
+    **{
+        f"cosine, to {length} epochs": leaf(
+            jaxlr.cosine_annealing_lr, "CosineAnnealingLR", T_max=length, eta_min=0.001
+        )
+        for length in (12.5, 31.7, 1562.25)
+    },
     "cosine, of one epoch": leaf(jaxlr.cosine_annealing_lr, "CosineAnnealingLR", T_max=1, eta_min=0.01),
     **{
         f"warm restarts, {first} times {growth}": leaf(
@@ -140,6 +148,8 @@ CASES = {
     "cyclic": cyclic(0.01, 1.0, 7, 11),
     "cyclic, triangular2": cyclic(0.01, 1.0, 7, 11, "triangular2"),
     "cyclic, exp_range": cyclic(0.01, 1.0, 7, 11, "exp_range", 0.999),
+    "cyclic, with peaks between steps": cyclic(0.01, 1.0, 12.5, None, "triangular2"),
+    "cyclic, with cycles that end between steps": cyclic(0.01, 1.0, 7.3, 11.4, "exp_range", 0.99),
     "cyclic, a saw": cyclic(0.01, 1.0, 7, 0),
     "cyclic, upside down": cyclic(1.0, 1e-6, 700, 1100),
     "cyclic, rising peaks": cyclic(0.01, 1.0, 7, 11, "exp_range", 1.01),
@@ -242,6 +252,16 @@ CASES = {
     "per epoch": Case(
         lambda lr: jaxlr.per_epoch(jaxlr.step_lr(lr, 3, 0.5), steps_per_epoch=7),
         lambda t, optimizer, lr: t.LambdaLR(optimizer, lambda step: 0.5 ** (step // 7 // 3)),
+    ),
+    "per epoch, with a fraction and a first step": Case(
+        lambda lr: jaxlr.per_epoch(jaxlr.step_lr(lr, 3, 0.5), steps_per_epoch=7 / 2, first_step=5),
+        lambda t, optimizer, lr: t.LambdaLR(
+            optimizer, lambda step: 0.5 ** ((2 * (step + 5) + 1) // 7 // 3)
+        ),
+    ),
+    "starting later": Case(
+        lambda lr: jaxlr.starting_at(jaxlr.linear_lr(lr, 0.1, total_iters=60), first=30),
+        lambda t, optimizer, lr: t.LambdaLR(optimizer, lambda k: 0.1 + 0.9 * min(k + 30, 60) / 60),
     ),
     "tabulated": Case(
         lambda lr: jaxlr.chained_scheduler(

@@ -8,17 +8,19 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 import jax
-import jaxtyping
 import pytest
+
+from jaxlr._compat import enable_x64
 
 
 _NO_TORCH = "torch is not installed: pip install torch==2.13.0"
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Check the arrays that tests pass to these modules against the shapes and dtypes in their annotations.
-jaxtyping.install_import_hook(
-    [f"jaxlr.train.{module}" for module in ("model", "data.tfds", "runs", "step")], "beartype.beartype"
-)
+if importlib.util.find_spec("jaxtyping"):  # it is in the extra train
+    # Check the arrays that tests pass to these modules against the shapes and dtypes in their annotations.
+    importlib.import_module("jaxtyping").install_import_hook(
+        [f"jaxlr.train.{module}" for module in ("model", "data.tfds", "runs", "step")], "beartype.beartype"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -100,7 +102,7 @@ def refuse(capsys):
 @pytest.fixture
 def x64():
     """Enable 64-bit JAX for one test."""
-    with jax.enable_x64(True):
+    with enable_x64():
         yield
 
 

@@ -1770,8 +1770,6 @@ _MISTAKES: list[Any] = [
     ("None", ()),
     ("'StepLR(optimizer, 30)'", ()),
     ("[StepLR, 30]", ()),
-    ('{"type": "StepLR", "step_size": 30}', ()),
-    ("type: StepLR\nstep_size: 30", ()),
     ("StepLR(optimizer, 30", ("StepLR",)),
     ("StepLR(optimizer, 30))", ("StepLR",)),
     ("StepLR(optimizer, 30) StepLR(optimizer, 30)", ("StepLR",)),

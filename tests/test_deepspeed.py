@@ -19,7 +19,24 @@ def test_a_scheduler_gives_the_curve_of_deepspeed(case):
         "optimizer": {"type": "AdamW", "params": {"lr": case["init_value"]}},
         "scheduler": {"type": case["call"], "params": case["settings"]},
     }
-    assert_has_rates(from_config(config).schedule, case["rates"])
+    recipe = from_config(config)
+    assert_has_rates(recipe.schedule, case["rates"])
+    if "momenta" in case:
+        assert_has_rates(recipe.momentum, case["momenta"])
+
+
+def test_the_highest_rate_of_a_decay_is_not_that_of_the_optimizer():
+    config = {"optimizer": {"type": "Adam", "params": {"lr": 1.0}}}
+    recipe = from_config(
+        {**config, **with_scheduler("WarmupDecayLR", total_num_steps=9, warmup_num_steps=2)}
+    )
+    assert recipe.schedule(3) == 0.001
+    assert "warmup_max_lr is 0.001, the default" in " ".join(recipe.assumptions)
+
+
+def test_one_cycle_leaves_the_momentum_of_sgd_alone():
+    cycle = with_scheduler("OneCycle", cycle_min_lr=0.1, cycle_max_lr=1.0)
+    assert from_config({**cycle, "optimizer": {"type": "SGD", "params": {}}}).momentum is None
 
 
 ZERO2 = """{
@@ -77,10 +94,8 @@ REFUSED = [
     (with_scheduler("WarmupLR"), "the config has no lr: give init_value"),
     (with_scheduler("WarmupDecayLR", warmup_max_lr=1), "the config has no total_num_steps: give names="),
     (with_scheduler("WarmupDecayLR", warmup_max_lr=1, total_num_steps=9), "total_num_steps must be above"),
-    (
-        with_scheduler("WarmupCosineLR", total_num_steps=9),
-        "must be one of 'WarmupLR'.*, got 'WarmupCosineLR'",
-    ),
+    (with_scheduler("WarmupCosineLR", total_num_steps=9), "the config has no lr: give init_value"),
+    (with_scheduler("WarmupExpLR"), "must be one of 'WarmupLR'.*, got 'WarmupExpLR'"),
     (with_scheduler("OneCycle", cycle_min_lr=1), "the config has no cycle_max_lr: give names="),
     (
         with_scheduler("OneCycle", cycle_min_lr=1, cycle_max_lr=2, cycle_first_stair_count=3),

@@ -93,6 +93,9 @@ def shown_commands(text: str) -> list[tuple[str, str]]:
 def test_the_commands_of_a_page_print_what_it_shows(name, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").mkdir()
+    for config in blocks(TEXTS[name], "yaml"):
+        if file := re.match(r"# (\S+\.yaml)\n", config):
+            (tmp_path / file[1]).write_text(config)
     commands = shown_commands(TEXTS[name])
     assert commands
     for command, printed in commands:
@@ -112,7 +115,9 @@ def written_commands() -> Iterator[tuple[str, str, str]]:
     for name, text in TEXTS.items():
         for block in blocks(text, "sh", "bash", "console"):
             for line in block.replace("\\\n", " ").splitlines():
-                words = re.sub(r"\s#.*", "", line).removeprefix("$ ").removeprefix("srun .venv/bin/")
+                words = (
+                    re.sub(r"\s#.*|\s--\s.*", "", line).removeprefix("$ ").removeprefix("srun .venv/bin/")
+                )
                 if match := re.match(r"(?:jaxlr (\w+)|scripts/train)\b(.*)", words):
                     yield name, match[1] or "train", match[2]
 

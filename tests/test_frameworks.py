@@ -86,6 +86,24 @@ HOSTILE = {
     ),
     "deep lists of Python": ("a = dict(b=" + "[" * 90 + "]" * 90 + ")", "nested too deeply"),
     "a power of Python": ("learning_rate = dict(a=9**9**9**9)\n", "of no known framework"),
+    "a long dotted key of TOML": ("[" + ".".join(["a"] * 40_000) + "]\n", "nested too deeply"),
+    "a long quoted key of TOML": ("[a]\n" + ".".join(['"a"'] * 20_000) + " = 1\n", "nested too deeply"),
+    "a long line in a card": ("- learning_rate: 0.1\n- a" + " " * 99_000, "of no known framework"),
+    "blanks in a card": ("- learning_rate: 0.1\n" + " " * 99_000 + "x", "of no known framework"),
+    "blank lines": ("a" + "\n" * 98_000 + "x", "must hold settings by name"),
+    "nothing": (" \n", "the config is empty"),
+    "an empty text": ("", "the config is empty"),
+    "a zero byte": ("a\0.yaml", "cannot read the YAML config"),
+    "deep keywords": (
+        "--learning_rate 1 --lr_scheduler_type cosine --max_steps 9 --lr_scheduler_kwargs " + "[" * 90_000,
+        "lr_scheduler_kwargs must be JSON",
+    ),
+    "many rules": (
+        "--learning_rate 1 --lr_scheduler piecewise_constant --max_train_steps 9 --step_rules "
+        + "1" * 90_000
+        + ":",
+        "step_rules must be like",
+    ),
     "an unclosed quote": ("python train.py --lr 'a\n", "of no known framework"),
 }
 
@@ -99,6 +117,35 @@ def test_a_hostile_text_is_one_clear_line_in_bounded_time(name):
     assert time.perf_counter() - start < 5
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ["--a", *["x"] * 1_000_000],
+        ["--learning_rate", "1" * 1_000_000],
+        {"a": [0] * 10_000_000},
+        {"sched": "cosine", "epochs": 9, "lr": 1, "lr_cycle_limit": 200, "lr_cycle_mul": 1e300},
+        {"sched": "step", "epochs": 9, "lr": 1, "decay_epochs": 1e300},
+        {
+            **{"lr_scheduler_type": "greedy", "learning_rate": 1},
+            "lr_scheduler_kwargs": {"smooth": True, "window_size": 1e12},
+        },
+    ],
+    ids=range(6),
+)
+def test_a_large_value_is_one_clear_line_in_bounded_time(config):
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=r"must (be|have)") as error:
+        from_config(config)
+    assert time.perf_counter() - start < 2
+    assert "\n" not in str(error.value)
+
+
+def test_a_broken_json_text_is_an_error_of_json():
+    with pytest.raises(ValueError, match="cannot read the JSON config: Expecting"):
+        from_config('{"learning_rate": 0.1, "lr_scheduler_type"')
+    assert from_config("{learning_rate: 0.5, lr_scheduler_type: constant}").schedule(0) == 0.5
 
 
 def test_a_mapping_that_contains_itself_is_refused():
@@ -139,7 +186,7 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path):
 
 def test_yaml_without_pyyaml_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "yaml", None)
-    with pytest.raises(ModuleNotFoundError, match=r'needs PyYAML: pip install "jaxlr\[yaml\]"'):
+    with pytest.raises(ModuleNotFoundError, match="needs PyYAML: pip install pyyaml"):
         from_config(WRITTEN["yaml"])
 
 

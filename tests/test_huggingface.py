@@ -17,17 +17,7 @@ from_config: Any = jaxlr.from_config  # a type checker would ask which recipes a
 
 @recorded("huggingface")
 def test_a_function_gives_the_curve_of_transformers(case):
-    if case["version"].startswith("4.46"):
-        keywords = {name: value for name, value in case["settings"].items() if name != "num_warmup_steps"}
-        config = {
-            "lr_scheduler_type": "warmup_stable_decay",
-            "lr_scheduler_kwargs": keywords,
-            "warmup_steps": case["settings"]["num_warmup_steps"],
-            "max_steps": 20,
-        }
-        schedule = from_config(config, case["init_value"], version=case["version"]).schedule
-    else:
-        schedule = from_string(call_text(case), case["init_value"])
+    schedule = from_string(call_text(case), case["init_value"], version=case["version"])
     assert_has_rates(schedule, case["rates"])
 
 
@@ -71,9 +61,19 @@ def test_a_call_is_read_as_people_write_it():
         assert_close(from_string(text, 0.1, names)(55), 0.05, HOST_RTOL)
 
 
+def test_the_version_of_a_call_chooses_its_rule():
+    text = "get_wsd_schedule(optimizer, 5, num_stable_steps=10, num_decay_steps=5, min_lr_ratio=0.1)"
+    assert [from_string(text, 1.0, version=version)(0) for version in ("4.48.3", "4.49")] == [0.0, 0.1]
+    from jaxlr.convert.text import port
+
+    line = port(text, 1.0, version="4.48")
+    assert line.endswith(", 1.0, version='4.48')")
+    assert eval(line, {"jaxlr": jaxlr})(0) == 0.0
+
+
 def test_port_prints_a_line_that_reads_the_call_again():
     text = "get_scheduler('cosine_with_min_lr', opt, 5, 20, scheduler_specific_kwargs={'min_lr_rate': 0.1})"
-    from jaxlr.convert.text import port
+    from jaxlr import port
 
     line = port(text, 0.001)
     assert line == (
@@ -161,6 +161,37 @@ training_args = TrainingArguments(
     lr_scheduler_type=SchedulerType.CONSTANT_WITH_WARMUP,
 )
 """
+SCRIPT = """
+from transformers import Trainer, TrainingArguments
+LR = 5e-5
+model = AutoModel.from_pretrained("bert-base-uncased")
+
+training_args = TrainingArguments(
+    output_dir="./results",
+    learning_rate=LR,
+    max_steps=100,
+    weight_decay=0.01,
+)
+trainer = Trainer(model=model, args=training_args, train_dataset=dataset)
+trainer.train()
+"""
+SFT = """
+trainer = SFTTrainer(
+    "facebook/opt-350m",
+    args=SFTConfig(learning_rate=1e-4, lr_scheduler_type="constant", packing=True, report_to="none"),
+)
+"""
+ARRAY = """
+COMMON_ARGS=(
+    --train_dataset "$DATASET"
+    --learning_rate 3e-6
+    --max_steps 1000
+    --lr_scheduler_type cosine_with_min_lr
+    --lr_scheduler_kwargs '{"min_lr_rate": 0.1}'
+    --warmup_ratio 0.03
+    --gradient_checkpointing
+)
+"""
 WHISPER = """
 The following hyperparameters were used during training:
 - learning_rate: 1e-05
@@ -178,6 +209,9 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (TRL, {}, 200, {10: 1e-4, 20: 2e-4, 200: 2e-5}),
     (CARD, {}, 500, {25: 0.0015, 50: 0.003, 275: 0.0015}),
     (PYTHON, {}, None, {250: 2.5e-5, 500: 5e-5, 10_000: 5e-5}),
+    (SCRIPT, {}, 100, {0: 5e-5, 50: 2.5e-5}),
+    (SFT, {}, None, {0: 1e-4}),
+    (ARRAY, {}, 1000, {15: 1.5e-6, 30: 3e-6, 1000: 3e-7}),
     (WHISPER, {}, 5000, {25: 5e-7, 500: 1e-5, 2750: 5e-6}),
     (TRANSFORMERS_5, {}, 1000, {25: 0.0005, 50: 0.001, 525: 0.0005}),
     (["--lr_scheduler_type=constant", "--learning_rate=1e-4"], {}, None, {0: 1e-4, 99: 1e-4}),
@@ -258,6 +292,23 @@ def test_the_batches_of_an_epoch_follow_from_the_examples():
     assert recipe.num_counts == 26
 
 
+def test_lora_plus_gives_the_groups_rates_of_their_own():
+    plus = {
+        **{"learning_rate": 1e-4, "lr_scheduler_type": "cosine_with_min_lr", "max_steps": 10},
+        **{"lr_scheduler_kwargs": {"min_lr": 1e-5}, "loraplus_lr_ratio": 16.0},
+    }
+    recipes = [from_config(plus, group=group) for group in range(3)]
+    assert recipes[0].groups == ("A matrices of LoRA", "B matrices of LoRA", "embeddings")
+    assert_close(rates(recipes[0], (0, 10)), [1e-4, 1e-5], HOST_RTOL)
+    assert_close(rates(recipes[1], (0, 10)), [1.6e-3, 1.6e-4], HOST_RTOL)
+    assert_close(rates(recipes[2], (0, 10)), [1e-6, 1e-7], HOST_RTOL)
+
+
+def test_two_training_arguments_in_a_script_are_refused():
+    with pytest.raises(ValueError, match="the text has 2 TrainingArguments: give the one that you mean"):
+        from_config(SCRIPT + SFT)
+
+
 def test_names_give_the_values_of_a_script():
     config = "python train.py --learning_rate $LR --max_steps $STEPS --lr_scheduler_type constant"
     recipe = from_config(config, names={"$LR": 0.5, "max_steps": 7})
@@ -275,7 +326,16 @@ REFUSED = [
         {"epochs": 1},
         "lr_scheduler_type must be one of 'linear'.*'sine'",
     ),
-    ({**LINEAR, "lr_scheduler_type": "greedy"}, {}, "'greedy' \\(GreedyLR\\) is not supported"),
+    (
+        {**LINEAR, "lr_scheduler_type": "greedy"},
+        {"version": "5.0"},
+        "transformers 5.0 and earlier have no lr_scheduler_type 'greedy'",
+    ),
+    (
+        {**LINEAR, "lr_scheduler_type": "greedy", "lr_scheduler_kwargs": {"gamma": 1}},
+        {},
+        "'greedy' has no keyword 'gamma'; it takes mode, factor",
+    ),
     ({**LINEAR, "max_steps": "auto"}, {}, "max_steps must be a number, got 'auto': give names="),
     ({**LINEAR, "learning_rate": True}, {}, "learning_rate must be a number, got True"),
     ({**LINEAR, "learning_rate": -1}, {}, "learning_rate must be a finite number of at least 0"),
@@ -305,7 +365,10 @@ REFUSED = [
         "transformers 4.52 and earlier have no",
     ),
     (
-        {**LINEAR, "lr_scheduler_type": "warmup_stable_decay", "max_steps": 9},
+        {
+            **{**LINEAR, "lr_scheduler_type": "warmup_stable_decay", "max_steps": 9},
+            "lr_scheduler_kwargs": {"num_decay_steps": 3},
+        },
         {"version": "4.46"},
         "warmup_stable_decay of transformers 4.48 needs num_stable_steps",
     ),
@@ -337,6 +400,15 @@ REFUSED_CALLS = [
     ("get_polynomial_decay_schedule_with_warmup(optimizer, 5, 5)", "transformers divides by 0"),
     ("get_wsd_schedule(optimizer, 5, 5)", "needs num_training_steps or num_stable_steps"),
     ("get_wsd_schedule(optimizer, 5, 10, 5)", "differ in the order of the arguments of get_wsd_schedule"),
+    (
+        "get_wsd_schedule(optimizer, 5, num_stable_steps=10, num_decay_steps=5, min_lr_ratio=0.1)",
+        "begins at 0 in transformers 4.48, .*: give version='4.48' or version='4.49'",
+    ),
+    (
+        "get_scheduler('warmup_stable_decay', optimizer, 5, scheduler_specific_kwargs="
+        "{'num_stable_steps': 10, 'num_decay_steps': 5, 'min_lr_ratio': 0.1})",
+        "begins at 0 in transformers 4.48, .*: give version='4.48' or version='4.49'",
+    ),
     (
         "get_wsd_schedule(optimizer, 5, 5, num_training_steps=20, decay_type='sine')",
         "decay_type must be one of",

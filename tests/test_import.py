@@ -1,12 +1,21 @@
-"""Tests of `import jaxlr`, which must load JAX and Optax but no package for training."""
+"""Tests of `import jaxlr` and the command with as few other packages as they need."""
 
 import functools
+import json
 import subprocess
 import sys
+from typing import Any
 
+import jax
 import pytest
 
 from jaxlr import __main__
+from jaxlr._extras import check_installed
+
+
+# The packages of the extra `train` that the library and the extra `cli` do without.
+FOR_TRAINING = ("flax", "jaxtyping", "matplotlib", "orbax", "sklearn", "tensorflow_datasets", "tqdm")
+ADVICE = 'pip install "jaxlr[{0}]", or in a checkout pip install -e ".[{0}]"'
 
 
 @functools.cache
@@ -35,18 +44,80 @@ def test_all_lists_every_public_function():
     }
 
 
-@pytest.mark.parametrize("library", ["flax", "tyro"])
-def test_the_command_says_how_to_install_a_missing_package(library, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, library, None)
-    monkeypatch.delitem(sys.modules, "jaxlr.train", raising=False)
+def test_the_command_says_how_to_install_the_package_that_reads_its_flags(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tyro", None)
+    monkeypatch.setattr(sys, "argv", ["jaxlr", "port", "StepLR(30)"])
     with pytest.raises(SystemExit) as stop:
         __main__.main()
     assert stop.value.code == 2
-    message = f'jaxlr: error: the command jaxlr needs {library}: pip install "jaxlr[train]"\n'
+    message = f"jaxlr: error: the command jaxlr needs tyro: {ADVICE.format('cli')}\n"
     assert capsys.readouterr() == ("", message)
 
 
+# Runs the command once for each list of flags, and prints its exit statuses, outputs and errors as JSON.
+PROGRAM = """
+import contextlib, io, json, sys
+sys.modules |= dict.fromkeys(sys.argv[2].split())  # an import of them fails
+from jaxlr.__main__ import main
+results = []
+for flags in json.loads(sys.argv[1]):
+    sys.argv, status, out, err = ["jaxlr", *flags], 0, io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as stop:
+            status = stop.code
+    results.append((status, out.getvalue(), err.getvalue()))
+print(json.dumps(results))
+"""
+
+
+def run_without(packages: tuple[str, ...], *commands: list[str]) -> Any:
+    program = [sys.executable, "-c", PROGRAM, json.dumps(commands), " ".join(packages)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_command_needs_the_extra_train_only_to_train():
+    pytest.importorskip("tyro")
+    commands = [
+        ["--help"],
+        ["--version"],
+        ["port", "StepLR(30)"],
+        ["table", "StepLR(30)", "--epochs", "40", "--changes"],
+        ["plot", "StepLR(30)", "--epochs", "40"],
+        ["plot", "--help"],
+        ["plot", "StepLR(30)", "-o", "lr.png"],
+        ["train", "--epochs", "1"],
+        ["sweep", "--help"],
+    ]
+    usage, version, port, table, plot, plot_usage, image, *training = run_without(FOR_TRAINING, *commands)
+    assert usage[0] == 0
+    assert "Print the Python line" in usage[1]
+    assert usage[1].count("Not installed: training needs flax") == 2
+    assert version[1].startswith("jaxlr 0.")
+    assert port == [0, "jaxlr.step_lr(0.1, step_size=30)\n", ""]
+    assert table[:2] == [0, "epoch  lr\n    0  0.1\n   30  0.010000000000000002\n"]
+    assert plot[0] == 0
+    assert "learning rate by epoch" in plot[1]
+    assert plot_usage[0] == 0
+    assert image == [2, "", "jaxlr: error: drawing needs matplotlib: pip install matplotlib\n"]
+    for status, out, error in training:
+        assert (status, out) == (2, "")
+        assert error.startswith("jaxlr: error: training needs flax, jaxtyping, matplotlib, ")
+        assert error.endswith(f": {ADVICE.format('train')}\n")
+        assert error.count("\n") == 1
+
+
+def test_training_on_an_older_jax_is_refused(monkeypatch):
+    monkeypatch.setattr(jax, "__version_info__", (0, 9, 2))
+    with pytest.raises(ModuleNotFoundError, match=r"training needs .*jax>=0.10.2: pip install "):
+        check_installed("train")
+
+
 def test_the_training_package_is_imported_when_it_is_first_used():
+    pytest.importorskip("flax")
     program = (
         "import jaxlr, sys; print('jaxlr.train' in sys.modules, jaxlr.train is sys.modules['jaxlr.train'])"
     )

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxlr
+from jaxlr._compat import enable_x64
 
 
 X64_RTOL = 1e-10
@@ -186,7 +187,7 @@ def assert_updates_are_torchs(
         scheduler = side.scheduled(schedule, num_epochs) if schedule else None
         tx = jaxlr.optimizer_from_torch(side.optimizer, scheduler, NUM_STEPS, labels=labels, **per_epoch)
         torchs = side.updates(scheduler, **stepping)
-        with jax.enable_x64(dtype == np.float64):
+        with enable_x64(dtype == np.float64):
             ours = jax_updates(side, tx, **stepping)
             assert_updates_match(ours, torchs, side.params, rtol)
 
@@ -344,7 +345,7 @@ def test_updates_and_state_keep_the_dtype_of_the_parameters(torch, name, dtype, 
     side = TorchSide(torch, name, {"lr": 0.1, "weight_decay": 0.1}, None, np.float32)
     scheduler = side.scheduled(cycled["schedule"]) if cycled else None
     tx = jaxlr.optimizer_from_torch(side.optimizer, scheduler)
-    with jax.enable_x64(x64):
+    with enable_x64(x64):
         params = jax.tree.map(lambda shape: jnp.zeros(shape, dtype), SHAPES, is_leaf=is_shape)
         opt_state = jax.eval_shape(tx.init, params)
         updates, new_state = jax.eval_shape(tx.update, params, opt_state, params)

@@ -1,5 +1,6 @@
 """The wheel holds the package and nothing else; the source archive holds everything that its tests read."""
 
+import runpy
 import subprocess
 import sys
 import tarfile
@@ -8,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from jaxlr import _extras
+
 
 ROOT = Path(__file__).parents[1]
 
 
 def build(target: str, folder: Path) -> Path:
+    pytest.importorskip("hatchling")
     command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", folder]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (built,) = folder.iterdir()
@@ -34,6 +38,7 @@ def test_the_wheel_holds_the_package_its_licence_and_metadata(tmp_path):
 
 @pytest.mark.parametrize("target", ["wheel", "sdist"])
 def test_twine_accepts_what_is_built(tmp_path, target):
+    pytest.importorskip("twine")
     command = [sys.executable, "-m", "twine", "check", "--strict", build(target, tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -49,3 +54,11 @@ def test_the_source_archive_holds_everything_that_its_tests_read(tmp_path):
     read -= {name for name in read if "__pycache__" in name}
     assert "docs/reference/decay.md" in read
     assert read - names == set()
+
+
+def test_training_needs_a_later_jax_than_the_library():
+    lowest_versions = runpy.run_path(str(ROOT / "scripts/_lowest.py"))["lowest_versions"]
+    library, training = lowest_versions("cli"), lowest_versions("train")
+    assert library["jax"] == "0.4.38"
+    assert training["jax"] == _extras._OLDEST_JAX
+    assert training.items() >= library.items() - {("jax", library["jax"])}

@@ -136,6 +136,127 @@ PASTED: list[tuple[str, str, dict[str, Any]]] = [
         "LambdaLR(o, lambda e: 1.0 if e < 5 else 0.5)",
         {},
     ),
+    ("dict(type='StepLR', step_size=3, gamma=0.5)", "StepLR(o, 3, 0.5)", {}),
+    ('{"type": "StepLR", "args": {"step_size": 3}}', "StepLR(o, 3)", {}),
+    ('{"name": "StepLR", "params": {"step_size": 3}}', "StepLR(o, 3)", {}),
+    ("lr_scheduler = {'class': StepLR, 'params': {'step_size': 3}}", "StepLR(o, 3)", {}),
+    (
+        '{"name": "Net", "optimizer": {"type": "Adam", "args": {"lr": 0.1, "amsgrad": true}}, '
+        '"lr_scheduler": {"type": "StepLR", "args": {"step_size": 3}}, "seed": null}',
+        "StepLR(o, 3)",
+        {},
+    ),
+    ("optimizer = dict(type='SGD', lr=0.1)\nsched = dict(type='StepLR', step_size=3)", "StepLR(o, 3)", {}),
+    ("type: StepLR\nstep_size: 3", "StepLR(o, 3)", {}),
+    (
+        "# the config\nscheduler:\n  _target_: torch.optim.lr_scheduler.CosineAnnealingLR\n"
+        "  _partial_: true\n  T_max: ${trainer.max_epochs}\n  eta_min: 1e-4\n",
+        "CosineAnnealingLR(o, 9, 1e-4)",
+        {"trainer.max_epochs": 9},
+    ),
+    (
+        "optimizer:\n  class_path: torch.optim.Adam\n  init_args:\n    lr: 0.1\n"
+        "lr_scheduler:\n  class_path: torch.optim.lr_scheduler.StepLR\n  init_args:\n    step_size: 3",
+        "StepLR(o, 3)",
+        {},
+    ),
+    (
+        "_target_: SequentialLR\nschedulers:\n  - _target_: LinearLR\n    start_factor: 0.1\n"
+        "    total_iters: 5\n  - _target_: CosineAnnealingLR\n    T_max: 30\nmilestones: [5]",
+        SEQUENCE,
+        {},
+    ),
+    ("- _target_: torch.optim.lr_scheduler.StepLR\n  step_size: 3", "StepLR(o, 3)", {}),
+    (
+        "match kind:\n    case 'step' | 'steps':\n        s = StepLR(opt, 3)\n    case _:\n"
+        "        s = ExponentialLR(opt, 0.9)",
+        "StepLR(o, 3)",
+        {"kind": "step"},
+    ),
+    (
+        "s = {'step': StepLR(opt, 3), 'exp': ExponentialLR(opt, 0.9)}\ns = s['exp']",
+        "ExponentialLR(o, 0.9)",
+        {},
+    ),
+    (
+        "table = {'step': (StepLR, {'step_size': 3})}\ncls, kwargs = table['step']\ncls(opt, **kwargs)",
+        "StepLR(o, 3)",
+        {},
+    ),
+    ("globals()['StepLR'](opt, 3)", "StepLR(o, 3)", {}),
+    ("lr_scheduler.__dict__[name](opt, 3)", "StepLR(o, 3)", {"name": "StepLR"}),
+    ("MultiStepLR(opt, eval(args.steps))", "MultiStepLR(o, [3, 6])", {"args.steps": "[3, 6]"}),
+    ("MultiStepLR(opt, list(filter(lambda m: m > 0, [0, 3, 6])))", "MultiStepLR(o, [3, 6])", {}),
+    ("MultiStepLR(opt, np.cumsum([3, 3]))", "MultiStepLR(o, [3, 6])", {}),
+    (
+        "steps, k = [], 3\nwhile k < 9:\n    steps.append(k)\n    k += 3\nMultiStepLR(opt, steps)",
+        "MultiStepLR(o, [3, 6])",
+        {},
+    ),
+    ("MultiStepLR(opt, [3, 6] if not args.x else args.x)", "MultiStepLR(o, [3, 6])", {"args.x": None}),
+    ("class Config:\n    step: int = 3\ncfg = Config()\nStepLR(opt, cfg.step)", "StepLR(o, 3)", {}),
+    ("cfg = SimpleNamespace(step=3)\nStepLR(opt, cfg.step)", "StepLR(o, 3)", {}),
+    ("kwargs = {}\nkwargs['step_size'] = 3\nStepLR(opt, **kwargs)", "StepLR(o, 3)", {}),
+    ("kwargs = {'step_size': 3}\nkwargs.update(gamma=0.5)\nStepLR(opt, **kwargs)", "StepLR(o, 3, 0.5)", {}),
+    ("kwargs = {'step_size': 3, 'x': 1}\nkwargs.pop('x')\nStepLR(opt, **kwargs)", "StepLR(o, 3)", {}),
+    (
+        "kwargs = {k: v for k, v in {'step_size': 3, 'gamma': None}.items() if v}\nStepLR(opt, **kwargs)",
+        "StepLR(o, 3)",
+        {},
+    ),
+    (
+        "def build(optimizer, step=9):\n    return StepLR(optimizer, step)\ns = build(opt, step=3)",
+        "StepLR(o, 3)",
+        {},
+    ),
+    ("build = lambda optimizer: StepLR(optimizer, 3)\nbuild(opt)", "StepLR(o, 3)", {}),
+    (
+        "LambdaLR(opt, lambda e: next((f for m, f in [(5, 1.0), (10, 0.1)] if e < m), 0.01))",
+        "LambdaLR(o, lambda e: 1.0 if e < 5 else 0.1 if e < 10 else 0.01)",
+        {},
+    ),
+    (
+        "LambdaLR(opt, lambda e: 1 / max(m for m in [1, 5, 10] if m <= e + 1))",
+        "LambdaLR(o, lambda e: 1 / (1 if e < 4 else 5 if e < 9 else 10))",
+        {},
+    ),
+    (
+        "LambdaLR(opt, lambda e: 0.1 ** sum(map(lambda m: e >= m, [5, 10])))",
+        "LambdaLR(o, lambda e: 0.1 ** ((e >= 5) + (e >= 10)))",
+        {},
+    ),
+    (
+        "LambdaLR(opt, lambda e: 0.9 ** (e & 3) / (1 << min(e, 3)))",
+        "LambdaLR(o, lambda e: 0.9 ** (e & 3) / (1 << min(e, 3)))",
+        {},
+    ),
+    (
+        "LambdaLR(opt, lambda e: np.float64(0.9) ** divmod(e, 3)[0])",
+        "LambdaLR(o, lambda e: 0.9 ** (e // 3))",
+        {},
+    ),
+    (
+        "LambdaLR(opt, lambda e: {0: 1.0, 5: 0.5}.get(e, 0.25))",
+        "LambdaLR(o, lambda e: {0: 1.0, 5: 0.5}.get(e, 0.25))",
+        {},
+    ),
+    (
+        "def rule(e, w, *, n):\n    return (e + 1) / w if e < w else (n - e) / (n - w)\n"
+        "LambdaLR(opt, partial(rule, w=5, n=50))",
+        "LambdaLR(o, lambda e: (e + 1) / 5 if e < 5 else (50 - e) / 45)",
+        {},
+    ),
+    (
+        "from math import cos as c\nimport numpy as n\nLambdaLR(opt, lambda e: c(e / 40) * n.exp(-e))",
+        "LambdaLR(o, lambda e: np.cos(e / 40) * np.exp(-e))",
+        {},
+    ),
+    (
+        "def f(e):\n    out = [1.0, 0.0]\n    out[1] = 0.5\n    match e:\n        case 0: return out[0]\n"
+        "    return out[1]\nLambdaLR(opt, f)",
+        "LambdaLR(o, lambda e: 1.0 if e == 0 else 0.5)",
+        {},
+    ),
 ]
 
 
@@ -332,6 +453,23 @@ REFUSED = [
     ("try:\n    n = 3\nexcept E:\n    n = 4\nStepLR(opt, n)", "cannot read 'try:', which assigns a name"),
     ("with context():\n    s = StepLR(opt, 3)", "cannot read 'with context():'"),
     ("{'scheduler': StepLR(opt, 3), 'frequency': 2}", "'frequency': 2: set it to 1, and stretch"),
+    ("dict(type='LinearLR', by_epoch=False, begin=0, end=5)", "with 'by_epoch': it is MMEngine's"),
+    ("dict(type='LinearLR', start_factor=0.1)", "it is 5 in torch, but endless in MMEngine"),
+    ("m = [3]\nextend_it(m)\nMultiStepLR(opt, m)", "'extend_it(m)', which may change a list or mapping"),
+    ("m = [3]\nwith x:\n    m.append(5)\nMultiStepLR(opt, m)", "which may change a list or mapping"),
+    ("a = [StepLR(o, 3), StepLR(o, 5)]\ns = a[0]", "the text picks one scheduler of a list"),
+    (
+        "n = 0\ndef f(e):\n    global n\n    n += 1\n    return 1 / n\nLambdaLR(opt, f)",
+        "depends on the number of calls",
+    ),
+    (
+        "h = []\ndef f(e):\n    h.append(e)\n    return 1 / len(h)\nLambdaLR(opt, f)",
+        "depends on the number of calls",
+    ),
+    (
+        "def f(e, h=[]):\n    h.append(e)\n    return 1 / len(h)\nLambdaLR(opt, f)",
+        "depends on the number of calls",
+    ),
     ("make_it('linear', opt)", "unknown scheduler 'make_it': the known ones are"),
     ("def f(e):\n    return f(e)\nLambdaLR(opt, f)", "call each other too deeply"),
 ]

@@ -4,18 +4,17 @@ import itertools
 from typing import Any
 
 import chex
-import flax.serialization
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import nnx
 from helpers import DEVICE_RTOL, HOST_RTOL, assert_close, torch_plateau_curve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxlr
+from jaxlr._compat import enable_x64
 
 
 @jax.jit
@@ -78,7 +77,7 @@ def test_every_learning_rate_matches_torch(torch, options, metrics, lr):
 @settings(max_examples=100, deadline=None)
 def test_decimal_ties_are_decided_as_in_torch_under_x64(torch, options, metrics, lr):
     expected = torch_plateau_curve(torch, metrics, lr=lr, **options)
-    with jax.enable_x64(True):
+    with enable_x64():
         actual = run_plateau(jnp.asarray(metrics), lr=lr, **options)
     assert_close(actual, expected, HOST_RTOL)
 
@@ -169,23 +168,49 @@ def test_a_step_reaches_the_plateau_inside_any_transformation(nesting):
 
 
 def test_a_step_reaches_the_plateau_inside_an_nnx_optimizer():
+    nnx = pytest.importorskip("flax.nnx")
     optimizer = nnx.Optimizer(nnx.Linear(3, 2, rngs=nnx.Rngs(0)), plain(), wrt=nnx.Param)
     for _ in range(2):
         optimizer.opt_state = jaxlr.plateau_step(optimizer.opt_state, 1.0)
     assert_close(jaxlr.plateau_lr(optimizer.opt_state), 0.01, DEVICE_RTOL)
 
 
+class OldVariable:
+    """A variable as Flax had it before 0.12, without `get_value` and `set_value`."""
+
+    def __init__(self, value: Any):
+        self.raw_value = value
+
+    @property
+    def value(self) -> Any:
+        return self.raw_value
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.raw_value = value
+
+
+def test_a_step_changes_variables_of_older_versions_of_flax_in_place():
+    opt_state = jax.tree.map(OldVariable, plain().init(PARAMS))
+    for expected in (0.1, 0.01):
+        assert jaxlr.plateau_step(opt_state, 1.0) is opt_state
+        assert_close(jaxlr.plateau_lr(opt_state), expected, DEVICE_RTOL)
+    schedule: Any = jaxlr.step_lr(0.1, step_size=1)
+    assert_close(schedule(OldVariable(jnp.asarray(2))), 0.001, DEVICE_RTOL)
+
+
 def test_flax_serializes_the_state():
+    serialization = pytest.importorskip("flax.serialization")
     state = plain().init(PARAMS)
     for _ in range(2):
         state = jaxlr.plateau_step(state, 1.0)
-    restored = flax.serialization.from_bytes(plain().init(PARAMS), flax.serialization.to_bytes(state))
+    restored = serialization.from_bytes(plain().init(PARAMS), serialization.to_bytes(state))
     chex.assert_trees_all_equal(state, restored)
 
 
 @pytest.mark.parametrize("enabled", [False, True])
 def test_a_jit_may_donate_the_state(enabled):
-    with jax.enable_x64(enabled):
+    with enable_x64(enabled):
         lr, patience = jnp.asarray(0.1), jnp.asarray(0)
         state = jaxlr.reduce_lr_on_plateau(lr, patience=patience, cooldown=patience).init({})
         step = jax.jit(jaxlr.plateau_step, donate_argnums=0)
@@ -280,6 +305,15 @@ def test_a_batch_of_states_takes_a_batch_of_metrics():
     for metrics in ([1.0, 1.0, 1.0], [0.5, 1.0, 2.0]):
         state = jaxlr.plateau_step(state, jnp.asarray(metrics))
     assert_close(jaxlr.plateau_lr(state), [0.1, 0.02, 0.04], DEVICE_RTOL)
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, jnp.asarray])
+@pytest.mark.parametrize("shape", [(1,), (1, 1)])
+def test_a_metric_in_an_array_of_one_number_is_that_number(wrap, shape):
+    state = jaxlr.reduce_lr_on_plateau(0.1, patience=0).init({})
+    for metric in (0.5, 0.6):
+        state = jaxlr.plateau_step(state, wrap(metric).reshape(shape))
+    assert_close(jaxlr.plateau_lr(state), 0.01, DEVICE_RTOL)
 
 
 def test_the_second_step_compiles_nothing():

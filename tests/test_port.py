@@ -2,16 +2,19 @@
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import DEVICE_RTOL, assert_close
 from spellings import SPELLINGS, Spelling
+from test_live import CLOSED, STEPPED, advance
+from test_live import build as built_by_torch
 from test_spellings import PARAMETERS, read
 
 import jaxlr
-from jaxlr.convert import port
+from jaxlr import port
 
 
 @pytest.mark.parametrize("spelling", PARAMETERS)
@@ -47,6 +50,78 @@ def test_user_function_cannot_be_printed():
 def test_invalid_recipe_is_not_printed(text):
     with pytest.raises(ValueError, match=r"must be|needs"):
         port(text, 0.1)
+
+
+@pytest.mark.parametrize("epochs", [0, 11])
+@pytest.mark.parametrize("text", [*CLOSED, *STEPPED[:-2]])
+def test_a_live_scheduler_prints_the_line_that_continues_it_without_torch(torch, text, epochs):
+    scheduler = built_by_torch(torch, text)
+    advance(scheduler, epochs)
+    num_steps = 30 if text in STEPPED else None
+    line = port(scheduler, group=1, num_steps=num_steps)
+    assert "\n" not in line
+    printed = eval(line, {"jaxlr": jaxlr})
+    expected: Any = jaxlr.from_torch(scheduler, 1, num_steps)
+    np.testing.assert_array_equal(printed(np.arange(50)), expected(np.arange(50)))
+
+
+@pytest.mark.parametrize("text", CLOSED)
+def test_a_state_dict_prints_the_line_that_continues_it(torch, text):
+    scheduler = built_by_torch(torch, text)
+    advance(scheduler, 11)
+    saved = {"optimizer_state_dict": scheduler.optimizer.state_dict(), "class_name": text.split("(")[0]}
+    printed = eval(port(scheduler.state_dict(), **saved), {"jaxlr": jaxlr})
+    expected: Any = jaxlr.from_torch(scheduler)
+    np.testing.assert_array_equal(printed(np.arange(50)), expected(np.arange(50)))
+
+
+@pytest.mark.parametrize("metrics", [[], [0.9, 0.5, 0.7, 0.7, 0.7, 0.6], [0.1, float("nan"), 2.0]])
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_a_plateau_prints_the_line_that_restores_it(torch, metrics, mode):
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode, 0.5, 1, cooldown=2, min_lr=1e-4)
+    for metric in metrics:
+        scheduler.step(metric)
+    lines = {port(scheduler), port(scheduler.state_dict(), class_name="ReduceLROnPlateau")}
+    assert len(lines) == 1
+    (line,) = lines
+    start = "from_state_dict('ReduceLROnPlateau', " if metrics else "reduce_lr_on_plateau(0.1, mode="
+    assert line.startswith(f"jaxlr.{start}")
+    printed, expected = eval(line, {"jaxlr": jaxlr}), jaxlr.from_torch(scheduler)
+    chex.assert_trees_all_equal(printed.init({}), expected.init({}))
+    assert f"jaxlr.{expected!r}" == line
+
+
+def test_a_scheduler_and_its_state_dict_ask_for_what_they_need(torch):
+    scheduler = built_by_torch(torch, "LambdaLR(o, lambda e: 0.9 ** e)")
+    with pytest.raises(ValueError, match="give num_steps"):
+        port(scheduler)
+    with pytest.raises(ValueError, match="give it, as in class_name='LambdaLR'"):
+        port(scheduler.state_dict())
+    saved = {"class_name": "LambdaLR", "lr_lambda": scheduler.lr_lambdas[0]}
+    with pytest.raises(ValueError, match="cannot be printed as text: give num_steps"):
+        port(scheduler.state_dict(), **saved)
+    printed = eval(port(scheduler.state_dict(), num_steps=9, **saved), {"jaxlr": jaxlr})
+    np.testing.assert_array_equal(printed(np.arange(9)), 0.1 * 0.9 ** np.arange(9))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "kind", "message"),
+    [
+        (("StepLR", {"step_size": 3}), {}, TypeError, "give the state_dict first"),
+        (("StepLR(o, 3)",), {"class_name": "StepLR"}, ValueError, "takes no class_name"),
+        (({"step_size": 3},), {"names": {}}, ValueError, "takes no names"),
+        ((3,), {}, TypeError, "scheduler must be a torch scheduler"),
+    ],
+)
+def test_an_argument_of_another_kind_of_recipe_is_refused(arguments, more, kind, message):
+    with pytest.raises(kind, match=message):
+        port(*arguments, **more)
+
+
+def test_a_live_scheduler_takes_no_init_value(torch):
+    with pytest.raises(ValueError, match="a live scheduler takes no init_value"):
+        port(built_by_torch(torch, "StepLR(o, 3)"), 0.1)
 
 
 def printed_line(spelling: Spelling) -> str:

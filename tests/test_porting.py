@@ -13,6 +13,7 @@ import pytest
 from helpers import DEVICE_RTOL, HOST_RTOL, assert_close, assert_is_torchs, torch_curve
 
 import jaxlr
+from jaxlr._compat import enable_x64
 
 
 PAGE = (Path(__file__).parents[1] / "docs/porting.md").read_text()
@@ -59,7 +60,7 @@ def test_a_line_of_the_second_table_makes_the_same_steps(torch, torch_line, opta
     params: Any
     weights = torch.tensor(start, requires_grad=True)
     optimizer = eval(torch_line, vars(torch.optim) | {"params": [weights]})
-    with jax.enable_x64(True):
+    with enable_x64():
         params = jnp.asarray(start)
         tx = jaxlr.optimizer_from_torch(optimizer) if is_converted else eval(optax_line, {"optax": optax})
         state = tx.init(params)

@@ -3,13 +3,16 @@
 import os
 import stat
 import warnings
+import zlib
+from types import ModuleType
 
 import pytest
 from folders import arrays, metrics, small_mnist
+from jax._src import compilation_cache  # pyright: ignore[reportPrivateImportUsage]
 from processes import ENVIRONMENT, finish
 
 from jaxlr.train.device import programs
-from jaxlr.train.workarounds import discard_damaged_programs
+from jaxlr.train.workarounds import compress_with_checksums, discard_damaged_programs
 
 
 pytestmark = pytest.mark.heavy
@@ -101,6 +104,16 @@ def test_an_old_program_that_was_used_recently_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(programs, "_MAX_BYTES", 250)
     programs._discard_oldest(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["used", "written"]
+
+
+def test_a_flipped_bit_in_a_program_is_found_even_where_zstandard_is_installed(monkeypatch):
+    for name in ("zstd", "zstandard"):  # restored after the test
+        monkeypatch.setattr(compilation_cache, name, ModuleType(name))
+    compress_with_checksums()
+    packed = bytearray(compilation_cache.compress_executable(b"a program" * 100))
+    packed[len(packed) // 2] ^= 1
+    with pytest.raises(zlib.error):
+        compilation_cache.decompress_executable(bytes(packed))
 
 
 def test_other_warnings_are_still_shown(tmp_path, recwarn, monkeypatch):

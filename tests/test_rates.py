@@ -3,16 +3,14 @@
 from typing import Any
 
 import chex
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from flax import nnx
-from flax.training.train_state import TrainState
 from helpers import DEVICE_RTOL, assert_close
 
 import jaxlr
+from jaxlr._compat import enable_x64
 
 
 PARAMS = {"body": jnp.ones(2), "head": jnp.ones(1)}
@@ -171,11 +169,12 @@ def test_an_optimizer_from_torch_holds_the_rate_of_each_group(torch, scheduler_n
     ids=["schedule", "with_plateau"],
 )
 def test_the_rate_of_an_nnx_optimizer_and_of_a_train_state(tx, rate):
-    model: Any = nnx.Linear(2, 1, rngs=nnx.Rngs(0))
+    nnx, linen = pytest.importorskip("flax.nnx"), pytest.importorskip("flax.linen")
+    training = pytest.importorskip("flax.training.train_state")
+    model = nnx.Linear(2, 1, rngs=nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
     ones = jax.tree.map(jnp.ones_like, nnx.state(model, nnx.Param))
-    linen = nn.Dense(1)
-    train_state: Any = TrainState.create(apply_fn=linen.apply, params=PARAMS, tx=tx)
+    train_state = training.TrainState.create(apply_fn=linen.Dense(1).apply, params=PARAMS, tx=tx)
     for _ in range(5):
         before, read = jnp.array(model.bias[...]), jaxlr.learning_rate(optimizer, rate)
         optimizer.update(model, ones)
@@ -266,7 +265,7 @@ def test_init_value_may_be_traced_and_swept():
 @pytest.mark.parametrize("enabled", [False, True])
 def test_a_rate_set_by_hand_is_used_and_lowered_from_there(torch, enabled):
     chex.clear_trace_counter()
-    with jax.enable_x64(enabled):
+    with enable_x64(enabled):
         tx = jaxlr.with_plateau(optax.sgd, 0.1, patience=0)
         step = jax.jit(chex.assert_max_traces(lambda state, metric: jaxlr.plateau_step(state, metric), n=1))
         optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)

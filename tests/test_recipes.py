@@ -33,6 +33,12 @@ TANGLED = [
     "SequentialLR(o, [SWALR(o, .5, 2), SWALR(o, .05, 2)], milestones=[4])",
     "SequentialLR(o, [OneCycleLR(o, 1.0, 60), OneCycleLR(o, .3, 60, div_factor=2)], milestones=[4])",
     "ChainedScheduler([CosineAnnealingLR(o, 3), ExponentialLR(o, .9)])",
+    "ChainedScheduler([CosineAnnealingLR(o, 9, eta_min=0.1), ExponentialLR(o, 0.9)])",
+    "ChainedScheduler([ExponentialLR(o, 0.9), CosineAnnealingLR(o, 7.5, eta_min=0.01)])",
+    "ChainedScheduler([StepLR(o, 3, gamma=0), CosineAnnealingLR(o, 7, eta_min=0.01)])",
+    "SequentialLR(o, [ConstantLR(o, 0.01, total_iters=0), CosineAnnealingLR(o, 30)], milestones=[0])",
+    "SequentialLR(o, [StepLR(o, 3), ConstantLR(o, 0.01, total_iters=0)], milestones=[4])",
+    "SequentialLR(o, [StepLR(o, 3), PolynomialLR(o, total_iters=0)], milestones=[0])",
     "LambdaLR(o, lambda e: 1 if 0 < e < 10 / e else 2)",
     "LambdaLR(o, lambda e: max([0.1, 1 - e / 10]))",
     "LambdaLR(o, lambda e: 0.1 ** len([m for m in [2, 4] if m <= e]))",
@@ -59,6 +65,12 @@ def test_tangled_recipe_gives_the_curve_of_torch_or_is_refused(torch, text):
     assert_is_torchs(printed(np.arange(40)), expected, HOST_RTOL)
     on_device = np.asarray(jax.jit(schedule)(jnp.arange(40)))
     assert_close(np.where(expected > 1e-9, on_device, expected), expected, 1e-6)
+
+
+@pytest.mark.parametrize("name", ["LinearLR", "PolynomialLR"])
+def test_part_that_divides_by_zero_in_torch_is_refused(name):
+    with pytest.raises(ValueError, match=rf"torch divides by 0 where a {name} with total_iters=0"):
+        jaxlr.from_string(f"SequentialLR(o, [StepLR(o, 3), {name}(o, total_iters=0)], [4])", 0.1)
 
 
 def test_cosine_before_one_cycle_must_end_one_epoch_after_its_bottom():

@@ -262,6 +262,37 @@ def test_a_run_in_float32_is_not_resumed_in_float64(stopped):
     assert len(train(stopped.replace(resume=True))) == 7
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "setting"),
+    [
+        ("jax_threefry_partitionable", False, "JAX_THREEFRY_PARTITIONABLE=1"),
+        ("jax_default_prng_impl", "rbg", "JAX_DEFAULT_PRNG_IMPL=threefry2x32"),
+    ],
+)
+def test_a_run_is_not_resumed_with_other_random_numbers(stopped, name, value, setting):
+    before = getattr(jax.config, name)
+    jax.config.update(name, value)
+    try:
+        with pytest.raises(CheckpointError, match=f"set {setting} to resume it"):
+            train(stopped.replace(resume=True))
+    finally:
+        jax.config.update(name, before)
+    assert len(train(stopped.replace(resume=True))) == 7
+
+
+def test_a_change_that_bits_depend_on_is_a_warning_or_refused_with_strict(stopped, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")  # XLA has read its flags before
+    changed = r"XLA_FLAGS was '.*', now '--xla_cpu_max_isa=AVX2'"
+    with pytest.raises(
+        CheckpointError, match=rf"cannot resume with --strict, .*{changed}.*: drop --strict"
+    ):
+        train(stopped.replace(resume=True, strict=True))
+    with pytest.warns(
+        UserWarning, match=f"the last bits may differ from those of an unbroken run: {changed}"
+    ):
+        assert len(train(stopped.replace(resume=True))) == 7
+
+
 def test_other_data_are_refused_and_change_nothing(stopped, tmp_path):
     config = stopped
     before = {path: path.read_bytes() for path in config.output.out.iterdir() if path.is_file()}

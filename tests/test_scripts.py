@@ -70,3 +70,31 @@ def test_the_benchmark_prints_a_table_and_writes_every_round(tmp_path, capsys):
     assert four["ratio"] == sum(ratios) / 2
     assert table[0].startswith(f"{results['date']}, cpu (")
     assert f"| 4 runs | {four['median'] * 1e3:.3g} ms | {four['ratio']:.3g} x 1 run |" in table
+
+
+GPU_PROGRAM = """\
+%region_2.26 (arg_tuple.4: (s32[], f32[256])) -> (s32[], f32[256]) {
+  %arg_tuple.4 = (s32[], f32[256]{0}) parameter(0)
+  %get-tuple-element.1 = f32[256]{0} get-tuple-element(%arg_tuple.4), index=1
+  %fusion.1 = (f32[256]{0}, s32[]) fusion(%get-tuple-element.1), kind=kLoop, calls=%fused_1
+  %custom-call.1 = f32[256]{0} custom-call(%fusion.1), custom_call_target="__cublas$gemm"
+  ROOT %tuple.7 = (s32[], f32[256]{0}) tuple(%fusion.2, %custom-call.1)
+}
+
+%region_15.44 (arg_tuple.5: (s32[])) -> (s32[]) {
+  ROOT %fusion.9 = (s32[]) fusion(%arg_tuple.5), kind=kLoop, calls=%fused_9
+}
+
+ENTRY %main.51 (Arg_0.1: f32[256]) -> f32[256] {
+  %while.16 = (s32[], f32[256]{0}) while(%tuple.1), condition=%region_3.27, body=%region_2.26
+  %while.26 = (s32[]) while(%tuple.2), condition=%region_16.45, body=%region_15.44
+}
+"""
+
+
+@pytest.mark.usefixtures("scripts")
+def test_the_kernels_of_a_step_are_counted_in_the_longest_loop_of_a_program():
+    kernels_of_step = importlib.import_module("benchmarks.epochs").kernels_of_step
+    assert kernels_of_step(GPU_PROGRAM) == 2
+    with pytest.raises(ValueError, match="no loop"):
+        kernels_of_step("ENTRY %main.1 (Arg_0.1: f32[256]) -> f32[256] {\n}\n")

@@ -20,6 +20,7 @@ from helpers import HOST_RTOL, assert_is_torchs, torch_curve
 from spellings import COSTLY, EXECUTED, RARER, REFUSED_BY_US, SPELLINGS, Refusal, Spelling
 
 import jaxlr
+from jaxlr._compat import enable_x64
 
 
 # A loss that falls fast, stalls, falls slowly, rises and stays flat, so that every setting matters.
@@ -112,7 +113,7 @@ def at_little_cost() -> Iterator[None]:
 def assert_is_read_as_torch_runs_it(torch: ModuleType, spelling: Spelling, scheduler: Any) -> None:
     if "ReduceLROnPlateau" in spelling.text:
         expected = torch_side(torch, spelling, METRICS)
-        with jax.enable_x64(True):
+        with enable_x64():
             actual = plateau_curve(scheduler)
     else:
         expected = torch_side(torch, spelling)

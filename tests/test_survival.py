@@ -1,6 +1,8 @@
 """Runs that are killed, stopped or lose their disk: no saved epoch is lost."""
 
+import fcntl
 import json
+import os
 import random
 import re
 import shutil
@@ -276,6 +278,27 @@ def test_a_run_whose_data_moved_resumes_with_the_new_data_dir(data, tmp_path):
     assert before != arrays(tmp_path / "run", 4)
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (config["epochs"], config["data_dir"]) == (5, str(tmp_path / "elsewhere"))
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("has_own_stderr", [True, False])
+def test_a_run_whose_reader_has_stalled_obeys_a_signal(data, tmp_path, has_own_stderr):
+    read_end, write_end = os.pipe()
+    fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 8192)  # the output of few epochs fills it
+    recipe = [*RECIPE, "--data-dir", data, "--epochs", 10**6, "--checkpoint-every", 10**5]
+    stderr = subprocess.PIPE if has_own_stderr else write_end
+    process = start(*recipe, "--out", tmp_path / "run", stdout=write_end, stderr=stderr)
+    log, size = tmp_path / "run" / "metrics.jsonl", 0
+    while not size or log.stat().st_size > size:  # until the run waits for its reader
+        assert process.poll() is None
+        size = log.stat().st_size if log.exists() else 0
+        time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
+    (last,) = saved_epochs(tmp_path / "run" / "checkpoints")
+    assert len(metrics(tmp_path / "run")) == last + 1
+    os.close(read_end)
+    os.close(write_end)
 
 
 @pytest.mark.heavy

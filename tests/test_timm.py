@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 import pytest
 from framework_files import assert_has_rates, call_text, recorded
 from helpers import HOST_RTOL, assert_close
@@ -21,11 +22,7 @@ def test_a_class_gives_the_curve_of_timm(case):
 
 
 @recorded("timm plateau")
-def test_a_plateau_gives_the_curve_of_timm_without_a_warmup(case):
-    if case["settings"]["warmup_epochs"]:
-        with pytest.raises(ValueError, match="'plateau' is supported only without a warmup"):
-            from_string(call_text(case), case["init_value"])
-        return
+def test_a_plateau_gives_the_curve_of_timm(case):
     state = from_string(call_text(case), case["init_value"]).init({})
     rates = [float(jaxlr.plateau_lr(state))]
     for metric in case["metrics"][:-1]:
@@ -99,18 +96,72 @@ def test_the_base_rate_may_be_traced():
     assert_close(jax.jit(lambda lr: from_string(text, lr)(5))(0.5), 0.25, 1e-6)
 
 
+def test_the_cycles_of_timm_04_decay_with_their_floor_and_do_not_end():
+    text = "CosineLRScheduler(optimizer, t_initial=10, t_mul=1., lr_min=0.1, decay_rate=0.5, cycle_limit=2)"
+    schedule = from_string(text, 1.0)
+    assert_close([schedule(epoch) for epoch in (0, 5, 10, 15, 20)], [1.0, 0.55, 0.5, 0.275, 0.1], HOST_RTOL)
+    endless = from_string("CosineLRScheduler(optimizer, t_initial=10, t_mul=1.0, cycle_limit=0)", 1.0)
+    assert [endless(epoch) for epoch in (0, 10, 1000)] == [1.0, 1.0, 1.0]
+
+
+def test_the_defaults_of_the_script_are_those_of_the_version():
+    config = {"sched": "cosine", "epochs": 10, "lr": 0.1}
+    assert [
+        (recipe.num_counts, recipe.schedule(0), round(recipe.schedule(10), 12))
+        for recipe in (from_config(config, version=version) for version in ("0.4.12", "0.6.13", "1.0.31"))
+    ] == [(20, 1e-4, 1e-5), (20, 1e-4, 1e-6), (10, 1e-5, 0.0)]
+    old = from_config({"epochs": 90, "lr": 1.0, "warmup_epochs": 0}, framework="timm", version="0.4.12")
+    assert_close([old.schedule(epoch) for epoch in (29, 30, 60)], [1.0, 0.1, 0.01], HOST_RTOL)
+    with pytest.raises(
+        ValueError, match=r"sched 'tanh' of timm 0\.4 is not supported: 'cosine' and 'step' are"
+    ):
+        from_config({**config, "sched": "tanh"}, version="0.4.12")
+
+
+def test_a_plateau_with_a_warmup_is_used_like_any_other():
+    text = "create_scheduler_v2(opt, 'plateau', warmup_epochs=2, warmup_lr=0.0, patience_epochs=0)"
+    tx = jaxlr.with_plateau(lambda lr: optax.sgd(lr), from_string(text, 0.5))
+    state = tx.init(np.ones(2))
+    rates = [float(jaxlr.learning_rate(state))]
+    for metric in (9.0, 5.0, 5.0, 5.0):
+        state = jax.jit(jaxlr.plateau_step)(state, metric)
+        rates.append(float(jaxlr.learning_rate(state)))
+    assert_close(rates, [0.0, 0.25, 0.5, 0.5, 0.05], 1e-6)
+    assert_close(jaxlr.learning_rate(jaxlr.set_plateau_lr(state, 0.3)), 0.3, 1e-6)
+
+
 REFUSED = [
     (
         "CosineLRScheduler(opt, t_initial=9, noise_range_t=[1, 2])",
         "noise on the learning rate is not supported",
     ),
-    ("CosineLRScheduler(opt, t_initial=9, k_decay=1.5)", "k_decay must be 1, got 1.5"),
+    ("CosineLRScheduler(opt, t_initial=9, k_decay=0)", "k_decay must be a finite number above 0, got 0"),
+    (
+        "CosineLRScheduler(opt, t_initial=200_000, k_decay=2)",
+        "k_decay is supported for runs of at most 100000",
+    ),
+    ("CosineLRScheduler(opt, 9, 1e-5)", "versions of timm differ in the order of the arguments"),
+    (
+        "CosineLRScheduler(opt, t_initial=9, t_mul=2, cycle_limit=0)",
+        "timm 0.4 repeats the cycles without end",
+    ),
     ("CosineLRScheduler(opt, t_initial=9, cycle_mul=0.5)", "cycle_mul must be at least 1, got 0.5"),
     ("CosineLRScheduler(opt)", "CosineLRScheduler needs t_initial"),
     ("TanhLRScheduler(opt, 9, lb=-6)", "supported with lb=-7 and ub=3, got -6"),
     ("StepLRScheduler(opt, 9, decay_rate=0.9999)", "decay_rate must be at most 0.99, or 1"),
     ("MultiStepLRScheduler(opt, 9)", "decay_t must be a list of milestones, got 9"),
-    ("create_scheduler_v2(opt, 'wsd')", "sched must be one of 'cosine'.*, got 'wsd'"),
+    ("create_scheduler_v2(opt, 'sgdr')", "sched must be one of 'cosine'.*'none', got 'sgdr'"),
+    (
+        "create_scheduler_v2(opt, 'plateau', step_on_epochs=False, updates_per_epoch=9)",
+        "once for each epoch",
+    ),
+    (
+        "create_scheduler_v2(opt, 'wsd', num_epochs=5, decay_epochs=9)",
+        "decay_t must be at most t_initial, got 9",
+    ),
+    ("create_scheduler_v2(opt, 'rsqrt', num_epochs=5)", "'rsqrt' needs stable_timescale"),
+    ("WSDLRScheduler(opt, 9, 3, decay_fn='exp')", "decay_fn must be one of 'linear'.*, got 'exp'"),
+    ("PlateauLRScheduler(opt, noise_range_t=3)", "noise on the learning rate is not supported"),
 ]
 
 

@@ -266,23 +266,23 @@ MISTAKES = [
     ([], "Expected one of {train, sweep, plot, table, port} (see jaxlr --help)"),
     (["trian"], "trian"),
     (["train", "--learning-rate", "3"], "--learning-rate"),
-    (["train", "--lr", "fast"], "--lr: could not convert string to float: 'fast'"),
-    (["train", "--lr", "-1"], "lr must be a finite number above 0, got -1.0"),
+    (["train", "--lr", "fast"], "error: --lr must be a number, got 'fast'"),
+    (["train", "--lr", "-1"], "error: --lr must be a finite number above 0, got -1.0"),
     (["train", "--lr", "nan"], "lr must be a finite number above 0, got nan"),
-    (["train", "--epochs", "0"], "epochs must be from 1 to 2**31 - 1, got 0"),
+    (["train", "--epochs", "0"], "--epochs must be from 1 to 2**31 - 1, got 0"),
     (["train", "--epochs", "9" * 20], "epochs must be at most 2**61"),
-    (["train", "--batch-size", "-5"], "batch_size must be from 1 to 2**31 - 1, got -5"),
-    (["train", "--batch-size", "9" * 12], "batch_size must be from 1 to 2**31 - 1"),
-    (["train", "--momentum", "1"], "momentum must be below 1, got 1.0"),
-    (["train", "--seed", "-1"], "seed must be from 0 to 2**31 - 1, got -1"),
-    (["train", "--validation-size", "-1"], "validation_size must be from 0 to 2**31 - 1, got -1"),
-    (["train", "--validation-size", "99999"], "validation_size 99999 leaves nothing to train on"),
-    (["train", "--hidden", "0"], "each of hidden must be from 1 to 2**31 - 1, got 0"),
-    (["train", "--hidden", "9" * 11], "each of hidden must be from 1 to 2**31 - 1"),
-    (["train", "--lr", "1e-300"], "init_value must be from 1e-30 to 1e+30"),
+    (["train", "--batch-size", "-5"], "--batch-size must be from 1 to 2**31 - 1, got -5"),
+    (["train", "--batch-size", "9" * 12], "--batch-size must be from 1 to 2**31 - 1"),
+    (["train", "--momentum", "1"], "--momentum must be below 1, got 1.0"),
+    (["train", "--seed", "-1"], "--seed must be from 0 to 2**31 - 1, got -1"),
+    (["train", "--validation-size", "-1"], "--validation-size must be from 0 to 2**31 - 1, got -1"),
+    (["train", "--validation-size", "99999"], "--validation-size 99999 leaves nothing to train on"),
+    (["train", "--hidden", "0"], "each of --hidden must be from 1 to 2**31 - 1, got 0"),
+    (["train", "--hidden", "9" * 11], "each of --hidden must be from 1 to 2**31 - 1"),
+    (["train", "--lr", "1e-300"], "--lr must be from 1e-30 to 1e+30"),
     (
         ["train", "--scheduler", "ExponentialLR(1" + "0" * 400 + ")"],
-        "gamma must be a finite number above 0, got inf",
+        "gamma must be a finite number of at least 0, got inf",
     ),
     (["train", "--scheduler", "f" + "()" * 500], "nested too deeply to be read"),
     (["train", "--dataset", "x" * 5000], "unknown dataset 'xxx"),
@@ -294,7 +294,7 @@ MISTAKES = [
     ),
     (["train", "--scheduler", "StpLR(3)"], "unknown scheduler 'StpLR': did you mean StepLR?"),
     (["train", "--scheduler", "StepLR("], "cannot read the scheduler 'StepLR('"),
-    (["train", "--step-per", "batch"], "step_per must not be 'batch' for a plateau"),
+    (["train", "--step-per", "batch"], "--step-per must not be 'batch' for a plateau"),
     (["train", "--step-per", "week"], "week"),
     (["train", "--dataset", "mnits"], "mnist"),
     (["train", "--dataset", "mnist", "--data-dir", "/no/such/folder"], "/no/such/folder"),
@@ -321,11 +321,37 @@ def test_an_existing_out_is_never_overwritten(tmp_path, refuse):
     assert (tmp_path / "precious").read_text() == "results"
 
 
+@pytest.mark.parametrize("command", ["train", "sweep"])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("MultiStepLR([10, 20])", "a path with '[' is not supported"),
+        ("back\\slash", "a path with '\\\\' is not supported"),
+        ("caf\udce9", "is not text in UTF-8"),
+        ("a/" * 2000, "the path of the folder must have at most 3796 bytes"),
+        ("gs://bucket/run", "gs:/bucket/run is not a local folder"),
+    ],
+)
+def test_a_folder_that_checkpoints_cannot_have_is_refused(
+    name, message, command, tmp_path, refuse, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert message in refuse(command, "--out", name)
+    assert "give --out another folder\n" in refuse(command, "--out", name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_working_directory_that_checkpoints_cannot_have_is_refused(tmp_path, refuse, monkeypatch):
+    (tmp_path / "[1]").mkdir()
+    monkeypatch.chdir(tmp_path / "[1]")
+    assert "a path with '[' is not supported" in refuse("train", "--out", "run")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
 def test_in_any_encoding_a_mistake_is_one_line_and_a_scheduler_with_accents_runs(tmp_path, encoding):
     environment = os.environ | {"PYTHONIOENCODING": encoding}
     for arguments, line in (
-        (["--lr", "x"], "jaxlr: error: Error parsing --lr: could not convert string to float: 'x' (see"),
+        (["--lr", "x"], "jaxlr: error: --lr must be a number, got 'x' (see"),
         (["--lrr", "3"], "jaxlr: error: Unrecognized options: --lrr, 3 (did you mean --lr?)"),
     ):
         command = [sys.executable, "-m", "jaxlr", "train", *arguments]

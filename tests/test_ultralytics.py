@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from framework_files import assert_has_rates, recorded
 from helpers import HOST_RTOL, assert_close
@@ -86,6 +87,54 @@ def test_the_rule_of_the_warmup_is_stated_where_versions_differ():
     )
 
 
+HYP = """
+lr0: 0.01  # initial learning rate (SGD=1E-2, Adam=1E-3)
+lrf: 0.1  # final OneCycleLR learning rate (lr0 * lrf)
+momentum: 0.937  # SGD momentum/Adam beta1
+weight_decay: 0.0005  # optimizer weight decay 5e-4
+warmup_epochs: 3.0  # warmup epochs (fractions ok)
+warmup_momentum: 0.8  # warmup initial momentum
+warmup_bias_lr: 0.1  # warmup initial bias lr
+box: 0.05  # box loss gain
+cls: 0.5  # cls loss gain
+cls_pw: 1.0  # cls BCELoss positive_weight
+obj: 1.0  # obj loss gain (scale with pixels)
+anchor_t: 4.0  # anchor-multiple threshold
+fl_gamma: 0.0  # focal loss gamma (efficientDet default gamma=1.5)
+"""
+
+
+def test_the_rules_of_yolov5_are_those_of_its_version():
+    """The formulas of train.py: in 6.0 a cosine or `1 - x / (epochs - 1)`, and `max(..., 1000)`."""
+    run = {"epochs": 50, "steps_per_epoch": 100}
+    rates = {
+        version: from_config(HYP, version=version, **run).schedule for version in ("6.0", "6.1", "7.0")
+    }
+    cosine, line = 1 - 0.9 * (1 - np.cos(np.pi * 20 / 50)) / 2, 1 - 0.9 * 20 / 50
+    assert_close(
+        [rates[v](2000) for v in ("6.0", "6.1", "7.0")], [0.01 * cosine, 0.01 * line, 0.01 * line], 1e-12
+    )
+    assert_close(
+        [rates[v](500) / 0.01 for v in ("6.1", "7.0")], [0.5 * (1 - 0.9 * 5 / 50), 1 - 0.9 * 5 / 50], 1e-12
+    )
+    linear = from_config(HYP, version="6.0", names={"linear_lr": True}, **run)
+    assert_close(linear.schedule(2000), 0.01 * (1 - 0.9 * 20 / 49), 1e-12)
+    assert_close(linear.schedule(4999), 0.001, 1e-12)
+    biases = from_config(HYP, version="6.0", names={"linear_lr": True}, group=2, **run)
+    assert_close(biases.schedule(4999), 0.001, 1e-12)
+    assert_close(biases.schedule(500), 0.05 + 0.005 * (1 - 0.9 * 5 / 49), 1e-12)
+
+
+def test_a_file_of_yolov5_has_the_rules_of_7_0():
+    recipe = from_config(HYP, epochs=5, steps_per_epoch=10)
+    assert recipe.version == "7.0"
+    assert "The rules are those of YOLOv5 7.0" in recipe.assumptions[0]
+    assert recipe.schedule(25) == 0.01 * 0.25 * (1 - 0.9 * 2 / 5)
+    assert from_config(HYP.replace("3.0", "0"), epochs=50, steps_per_epoch=10).schedule(0) == 0.0
+    with pytest.raises(ValueError, match=r"YOLOv5 before 3\.1 has no lrf"):
+        from_config(HYP, epochs=5, steps_per_epoch=10, version="2.0")
+
+
 def test_the_rates_of_a_run_agree_with_its_results_csv():
     """The bias and weight rates at the end of its first epoch: 2 epochs of 34 batches, ultralytics 8.3."""
     config = {"lr0": 0.01, "lrf": 0.01, "epochs": 2, "warmup_epochs": 3.0, "warmup_bias_lr": 0.1}
@@ -111,7 +160,7 @@ REFUSED = [
     (
         MAPPING,
         {"steps_per_epoch": 9, "group": 3},
-        "group must be 0 .weights., 1 .norms. or 2 .biases., got 3",
+        "group must be one of 0 .weights., 1 .norms., 2 .biases., got 3",
     ),
     ({"lr0": 0.1, "epochs": 5}, {"steps_per_epoch": 9}, "the config has no lrf: give names="),
 ]

@@ -1,13 +1,17 @@
 """The errors of the command: one line on stderr, and an exit status."""
 
 import ast
+import contextlib
 import re
 import shlex
 import sys
-import textwrap
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NoReturn
 
+from jaxlr._streams import write
+
+
+_LONGEST = 1000  # characters of an error
 
 # The arguments of from_config and from_string, and the flags that pass them.
 _FLAGS = {
@@ -34,8 +38,20 @@ class RecipeError(ValueError):
 
 def refuse(message: str, status: int = 2) -> NoReturn:
     """Print an error on stderr and exit."""
-    print(f"jaxlr: error: {textwrap.shorten(message, 1000)}", file=sys.stderr)
+    end(f"error: {_shortened(message)}", status)
+
+
+def end(message: str, status: int) -> NoReturn:
+    """Print a message on stderr, unless nobody reads it, and exit."""
+    with contextlib.suppress(OSError):  # stderr may be on the full disk: the status must still be right
+        write(sys.stderr, f"jaxlr: {message}\n", lambda: True)
     sys.exit(status)
+
+
+def _shortened(message: str) -> str:
+    """Return a message in one line, without its middle if it is long. Its end says what to do."""
+    line = " ".join(message.split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} [...] {line[-_LONGEST // 2 :]}"
 
 
 def flag_of(name: str) -> str:
@@ -45,27 +61,35 @@ def flag_of(name: str) -> str:
 
 def with_flags(message: str, names: Collection[str]) -> str:
     """Return a message about fields of the settings with their flags: `lr must be` as `--lr must be`."""
+    if message.startswith("recipe: "):  # the rest speaks of the settings of a config
+        return f"--{message}"
     about, got, value = message.partition(", got ")
     name, long_name = "|".join(names), "|".join(name for name in names if "_" in name)
     is_subject = rf"(?:(?<=^)|(?<=^each of )|(?<= needs ))({name})\b(?=,|:| (must|needs|holds|times)\b)"
-    return re.sub(rf"{is_subject}|\b({long_name})\b", lambda match: flag_of(match[0]), about) + got + value
+    is_word = rf"(?<![\w/.'\"-])({long_name})(?![\w/.'\"=-])"
+    return re.sub(f"{is_subject}|{is_word}", lambda match: flag_of(match[0]), about) + got + value
 
 
-def in_flags(message: str) -> str:
+def in_flags(message: str, **others: str) -> str:
     """Return an error of `from_config` or `from_string` with flags in the place of their arguments.
 
     Only advice is changed, which begins with "give". The rest may speak of the settings of a config, which
     can have the same names.
+
+    Args:
+        message: the error.
+        others: the flags of arguments that a command passes in another way.
     """
-    message = message.replace("give from_string ", "give ")
+    message = message.replace("give from_string ", "give ").replace(" to jaxlr.from_string", "")
     message = _SUBJECT.sub(lambda match: _FLAGS[match[1]], message)
     message = _NAMES.sub(_names_flag, message)
-    return _ADVICE.sub(lambda match: _with_flags_of_arguments(match[0]), message)
+    return _ADVICE.sub(lambda match: _advice_in_flags(match[0], {**_FLAGS, **others}), message)
 
 
-def _with_flags_of_arguments(advice: str) -> str:
+def _advice_in_flags(advice: str, flags: Mapping[str, str]) -> str:
     advice = re.sub(r"\bframework=", "--framework, one of ", advice)
-    return re.sub(rf"(?<![-'\w=])({'|'.join(_FLAGS)})(?![\w'=])", lambda match: _FLAGS[match[1]], advice)
+    advice = re.sub(r"\bversion='([^']*)'", r"--framework-version \1", advice)
+    return re.sub(rf"(?<![-'\w=])({'|'.join(_FLAGS)})(?![\w'=])", lambda match: flags[match[1]], advice)
 
 
 def _names_flag(match: re.Match[str]) -> str:

@@ -41,6 +41,7 @@ _PLAIN_ERRORS = (
     (r"^Error parsing (?!--)[^:]*: ", ""),  # without a flag to blame, tyro names the whole command
     (r"no type matching .* Got errors: - <class '\w+'>: (.*?)( - typing\..*)?$", r"\1"),
     (r"^Error parsing (--\S+).*: invalid literal for int\(\).*: ", r"\1 must be a whole number, got "),
+    (r"(?<!\.)\.$", ""),
     (r"^Error parsing (--\S+).*: could not convert string to float: ", r"\1 must be a number, got "),
 )
 
@@ -58,6 +59,8 @@ def parse(args: list[str]) -> tuple[str, Config]:
             return command, _parse(args)
     except (TypeError, ValueError) as error:  # from the checks of the settings, or the folder to resume
         refuse(with_flags(str(error), _names(command)))
+    except ModuleNotFoundError as error:  # such as PyYAML, to read a config
+        refuse(str(error))
     except SystemExit as stop:
         if stop.code != 2:
             raise
@@ -67,7 +70,7 @@ def parse(args: list[str]) -> tuple[str, Config]:
 def _parse(args: list[str]) -> Config:
     if not args or args[0] not in _COMMANDS:
         return tyro.extras.subcommand_cli_from_dict(
-            {name: _config_class(name) for name in _COMMANDS},
+            {name: _listed_class(name) for name in _COMMANDS},
             prog="jaxlr",
             description=_DESCRIPTION,
             args=args,
@@ -89,6 +92,14 @@ def _config_class(command: str) -> Any:
 
         return TrainConfig if command == "train" else SweepConfig
     return _CLASSES[command]
+
+
+def _listed_class(command: str) -> Any:
+    """Return the class of a command's settings. Without its extra, its help says what to install."""
+    try:
+        return _config_class(command)
+    except ModuleNotFoundError as error:
+        return dataclasses.make_dataclass(command, [], namespace={"__doc__": f"Not installed: {error}."})
 
 
 def _names(command: str) -> list[str]:
@@ -124,15 +135,11 @@ def _error_of_tyro(box: str, command: str) -> str:
     # Without box characters in the terminal's encoding, the frame is a rule below the title.
     parts = re.split(r"\n(?:─+|-{5,})(?=\n)", "\n" + "\n".join(text))
     parts = [" ".join(part.split()) for part in parts if part.strip()]
-    message = parts[0]
+    message, program = parts[0], f"jaxlr {command}".strip()
     for pattern, plain in _PLAIN_ERRORS:
         message = re.sub(pattern, plain, message)
     if command:
         message = with_flags(message, _names(command))
     suggestion = re.search(r"Perhaps you meant:\W*(--[\w-]+)", " ".join(parts))
-    hint = (
-        f"did you mean {suggestion[1]}?"
-        if suggestion
-        else f"see {' '.join(['jaxlr', command]).strip()} --help"
-    )
-    return f"{message.removesuffix('.')} ({hint})"
+    hint = f"did you mean {suggestion[1]}?" if suggestion else f"see {program} --help"
+    return f"{message} ({hint})"

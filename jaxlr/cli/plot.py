@@ -24,7 +24,7 @@ _FRAME_IN_ASCII = str.maketrans("┌┐└┘─│", "++++-|")
 
 @dataclasses.dataclass(frozen=True)
 class PlotConfig(CurveFlags):
-    """Draw the learning rates of one recipe or several, in the terminal or into a file.
+    """Draw the learning rates of torch schedulers and config files, in the terminal or into a file.
 
     Example: jaxlr plot "StepLR(30)" "CosineAnnealingLR(90)" --lr 0.1 --epochs 90 -o lr.png
     """
@@ -36,7 +36,7 @@ class PlotConfig(CurveFlags):
     """Torch schedulers, as "StepLR(30)"; config files; - for standard input; flags after --."""
 
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", aliases=["-o"], help_behavior_hint="")] = None
-    """Image file to write, as .png, .svg or .pdf. Default: draw in the terminal."""
+    """Image to write: .png, .svg or .pdf. Default: draw in the terminal."""
 
     format: Literal["text", "json"] = "text"
     """Format of the output: the drawing, or one JSON object per curve, with its counts and rates."""

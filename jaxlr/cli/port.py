@@ -4,16 +4,22 @@ import dataclasses
 import json
 from typing import Annotated, Any, Literal
 
+import optax
 import tyro
 
+from jaxlr.cli.errors import RecipeError
 from jaxlr.cli.flags import RecipeFlags
+from jaxlr.convert.lines import line_of
 from jaxlr.convert.text import ported
 from jaxlr.frameworks import Recipe
 
 
+_BESIDES = ("momentum", "weight_decay", "optimizer", "clip")  # what a config states beside the schedule
+
+
 @dataclasses.dataclass(frozen=True)
 class PortConfig(RecipeFlags):
-    """Print the Python line that builds the same schedule with jaxlr, ready to paste.
+    """Print the Python line that a torch scheduler or a config file becomes, ready to paste.
 
     Example: jaxlr port "SequentialLR(opt, [LinearLR(opt), StepLR(opt, 30)], [5])" --lr 0.1
     """
@@ -32,13 +38,32 @@ class PortConfig(RecipeFlags):
             comments: list[str] = []
         else:
             recipe = self.from_config(source.settings)
-            about = ("framework", "version", "unit", "num_counts", "assumptions")
-            result = {"jaxlr": repr(recipe.schedule), **{name: getattr(recipe, name) for name in about}}
-            comments = [_heading(recipe), *recipe.assumptions]
+            values = {"jaxlr": recipe.schedule, **recipe._asdict()}
+            del values["schedule"]
+            result = {
+                name: _line(value) if _is_schedule(value) else value for name, value in values.items()
+            }
+            stated = [f"{name}: {result[name]}" for name in _BESIDES if result[name] is not None]
+            groups = [f"Group {self.group} of {', '.join(recipe.groups)}."] if recipe.groups else []
+            comments = [_heading(recipe), *groups, *recipe.assumptions, *stated]
         if self.format == "json":
             print(json.dumps(result))
         else:
             print(*(f"# {comment}" for comment in comments), result["jaxlr"], sep="\n")
+
+
+def _is_schedule(value: Any) -> bool:
+    return callable(value) or isinstance(value, optax.GradientTransformation)
+
+
+def _line(schedule: Any) -> str:
+    try:
+        return line_of(schedule)
+    except ValueError as error:
+        raise RecipeError(
+            "the schedule of this config calls a Python function, which cannot be printed: make it with "
+            "jaxlr.from_config"
+        ) from error
 
 
 def _heading(recipe: Recipe) -> str:

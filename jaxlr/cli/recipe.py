@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from jaxlr._checks import shorten
 from jaxlr.cli.errors import RecipeError, in_flags
 from jaxlr.convert.classes import CLASSES
-from jaxlr.convert.paste import cleaned
+from jaxlr.convert.paste import dedented, unwrapped
 from jaxlr.frameworks import CALLS
-from jaxlr.frameworks.config import recognized
+from jaxlr.frameworks.config import is_recognized
 from jaxlr.frameworks.files import LONGEST_CONFIG, read_config, read_text_config
 
 
@@ -26,6 +26,8 @@ _PATH = re.compile(r"[/\\]|\.[a-z]\w{0,7}$")
 _CONFIG_LINE = re.compile(
     r"\A\s*\{|(^|\s)--[A-Za-z]|^(?!(else|try|finally):)[\w.\"'-]+:(\s|$)", re.MULTILINE
 )
+
+_QUOTED_FLAGS = re.compile(r"--[\w.-]+(\s+\S|=\S+\s+--\w)")  # flags of a script, in one word
 
 Settings = Mapping[str, Any]
 
@@ -57,8 +59,11 @@ def read_recipe(recipe: str, framework: str | None = None) -> Source:
         ModuleNotFoundError: the config is YAML, and PyYAML is not installed.
     """
     try:
+        text = sys.stdin.read(LONGEST_CONFIG + 1) if recipe == "-" else recipe
+        if not text.strip():
+            raise RecipeError("standard input is empty" if recipe == "-" else "the recipe is empty")
         if recipe == "-":
-            return _of_text(sys.stdin.read(LONGEST_CONFIG + 1), framework)
+            return _of_text(text, framework)
         path = _path_of(recipe)
         return _of_text(recipe, framework) if path is None else _of_file(path, framework)
     except OSError as error:
@@ -68,17 +73,21 @@ def read_recipe(recipe: str, framework: str | None = None) -> Source:
 
 
 def with_flags_as_text(command: str, words: Sequence[str]) -> list[str]:
-    """Return the words of a command line with the flags of a training script, after `--`, as one RECIPE.
+    """Return the words of a command line with the flags of a training script as one RECIPE.
 
     `jaxlr port -- --sched cosine --lr 0.1` becomes `jaxlr port " --sched cosine --lr 0.1"`.
     """
+    # A leading space hides the first flag from the parser of our own.
+    words = [f" {word}" if _QUOTED_FLAGS.match(word) else word for word in words]
     if "--" not in words:
-        return [*words]
+        return words
     own, flags = words[: words.index("--")], words[words.index("--") + 1 :]
     if not any(re.match(r"--\w|\w[\w.]*=[^=]", word) for word in flags):
-        return [*words]  # recipes in quotes, as some people write them after --
-    text = " " + shlex.join(flags)  # the space hides the first flag from the parser of our own
+        return words  # recipes in quotes, as some people write them after --
+    text = f" {shlex.join(flags)}"
     if command == "train":
+        if any(re.match(r"--recipe(=|$)", word) for word in own):
+            raise ValueError("recipe needs one value: give a file, or flags after --, but not both")
         return [*own, "--recipe", text]
     num_recipes = next((n for n, word in enumerate(own) if word.startswith("-") and word != "-"), len(own))
     if num_recipes == 0:
@@ -135,7 +144,7 @@ def _settings(text: str, framework: str | None, read: Callable[[], Settings]) ->
         if looks_like_config:
             raise
         return None
-    return settings if looks_like_config or recognized(settings) else None
+    return settings if looks_like_config or is_recognized(settings) else None
 
 
 def _is_torch_code(text: str) -> bool:
@@ -143,7 +152,7 @@ def _is_torch_code(text: str) -> bool:
     if _CALL.search(re.sub(r"#.*", "", text)):
         return True
     try:
-        statements = ast.parse(cleaned(text)).body
+        statements = ast.parse(dedented(unwrapped(text))).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return bool(statements) and isinstance(statements[-1], ast.FunctionDef)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxlr.cli.errors import RecipeError, refuse
+from jaxlr.cli.errors import RecipeError, end, refuse
 from jaxlr.cli.fit import FitConfig
 from jaxlr.cli.parse import Config, parse
 from jaxlr.cli.plot import PlotConfig
@@ -64,8 +64,7 @@ def _train(config: "TrainConfig | SweepConfig") -> None:
     try:
         sweep(config) if isinstance(config, SweepConfig) else train(config)
     except StopError as stop:
-        print(f"jaxlr: {stop}", file=sys.stderr)
-        sys.exit(stop.status)
+        end(str(stop), stop.status)
     except RunError as error:
         refuse(str(error), error.status)
     except (OSError, jax.errors.JaxRuntimeError) as error:

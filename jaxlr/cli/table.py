@@ -14,7 +14,7 @@ from jaxlr.cli.flags import CurveFlags, as_json
 
 @dataclasses.dataclass(frozen=True)
 class TableConfig(CurveFlags):
-    """Print the learning rate of each epoch, or of each update of a recipe that counts updates.
+    """Print the learning rates of a torch scheduler or a config file: each epoch, step or update.
 
     Example: jaxlr table "MultiStepLR([30, 60])" --lr 0.1 --epochs 90 --changes
     """

@@ -1,8 +1,9 @@
 """Converters of torch's schedulers and optimizers to JAX. They never import torch."""
 
+from jaxlr.convert.lines import port
 from jaxlr.convert.live import from_state_dict, from_torch
 from jaxlr.convert.optimizer import optimizer_from_torch
-from jaxlr.convert.text import from_string, port
+from jaxlr.convert.text import from_string
 
 
 __all__ = ["from_state_dict", "from_string", "from_torch", "optimizer_from_torch", "port"]

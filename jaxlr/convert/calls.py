@@ -7,11 +7,16 @@ from typing import Any, NamedTuple
 from jaxlr._checks import shorten
 from jaxlr.convert.classes import TorchClass
 from jaxlr.convert.definitions import Function
-from jaxlr.convert.expressions import Lambda
+from jaxlr.convert.lambdas import Lambda
 from jaxlr.convert.syntax import is_literal, literal
 
 
-_NOT_IN_TORCH = ("init_value", "order", "num_steps")  # arguments that torch's constructors do not have
+_NOT_IN_TORCH = (
+    "init_value",
+    "order",
+    "num_steps",
+    "version",
+)  # arguments that torch's constructors do not have
 
 
 class Call(NamedTuple):
@@ -38,6 +43,22 @@ def build(call: Call) -> Any:
     return function(**{name: built(value) for name, value in call.arguments.items()})
 
 
+def taking_over(call: Call) -> Call:
+    """Return the call of a part that begins at a milestone. There torch computes its first rate directly.
+
+    Raises:
+        ValueError: torch divides by 0 there.
+    """
+    if call.arguments.get("total_iters") != 0:
+        return call
+    if call.torch_class.name == "ConstantLR":
+        return call._replace(arguments={**call.arguments, "factor": 1.0})
+    raise ValueError(
+        f"torch divides by 0 where a {call.torch_class.name} with total_iters=0 takes over at its "
+        "milestone: leave it out"
+    )
+
+
 def jaxlr_text(call: Call) -> str:
     """Return a call as a line of Python that calls jaxlr."""
     functions = [value for value in call.arguments.values() if isinstance(value, Lambda)]
@@ -59,8 +80,9 @@ def _from_string_text(call: Call) -> str:
     """Return a call without a public function as one of `from_string`, which reads torch's text again."""
     init_value = call.arguments.get("init_value", call.arguments.get("base_lr"))
     arguments = [repr(torch_text(call)), _value_text(init_value, jaxlr_text)]
-    if "num_steps" in call.arguments:
-        arguments.append(f"num_steps={call.arguments['num_steps']!r}")
+    for name in ("num_steps", "version"):
+        if name in call.arguments:
+            arguments.append(f"{name}={call.arguments[name]!r}")
     return f"jaxlr.from_string({', '.join(arguments)})"
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import optax
 
 from jaxlr._checks import shorten, shown_value
-from jaxlr.convert.calls import Call, build
+from jaxlr.convert.calls import Call, build, taking_over
 from jaxlr.convert.classes import CLASSES, MODULES, Effect, TorchClass, class_of, class_of_state
-from jaxlr.schedules._counts import Schedule, at_most, largest_count
+from jaxlr.schedules.compose import starting_at
 
 
 _FLOAT32_EPS = 2.0**-23
@@ -273,6 +273,11 @@ def _sequential(state: State, param_group: Mapping[str, Any], group: int) -> Cal
         if part.torch_class.takes_function and not part.torch_class.is_recursive:
             _check_lambda(part, group)
     schedules = [closed_form(part, param_group, group) for part in state.parts]
+    first = bisect.bisect_right(milestones, 0) + 1
+    try:
+        schedules[first:] = map(taking_over, schedules[first:])
+    except ValueError as error:
+        raise NoClosedFormError(str(error)) from None
     return Call(state.torch_class, {"schedules": schedules, "milestones": milestones})
 
 
@@ -312,15 +317,9 @@ def _class_of_saved(state_dict: Mapping[str, Any]) -> TorchClass:
     return torch_class
 
 
-def shifted(schedule: Any, epochs: int) -> optax.Schedule:
+def shifted(schedule: optax.Schedule, epochs: int) -> optax.Schedule:
     """Return the schedule that starts `epochs` later than the given one."""
-    if epochs == 0:
-        return schedule
-    is_fractional = getattr(schedule, "fractional", False)
-    return Schedule(
-        lambda count: schedule(at_most(count, largest_count(count) - epochs) + epochs),
-        fractional=is_fractional,
-    )
+    return starting_at(schedule, epochs) if epochs else schedule
 
 
 def value_of_group(name: str, values: Any, group: int) -> Any:

@@ -19,11 +19,12 @@ import jax
 import optax
 
 from jaxlr._checks import check_function
-from jaxlr.convert.calls import Call, build
+from jaxlr.convert.calls import Call, build, taking_over
 from jaxlr.convert.chain import stepped_chain
 from jaxlr.convert.classes import CLASSES, Effect, TorchClass
 from jaxlr.convert.errors import MissingNumStepsError
-from jaxlr.convert.expressions import Lambda, called_python
+from jaxlr.convert.expressions import called_python
+from jaxlr.convert.lambdas import Lambda
 from jaxlr.schedules.compose import tabulate
 
 
@@ -181,6 +182,7 @@ class _ParameterGroup:
             _check_end(based, calls[first], milestones[first] if first < len(milestones) else None)
         calls[first] = based
         for index in range(first + 1, len(parts)):
+            calls[index] = taking_over(calls[index])
             if parts[index].torch_class.is_recursive:
                 before = build(sequence(calls[:index], milestones[: index - 1]))
                 left = before(int(milestones[index - 1]) - 1)

@@ -14,9 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlr._checks import shorten
-from jaxlr.convert.expressions import UNKNOWN, Evaluator, Frame, Lambda, unpacked
+from jaxlr.convert.builders import as_conditions
+from jaxlr.convert.expressions import Evaluator
 from jaxlr.convert.functions import where
+from jaxlr.convert.lambdas import Frame, Lambda
 from jaxlr.convert.syntax import quoted, source_of
+from jaxlr.convert.values import UNKNOWN, unpacked
 
 
 _NOTHING = object()
@@ -68,7 +71,8 @@ class Function(Lambda):
 
     def evaluate(self, evaluator: Evaluator, positional: Sequence[Any], by_name: Mapping[str, Any]) -> Any:
         """Return the result of a call, calculated by an evaluator."""
-        execution = _Execution(evaluator, self.bound(positional, by_name))
+        outer = [*evaluator.assigned.values(), *evaluator.names.values(), *self._scope.values()]
+        execution = _Execution(evaluator, self.bound(positional, by_name), {id(value) for value in outer})
         execution.block(self._node.body)
         result = execution.rate if self._sets_rate else execution.result
         if result is _NOTHING:
@@ -97,8 +101,10 @@ _EPOCHS = (
 class _Execution:
     """The execution of a function's statements, for a known, a traced or an unknown epoch."""
 
-    def __init__(self, evaluator: Evaluator, frame: Frame):
+    def __init__(self, evaluator: Evaluator, frame: Frame, outer: set[int]):
         self._evaluator, self._frame = evaluator, frame
+        self._outer = outer  # ids of the values that live longer than this call
+        self._globals: set[str] = set()
         self._live: Any = True
         self._broken: list[Any] = []  # of each loop around a statement, where it was left
         self._continued: list[Any] = []
@@ -148,13 +154,11 @@ class _Execution:
                 value=ast.Call(func=ast.Attribute(value=owner, attr="append" | "extend" as method)) as call
             ):
                 self._append(call, owner, method)
-            case (
-                ast.Pass() | ast.Assert() | ast.Import() | ast.ImportFrom() | ast.AnnAssign() | ast.Global()
-            ):
-                pass
-            case ast.Expr(value=ast.Constant()):
-                pass
-            case ast.Expr(value=ast.Call(func=func)) if source_of(func).rpartition(".")[2] in _PRINTS:
+            case ast.Match() if (conditions := as_conditions(statement)) is not None:
+                self._execute(conditions)
+            case ast.Global(names=names):
+                self._globals |= {*names}
+            case _ if _is_without_effect(statement):
                 pass
             case _:
                 raise ValueError(f"cannot read the statement {quoted(statement)} in a function")
@@ -173,8 +177,31 @@ class _Execution:
             )
             self.rate = _merged(self._live, value, self.rate)
             return
+        if isinstance(target, ast.Subscript):
+            self._set_item(target, value)
+            return
         for name, item in unpacked(target, value).items():
+            if name in self._globals or "." in name:
+                raise ValueError(_keeps_state(name))
             self._frame[name] = _merged(self._live, item, self._frame.get(name, _NOTHING))
+
+    def _set_item(self, target: ast.Subscript, value: Any) -> None:
+        owner: Any = self._own(target.value)
+        key: Any = self._value(target.slice)
+        is_index = isinstance(owner, list) and isinstance(key, int) and -len(owner) <= key < len(owner)
+        if not is_index and not (isinstance(owner, dict) and isinstance(key, str | int | float | None)):
+            raise ValueError(
+                f"cannot read {quoted(target)}: its index depends on the epoch or is too large"
+            )
+        items: Any = owner
+        items[key] = _merged(self._live, value, items[key] if is_index or key in items else _NOTHING)
+
+    def _own(self, node: ast.expr) -> Any:
+        """Return a list or mapping that this call has made, and may change."""
+        value = self._value(node)
+        if id(value) in self._outer:
+            raise ValueError(_keeps_state(source_of(node)))
+        return value
 
     def _is_rate(self, target: ast.Subscript) -> bool:
         match target:
@@ -244,7 +271,7 @@ class _Execution:
         self.block(body)
 
     def _append(self, call: ast.Call, owner: ast.expr, method: str) -> None:
-        items = self._value(owner)
+        items = self._own(owner)
         if self._live is not True or not isinstance(items, list) or len(call.args) != 1:
             raise ValueError(f"cannot read {quoted(call)}: the length of its list depends on the epoch")
         value = self._value(call.args[0])
@@ -254,7 +281,7 @@ class _Execution:
 def _is_without_effect(statement: ast.stmt) -> bool:
     """Check if a statement neither changes a variable nor ends the function."""
     match statement:
-        case ast.Pass() | ast.Assert() | ast.Import() | ast.ImportFrom() | ast.AnnAssign() | ast.Global():
+        case ast.Pass() | ast.Assert() | ast.Import() | ast.ImportFrom() | ast.AnnAssign():
             return True
         case ast.Expr(value=ast.Constant()):
             return True
@@ -264,6 +291,13 @@ def _is_without_effect(statement: ast.stmt) -> bool:
 
 
 _PRINTS = ("print", "info", "debug", "warning", "warn", "log")
+
+
+def _keeps_state(name: str) -> str:
+    return (
+        f"cannot read {shorten(name)!r}, which a function changes, because its value depends on the number "
+        "of calls: write a function of the epoch alone"
+    )
 
 
 def writes_rate(node: ast.AST) -> bool:

@@ -1,20 +1,19 @@
-"""The expressions and lambdas of a recipe, evaluated by walking their syntax and never executed.
+"""The expressions of a recipe, evaluated by walking their syntax and never executed.
 
 Only a whitelist of syntax is read, and the work is limited, so that a text from an untrusted file is safe.
-A lambda becomes a function: on the host it takes an int, on a device a traced array.
 """
 
 import ast
 import copy
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from keyword import iskeyword
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlr._checks import shorten, shown_value
+from jaxlr._checks import shorten
 from jaxlr.convert.functions import (
     OPERATORS,
     PARAMETERS,
@@ -25,57 +24,88 @@ from jaxlr.convert.functions import (
     constant,
     contains,
     function_name,
+    picked,
     where,
 )
-from jaxlr.convert.syntax import is_literal, literal, parse_expression, quoted, source_of
+from jaxlr.convert.lambdas import Frame, Lambda, Partial
+from jaxlr.convert.methods import result_of
+from jaxlr.convert.syntax import is_literal, parse_expression, quoted, source_of
+from jaxlr.convert.values import (
+    ABSENT,
+    MOST_WORK,
+    UNKNOWN,
+    ClassName,
+    Unevaluated,
+    Unknown,
+    Values,
+    are_equal,
+    are_numbers,
+    attribute_of,
+    depth_of,
+    mapping_of,
+    names_in,
+    plain,
+    size_of,
+    unpacked,
+)
 
 
-# A hostile text must cost milliseconds: this bounds the operations and the lists that it can ask for.
-_MOST_WORK = 100_000
-# Each operation on a traced epoch is compiled, which costs much more.
-_MOST_COMPILED = 2_000
 _SIZED = ("enumerate", "list", "range", "reversed", "sorted", "tuple", "zip", "np.array")
+# The usual names of the object that holds the flags of a script.
+_PARSED = ("args", "cfg", "conf", "config", "flags", "FLAGS", "hparams", "opt", "options", "opts", "params")
 _MOST_CALLS = 30  # of functions of the text in each other
 _MOST_NESTED = 4  # lists in each other
-
-
-class Unknown:
-    """The value of a name that has no value yet, and of every expression that contains it."""
-
-
-UNKNOWN = Unknown()
-
-
-class Unevaluated(NamedTuple):
-    """An assigned expression without a value, such as the optimizer: an error only where it is used."""
-
-    node: ast.expr
-    missing: list[str]
-    error: ValueError | None = None
+# Calls that make an object whose attributes are their keywords.
+_NAMESPACES = (
+    "dict",
+    "SimpleNamespace",
+    "Namespace",
+    "EasyDict",
+    "edict",
+    "AttrDict",
+    "ConfigDict",
+    "Munch",
+)
+# Calls that read a text as a literal.
+_LITERALS = ("eval", "ast.literal_eval", "literal_eval", "json.loads")
 
 
 class Evaluator:
     """Evaluates expressions, and collects in `missing` the names that it has no value for.
 
     Args:
-        names: values of expressions, by their source: `{"epochs": 90, "len(loader)": 391}`.
+        names: values of expressions, by their source: `{"epochs": 90, "len(loader)": 391}`; or an object
+            that holds them, such as a Namespace.
     """
 
-    def __init__(self, names: Mapping[str, Any]):
-        if not isinstance(names, Mapping):
-            raise TypeError(f"names must map names to values, such as {{'epochs': 90}}, got {names!r}")
-        nodes = {key: _parsed_name(key) for key in names}
-        self.names: dict[str, Any] = {source_of(nodes[key]): _plain(value) for key, value in names.items()}
+    def __init__(self, names: Any):
+        values = mapping_of(names)
+        # A flag may be called "lambda", which no expression can name.
+        nodes = {key: _parsed_name(key) for key in values if not iskeyword(str(key))}
+        self.names: dict[str, Any] = Values({source_of(node): values[key] for key, node in nodes.items()})
+        self._readers: dict[str, str] = {}  # the spelling by which the text reads a name
         self.assigned: dict[str, Any] = {}
         self.missing: list[str] = []
         self.missing_functions: set[str] = set()
         self.construct: Callable[[ast.Call, Mapping[str, Any]], Any] = lambda call, scope: None
-        self._budget = _MOST_WORK
+        self.class_named: Callable[[ast.expr], ClassName | None] = lambda node: None
+        self._budget = MOST_WORK
         self._depth = 0
         # Only these calls can be names. To unparse every call would take time quadratic in the text.
         self._named_calls = {source_of(node.func) for node in nodes.values() if isinstance(node, ast.Call)}
 
-    def with_budget(self, budget: int = _MOST_WORK) -> "Evaluator":
+    @property
+    def names_are_traced(self) -> bool:
+        """True if one of the values of `names` is a JAX array."""
+        return any(isinstance(value, jax.Array) for value in dict.values(self.names))
+
+    @property
+    def names_are_numbers(self) -> bool:
+        """True if the caller cannot change a value of `names` later."""
+        numbers = bool | int | float | str | np.generic | None
+        return all(isinstance(value, numbers) for value in dict.values(self.names))
+
+    def with_budget(self, budget: int = MOST_WORK) -> "Evaluator":
         """Return a copy with the same values, no missing names, and a budget of its own."""
         evaluator = copy.copy(self)
         evaluator.missing, evaluator._budget = [], budget
@@ -119,12 +149,15 @@ class Evaluator:
                 return self._mapping(node, keys, values, scope)
             case ast.UnaryOp() | ast.BinOp() | ast.Compare() | ast.BoolOp() | ast.IfExp():
                 return self._operation(node, scope)
-            case ast.Lambda() if not any(value is UNKNOWN for value in scope.values()):
-                return Lambda(node, self, scope)
-            case ast.Lambda() if isinstance(scope, Frame):
-                return UNKNOWN
+            case ast.Lambda():
+                is_known = not any(value is UNKNOWN for value in scope.values())
+                return Lambda(node, self, scope) if is_known else UNKNOWN
             case ast.ListComp() | ast.GeneratorExp():
                 return self._comprehension(node, scope)
+            case ast.DictComp(key=key, value=value, generators=generators):
+                pairs = ast.ListComp(ast.Tuple([key, value], ast.Load()), generators)
+                found = self._comprehension(pairs, scope)
+                return UNKNOWN if found is UNKNOWN else self._mapped(node, found)
             case ast.Name() | ast.Attribute() | ast.Subscript() | ast.Call():
                 return self._named(node, scope)
         raise ValueError(f"cannot read {quoted(node)}: write numbers, strings, lists, arithmetic and names")
@@ -145,8 +178,8 @@ class Evaluator:
         return values
 
     def _listed(self, node: ast.expr, values: list[Any]) -> list[Any]:
-        self._spend(_size(values))
-        if _depth(values) > _MOST_NESTED:
+        self._spend(size_of(values))
+        if depth_of(values) > _MOST_NESTED:
             raise ValueError(f"cannot read {quoted(node)}: the lists in it are nested too deeply")
         return values
 
@@ -166,8 +199,17 @@ class Evaluator:
         self._listed(node, list(result.values()))
         return result
 
+    def _mapped(self, node: ast.expr, pairs: list[Any]) -> dict[Any, Any]:
+        if any(not isinstance(key, str | int | float | None) for key, _ in pairs):
+            raise ValueError(f"cannot read {quoted(node)}: its keys must be known numbers or strings")
+        return dict(pairs)
+
     def _operation(self, node: ast.expr, scope: Mapping[str, Any]) -> Any:
         match node:
+            case ast.UnaryOp(op=ast.Not(), operand=operand) if not are_numbers(
+                value := self.value(operand, scope)
+            ):
+                return not value
             case ast.UnaryOp(op=op, operand=operand) if type(op) in OPERATORS:
                 return self._calculate(node, op, self.value(operand, scope))
             case ast.BinOp(op=op, left=left, right=right) if type(op) in OPERATORS:
@@ -191,7 +233,7 @@ class Evaluator:
             repeats = [operand for operand in operands if type(operand) is int]
             if not is_sum and not (isinstance(op, ast.Mult) and repeats):
                 raise ValueError(f"cannot calculate {quoted(node)}: a list can only be joined or repeated")
-            self._spend(sum(map(_size, lists)) if is_sum else _size(lists[0]) * max(repeats[0], 0))
+            self._spend(sum(map(size_of, lists)) if is_sum else size_of(lists[0]) * max(repeats[0], 0))
         elif not all(isinstance(operand, int | float | jax.Array) for operand in operands):
             raise ValueError(f"cannot calculate {quoted(node)}: arithmetic needs numbers")
         return _attempted(node, apply_operator, op, *operands)
@@ -224,10 +266,10 @@ class Evaluator:
         return UNKNOWN if result is UNKNOWN or others is UNKNOWN else result * others
 
     def _compared(self, node: ast.expr, op: ast.cmpop, left: Any, right: Any) -> Any:
-        if isinstance(op, ast.Is | ast.IsNot | ast.Eq | ast.NotEq) and not _are_numbers(left, right):
+        if isinstance(op, ast.Is | ast.IsNot | ast.Eq | ast.NotEq) and not are_numbers(left, right):
             if left is UNKNOWN or right is UNKNOWN:
                 return UNKNOWN
-            is_same = left is right if isinstance(op, ast.Is | ast.IsNot) else _are_equal(left, right)
+            is_same = left is right if isinstance(op, ast.Is | ast.IsNot) else are_equal(left, right)
             return is_same == isinstance(op, ast.Is | ast.Eq)
         if isinstance(op, ast.In | ast.NotIn) and isinstance(right, str | dict) and left is not UNKNOWN:
             if isinstance(right, str) and not isinstance(left, str):
@@ -300,16 +342,25 @@ class Evaluator:
                 return self._assigned(source)
             if source in self.names:
                 return self._given(node, source, scope)
+            if (key := self._parsed_argument(node)) is not None:
+                self.names[source] = self._read_as(key, source)
+                return self.names[source]
         number = constant(node)
         if number is not None:
             return number
         match node:
+            case ast.Call(args=[items]) if name == "len":
+                return self._kept(node, items, self._called(node, name, scope), scope)
             case ast.Call():
                 return self._called(node, name, scope)
             case ast.Subscript(value=items, slice=index) if self.is_known(items, scope):
-                return self._item(node, self.value(items, scope), index, scope)
+                value = self._item(node, self.value(items, scope), index, scope)
+                return self._kept(node, node, value, scope)
             case ast.Attribute(value=owner, attr=attribute) if self.is_known(owner, scope):
-                return self._attribute(node, self.value(owner, scope), attribute)
+                value = self._attribute(node, self.value(owner, scope), attribute)
+                return self._kept(node, node, value, scope)
+        if (named := self.class_named(node)) is not None:
+            return named
         return self._miss_in(node, scope)
 
     def is_known(self, node: ast.expr, scope: Mapping[str, Any]) -> bool:
@@ -320,7 +371,7 @@ class Evaluator:
             case ast.BinOp(left=left, right=right):
                 return self.is_known(left, scope) or self.is_known(right, scope)
         source = source_of(node)
-        if source in scope or source in self.names:
+        if source in scope or source in self.names or self._parsed_argument(node) is not None:
             return True
         if source in self.assigned:
             return not isinstance(self.assigned[source], Unevaluated)
@@ -333,9 +384,46 @@ class Evaluator:
                 return function_name(func) is not None or self.is_known(func, scope)
         return False
 
+    def _parsed_argument(self, node: ast.expr) -> str | None:
+        """Return `epochs` for `args.epochs`, if `names` is `vars(args)`."""
+        match node:
+            case (
+                ast.Attribute(value=owner, attr=key)
+                | ast.Subscript(value=owner, slice=ast.Constant(value=str() as key))
+            ):
+                root = source_of(owner)
+                is_unknown = root not in self.names and root not in self.assigned
+                if is_unknown and root.rpartition(".")[2] in _PARSED and key in self.names:
+                    return key
+        return None
+
+    def _read_as(self, key: str, source: str) -> Any:
+        """Return a value of `names`, which the text may read by one spelling only."""
+        if (other := self._readers.setdefault(key, source)) != source:
+            raise ValueError(
+                f"names gives one value for {other!r} and {source!r}: give both, as in "
+                f"names={{{other!r}: ..., {source!r}: ...}}"
+            )
+        return self.names[key]
+
+    def _kept(self, node: ast.expr, item: ast.expr, value: Any, scope: Mapping[str, Any]) -> Any:
+        """Keep the value of an attribute, an item or its length: the caller may change the object later."""
+        root = item
+        while isinstance(root, ast.Attribute) or (
+            isinstance(root, ast.Subscript) and isinstance(root.slice, ast.Constant)
+        ):
+            root = root.value
+        if not isinstance(root, ast.Name) or root.id not in self.names:
+            return value
+        if root.id not in {*scope, *self.assigned} and is_literal(value):
+            self.names[source_of(node)] = value
+            if isinstance(node, ast.Call):
+                self._named_calls.add(source_of(node.func))
+        return value
+
     def _given(self, node: ast.expr, source: str, scope: Mapping[str, Any]) -> Any:
-        value = self.names[source]
-        bound = _names_in(node) & scope.keys()
+        value = self._read_as(source, source)
+        bound = names_in(node) & scope.keys()
         if isinstance(node, ast.Call) and bound:
             function, variable = source_of(node.func), min(bound)
             raise ValueError(
@@ -349,19 +437,28 @@ class Evaluator:
         constructed = self.construct(node, scope)
         if constructed is not None:
             return constructed
-        if name is None or source_of(node.func) in {*scope, *self.assigned, *self.names}:
+        is_other = _is_filtered(node) and name in ("max", "min")
+        if name is None or is_other or source_of(node.func) in {*scope, *self.assigned, *self.names}:
             match node.func:
+                case ast.Name(id="next" | "max" | "min" as kind) if _is_filtered(node):
+                    return self._picked(node, kind, scope)
+                case ast.Name(id="partial") | ast.Attribute(attr="partial") if node.args:
+                    return self._partial(node, scope)
+                case ast.Lambda() as func:
+                    return self._apply(node, self.value(func, scope), scope)
+                case ast.Name() | ast.Attribute() as func if source_of(func) in _LITERALS and node.args:
+                    return self._literal(node, scope)
                 case ast.Name() | ast.Attribute() | ast.Subscript() as func if self.is_known(func, scope):
                     if not isinstance(func, ast.Attribute) or self._is_value(func, scope):
                         return self._apply(node, self.value(func, scope), scope)
                     return self._method(node, func, scope)
                 case ast.Attribute(value=owner) as func if self.is_known(owner, scope):
                     return self._method(node, func, scope)
-                case ast.Name(id="map") if len(node.args) == 2 and not node.keywords:
-                    return self._map(node, scope)
+                case ast.Name(id="map" | "filter" as kind) if len(node.args) == 2 and not node.keywords:
+                    return self._map(node, kind, scope)
                 case ast.Name(id="getattr") if len(node.args) >= 2 and self.is_known(node.args[0], scope):
                     return self._getattr(node, scope)
-                case ast.Name(id="dict") if not node.args:
+                case ast.Name(id=kind) | ast.Attribute(attr=kind) if kind in _NAMESPACES and not node.args:
                     keys: list[ast.expr | None] = [
                         None if each.arg is None else ast.Constant(each.arg) for each in node.keywords
                     ]
@@ -369,6 +466,53 @@ class Evaluator:
         if name and (arguments := _in_order(name, node)) is not None:
             return self._call(node, name, arguments, scope)
         return self._miss_in(node, scope)
+
+    def _partial(self, node: ast.Call, scope: Mapping[str, Any]) -> Any:
+        """Return a `functools.partial` of a function of the text."""
+        if not isinstance(node.args[0], ast.Lambda) and not self.is_known(node.args[0], scope):
+            return self._miss_in(node, scope)
+        function, *args = self.items(node.args, scope)
+        by_name = {str(each.arg): self.value(each.value, scope) for each in node.keywords}
+        return function if function is UNKNOWN else Partial(node, self, function, args, by_name)
+
+    def _picked(self, node: ast.Call, kind: str, scope: Mapping[str, Any]) -> Any:
+        """Return `next(x for x in items if test)`, or the largest or smallest, for a test of any kind."""
+        generator: Any = node.args[0]
+        items = self.value(generator.generators[0].iter, scope)
+        items = list(items) if isinstance(items, dict) else items
+        if items is UNKNOWN:
+            return UNKNOWN
+        if not isinstance(items, list):
+            raise ValueError(f"cannot loop over {quoted(generator.generators[0].iter)}")
+        test = ast.BoolOp(ast.And(), generator.generators[0].ifs)
+        test = test if len(test.values) > 1 else test.values[0]
+        found: list[tuple[Any, Any]] = []
+        for item in items:
+            inner = {**scope, **unpacked(generator.generators[0].target, item)}
+            is_in = self.value(test, inner)
+            if is_in is UNKNOWN or isinstance(is_in, jax.Array) or is_in:
+                found.append((is_in, self.value(generator.elt, inner)))
+            if kind == "next" and found and found[-1][0] is True:
+                break
+        if any(UNKNOWN in pair for pair in found if not any(isinstance(e, jax.Array) for e in pair)):
+            return UNKNOWN
+        default = self.value(node.args[1], scope) if len(node.args) > 1 else None
+        return _attempted(node, picked, kind, found, default)
+
+    def _literal(self, node: ast.Call, scope: Mapping[str, Any]) -> Any:
+        """Return the value of a known text as an expression."""
+        if not self.is_known(node.args[0], scope):
+            return self._miss_in(node, scope)
+        text = self.value(node.args[0], scope)
+        if text is UNKNOWN:
+            return UNKNOWN
+        if not isinstance(text, str):
+            raise ValueError(f"cannot read {quoted(node)}: it is not given a text")
+        try:
+            parsed = parse_expression(text)
+        except SyntaxError:
+            raise ValueError(f"cannot read {quoted(node)}: {shorten(text)!r} is no expression") from None
+        return self.value(parsed)
 
     def _is_value(self, func: ast.Attribute, scope: Mapping[str, Any]) -> bool:
         """Check if an attribute is a value of its own, and not a method of a list or a text."""
@@ -382,6 +526,17 @@ class Evaluator:
         by_name = {str(each.arg): self.value(each.value, scope) for each in node.keywords}
         if function is UNKNOWN:
             return UNKNOWN
+        if isinstance(function, dict) and not positional:  # a class of settings
+            return {**function, **by_name}
+        if isinstance(function, Partial):
+            return self._applied(
+                node, function.function, [*function.args, *positional], function.keywords | by_name
+            )
+        return self._applied(node, function, positional, by_name)
+
+    def _applied(
+        self, node: ast.Call, function: Any, positional: Sequence[Any], by_name: Mapping[str, Any]
+    ) -> Any:
         if isinstance(function, Lambda):
             self._spend(1)
             inner = self.with_budget(self._budget)
@@ -399,67 +554,60 @@ class Evaluator:
 
     def _method(self, node: ast.Call, func: ast.Attribute, scope: Mapping[str, Any]) -> Any:
         owner = self.value(func.value, scope)
-        arguments = [] if func.attr == "astype" else self.items(node.args, scope)
+        if isinstance(owner, Array) and func.attr == "astype" and len(node.args) == 1:
+            is_int = source_of(node.args[0]).strip("'").rpartition(".")[2].startswith("int")
+            return Array(int(item) if is_int else float(item) for item in owner)
+        arguments = self.items(node.args, scope)
         if owner is UNKNOWN or any(argument is UNKNOWN for argument in arguments):
             return UNKNOWN
-        match owner, func.attr:
-            case dict(), "get" if 1 <= len(arguments) <= 2:
-                return owner.get(*arguments)
-            case dict(), "keys" | "values" | "items" if not arguments:
-                entries = {
-                    "keys": owner.keys(),
-                    "values": owner.values(),
-                    "items": map(list, owner.items()),
-                }
-                return list(entries[func.attr])
-            case list(), "tolist" | "copy" if not arguments:
-                return list(owner)
-            case list(), "index" | "count":
-                return _attempted(node, getattr(list(owner), func.attr), *arguments)
-            case Array(), "astype" if len(node.args) == 1:
-                is_int = source_of(node.args[0]).rpartition(".")[2].startswith("int")
-                return Array(int(item) if is_int else float(item) for item in owner)
-            case str(), "split" | "strip" | "lower" | "upper" | "startswith" | "endswith":
-                return _attempted(node, getattr(owner, func.attr), *arguments)
-        raise ValueError(f"cannot read the call {quoted(node)}")
+        if isinstance(owner, dict) and func.attr == "get" and isinstance(arguments[0], jax.Array):
+            return _traced_item(owner, arguments[0], arguments[1] if len(arguments) > 1 else np.nan)
+        return _attempted(node, result_of, node, owner, func.attr, arguments)
 
-    def _map(self, node: ast.Call, scope: Mapping[str, Any]) -> Any:
-        """Return the values of `map(f, items)`, evaluated as `[f(item) for item in items]`."""
+    def _map(self, node: ast.Call, kind: str, scope: Mapping[str, Any]) -> Any:
+        """Return the values of `map(f, items)` or `filter(f, items)`, evaluated as a comprehension."""
         function, items = node.args
+        if isinstance(
+            function, ast.Lambda
+        ):  # it reads the variables around the call, not those of the loop
+            scope = Frame({**scope, "_function": self.value(function, scope)})
+            function = ast.Name("_function", ast.Load())
         target = ast.Name("_item", ast.Load())
-        each = ast.comprehension(ast.Name("_item", ast.Store()), items, [], 0)
-        return self._comprehension(ast.ListComp(ast.Call(function, [target], []), [each]), scope)
+        applied = ast.Call(function, [target], [])
+        tests: list[ast.expr] = [applied] if kind == "filter" else []
+        each = ast.comprehension(ast.Name("_item", ast.Store()), items, tests, 0)
+        return self._comprehension(ast.ListComp(target if tests else applied, [each]), scope)
 
     def _getattr(self, node: ast.Call, scope: Mapping[str, Any]) -> Any:
         owner, attribute, *default = self.items(node.args, scope)
         if owner is UNKNOWN or attribute is UNKNOWN:
             return UNKNOWN
-        found = _attribute_of(owner, attribute)
-        if found is _ABSENT and default:
+        found = attribute_of(owner, attribute)
+        if found is ABSENT and default:
             return default[0]
         return self._attribute(node, owner, attribute)
 
     def _attribute(self, node: ast.expr, owner: Any, attribute: Any) -> Any:
         if owner is UNKNOWN:
             return UNKNOWN
-        value = _attribute_of(owner, attribute)
-        if value is _ABSENT:
+        value = attribute_of(owner, attribute)
+        if value is ABSENT:
             raise ValueError(f"cannot read {quoted(node)}: the value before the dot has no such attribute")
-        return _plain(value)
+        return plain(value)
 
     def _miss_in(self, node: ast.expr, scope: Mapping[str, Any]) -> Unknown:
         """Record the unknown part of an expression. If a variable is in it, that is its function."""
-        bound = _names_in(node) & scope.keys()
+        bound = names_in(node) & scope.keys()
         if not bound:
             return self._miss(source_of(node))
         match node:
-            case ast.Call(func=func) if not _names_in(func) & bound:
+            case ast.Call(func=func) if not names_in(func) & bound:
                 self.missing_functions.add(source_of(func))
                 self._miss(source_of(func))
                 for argument in [*node.args, *(each.value for each in node.keywords)]:
                     self.value(argument, scope)
                 return UNKNOWN
-            case ast.Subscript(value=items, slice=index) if not _names_in(items) & bound:
+            case ast.Subscript(value=items, slice=index) if not names_in(items) & bound:
                 self.value(index, scope)
                 return self._miss(source_of(items))
         raise ValueError(f"cannot read {quoted(node)}: write numbers, strings, lists, arithmetic and names")
@@ -494,7 +642,7 @@ class Evaluator:
         if name in _SIZED:
             is_range = name == "range" and all(isinstance(value, int) for value in values)
             size = _attempted(node, lambda *ends: len(range(*ends)), *values) if is_range else 0
-            self._spend(size + sum(_size(value) for value in values if isinstance(value, list)))
+            self._spend(size + sum(size_of(value) for value in values if isinstance(value, list)))
             values = [list(value) if isinstance(value, dict) else value for value in values]
             if name in ("zip", "enumerate"):
                 return _attempted(node, lambda: list(map(list, apply_function(name, *values))))
@@ -516,161 +664,12 @@ class Evaluator:
             return UNKNOWN
         if isinstance(key, jax.Array):
             return _traced_item(items, key)
-        return _plain(_attempted(node, lambda: items[key]))
+        return plain(_attempted(node, lambda: items[key]))
 
     def _spend(self, amount: int) -> None:
         self._budget -= amount
         if self._budget < 0:
             raise ValueError("the scheduler's text asks for too many values and operations")
-
-
-class Frame(dict[str, Any]):
-    """The variables of a function that is being called. A function in it reads them when it is called."""
-
-
-class Lambda:
-    """A lambda of a recipe as a function of the epoch.
-
-    Args:
-        node: its syntax.
-        evaluator: the evaluator of the text around it.
-        scope: values of the variables around it.
-    """
-
-    def __init__(self, node: ast.Lambda | ast.FunctionDef, evaluator: Evaluator, scope: Mapping[str, Any]):
-        self.parameters: list[str]
-        self.parameters, defaults = _parameters(node)
-        self._scope = {name: evaluator.value(value, scope) for name, value in defaults.items()}
-        self._outer = scope if isinstance(scope, Frame) else {}
-        self._evaluator, self._node = evaluator, node
-        if isinstance(node, ast.FunctionDef):
-            return
-        variables = _names_in(node.body)
-        if late := sorted(variables & set(scope) - {*self.parameters} - set(self._outer)):
-            # Python looks such a variable up when the function is called, after the loop has ended.
-            better = f"lambda {self._argument}, {late[0]}={late[0]}: ..."
-            raise ValueError(f"cannot read {quoted(node)}: write {better}")
-        self.check()
-
-    def __repr__(self) -> str:
-        return shorten(self.source)
-
-    @property
-    def _argument(self) -> str:
-        return self.parameters[0]
-
-    def check(self) -> None:
-        """Evaluate it for an unknown epoch, so that errors and missing names are reported at once."""
-        unknown = dict.fromkeys((name for name in self.parameters if name not in self._scope), UNKNOWN)
-        first = self.parameters[:1]
-        self.evaluate(self._evaluator, [], {**unknown, **dict.fromkeys(first, UNKNOWN)})
-
-    def check_takes_epoch(self) -> None:
-        """Refuse a function of several arguments where one of the epoch is needed."""
-        required = [name for name in self.parameters if name not in self._scope]
-        if not self.parameters or len(required) > 1:
-            raise ValueError(
-                f"cannot read {quoted(self._node)}: a function must take one argument, the epoch"
-            )
-
-    def bound(self, positional: Sequence[Any], by_name: Mapping[str, Any]) -> Frame:
-        """Return the variables of a call."""
-        given = dict(zip(self.parameters, positional, strict=False))
-        frame = Frame({**self._outer, **self._scope, **given, **by_name})
-        absent = [name for name in self.parameters if name not in frame]
-        if absent or len(positional) > len(self.parameters) or by_name.keys() - set(self.parameters):
-            raise ValueError(f"{shorten(self.source)!r} is called with the wrong arguments")
-        return frame
-
-    def evaluate(self, evaluator: Evaluator, positional: Sequence[Any], by_name: Mapping[str, Any]) -> Any:
-        """Return the result of a call, calculated by an evaluator."""
-        assert isinstance(self._node, ast.Lambda)
-        return evaluator.value(self._node.body, self.bound(positional, by_name))
-
-    @property
-    def source(self) -> str:
-        """The lambda as Python text in which the names are replaced by their values."""
-        assert isinstance(self._node, ast.Lambda)
-        values = {**self._evaluator.names, **self._evaluator.assigned, **self._outer, **self._scope}
-        rest = {name for name in self.parameters if name not in self._scope}
-        body = Inlined(values, rest | {self._argument}).visit(copy.deepcopy(self._node.body))
-        return f"lambda {', '.join(name for name in self.parameters if name in rest)}: {ast.unparse(body)}"
-
-    @property
-    def is_arithmetic(self) -> bool:
-        """True if JAX can trace `source` as it stands: it has no call, condition or comparison."""
-        kinds = ast.Call | ast.IfExp | ast.BoolOp | ast.Compare | ast.Subscript | ast.Attribute | ast.Not
-        return not any(isinstance(node, kinds) for node in ast.walk(parse_expression(self.source)))
-
-    @property
-    def is_constant(self) -> bool:
-        """True if the lambda does not use its argument."""
-        return self._argument not in {name for each in _body(self._node) for name in _names_in(each)}
-
-    @property
-    def needs_table(self) -> bool:
-        """True if JAX cannot trace it."""
-        try:
-            jax.eval_shape(self, jax.ShapeDtypeStruct((), np.int32))
-        except (ValueError, TypeError, ArithmeticError):
-            return True
-        return False
-
-    def __call__(self, count: Any) -> Any:
-        """Return the value at an epoch. For a JAX array it is computed in float64."""
-        is_traced = isinstance(count, jax.Array)
-        evaluator = self._evaluator.with_budget(_MOST_COMPILED if is_traced else _MOST_WORK)
-        try:
-            if is_traced:
-                with jax.enable_x64(True):
-                    result = self.evaluate(evaluator, [count.astype(np.float64)], {})
-                    return jnp.asarray(result)
-            value = self.evaluate(evaluator, [count], {})
-        except ValueError as error:
-            place = "" if is_traced else f" at {count}"
-            raise ValueError(f"{shorten(self.source)!r}{place}: {error}") from None
-        except RecursionError:
-            raise ValueError(f"{shorten(self.source)!r} is nested too deeply to be read") from None
-        if not isinstance(value, int | float):
-            raise TypeError(f"{shorten(self.source)!r} must return a number, got {shown_value(value)}")
-        return value
-
-
-def _body(node: ast.Lambda | ast.FunctionDef) -> list[Any]:
-    return node.body if isinstance(node, ast.FunctionDef) else [node.body]
-
-
-class Inlined(ast.NodeTransformer):
-    """Replaces names by their values, so that a lambda's text does not depend on the text around it."""
-
-    def __init__(self, values: Mapping[str, Any], bound: set[str]):
-        self._values, self._bound = values, bound
-
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        if isinstance(node, ast.ListComp | ast.GeneratorExp):
-            inside = self._bound | {source_of(generator.target) for generator in node.generators}
-            if inside != self._bound:
-                return Inlined(self._values, inside).generic_visit(node)
-        if isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.Call):
-            source = source_of(node)
-            if source in self._bound or isinstance(getattr(node, "ctx", None), ast.Store):
-                return node
-            if is_literal(self._values.get(source)):
-                return parse_expression(literal(self._values[source]))
-            number = constant(node)
-            if number is not None:
-                return parse_expression(literal(number))
-        return super().generic_visit(node)
-
-
-def _parameters(node: ast.Lambda | ast.FunctionDef) -> tuple[list[str], dict[str, ast.expr]]:
-    """Return the names of the parameters, and the defaults of those that have one."""
-    match node.args:
-        case ast.arguments(posonlyargs=[], args=[*args], vararg=None, kwonlyargs=[], kwarg=None):
-            names, defaults = [parameter.arg for parameter in args], node.args.defaults
-            with_default = names[len(names) - len(defaults) :]
-            return names, dict(zip(with_default, defaults, strict=True))
-    raise ValueError(f"cannot read {quoted(node)}: a function must take one argument, the epoch")
 
 
 def _attempted(node: ast.expr, function: Callable[..., Any], *operands: Any) -> Any:
@@ -680,6 +679,14 @@ def _attempted(node: ast.expr, function: Callable[..., Any], *operands: Any) -> 
     except (ArithmeticError, LookupError, ValueError, TypeError) as error:
         reason = "the result is out of range" if isinstance(error, OverflowError) else error
         raise ValueError(f"cannot calculate {quoted(node)}: {reason}") from None
+
+
+def _is_filtered(node: ast.Call) -> bool:
+    """Check if a call is given one comprehension with a test."""
+    match node.args:
+        case [ast.ListComp(generators=[one]) | ast.GeneratorExp(generators=[one]), *_]:
+            return bool(one.ifs) and not one.is_async and not node.keywords
+    return False
 
 
 def _selected(test: Any, on_true: Any, on_false: Any) -> Any:
@@ -714,38 +721,10 @@ def _parsed_name(key: Any) -> ast.expr:
         ) from error
 
 
-def _plain(value: Any) -> Any:
-    """Convert a value of the user's to a kind that is evaluated. Other objects stay as they are."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, list | tuple | range):
-        return (
-            type(value)(map(_plain, value))
-            if isinstance(value, Array)
-            else [_plain(each) for each in value]
-        )
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
-
-
-def unpacked(target: ast.expr, value: Any) -> dict[str, Any]:
-    """Return the values of the names in a target such as `(start, factor)`."""
-    if isinstance(target, ast.Tuple | ast.List):
-        values = [UNKNOWN] * len(target.elts) if value is UNKNOWN else value
-        if not isinstance(values, list) or len(values) != len(target.elts):
-            raise ValueError(f"cannot read {quoted(target)}: it does not have as many names as values")
-        pairs = zip(target.elts, values, strict=True)
-        return {name: item for each, one in pairs for name, item in unpacked(each, one).items()}
-    if not isinstance(target, ast.Name | ast.Attribute):
-        raise ValueError(f"cannot read {quoted(target)}: a variable must be a name")
-    return {source_of(target): value}
-
-
 def called_python(name: str, function: Any, positional: Sequence[Any], by_name: Mapping[str, Any]) -> Any:
     """Call a Python function. If JAX cannot trace it, raise an error with the way out."""
     try:
-        return _plain(function(*positional, **by_name))
+        return plain(function(*positional, **by_name))
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
         raise ValueError(
             f"JAX cannot trace the function {shorten(name)!r}: give num_steps, so that its values are "
@@ -753,59 +732,14 @@ def called_python(name: str, function: Any, positional: Sequence[Any], by_name: 
         ) from None
 
 
-_ABSENT = object()
-
-
-def _attribute_of(owner: Any, attribute: Any) -> Any:
-    """Return an attribute that is stored in an object, without running any of its code."""
-    if not isinstance(attribute, str) or attribute.startswith("_"):
-        return _ABSENT
-    if isinstance(owner, Mapping):
-        return owner.get(attribute, _ABSENT)
-    if owner is None or isinstance(owner, bool | int | float | str | list | jax.Array | Lambda):
-        return _ABSENT
-    value = inspect.getattr_static(owner, attribute, _ABSENT)
-    return _ABSENT if hasattr(type(value), "__get__") else value
-
-
-def _are_numbers(*values: Any) -> bool:
-    return all(isinstance(value, int | float | jax.Array) or value is UNKNOWN for value in values)
-
-
-def _are_equal(left: Any, right: Any) -> bool:
-    if isinstance(left, jax.Array) or isinstance(right, jax.Array):
-        return False  # a number is not a text, a list or None
-    return bool(left == right)
-
-
-def _traced_item(items: Any, key: jax.Array) -> Any:
-    """Look up an index or a key that is traced. A key that is not there gives NaN."""
+def _traced_item(items: Any, key: jax.Array, default: Any = np.nan) -> Any:
+    """Look up an index or a key that is traced. A key that is not there gives the default."""
     if isinstance(items, dict):
-        result: Any = jnp.asarray(np.nan, np.float64)
+        result: Any = jnp.asarray(default, np.float64)
         for each, item in items.items():
             result = where(jnp.equal(key, each), item, result)
         return result
     return jnp.stack([jnp.asarray(item, np.float64) for item in items])[key.astype(np.int32)]
-
-
-def _names_in(node: ast.AST) -> set[str]:
-    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
-
-
-def _size(value: Any) -> int:
-    """Return the number of values in a list, those of the lists in it included, up to the budget."""
-    if not isinstance(value, list):
-        return 1
-    total = 0
-    for item in value:
-        total += _size(item)
-        if total > _MOST_WORK:
-            break
-    return total
-
-
-def _depth(value: Any) -> int:
-    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
 
 
 def _in_order(name: str, node: ast.Call) -> list[ast.expr] | None:

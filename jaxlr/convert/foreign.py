@@ -6,13 +6,14 @@ from jaxlr.convert.classes import Effect, TorchClass
 from jaxlr.frameworks import CALLS
 
 
-# transformers 4.49 put num_decay_steps before num_stable_steps.
-_MAX_POSITIONAL = {"get_wsd_schedule": 2}
+# transformers 4.49 put num_decay_steps before num_stable_steps. A GreedyLR is made from keywords only.
+_MAX_POSITIONAL = {"get_wsd_schedule": 2, "get_greedy_schedule": 0}
+_MAX_POSITIONAL |= {"CosineLRScheduler": 1, "TanhLRScheduler": 1}  # timm 0.5 reordered the others
 
 
 def _row(name: str) -> TorchClass:
     library, function = CALLS[name]
-    first, *parameters = inspect.signature(function).parameters
+    first, *parameters = (name for name in inspect.signature(function).parameters if name != "version")
     assert first == "init_value"
     return TorchClass(
         name=name,

@@ -28,7 +28,18 @@ _OF_MATH = (*_ANGLES, *_HYPERBOLICS, *_EXPONENTIALS, *_ROUNDING)
 _RENAMED = {
     **{"minimum": "min", "maximum": "max", "pow": "math.pow", "power": "pow", "prod": "math.prod"},
     **{name: f"np.{name}" for name in ("arange", "array", "clip", "interp", "linspace", "where")},
-    **{"asarray": "np.array", "sum": "sum", "any": "any", "all": "all", "abs": "abs", "round": "round"},
+    **{
+        "asarray": "np.array",
+        "searchsorted": "np.searchsorted",
+        "float64": "np.number",
+        "cumsum": "np.cumsum",
+        "mean": "np.mean",
+        "sum": "sum",
+        "any": "any",
+        "all": "all",
+        "abs": "abs",
+        "round": "round",
+    },
 }
 _MOST_NUMBERS = 10_000  # in an array that a function makes
 # The names of the parameters of functions that recipes call by keyword.
@@ -37,8 +48,12 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "np.arange": ("start", "stop", "step"),
     "np.clip": ("a", "a_min", "a_max"),
     "np.interp": ("x", "xp", "fp"),
+    "np.searchsorted": ("a", "v", "side"),
     "round": ("number", "ndigits"),
 }
+
+
+_ITERABLES = (tuple, range, map, zip, enumerate, itertools.accumulate)
 
 
 class Array(list[Any]):
@@ -64,7 +79,11 @@ def apply_function(name: str, *values: Any) -> Any:
     result = (_ON_DEVICE if is_traced else _ON_HOST)[name](*values)
     if isinstance(result, Array):
         return Array(map(bounded, result))
-    return bounded(list(result) if isinstance(result, tuple | range | map | zip | enumerate) else result)
+    return bounded(
+        list(result)
+        if isinstance(result, tuple | range | map | zip | enumerate | itertools.accumulate)
+        else result
+    )
 
 
 def function_name(func: ast.expr) -> str | None:
@@ -76,6 +95,8 @@ def function_name(func: ast.expr) -> str | None:
             return name if name in _OF_MATH else _RENAMED.get(name)
         case ast.Attribute(value=ast.Name(id="bisect"), attr=name) if name in _BISECT:
             return name
+        case ast.Attribute(value=ast.Name(id="itertools"), attr="accumulate"):
+            return "accumulate"
     return None
 
 
@@ -96,6 +117,29 @@ def contains(items: list[Any], value: Any) -> Any:
             jnp.logical_or, [jnp.equal(item, value) for item in items], jnp.asarray(False)
         )
     return value in items
+
+
+def picked(kind: str, found: list[tuple[Any, Any]], default: Any) -> Any:
+    """Return the first, the largest or the smallest of the values whose test holds.
+
+    Args:
+        kind: "next", "max" or "min".
+        found: tests and values, without those whose test is known to fail.
+        default: the value if there is none, or None.
+    """
+    if not any(isinstance(test, jax.Array) for test, _ in found):
+        values = [value for _, value in found]
+        if not values and default is None:
+            raise ValueError("no value passes the test")
+        return apply_function(kind, values) if values and kind != "next" else (values or [default])[0]
+    limit = {"next": math.nan, "max": -math.inf, "min": math.inf}[kind]
+    result: Any = limit if default is None else default
+    for test, value in reversed(found):
+        if kind == "next":
+            result = where(test, value, result)
+        else:
+            result = apply_function(kind, result, where(test, value, limit))
+    return result
 
 
 def where(test: Any, on_true: Any, on_false: Any) -> jax.Array:
@@ -124,6 +168,22 @@ def _power(base: Any, exponent: Any) -> Any:
     return base**exponent
 
 
+def _shifted(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Return an operator on the bits of small integers. A traced epoch is a float64."""
+
+    def apply(left: Any, right: Any) -> Any:
+        if isinstance(left, jax.Array) or isinstance(right, jax.Array):
+            left, right = (jnp.asarray(each).astype(np.int64) for each in (left, right))
+            return function(left, right).astype(np.float64)
+        if isinstance(left, float) or isinstance(right, float) or not abs(right) <= _LARGEST_INTEGER:
+            raise TypeError("an operator on bits needs integers")
+        if function in (operator.lshift, operator.rshift) and right > _LARGEST_EXPONENT:
+            raise ValueError("the shift is too long")
+        return function(left, right)
+
+    return apply
+
+
 def _round(value: Any, digits: Any = None) -> Any:
     # Python decides ties by the exact binary value: it rounds 2.675 to 2.67. JAX may not.
     if isinstance(value, jax.Array):
@@ -146,6 +206,10 @@ def _linspace(start: float, stop: float, num: int = 50) -> Array:
     if not 0 <= num <= _MOST_NUMBERS:
         raise ValueError(f"linspace makes at most {_MOST_NUMBERS} numbers")
     return Array(np.linspace(start, stop, num).tolist())
+
+
+def _array(value: Any) -> Any:
+    return Array(value) if isinstance(value, list) else value
 
 
 def _arange(*ends: Any) -> Array:
@@ -190,6 +254,10 @@ OPERATORS: dict[type, Callable[..., Any]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
     ast.Pow: _power,
+    ast.LShift: _shifted(operator.lshift),
+    ast.RShift: _shifted(operator.rshift),
+    ast.BitAnd: _shifted(operator.and_),
+    ast.BitOr: _shifted(operator.or_),
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
     ast.Not: lambda value: value == 0 if isinstance(value, jax.Array) else not value,
@@ -206,9 +274,22 @@ _ON_HOST: dict[str, Callable[..., Any]] = {
     **{name: getattr(math, name) for name in _OF_MATH},
     **{"pow": _power, "math.pow": math.pow, "round": _round, "math.prod": _prod},
     **{"any": any, "all": all, "np.clip": _clip, "np.interp": _interp, **_BISECT},
-    **{"np.linspace": _linspace, "np.arange": _arange, "np.array": Array},
+    **{"np.linspace": _linspace, "np.arange": _arange, "np.array": _array},
     **{"np.where": lambda test, on_true, on_false: on_true if test else on_false},
-    **{"zip": zip, "enumerate": enumerate, "reversed": lambda items: list(reversed(items)), "str": str},
+    **{
+        "np.cumsum": lambda items: Array(itertools.accumulate(items)),
+        "accumulate": itertools.accumulate,
+        "np.mean": lambda items: sum(items) / len(items),
+    },
+    **{"divmod": lambda value, by: [value // by, value % by]},
+    **{"np.searchsorted": lambda items, value, side="left": _BISECT[f"bisect_{side}"](items, value)},
+    **{
+        "np.number": float,
+        "zip": zip,
+        "enumerate": enumerate,
+        "reversed": lambda items: list(reversed(items)),
+        "str": str,
+    },
 }
 _ON_DEVICE: dict[str, Callable[..., Any]] = {
     **{name: getattr(jnp, name) for name in _OF_MATH},
@@ -217,6 +298,10 @@ _ON_DEVICE: dict[str, Callable[..., Any]] = {
     "bool": lambda value: value != 0,
     "any": lambda items: functools.reduce(jnp.logical_or, [jnp.asarray(item) != 0 for item in items]),
     "all": lambda items: functools.reduce(jnp.logical_and, [jnp.asarray(item) != 0 for item in items]),
+    "divmod": lambda value, by: [value // by, value % by],
+    "np.searchsorted": lambda items, value, side="left": _ON_DEVICE[f"bisect_{side}"](items, value),
+    "np.number": jnp.asarray,
+    "np.array": lambda value: value,
     **{"np.clip": _clip, "np.interp": _interp, "np.where": where, "math.prod": _prod},
     **{
         "bisect": _count_below(True),

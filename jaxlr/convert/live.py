@@ -224,16 +224,20 @@ def _plateau(state: State, lr: float, group: int) -> Any:
     tx: Any = reduce_lr_on_plateau(lr, min_lr=min_lr, **settings)
     best = float(state.get("best"))
     counters = {
-        key: np.int32(min(check_duration(key, state.get(key)), 2**31 - 1))
+        key: min(check_duration(key, state.get(key)), 2**31 - 1)
         for key in ("num_bad_epochs", "cooldown_counter")
     }
+    if best == (-math.inf if settings["mode"] == "max" else math.inf) and not any(counters.values()):
+        return tx
 
     def init_fn(params: optax.Params) -> Any:
         fresh_state: Any = tx.init(params)
-        current = {key: jnp.asarray(value) for key, value in counters.items()}
+        current = {key: jnp.asarray(np.int32(value)) for key, value in counters.items()}
         return fresh_state._replace(best=jax.tree.map(jnp.array, as_real(best)), **current)
 
-    return _Plateau.build(init_fn, tx.update, tx.init_value)
+    saved = {**settings, "min_lrs": [min_lr], "best": best, **counters, "_last_lr": [lr]}
+    arguments = {"class_name": torch_class.name, "state_dict": saved}
+    return _Plateau.build(init_fn, tx.update, tx.init_value, "from_state_dict", arguments)
 
 
 def _stepped(scheduler: Any, group: int, num_steps: int) -> Any:

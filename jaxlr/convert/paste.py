@@ -22,8 +22,8 @@ _FENCE = re.compile(r"^\s*(```|~~~)[^\n]*\n(.*?)(^\s*\1|\Z)", re.MULTILINE | re.
 _PROMPT = re.compile(r"^\s*(>>>|\.\.\.|In \[\d+\]:)( |$)")
 
 
-def cleaned(text: str) -> str:
-    """Return the code of a copied text, without fences, prompts, odd characters and indentation."""
+def unwrapped(text: str) -> str:
+    """Return the code of a copied text, without fences, prompts and odd characters."""
     text = text.expandtabs().translate(_PLAIN)
     if blocks := _FENCE.findall(text):
         text = "\n".join(block for _, block, _ in blocks)
@@ -34,6 +34,11 @@ def cleaned(text: str) -> str:
         # The lines without a prompt are what the interpreter printed.
         lines = [_PROMPT.sub("", line, count=1) for line in lines if _PROMPT.match(line)]
         text = "\n".join(lines)
+    return text
+
+
+def dedented(text: str) -> str:
+    """Return a text without its indentation, which its first line may lack."""
     first, _, rest = text.partition("\n")
     if first.rstrip().endswith(":") or text.lstrip().startswith(("def ", "class ", "@")):
         return textwrap.dedent(text.strip("\n")).strip()

@@ -8,9 +8,12 @@ from typing import Any, NamedTuple, NoReturn
 from jaxlr._checks import shorten
 from jaxlr.convert.classes import CLASSES, Effect, TorchClass
 from jaxlr.convert.constructors import Constructor
-from jaxlr.convert.expressions import UNKNOWN, Evaluator, Lambda, Unevaluated
+from jaxlr.convert.expressions import Evaluator
 from jaxlr.convert.foreign import FOREIGN
+from jaxlr.convert.lambdas import Lambda
+from jaxlr.convert.mappings import OPTIMIZERS
 from jaxlr.convert.syntax import quoted, source_of
+from jaxlr.convert.values import UNKNOWN, ClassName, Unevaluated
 
 
 EXAMPLE = "such as 'StepLR(step_size=30, gamma=0.1)'"
@@ -20,7 +23,6 @@ _HARMLESS = (
     *("LambdaLR", "MultiplicativeLR", "StepLR", "MultiStepLR", "ExponentialLR", "PolynomialLR"),
     *("CosineAnnealingLR", "CosineAnnealingWarmRestarts", "ReduceLROnPlateau"),
 )
-_TORCH_OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam")
 
 
 class TextRate(NamedTuple):
@@ -44,7 +46,7 @@ class ConstructorReader:
         self.made: list[Constructor] = []
         self._used: set[int] = set()
         self._optimizers: dict[int, ast.expr] = {}  # by the id of the constructor
-        evaluator.construct = self._construct
+        evaluator.construct, evaluator.class_named = self._construct, self._class_named
 
     def constructs(self, node: ast.AST) -> bool:
         """Check if a constructor is called in a part of the text."""
@@ -65,8 +67,6 @@ class ConstructorReader:
             return assigned
         if isinstance(assigned, Unevaluated):
             node = assigned.node
-        if (config := from_mapping(node)) is not None:
-            node = config
         if isinstance(node, ast.Call) and source_of(node.func) in _PARTIALS:
             node = ast.Call(node, [], [])  # a partial lacks the optimizer only
         if isinstance(node, ast.Call) and self._resolved(node) is None:
@@ -137,7 +137,7 @@ class ConstructorReader:
         by_name = [
             keyword.value for keyword in optimizer.keywords if keyword.arg in ("lr", "learning_rate")
         ]
-        is_torchs = source_of(optimizer.func).rpartition(".")[2] in _TORCH_OPTIMIZERS
+        is_torchs = source_of(optimizer.func).rpartition(".")[2] in OPTIMIZERS
         by_place = optimizer.args[1:2] if is_torchs else []
         return next(iter([*by_name, *by_place]), None)
 
@@ -152,6 +152,8 @@ class ConstructorReader:
             assigned = self._evaluator.assigned.get(source_of(func))
             if isinstance(assigned, Unevaluated):
                 func = assigned.node
+            if isinstance(assigned, ClassName):
+                return ast.Call(ast.Name(assigned.name, ast.Load()), args, keywords)
             match func:
                 case ast.Name(id=name) | ast.Attribute(attr=name):
                     if assigned is not None and not isinstance(assigned, Unevaluated):
@@ -169,12 +171,32 @@ class ConstructorReader:
                     if value is UNKNOWN:
                         return None
                     func = body if value else orelse
+                case ast.Call(func=ast.Name(id="eval"), args=[name]):
+                    func = ast.Name(str(self._evaluator.value(name, scope)), ast.Load())
+                case ast.Subscript(value=table, slice=key) if _holds_classes(table):
+                    func = ast.Name(str(self._evaluator.value(key, scope)), ast.Load())
+                case ast.Subscript() if isinstance(
+                    named := self._evaluator.value_if_any(func) if self._is_table(func.value) else None,
+                    ClassName,
+                ):
+                    func = ast.Name(named.name, ast.Load())
                 case ast.Subscript(value=table, slice=key) if self._names_a_class(table):
                     value = self._evaluator.value(key, scope)
                     func = self._entry(table, value)
                 case _:
                     return None
         return None
+
+    def _class_named(self, node: ast.expr) -> ClassName | None:
+        """Return the class of torch or the function of a framework that an expression names."""
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name):
+                name = self.aliases.get(name, name)
+                return ClassName(name) if name in _KNOWN else None
+        return None
+
+    def _is_table(self, node: ast.expr) -> bool:
+        return isinstance(self._evaluator.assigned.get(source_of(node)), list | dict)
 
     def _names_a_class(self, node: ast.expr) -> bool:
         assigned = self._evaluator.assigned.get(source_of(node))
@@ -290,6 +312,8 @@ class ConstructorReader:
                 f"{name} takes at most {len(parameters)} arguments after the optimizer: {accepted}"
             )
         most = torch_class.max_positional
+        if most == 0 and positional:
+            raise ValueError(f"{name} takes its settings by keyword, as in '{name}({parameters[0]}=...)'")
         if most is not None and len(positional) > most:
             raise ValueError(
                 f"versions of {torch_class.library} differ in the order of the arguments of {name}: write "
@@ -370,35 +394,10 @@ _PARTIALS = ("partial", "functools.partial")
 _KNOWN = CLASSES | FOREIGN
 
 
-def from_mapping(node: ast.expr) -> ast.Call | None:
-    """Return the call that a mapping of Hydra or the LightningCLI describes, or None for other nodes."""
-    if not isinstance(node, ast.Dict):
-        return None
-    values = {key.value: value for key, value in _entries(node) if isinstance(key, ast.Constant)}
-    if "_target_" in values:
-        target = values.pop("_target_")
-        values = {key: value for key, value in values.items() if key not in ("_partial_", "_recursive_")}
-    elif "class_path" in values:
-        target, arguments = values.pop("class_path"), values.pop("init_args", ast.Dict([], []))
-        if not isinstance(arguments, ast.Dict):
-            return None
-        values = {key.value: value for key, value in _entries(arguments) if isinstance(key, ast.Constant)}
-    else:
-        return None
-    if not isinstance(target, ast.Constant) or not isinstance(target.value, str):
-        return None
-    keywords = [ast.keyword(str(key), _nested(value)) for key, value in values.items()]
-    return ast.Call(ast.Name(target.value.rpartition(".")[2], ast.Load()), [], keywords)
-
-
-def _nested(node: ast.expr) -> ast.expr:
-    if isinstance(node, ast.List):
-        return ast.List([from_mapping(each) or each for each in node.elts], ast.Load())
-    return node
-
-
-def _entries(node: ast.Dict) -> list[tuple[ast.expr | None, ast.expr]]:
-    return list(zip(node.keys, node.values, strict=True))
+def _holds_classes(table: ast.expr) -> bool:
+    """Check if an expression is a table of all names, such as `globals()`."""
+    source = source_of(table)
+    return source in ("globals()", "locals()") or source.endswith(".__dict__") or source.startswith("vars(")
 
 
 def _is_dict_call(node: ast.expr) -> bool:

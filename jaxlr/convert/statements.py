@@ -9,16 +9,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxlr._checks import shorten
+from jaxlr.convert.builders import as_conditions, body_for_call, constants_of
 from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.definitions import Function, writes_rate
 from jaxlr.convert.errors import MissingNamesError
-from jaxlr.convert.expressions import Evaluator, Unevaluated, unpacked
+from jaxlr.convert.expressions import Evaluator
+from jaxlr.convert.methods import change, only_reads
 from jaxlr.convert.reader import ConstructorReader
 from jaxlr.convert.syntax import quoted, source_of
+from jaxlr.convert.values import Unevaluated, unpacked
 
 
-# Methods of a list that recipes change.
-_LIST_METHODS = ("append", "extend", "insert")
+_MOST_CALLS = 10  # of functions that build schedulers, in each other
 # Calls that may be given a scheduler, because they do not change it.
 _HARMLESS_CALLS = ("print", "info", "debug", "log", "warning", "train", "fit", "plot", "isinstance", "len")
 _HARMLESS_METHODS = ("get_last_lr", "state_dict", "print_lr", "get_lr")
@@ -36,6 +38,8 @@ class Program:
         self._evaluator, self._reader = evaluator, reader
         self._shown: list[Any] = []  # schedulers that are returned, or written alone
         self._is_returned = False
+        self._builders: dict[str, ast.FunctionDef | ast.Lambda] = {}
+        self._num_calls = 0
 
     def run(self, statements: Sequence[ast.stmt]) -> None:
         """Follow statements up to a `return`."""
@@ -45,15 +49,21 @@ class Program:
             self._follow(statement)
 
     def kept(self) -> set[int]:
-        """Return the ids of the constructors that a name, a list or a mapping still holds."""
-        found: set[int] = set()
-        waiting: list[Any] = [*self._evaluator.assigned.values(), *self._shown]
-        while waiting:
-            value = waiting.pop()
-            if isinstance(value, Constructor):
-                found.add(id(value))
-            elif isinstance(value, list | dict):
-                waiting += value.values() if isinstance(value, dict) else value
+        """Return the ids of the constructors that a name, a list or a mapping still holds.
+
+        Of a mapping of schedulers by name, it is the one that the text picks from it.
+        """
+        held = [*self._evaluator.assigned.values(), *self._shown]
+        named = {id(value) for value in held if isinstance(value, Constructor)}
+        found = set(named)
+        for value in held:
+            inside = _constructors_in(value)
+            picked = inside & named
+            if picked and isinstance(value, list) and picked != inside:
+                raise ValueError(
+                    "the text picks one scheduler of a list: write the constructors that are stepped alone"
+                )
+            found |= picked or inside
         return found
 
     def schedule_function(self) -> Function | None:
@@ -69,13 +79,17 @@ class Program:
                 values = [self._assigned_value(node) for node in nodes]
                 for target, value in zip(targets, values, strict=True):
                     self._assign(statement, target, value)
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Lambda() as node) if (
+                self._reader.constructs(node)
+            ):
+                self._builders[name] = node
             case ast.Assign(targets=targets, value=node):
                 value = self._assigned_value(node)
                 for target in targets:
                     self._assign(statement, target, value)
             case ast.AnnAssign(target=target, value=ast.expr() as node):
                 self._assign(statement, target, self._assigned_value(node))
-            case ast.AugAssign(target=ast.Name(id=name) | ast.Attribute(attr=name) as target, op=op):
+            case ast.AugAssign(target=ast.Name() | ast.Attribute() as target, op=op):
                 node = ast.BinOp(_loaded(target), op, statement.value)
                 self._assign(statement, target, self._assigned_value(node))
             case ast.Import(names=names) | ast.ImportFrom(names=names):
@@ -88,10 +102,18 @@ class Program:
                 self._expression(statement, value)
             case ast.If(test=test, body=body, orelse=orelse):
                 self._branch(statement, test, body, orelse)
+            case ast.Match() if (conditions := as_conditions(statement)) is not None:
+                self._branch(conditions, conditions.test, conditions.body, conditions.orelse)
             case ast.For(target=target, iter=items, body=body) if not _steps(statement):
                 self._loop(statement, target, items, body)
+            case ast.While(test=test, body=body, orelse=[]) if not _steps(statement):
+                self._while(statement, test, body)
             case ast.FunctionDef(name=name):
                 self._define(statement, name)
+            case ast.ClassDef(name=name) if (constants := constants_of(statement)) is not None:
+                self._assign(
+                    statement, ast.Name(name, ast.Store()), self._evaluator.value_if_any(constants)
+                )
             case _:
                 self._skip(statement)
 
@@ -108,6 +130,8 @@ class Program:
                     f"cannot read {quoted(statement)}: it changes a {owner.name} after its construction. "
                     "Convert the live object with from_torch"
                 )
+        if isinstance(target, ast.Subscript) and self._set_item(statement, target, value):
+            return
         if isinstance(target, ast.Tuple | ast.List):
             if isinstance(value, Unevaluated):
                 several = dict.fromkeys(map(source_of, target.elts), value)
@@ -119,12 +143,32 @@ class Program:
             several = {source_of(target): value}
         for name, item in several.items():
             if name in self._evaluator.names:
-                if isinstance(item, Unevaluated):
-                    continue
+                if isinstance(item, Unevaluated) or item == self._evaluator.names[name]:
+                    continue  # such as `epochs = args.epochs`
                 raise ValueError(f"names gives a value for {name!r}, but the text assigns one")
             self._evaluator.assigned[name] = item
 
+    def _set_item(self, statement: ast.stmt, target: ast.Subscript, value: Any) -> bool:
+        """Set an item of a known list or mapping, and return if there is one."""
+        owner: Any = self._evaluator.assigned.get(source_of(target.value))
+        if not isinstance(owner, list | dict):
+            return False
+        key: Any = self._evaluator.value_if_any(target.slice)
+        is_index = isinstance(key, int) and isinstance(owner, list) and -len(owner) <= key < len(owner)
+        if not is_index and not (isinstance(owner, dict) and isinstance(key, str | int | float | None)):
+            raise ValueError(f"cannot read {quoted(statement)}: its index is not known")
+        items: Any = owner
+        items[key] = value
+        return True
+
     def _assigned_value(self, node: ast.expr) -> Any:
+        match node:
+            case ast.Call() if self._builder(node) is not None:
+                return self._built(node)
+            case ast.Call(func=ast.Attribute(value=owner, attr="pop" | "setdefault" as method)) if (
+                self._is_collection(owner)
+            ):
+                return self._change(node, owner, method)
         if self._reader.constructs(node):
             return self._scheduler_value(node)
         source = source_of(node)
@@ -145,6 +189,8 @@ class Program:
                 return [self._scheduler_value(element) for element in elements]
             case ast.Lambda():
                 return self._evaluator.value_if_any(node)
+        if isinstance(node, ast.Call) and self._builder(node) is not None:
+            return self._built(node)
         if not self._reader.constructs(node):
             assigned = self._evaluator.assigned.get(source_of(node))
             return assigned if assigned is not None else self._evaluator.value_if_any(node)
@@ -191,10 +237,9 @@ class Program:
 
     def _expression(self, statement: ast.stmt, node: ast.expr) -> None:
         match node:
-            case ast.Call(func=ast.Attribute(value=owner, attr=method), args=args) if (
-                method in _LIST_METHODS and source_of(owner) in self._evaluator.assigned
-            ):
-                self._change_list(node, owner, method, args)
+            case ast.Call(func=ast.Attribute(value=owner, attr=method)) if self._is_collection(owner):
+                if not only_reads(method):
+                    self._change(node, owner, method)
                 return
             case ast.Call(func=ast.Attribute(value=owner, attr=method)) if self._is_scheduler(owner):
                 if method not in _HARMLESS_METHODS:
@@ -205,25 +250,47 @@ class Program:
                 return
             case ast.Call(func=func) if source_of(func).rpartition(".")[2] in _HARMLESS_CALLS:
                 return
-        if self._reader.constructs(node) or isinstance(node, ast.Name | ast.Attribute | ast.Tuple):
+        is_builder = isinstance(node, ast.Call) and self._builder(node) is not None
+        if (
+            is_builder
+            or self._reader.constructs(node)
+            or isinstance(node, ast.Name | ast.Attribute | ast.Tuple)
+        ):
             self._show(node)
             return
         self._refuse_unknown_call(node)
+        self._forget_changed(statement, "which may change a list or mapping")
 
-    def _change_list(self, node: ast.expr, owner: ast.expr, method: str, args: list[ast.expr]) -> None:
-        items = self._evaluator.assigned[source_of(owner)]
-        if not isinstance(items, list):
-            raise ValueError(
-                f"cannot read {quoted(node)}: {source_of(owner)!r} is not a list with known items"
-            )
-        values = [self._assigned_value(each) for each in args]
-        if len(items) > 1_000 or len(values) != 1 + (method == "insert"):
-            raise ValueError(f"cannot read {quoted(node)}")
+    def _is_collection(self, node: ast.expr) -> bool:
+        return isinstance(self._evaluator.assigned.get(source_of(node)), list | dict)
+
+    def _change(self, node: ast.Call, owner: ast.expr, method: str) -> Any:
+        """Follow a method that changes a list or a mapping, and return its result."""
+        values = [self._assigned_value(each) for each in node.args]
         if any(isinstance(value, Unevaluated) for value in values):
-            values = [self._evaluator.value(each) for each in args]
-        if method == "extend" and not isinstance(values[0], list):
-            raise ValueError(f"cannot read {quoted(node)}: it is not given a list with known items")
-        getattr(items, method)(*values)
+            values = [self._evaluator.value(each) for each in node.args]
+        by_name = {str(each.arg): self._assigned_value(each.value) for each in node.keywords}
+        return change(node, self._evaluator.assigned[source_of(owner)], method, values, by_name)
+
+    def _builder(self, call: ast.Call) -> ast.FunctionDef | ast.Lambda | None:
+        """Return the function of the text that a call calls, if it builds schedulers."""
+        return self._builders.get(source_of(call.func))
+
+    def _built(self, call: ast.Call) -> Any:
+        """Follow the statements of a function that builds schedulers, and return its value."""
+        definition = self._builder(call)
+        assert definition is not None
+        self._num_calls += 1
+        if self._num_calls > _MOST_CALLS:
+            raise ValueError(f"cannot read the call {quoted(call)}: its functions are called too often")
+        assigned, outside = self._evaluator.assigned, dict(self._evaluator.assigned)
+        shown, self._shown, self._is_returned = self._shown, [], False
+        self.run(body_for_call(definition, call))
+        result = self._shown[-1] if self._shown else None
+        assigned.clear()
+        assigned |= outside
+        self._shown, self._is_returned = shown, False
+        return result
 
     def _branch(
         self, statement: ast.stmt, test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt]
@@ -263,7 +330,19 @@ class Program:
             self._assign(statement, target, value)
             self.run(body)
 
+    def _while(self, statement: ast.stmt, test: ast.expr, body: list[ast.stmt]) -> None:
+        while (value := self._evaluator.value_if_any(test)) and not isinstance(value, Unevaluated):
+            self.run(body)
+            if self._is_returned or any(isinstance(each, ast.Break) for each in ast.walk(statement)):
+                break
+        if isinstance(value, Unevaluated) or any(isinstance(e, ast.Break) for e in ast.walk(statement)):
+            self._skip(statement)
+
     def _define(self, statement: ast.FunctionDef, name: str) -> None:
+        if self._reader.constructs(statement) or any(
+            isinstance(each, ast.Call) and self._builder(each) is not None for each in ast.walk(statement)
+        ):
+            self._builders[name] = statement
         try:
             self._evaluator.assigned[name] = Function(statement, self._evaluator, {})
         except ValueError as error:
@@ -280,6 +359,7 @@ class Program:
                 "that returns the rate, 'def get_lr(epoch): ...'"
             )
         self._check_steps(statement, first)
+        self._forget_changed(statement, "which may change a list or mapping")
         error = ValueError(f"cannot read {first!r}, which assigns a name that the scheduler uses")
         for each in ast.walk(statement):
             if isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Store | ast.Del):
@@ -288,6 +368,24 @@ class Program:
                     raise ValueError(f"cannot read {first!r}, which replaces a scheduler")
                 if source not in self._evaluator.names:
                     self._evaluator.assigned[source] = Unevaluated(ast.Name(source, ast.Load()), [], error)
+
+    def _forget_changed(self, statement: ast.stmt, reason: str) -> None:
+        """Take the value from each list and mapping that a statement may change."""
+        for each in ast.walk(statement):
+            match each:
+                case ast.Call(func=ast.Attribute(value=owner, attr=method)) if not only_reads(method):
+                    owners = [owner, *each.args]
+                case ast.Call(func=func, args=args) if source_of(func) not in _HARMLESS_CALLS:
+                    owners = args
+                case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
+                    owners = [owner]
+                case _:
+                    continue
+            for owner in filter(self._is_collection, owners):
+                name, first = source_of(owner), ast.unparse(statement).partition("\n")[0]
+                error = ValueError(f"cannot read {shorten(first)!r}, {reason} that the scheduler uses")
+                if not _constructors_in(self._evaluator.assigned[name]):
+                    self._evaluator.assigned[name] = Unevaluated(ast.Name(name, ast.Load()), [], error)
 
     def _check_steps(self, statement: ast.stmt, first: str) -> None:
         """Check that a training loop steps each scheduler once, and under no condition."""
@@ -313,6 +411,19 @@ class Program:
                 f"cannot read {first!r}: it does not step all schedulers at once. Write them as one "
                 "SequentialLR, with the epochs of the change as milestones"
             )
+
+
+def _constructors_in(value: Any) -> set[int]:
+    """Return the ids of the constructors in a value."""
+    found: set[int] = set()
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, Constructor):
+            found.add(id(each))
+        elif isinstance(each, list | dict):
+            waiting += each.values() if isinstance(each, dict) else each
+    return found
 
 
 def _steps(statement: ast.stmt) -> bool:

@@ -1,6 +1,7 @@
 """Read the text of a torch scheduler's constructor and turn it into a schedule. It is never executed."""
 
 import ast
+import inspect
 import math
 import re
 import warnings
@@ -11,16 +12,19 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_duration, check_positive_count, shorten
+from jaxlr.convert.builders import with_own_names
 from jaxlr.convert.calls import Call, build, jaxlr_text, torch_text
 from jaxlr.convert.classes import CLASSES
 from jaxlr.convert.constructors import Constructor, equivalent_call
 from jaxlr.convert.definitions import Function
 from jaxlr.convert.errors import ConflictingRateError, MissingNamesError, MissingRateError
-from jaxlr.convert.expressions import Evaluator, Unevaluated
-from jaxlr.convert.paste import cleaned
+from jaxlr.convert.expressions import Evaluator
+from jaxlr.convert.mappings import as_python, with_calls
+from jaxlr.convert.paste import dedented, unwrapped
 from jaxlr.convert.reader import EXAMPLE, ConstructorReader, TextRate
 from jaxlr.convert.statements import Program
 from jaxlr.convert.syntax import source_of
+from jaxlr.convert.values import Unevaluated
 from jaxlr.plateau import ScheduleOrPlateau
 
 
@@ -35,6 +39,7 @@ def from_string(
     group: int = 0,
     *,
     num_steps: int | None = None,
+    version: str | None = None,
 ) -> ScheduleOrPlateau:
     """Return the schedule that the text of a torch scheduler's constructor describes.
 
@@ -68,10 +73,12 @@ def from_string(
             left out if the text sets it, as in `SGD(params, lr=0.1)`. The two may not differ.
         names: values of the names in the text, by their source: `{"args.epochs": 90,
             "len(train_loader)": 391}`. A value is a number, a string, a list, a dict, a function, or an
-            object such as a Namespace, whose attributes are looked up: `{"args": args}`.
+            object whose attributes or length are looked up: `{"args": args, "train_loader": loader}`.
+            `names` may also be `vars(args)`, or `args` itself. Only the values that are needed are read.
         group: parameter group of the optimizer, for arguments that are a list with one value per group.
         num_steps: number of epochs (or steps) to tabulate. Only a MultiplicativeLR, and a
             ChainedScheduler that is not a product, need it. After them the last rate holds.
+        version: version of the framework, such as "4.48", for a call whose rule changed.
 
     Returns:
         A schedule of the epoch (or step). For ReduceLROnPlateau it is the transformation
@@ -92,40 +99,7 @@ def from_string(
 
     Reference: `torch.optim.lr_scheduler`.
     """
-    return build(_read(text, init_value, names, group, num_steps))
-
-
-def port(
-    text: str,
-    init_value: float | None = None,
-    names: Mapping[str, Any] | None = None,
-    group: int = 0,
-    *,
-    num_steps: int | None = None,
-) -> str:
-    """Return the line of Python that builds the schedule of `from_string`.
-
-    Args:
-        text: the text of a torch scheduler's constructor, as in `from_string`.
-        init_value: learning rate of the optimizer, a finite number >= 0.
-        names: values of the names in the text, as in `from_string`. A function cannot be printed.
-        group: parameter group of the optimizer, as in `from_string`.
-        num_steps: number of epochs (or steps) to tabulate, as in `from_string`.
-
-    Returns:
-        A call of one of jaxlr's functions. It needs no import but `import jaxlr`.
-
-    Raises:
-        TypeError: as `from_string` raises.
-        ValueError: as `from_string` raises, or a function in `names` cannot be printed.
-
-    Example:
-        >>> port("MultiStepLR(optimizer, milestones=[30, 60], gamma=0.5)", 0.1)
-        'jaxlr.multi_step_lr(0.1, milestones=[30, 60], gamma=0.5)'
-
-    Reference: `torch.optim.lr_scheduler`.
-    """
-    return ported(text, init_value, names, group, num_steps=num_steps)["jaxlr"]
+    return build(_versioned(_read(text, init_value, names, group, num_steps), version))
 
 
 def steps_per_batch(text: str) -> bool:
@@ -141,11 +115,22 @@ def ported(
     group: int = 0,
     *,
     num_steps: int | None = None,
+    version: str | None = None,
 ) -> dict[str, str]:
-    """Return the line of `port` as `jaxlr`, and the recipe with its names and sums evaluated as `torch`."""
-    call = _read(text, init_value, names, group, num_steps)
+    """Return the line of `port` as `jaxlr`, and the recipe with its names and sums evaluated as `torch`.
+
+    The arguments are those of `from_string`.
+    """
+    call = _versioned(_read(text, init_value, names, group, num_steps), version)
     build(call)  # refuse arguments out of their range instead of printing them
     return {"jaxlr": jaxlr_text(call), "torch": torch_text(call)}
+
+
+def _versioned(call: Call, version: str | None) -> Call:
+    """Return a call with the version of its framework, if its rule depends on the version."""
+    if version is None or "version" not in inspect.signature(call.torch_class.function).parameters:
+        return call
+    return call._replace(arguments={**call.arguments, "version": version})
 
 
 def _read(
@@ -246,7 +231,7 @@ def _parse(text: str) -> list[ast.stmt]:
         )
     try:
         with warnings.catch_warnings(action="ignore", category=SyntaxWarning):
-            statements: list[ast.stmt] = ast.parse(cleaned(text)).body
+            statements = ast.parse(dedented(as_python(unwrapped(text)))).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error) or "nested too deeply"
         message = f"cannot read the scheduler {shorten(text)!r} ({reason}): write a call {EXAMPLE}"
@@ -256,7 +241,7 @@ def _parse(text: str) -> list[ast.stmt]:
         level, depth = [child for node in level for child in ast.iter_child_nodes(node)], depth + 1
     if depth > _MOST_LEVELS:
         raise ValueError("the scheduler's text is nested too deeply to be read")
-    return statements or [ast.Pass()]
+    return with_own_names(with_calls(statements)) or [ast.Pass()]
 
 
 def _expression(statement: ast.stmt, text: str) -> ast.expr:

@@ -3,15 +3,29 @@
 Each is a table of schedules over `phased_lr`, with the source and the version of its rules.
 """
 
-from jaxlr.frameworks import deepspeed, diffusers, huggingface, timm, ultralytics
+from jaxlr.frameworks import (
+    axolotl,
+    deepspeed,
+    diffusers,
+    huggingface,
+    kohya,
+    swin,
+    timm,
+    torchtune,
+    ultralytics,
+)
 from jaxlr.frameworks.recipe import Recipe
 
 
 # A config goes to the first one that recognizes it.
 FRAMEWORKS = (
+    torchtune.FRAMEWORK,
     deepspeed.FRAMEWORK,
     ultralytics.FRAMEWORK,
+    swin.FRAMEWORK,
     timm.FRAMEWORK,
+    axolotl.FRAMEWORK,
+    kohya.FRAMEWORK,
     diffusers.FRAMEWORK,
     huggingface.FRAMEWORK,
 )

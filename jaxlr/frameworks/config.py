@@ -7,6 +7,7 @@ from typing import Any
 from jax.typing import ArrayLike
 
 from jaxlr._checks import shown_value
+from jaxlr.convert.values import mapping_of
 from jaxlr.frameworks import FRAMEWORKS
 from jaxlr.frameworks.files import read_config
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
@@ -28,7 +29,7 @@ def from_config(
 
     A config is a mapping, the path of a file, or its text. It may be YAML, JSON or TOML, the flags of a
     command line, the list of hyperparameters in a model card, or a Python config in the style of MMEngine.
-    YAML needs PyYAML: `pip install "jaxlr[yaml]"`.
+    YAML needs PyYAML: `pip install pyyaml`.
 
     The framework is recognized by the names of the settings. Nothing is executed, and no number is guessed.
     A number that the config lacks is an error that names the argument to give.
@@ -70,12 +71,7 @@ def from_config(
     frameworks.
     """
     settings = read_config(config)
-    if names is None:
-        names = {}
-    elif not isinstance(names, Mapping):
-        raise TypeError(
-            f"names must map names to values, such as {{'epochs': 90}}, got {shown_value(names)}"
-        )
+    names = {} if names is None else mapping_of(names)
     found = _recognized(settings) if framework is None else _named(framework)
     arguments: dict[str, Any] = {
         "init_value": init_value,
@@ -96,19 +92,24 @@ def _named(name: str) -> Framework:
     raise ValueError(f"framework must be one of {known}, got {shown_value(name)}")
 
 
-def recognized(settings: Mapping[str, Any]) -> Framework | None:
+def _recognized(settings: Mapping[str, Any]) -> Framework:
     """Return the first framework that one of its marks tells. The list is in the order of their clarity."""
     for framework in FRAMEWORKS:
         if any(all(key in settings for key in mark) for mark in framework.marks):
             return framework
-    return None
-
-
-def _recognized(settings: Mapping[str, Any]) -> Framework:
-    if (framework := recognized(settings)) is not None:
-        return framework
+        if framework.recognizes is not None and framework.recognizes(settings):
+            return framework
     known = ", ".join(repr(framework.name) for framework in FRAMEWORKS)
     keys = shown_value([*settings][:8])
     raise ValueError(
         f"the config is of no known framework, its settings are {keys}: give framework={known}"
     )
+
+
+def is_recognized(settings: Mapping[str, Any]) -> bool:
+    """Check if a config is of a known framework."""
+    try:
+        _recognized(settings)
+    except ValueError:
+        return False
+    return True

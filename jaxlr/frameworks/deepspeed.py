@@ -25,6 +25,7 @@ def read(config: Config) -> Recipe:
     if name.startswith("Warmup"):
         config.assume("Update 0 and update 1 run at the same rate, as in DeepSpeed since September 2024.")
     schedule, num_steps = _TYPES[name](config, settings)
+    _state_optimizer(config)
     return config.recipe("deepspeed", schedule, "update", num_steps)
 
 
@@ -34,7 +35,11 @@ def _warmup_lr(config: Config, settings: Config) -> tuple[Any, None]:
 
 
 def _warmup_decay_lr(config: Config, settings: Config) -> tuple[Any, int]:
-    init_value = _highest(config, settings)
+    if config.init_value is None and not settings.has("warmup_max_lr"):
+        config.assume("warmup_max_lr is 0.001, the default of WarmupDecayLR, whatever the optimizer has.")
+        init_value = 0.001
+    else:
+        init_value = settings.base_rate("warmup_max_lr")
     total = settings.count("total_num_steps")
     warmup = max(2, settings.count("warmup_num_steps", 1000))
     phases = _warmup(settings)
@@ -44,8 +49,22 @@ def _warmup_decay_lr(config: Config, settings: Config) -> tuple[Any, int]:
     return phased_lr(init_value, [*phases, Phase(total - warmup, "linear", end_value=floor)]), total
 
 
+def _warmup_cosine_lr(config: Config, settings: Config) -> tuple[Any, int]:
+    init_value = config.inner("optimizer").inner("params").base_rate("lr")
+    total, warmup = settings.count("total_num_steps"), max(2, settings.count("warmup_num_steps", 1000))
+    first, last = settings.number("warmup_min_ratio", 0.0), settings.number("cos_min_ratio", 1e-4)
+    rise = _rise(settings, {"start_factor": first, "end_factor": 1.0})
+    phases = [Phase(1, start_factor=0.0), *rise]
+    span = total - warmup
+    if span > 1:
+        phases.append(Phase(span - 1, "cosine", start_factor=1.0, end_factor=last, offset=1, span=span))
+    config.assume(
+        "Past total_num_steps the rate stays at its lowest, as in DeepSpeed of 2026. Before, it rose."
+    )
+    return phased_lr(init_value, [*phases, Phase(start_factor=last)]), total
+
+
 def _one_cycle(config: Config, settings: Config) -> tuple[Any, None]:
-    del config
     settings.refuse(
         "cycle_first_stair_count", "cycle_second_stair_count", reason="stairs are not supported"
     )
@@ -58,7 +77,28 @@ def _one_cycle(config: Config, settings: Config) -> tuple[Any, None]:
     step_size, rate = settings.count("decay_step_size", 0), settings.number("decay_lr_rate", 0.0)
     if step_size > 0 and rate > 0:
         phases.append(Phase(shape="inverse_power", power=1.0, span=step_size / rate))
+    has_betas = (config.inner("optimizer").stated_text("type") or "Adam").lower() != "sgd"
+    if has_betas and settings.flag("cycle_momentum", True):
+        config.state(momentum=_cycle_of_momentum(settings, first, second, step_size))
+        config.assume(
+            "The momentum is beta1 of Adam, and beta2 is 0.99. DeepSpeed leaves that of SGD alone."
+        )
     return phased_lr(settings.base_rate("cycle_min_lr"), phases), None
+
+
+def _cycle_of_momentum(settings: Config, first: int, second: int, step_size: int) -> Any:
+    """Return the momentum, which falls while the rate rises. Update 0 runs at the lowest."""
+    low, high = settings.number("cycle_min_mom", 0.8), settings.number("cycle_max_mom", 0.9)
+    growth = settings.number("decay_mom_rate", 0.0) / step_size if step_size > 0 else 0.0
+    return phased_lr(
+        1.0,
+        [
+            Phase(1, start_value=low),
+            Phase(first - 1, "linear", start_value=high, end_value=low, offset=1, span=first),
+            Phase(second, "linear", start_value=low, end_value=high),
+            Phase(2**31, "linear", start_value=high, end_value=high * (1 + growth * 2**31)),
+        ],
+    )
 
 
 def _range_test(config: Config, settings: Config) -> tuple[Any, None]:
@@ -74,6 +114,7 @@ def _range_test(config: Config, settings: Config) -> tuple[Any, None]:
 _TYPES: dict[str, Callable[[Config, Config], tuple[Any, int | None]]] = {
     "WarmupLR": _warmup_lr,
     "WarmupDecayLR": _warmup_decay_lr,
+    "WarmupCosineLR": _warmup_cosine_lr,
     "OneCycle": _one_cycle,
     "LRRangeTest": _range_test,
 }
@@ -89,8 +130,17 @@ FRAMEWORK = Framework(
 )
 
 
+def _state_optimizer(config: Config) -> None:
+    optimizer = config.inner("optimizer")
+    config.state(
+        optimizer=optimizer.stated_text("type"),
+        weight_decay=optimizer.inner("params").stated("weight_decay"),
+        clip=config.stated_clip("gradient_clipping"),
+    )
+
+
 def _highest(config: Config, settings: Config) -> Any:
-    """Return `warmup_max_lr`, or the rate of the optimizer in the same file."""
+    """Return `warmup_max_lr` of WarmupLR, or the rate of the optimizer in the same file."""
     if settings.has("warmup_max_lr") or config.init_value is not None:
         return settings.base_rate("warmup_max_lr")
     return config.inner("optimizer").inner("params").number("lr", argument="init_value")
@@ -99,10 +149,12 @@ def _highest(config: Config, settings: Config) -> Any:
 def _warmup(settings: Config) -> list[Phase]:
     """Return the lowest rate for one update more, and the way up along a logarithm or a line."""
     floor = settings.number("warmup_min_lr", 0.0)
+    return [Phase(1, start_value=floor), *_rise(settings, {"start_value": floor, "end_factor": 1.0})]
+
+
+def _rise(settings: Config, ends: dict[str, Any]) -> list[Phase]:
     steps = max(2, settings.count("warmup_num_steps", 1000))
     kind = check_choice("warmup_type", settings.text("warmup_type", "log"), ("log", "linear"))
-    first = Phase(1, start_value=floor)
-    ends: Any = {"start_value": floor, "end_factor": 1.0}
     if kind == "linear":
-        return [first, Phase(steps, "linear", **ends)]
-    return [first, Phase(steps - 1, "log", **ends), Phase(1)]
+        return [Phase(steps, "linear", **ends)]
+    return [Phase(steps - 1, "log", **ends), Phase(1)]

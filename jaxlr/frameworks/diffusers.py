@@ -36,6 +36,12 @@ def read(config: Config) -> Recipe:
         raise ValueError(
             f"lr_scheduler must be one of {', '.join(map(repr, _NAMES))}, got {shown_value(name)}"
         )
+    config.state(
+        optimizer="adamw_8bit" if config.flag("use_8bit_adam") else None,
+        weight_decay=config.stated("adam_weight_decay"),
+        clip=config.stated_clip("max_grad_norm"),
+        momentum=config.stated("adam_beta1"),
+    )
     config.assume(
         "Counts are updates: the scripts multiply lr_warmup_steps and max_train_steps by the processes, "
         "and step the scheduler as often."

@@ -1,5 +1,6 @@
 """Configs as files and texts, read into mappings. Nothing in them is executed or constructed."""
 
+import ast
 import json
 import math
 import os
@@ -12,6 +13,7 @@ from typing import Any
 
 from jaxlr._checks import shorten, shown_value
 from jaxlr.frameworks import mmpython
+from jaxlr.frameworks.recipe import Unreadable
 
 
 # A hostile file must cost a second at most. PyYAML reads about 100,000 characters in that time.
@@ -20,7 +22,11 @@ _MOST_VALUES = 20_000
 _MOST_EVENTS = 10_000  # keys, values and brackets of a YAML text
 _MOST_LEVELS = 50
 _MOST_ALIASES = 16  # each can double the size of what the aliases before it stand for
-_CARD_LINE = re.compile(r"^\s*[-*]\s+`?([a-z][\w ]*?)`?\s*:\s+(.+?)\s*$")
+# The classes that hold TrainingArguments in transformers, sentence-transformers and TRL.
+_TRAINER = re.compile(
+    r"\w*TrainingArguments\(|(?:RF)?(?:Async|Online)?(?:SFT|DPO|GRPO|RLOO|KTO|ORPO|CPO|BCO|PPO|TPO|XPO|PRM|GKD|"
+    r"Reward|NashMD|SDFT|SDPO|SSD|GOLD|GMPO|MiniLLM|A2PO|Distillation)Config\("
+)
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".py", ".sh", ".txt", ".args")
 _CARD_ROW = re.compile(r"^\|.*\|\s*$")
 
@@ -40,6 +46,9 @@ def read_config(config: Any) -> Mapping[str, Any]:
     if isinstance(config, Mapping):
         return _checked(config)
     if isinstance(config, list | tuple) and all(isinstance(word, str) for word in config):
+        if len(config) > _MOST_VALUES:
+            raise ValueError(f"a config must have at most {_MOST_VALUES} values")
+        _check_length("".join(config))
         return _checked(_flags(config))
     if isinstance(config, os.PathLike):
         return _checked(_read_file(Path(config)))
@@ -57,7 +66,9 @@ def read_text_config(text: str) -> Mapping[str, Any]:
 
 def _is_path(text: str) -> bool:
     """Check if a text is the path of a file rather than a config: one line that ends as such files do."""
-    if "\n" in text or len(text) > 1000 or re.search(r"(^|\s)--\w", text):
+    if len(text) > 1000 or not text.strip():
+        return False
+    if "\n" in text or "\0" in text or re.search(r"(^|\s)--\w", text):
         return False
     return Path(text).suffix.lower() in _SUFFIXES or not re.search(r"[={}()\[\]]|:\s", text)
 
@@ -72,7 +83,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
     _check_length(text)
     match path.suffix.lower():
         case ".yaml" | ".yml":
-            return _yaml(text)
+            return read_yaml(text)
         case ".json":
             return _json(text)
         case ".toml":
@@ -80,7 +91,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
         case ".md" | ".markdown":
             return _card(text)
         case ".py":
-            return mmpython.read(text, path)
+            return _python(text, path)
         case ".sh" | ".txt" | ".args":
             return _flags_of_text(text)
     raise ValueError(
@@ -93,20 +104,36 @@ def _read_text(text: str) -> Mapping[str, Any]:
     _check_length(text)
     text = text.lstrip("\ufeff")
     stripped = text.strip()
+    if not stripped:
+        raise ValueError("the config is empty")
     if stripped.startswith("{"):
-        try:
-            return _json(text)
-        except ValueError:
-            return mmpython.read(f"config = {stripped}", None)["config"]
+        return _braces(stripped)
     if re.search(r"hyperparameters were used|^- learning_rate: ", text, re.MULTILINE):
         return _card(text)
     if re.search(r"(^|\s)--\w", text) and not re.search(r"^\w+:", text, re.MULTILINE):
         return _flags_of_text(text)
-    if re.search(r"^\[[\w.]+\]\s*$|^\w+\s*=\s*(true|false)\b", text, re.MULTILINE):
+    if re.search(r"^\[[\w.]+\][ \t]*$|^\w+[ \t]*=[ \t]*(true|false)\b", text, re.MULTILINE):
         return _toml(text)
-    if re.search(r"^\s*[\w.]+\s*[=(]", text, re.MULTILINE) and not re.search(r"^\w+:", text, re.MULTILINE):
-        return mmpython.read(text, None)
-    return _yaml(text)
+    if re.search(r"^[ \t]*[\w.]+[ \t]*[=(]", text, re.MULTILINE) and not re.search(
+        r"^\w+:", text, re.MULTILINE
+    ):
+        return _python(text, None)
+    return read_yaml(text)
+
+
+def _braces(text: str) -> Mapping[str, Any]:
+    """Read a text in braces: JSON, a dict of Python, or a flow mapping of YAML."""
+    try:
+        return _json(text)
+    except ValueError as error:
+        for read in (lambda: mmpython.read(f"config = {text}", None)["config"], lambda: read_yaml(text)):
+            try:
+                settings = read()
+            except (ValueError, ModuleNotFoundError):
+                continue
+            if isinstance(settings, Mapping):
+                return settings
+        raise error
 
 
 def _check_length(text: str) -> None:
@@ -114,13 +141,38 @@ def _check_length(text: str) -> None:
         raise ValueError(f"a config must have at most {LONGEST_CONFIG} characters")
 
 
-def _yaml(text: str) -> Mapping[str, Any]:
+def _python(text: str, path: Path | None) -> Mapping[str, Any]:
+    """Read a Python config, or the TrainingArguments in a script of transformers or TRL."""
+    settings = mmpython.read(text, path)
+    if not _TRAINER.search(text):
+        return settings
+    calls = [node for node in ast.walk(ast.parse(text)) if _is_trainer(node)]
+    if len(calls) > 1:
+        raise ValueError(f"the text has {len(calls)} TrainingArguments: give the one that you mean")
+    if not calls:
+        return settings
+    arguments = mmpython.read(ast.get_source_segment(text, calls[0]) or "", None)
+    # A name stands for the value that the script gives it before.
+    known = {
+        name: settings.get(value.source, value) if isinstance(value, Unreadable) else value
+        for name, value in arguments.items()
+    }
+    return {**known, "is_training_arguments": True}
+
+
+def _is_trainer(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call) or not node.keywords:
+        return False
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    return _TRAINER.fullmatch(f"{name}(") is not None
+
+
+def read_yaml(text: str) -> Mapping[str, Any]:
+    """Return the settings of a YAML text by name. PyYAML is imported for it."""
     try:
         import yaml
     except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            'a YAML config needs PyYAML: pip install "jaxlr[yaml]"', name="yaml"
-        ) from None
+        raise ModuleNotFoundError("a YAML config needs PyYAML: pip install pyyaml", name="yaml") from None
     try:
         _check_events(yaml.parse(text, Loader=yaml.SafeLoader))
         loaded = yaml.safe_load(text)
@@ -160,6 +212,10 @@ def _json(text: str) -> Mapping[str, Any]:
 
 
 def _toml(text: str) -> Mapping[str, Any]:
+    # The parser's time and memory grow with the square of the parts of a key.
+    bare = re.sub(r'"[^"\n]*"|\'[^\'\n]*\'', "", text)
+    if any(part.count(".") > _MOST_LEVELS for part in re.split(r"[=,\[\]{}\n]", bare)):
+        raise ValueError("cannot read the TOML config: it is nested too deeply")
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
@@ -176,12 +232,23 @@ def _card(text: str) -> Mapping[str, Any]:
     """Read the list of hyperparameters in a model card, and the updates of an epoch from its table."""
     settings: dict[str, Any] = {"is_model_card": True}
     for line in text.splitlines():
-        if match := _CARD_LINE.match(line):
-            settings.setdefault(match[1], match[2])
+        marker, space, item = line.strip().partition(" ")
+        name, colon, value = item.partition(": ")
+        name = name.strip(" `")
+        if (
+            space
+            and colon
+            and marker in ("-", "*")
+            and re.fullmatch(r"[a-z][\w ]*", name)
+            and value.strip()
+        ):
+            settings.setdefault(name, value.strip())
+        elif match := re.match(
+            r"Transformers:? (\d+\.\d+\.\d+)", item if space and marker in "-*" else line.strip()
+        ):
+            settings.setdefault("transformers_version", match[1])
     if "learning_rate" not in settings:
         raise ValueError("the model card has no line '- learning_rate: ...'")
-    if version := re.search(r"^\s*[-*]?\s*Transformers:? (\d+\.\d+\.\d+)", text, re.MULTILINE):
-        settings["transformers_version"] = version[1]
     accumulation = str(settings.get("gradient_accumulation_steps", "1"))
     batches = _batches_in_table(text, int(accumulation)) if re.fullmatch(r"\d{1,5}", accumulation) else None
     return settings if batches is None else {**settings, "batches_per_epoch": batches}
@@ -260,11 +327,11 @@ def _checked(config: Mapping[str, Any]) -> Mapping[str, Any]:
     for _ in range(_MOST_LEVELS):
         inner: list[Any] = []
         for value in level:
-            items = value.values() if isinstance(value, Mapping) else value
-            inner += [item for item in items if isinstance(item, Mapping | list | tuple)]
             num_values += len(value)
             if num_values > _MOST_VALUES:
                 raise ValueError(f"a config must have at most {_MOST_VALUES} values")
+            items = value.values() if isinstance(value, Mapping) else value
+            inner += [item for item in items if isinstance(item, Mapping | list | tuple)]
         if not inner:
             return config
         level = inner

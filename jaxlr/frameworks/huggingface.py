@@ -4,6 +4,7 @@ The rules are those of transformers 5.24.0 (`optimization.py`, `training_args.py
 with 4.46.3. Where the versions differ, a comment says so.
 """
 
+import functools
 import json
 import math
 import re
@@ -16,13 +17,19 @@ from jax.typing import ArrayLike
 
 from jaxlr._checks import check_choice, check_duration, shown_value
 from jaxlr.frameworks._curves import check_steps, falling_waves, warmup, waves
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Config, Framework, Recipe, parsed_version
+from jaxlr.greedy import greedy_lr
 from jaxlr.plateau import reduce_lr_on_plateau
 from jaxlr.schedules import Phase, phased_lr
 
 
 _WSD_WARMUPS = ("linear", "cosine", "1-sqrt")
+_NEW_WSD = (4, 49)  # the version that changed get_wsd_schedule
 _MOST_CYCLES = 200
+_MOST_RULES = 200
+_FACTOR = re.compile(r"(\d+\.?\d*|\.\d+)(e-?\d+)?")
+# "Use adamw_torch with betas=..." of a model card, and "Adam with betas=..." of an older one.
+_CARD_OPTIMIZER = re.compile(r"(?:Use )?(?:OptimizerNames\.)?(\w+) with ")
 
 
 def get_constant_schedule(init_value: ArrayLike) -> optax.Schedule:
@@ -153,8 +160,35 @@ def get_wsd_schedule(
     decay_type: str = "cosine",
     min_lr_ratio: float = 0.0,
     num_cycles: float = 0.5,
+    *,
+    version: str | None = None,
 ) -> optax.Schedule:
-    """Return a warmup, a constant and a decay, of transformers 4.49 and later."""
+    """Return a warmup, a constant and a decay. The warmup began at 0 before transformers 4.49."""
+    settings: Any = {
+        name: value for name, value in locals().items() if name not in ("init_value", "version")
+    }
+    if (parsed_version(version) or _NEW_WSD) < _NEW_WSD:
+        return _old_wsd(init_value, **settings)
+    is_of_both = num_training_steps is None and (warmup_type, decay_type) == ("linear", "cosine")
+    if version is None and is_of_both and min_lr_ratio != 0 and num_warmup_steps != 0:
+        raise ValueError(
+            "with min_lr_ratio, the warmup of get_wsd_schedule begins at 0 in transformers 4.48, and at "
+            "the lowest rate from 4.49 on: give version='4.48' or version='4.49'"
+        )
+    return _wsd(init_value, **settings)
+
+
+def _wsd(
+    init_value: ArrayLike,
+    num_warmup_steps: int,
+    num_decay_steps: int,
+    num_training_steps: int | None = None,
+    num_stable_steps: int | None = None,
+    warmup_type: str = "linear",
+    decay_type: str = "cosine",
+    min_lr_ratio: float = 0.0,
+    num_cycles: float = 0.5,
+) -> optax.Schedule:
     warmup_steps = check_duration("num_warmup_steps", num_warmup_steps)
     decay_steps = check_duration("num_decay_steps", num_decay_steps)
     check_choice("warmup_type", warmup_type, _WSD_WARMUPS)
@@ -201,21 +235,56 @@ def get_reduce_on_plateau_schedule(
     return reduce_lr_on_plateau(init_value, **settings)
 
 
+def GreedyLR(  # noqa: N802
+    init_value: ArrayLike,
+    mode: str = "min",
+    factor: float = 0.95,
+    patience: int = 10,
+    threshold: float = 1e-6,
+    threshold_mode: str = "abs",
+    cooldown: int = 0,
+    warmup: int = 0,
+    min_lr: float = 1e-3,
+    max_lr: float = 1.0,
+    eps: float = 1e-8,
+    verbose: bool = False,
+    smooth: bool = False,
+    window_size: int = 50,
+    reset_start: int = 500,
+) -> optax.GradientTransformationExtraArgs:
+    """Return the plateau of transformers that raises the rate, too. It is stepped after each evaluation."""
+    settings: Any = {
+        name: value for name, value in locals().items() if name not in ("init_value", "verbose")
+    }
+    return greedy_lr(init_value, **settings)
+
+
+@functools.wraps(GreedyLR, assigned=())
+def get_greedy_schedule(init_value: ArrayLike, **settings: Any) -> optax.GradientTransformationExtraArgs:
+    """Return a GreedyLR."""
+    return GreedyLR(init_value, **settings)
+
+
 def get_piecewise_constant_schedule(init_value: Any, step_rules: str) -> optax.Schedule:
     """Return factors that of diffusers that hold up to a step, as "1:10,0.1:20,0.01" lists them."""
-    number = r"(\d+\.?\d*(?:e-?\d+)?|\.\d+)"
-    rule = rf"{number}:(\d+),"
-    if not isinstance(step_rules, str) or not re.fullmatch(rf"({rule})*{number}", step_rules):
-        raise ValueError(f"step_rules must be like '1:10,0.1:20,0.01', got {shown_value(step_rules)}")
-    *pairs, last = step_rules.split(",")
+    message = f"step_rules must be like '1:10,0.1:20,0.01', got {shown_value(step_rules)}"
+    *pairs, last = step_rules.split(",") if isinstance(step_rules, str) else [""]
+    if len(pairs) > _MOST_RULES or not _is_factor(last):
+        raise ValueError(message)
     phases, begin = [], 0
     for pair in pairs:
         factor, _, end = pair.partition(":")
+        if not _is_factor(factor) or not re.fullmatch(r"\d{1,18}", end):
+            raise ValueError(message)
         if int(end) <= begin:
             raise ValueError(f"the steps of step_rules must rise, got {shown_value(step_rules)}")
         phases.append(Phase(int(end) - begin, start_factor=float(factor)))
         begin = int(end)
     return phased_lr(init_value, [*phases, Phase(start_factor=float(last))])
+
+
+def _is_factor(text: str) -> bool:
+    return len(text) < 50 and _FACTOR.fullmatch(text) is not None
 
 
 def get_scheduler(
@@ -227,6 +296,8 @@ def get_scheduler(
     num_cycles: float | None = None,
     power: float | None = None,
     step_rules: str | None = None,
+    *,
+    version: str | None = None,
 ) -> Any:
     """Return the schedule of a `lr_scheduler_type`, as `get_scheduler` of transformers chooses it.
 
@@ -250,6 +321,10 @@ def get_scheduler(
     # get_scheduler drops the keywords of these two.
     without = name in ("constant", "constant_with_warmup")
     keywords = {} if without else _checked_keywords(name, scheduler_specific_kwargs or {})
+    if name == "warmup_stable_decay":
+        keywords["version"] = version
+        if (parsed_version(version) or _NEW_WSD) < _NEW_WSD:
+            arguments = ("num_warmup_steps",)
     return function(init_value, **{argument: given[argument] for argument in arguments}, **keywords)
 
 
@@ -266,6 +341,7 @@ _TYPES = {
     "cosine_with_min_lr": (get_cosine_with_min_lr_schedule_with_warmup, _BOTH),
     "cosine_warmup_with_min_lr": (get_cosine_with_min_lr_schedule_with_warmup_lr_rate, _BOTH),
     "warmup_stable_decay": (get_wsd_schedule, _BOTH),
+    "greedy": (get_greedy_schedule, ()),
 }
 _KEYWORDS = {
     "linear": (),
@@ -275,6 +351,10 @@ _KEYWORDS = {
     "inverse_sqrt": ("timescale",),
     "reduce_lr_on_plateau": (
         *("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lr", "eps"),
+    ),
+    "greedy": (
+        *("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "warmup", "min_lr"),
+        *("max_lr", "eps", "verbose", "smooth", "window_size", "reset_start"),
     ),
     "cosine_with_min_lr": ("num_cycles", "min_lr", "min_lr_rate"),
     "cosine_warmup_with_min_lr": ("num_cycles", "min_lr", "min_lr_rate", "warmup_lr_rate"),
@@ -295,26 +375,33 @@ def read(config: Config) -> Recipe:
     if config.version is None and config.has("transformers_version"):
         config.set_version(config.text("transformers_version"))
         config.assume(f"The model card says transformers {config.version_text}.")
-    init_value = config.base_rate("learning_rate")
+    base_rate = config.base_rate("learning_rate")
+    init_value = lora_plus_rate(config, base_rate) if config.has("loraplus_lr_ratio") else base_rate
     name = config.text("lr_scheduler_type", None)
     if name is None:
         name = "linear"
         config.assume("lr_scheduler_type is 'linear', the default of TrainingArguments.")
     name = name.removeprefix("SchedulerType.").lower()
+    _state_optimizer(config)
     _check_type(name)
-    keywords = _scheduler_keywords(config, name)
-    if name == "reduce_lr_on_plateau":
+    keywords = scheduler_keywords(config, name)
+    for lowest in ("min_lr", "lr_end"):  # a share of the rate of the optimizer, whatever the group's
+        if (
+            lowest in keywords
+            and init_value is not base_rate
+            and name not in ("reduce_lr_on_plateau", "greedy")
+        ):
+            keywords[lowest] = keywords[lowest] * (init_value / base_rate)
+    _check_version(config, name)
+    if name in ("reduce_lr_on_plateau", "greedy"):
         config.assume("The plateau is stepped once after each evaluation, with the metric of the trainer.")
         return config.recipe(
             "huggingface", get_scheduler(init_value, name, None, None, keywords), "evaluation", None
         )
-    _check_version(config, name)
-    num_steps = _num_training_steps(config, needed=_needs_length(config, name))
+    num_steps = num_training_steps(config, needed=_needs_length(config, name))
     num_warmup_steps = _num_warmup_steps(config, name, num_steps)
-    if name == "warmup_stable_decay" and config.since(4, 49) is False:
-        schedule = _old_wsd(init_value, num_warmup_steps, keywords)
-    else:
-        schedule = get_scheduler(init_value, name, num_warmup_steps, num_steps, keywords)
+    version = config.version_text or "4.49"
+    schedule = get_scheduler(init_value, name, num_warmup_steps, num_steps, keywords, version=version)
     return config.recipe("huggingface", schedule, "update", num_steps)
 
 
@@ -327,6 +414,8 @@ FRAMEWORK = Framework(
         ("learning_rate", "num_train_epochs"),
         ("learning_rate", "train_batch_size", "eval_batch_size"),
         ("learning_rate", "warmup_ratio"),
+        ("learning_rate", "is_training_arguments"),
+        ("learning_rate", "model_name_or_path"),
     ),
     aliases=("transformers", "trl", "llamafactory"),
     calls=(
@@ -341,10 +430,36 @@ FRAMEWORK = Framework(
         get_cosine_with_min_lr_schedule_with_warmup_lr_rate,
         get_wsd_schedule,
         get_reduce_on_plateau_schedule,
+        get_greedy_schedule,
+        GreedyLR,
         get_piecewise_constant_schedule,
         get_scheduler,
     ),
 )
+
+
+def lora_plus_rate(config: Config, rate: Any) -> Any:
+    """Return the base rate of a parameter group of LoRA+, as LLaMA-Factory and axolotl have them."""
+    group = config.groups("A matrices of LoRA", "B matrices of LoRA", "embeddings")
+    if group == 2:
+        return config.number("loraplus_lr_embedding", 1e-6)
+    return rate * config.number("loraplus_lr_ratio") if group == 1 else rate
+
+
+def _state_optimizer(config: Config) -> None:
+    """State the optimizer and the clipping. The Trainer decays matrices only, in a group of their own."""
+    is_lora_plus = config.has("loraplus_lr_ratio")
+    group = 0 if is_lora_plus else config.groups("weights", "biases and norms")
+    decay = config.stated("weight_decay")
+    optimizer = config.stated_text(config.first("optim", "optimizer"))
+    if optimizer is not None and (match := _CARD_OPTIMIZER.match(optimizer)):
+        optimizer = match[1]
+    config.state(
+        optimizer=optimizer,
+        weight_decay=0.0 if group == 1 and decay is not None else decay,
+        clip=config.stated_clip("max_grad_norm"),
+        momentum=config.stated("adam_beta1") if "adam" in (optimizer or "adamw").lower() else None,
+    )
 
 
 def _clock(num_warmup_steps: float, num_training_steps: float) -> tuple[Phase, float, float]:
@@ -397,12 +512,13 @@ def _checked_keywords(name: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
     return dict(keywords)
 
 
-def _scheduler_keywords(config: Config, name: str) -> dict[str, Any]:
+def scheduler_keywords(config: Config, name: str) -> dict[str, Any]:
+    """Return `lr_scheduler_kwargs`, which is a mapping, or JSON on a command line."""
     keywords = config.get("lr_scheduler_kwargs")
-    if isinstance(keywords, str):  # on a command line they are JSON
+    if isinstance(keywords, str):
         try:
             keywords = json.loads(keywords)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError(f"lr_scheduler_kwargs must be JSON, got {shown_value(keywords)}") from None
     if keywords is None:
         if _KEYWORDS.get(name) and config.flag("is_model_card"):
@@ -411,16 +527,13 @@ def _scheduler_keywords(config: Config, name: str) -> dict[str, Any]:
     if not isinstance(keywords, Mapping):
         raise ValueError(f"lr_scheduler_kwargs must map keywords to values, got {shown_value(keywords)}")
     inner = config.of(keywords)
-    words = ("mode", "threshold_mode", "warmup_type", "decay_type")
-    return {
-        key: inner.text(key) if key in words else inner.number(key) for key in keywords if inner.has(key)
-    }
+    kinds = {"smooth": inner.flag, "verbose": inner.flag}
+    kinds |= dict.fromkeys(("mode", "threshold_mode", "warmup_type", "decay_type"), inner.text)
+    return {key: kinds.get(key, inner.number)(key) for key in keywords if inner.has(key)}
 
 
 def _check_type(name: Any) -> None:
     if name not in _TYPES:
-        if name == "greedy":
-            raise ValueError("lr_scheduler_type 'greedy' (GreedyLR) is not supported: it needs a metric")
         known = ", ".join(map(repr, _TYPES))
         raise ValueError(f"lr_scheduler_type must be one of {known}, got {shown_value(name)}")
 
@@ -446,6 +559,8 @@ def _refuse_others(config: Config) -> None:
 
 
 def _check_version(config: Config, name: str) -> None:
+    if name == "greedy" and config.since(5, 1) is False:
+        raise ValueError("transformers 5.0 and earlier have no lr_scheduler_type 'greedy'")
     if name == "cosine_warmup_with_min_lr" and config.since(4, 53) is False:
         raise ValueError(
             "transformers 4.52 and earlier have no lr_scheduler_type 'cosine_warmup_with_min_lr'"
@@ -467,7 +582,7 @@ def _has_ratio(config: Config) -> bool:
     return 0 < steps < 1 or (steps == 0 and ratio > 0)
 
 
-def _num_training_steps(config: Config, needed: bool) -> int | None:
+def num_training_steps(config: Config, needed: bool) -> int | None:
     """Return `max_steps` if it is above 0, else the epochs times the updates of an epoch."""
     name = config.first("max_steps", "training_steps")
     max_steps = config.signed(name, -1)
@@ -545,18 +660,23 @@ def _num_warmup_steps(config: Config, name: str, num_steps: int | None) -> int:
     return warm
 
 
-def _old_wsd(init_value: ArrayLike, num_warmup_steps: int, keywords: Mapping[str, Any]) -> optax.Schedule:
+def _old_wsd(
+    init_value: ArrayLike,
+    num_warmup_steps: int,
+    num_decay_steps: int,
+    num_stable_steps: int | None,
+    min_lr_ratio: float,
+    num_cycles: float,
+    **new: Any,
+) -> optax.Schedule:
     """Return the warmup-stable-decay of 4.48 and earlier: a warmup from 0, whatever the floor is."""
-    for name in ("num_stable_steps", "num_decay_steps"):
-        if name not in keywords:
-            raise ValueError(
-                f"warmup_stable_decay of transformers 4.48 needs {name} in lr_scheduler_kwargs"
-            )
-    if unknown := {*keywords} - {"num_stable_steps", "num_decay_steps", "min_lr_ratio", "num_cycles"}:
-        raise ValueError(f"warmup_stable_decay of transformers 4.48 has no keyword {min(unknown)!r}")
-    stable = check_duration("num_stable_steps", keywords["num_stable_steps"])
-    decay = check_duration("num_decay_steps", keywords["num_decay_steps"])
-    floor = keywords.get("min_lr_ratio", 0.0)
-    fall = _wsd_decay("cosine", decay, 0, floor, keywords.get("num_cycles", 0.5))
+    if new != {"num_training_steps": None, "warmup_type": "linear", "decay_type": "cosine"}:
+        raise ValueError(f"warmup_stable_decay of transformers 4.48 has no {', '.join(new)}")
+    if num_stable_steps is None:
+        raise ValueError("warmup_stable_decay of transformers 4.48 needs num_stable_steps")
+    warm = check_duration("num_warmup_steps", num_warmup_steps)
+    stable = check_duration("num_stable_steps", num_stable_steps)
+    decay = check_duration("num_decay_steps", num_decay_steps)
+    fall = _wsd_decay("cosine", decay, 0, min_lr_ratio, num_cycles)
     hold = Phase(stable, start_factor=1.0)
-    return phased_lr(init_value, [warmup(num_warmup_steps), hold, *fall, Phase(start_factor=floor)])
+    return phased_lr(init_value, [warmup(warm), hold, *fall, Phase(start_factor=min_lr_ratio)])

@@ -9,6 +9,9 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_positive_count, check_value, check_whole_number, shown_value
+from jaxlr.convert.expressions import Evaluator
+from jaxlr.convert.syntax import parse_expression
+from jaxlr.convert.values import Unevaluated
 
 
 _REQUIRED: Any = object()
@@ -30,6 +33,14 @@ class Recipe(NamedTuple):
         framework: the framework whose config it is, such as "huggingface".
         version: the version of the framework that `from_config` was given, or None.
         assumptions: a sentence for each rule that was chosen and each number that was derived.
+        groups: the names of the parameter groups, in the order of the argument `group` of `from_config`,
+            if there are several. The recipe is that of one of them.
+        momentum: the momentum of SGD, or beta1 of Adam. A schedule of the same counts if it changes.
+        weight_decay: the weight decay, a number or a schedule of the same counts.
+        optimizer: the name of the optimizer, as the config writes it, such as "adamw_torch".
+        clip: the largest global norm of the gradients, as `optax.clip_by_global_norm` takes it.
+
+    The last four fields are None where the config does not state them.
 
     Returns:
         A recipe.
@@ -43,6 +54,9 @@ class Recipe(NamedTuple):
         >>> recipe = jaxlr.from_config(flags)
         >>> recipe.framework, recipe.unit, recipe.num_counts
         ('huggingface', 'update', 100)
+        >>> recipe = jaxlr.from_config(flags + " --optim adamw_torch --weight_decay 0.01 --max_grad_norm 1")
+        >>> recipe.optimizer, recipe.weight_decay, recipe.clip
+        ('adamw_torch', 0.01, 1.0)
 
     Reference: https://huggingface.co/docs/transformers/main_classes/trainer and the pages of the other
     frameworks.
@@ -54,6 +68,11 @@ class Recipe(NamedTuple):
     framework: str
     version: str | None
     assumptions: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+    momentum: optax.ScalarOrSchedule | None = None
+    weight_decay: optax.ScalarOrSchedule | None = None
+    optimizer: str | None = None
+    clip: float | None = None
 
 
 class Framework(NamedTuple):
@@ -64,6 +83,7 @@ class Framework(NamedTuple):
     marks: tuple[tuple[str, ...], ...]  # keys that tell its configs: all those of one tuple are there
     aliases: tuple[str, ...] = ()
     calls: tuple[Callable[..., Any], ...] = ()  # functions named as people write them in a call
+    recognizes: Callable[[Mapping[str, Any]], bool] | None = None  # where no key tells its configs
 
 
 class Config:
@@ -80,13 +100,14 @@ class Config:
         self._names = names
         self.init_value: ArrayLike | None = arguments["init_value"]
         self.version_text: str | None = arguments["version"]
-        self.version = _parsed_version(self.version_text)
+        self.version = parsed_version(self.version_text)
         self.steps_per_epoch: int | None = _optional_count("steps_per_epoch", arguments["steps_per_epoch"])
         epochs = arguments["epochs"]
         self.epochs: Any = None if epochs is None else check_value("epochs", epochs, positive=True)
         self.num_processes: int | None = _optional_count("num_processes", arguments["num_processes"])
         self.group: int = check_whole_number("group", arguments["group"])
         self.assumptions: list[str] = []
+        self._extras: dict[str, Any] = {}
 
     def inner(self, name: str) -> "Config":
         """Return the config of a nested mapping. Its assumptions are added to those of this one."""
@@ -107,9 +128,44 @@ class Config:
         if sentence not in self.assumptions:
             self.assumptions.append(sentence)
 
+    def groups(self, *names: str) -> int:
+        """Name the parameter groups of the framework, and return the number of the one that is read."""
+        if not 0 <= self.group < len(names):
+            known = ", ".join(f"{number} ({name})" for number, name in enumerate(names))
+            raise ValueError(f"group must be one of {known}, got {self.group}")
+        self.state(groups=names)
+        return self.group
+
+    def state(self, **fields: Any) -> None:
+        """Set fields of the recipe that have defaults, such as `clip`."""
+        self._extras.update(fields)
+
+    def stated(self, name: str) -> float | None:
+        """Return a setting that no schedule depends on as a number. None if it is missing or no number."""
+        value = self.get(name)
+        if value is None:
+            return None
+        try:
+            return self.signed(name, 0.0)
+        except ValueError:
+            self.assume(f"{name} is {shown_value(value)}, which is no number: the recipe leaves it out.")
+            return None
+
+    def stated_text(self, name: str) -> str | None:
+        """Return a setting that no schedule depends on as a text. None if it is missing or no text."""
+        try:
+            return self.text(name, None)
+        except ValueError:
+            return None
+
+    def stated_clip(self, name: str) -> float | None:
+        """Return the largest norm of the gradients. None if it is not stated, or switched off."""
+        norm = self.stated(name)
+        return norm if norm is not None and norm > 0 else None
+
     def set_version(self, text: str) -> None:
         """Set the version that the config itself states."""
-        self.version_text, self.version = text, _parsed_version(text)
+        self.version_text, self.version = text, parsed_version(text)
 
     def since(self, *version: int) -> bool | None:
         """Check if the version is at least `version`. None if no version was given."""
@@ -127,8 +183,9 @@ class Config:
         """Return a setting as it stands. `names` fills in one that is missing, or that is a name itself."""
         value = self.settings.get(name)
         if isinstance(value, Unreadable):
-            if value.source in self._names:
-                return self._names[value.source]
+            found = value.source_value(self._names)
+            if found is not None:
+                return found
             if name not in self._names:
                 raise ValueError(
                     f"{name} is {value.source!r}, which has no value in the config: "
@@ -256,13 +313,24 @@ class Config:
 
     def recipe(self, framework: str, schedule: Any, unit: Unit, num_counts: int | None) -> Recipe:
         """Return the recipe with the assumptions so far."""
-        return Recipe(schedule, unit, num_counts, framework, self.version_text, tuple(self.assumptions))
+        if self.group != 0 and "groups" not in self._extras:
+            raise ValueError(f"group must be 0: this config has one parameter group, got {self.group}")
+        assumptions = tuple(self.assumptions)
+        return Recipe(schedule, unit, num_counts, framework, self.version_text, assumptions, **self._extras)
 
 
 class Unreadable(NamedTuple):
     """The value of a setting that is an expression without a value. It is an error where it is used."""
 
     source: str
+
+    def source_value(self, names: Mapping[str, Any]) -> Any:
+        """Return the value of the expression where `names` gives one, or None."""
+        try:
+            found = Evaluator(names).value_if_any(parse_expression(self.source))
+        except (SyntaxError, ValueError):
+            return None
+        return None if isinstance(found, Unevaluated) else found
 
 
 def _is_reference(value: str) -> bool:
@@ -274,7 +342,8 @@ def _optional_count(name: str, value: Any) -> int | None:
     return None if value is None else check_positive_count(name, value)
 
 
-def _parsed_version(text: Any) -> tuple[int, ...] | None:
+def parsed_version(text: Any) -> tuple[int, ...] | None:
+    """Return the numbers of a version such as "4.46.3"."""
     if text is None:
         return None
     match = re.match(r"v?(\d+(?:\.\d+)*)", text) if isinstance(text, str) and len(text) < 50 else None

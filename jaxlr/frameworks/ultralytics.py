@@ -1,9 +1,10 @@
 """Ultralytics YOLO: the `args.yaml` of a run, and the `hyp*.yaml` of YOLOv5.
 
 The rules are those of ultralytics 8.4.190, 8.3.200 and 8.1.41 (`engine/trainer.py`, `cfg/default.yaml`) and
-of YOLOv5 7.0 (`train.py`).
+of YOLOv5 3.1 to 7.0 (`train.py`).
 """
 
+import dataclasses
 import math
 from typing import Any
 
@@ -13,28 +14,30 @@ from jaxlr.schedules import Phase, chained_scheduler, per_epoch, phased_lr, sequ
 
 
 _LEAST_WARMUP = 100  # iterations, before 8.4
+_YOLOV5 = ("anchor_t", "iou_t", "cls_pw", "obj_pw", "obj", "fl_gamma")  # settings that ultralytics 8 lacks
 
 
 def read(config: Config) -> Recipe:
     """Read `lr0`, `lrf`, `cos_lr` and the warmup of an `args.yaml`. A count is a batch."""
     config.refuse("time", reason="a run that ends by the clock has no fixed number of epochs")
+    _check_version(config)
     steps = config.steps_in_epoch()
     epochs = config.whole_epochs("epochs")
-    init_value = _init_value(config, steps, epochs)
+    init_value, optimizer = _init_value(config, steps, epochs)
     final = config.number("lrf")
-    shape: Any = "cosine" if config.flag("cos_lr") or config.flag("cosine") else "linear"
-    if config.group not in (0, 1, 2):
-        raise ValueError(f"group must be 0 (weights), 1 (norms) or 2 (biases), got {config.group}")
-    start = 0.0 if config.group != 2 or _is_auto(config) else config.number("warmup_bias_lr", 0.1)
+    shape, span = _decay(config, epochs)
+    group = config.groups("weights", "norms", "biases")
+    start = 0.0 if group != 2 or _is_auto(config) else config.number("warmup_bias_lr", 0.1)
     warmup = _warmup_iterations(config, steps, epochs)
     is_late = _is_late(config)
+    line = Phase(epochs, shape, start_factor=1.0, end_factor=final, span=span)
     if start == 0 and not is_late:
-        decay = phased_lr(1.0, [Phase(epochs, shape, start_factor=1.0, end_factor=final)])
         ramp = phased_lr(1.0, [Phase(warmup, "linear", start_factor=0.0, end_factor=1.0)])
-        schedule = chained_scheduler(init_value, [ramp, per_epoch(decay, steps)])
+        schedule = chained_scheduler(init_value, [ramp, per_epoch(phased_lr(1.0, [line]), steps)])
     else:
-        schedule = _with_start(init_value, shape, final, start, warmup, steps, epochs, is_late)
+        schedule = _with_start(init_value, line, start, warmup, steps, epochs, is_late)
     config.assume("Group 0 holds the weights, group 1 the norms, group 2 the biases.")
+    _state_optimizer(config, warmup, optimizer)
     return config.recipe("ultralytics", schedule, "iteration", epochs * steps)
 
 
@@ -46,18 +49,42 @@ FRAMEWORK = Framework(
 )
 
 
+def _check_version(config: Config) -> None:
+    """Take the newest version of YOLOv5 for a file that has its settings."""
+    if config.since(3, 1) is False:
+        raise ValueError("YOLOv5 before 3.1 has no lrf in its file, and is not supported")
+    if config.version is None and any(config.has(name) for name in _YOLOV5):
+        config.set_version("7.0")
+        config.assume(
+            "The rules are those of YOLOv5 7.0. Before 6.2 a warmup had at least 1000 iterations, and "
+            "before 6.1 the decay was a cosine: give version."
+        )
+
+
+def _decay(config: Config, epochs: int) -> tuple[Any, int]:
+    """Return the shape of the decay and its length. YOLOv5 before 6.1 had a cosine by default."""
+    if config.since(6, 1) is not False:
+        return ("cosine" if config.flag("cos_lr") or config.flag("cosine") else "linear"), epochs
+    return ("linear", max(1, epochs - 1)) if config.flag("linear_lr") else ("cosine", epochs)
+
+
 def _is_auto(config: Config) -> bool:
     optimizer = config.text("optimizer", None)
     return optimizer is not None and optimizer.lower() == "auto"
 
 
-def _init_value(config: Config, steps: int, epochs: int) -> Any:
-    """Return the base rate. `optimizer: auto` ignores `lr0` and chooses one by the length of the run."""
+def _init_value(config: Config, steps: int, epochs: int) -> tuple[Any, str | None]:
+    """Return the base rate and the optimizer. `optimizer: auto` ignores `lr0` and chooses both."""
     if not _is_auto(config):
-        return config.base_rate("lr0")
+        if not config.has("optimizer") and config.has("epochs"):
+            config.assume(
+                "The optimizer is missing: lr0 is taken as in YOLOv5. The default of Ultralytics 8, "
+                "'auto', ignores lr0."
+            )
+        return config.base_rate("lr0"), config.stated_text("optimizer")
     config.assume("optimizer 'auto' ignores lr0, and the biases have no warmup_bias_lr of their own.")
     if config.init_value is not None:
-        return config.base_rate("init_value")
+        return config.base_rate("init_value"), None
     batch, nominal = config.count("batch"), config.count("nbs", 64)
     fewest, most = (steps - 1) * batch + 1, steps * batch
     if config.has("num_examples"):
@@ -67,16 +94,43 @@ def _init_value(config: Config, steps: int, epochs: int) -> Any:
         raise ValueError("optimizer 'auto' depends on the samples: give names={'num_examples': ...}")
     if is_long.pop():
         config.assume("optimizer 'auto' takes the rate 0.01, because the run is longer than 10,000.")
-        return 0.01
+        return 0.01, "SGD" if config.since(8, 4) is False else "MuSGD"
     if not config.has("nc"):
         raise ValueError("optimizer 'auto' depends on the number of classes: give names={'nc': ...}")
     rate = round(0.002 * 5 / (4 + config.count("nc")), 6)
     config.assume(f"optimizer 'auto' takes AdamW at rate {rate:g}, because the run is short.")
-    return rate
+    return rate, "AdamW"
+
+
+def _state_optimizer(config: Config, warmup: int, optimizer: str | None) -> None:
+    """State the optimizer, its momentum, and the weight decay, which only the weights have."""
+    batch, decay = config.stated("batch"), config.stated("weight_decay")
+    if config.group != 0 and decay is not None:
+        decay = 0.0
+    elif decay is not None and batch:
+        nominal = config.count("nbs", 64)
+        decay = decay * batch * max(round(nominal / batch), 1) / nominal
+    if optimizer == "MuSGD":
+        config.assume("MuSGD trains the last layers of the head at three times the rate.")
+    config.state(optimizer=optimizer, weight_decay=decay, momentum=_momentum(config, warmup, optimizer))
+
+
+def _momentum(config: Config, warmup: int, optimizer: str | None) -> Any:
+    """Return the momentum. That of SGD warms up, and the beta1 of Adam does not."""
+    momentum, first = config.stated("momentum"), config.stated("warmup_momentum")
+    if optimizer is None and _is_auto(config):
+        return None
+    if "adam" in (optimizer or "SGD").lower():
+        return 0.9 if _is_auto(config) else momentum
+    if momentum is None or first is None or warmup == 0:
+        return momentum
+    return phased_lr(1.0, [Phase(warmup, "linear", start_value=first, end_value=momentum)])
 
 
 def _warmup_iterations(config: Config, steps: int, epochs: int) -> int:
     warmup_epochs = config.number("warmup_epochs")
+    if config.since(8) is False:  # YOLOv5
+        return max(round(warmup_epochs * steps), 1000 if config.since(6, 2) is False else _LEAST_WARMUP)
     if warmup_epochs == 0:
         return 0
     older = max(round(warmup_epochs * steps), _LEAST_WARMUP)
@@ -100,14 +154,7 @@ def _is_late(config: Config) -> bool:
 
 
 def _with_start(
-    init_value: Any,
-    shape: Any,
-    final: float,
-    start: float,
-    warmup: int,
-    steps: int,
-    epochs: int,
-    is_late: bool,
+    init_value: Any, line: Phase, start: float, warmup: int, steps: int, epochs: int, is_late: bool
 ) -> Any:
     """Return the rate: in each epoch of the warmup, a line from `start` to its rate, and then the decay."""
     check_value("init_value", init_value)
@@ -115,7 +162,7 @@ def _with_start(
     num_epochs = min(warmup // steps + 1 if is_late else -(-warmup // steps), epochs)
     if num_epochs > 200:
         raise ValueError(f"a warmup of more than 200 epochs is not supported, got {num_epochs}")
-    factors: Any = phased_lr(1.0, [Phase(epochs, shape, start_factor=1.0, end_factor=final)])
+    factors: Any = phased_lr(1.0, [line])
     phases: list[Phase] = []
     for epoch in range(num_epochs):
         rising = max(0, min(steps, warmup - epoch * steps))
@@ -125,8 +172,8 @@ def _with_start(
             Phase(rising, "linear", start_value=start, end_factor=end, **clock),
             Phase(steps - rising, start_factor=end),
         ]
-    offset = num_epochs - is_late
-    rest = Phase(epochs - num_epochs, shape, start_factor=1.0, end_factor=final, offset=offset, span=epochs)
+    offset = min(num_epochs - is_late, line.span or 1)
+    rest = dataclasses.replace(line, length=epochs - num_epochs, offset=offset)
     decay = per_epoch(phased_lr(init_value, [rest]), steps)
     if not phases:
         return decay

@@ -8,6 +8,10 @@ step). `count` is an integer or an array of integers of any shape, and the resul
 Python or NumPy count is computed in float64 on the host, and gives a float or a NumPy array. A JAX array or
 tracer is computed in JAX's default float type, and works inside `jit`, `vmap`, `scan` and `grad`.
 
+**The object.** A schedule prints as the call that makes it. It can be pickled if the functions that it
+calls can, and `copy` returns it unchanged. Two schedules are equal only if they are the same object, so a
+schedule can be a static argument of `jax.jit`. In a pytree it is a leaf.
+
 **Arguments.** Learning rates, momenta and factors are numbers or JAX scalars of shape (). They may be
 traced; the range of a JAX scalar is not checked. Numbers of epochs and steps are static: Python or NumPy
 numbers, at most 2**61.
@@ -17,7 +21,7 @@ range. The schedule raises TypeError for a count that is not an integer. A negat
 has the rate of count 0.
 """
 
-from jaxlr.schedules.compose import chained_scheduler, per_epoch, sequential_lr, tabulate
+from jaxlr.schedules.compose import chained_scheduler, per_epoch, sequential_lr, starting_at, tabulate
 from jaxlr.schedules.cosine import cosine_annealing_lr, cosine_annealing_warm_restarts, swa_lr
 from jaxlr.schedules.cyclic import cyclic_lr, cyclic_momentum, one_cycle_lr, one_cycle_momentum
 from jaxlr.schedules.decay import (
@@ -55,5 +59,6 @@ __all__ = [  # noqa: RUF022
     "phased_lr",
     "Phase",
     "per_epoch",
+    "starting_at",
     "tabulate",
 ]

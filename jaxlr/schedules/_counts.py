@@ -1,4 +1,4 @@
-"""Counts of epochs and steps on the host or on a device, and the type of our schedules.
+"""Counts of epochs and steps, on the host or on a device.
 
 A schedule computes in float64 on the host for a Python or NumPy count. For a JAX array or tracer it
 computes in JAX's default float type. A count stays an integer until it is small, because float32 holds
@@ -6,17 +6,17 @@ every integer only up to 2**24. Beyond that, a rounded count would be off by who
 """
 
 import bisect
-import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import LARGEST_ARGUMENT, as_array, shown_value
+from jaxlr._compat import call_in_x64, has_explicit_sharding
 
 
 # The largest count that an int64 array can hold.
@@ -30,38 +30,14 @@ LARGEST_START = 2 * LARGEST_ARGUMENT
 _FEW_MILESTONES = 64
 
 
+_UNTRACEABLE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+
 Count: TypeAlias = int | np.ndarray | jax.Array
 Float: TypeAlias = float | np.ndarray | jax.Array
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Schedule:
-    """An `optax.Schedule`: a formula of the count, with a check of the count before it."""
-
-    formula: Callable[[Any], Any]
-    # Set if the formula is init_value times a factor that depends on the count. Only such schedules can be
-    # chained.
-    init_value: float | jax.Array | None = None
-    fractional: bool = False  # counts may be floats, such as 3.5 for the middle of epoch 3
-
-    def __call__(self, count: Any) -> Any:
-        """Return the learning rate at `count`: a float for a number, an array for an array."""
-        count = as_count(count, self.fractional)
-        rate = self.formula(count)
-        if isinstance(count, jax.Array) or isinstance(rate, jax.Array):
-            # Strongly typed, so that a scan can carry it. The formula may ignore the count and its shape.
-            return jnp.broadcast_to(as_float(jnp.asarray(rate)), np.shape(count))
-        if isinstance(count, int | float):
-            return float(rate)  # a np.float64 would print as np.float64(0.1)
-        return np.asarray(np.broadcast_to(rate, count.shape))
-
-
-def factor_of(schedule: optax.Schedule) -> float | jax.Array | None:
-    """Return the `init_value` that a schedule multiplies, or None if it does more than multiply.
-
-    A function that is not from jaxlr counts as a factor, with an `init_value` of 1.
-    """
-    return schedule.init_value if isinstance(schedule, Schedule) else 1.0
 
 
 def array_module(*values: Any) -> Any:
@@ -128,7 +104,7 @@ def modulo(count: Count, divisor: int) -> Count:
         return count % divisor
     if divisor > np.iinfo(count.dtype).max:
         return count
-    return jax.lax.rem(count, jnp.full_like(count, divisor))
+    return _remainder(count, divisor)
 
 
 def fold(count: Count, length: int) -> Count:
@@ -155,7 +131,8 @@ def at_most(count: Count, bound: int) -> Count:
     """Return the smaller of a count and a static bound."""
     if not isinstance(count, jax.Array):
         return min(count, bound) if isinstance(count, int) else np.minimum(count, bound)
-    return jnp.minimum(count, min(bound, np.iinfo(count.dtype).max))
+    bound = min(bound, largest_count(count))
+    return jnp.minimum(count, bound if jnp.issubdtype(count.dtype, np.integer) else float(bound))
 
 
 def floor_divide(count: Count, divisor: int) -> Count:
@@ -164,7 +141,7 @@ def floor_divide(count: Count, divisor: int) -> Count:
         return count // divisor
     if divisor > np.iinfo(count.dtype).max:
         return jnp.zeros_like(count)
-    return jax.lax.div(count, jnp.full_like(count, divisor))
+    return _quotient(count, divisor)
 
 
 def count_reached(milestones: Sequence[int], count: Any) -> Any:
@@ -204,7 +181,7 @@ def look_up(table: np.ndarray, count: Count) -> Float:
 
 def take(table: np.ndarray, index: jax.Array) -> jax.Array:
     """Return the entries of a table at `index`, which lies in the table. They are sharded like `index`."""
-    if not _has_explicit_sharding(index):
+    if not has_explicit_sharding(index):
         return jnp.asarray(table).at[index].get(mode="clip")
 
     # On a mesh with explicit axes a gather must name the sharding of its result. Inside of vmap the index
@@ -222,12 +199,28 @@ def take(table: np.ndarray, index: jax.Array) -> jax.Array:
 
 
 def apply_to_each(function: Any, count: Count) -> Float:
-    """Call a user's function with a Python int for each count on the host, and traced on a device."""
+    """Call a user's function with a Python int for each count on the host, and traced on a device.
+
+    Raises:
+        TypeError: JAX cannot trace the function.
+    """
+    try:
+        return _applied(function, count)
+    except _UNTRACEABLE as error:
+        raise TypeError(
+            "JAX cannot trace this function of the epoch: write it with jax.numpy, such as jnp.where "
+            "instead of if, or use jaxlr.tabulate(function, num_steps)"
+        ) from error
+
+
+def _applied(function: Any, count: Count) -> Float:
     if isinstance(count, int):
         return function(count)
     if isinstance(count, np.ndarray):
-        values = [float(function(each)) for each in count.ravel().tolist()]
-        return np.asarray(values, dtype=np.float64).reshape(count.shape)
+        values = [function(each) for each in count.ravel().tolist()]
+        if any(isinstance(value, jax.Array) for value in values):  # it reads a traced value
+            return jnp.stack([as_float(jnp.asarray(value)) for value in values]).reshape(count.shape)
+        return np.asarray([float(value) for value in values], dtype=np.float64).reshape(count.shape)
     try:
         # Try float64 first: in float32, 0.99**epoch has lost digits by epoch 100.
         return _apply_in_float64(function, count)
@@ -236,6 +229,8 @@ def apply_to_each(function: Any, count: Count) -> Float:
     try:
         with jax.numpy_dtype_promotion("standard"):
             return as_float(jnp.asarray(function(count)))
+    except _UNTRACEABLE:
+        raise
     except Exception as error:
         error.add_note(
             "If JAX cannot trace this function of the epoch, write it with jax.numpy, "
@@ -255,15 +250,34 @@ def _search(milestones: np.ndarray, count: jax.Array) -> jax.Array:
     return reached
 
 
-def _has_explicit_sharding(array: jax.Array) -> bool:
-    return jax.sharding.AxisType.Explicit in jax.typeof(array).sharding.mesh.axis_types
-
-
 def _apply_in_float64(function: Any, count: jax.Array) -> jax.Array:
     dtype = jax.dtypes.canonicalize_dtype(float)
-    # A plain function such as `1 / (1 + epoch)` mixes dtypes. It is not the place to be strict about them.
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        return jnp.asarray(function(count.astype(np.int64))).astype(dtype)
+
+    def rounded(count: jax.Array) -> jax.Array:
+        # A plain function such as `1 / (1 + epoch)` mixes dtypes. This is not the place to be strict.
+        with jax.numpy_dtype_promotion("standard"):
+            return _cast(function(_cast(count, np.int64)), dtype)
+
+    return call_in_x64(rounded, count)
+
+
+# Outside of compiled code a compiled function is one dispatch, where its operations would be several.
+_compiled = functools.partial(jax.jit, static_argnums=1, inline=True)
+
+
+@_compiled
+def _cast(values: Any, dtype: Any) -> jax.Array:
+    return jnp.asarray(values).astype(dtype)
+
+
+@_compiled
+def _quotient(count: jax.Array, divisor: int) -> jax.Array:
+    return jax.lax.div(count, jnp.full_like(count, divisor))
+
+
+@_compiled
+def _remainder(count: jax.Array, divisor: int) -> jax.Array:
+    return jax.lax.rem(count, jnp.full_like(count, divisor))
 
 
 def _as_index(count: jax.Array) -> jax.Array:

@@ -63,7 +63,7 @@ def power_and_complement(base: float | jax.Array, exponent: Count) -> tuple[Floa
 
 
 def power(base: float | jax.Array, exponent: Count, largest: int = LARGEST_COUNT) -> Float:
-    """Return `base ** exponent` for `base` > 0 and whole `exponent` <= `largest`, within a few roundings.
+    """Return `base ** exponent` for `base` >= 0 and whole `exponent` <= `largest`, within a few roundings.
 
     `jnp.power` rounds `base` to float32, and the resulting error grows with `exponent`.
     """
@@ -113,8 +113,10 @@ def _power_tables(base: float, largest: int, dtype: np.dtype) -> tuple[np.ndarra
 
 def _saturation(base: float, dtype: np.dtype) -> int:
     """Return an exponent from which on `base ** exponent` is 0 or infinity in `dtype`; 0 for base 1."""
+    if base in (0, 1):
+        return int(base == 0)
     exponents = np.finfo(dtype).maxexp - np.finfo(dtype).minexp
-    return 0 if base == 1 else math.ceil(exponents / abs(math.log2(base)))
+    return math.ceil(exponents / abs(math.log2(base)))
 
 
 @jax.custom_jvp
@@ -135,7 +137,8 @@ def _traced_power(base: jax.Array, exponent: jax.Array) -> jax.Array:
     binary = jnp.clip(whole.astype(np.int32) + exponent * scale, -252, 252)
     half = binary // 2  # the result may fit a float32 even if 2.0**binary does not
     result = jnp.exp2(fraction) * exact_exp2(half) * exact_exp2(binary - half)
-    return jnp.where(base > 0, result, jnp.nan)
+    at_zero = jnp.where(base == 0, (exponent == 0).astype(base.dtype), jnp.nan)
+    return jnp.where(base > 0, result, at_zero)
 
 
 @_traced_power.defjvp

@@ -1,8 +1,10 @@
 """Schedules made from other schedules or from plain functions, and the rates of a schedule as an array."""
 
 import functools
+import math
 import operator
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 
 import jax
@@ -11,29 +13,33 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import (
+    check_duration,
     check_finite,
     check_function,
     check_milestones,
     check_positive_count,
     check_value,
+    check_whole_number,
     shown_value,
 )
+from jaxlr.schedules._chain import CosineStep, slowed, step_of, stepped, switching
 from jaxlr.schedules._counts import (
     Count,
     Float,
-    Schedule,
     array_module,
     at_most,
     choose,
     count_reached,
-    factor_of,
     floor_divide,
     is_before,
     largest_count,
     look_up,
+    modulo,
 )
+from jaxlr.schedules._schedule import Schedule, factor_of, prints_as_call
 
 
+@prints_as_call
 def sequential_lr(schedules: Sequence[optax.Schedule], milestones: Sequence[int]) -> optax.Schedule:
     r"""A sequence of schedules. Each one takes over at its milestone, and counts from 0 there.
 
@@ -90,10 +96,13 @@ def sequential_lr(schedules: Sequence[optax.Schedule], milestones: Sequence[int]
             rate = this if rate is None else choose(is_before(count, start), rate, this)
         return rate
 
-    return Schedule(formula)
+    return Schedule(formula, functions=tuple(schedules), step=switching(schedules, starts[1:]))
 
 
-def chained_scheduler(init_value: ArrayLike, factors: Sequence[optax.Schedule]) -> optax.Schedule:
+@prints_as_call
+def chained_scheduler(
+    init_value: ArrayLike, factors: Sequence[optax.Schedule], num_steps: int | None = None
+) -> optax.Schedule:
     r"""A product of schedules, each of which gives the factor of one scheduler in a chain.
 
     $$\mathrm{lr}(e) = \eta_0 \prod_i f_i(e)$$
@@ -104,16 +113,22 @@ def chained_scheduler(init_value: ArrayLike, factors: Sequence[optax.Schedule]) 
     In torch's ChainedScheduler, the schedulers change one learning rate in turn. The result is this
     product if each of them multiplies the rate. Step, multi-step, constant, linear, exponential,
     polynomial and multiplicative schedulers do. So does a cosine that ends at 0, up to its `T_max`.
-    Schedulers that overwrite or shift the rate, such as a cosine with `eta_min`, are refused. Step torch's
-    chain and tabulate it instead, with `from_torch(..., num_steps=)` or `tabulate`.
+    Schedulers that overwrite or shift the rate, such as a cosine with `eta_min`, need `num_steps`.
+
+    With `num_steps`, the schedules are stepped in turn, as torch steps them, and the rates become a table.
+    Each of them then has the `init_value` that torch has. After the table the last rate holds.
 
     Args:
-        init_value: learning rate that the factors multiply, a finite number >= 0; may be traced.
-        factors: schedules with `init_value=1.0`, or functions of the epoch (or step); at least one.
+        init_value: learning rate that the factors multiply, a finite number >= 0; may be traced, but not
+            with `num_steps`.
+        factors: schedules with `init_value=1.0`, or functions of the epoch (or step); at least one. With
+            `num_steps` any schedules, in the order in which torch steps them.
+        num_steps: number of epochs (or steps) to compute, a whole number >= 1. None computes the product.
 
     Raises:
         TypeError: a factor is not callable.
-        ValueError: there is no factor, or a factor does not multiply or has an `init_value` other than 1.
+        ValueError: there is no factor, or a factor does not multiply or has an `init_value` other than 1;
+            with `num_steps`, a cosine has another `init_value` than the chain.
 
     Example:
         >>> from jaxlr import constant_lr, exponential_lr
@@ -122,18 +137,24 @@ def chained_scheduler(init_value: ArrayLike, factors: Sequence[optax.Schedule]) 
         ... )
         >>> [schedule(epoch) for epoch in range(3)]
         [0.25, 0.25, 0.125]
+        >>> from jaxlr import cosine_annealing_lr
+        >>> cosine = cosine_annealing_lr(0.5, T_max=2, eta_min=0.25)
+        >>> schedule = chained_scheduler(0.5, [cosine, exponential_lr(1.0, gamma=0.5)], num_steps=3)
+        >>> [round(schedule(epoch), 6) for epoch in range(3)]
+        [0.5, 0.1875, 0.125]
 
     Reference: `torch.optim.lr_scheduler.ChainedScheduler`.
     """
     init_value = check_value("init_value", init_value)
     factors = _check_schedules("factors", factors)
+    if num_steps is not None:
+        return _stepped_chain(init_value, factors, check_positive_count("num_steps", num_steps))
     for index, factor in enumerate(factors):
         base = factor_of(factor)
         if base is None:
             raise ValueError(
                 f"factors[{index}] overwrites or shifts the learning rate instead of multiplying it, so "
-                "the chain is not a product: step torch's chain and tabulate it, with "
-                "from_torch(..., num_steps=) or tabulate(function, num_steps)"
+                "the chain is not a product: give num_steps, the number of epochs (or steps) to tabulate"
             )
         if not isinstance(base, jax.Array) and base != 1:
             raise ValueError(f"factors[{index}] must be built with init_value=1.0, got {base!r}")
@@ -142,37 +163,123 @@ def chained_scheduler(init_value: ArrayLike, factors: Sequence[optax.Schedule]) 
         rates: list[Any] = [factor(count) for factor in factors]
         return init_value * functools.reduce(operator.mul, rates)
 
-    return Schedule(formula, init_value)
+    return Schedule(formula, init_value, functions=tuple(factors))
 
 
-def per_epoch(schedule: optax.Schedule, steps_per_epoch: int) -> optax.Schedule:
+def _stepped_chain(
+    init_value: float | jax.Array, schedules: list[optax.Schedule], num_steps: int
+) -> optax.Schedule:
+    """Return the table of a chain whose schedules are stepped in turn."""
+    if isinstance(init_value, jax.Array):
+        raise TypeError("init_value must be a number, not a JAX array, if num_steps is given")
+    steps = [step_of(schedule) for schedule in schedules]
+    for index, step in enumerate(steps):
+        if isinstance(step, CosineStep) and step.init_value != init_value:
+            raise ValueError(
+                f"factors[{index}] must be built with the chain's init_value={init_value!r}, because a "
+                f"cosine rises from it, got {step.init_value!r}"
+            )
+    return tabulate(stepped(steps, init_value), num_steps)
+
+
+@prints_as_call
+def per_epoch(
+    schedule: optax.Schedule, steps_per_epoch: float | Fraction, first_step: int = 0
+) -> optax.Schedule:
     r"""A schedule of epochs for an optimizer that counts steps, as torch's `scheduler.step()` per epoch.
 
-    $$\mathrm{lr}(k) = \mathrm{schedule}(\lfloor k / n \rfloor)$$
+    $$\mathrm{lr}(k) = \mathrm{schedule}\left(\left\lceil \frac{k_0 + k + 1}{n} \right\rceil - 1\right)$$
 
-    In code: `schedule(count // steps_per_epoch)`, where `count` is the number of updates so far.
+    with $n$ = `steps_per_epoch`, $k_0$ = `first_step` and $k$ = `count`, the number of updates so far.
+
+    In code: `schedule((first_step + count) // steps_per_epoch)` if `steps_per_epoch` is a whole number.
+
+    It has a fraction if gradients accumulate across epochs: 7 batches per epoch, with an update every 2
+    batches, are 3.5 updates per epoch. An update belongs to the epoch of its last batch, because it is made
+    then. If the loop makes an update with the batches that are left at the end of an epoch, the number is
+    whole: 4.
+
+    The arithmetic is exact. A float stands for the simplest fraction that rounds to it, so `7 / 3` is
+    `Fraction(7, 3)`.
 
     Args:
         schedule: the schedule of epochs.
-        steps_per_epoch: optimizer updates per epoch, including the last, smaller batch; >= 1.
+        steps_per_epoch: optimizer updates per epoch, including the last, smaller batch; a number > 0.
+        first_step: updates before count 0, a whole number >= 0. For a run that was stopped in the middle of
+            an epoch and continues with a new optimizer state, it is the number of updates so far.
 
     Raises:
-        TypeError: `schedule` is not callable, or `steps_per_epoch` is not a number.
+        TypeError: `schedule` is not callable, or `steps_per_epoch` or `first_step` is not a number.
+        ValueError: a number is out of range, or is not a fraction of small whole numbers.
 
     Example:
         >>> from jaxlr import per_epoch, step_lr
         >>> schedule = per_epoch(step_lr(1.0, step_size=2, gamma=0.5), steps_per_epoch=100)
         >>> schedule(199), schedule(200)
         (1.0, 0.5)
+        >>> resumed = per_epoch(step_lr(1.0, step_size=2, gamma=0.5), steps_per_epoch=100, first_step=130)
+        >>> resumed(69), resumed(70)
+        (1.0, 0.5)
+        >>> accumulated = per_epoch(lambda epoch: epoch, steps_per_epoch=7 / 2)
+        >>> [accumulated(update) for update in range(8)]
+        [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 2.0]
 
     Reference: the loop `for epoch in ...: train(...); scheduler.step()`,
     https://docs.pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate.
     """
     check_function("schedule", schedule)
-    steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
-    return Schedule(lambda count: schedule(floor_divide(count, steps_per_epoch)), factor_of(schedule))
+    ratio = _check_ratio("steps_per_epoch", steps_per_epoch)
+    first_step = check_duration("first_step", first_step)
+
+    def formula(count: Count) -> Any:
+        return schedule(_epoch_of(count, ratio, first_step))
+
+    step = slowed(schedule, lambda count: _epoch_of(count, ratio, first_step))
+    return Schedule(formula, factor_of(schedule), functions=(schedule,), step=step)
 
 
+@prints_as_call
+def starting_at(schedule: optax.Schedule, first: int) -> optax.Schedule:
+    r"""A schedule that starts at a later count of another one, to continue a run with a new state.
+
+    $$\mathrm{lr}(e) = \mathrm{schedule}(e + e_0)$$
+
+    with $e_0$ = `first` and $e$ = `count`. In code: `schedule(count + first)`.
+
+    On a device, a sum beyond the largest integer has the rate of the largest integer.
+
+    Args:
+        schedule: the schedule of the whole run.
+        first: epochs (or steps) of it that are over, a whole number >= 0.
+
+    Returns:
+        A schedule whose `count` may be fractional if that of `schedule` may.
+
+    Raises:
+        TypeError: `schedule` is not callable, or `first` is not a number.
+        ValueError: `first` is out of range.
+
+    Example:
+        >>> from jaxlr import starting_at, step_lr
+        >>> schedule = starting_at(step_lr(1.0, step_size=30, gamma=0.5), first=28)
+        >>> schedule(1), schedule(2)
+        (1.0, 0.5)
+
+    Reference: the argument `last_epoch` of `torch.optim.lr_scheduler.LRScheduler`.
+    """
+    check_function("schedule", schedule)
+    first = check_duration("first", first)
+
+    def formula(count: Any) -> Any:
+        largest = largest_count(count)
+        return schedule(at_most(count, largest - min(first, largest)) + min(first, largest))
+
+    is_fractional = isinstance(schedule, Schedule) and schedule.fractional
+    step = slowed(schedule, lambda count: count + first)
+    return Schedule(formula, factor_of(schedule), is_fractional, functions=(schedule,), step=step)
+
+
+@prints_as_call
 def tabulate(fn: Callable[[int], float], num_steps: int) -> optax.Schedule:
     r"""Any Python function of the epoch as a schedule. It is called once per epoch, in float64.
 
@@ -197,8 +304,13 @@ def tabulate(fn: Callable[[int], float], num_steps: int) -> optax.Schedule:
     """
     check_function("fn", fn)
     num_steps = check_positive_count("num_steps", num_steps)
-    table = check_finite("fn", np.asarray([float(fn(epoch)) for epoch in range(num_steps)]))
-    return Schedule(lambda count: look_up(table, count), init_value=1.0)
+    try:
+        table = check_finite("fn", np.asarray([float(fn(epoch)) for epoch in range(num_steps)]))
+    except jax.errors.ConcretizationTypeError as error:
+        raise TypeError("fn must return numbers: a table cannot depend on a traced value") from error
+    # The rates are kept and not the function, whose values may change later.
+    kept = {"fn": table.__getitem__}
+    return Schedule(lambda count: look_up(table, count), init_value=1.0, arguments=kept)
 
 
 def sample(name: str, schedule: optax.Schedule, num_steps: int) -> np.ndarray:
@@ -219,6 +331,44 @@ def sample(name: str, schedule: optax.Schedule, num_steps: int) -> np.ndarray:
         )
         raise
     return np.broadcast_to(np.asarray(rates, dtype=np.float64), counts.shape)
+
+
+def _epoch_of(count: Count, ratio: Fraction, first_step: int) -> Count:
+    """Return the epoch of the last batch of an update: `ceil((first_step + count + 1) / ratio) - 1`."""
+    updates, epochs = ratio.numerator, ratio.denominator
+    offset = epochs * (first_step + 1) - 1
+    if isinstance(count, int):
+        return (epochs * count + offset) // updates
+    # No product may overflow: count = a * updates + b gives a * epochs + (b * epochs + offset) // updates.
+    largest = largest_count(count)
+    whole, rest = divmod(offset, updates)
+    last_count = ((largest + 1) * updates - 1 - offset) // epochs  # after it the epoch would overflow
+    if last_count < largest:
+        count = at_most(count, max(last_count, 0))
+    begun = floor_divide(count, updates) * epochs + min(whole, largest)
+    if epochs > 1:
+        return begun + floor_divide(modulo(count, updates) * epochs + rest, updates)
+    return begun + choose(is_before(modulo(count, updates), updates - rest), 0, 1) if rest else begun
+
+
+def _check_ratio(name: str, value: Any) -> Fraction:
+    """Return a static number above 0 as a fraction whose parts can be multiplied in an int32."""
+    if isinstance(value, float | np.floating) and math.isfinite(value) and not float(value).is_integer():
+        limited = (Fraction(float(value)).limit_denominator(10**digits) for digits in range(1, 6))
+        ratio = next((each for each in limited if float(each) == float(value)), Fraction(float(value)))
+    elif isinstance(value, Fraction):
+        ratio = value
+    else:
+        ratio = Fraction(check_positive_count(name, value))
+    if ratio <= 0:
+        raise ValueError(f"{name} must be above 0, got {shown_value(value)}")
+    if ratio.denominator > 1 and ratio.numerator * ratio.denominator >= 2**31:
+        raise ValueError(
+            f"{name} must be a fraction of whole numbers whose product is below 2**31, such as 3.5 or "
+            f"Fraction(num_batches, accumulation), got {shown_value(value)}"
+        )
+    check_whole_number(name, ratio.numerator)
+    return ratio
 
 
 def _check_schedules(name: str, schedules: Sequence[optax.Schedule]) -> list[optax.Schedule]:

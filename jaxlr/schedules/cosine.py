@@ -7,28 +7,30 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr._checks import check_choice, check_duration, check_positive_count, check_value
+from jaxlr._checks import check_choice, check_duration, check_length, check_positive_count, check_value
 from jaxlr.schedules._anneal import anneal, anneal_unit, blend
+from jaxlr.schedules._chain import AveragingStep, CosineStep
 from jaxlr.schedules._counts import (
     LARGEST_START,
     Count,
     Float,
-    Schedule,
     as_float,
     at_most,
     count_reached,
-    fold,
     largest_count,
     look_up,
     modulo,
     remaining,
     take,
 )
+from jaxlr.schedules._periods import folded
+from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 
+@prints_as_call
 def cosine_annealing_lr(
     init_value: ArrayLike,
-    T_max: int,
+    T_max: float,
     eta_min: ArrayLike = 0.0,
 ) -> optax.Schedule:
     r"""The learning rate follows a cosine from `init_value` to `eta_min` and back, forever.
@@ -41,7 +43,7 @@ def cosine_annealing_lr(
 
     Args:
         init_value: learning rate of the first epoch, a finite number >= 0; may be traced.
-        T_max: epochs (or steps) until `eta_min`, a whole number >= 1.
+        T_max: epochs (or steps) until `eta_min`, above 0; may lie between two epochs, such as 12.5.
         eta_min: learning rate at `T_max`, a finite number >= 0; may be above `init_value`, may be traced.
 
     Example:
@@ -52,19 +54,20 @@ def cosine_annealing_lr(
     Reference: `torch.optim.lr_scheduler.CosineAnnealingLR`; SGDR, https://arxiv.org/abs/1608.03983.
     """
     init_value = check_value("init_value", init_value)
-    length = check_positive_count("T_max", T_max)
+    length = check_length("T_max", T_max)
     eta_min = check_value("eta_min", eta_min)
 
     def formula(count: Count) -> Float:
         # cos(pi e / T) = cos(pi d / T), where d bounces between 0 and T.
-        done = fold(count, length)
-        return anneal(init_value, eta_min, as_float(done), remaining(length, done), length)
+        return anneal(init_value, eta_min, *folded(count, length), length)
 
     # Only a cosine that ends at 0 is init_value times a factor.
     ends_at_zero = not isinstance(eta_min, jax.Array) and eta_min == 0
-    return Schedule(formula, init_value if ends_at_zero else None)
+    step = CosineStep(init_value, eta_min, length)
+    return Schedule(formula, init_value if ends_at_zero else None, step=step)
 
 
+@prints_as_call
 def cosine_annealing_warm_restarts(
     init_value: ArrayLike,
     T_0: int,
@@ -118,6 +121,7 @@ def cosine_annealing_warm_restarts(
     return Schedule(formula, fractional=True)
 
 
+@prints_as_call
 def swa_lr(
     init_value: ArrayLike,
     swa_lr: ArrayLike,
@@ -155,7 +159,7 @@ def swa_lr(
         left = remaining(max(length, 1), done)
         return anneal(start_value, end_value, as_float(done), left, max(length, 1), anneal_strategy)
 
-    return Schedule(formula)
+    return Schedule(formula, step=AveragingStep(end_value, length, anneal_strategy))
 
 
 def _place_in_cycle(count: Any, starts: list[int], lengths: list[int]) -> tuple[Float, Float, Float]:

@@ -11,8 +11,8 @@ from jax.typing import ArrayLike
 from jaxlr._checks import (
     check_at_most,
     check_choice,
-    check_duration,
     check_function,
+    check_length,
     check_positive_count,
     check_value,
 )
@@ -20,24 +20,23 @@ from jaxlr.schedules._anneal import anneal_unit, blend
 from jaxlr.schedules._counts import (
     Count,
     Float,
-    Schedule,
     apply_to_each,
-    as_float,
     at_most,
     choose,
-    floor_divide,
     is_before,
-    modulo,
     remaining,
 )
+from jaxlr.schedules._periods import cycle_and_position, distances
 from jaxlr.schedules._powers import power, power_and_complement
+from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 
+@prints_as_call
 def cyclic_lr(
     base_lr: ArrayLike,
     max_lr: ArrayLike,
-    step_size_up: int = 2000,
-    step_size_down: int | None = None,
+    step_size_up: float = 2000,
+    step_size_down: float | None = None,
     mode: Literal["triangular", "triangular2", "exp_range"] = "triangular",
     gamma: ArrayLike = 1.0,
     scale_fn: Callable[[Any], Any] | None = None,
@@ -62,8 +61,8 @@ def cyclic_lr(
     Args:
         base_lr: learning rate at the start of each cycle, a finite number >= 0; may be traced.
         max_lr: learning rate at the first peak, a finite number >= 0; may be traced.
-        step_size_up: steps from `base_lr` to the peak, a whole number >= 1.
-        step_size_down: steps from the peak to `base_lr`, a whole number >= 0. None means `step_size_up`.
+        step_size_up: steps from `base_lr` to the peak, above 0; may lie between two steps, such as 12.5.
+        step_size_down: steps from the peak to `base_lr`, at least 0. None means `step_size_up`.
         mode: how the peaks shrink; ignored if `scale_fn` is given.
         gamma: factor of each step in "exp_range", a finite number > 0; may be traced.
         scale_fn: function of the cycle or step, like the `lr_lambda` of `lambda_lr`.
@@ -79,14 +78,16 @@ def cyclic_lr(
     base_lr = check_value("base_lr", base_lr)
     max_lr = check_value("max_lr", max_lr)
     triangle = _triangles(step_size_up, step_size_down, mode, gamma, scale_fn, scale_mode)
-    return Schedule(lambda count: triangle(base_lr, max_lr, count))
+    functions = () if scale_fn is None else (scale_fn,)
+    return Schedule(lambda count: triangle(base_lr, max_lr, count), functions=functions)
 
 
+@prints_as_call
 def cyclic_momentum(
     base_momentum: ArrayLike = 0.8,
     max_momentum: ArrayLike = 0.9,
-    step_size_up: int = 2000,
-    step_size_down: int | None = None,
+    step_size_up: float = 2000,
+    step_size_down: float | None = None,
     mode: Literal["triangular", "triangular2", "exp_range"] = "triangular",
     gamma: ArrayLike = 1.0,
     scale_fn: Callable[[Any], Any] | None = None,
@@ -125,9 +126,11 @@ def cyclic_momentum(
     base_momentum = check_value("base_momentum", base_momentum)
     max_momentum = check_value("max_momentum", max_momentum)
     triangle = _triangles(step_size_up, step_size_down, mode, gamma, scale_fn, scale_mode)
-    return Schedule(lambda count: triangle(max_momentum, base_momentum, count))
+    functions = () if scale_fn is None else (scale_fn,)
+    return Schedule(lambda count: triangle(max_momentum, base_momentum, count), functions=functions)
 
 
+@prints_as_call
 def one_cycle_lr(
     max_lr: ArrayLike,
     total_steps: int | None = None,
@@ -187,6 +190,7 @@ def one_cycle_lr(
     return Schedule(lambda count: phases(rates, count))
 
 
+@prints_as_call
 def one_cycle_momentum(
     total_steps: int | None = None,
     pct_start: float = 0.3,
@@ -237,16 +241,20 @@ def one_cycle_momentum(
 
 
 def _triangles(
-    step_size_up: int,
-    step_size_down: int | None,
+    step_size_up: float,
+    step_size_down: float | None,
     mode: str,
     gamma: ArrayLike,
     scale_fn: Callable[[Any], Any] | None,
     scale_mode: str,
 ) -> Callable[[Any, Any, Count], Float]:
     """Return a function of (foot, peak, count) that moves from the foot to the scaled peak and back."""
-    up = check_positive_count("step_size_up", step_size_up)
-    down = up if step_size_down is None else check_duration("step_size_down", step_size_down)
+    up = check_length("step_size_up", step_size_up)
+    down = (
+        up if step_size_down is None else check_length("step_size_down", step_size_down, may_be_zero=True)
+    )
+    total = up + down
+    total = int(total) if float(total).is_integer() else total
     check_choice("mode", mode, ("triangular", "triangular2", "exp_range"))
     check_choice("scale_mode", scale_mode, ("cycle", "iterations"))
     gamma = check_value("gamma", gamma, positive=True)
@@ -254,15 +262,15 @@ def _triangles(
         check_function("scale_fn", scale_fn)
         mode = scale_mode
 
-    def scale(count: Count) -> tuple[Any, Any]:
+    def scale(count: Count, cycle: Count) -> tuple[Any, Any]:
         """Return the scale of a triangle, and 1 minus the scale to full precision."""
         match mode:
             case "triangular2":
-                size = power(0.5, floor_divide(count, up + down))
+                size = power(0.5, cycle)
             case "exp_range":
                 return power_and_complement(gamma, count)
             case "cycle":
-                size = apply_to_each(scale_fn, floor_divide(count, up + down) + 1)
+                size = apply_to_each(scale_fn, cycle + 1)
             case "iterations":
                 size = apply_to_each(scale_fn, count)
             case _:
@@ -270,12 +278,13 @@ def _triangles(
         return size, 1 - size
 
     def triangle(foot: Float, peak: Float, count: Count) -> Float:
-        position = modulo(count, up + down)
-        rising = is_before(position, up + 1)
+        cycle, position = cycle_and_position(count, total)
+        since_foot, until_peak, until_foot = distances(position, up, total)
+        rising = until_peak >= 0
         leg = choose(rising, float(up), float(down))
-        height = choose(rising, as_float(position), remaining(up + down, position)) / leg
-        depth = abs(remaining(up, position)) / leg
-        size, complement = scale(count)
+        height = choose(rising, since_foot, until_foot) / leg
+        depth = abs(until_peak) / leg
+        size, complement = scale(count, cycle)
         # At a foot the height is 0. It must not be multiplied by a scale that has overflowed to infinity.
         to_peak = height * choose(height == 0, 1.0, size)
         # foot + (peak - foot) w = peak w + foot (1 - w). The right side has weights of one sign up to a

@@ -18,14 +18,13 @@ from jaxlr._checks import (
     check_milestones,
     check_positive_count,
     check_value,
-    check_whole_number,
 )
 from jaxlr.schedules._anneal import anneal
+from jaxlr.schedules._chain import stopping
 from jaxlr.schedules._counts import (
     LARGEST_COUNT,
     Count,
     Float,
-    Schedule,
     apply_to_each,
     as_float,
     at_most,
@@ -37,8 +36,10 @@ from jaxlr.schedules._counts import (
     remaining,
 )
 from jaxlr.schedules._powers import decayed, power_of_rest
+from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 
+@prints_as_call
 def lambda_lr(init_value: ArrayLike, lr_lambda: Callable[[Any], Any]) -> optax.Schedule:
     r"""The learning rate is `init_value` times a function of the epoch.
 
@@ -66,9 +67,10 @@ def lambda_lr(init_value: ArrayLike, lr_lambda: Callable[[Any], Any]) -> optax.S
     """
     init_value = check_value("init_value", init_value)
     check_function("lr_lambda", lr_lambda)
-    return Schedule(lambda count: init_value * apply_to_each(lr_lambda, count))
+    return Schedule(lambda count: init_value * apply_to_each(lr_lambda, count), functions=(lr_lambda,))
 
 
+@prints_as_call
 def multiplicative_lr(
     init_value: ArrayLike, lr_lambda: Callable[[int], float], num_steps: int
 ) -> optax.Schedule:
@@ -102,9 +104,12 @@ def multiplicative_lr(
     factors = [1.0, *(float(lr_lambda(epoch)) for epoch in range(1, num_steps))]
     products = np.asarray(list(itertools.accumulate(factors, operator.mul)))
     table = check_finite("lr_lambda", products)
-    return Schedule(lambda count: init_value * look_up(table, count), init_value)
+    # The factors are kept and not the function, whose values may change later.
+    kept = {"lr_lambda": np.asarray(factors).__getitem__}
+    return Schedule(lambda count: init_value * look_up(table, count), init_value, arguments=kept)
 
 
+@prints_as_call
 def step_lr(init_value: ArrayLike, step_size: int, gamma: ArrayLike = 0.1) -> optax.Schedule:
     r"""The learning rate decays by `gamma` every `step_size` epochs.
 
@@ -115,7 +120,7 @@ def step_lr(init_value: ArrayLike, step_size: int, gamma: ArrayLike = 0.1) -> op
     Args:
         init_value: learning rate of the first epoch, a finite number >= 0; may be traced.
         step_size: epochs (or steps) between decays, a whole number >= 1.
-        gamma: factor of each decay, a finite number > 0; may be traced.
+        gamma: factor of each decay, a finite number >= 0; may be traced.
 
     Example:
         >>> schedule = step_lr(1.0, step_size=30, gamma=0.5)
@@ -126,15 +131,15 @@ def step_lr(init_value: ArrayLike, step_size: int, gamma: ArrayLike = 0.1) -> op
     """
     init_value = check_value("init_value", init_value)
     step_size = check_positive_count("step_size", step_size)
-    gamma = check_value("gamma", gamma, positive=True)
+    gamma = check_value("gamma", gamma)
 
-    def formula(count: Count) -> Float:
-        num_decays = floor_divide(count, step_size)
-        return decayed(init_value, gamma, num_decays, largest=LARGEST_COUNT // step_size)
+    def num_decays(count: Count) -> Count:
+        return floor_divide(count, step_size)
 
-    return Schedule(formula, init_value)
+    return _decaying(init_value, gamma, num_decays, LARGEST_COUNT // step_size)
 
 
+@prints_as_call
 def multi_step_lr(
     init_value: ArrayLike, milestones: Sequence[int], gamma: ArrayLike = 0.1
 ) -> optax.Schedule:
@@ -150,7 +155,7 @@ def multi_step_lr(
     Args:
         init_value: learning rate before the first milestone, a finite number >= 0; may be traced.
         milestones: epochs (or steps) at which the rate decays, whole numbers >= 0.
-        gamma: factor of each decay, a finite number > 0; may be traced.
+        gamma: factor of each decay, a finite number >= 0; may be traced.
 
     Example:
         >>> schedule = multi_step_lr(0.1, milestones=[10, 30])
@@ -161,27 +166,27 @@ def multi_step_lr(
     """
     init_value = check_value("init_value", init_value)
     sorted_milestones = sorted(check_milestones(milestones))
-    gamma = check_value("gamma", gamma, positive=True)
+    gamma = check_value("gamma", gamma)
 
-    def formula(count: Count) -> Float:
-        num_decays = count_reached(sorted_milestones, count)
-        return decayed(init_value, gamma, num_decays, largest=len(sorted_milestones))
+    def num_decays(count: Count) -> Count:
+        return count_reached(sorted_milestones, count)
 
-    return Schedule(formula, init_value)
+    return _decaying(init_value, gamma, num_decays, len(sorted_milestones))
 
 
+@prints_as_call
 def constant_lr(init_value: ArrayLike, factor: ArrayLike = 1 / 3, total_iters: int = 5) -> optax.Schedule:
     r"""The learning rate is multiplied by `factor` in the first `total_iters` epochs.
 
     $$\mathrm{lr}(e) = \eta_0 f \text{ if } e < T, \text{ else } \eta_0$$
 
     In code: `init_value * (factor if count < total_iters else 1)`.
+    With `total_iters` = 0 the factor stays for ever, as in torch.
 
     Args:
         init_value: learning rate from epoch `total_iters` on, a finite number >= 0; may be traced.
         factor: factor of the first epochs, in (0, 1]; may be traced.
-        total_iters: number of epochs (or steps) with the factor, a whole number >= 1. It may be 0 if
-            `factor` is 1.
+        total_iters: number of epochs (or steps) with the factor, a whole number >= 0.
 
     Example:
         >>> schedule = constant_lr(1.0, factor=0.5, total_iters=4)
@@ -192,17 +197,17 @@ def constant_lr(init_value: ArrayLike, factor: ArrayLike = 1 / 3, total_iters: i
     """
     init_value = check_value("init_value", init_value)
     factor = check_at_most("factor", check_value("factor", factor, positive=True), 1.0)
-    total_iters = check_whole_number("total_iters", total_iters)
-    if total_iters < (0 if _is_one(factor) else 1):
-        # torch disagrees with itself here: step() applies the factor forever, its closed form never does.
-        raise ValueError(f"total_iters must be at least 1 (0 if factor is 1), got {total_iters}")
+    total_iters = check_duration("total_iters", total_iters)
+    # torch's step() multiplies by 1 / factor in epoch `total_iters`, which never comes after epoch 0.
+    end = total_iters or LARGEST_COUNT
 
     def formula(count: Count) -> Float:
-        return init_value * choose(is_before(count, total_iters), factor, 1.0)
+        return init_value * choose(is_before(count, end), factor, 1.0)
 
     return Schedule(formula, init_value)
 
 
+@prints_as_call
 def linear_lr(
     init_value: ArrayLike,
     start_factor: ArrayLike = 1 / 3,
@@ -245,6 +250,7 @@ def linear_lr(
     return Schedule(formula, init_value)
 
 
+@prints_as_call
 def exponential_lr(init_value: ArrayLike, gamma: ArrayLike) -> optax.Schedule:
     r"""The learning rate decays by `gamma` every epoch.
 
@@ -254,7 +260,7 @@ def exponential_lr(init_value: ArrayLike, gamma: ArrayLike) -> optax.Schedule:
 
     Args:
         init_value: learning rate of the first epoch, a finite number >= 0; may be traced.
-        gamma: factor of each epoch (or step), a finite number > 0; may be traced.
+        gamma: factor of each epoch (or step), a finite number >= 0; may be traced.
 
     Example:
         >>> schedule = exponential_lr(1.0, gamma=0.5)
@@ -264,21 +270,23 @@ def exponential_lr(init_value: ArrayLike, gamma: ArrayLike) -> optax.Schedule:
     Reference: `torch.optim.lr_scheduler.ExponentialLR`.
     """
     init_value = check_value("init_value", init_value)
-    gamma = check_value("gamma", gamma, positive=True)
+    gamma = check_value("gamma", gamma)
 
-    return Schedule(lambda count: decayed(init_value, gamma, count), init_value)
+    return _decaying(init_value, gamma, lambda count: count, LARGEST_COUNT)
 
 
+@prints_as_call
 def polynomial_lr(init_value: ArrayLike, total_iters: int = 5, power: ArrayLike = 1.0) -> optax.Schedule:
     r"""The learning rate decays to 0 as a power of the remaining epochs, then stays there.
 
     $$\mathrm{lr}(e) = \eta_0 \left(1 - \frac{\min(e, T)}{T}\right)^p$$
 
     In code: `init_value * (1 - min(count / total_iters, 1)) ** power`.
+    With `total_iters` = 0 the rate is always `init_value`, as in torch.
 
     Args:
         init_value: learning rate of the first epoch, a finite number >= 0; may be traced.
-        total_iters: epochs (or steps) until the rate is 0, a whole number >= 1.
+        total_iters: epochs (or steps) until the rate is 0, a whole number >= 0.
         power: exponent, a finite number >= 0; may be traced.
 
     Example:
@@ -289,15 +297,26 @@ def polynomial_lr(init_value: ArrayLike, total_iters: int = 5, power: ArrayLike 
     Reference: `torch.optim.lr_scheduler.PolynomialLR`.
     """
     init_value = check_value("init_value", init_value)
-    total_iters = check_positive_count("total_iters", total_iters)
+    total_iters = check_duration("total_iters", total_iters)
     exponent = check_value("power", power)
 
     def formula(count: Count) -> Float:
         # 1 - e / T = (T - e) / T: an exact difference of integers instead of a rounded quotient.
-        return init_value * power_of_rest(at_most(count, total_iters), total_iters, exponent)
+        return init_value * power_of_rest(at_most(count, total_iters), max(total_iters, 1), exponent)
 
     return Schedule(formula, init_value)
 
 
-def _is_one(value: float | jax.Array) -> bool:
-    return not isinstance(value, jax.Array) and value == 1
+def _decaying(
+    init_value: float | jax.Array,
+    gamma: float | jax.Array,
+    num_decays: Callable[[Any], Any],
+    most_decays: int,
+) -> optax.Schedule:
+    """Return the schedule that has multiplied `init_value` by `gamma` for `num_decays(count)` times."""
+    is_zero = not isinstance(gamma, jax.Array) and gamma == 0
+    return Schedule(
+        lambda count: decayed(init_value, gamma, num_decays(count), most_decays),
+        init_value,
+        step=stopping(num_decays) if is_zero else None,
+    )

@@ -16,7 +16,6 @@ from jaxlr._checks import check_choice, check_duration, check_value, check_whole
 from jaxlr.schedules._counts import (
     Count,
     Float,
-    Schedule,
     array_module,
     as_device_count,
     at_most,
@@ -26,6 +25,7 @@ from jaxlr.schedules._counts import (
     largest_count,
     modulo,
 )
+from jaxlr.schedules._schedule import PrintsAsCall, Schedule, prints_as_call
 from jaxlr.schedules._shapes import Position, mix
 
 
@@ -50,8 +50,8 @@ _WITHOUT_END = ("inverse_sqrt", "inverse_power")
 _LARGEST_LENGTH = 2**61
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Phase:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Phase(PrintsAsCall):
     r"""One phase of `phased_lr`: a number of steps, a shape, and the values at its start and end.
 
     $$\mathrm{value}(t) = e + (s - e) \, w(p), \quad p = \frac{o + t}{S}, \quad 0 \le t < L$$
@@ -142,6 +142,15 @@ class Phase:
         self._check_power()
         self._check_clock()
 
+    def as_call(self) -> tuple[str, dict[str, Any]]:
+        """Return the name of the class, and its arguments. None stands for a default."""
+        arguments: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            is_default = not isinstance(value, jax.Array) and value == field.default
+            arguments[field.name] = None if is_default else value
+        return "Phase", arguments
+
     def _has(self, name: str) -> bool:
         return getattr(self, name) is not None
 
@@ -208,6 +217,7 @@ class Phase:
         return "hold" if past > 0 else "never"
 
 
+@prints_as_call
 def phased_lr(init_value: ArrayLike, phases: Sequence[Phase], *, repeat: int = 0) -> optax.Schedule:
     r"""A sequence of phases, such as a warmup, a hold and a decay.
 

@@ -6,7 +6,7 @@ It needs the extra `train`.
 from jaxlr._extras import check_installed
 
 
-check_installed()  # before the imports below, so that the error says what to install
+check_installed("train")  # before the imports below, so that the error says what to install
 
 from jaxlr.train.config import SweepConfig, TrainConfig
 from jaxlr.train.data import load_dataset

@@ -122,7 +122,7 @@ def build_chunks(config: SweepConfig, data: Data, num_classes: int, mesh: Mesh |
     steps_per_epoch = count_steps(len(data.train.labels), training.batch_size)
     listed = [hyperparameters_of(single, steps_per_epoch) for single in singles]
     # If one scheduler steps per batch, the rates of the others are repeated for each batch of an epoch.
-    shape = (training.epochs, max(each.rates.shape[1] for each in listed))
+    shape = (config.epochs, max(each.rates.shape[1] for each in listed))
     listed = [each._replace(rates=np.broadcast_to(each.rates, shape)) for each in listed]
     hyperparameters = jax.tree.map(lambda *leaves: np.stack(leaves), *listed)
     seeds = np.arange(training.seed, training.seed + training.seeds)

@@ -4,56 +4,129 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
+import numpy as np
 import optax
 import tyro
 
 from jaxlr._checks import check_choice, check_value, check_whole_number, shorten, shown_value
+from jaxlr.cli.errors import RecipeError, flag_of
 from jaxlr.cli.flags import message_of, parse_names
 from jaxlr.convert import from_string
-from jaxlr.convert.errors import ConflictingRateError, MissingNamesError
 from jaxlr.convert.text import steps_per_batch
+from jaxlr.plateau import plateau_lr
+from jaxlr.train.errors import RateError
+from jaxlr.train.recipe import DEFAULT_EPOCHS, RecipeReader, RunRecipe, read_run_recipe
 
 
 # For flags with a help text that already states the default.
 _STATED = tyro.conf.arg(help_behavior_hint="")
 _NAMES = tyro.conf.arg(metavar="NAME=VALUE...")
+_DEFAULT_SCHEDULER, _DEFAULT_LR = "ReduceLROnPlateau(patience=5)", 0.1
+
+
+class RunSchedule(NamedTuple):
+    """The schedule of a run."""
+
+    schedule: optax.Schedule | optax.GradientTransformationExtraArgs  # or the plateau
+    counts_per_epoch: int  # how often the schedule, but not a plateau, steps in an epoch
+    base_lr: float  # the rate of the optimizer under a plateau
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainSchedule:
     """The learning rate."""
 
-    scheduler: str = "ReduceLROnPlateau(patience=5)"
-    """Torch scheduler, in quotes: "StepLR(step_size=10)", "MultiStepLR([10, 20])"."""
+    scheduler: Annotated[str | None, _STATED] = None
+    """Torch scheduler, in quotes: "StepLR(10)". Default: "ReduceLROnPlateau(patience=5)"."""
 
-    lr: float = 0.1
-    """Base learning rate: the rate that the optimizer is created with."""
+    lr: Annotated[float | None, _STATED] = None
+    """Learning rate that the optimizer is created with. Default: 0.1, or the one in --recipe."""
 
     names: Annotated[tuple[str, ...], _NAMES] = ()
-    """Values of the names in the scheduler's text: --names epochs=90 "len(loader)=391"."""
+    """Values of the names in the scheduler or the recipe: --names epochs=90 "len(loader)=391"."""
+
+    recipe: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """Config of a training framework, instead of --scheduler. - is standard input. Or flags after --."""
+
+    framework: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
+    """Framework of --recipe, such as timm. Default: recognized by the settings."""
+
+    framework_version: Annotated[str | None, tyro.conf.arg(metavar="VERSION", help_behavior_hint="")] = None
+    """Version of the framework, such as 4.46. Default: the newest."""
 
     def __post_init__(self) -> None:
-        _set(self, lr=float(check_value("lr", self.lr, positive=True)), names=_checked_names(self.names))
+        _set(self, names=_checked_names(self.names))
+        if self.recipe is not None:
+            self._set_recipe()
+        if self.recipe is None:
+            self._set_scheduler()
+        elif self.lr is not None:
+            _set(self, lr=float(check_value("lr", self.lr, positive=True)))
+
+    def _set_recipe(self) -> None:
+        if self.scheduler is not None:
+            raise ValueError(
+                "recipe and scheduler both state a schedule: give one of --recipe and --scheduler"
+            )
+        recipe = read_run_recipe(self.recipe, self.framework)
+        if isinstance(recipe, str):
+            _set(self, scheduler=recipe, recipe=None)
+        else:
+            _set(self, recipe=recipe.as_text())
+
+    def _set_scheduler(self) -> None:
+        for name in ("framework", "framework_version"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} needs recipe: give the config as --recipe FILE")
+        if self.scheduler is None:
+            _set(self, scheduler=_DEFAULT_SCHEDULER)
+        lr = _DEFAULT_LR if self.lr is None else self.lr
+        _set(self, lr=float(check_value("lr", lr, positive=True)))
         try:
             self.build(num_steps=1)
-        except (MissingNamesError, ConflictingRateError) as error:
+        except ValueError as error:
             raise ValueError(message_of(error)) from error
 
     def build(self, num_steps: int) -> optax.Schedule | optax.GradientTransformationExtraArgs:
-        """Return the schedule, or the plateau, for a run of `num_steps` counts."""
+        """Return the schedule, or the plateau, of the torch text for a run of `num_steps` counts."""
+        assert self.scheduler is not None
         return from_string(self.scheduler, self.lr, parse_names(self.names), num_steps=num_steps)
 
     @property
+    def reader(self) -> RecipeReader | None:
+        """Return the recipe with the flags that complete it, or None for a torch text."""
+        if self.recipe is None:
+            return None
+        names = parse_names(self.names)
+        recipe = RunRecipe.from_text(self.recipe)
+        return RecipeReader(recipe, self.lr, names, self.framework, self.framework_version)
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """Return everything that the run took for granted about its recipe, in sentences."""
+        return self.reader.recipe.assumptions if self.reader else ()
+
+    @property
+    def label(self) -> str:
+        """Return a name of the schedule. A recipe must be complete."""
+        return f"the recipe of {self.reader.read().framework}" if self.reader else str(self.scheduler)
+
+    @property
+    def optimizer(self) -> str:
+        """Return a name of the optimizer."""
+        return "SGD" if self.lr is None else f"SGD {self.lr:g}"
+
+    @property
     def is_plateau(self) -> bool:
-        """True if the validation loss decides on the learning rate."""
-        return isinstance(self.build(num_steps=1), optax.GradientTransformationExtraArgs)
+        """True if the torch text is of a plateau."""
+        return self.recipe is None and _is_plateau(self.build(num_steps=1))
 
 
 @dataclasses.dataclass(frozen=True)
 class SweepSchedule:
-    """The learning rates: every scheduler with every rate."""
+    """The learning rates: every scheduler with every rate. Config files are only for jaxlr train."""
 
     scheduler: tuple[str, ...] = (
         "StepLR(10)",
@@ -88,8 +161,8 @@ class Training:
     step_per: Literal["auto", "epoch", "batch"] = "auto"
     """When the scheduler steps. auto: per batch for OneCycleLR and CyclicLR, per epoch for others."""
 
-    epochs: int = 25
-    """Passes over the training samples."""
+    epochs: Annotated[int | None, _STATED] = None
+    """Passes over the training samples. Default: 25, or those of --recipe."""
 
     batch_size: int = 32
     """Samples in a step. The last batch of an epoch may be smaller."""
@@ -101,7 +174,9 @@ class Training:
         if not isinstance(self.hidden, Sequence) or isinstance(self.hidden, str):
             raise TypeError(f"hidden must be a list of whole numbers, got {self.hidden!r}")
         _set(self, hidden=tuple(_checked_count("each of hidden", units, 1) for units in self.hidden))
-        _set_counts(self, epochs=1, batch_size=1, seed=0)
+        _set_counts(self, batch_size=1, seed=0)
+        if self.epochs is not None:
+            _set_counts(self, epochs=1)
         _set(self, momentum=float(check_value("momentum", self.momentum)))
         if self.momentum >= 1:
             raise ValueError(f"momentum must be below 1, got {self.momentum!r}")
@@ -131,6 +206,8 @@ class SweepTraining(Training):
     """Validation accuracy, above 0 and at most 1. The table shows the epochs to reach it."""
 
     def __post_init__(self) -> None:
+        if self.epochs is None:
+            _set(self, epochs=DEFAULT_EPOCHS)
         super().__post_init__()
         _set_counts(self, seeds=1)
         _checked_count("the last seed (seed + seeds - 1)", self.seed + self.seeds - 1, 0)
@@ -167,6 +244,10 @@ class Output:
     resume: bool = False
     """Resume the run in --out. Its settings are the defaults of all other flags."""
 
+    strict: bool = False
+    """With --resume: refuse if something has changed that the bits of the run depend on, such as the
+    version of JAX or the kind of device. Without it, that is a warning."""
+
     checkpoint_every: Annotated[int | None, _STATED] = None
     """Epochs between checkpoints. Default: 1, or more if they would take over 5 % of the time."""
 
@@ -178,7 +259,7 @@ class Output:
 
     def __post_init__(self) -> None:
         _set(self, out=_checked_path("out", self.out))
-        _check_kinds(self, resume=bool, quiet=bool)
+        _check_kinds(self, resume=bool, strict=bool, quiet=bool)
         if self.checkpoint_every is not None:
             _set_counts(self, checkpoint_every=1)
         check_choice("format", self.format, ("text", "json"))
@@ -208,12 +289,10 @@ class Device:
     """The devices."""
 
     devices: Annotated[int | Literal["all"] | None, _STATED] = None
-    """Number of devices, or all, to split the batches (of a sweep: the runs) over. Default: 1, or all with
-    --distributed."""
+    """Devices, or all, to split batches (of a sweep: runs) over. Default: 1, or all if --distributed."""
 
     compilation_cache: Annotated[bool, _STATED] = True
-    """Program cache: keep compiled programs in the user's cache folder, so that later runs start sooner. On
-    by default; --no-compilation-cache turns it off."""
+    """Program cache in the user's folder: later runs start sooner. --no-compilation-cache turns it off."""
 
     def __post_init__(self) -> None:
         if self.devices is not None and not (isinstance(self.devices, str) and self.devices == "all"):
@@ -252,7 +331,7 @@ class TrainDevice(Device):
             return
         if not self.distributed:
             raise ValueError(f"{given[0]} needs distributed: add --distributed")
-        if missing := [_flag(name) for name in address if name not in given]:
+        if missing := [flag_of(name) for name in address if name not in given]:
             raise ValueError(
                 f"coordinator, num_processes and process_id go together: add {' and '.join(missing)}"
             )
@@ -294,6 +373,12 @@ class RunConfig:
     output: Output
     device: Device
 
+    @property
+    def epochs(self) -> int:
+        """The epochs of a run."""
+        assert self.training.epochs is not None, "the recipe is not complete"
+        return self.training.epochs
+
     @classmethod
     def from_flags(cls, **flags: Any) -> Self:
         """Build the settings from flags by name: `from_flags(scheduler="StepLR(10)", epochs=3)`."""
@@ -303,7 +388,7 @@ class RunConfig:
             names = {each.name for each in dataclasses.fields(group)} & flags.keys()
             groups[field.name] = group(**{name: flags.pop(name) for name in names})
         if flags:
-            raise TypeError(f"jaxlr {cls.command} has no flag {_flag(str(next(iter(flags))))}")
+            raise TypeError(f"jaxlr {cls.command} has no flag {flag_of(str(next(iter(flags))))}")
         return cls(**groups)
 
     def flags(self) -> dict[str, Any]:
@@ -324,13 +409,15 @@ class RunConfig:
         """Return the fixed settings that differ in `given`, each as `--flag was OLD, now NEW`."""
         old, new = self.fixed_flags(), given.fixed_flags()
         return [
-            f"{_flag(name)} was {old[name]!r}, now {new[name]!r}" for name in old if old[name] != new[name]
+            f"{flag_of(name)} was {old[name]!r}, now {new[name]!r}"
+            for name in old
+            if old[name] != new[name]
         ]
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(RunConfig):
-    """Train an MLP to classify images, with a learning rate set by a torch scheduler.
+    """Train an MLP to classify images, with the learning rate of a torch scheduler or of a config.
 
     Example: jaxlr train --scheduler "StepLR(10)" --lr 0.3 --out runs/mine
     """
@@ -344,20 +431,56 @@ class TrainConfig(RunConfig):
     device: TrainDevice = dataclasses.field(default_factory=TrainDevice)
 
     def __post_init__(self) -> None:
-        if self.training.step_per == "batch" and self.schedule.is_plateau:
-            raise ValueError("step_per must not be 'batch' for a plateau, which steps once per epoch")
+        training, reader = self.training, self.schedule.reader
+        if reader is None:
+            if training.epochs is None:
+                _set(self, training=dataclasses.replace(training, epochs=DEFAULT_EPOCHS))
+            if training.step_per == "batch" and self.schedule.is_plateau:
+                raise ValueError("step_per must not be 'batch' for a plateau, which steps once per epoch")
+            return
+        if training.step_per != "auto":
+            raise ValueError("step_per must be left out with --recipe: a config states when it steps")
+        if not reader.recipe.is_complete:
+            reader.check(training.epochs)
 
-    def counts_per_epoch(self, steps_per_epoch: int) -> int:
-        """Return how often the scheduler steps in an epoch of `steps_per_epoch` batches."""
-        step_per = self.training.step_per
-        per_batch = steps_per_batch(self.schedule.scheduler) if step_per == "auto" else step_per == "batch"
-        return steps_per_epoch if per_batch else 1
+    def completed(self, steps_per_epoch: int) -> "TrainConfig":
+        """Return the settings with the numbers that the recipe takes from a run on data of this size.
+
+        Raises:
+            RateError: the recipe cannot have these numbers.
+        """
+        reader = self.schedule.reader
+        if reader is None or reader.recipe.is_complete:
+            return self
+        try:
+            recipe, epochs = reader.completed(steps_per_epoch, self.training.epochs)
+        except RecipeError as error:
+            raise RateError(f"--{error} (with {steps_per_epoch} batches in an epoch)") from error
+        return self.replace(recipe=recipe.as_text(), epochs=epochs)
+
+    def run_schedule(self, steps_per_epoch: int) -> RunSchedule:
+        """Return the schedule for epochs of `steps_per_epoch` batches."""
+        reader, step_per = self.schedule.reader, self.training.step_per
+        if reader is not None:
+            recipe = reader.read()
+            counts_per_epoch = 1 if recipe.unit in ("epoch", "evaluation") else steps_per_epoch
+            return RunSchedule(recipe.schedule, counts_per_epoch, _base_lr(recipe.schedule))
+        text: Any = self.schedule.scheduler
+        per_batch = steps_per_batch(text) if step_per == "auto" else step_per == "batch"
+        counts_per_epoch = steps_per_epoch if per_batch else 1
+        lr: Any = self.schedule.lr
+        return RunSchedule(self.schedule.build(self.epochs * counts_per_epoch), counts_per_epoch, lr)
 
     def changes_to(self, given: Any) -> list[str]:
         """Return the fixed settings that differ in `given`. Training for more epochs is allowed."""
-        if given.training.epochs > self.training.epochs:
-            given = given.replace(epochs=self.training.epochs)
-        return super().changes_to(given)
+        if given.training.epochs is None or given.epochs > self.epochs:
+            given = given.replace(epochs=self.epochs)
+        reader, other = self.schedule.reader, given.schedule.reader
+        if reader is None or other is None:
+            return super().changes_to(given)
+        changes = super().changes_to(given.replace(recipe=self.schedule.recipe))
+        change = reader.recipe.change_to(other.recipe)
+        return [*changes, f"in --recipe {change}"] if change else changes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -414,8 +537,13 @@ class SweepConfig(RunConfig):
             raise ValueError(f"scheduler {shorten(str(scheduler))!r}: {error}") from error
 
 
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def _is_plateau(schedule: Any) -> bool:
+    return isinstance(schedule, optax.GradientTransformationExtraArgs)
+
+
+def _base_lr(schedule: Any) -> float:
+    """Return the rate that a plateau starts from, as the shortest decimal. Other schedules need none."""
+    return float(str(np.asarray(plateau_lr(schedule.init({}))))) if _is_plateau(schedule) else 0.0
 
 
 def _set(group: Any, **values: Any) -> None:

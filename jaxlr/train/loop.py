@@ -84,7 +84,7 @@ def train(config: TrainConfig) -> list[Row]:
         console = Console(config.output.quiet or not is_first(), config.output.format)
         folder = RunFolder(path, config)
         if history:
-            line = f"{path} is finished: it has all of its {config.training.epochs} epochs"
+            line = f"{path} is finished: it has all of its {config.epochs} epochs"
             console.show([{"out": path}], [line])
             return history
         return _train(config, folder, console)
@@ -94,13 +94,16 @@ def _decide(config: TrainConfig) -> tuple[TrainConfig, Path, list[Row]]:
     """Return the settings, a folder that has been checked, and all epochs if the run there is finished."""
     folder = RunFolder.of(config)
     folder.check()
+    config = folder.with_saved_recipe()
     is_finished = config.output.resume and _is_finished(config, folder)
     return config, folder.path, read_history(folder.path / "metrics.jsonl") if is_finished else []
 
 
 def _is_finished(config: TrainConfig, folder: RunFolder) -> bool:
     files = ["curves.png", "test.json"] if config.data.validation_size else ["curves.png"]
-    has_all_epochs = saved_epochs(folder.checkpoints)[:1] == [config.training.epochs - 1]
+    if config.training.epochs is None:
+        return False
+    has_all_epochs = saved_epochs(folder.checkpoints)[:1] == [config.epochs - 1]
     return has_all_epochs and all((folder.path / name).exists() for name in files)
 
 
@@ -113,7 +116,11 @@ def _train(config: TrainConfig, folder: RunFolder, console: Console) -> list[Row
     with memory_errors(config.training.batch_size, ["--batch-size", "--hidden"]):
         data = replicate(mesh, split_dataset(dataset, config.data.validation_size))
         sizes = f"{len(data.train.labels)} training and {len(data.valid.labels)} validation samples"
-        console.say(f"{name}: {sizes}; SGD {config.schedule.lr:g} under {config.schedule.scheduler}")
+        config = config.completed(count_steps(len(data.train.labels), config.training.batch_size))
+        folder = RunFolder(folder.path, config)
+        console.say(f"{name}: {sizes}; {config.schedule.optimizer} under {config.schedule.label}")
+        for sentence in config.schedule.assumptions:
+            console.say(sentence)
         run = build_run(config, data.train, dataset.num_classes, mesh)
         with folder.storage_errors(), folder.claimed(dataset) if is_first() else contextlib.nullcontext():
             state, history = _train_epochs(config, folder, console, run, data)
@@ -149,6 +156,7 @@ def build_run(config: TrainConfig, train_split: Split, num_classes: int, mesh: M
     apply = split_batches(mesh, apply)
     params = jax.jit(init)(init_key)
     steps_per_epoch = count_steps(len(train_split.labels), training.batch_size)
+    config = config.completed(steps_per_epoch)
     tx, lr, has_plateau = _build_optimizer(config, steps_per_epoch)
     state = TrainState(params, tx.init(params), shuffle_key)
     batch_size = min(training.batch_size, len(train_split.labels))
@@ -159,15 +167,13 @@ def build_run(config: TrainConfig, train_split: Split, num_classes: int, mesh: M
 
 def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Callable[..., float], bool]:
     """Build SGD with the scheduler, the function for the rate of an epoch, and True for a plateau."""
-    counts_per_epoch = config.counts_per_epoch(steps_per_epoch)
-    num_counts = config.training.epochs * counts_per_epoch
-    scheduler = config.schedule.build(num_counts)
+    scheduler, counts_per_epoch, base_lr = config.run_schedule(steps_per_epoch)
     momentum = config.training.momentum or None
     if isinstance(scheduler, optax.GradientTransformationExtraArgs):
-        tx = optax.chain(optax.sgd(config.schedule.lr, momentum), scheduler)
+        tx = optax.chain(optax.sgd(base_lr, momentum), scheduler)
         return tx, lambda state, epoch: _shortest(plateau_lr(state.opt_state)), True
     # A lambda that fails at a later epoch is refused now, before the run starts.
-    sample_rates(config.schedule.scheduler, scheduler, num_counts)
+    sample_rates(config.schedule.label, scheduler, config.epochs * counts_per_epoch)
     per_step = per_epoch(scheduler, steps_per_epoch // counts_per_epoch)
 
     def lr_of_last_batch(state: TrainState, epoch: int) -> float:
@@ -183,13 +189,14 @@ def _train_epochs(
     """Train the remaining epochs, and record each one when it ends. Return the last state and all rows."""
     state, start = from_first(lambda: _starting_point(config, folder, console, run.state))
     state = replicate(run.mesh, state)
-    epochs = config.training.epochs
+    epochs = config.epochs
     stop_signal, is_lost = 0, False
     with (
         Interrupt() as interrupt,
         _record(config, folder, start) as record,
         console.progress(start, epochs) as bar,
     ):
+        console.interrupt = interrupt
         for epoch in range(start, epochs):
             state, row = _train_epoch(run, state, epoch, data)
             bar.update()
@@ -218,12 +225,12 @@ def _starting_point(
     """Return the state to train on and its first epoch: `initial`, or the last checkpoint's."""
     if not config.output.resume:
         return initial, 0
-    checkpoint = load_newest(folder.checkpoints, initial, folder.check_settings)
+    checkpoint = load_newest(folder.checkpoints, initial, folder.check_settings, config.output.strict)
     if checkpoint is None:
         console.say(f"no checkpoint in {folder.path}: starting")
         return initial, 0
     console.say(f"resuming after epoch {checkpoint.epoch}")
-    if checkpoint.epoch + 1 < config.training.epochs:  # these files show the end of a shorter run
+    if checkpoint.epoch + 1 < config.epochs:  # these files show the end of a shorter run
         for name in ("curves.png", "test.json"):
             (folder.path / name).unlink(missing_ok=True)
     return checkpoint.state, checkpoint.epoch + 1
@@ -292,7 +299,7 @@ def _record(config: TrainConfig, folder: RunFolder, start: int) -> Iterator[_Rec
                 yield _FolderRecord(log, checkpoints, losses, folder.saved_settings())
             finally:  # draw the curves of a run that is stopped, too
                 if log.history:
-                    title = f"{schedule.scheduler}, SGD {schedule.lr:g}, {config.data.dataset}"
+                    title = f"{schedule.label}, {schedule.optimizer}, {config.data.dataset}"
                     plot_curves(log.history, folder.path / "curves.png", title)
 
 

@@ -1,5 +1,6 @@
 """A whole run as a pure function. Its learning rates are arguments, so `jax.vmap` trains many runs."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -57,15 +58,13 @@ def hyperparameters_of(config: TrainConfig, steps_per_epoch: int) -> Hyperparame
         >>> hyperparameters_of(config, steps_per_epoch=45).rates.tolist()
         [[1.0], [1.0], [0.1]]
     """
-    epochs, schedule = config.training.epochs, config.schedule
-    counts_per_epoch = config.counts_per_epoch(steps_per_epoch)
-    num_counts = epochs * counts_per_epoch
-    scheduler = schedule.build(num_counts)
-    shape = (epochs, counts_per_epoch)
+    config = config.completed(steps_per_epoch)
+    scheduler, counts_per_epoch, base_lr = config.run_schedule(steps_per_epoch)
+    shape = (config.epochs, counts_per_epoch)
     if isinstance(scheduler, optax.GradientTransformationExtraArgs):
-        rates, plateau = np.full(shape, float(schedule.lr)), scheduler
+        rates, plateau = np.full(shape, base_lr), scheduler
     else:
-        rates = sample_rates(schedule.scheduler, scheduler, num_counts).reshape(shape)
+        rates = sample_rates(config.schedule.label, scheduler, math.prod(shape)).reshape(shape)
         # This plateau never lowers the rate: its patience is as long as an int32 can count.
         plateau = reduce_lr_on_plateau(1.0, patience=2**31 - 1)
     state: Any = plateau.init({})

@@ -75,7 +75,7 @@ def sweep(config: SweepConfig) -> list[Row]:
 def _finished_rows(saved: SweepConfig, config: SweepConfig, folder: RunFolder) -> list[Row]:
     """Return the summary of a sweep that is finished, or no rows if there is still something to do."""
     num_chunks = -(-config.num_runs // (saved.device.chunk or config.num_runs))
-    has_all_epochs = saved_epochs(folder.checkpoints)[:1] == [num_chunks * config.training.epochs - 1]
+    has_all_epochs = saved_epochs(folder.checkpoints)[:1] == [num_chunks * config.epochs - 1]
     has_all_files = all((folder.path / name).exists() for name in ("sweep.csv", "summary.csv", "sweep.png"))
     has_same_target = saved.training.target_accuracy == config.training.target_accuracy
     if not (has_all_epochs and has_all_files and has_same_target):
@@ -89,7 +89,7 @@ def _introduce(config: SweepConfig, data: Data, console: Console) -> None:
     num_schedulers, num_rates = len(config.schedule.scheduler), len(config.schedule.lr)
     console.say(
         f"{num_schedulers} schedulers x {num_rates} rates x {config.training.seeds} seeds = "
-        f"{config.num_runs} runs of {config.training.epochs} epochs, {config.device.chunk} at once"
+        f"{config.num_runs} runs of {config.epochs} epochs, {config.device.chunk} at once"
     )
 
 
@@ -105,7 +105,7 @@ def _train(
     config: SweepConfig, folder: RunFolder, console: Console, chunks: Chunks, data: Data
 ) -> list[Row]:
     """Train the remaining epochs. A sweep that is stopped summarizes the runs that are complete."""
-    epochs_per_run = config.training.epochs
+    epochs_per_run = config.epochs
     done, progress = _starting_point(config, folder, console, chunks)
     training = chunks.train(data, done, progress)
     num_epochs = chunks.num_chunks * epochs_per_run
@@ -122,6 +122,7 @@ def _train(
             Checkpoints(folder.checkpoints, {}, config.output.checkpoint_every) as checkpoints,
             console.progress(done, num_epochs) as bar,
         ):
+            console.interrupt = interrupt
             for done, progress in training:
                 bar.update()
                 num_ended, epochs = divmod(done, epochs_per_run)
@@ -148,7 +149,7 @@ def _starting_point(
     start = chunks.initial_progress()
     if not config.output.resume:
         return 0, start
-    checkpoint = load_newest(folder.checkpoints, start, folder.check_settings)
+    checkpoint = load_newest(folder.checkpoints, start, folder.check_settings, config.output.strict)
     if checkpoint is None:
         console.say(f"no checkpoint in {folder.path}: starting")
         return 0, start

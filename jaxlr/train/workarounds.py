@@ -107,6 +107,22 @@ def discard_damaged_programs(folder: Path) -> None:
     warnings.showwarning = show_or_discard
 
 
+def compress_with_checksums() -> None:
+    """Make JAX compress the programs of its cache with zlib, which detects a flipped bit.
+
+    Where zstandard is installed, and from Python 3.14 on, JAX uses zstd without a checksum. A damaged
+    program then runs, and gives wrong numbers. JAX reads a program of the other format as a damaged one.
+
+    See `compress_executable` in JAX 0.10 to 0.12:
+    https://github.com/jax-ml/jax/blob/main/jax/_src/compilation_cache.py. Remove when JAX writes a
+    checksum.
+    """
+    from jax._src import compilation_cache  # pyright: ignore[reportPrivateImportUsage]
+
+    for name in ("zstd", "zstandard"):
+        setattr(compilation_cache, name, None)
+
+
 @functools.cache  # the hook is set once per process
 def _ignore_replies_to_closed_loops() -> None:
     """Ignore the replies of TensorStore to an asyncio loop that Orbax has closed.

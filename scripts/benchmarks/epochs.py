@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -152,9 +153,16 @@ def _launch_floor(dataset: Dataset) -> Callable[[], Any]:
 
 
 def kernels_of_step(text: str) -> int:
-    """Count the fusions and calls in the longest loop body of a compiled epoch."""
-    bodies = [body for body in text.split("\n\n") if "body" in body.split("\n", 1)[0]]
-    return max(body.count(" fusion(") + body.count(" custom-call(") for body in bodies)
+    """Count the kernels that the longest loop body of a compiled epoch launches."""
+    kernel = re.compile(
+        r"^ +(?:ROOT )?%\S+ = .*? (?:fusion|custom-call|call|reduce|copy|dot|sort|scatter)\(", re.M
+    )
+    names = re.findall(r" while\(.*body=%?([\w.-]+)", text)
+    bodies = [re.search(rf"^%?{re.escape(name)} .*?^}}", text, re.M | re.S) for name in names]
+    counts = [len(kernel.findall(body[0])) for body in bodies if body]
+    if not counts:
+        raise ValueError("the compiled epoch has no loop")
+    return max(counts)
 
 
 def _torch_peers(dataset: Dataset) -> dict[str, Callable[[], float]]:

@@ -1,4 +1,4 @@
-"""The cost of a schedule, in a compiled training step and on the host."""
+"""The cost of a schedule: in a compiled training step, outside of one, and on the host."""
 
 import functools
 import sys
@@ -49,11 +49,13 @@ SHOWN = [
 ]
 CONSTANT = "a constant learning rate"
 AGAIN = "the same, again"  # shows how much the times of two equal programs differ
+OPTAX = "optax.exponential_decay, staircase"
 NUM_STEPS = 200
+NUM_CALLS = 100
 
 
 def measure(dataset: Dataset, rounds: int) -> list[Row]:
-    """Measure each schedule in a compiled training step, in operations of that step, and on the host."""
+    """Measure each schedule in a compiled step, in operations of that step, eagerly, and on the host."""
     rates: dict[str, Any] = {CONSTANT: 0.1, AGAIN: 0.1} | {name: CASES[name].build(0.1) for name in SHOWN}
     steps = {name: _steps(dataset, rate) for name, rate in rates.items()}
     rows = compared("train step under a schedule", interleaved(steps, rounds), CONSTANT)
@@ -61,6 +63,9 @@ def measure(dataset: Dataset, rounds: int) -> list[Row]:
     for name in SHOWN:
         added = operations(rates[name]) - constant
         rows.append(Row("operations that a schedule adds to a step", name, [added], ""))
+    eager = {OPTAX: _device_calls(optax.exponential_decay(0.1, 30, 0.1, staircase=True))}
+    eager |= {name: _device_calls(rates[name]) for name in SHOWN}
+    rows += compared(f"{NUM_CALLS} calls with a device count", interleaved(eager, rounds), OPTAX)
     for name in SHOWN:
         per_second = [1 / seconds for seconds in _host_calls(rates[name], rounds)]
         rows.append(Row("host evaluations of a schedule", name, per_second, "/s"))
@@ -94,6 +99,12 @@ def _steps(dataset: Dataset, learning_rate: Any) -> Callable[[], Any]:
         return jax.lax.scan(lambda state, _: step(state, batch), state, None, length=NUM_STEPS)[1]
 
     return lambda: jax.block_until_ready(run(state))
+
+
+def _device_calls(schedule: Any) -> Callable[[], Any]:
+    """Return a function that calls a schedule `NUM_CALLS` times as an eager training loop does."""
+    count = jnp.int32(57)
+    return lambda: jax.block_until_ready([schedule(count) for _ in range(NUM_CALLS)])
 
 
 def _host_calls(schedule: Any, rounds: int, number: int = 2000) -> list[float]:

@@ -34,7 +34,7 @@ def split_dataset(dataset: Dataset, validation_size: int = 0) -> Data:
     num_train = len(labels) - validation_size
     if num_train < 1:
         raise DataError(
-            f"validation_size {validation_size} leaves nothing to train on: "
+            f"--validation-size {validation_size} leaves nothing to train on: "
             f"the dataset has {len(labels)} training samples"
         )
     return Data(

@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import pooch
 
-from jaxlr.train.workarounds import discard_damaged_programs
+from jaxlr.train.workarounds import compress_with_checksums, discard_damaged_programs
 
 
 _MAX_BYTES = 2**30  # of all programs; those of one run take about 300 kB on a CPU
@@ -31,6 +31,7 @@ def keep_programs() -> None:
             return
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    compress_with_checksums()
     discard_damaged_programs(Path(folder))
 
 

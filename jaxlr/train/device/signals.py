@@ -1,11 +1,14 @@
 """Signals that ask a run to stop."""
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 from types import FrameType
 from typing import Self
+
+from jaxlr._streams import write
 
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -55,11 +58,10 @@ class Interrupt:
             if self.number is not None:
                 os._exit(128 + byte[0])
             self.number = signal.Signals(byte[0])
-            print(
-                f"jaxlr: {self.number.name}: stopping after this epoch; repeat the signal to stop at once",
-                file=sys.stderr,
-                flush=True,
-            )
+            name = self.number.name
+            line = f"jaxlr: {name}: stopping after this epoch; repeat the signal to stop at once\n"
+            with contextlib.suppress(OSError):  # the reader has gone
+                write(sys.stderr, line, lambda: True)  # a second signal must not wait for a reader
         os.close(self._read_end)
 
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlr.train.device.numerics import check_numerics, numerics
 from jaxlr.train.errors import CheckpointError
 from jaxlr.train.workarounds import quiet_orbax, single_process_orbax
 
@@ -81,7 +82,7 @@ class Checkpoints:
         """Start to write a checkpoint. Wait for the previous one to be complete first."""
         start = time.monotonic()
         arrays = _to_host(state)
-        metadata = {"epoch": epoch, "config": config, "float": _float(), "digest": digest_of(arrays)}
+        metadata = {"epoch": epoch, "config": config, "numerics": numerics(), "digest": digest_of(arrays)}
         metadata["seal"] = _seal(metadata)
         with _os_errors():
             # Without `overwrite` Orbax would list all checkpoints, and raise if any metadata is damaged.
@@ -99,7 +100,9 @@ def saved_epochs(folder: Path) -> list[int]:
     return sorted((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), reverse=True)
 
 
-def load_newest(folder: Path, like: Any, check: Callable[[dict[str, Any]], None]) -> Checkpoint | None:
+def load_newest(
+    folder: Path, like: Any, check: Callable[[dict[str, Any]], None], strict: bool = False
+) -> Checkpoint | None:
     """Load the newest checkpoint that is not damaged. Rename the damaged ones, with a warning.
 
     Args:
@@ -108,16 +111,17 @@ def load_newest(folder: Path, like: Any, check: Callable[[dict[str, Any]], None]
             dtypes to load.
         check: called with the config that was saved with the checkpoint. It raises an error if the run has
             other settings.
+        strict: refuse a checkpoint if anything changed that the bits of the run depend on.
 
     Returns:
         The checkpoint, or None if there are no checkpoints.
 
     Raises:
-        CheckpointError: all checkpoints are damaged, or JAX's default float has changed since.
+        CheckpointError: all checkpoints are damaged, or settings of JAX have changed since.
     """
     damaged: dict[int, str] = {}
     with quiet_orbax():
-        checkpoint = _first_intact(folder, like, check, damaged)
+        checkpoint = _first_intact(folder, like, check, strict, damaged)
         if damaged:
             gc.collect()  # asyncio logs failed tasks when they are collected, so that must happen in here
     if checkpoint is not None:
@@ -157,7 +161,11 @@ class _LowestLoss:
 
 
 def _first_intact(
-    folder: Path, like: Any, check: Callable[[dict[str, Any]], None], damaged: dict[int, str]
+    folder: Path,
+    like: Any,
+    check: Callable[[dict[str, Any]], None],
+    strict: bool,
+    damaged: dict[int, str],
 ) -> Checkpoint | None:
     """Load the newest checkpoint that is not damaged. Add the epochs of newer ones to `damaged`."""
     for epoch in saved_epochs(folder):
@@ -168,11 +176,7 @@ def _first_intact(
             damaged[epoch] = _one_line(error)
             continue
         check(metadata["config"])
-        if metadata["float"] != _float():
-            raise CheckpointError(
-                f"the run in {folder.parent} was computed in {metadata['float']}, but JAX is now set to"
-                f" {_float()}: set JAX_ENABLE_X64={int(_float() == 'float32')}"
-            )
+        check_numerics(metadata["numerics"], strict)
         try:
             return Checkpoint(epoch, _read_state(path, like, metadata["digest"]))
         except Exception as error:
@@ -248,11 +252,6 @@ def _without_keys(state: Any) -> Any:
 
 def _is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _float() -> str:
-    """Return the name of JAX's default float, in which a run is computed."""
-    return jax.dtypes.canonicalize_dtype(float).name
 
 
 def _seal(metadata: dict[str, Any]) -> str:

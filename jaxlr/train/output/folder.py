@@ -19,6 +19,7 @@ from jaxlr.train.output.records import as_json, write_json
 
 
 _DATA = "data.json"  # a digest of the data that the run is trained on
+_ROOM = 300  # bytes of a path for the files of a checkpoint below the folder
 _LOCK = ".lock"  # locked while a run writes here. The kernel unlocks it when the process ends.
 _OCCUPIED = "exists already and is never overwritten"
 _REPAIR = "delete it and give the flags of the run again to resume it"
@@ -53,6 +54,7 @@ class RunFolder:
 
         The folder must be writable. It must be new, or hold a run of the same settings to resume.
         """
+        _check_name(self.path)
         _check_writable(self.path)
         if not os.path.lexists(self.path):
             return
@@ -64,6 +66,13 @@ class RunFolder:
             self.check_settings(saved)
         elif not saved_epochs(self.checkpoints):  # a run can be resumed without its config.json
             self._check_empty("holds no run to resume")
+
+    def with_saved_recipe(self) -> Any:
+        """Return the settings of a run to resume, with the recipe as its first start completed it."""
+        saved = saved_config(self.path, type(self._config)) if self._config.output.resume else None
+        if not isinstance(saved, TrainConfig) or saved.schedule.recipe is None:
+            return self._config
+        return self._config.replace(recipe=saved.schedule.recipe)
 
     def check_settings(self, saved: RunConfig | dict[str, Any]) -> None:
         """Raise a FolderError if the run was saved with other settings."""
@@ -100,6 +109,8 @@ class RunFolder:
     def saved_settings(self) -> dict[str, Any]:
         """Return the settings that config.json and the checkpoints store."""
         flags = {name: value for name, value in self._config.flags().items() if name not in _PLACEMENT}
+        if flags.get("recipe") is not None:
+            flags["recipe"] = json.loads(flags["recipe"])
         return as_json({**flags, "resume": False})
 
     def resume_hint(self) -> str:
@@ -112,7 +123,7 @@ class RunFolder:
         """Return the name of an epoch for messages. A sweep numbers its epochs across all chunks."""
         if not isinstance(self._config, SweepConfig):
             return str(epoch)
-        chunk, epoch = divmod(epoch, self._config.training.epochs)
+        chunk, epoch = divmod(epoch, self._config.epochs)
         return f"{epoch} of chunk {chunk}"
 
     @contextlib.contextmanager
@@ -177,6 +188,21 @@ def _parse(values: Any, source: Path, path: Path, kind: type[_Config]) -> _Confi
             f"resume it with {resume_command(saved.command, path)}"
         )
     return saved
+
+
+def _check_name(path: Path) -> None:
+    """Raise a FolderError if Orbax or JSON cannot handle the name of the folder."""
+    absolute, advice = str(path.absolute()), "give --out another folder"
+    if re.match(r"[A-Za-z][\w+.-]+:/", str(path)):
+        raise FolderError(f"{path} is not a local folder: {advice}")
+    if any("\udc80" <= each <= "\udcff" for each in absolute):  # Python's replacement of other bytes
+        raise FolderError(f"the name {absolute!r} is not text in UTF-8: {advice}")
+    # Orbax finds the arrays of a checkpoint by a pattern that begins with this name.
+    if character := next((each for each in "[\\" if each in absolute), None):
+        raise FolderError(f"a path with {character!r} is not supported, got {absolute}: {advice}")
+    longest = os.pathconf("/", "PC_PATH_MAX") - _ROOM
+    if len(os.fsencode(absolute)) > longest:
+        raise FolderError(f"the path of the folder must have at most {longest} bytes: {advice}")
 
 
 def _check_writable(path: Path) -> None:

@@ -1,0 +1,117 @@
+"""The line of Python that makes the schedule of a recipe: a text, a live scheduler or a saved one."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from jaxlr._checks import shorten
+from jaxlr.convert.classes import class_of_state
+from jaxlr.convert.live import from_state_dict, from_torch
+from jaxlr.convert.text import ported
+from jaxlr.schedules._schedule import Schedule, call_text
+
+
+def port(
+    recipe: Any,
+    init_value: float | None = None,
+    names: Mapping[str, Any] | None = None,
+    group: int = 0,
+    *,
+    num_steps: int | None = None,
+    class_name: str | None = None,
+    optimizer_state_dict: Mapping[str, Any] | None = None,
+    lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float] | None] | None = None,
+) -> str:
+    """Return the line of Python that makes the schedule of a recipe, so that a program needs no torch.
+
+    A text gives the schedule of `from_string`. A live scheduler, or its `state_dict()`, gives the schedule
+    of `from_torch`, or of `from_state_dict`, from the current epoch on.
+
+    The line of a ReduceLROnPlateau that has seen a metric is a call of `from_state_dict`, which restores
+    its learning rate, its best metric and its counters.
+
+    Args:
+        recipe: the text of a torch scheduler's constructor, a live scheduler, or the `state_dict()` of one.
+        init_value: for a text, the learning rate of the optimizer, a finite number >= 0. For a state_dict,
+            as in `from_state_dict`.
+        names: for a text, the values of the names in it, as in `from_string`. A function cannot be printed.
+        group: parameter group of the optimizer.
+        num_steps: number of epochs (or steps) to tabulate, if there is no closed form. The line then holds
+            that many rates.
+        class_name: for a state_dict, the class of the scheduler, such as "StepLR".
+        optimizer_state_dict: for a state_dict, as in `from_state_dict`.
+        lr_lambda: for a state_dict, as in `from_state_dict`.
+
+    Returns:
+        A call of one of jaxlr's functions. It needs no import but `import jaxlr`.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: the recipe cannot be converted, an argument is missing or does not belong to this kind
+            of recipe, or the schedule calls a Python function, which cannot be printed.
+
+    Example:
+        >>> port("MultiStepLR(optimizer, milestones=[30, 60], gamma=0.5)", 0.1)
+        'jaxlr.multi_step_lr(0.1, milestones=[30, 60], gamma=0.5)'
+        >>> state_dict = {"gamma": 0.5, "base_lrs": [1.0], "last_epoch": 40, "_last_lr": [0.5**40]}
+        >>> port(state_dict, class_name="ExponentialLR")
+        'jaxlr.starting_at(jaxlr.exponential_lr(1.0, gamma=0.5), first=40)'
+
+    Reference: `torch.optim.lr_scheduler`.
+    """
+    if isinstance(init_value, Mapping):
+        raise TypeError("give the state_dict first, as in jaxlr.port(state_dict, class_name='StepLR')")
+    of_state_dict = {
+        "class_name": class_name,
+        "optimizer_state_dict": optimizer_state_dict,
+        "lr_lambda": lr_lambda,
+    }
+    if isinstance(recipe, str):
+        _check_unused("the text of a scheduler", of_state_dict)
+        return ported(recipe, init_value, names, group, num_steps=num_steps)["jaxlr"]
+    if not isinstance(recipe, Mapping):
+        _check_unused("a live scheduler", {"init_value": init_value, "names": names, **of_state_dict})
+        return line_of(from_torch(recipe, group, num_steps))
+    _check_unused("a state_dict", {"names": names})
+    if class_name is None:
+        row = class_of_state(recipe)
+        example = "StepLR" if row is None else row.name
+        raise ValueError(f"a state_dict does not name its class: give it, as in class_name={example!r}")
+    return line_of(
+        from_state_dict(
+            class_name,
+            recipe,
+            init_value,
+            group,
+            num_steps,
+            optimizer_state_dict=optimizer_state_dict,
+            lr_lambda=lr_lambda,
+        )
+    )
+
+
+def line_of(converted: Any) -> str:
+    """Return the call that makes a schedule or a plateau, with every number in it."""
+    if isinstance(converted, Schedule):
+        _check_printable(converted)
+    elif converted.as_call()[0] not in ("reduce_lr_on_plateau", "greedy_lr"):
+        raise ValueError("a plateau with a warmup cannot be printed as one line")
+    return call_text(converted, "jaxlr.", most_items=math.inf)
+
+
+def _check_printable(schedule: Schedule) -> None:
+    if schedule.made_by is None:
+        raise ValueError("no function of jaxlr makes this schedule, so it cannot be printed as one line")
+    for function in schedule.functions:
+        if not isinstance(function, Schedule):
+            raise ValueError(
+                f"the function {shorten(repr(function))} cannot be printed as text: give num_steps, so "
+                "that its rates are tabulated"
+            )
+        _check_printable(function)
+
+
+def _check_unused(kind: str, arguments: Mapping[str, Any]) -> None:
+    given = [name for name, value in arguments.items() if value is not None]
+    if given:
+        raise ValueError(f"{kind} takes no {given[0]}: leave it out")

@@ -1,0 +1,157 @@
+"""The values of expressions: numbers, texts, lists, mappings, objects of the user's, and the unknown."""
+
+import ast
+import inspect
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxlr._checks import shown_value
+from jaxlr.convert.functions import Array
+from jaxlr.convert.syntax import quoted, source_of
+
+
+# A hostile text must cost milliseconds: this bounds the operations and the lists that it can ask for.
+MOST_WORK = 100_000
+
+
+class Unknown:
+    """The value of a name that has no value yet, and of every expression that contains it."""
+
+
+UNKNOWN = Unknown()
+
+
+class Unevaluated(NamedTuple):
+    """An assigned expression without a value, such as the optimizer: an error only where it is used."""
+
+    node: ast.expr
+    missing: list[str]
+    error: ValueError | None = None
+
+
+class ClassName(NamedTuple):
+    """A class of torch, or a function of another framework, that is used as a value."""
+
+    name: str
+
+
+ABSENT = object()  # the value of an attribute that does not exist
+
+
+def plain(value: Any) -> Any:
+    """Convert a value of the user's to a kind that is evaluated. Other objects stay as they are."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Array):
+        return Array(map(plain, value))
+    if type(value) in (list, tuple, range):
+        return [plain(each) for each in value]
+    if isinstance(value, dict):
+        return value if isinstance(value, Values) else Values(value)
+    if callable(getattr(value, "item", None)) and getattr(value, "shape", None) == ():
+        return value if isinstance(value, jax.Array) else value.item()  # a tensor of torch
+    return value
+
+
+class Values(dict[Any, Any]):
+    """A dict of values of the user's, each of which is converted when it is looked up, and not before."""
+
+    def __init__(self, values: Mapping[Any, Any]):
+        super().__init__(values)
+        self._converted: set[Any] = set()
+
+    def __getitem__(self, key: Any) -> Any:
+        if key not in self._converted:
+            super().__setitem__(key, plain(super().__getitem__(key)))
+            self._converted.add(key)
+        return super().__getitem__(key)
+
+    def __iter__(self) -> Iterator[Any]:
+        return super().__iter__()  # without it, {**values} would not ask for the items
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Return a converted value, or the default."""
+        return self[key] if key in self else default  # noqa: SIM401
+
+    def values(self) -> Any:
+        """Return the converted values."""
+        return [self[key] for key in self]
+
+    def items(self) -> Any:
+        """Return the keys with the converted values."""
+        return [(key, self[key]) for key in self]
+
+
+def mapping_of(names: Any) -> Mapping[Any, Any]:
+    """Return the values of names as a mapping: a mapping as it is, and the attributes of a Namespace."""
+    if isinstance(names, Mapping):
+        return names
+    if not hasattr(names, "__dict__") or callable(names) or isinstance(names, types.ModuleType):
+        raise TypeError(
+            "names must map names to values, such as {'epochs': 90}, or be a Namespace, got "
+            f"{shown_value(names)}"
+        )
+    return vars(names)
+
+
+def unpacked(target: ast.expr, value: Any) -> dict[str, Any]:
+    """Return the values of the names in a target such as `(start, factor)`."""
+    if isinstance(target, ast.Tuple | ast.List):
+        values = [UNKNOWN] * len(target.elts) if value is UNKNOWN else value
+        if not isinstance(values, list) or len(values) != len(target.elts):
+            raise ValueError(f"cannot read {quoted(target)}: it does not have as many names as values")
+        pairs = zip(target.elts, values, strict=True)
+        return {name: item for each, one in pairs for name, item in unpacked(each, one).items()}
+    if not isinstance(target, ast.Name | ast.Attribute):
+        raise ValueError(f"cannot read {quoted(target)}: a variable must be a name")
+    return {source_of(target): value}
+
+
+def attribute_of(owner: Any, attribute: Any) -> Any:
+    """Return an attribute that is stored in an object, without running any of its code."""
+    if not isinstance(attribute, str) or attribute.startswith("_"):
+        return ABSENT
+    if isinstance(owner, Mapping):
+        return owner.get(attribute, ABSENT)
+    if owner is None or isinstance(owner, bool | int | float | str | list | jax.Array):
+        return ABSENT
+    if type(owner).__module__.startswith("jaxlr."):  # a constructor, or a function of the text
+        return ABSENT
+    if isinstance(owner, tuple) and attribute in getattr(type(owner), "_fields", ()):
+        return getattr(owner, attribute)
+    value = inspect.getattr_static(owner, attribute, ABSENT)
+    return ABSENT if hasattr(type(value), "__get__") else value
+
+
+def are_numbers(*values: Any) -> bool:
+    return all(isinstance(value, int | float | jax.Array) or value is UNKNOWN for value in values)
+
+
+def are_equal(left: Any, right: Any) -> bool:
+    if isinstance(left, jax.Array) or isinstance(right, jax.Array):
+        return False  # a number is not a text, a list or None
+    return bool(left == right)
+
+
+def names_in(node: ast.AST) -> set[str]:
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+
+
+def size_of(value: Any) -> int:
+    """Return the number of values in a list, those of the lists in it included, up to the budget."""
+    if not isinstance(value, list):
+        return 1
+    total = 0
+    for item in value:
+        total += size_of(item)
+        if total > MOST_WORK:
+            break
+    return total
+
+
+def depth_of(value: Any) -> int:
+    return 1 + max(map(depth_of, value), default=0) if isinstance(value, list) else 0

@@ -1,0 +1,259 @@
+"""Axolotl: its YAML configs, with the schedules that it adds to those of transformers.
+
+The rules are those of axolotl of July 2026 (`utils/schedulers.py`, `core/trainers/mixins/scheduler.py`,
+`core/builders/base.py`, `utils/trainer.py`).
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxlr._checks import check_value
+from jaxlr.frameworks import huggingface
+from jaxlr.frameworks._curves import warmup, waves
+from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.schedules import Phase, chained_scheduler, one_cycle_lr, one_cycle_momentum, phased_lr
+from jaxlr.schedules._counts import at_most
+
+
+_ENDLESS = ("constant", "constant_with_warmup", "inverse_sqrt")
+
+
+def read(config: Config) -> Recipe:
+    """Read `lr_scheduler`, its settings and the warmup. A count is an update of the weights."""
+    init_value = _rate_of_group(config)
+    name = config.text("lr_scheduler", None)
+    if name is None:
+        name = "cosine"
+        config.assume("lr_scheduler is 'cosine', the default of axolotl.")
+    config.state(optimizer=config.stated_text("optimizer"), clip=config.stated_clip("max_grad_norm"))
+    if name in ("reduce_lr_on_plateau", "greedy"):
+        keywords = huggingface.scheduler_keywords(config, name)
+        schedule = huggingface.get_scheduler(init_value, name, scheduler_specific_kwargs=keywords)
+        return config.recipe("axolotl", schedule, "evaluation", None)
+    num_steps = _num_steps(config, needed=name not in _ENDLESS or _warmup_needs_length(config, name))
+    warm = 0 if name == "constant" else _num_warmup_steps(config, num_steps)
+    if config.has("jagged_restart_steps"):
+        schedule = _jagged(config, init_value, name, warm, num_steps)
+    else:
+        schedule = _schedule(config, init_value, name, warm, num_steps)
+    return config.recipe("axolotl", schedule, "update", num_steps)
+
+
+FRAMEWORK = Framework(
+    name="axolotl",
+    read=read,
+    marks=(
+        ("base_model", "learning_rate"),
+        ("base_model", "lr_scheduler"),
+        ("micro_batch_size", "lr_scheduler"),
+        ("lr_scheduler", "cosine_min_lr_ratio"),
+        ("lr_scheduler", "lr_quadratic_warmup"),
+        ("lr_scheduler", "jagged_restart_steps"),
+    ),
+)
+
+
+def _schedule(config: Config, init_value: Any, name: str, warm: Any, num_steps: Any) -> Any:
+    """Return the schedule that the trainer builds, without jagged restarts."""
+    floor = config.number("cosine_min_lr_ratio", 0.0)
+    if floor > 1:
+        raise ValueError(f"cosine_min_lr_ratio must be at most 1, got {floor!r}")
+    if name == "one_cycle":
+        return _one_cycle(config, config.base_rate("learning_rate"), warm, num_steps)
+    if name == "rex":
+        return _rex(init_value, warm, num_steps, floor, config.base_rate("learning_rate") * floor)
+    is_cosine = name == "cosine"
+    steps = max(1, num_steps - warm) if is_cosine else 0
+    if is_cosine and config.flag("lr_quadratic_warmup"):
+        ramp = Phase(warm, "power", start_factor=0.0, end_factor=1.0, power=2.0)
+        return waves(init_value, [ramp], steps, 0.5, end_factor=0.0)
+    constant = config.number("cosine_constant_lr_ratio", 0.0)
+    if is_cosine and floor > 0 and constant > 0:
+        return _cosine_then_constant(init_value, warm, num_steps, floor, constant)
+    if is_cosine and floor > 0:
+        return waves(init_value, [warmup(warm)], steps, 0.5, end_factor=floor)
+    keywords = huggingface.scheduler_keywords(config, name)
+    version = config.version_text or "4.49"
+    return huggingface.get_scheduler(init_value, name, warm, num_steps, keywords, version=version)
+
+
+def _rex(init_value: Any, warm: int, num_steps: int, floor: float, lowest: Any) -> Any:
+    """Return the REX schedule, which is one step ahead. All groups end at the same lowest rate."""
+    ramp = Phase(warm, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=max(1, warm))
+    rest = num_steps - warm
+    if rest <= 1:
+        return phased_lr(init_value, [ramp, Phase(start_value=lowest)])
+    fall = Phase(rest - 1, "rex", start_factor=1.0, end_factor=floor, offset=1, span=rest)
+    return phased_lr(init_value, [ramp, fall, Phase(start_value=lowest)])
+
+
+def _cosine_then_constant(init_value: Any, warm: int, num_steps: int, floor: float, constant: float) -> Any:
+    end = int(num_steps * constant)
+    if end < warm:
+        raise ValueError(f"cosine_constant_lr_ratio ends the cosine at step {end}, in the warmup of {warm}")
+    if end == warm:
+        return phased_lr(init_value, [warmup(warm), Phase(start_factor=1.0)])
+    return phased_lr(
+        init_value, [warmup(warm), Phase(end - warm, "cosine", start_factor=1.0, end_factor=floor)]
+    )
+
+
+def _one_cycle(config: Config, init_value: Any, warm: int, num_steps: int) -> Any:
+    """Return torch's OneCycleLR with the warmup as its rise. The config may replace its settings."""
+    settings = config.inner("lr_scheduler_kwargs")
+    keywords: dict[str, Any] = {"pct_start": warm / num_steps}
+    for name in settings.settings:
+        if name in ("pct_start", "div_factor", "final_div_factor"):
+            keywords[name] = settings.number(name)
+        elif name == "anneal_strategy":
+            keywords[name] = settings.text(name)
+        elif name == "three_phase":
+            keywords[name] = settings.flag(name)
+        else:
+            raise ValueError(
+                f"lr_scheduler_kwargs of one_cycle has the keyword {name!r}, which is not supported"
+            )
+    rise = {name: keywords[name] for name in keywords if not name.endswith("div_factor")}
+    config.state(momentum=one_cycle_momentum(total_steps=num_steps, **rise))
+    return one_cycle_lr(init_value, num_steps, **keywords)
+
+
+def _jagged(config: Config, init_value: Any, name: str, warm: Any, num_steps: Any) -> Any:
+    """Return a schedule with restarts, each with a warmup and a fall of its own, one step ahead."""
+    if name == "rex":
+        raise ValueError("jagged_restart_steps is not supported with the lr_scheduler 'rex'")
+    length = config.count("jagged_restart_steps")
+    rise = config.count("jagged_restart_warmup_steps", 0) if _is_on(config, "warmup") else 10
+    fall = config.count("jagged_restart_anneal_steps", 0) if _is_on(config, "anneal") else 1
+    if rise + fall > length:
+        raise ValueError("the warmup and the anneal steps must fit into jagged_restart_steps")
+    low = config.number("cosine_min_lr_ratio", 0.0) or 0.001
+    down: dict[str, Any] = {"start_factor": 1.0, "end_factor": low, "offset": 1, "span": fall}
+    scale = phased_lr(
+        1.0,
+        [
+            Phase(length - fall, start_factor=1.0),
+            Phase(fall - 1, "linear", **down),
+            Phase(rise, "linear", start_factor=low, end_factor=1.0),
+            Phase(length - fall - rise + 1, start_factor=1.0),
+            Phase(fall - 1, "linear", **down),
+        ],
+        repeat=3,
+    )
+    return chained_scheduler(init_value, [_ahead(_schedule(config, 1.0, name, warm, num_steps)), scale])
+
+
+def _is_on(config: Config, kind: str) -> bool:
+    return config.get(f"jagged_restart_{kind}_steps") not in (None, False, 0, "false")
+
+
+def _ahead(schedule: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a schedule that is one step ahead. It stays at the largest count of a JAX array."""
+
+    def ahead(count: Any) -> Any:
+        if isinstance(count, jax.Array):
+            count = at_most(count, int(np.iinfo(count.dtype).max) - 1)
+        return schedule(count + 1)
+
+    return ahead
+
+
+def _rate_of_group(config: Config) -> Any:
+    """Return the base rate of the parameter group, and state the groups and the weight decay."""
+    rate = config.base_rate("learning_rate")
+    decay = config.stated("weight_decay")
+    if config.has("loraplus_lr_ratio"):
+        config.state(weight_decay=decay)
+        return huggingface.lora_plus_rate(config, rate)
+    own = _own_rates(config)
+    if not own and not config.has("embedding_lr") and not config.has("embedding_lr_scale"):
+        group = config.groups("weights", "biases and norms")
+        config.state(weight_decay=0.0 if group == 1 and decay is not None else decay)
+        return rate
+    group = config.groups("weights", "embeddings", "biases and norms", *own)
+    config.state(weight_decay=0.0 if group in (1, 2) and decay is not None else decay)
+    if group == 1:
+        scale = config.number("embedding_lr_scale", 0.0)
+        return rate * scale if scale else config.number("embedding_lr", rate)
+    return rate if group in (0, 2) else [*own.values()][group - 3]
+
+
+def _own_rates(config: Config) -> dict[str, float]:
+    """Return the rates of `lr_groups` by name."""
+    groups = config.get("lr_groups") or []
+    if not isinstance(groups, list) or not all(isinstance(group, Mapping) for group in groups):
+        raise ValueError("lr_groups must be a list of groups, each with name, modules and lr")
+    inner = [config.of(group) for group in groups]
+    return {group.text("name"): check_value("lr", group.number("lr")) for group in inner}  # pyright: ignore[reportReturnType]
+
+
+def _warmup_needs_length(config: Config, name: str) -> bool:
+    return name != "constant" and 0 < config.number("warmup_steps", 0.5) < 1
+
+
+def _num_steps(config: Config, needed: bool) -> int | None:
+    """Return `max_steps`, or the updates of all epochs as axolotl estimates them."""
+    if config.signed("max_steps", 0.0) > 0:
+        return config.count("max_steps")
+    if not needed and config.steps_per_epoch is None:
+        return None
+    if config.get("rl") in ("grpo", "ebft"):
+        return huggingface.num_training_steps(config, needed=True)
+    return _estimate(config)
+
+
+def _estimate(config: Config) -> int:
+    if config.flag("sample_packing") and config.has("sample_packing_eff_est"):
+        raise ValueError(
+            "with sample_packing_eff_est the length of the run depends on the tokens: give "
+            "names={'max_steps': ...}, the maximum number of steps that axolotl prints"
+        )
+    epochs = config.num_epochs("num_epochs")
+    accumulation = max(1, config.count("gradient_accumulation_steps", 1))
+    if config.flag("sample_packing"):
+        steps = math.floor(max(1, config.steps_in_epoch() // accumulation) * epochs)
+        steps -= math.ceil(epochs) if config.flag("dataloader_drop_last") else 0
+        config.assume(
+            f"The run has {steps} updates: with sample_packing, axolotl rounds those of an epoch down."
+        )
+        return steps
+    if config.has("num_examples"):
+        if config.num_processes is None:
+            raise ValueError("num_examples gives the length of the run only with num_processes: give it")
+        batch = config.count("micro_batch_size") * accumulation * config.num_processes
+        return math.ceil(config.count("num_examples") * epochs / max(1, batch))
+    batches = config.steps_in_epoch()
+    steps = math.ceil(batches * epochs / accumulation)
+    fewest = math.floor((batches - 1) * epochs / accumulation) + 1
+    if fewest < steps:
+        config.assume(
+            f"The run has {steps} updates if the last batch of an epoch is full, else at least {fewest}: "
+            "names={'num_examples': ...} and num_processes give the number."
+        )
+    return steps
+
+
+def _num_warmup_steps(config: Config, num_steps: int | None) -> Any:
+    """Return the updates of the warmup. The default is 3 % of the run, and at most 100."""
+    length: Any = num_steps
+    if config.has("max_steps") and config.steps_per_epoch is not None and config.has("num_epochs"):
+        length = min(_estimate(config), length)
+    if config.has("warmup_steps"):
+        steps = config.number("warmup_steps")
+        if 0 < steps < 1:
+            config.assume(f"warmup_steps below 1 is a share of the run, as in transformers 5: {steps:g}.")
+            return math.ceil(length * steps)
+        return 2 if steps == 1 else config.count("warmup_steps")
+    if config.has("warmup_ratio"):
+        steps = int(config.number("warmup_ratio") * length)
+        config.assume(f"The warmup has {steps} updates: warmup_ratio of {length}, rounded down.")
+    else:
+        steps = min(int(0.03 * length), 100)
+        config.assume(
+            f"The warmup has {steps} updates, the default of axolotl: 3 % of the run, at most 100."
+        )
+    return 2 if steps == 1 else steps

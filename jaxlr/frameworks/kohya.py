@@ -1,0 +1,174 @@
+"""Kohya's sd-scripts: the flags of its training scripts, and their TOML files.
+
+The rules are those of sd-scripts of February 2026 (`library/train_util.py`, `train_network.py`).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxlr._checks import shorten, shown_value
+from jaxlr.frameworks import huggingface
+from jaxlr.frameworks.recipe import Config, Framework, Recipe
+
+
+# Settings that no other script with an lr_scheduler has.
+_MARKS = (
+    *("network_module", "network_dim", "network_alpha", "unet_lr", "text_encoder_lr", "max_train_epochs"),
+    *("lr_scheduler_num_cycles", "lr_scheduler_power", "lr_decay_steps", "lr_scheduler_min_lr_ratio"),
+    *("lr_scheduler_timescale", "train_data_dir", "dataset_config", "optimizer_args", "output_name"),
+)
+_WHOLE = ("cosine_with_restarts", "polynomial", "warmup_stable_decay")
+
+
+def read(config: Config) -> Recipe:
+    """Read `lr_scheduler` and the settings that belong to it. A count is an update of the weights."""
+    config = config.of(_flat(config.settings))
+    _refuse_custom(config)
+    optimizer = config.stated_text("optimizer_type")
+    if optimizer is None and config.flag("use_8bit_adam"):
+        optimizer = "AdamW8bit"
+    config.state(optimizer=optimizer, clip=config.stated_clip("max_grad_norm"))
+    init_value = _rate_of_group(config)
+    name = config.text("lr_scheduler", None)
+    if name is None:
+        name = "constant"
+        config.assume("lr_scheduler is 'constant', the default of sd-scripts.")
+    if optimizer is not None and optimizer.lower().endswith("schedulefree"):
+        name = "constant"
+        config.assume(f"The optimizer {optimizer} has no scheduler: the rate is constant.")
+    warmed = name not in ("constant", "piecewise_constant")
+    endless = ("constant", "constant_with_warmup", "inverse_sqrt", "piecewise_constant")
+    needed = name not in endless or (warmed and isinstance(_steps(config, "lr_warmup_steps"), float))
+    num_steps = _num_steps(config, needed)
+    warm = _per_update(config, "lr_warmup_steps", num_steps) if warmed else 0
+    return config.recipe("kohya", _schedule(config, init_value, name, warm, num_steps), "update", num_steps)
+
+
+def _schedule(config: Config, init_value: Any, name: str, warm: Any, num_steps: Any) -> Any:
+    keywords: dict[str, Any] = {}
+    cycles = config.number("lr_scheduler_num_cycles", 1)
+    floor = config.number("lr_scheduler_min_lr_ratio", None)
+    if name in _WHOLE and not isinstance(warm, int):
+        raise ValueError(f"lr_warmup_steps must be a multiple of num_processes for lr_scheduler {name!r}")
+    match name:
+        case "cosine_with_restarts":
+            keywords = {"num_cycles": cycles}
+        case "polynomial":
+            keywords = {"power": config.number("lr_scheduler_power", 1)}
+        case "inverse_sqrt" if config.has("lr_scheduler_timescale"):
+            keywords = {"timescale": config.number("lr_scheduler_timescale") / _num_processes(config)}
+        case "cosine_with_min_lr":
+            if floor is None:
+                raise ValueError("lr_scheduler 'cosine_with_min_lr' needs lr_scheduler_min_lr_ratio")
+            keywords = {"num_cycles": cycles / 2, "min_lr_rate": floor}
+        case "warmup_stable_decay":
+            decay = _per_update(config, "lr_decay_steps", num_steps)
+            if not isinstance(decay, int):
+                raise ValueError(f"lr_decay_steps must be a multiple of num_processes for {name!r}")
+            keywords = {"num_decay_steps": decay, "num_cycles": cycles / 2, "min_lr_ratio": floor or 0.0}
+        case "piecewise_constant":
+            rules = _arguments(config).get("step_rules", "")
+            return huggingface.get_piecewise_constant_schedule(init_value, rules.strip("'\""))
+        case _:
+            pass
+    if name != "piecewise_constant" and _arguments(config):
+        raise ValueError("lr_scheduler_args is supported only for lr_scheduler 'piecewise_constant'")
+    version = config.version_text or "4.49"
+    return huggingface.get_scheduler(init_value, name, warm, num_steps, keywords, version=version)
+
+
+def _has_lr_scheduler(settings: Mapping[str, Any]) -> bool:
+    flat = _flat(settings)
+    return "lr_scheduler" in flat and any(mark in flat for mark in _MARKS)
+
+
+FRAMEWORK = Framework(
+    name="kohya", read=read, marks=(), aliases=("sd-scripts",), recognizes=_has_lr_scheduler
+)
+
+
+def _flat(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings without the sections of a TOML file, as the scripts read them."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat.update(value if isinstance(value, Mapping) else {name: value})
+    return flat
+
+
+def _refuse_custom(config: Config) -> None:
+    if config.has("lr_scheduler_type"):
+        arguments = ", ".join(
+            ["optimizer", *(f"{name}={value}" for name, value in _arguments(config).items())]
+        )
+        call = f"{config.text('lr_scheduler_type').rpartition('.')[2]}({arguments})"
+        raise ValueError(
+            f"lr_scheduler_type replaces lr_scheduler: give from_string the call {shorten(call, 200)!r}"
+        )
+    if config.has("lr_scheduler") and config.text("lr_scheduler").startswith("adafactor"):
+        raise ValueError("lr_scheduler 'adafactor' is not supported: Adafactor chooses its rate itself")
+
+
+def _arguments(config: Config) -> dict[str, str]:
+    """Return `lr_scheduler_args`, such as `T_max=100`, by name."""
+    given = config.get("lr_scheduler_args") or []
+    items = given.split() if isinstance(given, str) else given
+    if not isinstance(items, list | tuple) or not all(
+        isinstance(item, str) and "=" in item for item in items
+    ):
+        raise ValueError(f"lr_scheduler_args must be like 'T_max=100', got {shown_value(given)}")
+    return dict(item.split("=", 1) for item in items)
+
+
+def _rate_of_group(config: Config) -> Any:
+    """Return the base rate of the U-Net, or of a text encoder."""
+    encoders = config.numbers("text_encoder_lr") or []
+    names = (
+        ["text encoder"] if len(encoders) < 2 else [f"text encoder {n + 1}" for n in range(len(encoders))]
+    )
+    if not config.has("unet_lr") and not encoders:
+        return config.base_rate("learning_rate")
+    group = config.groups("U-Net", *names)
+    if config.init_value is not None:
+        return config.base_rate("learning_rate")
+    if group > 0 and encoders:
+        return encoders[group - 1]
+    name = "unet_lr" if group == 0 and config.has("unet_lr") else "learning_rate"
+    return config.number(name, argument="init_value")
+
+
+def _num_processes(config: Config) -> int:
+    if config.num_processes is None:
+        raise ValueError("the scripts step the scheduler once for each process: give num_processes")
+    return config.num_processes
+
+
+def _num_steps(config: Config, needed: bool) -> int | None:
+    if config.has("max_train_epochs") or config.epochs is not None:
+        if not needed and config.steps_per_epoch is None:
+            return None
+        accumulation = max(1, config.count("gradient_accumulation_steps", 1))
+        return config.whole_epochs("max_train_epochs") * -(-config.steps_in_epoch() // accumulation)
+    if config.has("max_train_steps") or needed:
+        return config.count("max_train_steps")
+    return None
+
+
+def _steps(config: Config, name: str) -> int | float:
+    """Return a number of steps as an int, or a share of the run as a float. Both are 0 by default."""
+    value = config.get(name)
+    if isinstance(value, str) and value.endswith("%"):
+        return config.of({name: value[:-1]}).number(name) / 100
+    steps = config.number(name, 0)
+    return float(steps) if 0 < steps < 1 else config.count(name, 0)
+
+
+def _per_update(config: Config, name: str, num_steps: Any) -> int | float:
+    """Return the updates in a number of steps of the scheduler, which every process steps."""
+    steps = _steps(config, name)
+    if steps == 0:
+        return 0
+    processes = _num_processes(config)
+    if isinstance(steps, float):
+        share, steps = steps, int(steps * num_steps * processes)
+        config.assume(f"{name} is {steps / processes:g} updates: {share:g} of {num_steps}, rounded down.")
+    return steps // processes if steps % processes == 0 else steps / processes

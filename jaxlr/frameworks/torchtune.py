@@ -1,0 +1,64 @@
+"""Torchtune: the YAML configs of its recipes.
+
+The rules are those of torchtune 0.6.1 (`training/lr_schedulers.py` and
+`recipes/full_finetune_single_device.py`).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxlr._checks import shown_value
+from jaxlr.frameworks import huggingface
+from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.schedules import Phase, phased_lr
+
+
+def read(config: Config) -> Recipe:
+    """Read `optimizer`, `lr_scheduler` and `epochs`. A count is an update of the weights."""
+    optimizer = config.inner("optimizer")
+    init_value = optimizer.base_rate("lr")
+    config.state(
+        optimizer=optimizer.stated_text("_component_"),
+        weight_decay=optimizer.stated("weight_decay"),
+        clip=config.stated_clip("clip_grad_norm"),
+    )
+    if not config.has("lr_scheduler"):
+        config.assume("The config has no lr_scheduler, so the rate is constant.")
+        is_known = config.steps_per_epoch is not None and (
+            config.has("epochs") or config.epochs is not None
+        )
+        steps = _num_steps(config) if is_known else None
+        return config.recipe("torchtune", phased_lr(init_value, [Phase()]), "update", steps)
+    scheduler = config.inner("lr_scheduler")
+    component = scheduler.text("_component_")
+    if component.rpartition(".")[2] != "get_cosine_schedule_with_warmup":
+        raise ValueError(
+            "the _component_ of lr_scheduler must be 'torchtune.training.lr_schedulers."
+            f"get_cosine_schedule_with_warmup', got {shown_value(component)}"
+        )
+    steps = _num_steps(config)
+    schedule = huggingface.get_cosine_schedule_with_warmup(
+        init_value, scheduler.count("num_warmup_steps"), steps, scheduler.number("num_cycles", 0.5)
+    )
+    return config.recipe("torchtune", schedule, "update", steps)
+
+
+def _has_components(settings: Mapping[str, Any]) -> bool:
+    optimizer = settings.get("optimizer")
+    return isinstance(optimizer, Mapping) and "_component_" in optimizer
+
+
+FRAMEWORK = Framework(name="torchtune", read=read, marks=(), recognizes=_has_components)
+
+
+def _num_steps(config: Config) -> int:
+    """Return the updates of all epochs. Those of an epoch are rounded down."""
+    accumulation = max(1, config.count("gradient_accumulation_steps", 1))
+    updates = config.steps_in_epoch() // accumulation
+    if updates == 0:
+        raise ValueError(
+            f"an epoch of {config.steps_per_epoch} batches has no update, because "
+            f"gradient_accumulation_steps is {accumulation}"
+        )
+    most = config.count("max_steps_per_epoch", updates)
+    return config.whole_epochs("epochs") * min(updates, most)
