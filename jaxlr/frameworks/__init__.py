@@ -9,6 +9,7 @@ from jaxlr.frameworks import (
     diffusers,
     huggingface,
     kohya,
+    sentence_transformers,
     swin,
     timm,
     torchtune,
@@ -20,6 +21,7 @@ from jaxlr.frameworks.recipe import Recipe
 # A config goes to the first one that recognizes it.
 FRAMEWORKS = (
     torchtune.FRAMEWORK,
+    sentence_transformers.FRAMEWORK,
     deepspeed.FRAMEWORK,
     ultralytics.FRAMEWORK,
     swin.FRAMEWORK,

@@ -22,6 +22,8 @@ _MOST_VALUES = 20_000
 _MOST_EVENTS = 10_000  # keys, values and brackets of a YAML text
 _MOST_LEVELS = 50
 _MOST_ALIASES = 16  # each can double the size of what the aliases before it stand for
+# The JSON in a card of sentence-transformers.
+_FIT = re.compile(r"of the fit\(\)-Method:[ \n]{0,9}```[a-z]{0,9}\n(\{[^`]*)```")
 # The classes that hold TrainingArguments in transformers, sentence-transformers and TRL.
 _TRAINER = re.compile(
     r"\w*TrainingArguments\(|(?:RF)?(?:Async|Online)?(?:SFT|DPO|GRPO|RLOO|KTO|ORPO|CPO|BCO|PPO|TPO|XPO|PRM|GKD|"
@@ -108,7 +110,7 @@ def _read_text(text: str) -> Mapping[str, Any]:
         raise ValueError("the config is empty")
     if stripped.startswith("{"):
         return _braces(stripped)
-    if re.search(r"hyperparameters were used|^- learning_rate: ", text, re.MULTILINE):
+    if re.search(r"hyperparameters were used|^- learning_rate: |of the fit\(\)-Method", text, re.MULTILINE):
         return _card(text)
     if re.search(r"(^|\s)--\w", text) and not re.search(r"^\w+:", text, re.MULTILINE):
         return _flags_of_text(text)
@@ -230,6 +232,9 @@ def _mapping(loaded: Any, kind: str) -> Mapping[str, Any]:
 
 def _card(text: str) -> Mapping[str, Any]:
     """Read the list of hyperparameters in a model card, and the updates of an epoch from its table."""
+    if match := _FIT.search(text):
+        lengths = [int(length) for length in re.findall(r" of length (\d{1,12})\b", text)]
+        return {**({"batches_per_epoch": min(lengths)} if lengths else {}), **_json(match[1])}
     settings: dict[str, Any] = {"is_model_card": True}
     for line in text.splitlines():
         marker, space, item = line.strip().partition(" ")
