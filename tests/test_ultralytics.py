@@ -110,18 +110,19 @@ def test_the_rules_of_yolov5_are_those_of_its_version():
     rates = {
         version: from_config(HYP, version=version, **run).schedule for version in ("6.0", "6.1", "7.0")
     }
-    cosine, line = 1 - 0.9 * (1 - np.cos(np.pi * 20 / 50)) / 2, 1 - 0.9 * 20 / 50
+    # After the warmup the decay is an epoch late.
+    cosine, line = 1 - 0.9 * (1 - np.cos(np.pi * 19 / 50)) / 2, 1 - 0.9 * 19 / 50
     assert_close(
         [rates[v](2000) for v in ("6.0", "6.1", "7.0")], [0.01 * cosine, 0.01 * line, 0.01 * line], 1e-12
     )
     assert_close(
-        [rates[v](500) / 0.01 for v in ("6.1", "7.0")], [0.5 * (1 - 0.9 * 5 / 50), 1 - 0.9 * 5 / 50], 1e-12
+        [rates[v](500) / 0.01 for v in ("6.1", "7.0")], [0.5 * (1 - 0.9 * 5 / 50), 1 - 0.9 * 4 / 50], 1e-12
     )
     linear = from_config(HYP, version="6.0", names={"linear_lr": True}, **run)
-    assert_close(linear.schedule(2000), 0.01 * (1 - 0.9 * 20 / 49), 1e-12)
-    assert_close(linear.schedule(4999), 0.001, 1e-12)
+    assert_close(linear.schedule(2000), 0.01 * (1 - 0.9 * 19 / 49), 1e-12)
+    assert_close(linear.schedule(4999), 0.01 * (1 - 0.9 * 48 / 49), 1e-12)
     biases = from_config(HYP, version="6.0", names={"linear_lr": True}, group=2, **run)
-    assert_close(biases.schedule(4999), 0.001, 1e-12)
+    assert_close(biases.schedule(4999), 0.01 * (1 - 0.9 * 48 / 49), 1e-12)
     assert_close(biases.schedule(500), 0.05 + 0.005 * (1 - 0.9 * 5 / 49), 1e-12)
 
 
@@ -181,8 +182,9 @@ def test_a_config_that_lacks_something_is_refused_by_name(config, arguments, mes
 def test_the_decay_of_older_versions_is_an_epoch_late(epochs, steps, warmup_epochs, group, start, cos_lr):
     config = {"lr0": 0.01, "lrf": 0.1, "epochs": epochs, "warmup_epochs": warmup_epochs, "cos_lr": cos_lr}
     config |= {"optimizer": "SGD", "warmup_bias_lr": 0.1}
-    warmup = max(round(warmup_epochs * steps), 100) if warmup_epochs else -1
-    for version in ("8.1.41", "7.0"):
+    at_least = max(round(warmup_epochs * steps), 100)
+    # YOLOv5 always has a warmup.
+    for version, warmup in (("8.1.41", at_least if warmup_epochs else -1), ("7.0", at_least)):
         recipe = from_config(config, steps_per_epoch=steps, group=group, version=version)
         rates = ultralytics_rates(0.01, 0.1, epochs, steps, warmup, start, is_late=True, is_cosine=cos_lr)
         assert_has_rates(recipe.schedule, rates.tolist())
