@@ -373,3 +373,20 @@ def test_the_page_shows_what_the_command_prints(command, tmp_path):
     (tmp_path / "train.sh").write_text(names["recipe"])
     status, out, _ = command(tmp_path / "train.sh", names["log"])
     assert (status, out) == (0, shown)
+
+
+def test_another_number_of_nested_settings_is_found(tmp_path):
+    def config(warmup):
+        arguments = {"warmup_min_lr": 0, "warmup_max_lr": 1e-3, "warmup_num_steps": warmup}
+        arguments |= {"total_num_steps": 1000, "warmup_type": "linear"}
+        optimizer = {"type": "AdamW", "params": {"lr": 1e-3}}
+        return {"optimizer": optimizer, "scheduler": {"type": "WarmupDecayLR", "params": arguments}}
+
+    counts = np.arange(0, 1000, 10)
+    schedule = jaxlr.from_config(config(100)).schedule
+    assert callable(schedule)
+    log = csv_log(tmp_path / "log.csv", counts, schedule(counts))
+    assert jaxlr.verify(config(100), log).agrees
+    result = jaxlr.verify(config(50), log)
+    assert (result.agrees, result.num_explained) == (False, 100)
+    assert result.found == {"scheduler.params.warmup_num_steps": 100}

@@ -19,7 +19,7 @@ from jaxlr.frameworks.recipe import Recipe
 
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".sh", ".args", ".txt", ".py")
 _MOST_NUMBERS = 12
-_COUNT = re.compile(r"warm|step|epoch|cycle|iter|max_num", re.IGNORECASE)
+_COUNT = re.compile(r"warm|step|epoch|cycle|iter|max_num|^(end|t_max|t_0|milestones)$", re.IGNORECASE)
 _CONFIG = re.compile(r"^\s*\{|(^|\s)--\w|^\s*([-*]\s+)?[\w-]+\s*:\s", re.MULTILINE)
 _PYTHON = re.compile(
     rf"^\s*(def|class|for|if|with)\b|\b({'|'.join([*CLASSES, *CALLS])})\s*\(", re.MULTILINE
@@ -166,7 +166,11 @@ class Source:
         if "learning_rate" in settings and not any("warmup" in key for key in settings):
             yield "warmup_steps", -1, lambda other: {"settings": {"warmup_steps": other}}
         for path, value in list(_whole_numbers(settings))[:_MOST_NUMBERS]:
-            yield ".".join(path), value, lambda other, path=path: {"settings": _with(settings, path, other)}
+            yield (
+                ".".join(map(str, path)),
+                value,
+                lambda other, path=path: {"settings": _with(settings, path, other)},
+            )
         for key in settings:
             if key.endswith("warmup_ratio"):  # it gives way to warmup_steps
                 steps = key.replace("ratio", "steps")
@@ -184,15 +188,14 @@ class Source:
             yield (before[1] if before else literal), int(literal), changes
 
 
-def _whole_numbers(
-    settings: Mapping[str, Any], before: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], int]]:
+def _whole_numbers(settings: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], int]]:
     """Yield the whole numbers of steps and epochs in nested settings, each with the path of its key."""
-    for key, value in settings.items():
-        path = (*before, str(key))
-        if isinstance(value, Mapping) and len(path) < 4:
+    for key, value in settings.items() if isinstance(settings, Mapping) else enumerate(settings):
+        path = (*before, key)
+        if isinstance(value, Mapping | list | tuple) and len(path) < 6:
             yield from _whole_numbers(value, path)
-        if not _COUNT.search(str(key)) or isinstance(value, bool):
+        name = next(each for each in reversed(path) if isinstance(each, str))
+        if not _COUNT.search(name) or isinstance(value, bool):
             continue
         if isinstance(value, str) and re.fullmatch(r"\d{1,15}", value):
             value = int(value)
@@ -200,13 +203,19 @@ def _whole_numbers(
             yield path, int(value)
 
 
-def _with(settings: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+def _with(settings: Any, path: tuple[Any, ...], value: Any) -> Any:
     """Return the first key of a path with settings in which the value at the path is another one."""
+    return {path[0]: _replaced(settings[path[0]], path[1:], value)}
+
+
+def _replaced(node: Any, path: tuple[Any, ...], value: Any) -> Any:
+    if not path:
+        return value
     first, *rest = path
-    inner = settings.get(first)
-    if rest and isinstance(inner, Mapping):
-        return {first: {**inner, **_with(inner, tuple(rest), value)}}
-    return {first: value}
+    inner = _replaced(node[first], tuple(rest), value)
+    if isinstance(node, Mapping):
+        return {**node, first: inner}
+    return [inner if index == first else each for index, each in enumerate(node)]
 
 
 def _subsets(names: list[str]) -> Iterator[list[str]]:
