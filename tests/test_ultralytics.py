@@ -105,12 +105,14 @@ fl_gamma: 0.0  # focal loss gamma (efficientDet default gamma=1.5)
 
 
 def test_the_rules_of_yolov5_are_those_of_its_version():
-    """The formulas of train.py: in 6.0 a cosine or `1 - x / (epochs - 1)`, and `max(..., 1000)`."""
+    """The formulas of train.py: in 6.0 a cosine or `1 - x / (epochs - 1)`, and `max(..., 1000)`.
+
+    After the warmup the scheduler is an epoch late, because it steps at the end of an epoch.
+    """
     run = {"epochs": 50, "steps_per_epoch": 100}
     rates = {
         version: from_config(HYP, version=version, **run).schedule for version in ("6.0", "6.1", "7.0")
     }
-    # After the warmup the decay is an epoch late.
     cosine, line = 1 - 0.9 * (1 - np.cos(np.pi * 19 / 50)) / 2, 1 - 0.9 * 19 / 50
     assert_close(
         [rates[v](2000) for v in ("6.0", "6.1", "7.0")], [0.01 * cosine, 0.01 * line, 0.01 * line], 1e-12
