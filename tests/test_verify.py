@@ -58,10 +58,8 @@ def test_the_log_of_a_program_agrees_with_its_recipe(log, recipe, found):
     assert result.digits >= 6
 
 
-@pytest.mark.parametrize(("log", "recipe", "found"), RECORDS, ids=[row[0] for row in RECORDS])
-def test_one_wrong_rate_is_found(log, recipe, found, tmp_path):
-    if log == "trainer.tfevents":
-        pytest.skip("an event file cannot be edited as text")
+@pytest.mark.parametrize(("log", "recipe"), [row[:2] for row in RECORDS if "tfevents" not in row[0]])
+def test_one_wrong_rate_is_found(log, recipe, tmp_path):
     text = (RECORDED / log).read_text()
     rate = jaxlr.verify(recipe, RECORDED / log).rates[-2]
     assert text.count(repr(float(rate))) >= 1
