@@ -375,7 +375,7 @@ MISTAKES = [
     (["plot", "StepLR(3)", "-o", "/no/such/lr.png"], "/no/such/lr.png"),
     (
         ["tabel", "StepLR(3)"],
-        "no command 'tabel', only train, sweep, plot, table, port (did you mean table?)",
+        "no command 'tabel', only train, sweep, plot, table, port, verify, fit (did you mean table?)",
     ),
 ]
 
