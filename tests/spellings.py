@@ -1798,7 +1798,7 @@ _MISTAKES: list[Any] = [
     ("steplr(optimizer, 30)", ("steplr", "did you mean StepLR")),
     ("Step_LR(optimizer, 30)", ("did you mean StepLR",)),
     ("CosineAnnealing(optimizer, 30)", ("did you mean CosineAnnealingLR",)),
-    ("CosineAnnealingWarmupRestarts(optimizer, 30)", ("did you mean CosineAnnealingWarmRestarts",)),
+    ("CosineAnealingWarmRestarts(optimizer, 30)", ("did you mean CosineAnnealingWarmRestarts",)),
     ("WarmupMultiStepLR(optimizer, [30])", ("did you mean MultiStepLR",)),
     ("ReduceOnPlateau(optimizer)", ("did you mean ReduceLROnPlateau",)),
     ("torch.optim.lr_scheduler.OnecycleLR(optimizer, 0.1, 100)", ("did you mean OneCycleLR",)),

@@ -32,6 +32,13 @@ def test_every_format_is_read_from_a_file_and_from_its_text(suffix, tmp_path):
         assert (recipe.framework, recipe.num_counts, recipe.schedule(5)) == ("huggingface", 10, 0.25)
 
 
+def test_a_variable_of_the_shell_may_be_assigned_twice():
+    script = "if [ $A ]; then\n  MODEL=a\nelse\n  MODEL=b\nfi\n" + WRITTEN["sh"]
+    assert from_config(script).schedule(5) == 0.25
+    with pytest.raises(ValueError, match="the flag max_steps is given twice, with different values"):
+        from_config(script + "\npython train.py --max_steps 20\n")
+
+
 def test_a_framework_can_be_named():
     assert (
         from_config({"learning_rate": 0.5, "max_steps": 10}, framework="transformers").schedule(5) == 0.25

@@ -25,7 +25,8 @@ from jaxlr.convert.classes import CLASSES, Effect, TorchClass
 from jaxlr.convert.errors import MissingNumStepsError
 from jaxlr.convert.expressions import called_python
 from jaxlr.convert.lambdas import Lambda
-from jaxlr.schedules.compose import tabulate
+from jaxlr.schedules._schedule import Schedule
+from jaxlr.schedules.compose import sequential_lr, tabulate
 
 
 _CONVERT_LIVE = "convert the live object with from_torch(scheduler, num_steps=...)"
@@ -94,6 +95,8 @@ class _ParameterGroup:
 
     def _construct_single(self, constructor: Constructor) -> Call:
         torch_class, arguments = constructor.torch_class, dict(constructor.arguments)
+        if isinstance(after := arguments.get("after_scheduler"), Constructor):
+            arguments["after_scheduler"] = self._after_warmup(after, arguments.get("multiplier", 1.0))
         if torch_class.has_own_base:
             call = self._with_own_base(torch_class, arguments)
         elif torch_class is CLASSES["MultiplicativeLR"]:
@@ -126,9 +129,28 @@ class _ParameterGroup:
                 arguments = {k: v for k, v in arguments.items() if k not in ("epochs", "steps_per_epoch")}
             build(Call(torch_class, arguments))  # check the arguments before they are divided
             self._initial_lr = arguments["max_lr"] / arguments.get("div_factor", 25.0)
-        elif self._is_fresh:
+        elif self._is_fresh and torch_class.name == "CyclicLR":
             self._initial_lr = arguments["base_lr"]
         return Call(torch_class, arguments)
+
+    def _after_warmup(self, after: Constructor, multiplier: Any) -> Call:
+        """Construct the after_scheduler of a GradualWarmupScheduler, which multiplies its `base_lrs`."""
+        torch_class, name = after.torch_class, after.name
+        if torch_class.effect is Effect.NEEDS_METRIC:
+            raise ValueError(f"a warmup before {name} is jaxlr.with_plateau(..., warmup=...)")
+        if after.is_composite or torch_class.library == "timm":
+            raise ValueError(
+                f"a {name} cannot be an after_scheduler: GradualWarmupScheduler cannot step it"
+            )
+        call = self.construct(after)
+        if multiplier == 1 or torch_class.effect not in (Effect.ANNEALS, Effect.OVERWRITES):
+            return call
+        if name not in ("CosineAnnealingLR", "CosineAnnealingWarmRestarts", "LambdaLR", "OneCycleLR"):
+            raise ValueError(f"a {name} after a GradualWarmupScheduler is supported with multiplier=1 only")
+        if name == "OneCycleLR":  # it does not read base_lrs
+            return call
+        function = functools.partial(_multiplied, call.function or torch_class.function, multiplier)
+        return call._replace(function=function)
 
     def _multiplicative(self, torch_class: TorchClass, lr_lambda: Any) -> Call:
         """Construct a running product: an exponential decay if the factor is constant, else a table."""
@@ -193,6 +215,18 @@ class _ParameterGroup:
 def _tabulated_lambda(init_value: float, lr_lambda: Any, num_steps: int) -> optax.Schedule:
     """Return the rates of a LambdaLR whose function is called on the host only."""
     return tabulate(lambda epoch: init_value * float(lr_lambda(epoch)), num_steps)
+
+
+def _multiplied(function: Any, multiplier: Any, **arguments: Any) -> optax.Schedule:
+    """Return the rates of a scheduler whose `base_lrs` are multiplied after its constructor has run.
+
+    A cosine computes each rate from the last one. It reads `base_lrs` only to rise again after `T_max`.
+    """
+    first = function(**arguments)
+    other = function(**{**arguments, "init_value": arguments["init_value"] * multiplier})
+    begin = arguments.get("T_max", 0) + 1
+    later = Schedule(lambda count: other(count + begin))
+    return sequential_lr([first, later], [begin])
 
 
 def _called(function: Any, count: Any) -> Any:

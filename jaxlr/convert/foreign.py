@@ -9,12 +9,15 @@ from jaxlr.frameworks import CALLS
 # transformers 4.49 put num_decay_steps before num_stable_steps. A GreedyLR is made from keywords only.
 _MAX_POSITIONAL = {"get_wsd_schedule": 2, "get_greedy_schedule": 0}
 _MAX_POSITIONAL |= {"CosineLRScheduler": 1, "TanhLRScheduler": 1}  # timm 0.5 reordered the others
+# Programs copy these classes with other parameters.
+_MAX_POSITIONAL |= {"NoamLR": 0, "PolyLR": 0, "ScheduledOptim": 0, "WarmupCosineSchedule": 2}
 
 
 def _row(name: str) -> TorchClass:
     library, function = CALLS[name]
-    first, *parameters = (name for name in inspect.signature(function).parameters if name != "version")
-    assert first == "init_value"
+    # A function without an init_value sets the rate itself, whatever the optimizer has.
+    others = ("init_value", "version")
+    parameters = [each for each in inspect.signature(function).parameters if each not in others]
     return TorchClass(
         name=name,
         function=function,

@@ -228,6 +228,8 @@ class ConstructorReader:
                 argument.value if isinstance(argument, _Value) else self._evaluator.value(argument, scope)
             )
             values[key] = self._value_for_group(torch_class, key, value)
+            if isinstance(value, Constructor):  # the after_scheduler of a GradualWarmupScheduler
+                self._used.add(id(value))
             if key == "lr_lambda" and isinstance(values[key], Lambda):
                 values[key].check_takes_epoch()
                 values[key].check()
@@ -304,7 +306,7 @@ class ConstructorReader:
         """Return the syntax of all arguments of a call, by the names of the constructor's parameters."""
         name, parameters = torch_class.name, torch_class.parameters
         positional, nodes = self._positional(call.args, scope), dict[str, Any]()
-        if positional and parameters[1:2] != ["optimizer"] and self._is_optimizer(positional[0]):
+        if positional and "optimizer" not in parameters and self._is_optimizer(positional[0]):
             nodes["optimizer"] = positional.pop(0)
         if len(positional) > len(parameters):
             accepted = ", ".join(parameters)
@@ -316,8 +318,8 @@ class ConstructorReader:
             raise ValueError(f"{name} takes its settings by keyword, as in '{name}({parameters[0]}=...)'")
         if most is not None and len(positional) > most:
             raise ValueError(
-                f"versions of {torch_class.library} differ in the order of the arguments of {name}: write "
-                f"{', '.join(f'{each}=...' for each in parameters[most - 1 : len(positional)])}"
+                f"versions differ in the order of the arguments of {name}: write "
+                f"{', '.join(f'{each}=...' for each in parameters[max(most - 1, 0) : len(positional)])}"
             )
         by_keyword = self._by_keyword(name, call.keywords, scope)
         for key, node in [*zip(parameters, positional, strict=False), *by_keyword]:

@@ -19,6 +19,7 @@ from jaxlr.convert.constructors import Constructor, equivalent_call
 from jaxlr.convert.definitions import Function
 from jaxlr.convert.errors import ConflictingRateError, MissingNamesError, MissingRateError
 from jaxlr.convert.expressions import Evaluator
+from jaxlr.convert.foreign import FOREIGN
 from jaxlr.convert.mappings import as_python, with_calls
 from jaxlr.convert.paste import dedented, unwrapped
 from jaxlr.convert.reader import EXAMPLE, ConstructorReader, TextRate
@@ -195,7 +196,7 @@ def _unwrapped(statements: list[ast.stmt]) -> list[ast.stmt]:
 
 def _names_scheduler(body: list[ast.stmt]) -> bool:
     return any(
-        isinstance(each, ast.Call) and source_of(each.func).rpartition(".")[2] in CLASSES
+        isinstance(each, ast.Call) and source_of(each.func).rpartition(".")[2] in (*CLASSES, *FOREIGN)
         for statement in body
         for each in ast.walk(statement)
     )

@@ -4,15 +4,28 @@ Each is a table of schedules over `phased_lr`, with the source and the version o
 """
 
 from jaxlr.frameworks import (
+    addons,
     axolotl,
     deepspeed,
+    detectron2,
     diffusers,
+    dino,
     huggingface,
     kohya,
+    ldm,
+    lightning,
+    mae,
+    megatron,
+    mmcv,
+    mmengine,
+    nanogpt,
+    nemo,
+    open_clip,
     sentence_transformers,
     swin,
     timm,
     torchtune,
+    torchvision,
     ultralytics,
 )
 from jaxlr.frameworks.recipe import Recipe
@@ -22,14 +35,27 @@ from jaxlr.frameworks.recipe import Recipe
 FRAMEWORKS = (
     torchtune.FRAMEWORK,
     sentence_transformers.FRAMEWORK,
+    nemo.FRAMEWORK,
+    lightning.FRAMEWORK,
     deepspeed.FRAMEWORK,
     ultralytics.FRAMEWORK,
     swin.FRAMEWORK,
+    mmengine.FRAMEWORK,
+    mmcv.FRAMEWORK,
+    detectron2.FRAMEWORK,
+    torchvision.FRAMEWORK,
     timm.FRAMEWORK,
     axolotl.FRAMEWORK,
     kohya.FRAMEWORK,
     diffusers.FRAMEWORK,
+    nanogpt.FRAMEWORK,
+    mae.FRAMEWORK,
+    dino.FRAMEWORK,
+    open_clip.FRAMEWORK,
+    ldm.FRAMEWORK,
+    megatron.FRAMEWORK,
     huggingface.FRAMEWORK,
+    addons.FRAMEWORK,
 )
 
 # Functions and classes of the frameworks that people write as a call, by name.

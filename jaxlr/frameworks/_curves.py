@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+import jax
 import optax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_value, shown_value
 from jaxlr.schedules import Phase, phased_lr
+from jaxlr.schedules._counts import array_module
+from jaxlr.schedules._schedule import Schedule
 
 
 _MOST_PHASES = 200  # each phase costs time in a compiled step
@@ -71,6 +74,19 @@ def falling_waves(length: int, cycles: float, **low: Any) -> list[Phase]:
     half = Fraction(length) / (2 * _fraction("num_cycles", cycles))
     turns = _check_turns(math.ceil(length / half))
     return _half_waves(half, range(turns), Fraction(0), low, end=length)
+
+
+def floored(schedule: optax.Schedule, floor: ArrayLike, begin: int) -> optax.Schedule:
+    """Return a schedule that is at least `floor` from the count `begin` on."""
+    if not isinstance(floor, jax.Array) and floor == 0:
+        return schedule
+    least = phased_lr(floor, [Phase(begin, start_factor=0.0), Phase(start_factor=1.0)])
+
+    def formula(count: Any) -> Any:
+        rates: list[Any] = [schedule(count), least(count)]
+        return array_module(*rates).maximum(*rates)
+
+    return Schedule(formula)
 
 
 def _half_waves(

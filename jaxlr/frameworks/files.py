@@ -21,6 +21,7 @@ LONGEST_CONFIG = 100_000
 _MOST_VALUES = 20_000
 _MOST_EVENTS = 10_000  # keys, values and brackets of a YAML text
 _MOST_LEVELS = 50
+_MOST_BASES = 10
 _MOST_ALIASES = 16  # each can double the size of what the aliases before it stand for
 # The JSON in a card of sentence-transformers.
 _FIT = re.compile(r"of the fit\(\)-Method:[ \n]{0,9}```[a-z]{0,9}\n(\{[^`]*)```")
@@ -75,7 +76,7 @@ def _is_path(text: str) -> bool:
     return Path(text).suffix.lower() in _SUFFIXES or not re.search(r"[={}()\[\]]|:\s", text)
 
 
-def _read_file(path: Path) -> Mapping[str, Any]:
+def _read_file(path: Path, opened: list[Path] | None = None) -> Mapping[str, Any]:
     with path.open("rb") as file:
         data = file.read(LONGEST_CONFIG + 1)
     try:
@@ -85,7 +86,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
     _check_length(text)
     match path.suffix.lower():
         case ".yaml" | ".yml":
-            return read_yaml(text)
+            return _with_base(read_yaml(text), path, opened or [])
         case ".json":
             return _json(text)
         case ".toml":
@@ -94,6 +95,8 @@ def _read_file(path: Path) -> Mapping[str, Any]:
             return _card(text)
         case ".py":
             return _python(text, path)
+        case ".txt" if not re.search(r"(^|\s)--\w", text):
+            return _read_text(text)
         case ".sh" | ".txt" | ".args":
             return _flags_of_text(text)
     raise ValueError(
@@ -224,6 +227,30 @@ def _toml(text: str) -> Mapping[str, Any]:
         raise ValueError(f"cannot read the TOML config: {shorten(str(error), 150)}") from None
 
 
+def _with_base(config: Mapping[str, Any], path: Path, opened: list[Path]) -> Mapping[str, Any]:
+    """Merge a YAML config into the files of its `_BASE_`, as detectron2 does."""
+    if "_BASE_" not in config:
+        return config
+    names = config["_BASE_"] if isinstance(config["_BASE_"], list) else [config["_BASE_"]]
+    merged: dict[str, Any] = {}
+    for name in names:
+        if not isinstance(name, str) or Path(name).is_absolute() or name.startswith("~") or "://" in name:
+            raise ValueError(f"cannot read the _BASE_ {shown_value(name)}: give a relative path")
+        base = path.parent / name
+        if base.suffix.lower() not in (".yaml", ".yml"):
+            raise ValueError(f"the _BASE_ file {shorten(base.name)!r} must be a YAML config")
+        opened.append(base)
+        if len(opened) > _MOST_BASES:
+            raise ValueError(f"the _BASE_ files include each other, or are more than {_MOST_BASES}")
+        try:
+            found = _read_file(base, opened)
+        except OSError as error:
+            reason = error.strerror or "it cannot be opened"
+            raise ValueError(f"cannot read the _BASE_ file {shorten(str(base), 120)!r}: {reason}") from None
+        merged = mmpython.merged(merged, dict(found))
+    return mmpython.merged(merged, {key: value for key, value in config.items() if key != "_BASE_"})
+
+
 def _mapping(loaded: Any, kind: str) -> Mapping[str, Any]:
     if not isinstance(loaded, Mapping):
         raise ValueError(f"the {kind} config must hold settings by name, got {shown_value(loaded)}")
@@ -319,8 +346,13 @@ def _flags(words: Any) -> Mapping[str, Any]:
             settings.setdefault(match[1], []).append([match[2]])
     if not settings:
         raise ValueError("the text has no flag such as --learning_rate 2e-5")
-    for name, given in settings.items():
-        if any(values != given[0] for values in given):
+    # A variable of the shell may be assigned twice. Its name is in capitals, which no setting is.
+    repeated = [name for name, given in settings.items() if any(values != given[0] for values in given)]
+    settings = {
+        name: given for name, given in settings.items() if not (name in repeated and name.isupper())
+    }
+    for name in repeated:
+        if name in settings:
             raise ValueError(f"the flag {shorten(name)} is given twice, with different values")
     return {name: " ".join(given[0]) if given[0] else True for name, given in settings.items()}
 

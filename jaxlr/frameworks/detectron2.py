@@ -1,0 +1,387 @@
+"""detectron2: the `SOLVER` of its YAML configs, its lazy configs, and its older scheduler classes.
+
+The rules are those of detectron2 of June 2026 (`solver/build.py`, `solver/lr_scheduler.py`,
+`config/defaults.py`) and of fvcore 0.1.5 (`common/param_scheduler.py`). `WarmupPolyLR` is of its project
+DeepLab.
+"""
+
+import bisect
+import itertools
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax.typing import ArrayLike
+
+from jaxlr._checks import check_choice, check_positive_count, check_value, shown_value
+from jaxlr.frameworks.recipe import Config, Framework, Recipe, Unreadable
+from jaxlr.schedules import (
+    Phase,
+    chained_scheduler,
+    cosine_annealing_lr,
+    multi_step_lr,
+    phased_lr,
+    polynomial_lr,
+)
+
+
+_EPSILON = 1e-6  # fvcore adds it to each position in the run, so from 10**6 iterations on a step is early
+_MOST_STEPS = 200
+_DEFAULTS: dict[str, Any] = {
+    "LR_SCHEDULER_NAME": "WarmupMultiStepLR",
+    "MAX_ITER": 40000,
+    "BASE_LR": 0.001,
+    "BASE_LR_END": 0.0,
+    "GAMMA": 0.1,
+    "STEPS": [30000],
+    "NUM_DECAYS": 3,
+    "WARMUP_FACTOR": 0.001,
+    "WARMUP_ITERS": 1000,
+    "WARMUP_METHOD": "linear",
+    "POLY_LR_POWER": 0.9,
+    "POLY_LR_CONSTANT_ENDING": 0.0,
+}
+_STATED = ("LR_SCHEDULER_NAME", "MAX_ITER", "WARMUP_FACTOR", "WARMUP_ITERS")
+
+
+def WarmupMultiStepLR(  # noqa: N802
+    init_value: ArrayLike,
+    milestones: Sequence[int],
+    gamma: float = 0.1,
+    warmup_factor: float | None = None,
+    warmup_iters: int | None = None,
+    warmup_method: str = "linear",
+) -> Any:
+    """Return a warmup times a decay at each milestone, as the class that many projects copied."""
+    warmup = _copied_warmup(warmup_factor, warmup_iters, warmup_method)
+    return chained_scheduler(init_value, [warmup, multi_step_lr(1.0, milestones, gamma)])
+
+
+def WarmupCosineLR(  # noqa: N802
+    init_value: ArrayLike,
+    max_iters: int,
+    warmup_factor: float | None = None,
+    warmup_iters: int | None = None,
+    warmup_method: str = "linear",
+) -> Any:
+    """Return a warmup times a cosine over all of `max_iters`."""
+    warmup = _copied_warmup(warmup_factor, warmup_iters, warmup_method)
+    return chained_scheduler(init_value, [warmup, cosine_annealing_lr(1.0, max_iters)])
+
+
+def read(config: Config) -> Recipe:
+    """Read `SOLVER` of a YAML config, or `lr_multiplier` of a lazy config. A count is an iteration."""
+    if config.has("_BASE_"):
+        base = shown_value(config.get("_BASE_"))
+        raise ValueError(
+            f"the config inherits from {base}: give the path of a YAML file, not a text, or leave out the "
+            "base if the rest states all of SOLVER"
+        )
+    if "SOLVER" in config.settings:
+        return _read_solver(config, config.inner("SOLVER"))
+    return _read_lazy(config)
+
+
+FRAMEWORK = Framework(
+    name="detectron2",
+    read=read,
+    marks=(("SOLVER",), ("lr_multiplier",)),
+    calls=(WarmupMultiStepLR, WarmupCosineLR),
+)
+
+
+def _read_solver(config: Config, solver: Config) -> Recipe:
+    missing = [name for name in _STATED if not solver.has(name)]
+    if missing:
+        values = ", ".join(f"{name} {_DEFAULTS[name]}" for name in missing)
+        config.assume(f"The config leaves these to the defaults of detectron2: {values}.")
+    solver = solver.of({**_DEFAULTS, **{k: v for k, v in solver.settings.items() if v is not None}})
+    if config.init_value is None and "BASE_LR" not in config.inner("SOLVER").settings:
+        config.assume(f"BASE_LR is {_DEFAULTS['BASE_LR']:g}, the default of detectron2.")
+    scale = _scale(config, solver)
+    init_value = solver.base_rate("BASE_LR")
+    if scale != 1 and config.init_value is None:
+        init_value = init_value * scale
+    if solver.number("BIAS_LR_FACTOR", 1.0) != 1 and config.groups("weights", "biases") == 1:
+        init_value = init_value * solver.number("BIAS_LR_FACTOR")
+    _state_solver(config, solver)
+    length = check_positive_count("MAX_ITER", _rounded(solver.number("MAX_ITER") / scale))
+    warmup_iters = _rounded(solver.count("WARMUP_ITERS") / scale)
+    name = solver.text("LR_SCHEDULER_NAME")
+    if name == "WarmupPolyLR":
+        schedule = _poly(solver, init_value, length, warmup_iters)
+        return config.recipe("detectron2", schedule, "iteration", length)
+    if name not in _MAINS:
+        known = ", ".join(map(repr, [*_MAINS, "WarmupPolyLR"]))
+        raise ValueError(f"LR_SCHEDULER_NAME must be one of {known}, got {shown_value(name)}")
+    warmup = _Warmup(
+        solver.number("WARMUP_FACTOR"),
+        min(warmup_iters / length, 1.0),
+        check_choice("WARMUP_METHOD", solver.text("WARMUP_METHOD"), ("linear", "constant")),
+        solver.flag("RESCALE_INTERVAL"),
+    )
+    phases = _phases(_MAINS[name](solver, init_value, length, scale), warmup, length)
+    return config.recipe("detectron2", phased_lr(init_value, phases), "iteration", length)
+
+
+def _scale(config: Config, solver: Config) -> float:
+    """Return the factor by which `REFERENCE_WORLD_SIZE` changes the rate and the lengths."""
+    reference = solver.count("REFERENCE_WORLD_SIZE", 0)
+    if reference == 0:
+        return 1.0
+    if config.num_processes is None:
+        raise ValueError(
+            "REFERENCE_WORLD_SIZE scales the schedule by the number of GPUs: give num_processes"
+        )
+    scale = config.num_processes / reference
+    if scale != 1:
+        config.assume(
+            f"{config.num_processes} processes in place of {reference} multiply the rate by {scale:g}, and "
+            "divide all lengths by it."
+        )
+    return scale
+
+
+def _state_solver(config: Config, solver: Config) -> None:
+    clip = solver.inner("CLIP_GRADIENTS")
+    is_clipped = clip.flag("ENABLED")
+    is_global = is_clipped and clip.get("CLIP_TYPE") == "full_model"
+    if is_clipped and not is_global:
+        config.assume("CLIP_GRADIENTS clips each parameter by itself, so the recipe states no clip.")
+    config.state(
+        optimizer=solver.stated_text("OPTIMIZER"),
+        momentum=solver.stated("MOMENTUM"),
+        weight_decay=solver.stated("WEIGHT_DECAY"),
+        clip=clip.stated_clip("CLIP_VALUE") if is_global else None,
+    )
+
+
+class _Main(NamedTuple):
+    """The factor of the rate as fvcore defines it: a function of the position in the run, from 0 to 1."""
+
+    value: Callable[[float], Any]
+    # Either the index into some values, which never falls, or a shape between two values.
+    place: Callable[[float], int] | None = None
+    values: Sequence[float] = ()
+    shape: Any = None
+    start: Any = None
+    end: Any = None
+
+
+class _Warmup(NamedTuple):
+    """The settings of fvcore's warmup. Its length is a part of the run."""
+
+    factor: float
+    length: float
+    method: str
+    rescale: bool
+
+
+def _phases(main: _Main, warmup: _Warmup, length: int) -> list[Phase]:
+    """Return the phases of a run of `length` iterations."""
+    part = warmup.length
+    begin = bisect.bisect_left(range(length), True, key=lambda k: k / length + _EPSILON > part)
+    if warmup.rescale and length > 1e6:
+        raise ValueError(f"RESCALE_INTERVAL is supported up to 1000000 iterations, got {length}")
+    phases: list[Phase] = []
+    if begin and warmup.method == "constant":
+        phases.append(Phase(begin, start_factor=warmup.factor * main.value(0.0)))
+    elif begin:
+        start, end = warmup.factor * main.value(0.0), main.value(0.0 if warmup.rescale else part)
+        line: Any = {"start_factor": start, "end_factor": end, "span": part * length}
+        phases.append(Phase(begin, "linear", **line))
+    rest = (part + (1.0 - part)) - (1.0 - part)  # as fvcore computes it
+
+    def position(count: int) -> float:
+        return (count / length - rest) / (1.0 - part) if warmup.rescale else count / length
+
+    if begin == length:
+        return phases
+    if main.place is None:
+        offset, span = (begin - part * length, (1 - part) * length) if warmup.rescale else (begin, length)
+        ends: Any = {"start_factor": main.start, "end_factor": main.end, "offset": max(0.0, offset)}
+        return [*phases, Phase(length - begin, main.shape, span=span, **ends)]
+    place = main.place
+    counts = [
+        bisect.bisect_left(range(length), number, lo=begin, key=lambda count: place(position(count)))
+        for number in range(len(main.values))
+    ]
+    lengths = [after - before for before, after in itertools.pairwise([*counts, length])]
+    return phases + [
+        Phase(steps, start_factor=value) for steps, value in zip(lengths, main.values, strict=True) if steps
+    ]
+
+
+def _multi_step(values: Sequence[float], milestones: Sequence[int], num_updates: int) -> _Main:
+    if len(values) != len(milestones) + 1 or len(values) > _MOST_STEPS:
+        raise ValueError(
+            f"there must be one value more than steps, and at most {_MOST_STEPS}, got {len(values)} values "
+            f"and {len(milestones)} steps"
+        )
+    if any(after <= before for before, after in itertools.pairwise([0, *milestones, num_updates])):
+        raise ValueError(
+            f"the steps must rise from above 0 to below {num_updates}, the length, got {[*milestones]}"
+        )
+
+    def index(where: float) -> int:
+        return bisect.bisect_right(milestones, int((where + _EPSILON) * num_updates))
+
+    return _Main(lambda where: values[index(where)], index, values)
+
+
+def _equal_steps(values: Sequence[float]) -> _Main:
+    if not 1 <= len(values) <= _MOST_STEPS:
+        raise ValueError(f"a scheduler must have from 1 to {_MOST_STEPS} values, got {len(values)}")
+
+    def index(where: float) -> int:
+        return min(int((where + _EPSILON) * len(values)), len(values) - 1)
+
+    return _Main(lambda where: values[index(where)], index, values)
+
+
+def _cosine(start: Any, end: Any) -> _Main:
+    def value(where: float) -> Any:
+        return end + (start - end) * math.cos(math.pi * where / 2) ** 2
+
+    return _Main(value, shape="cosine", start=start, end=end)
+
+
+def _line(start: Any, end: Any) -> _Main:
+    return _Main(lambda where: end * where + start * (1 - where), shape="linear", start=start, end=end)
+
+
+def _solver_steps(solver: Config, init_value: Any, length: int, scale: float) -> _Main:
+    del init_value
+    steps = [_rounded(step / scale) for step in _numbers(solver, "STEPS")]
+    kept = [step for step in steps if step <= length]
+    if len(kept) < len(steps):
+        solver.assume(f"STEPS above MAX_ITER, {length}, are ignored.")
+    gamma = solver.number("GAMMA")
+    return _multi_step([gamma**k for k in range(len(kept) + 1)], kept, length)
+
+
+def _solver_cosine(solver: Config, init_value: Any, length: int, scale: float) -> _Main:
+    del length, scale
+    last = solver.number("BASE_LR_END")
+    end = last / init_value if last else 0.0
+    if not isinstance(end, jax.Array) and end > 1:
+        raise ValueError(f"BASE_LR_END must be at most BASE_LR, got {last:g}")
+    return _cosine(1.0, end)
+
+
+def _solver_equal_steps(solver: Config, init_value: Any, length: int, scale: float) -> _Main:
+    del init_value, length, scale
+    gamma, decays = solver.number("GAMMA"), check_positive_count("NUM_DECAYS", solver.number("NUM_DECAYS"))
+    if decays >= _MOST_STEPS:
+        raise ValueError(f"NUM_DECAYS must be below {_MOST_STEPS}, got {decays}")
+    return _equal_steps([gamma**k for k in range(decays + 1)])
+
+
+_MAINS: dict[str, Callable[[Config, Any, int, float], _Main]] = {
+    "WarmupMultiStepLR": _solver_steps,
+    "WarmupCosineLR": _solver_cosine,
+    "WarmupStepWithFixedGammaLR": _solver_equal_steps,
+}
+
+
+def _poly(solver: Config, init_value: Any, length: int, warmup_iters: int) -> Any:
+    solver.refuse("POLY_LR_CONSTANT_ENDING", reason="a constant ending of WarmupPolyLR is not supported")
+    warmup = _copied_warmup(solver.number("WARMUP_FACTOR"), warmup_iters, solver.text("WARMUP_METHOD"))
+    return chained_scheduler(
+        init_value, [warmup, polynomial_lr(1.0, length, solver.number("POLY_LR_POWER"))]
+    )
+
+
+def _copied_warmup(factor: Any, iters: Any, method: str) -> Any:
+    if factor is None or iters is None:
+        raise ValueError(
+            "copies of this class have different defaults: give warmup_factor and warmup_iters, such as "
+            "0.001 and 1000 in detectron2"
+        )
+    steps = check_positive_count("warmup_iters", iters) if iters else 0
+    start = check_value("warmup_factor", factor)
+    if check_choice("warmup_method", method, ("linear", "constant")) == "linear":
+        return phased_lr(1.0, [Phase(steps, "linear", start_factor=start, end_factor=1.0)])
+    return phased_lr(1.0, [Phase(steps, start_factor=start), Phase(start_factor=1.0)])
+
+
+def _read_lazy(config: Config) -> Recipe:
+    """Read `lr_multiplier`, `optimizer` and `train.max_iter` of a lazy config."""
+    length = check_positive_count("train.max_iter", config.inner("train").number("max_iter"))
+    optimizer = config.inner("optimizer")
+    init_value = optimizer.base_rate("lr")
+    config.state(
+        optimizer=optimizer.stated_text("_target_"),
+        momentum=optimizer.stated("momentum"),
+        weight_decay=optimizer.stated("weight_decay"),
+    )
+    multiplier = _lazy_multiplier(config)
+    warmup = _Warmup(0.0, 0.0, "constant", False)
+    if multiplier.text("_target_") == "WarmupParamScheduler":
+        warmup = _Warmup(
+            multiplier.number("warmup_factor"),
+            multiplier.number("warmup_length"),
+            check_choice(
+                "warmup_method", multiplier.text("warmup_method", "linear"), ("linear", "constant")
+            ),
+            multiplier.flag("rescale_interval"),
+        )
+        multiplier = multiplier.inner("scheduler")
+    if warmup.length > 1:
+        raise ValueError(f"warmup_length must be a part of the run, at most 1, got {warmup.length:g}")
+    phases = _phases(_lazy_main(multiplier), warmup, length)
+    return config.recipe("detectron2", phased_lr(init_value, phases), "iteration", length)
+
+
+def _lazy_multiplier(config: Config) -> Config:
+    value = config.settings.get("lr_multiplier")
+    found = re.fullmatch(r"default_X_scheduler\((\d{1,4})\)", getattr(value, "source", ""))
+    if not isinstance(value, Unreadable) or found is None:
+        return config.inner("lr_multiplier")
+    # The function of configs/common/coco_schedule.py. A 1x run has 90,000 iterations.
+    times = check_positive_count("default_X_scheduler", int(found[1]))
+    total = 90_000 * times
+    milestones = [60_000, 80_000, 90_000] if times <= 2 else [total - 60_000, total - 20_000, total]
+    main = {"_target_": "MultiStepParamScheduler", "values": [1.0, 0.1, 0.01], "milestones": milestones}
+    warmup = {"warmup_length": 1000 / total, "warmup_method": "linear", "warmup_factor": 0.001}
+    return config.of({"_target_": "WarmupParamScheduler", "scheduler": main, **warmup})
+
+
+def _lazy_main(settings: Config) -> _Main:
+    match settings.text("_target_"):
+        case "MultiStepParamScheduler":
+            values = settings.numbers("values", [])
+            milestones = [
+                check_positive_count("each of milestones", m) for m in settings.numbers("milestones", [])
+            ]
+            if not settings.has("num_updates") and milestones:
+                return _multi_step(values, milestones[:-1], milestones[-1])
+            updates = check_positive_count("num_updates", settings.number("num_updates"))
+            if not settings.has("milestones"):
+                width = math.ceil(updates / max(1, len(values)))
+                milestones = [width * n for n in range(1, min(len(values), _MOST_STEPS))]
+            return _multi_step(values, milestones, updates)
+        case "StepParamScheduler":
+            return _equal_steps(settings.numbers("values", []))
+        case "CosineParamScheduler":
+            return _cosine(settings.number("start_value"), settings.number("end_value"))
+        case "LinearParamScheduler":
+            return _line(settings.number("start_value"), settings.number("end_value"))
+        case "ConstantParamScheduler":
+            return _equal_steps([settings.number("value")])
+        case name:
+            raise ValueError(f"the scheduler {shown_value(name)} of lr_multiplier is not supported")
+
+
+def _numbers(settings: Config, name: str) -> list[float]:
+    """Return a list of numbers. YAML reads `(60000, 80000)` as a text."""
+    value = settings.get(name)
+    if isinstance(value, str):
+        settings = settings.of({name: value.strip("()[], ") or []})
+    return settings.numbers(name)
+
+
+def _rounded(value: float) -> int:
+    return round(value)

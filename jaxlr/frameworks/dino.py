@@ -1,0 +1,123 @@
+"""DINO: the array `cosine_scheduler`, the flags of `main_dino.py`, and the YAML of DINOv2.
+
+The rules are those of facebookresearch/dino of 2022 (`utils.py`), microsoft/unilm (`beit/utils.py`) and
+facebookresearch/dinov2 of 2025 (`utils/utils.py`, `utils/config.py`, `train/train.py`).
+"""
+
+import math
+from typing import Any
+
+import optax
+from jax.typing import ArrayLike
+
+from jaxlr._checks import check_duration, check_positive_count, check_whole_number
+from jaxlr.frameworks._defaults import with_defaults
+from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.schedules import Phase, phased_lr
+
+
+_DEFAULTS = {"epochs": 100, "warmup_epochs": 10, "min_lr": 1e-6}
+_OF_PROBING = ("n_last_blocks", "avgpool_patchtokens", "pretrained_weights", "num_labels")
+
+
+def cosine_scheduler(
+    base_value: ArrayLike,
+    final_value: ArrayLike,
+    epochs: int,
+    niter_per_ep: int,
+    warmup_epochs: int = 0,
+    start_warmup_value: ArrayLike = 0.0,
+    warmup_steps: int = -1,
+    optimizer: Any = None,
+) -> optax.Schedule:
+    """Return a line that reaches the base value at the last warmup step, then a cosine from it again.
+
+    `warmup_steps` is of BEiT and ConvNeXt. No version takes an optimizer.
+    """
+    del optimizer
+    steps = check_positive_count("niter_per_ep", niter_per_ep)
+    warmup = check_duration("warmup_epochs", warmup_epochs) * steps
+    if check_whole_number("warmup_steps", warmup_steps) > 0:
+        if warmup == 0:
+            raise ValueError("warmup_steps above 0 needs warmup_epochs above 0, or the array is too short")
+        warmup = check_whole_number("warmup_steps", warmup_steps)
+    rest = check_positive_count("epochs", epochs) * steps - warmup
+    if rest < 0:
+        raise ValueError(f"the warmup must be at most all {rest + warmup} steps, got {warmup}")
+    return _array(base_value, final_value, warmup, rest, start_warmup_value)
+
+
+def read(config: Config) -> Recipe:
+    """Read the flags of `main_dino.py`, or the `optim` and `train` of DINOv2. A count is an update."""
+    config.refuse(*_OF_PROBING, reason="it is of eval_linear.py, whose scheduler is a CosineAnnealingLR")
+    if config.has("optim"):
+        return _read_dinov2(config)
+    config = with_defaults(config, _defaults(config), "main_dino.py")
+    epochs, warmup = config.whole_epochs("epochs"), config.count("warmup_epochs")
+    rate = config.init_value
+    if rate is None:
+        batch = _global_batch(config, config.count("batch_size_per_gpu"), "lr")
+        rate = config.number("lr") * batch / 256
+        config.assume(f"The rate is {rate:g}: lr for a batch of {batch} instead of 256.")
+    steps = config.steps_in_epoch()
+    config.state(optimizer=config.stated_text("optimizer"), clip=config.stated_clip("clip_grad"))
+    _state_weight_decay(config, "main_dino.py", epochs, steps)
+    schedule = cosine_scheduler(rate, config.number("min_lr"), epochs, steps, warmup)
+    return config.recipe("dino", schedule, "update", epochs * steps)
+
+
+FRAMEWORK = Framework(
+    name="dino",
+    read=read,
+    marks=(("batch_size_per_gpu",), ("optim", "dino"), ("optim", "student", "train")),
+    aliases=("dinov2",),
+    calls=(cosine_scheduler,),
+)
+
+
+def _array(base: Any, final: Any, warmup: int, rest: int, start: Any) -> optax.Schedule:
+    line = Phase(warmup, "linear", start_value=start, end_factor=1.0, span=max(1, warmup - 1))
+    return phased_lr(base, [line, Phase(rest, "cosine", start_factor=1.0, end_value=final)])
+
+
+def _defaults(config: Config) -> dict[str, Any]:
+    left_out = () if config.epochs is None else ("epochs",)
+    defaults = {name: value for name, value in _DEFAULTS.items() if name not in left_out}
+    return defaults if config.init_value is not None else {"lr": 5e-4, **defaults}
+
+
+def _state_weight_decay(config: Config, script: str, epochs: int, steps: int) -> None:
+    """State the weight decay, which rises along a cosine."""
+    config = with_defaults(config, {"weight_decay": 0.04, "weight_decay_end": 0.4}, script)
+    start, end = config.number("weight_decay"), config.number("weight_decay_end")
+    config.state(weight_decay=start if start == end else cosine_scheduler(start, end, epochs, steps))
+
+
+def _global_batch(config: Config, batch: int, name: str) -> int:
+    if config.num_processes is None:
+        raise ValueError(f"{name} is scaled by the global batch size: give num_processes, or init_value")
+    return batch * config.num_processes
+
+
+def _read_dinov2(config: Config) -> Recipe:
+    """Read a config of DINOv2, whose missing settings are in `ssl_default_config.yaml`."""
+    train = with_defaults(config.inner("train"), {"OFFICIAL_EPOCH_LENGTH": 1250}, "DINOv2")
+    defaults = {"epochs": 100, "warmup_epochs": 10, "min_lr": 1e-6, "scaling_rule": "sqrt_wrt_1024"}
+    optim = with_defaults(config.inner("optim"), defaults, "DINOv2")
+    rule = optim.text("scaling_rule")
+    if rule != "sqrt_wrt_1024":
+        raise ValueError(f"scaling_rule must be 'sqrt_wrt_1024', got {rule!r}")
+    rate = config.init_value
+    if rate is None:
+        base = with_defaults(optim, {"base_lr": 0.004}, "DINOv2").number("base_lr")
+        per_gpu = with_defaults(train, {"batch_size_per_gpu": 64}, "DINOv2").count("batch_size_per_gpu")
+        batch = _global_batch(config, per_gpu, "base_lr")
+        rate = base * math.sqrt(batch / 1024)
+        config.assume(f"The rate is {rate:g}: base_lr by the square root of {batch} / 1024.")
+    steps = train.count("OFFICIAL_EPOCH_LENGTH")
+    epochs, warmup = optim.whole_epochs("epochs"), optim.count("warmup_epochs")
+    config.state(clip=optim.stated_clip("clip_grad"))
+    _state_weight_decay(optim, "DINOv2", epochs, steps)
+    schedule = cosine_scheduler(rate, optim.number("min_lr"), epochs, steps, warmup)
+    config.assume("The last layer runs at 0 for freeze_last_layer_epochs. This is the rate of the others.")
+    return config.recipe("dino", schedule, "update", epochs * steps)

@@ -1,0 +1,73 @@
+"""MAE: the flags of its scripts, which scale `--blr` and set the rate at each fraction of an epoch.
+
+The rules are those of facebookresearch/mae of July 2022 (`util/lr_sched.py`, `engine_pretrain.py`).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxlr.frameworks._defaults import with_defaults
+from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.schedules import Phase, phased_lr
+from jaxlr.schedules._counts import modulo
+from jaxlr.schedules._schedule import Schedule
+
+
+_SCRIPTS: Mapping[str, Mapping[str, Any]] = {
+    "main_pretrain.py": {"epochs": 400, "warmup_epochs": 40, "min_lr": 0.0},
+    "main_finetune.py": {"epochs": 50, "warmup_epochs": 5, "min_lr": 1e-6},
+}
+_OF_PRETRAINING = ("norm_pix_loss", "mask_ratio")
+_OF_FINE_TUNING = ("layer_decay", "drop_path", "mixup", "cutmix", "reprob", "smoothing", "color_jitter")
+
+
+def read(config: Config) -> Recipe:
+    """Read `blr` or `lr`, `warmup_epochs`, `epochs` and `min_lr`. A count is a batch."""
+    batches = config.steps_in_epoch()
+    if (script := _script(config)) is not None:
+        defaults = dict(_SCRIPTS[script])
+        if config.epochs is not None:
+            del defaults["epochs"]
+        config = with_defaults(config, defaults, script)
+    epochs, warmup = config.whole_epochs("epochs"), config.count("warmup_epochs")
+    accumulation = max(1, config.count("accum_iter", 1))
+    phases = [Phase(warmup * batches, "linear", start_factor=0.0, end_factor=1.0)]
+    if epochs > warmup:
+        floor = config.number("min_lr")
+        phases.append(Phase((epochs - warmup) * batches, "cosine", start_factor=1.0, end_value=floor))
+    schedule: Any = phased_lr(_init_value(config, accumulation), phases)
+    if accumulation > 1:
+        schedule = _held(schedule, batches, accumulation)
+        config.assume(f"The rate is set for {accumulation} batches at once, anew in each epoch.")
+    if config.has("layer_decay"):
+        config.assume("layer_decay multiplies the rate of each layer. This is the rate of the last one.")
+    config.state(weight_decay=config.stated("weight_decay"), clip=config.stated_clip("clip_grad"))
+    return config.recipe("mae", schedule, "iteration", epochs * batches)
+
+
+FRAMEWORK = Framework(name="mae", read=read, marks=(("blr",), ("accum_iter", "warmup_epochs")))
+
+
+def _script(config: Config) -> str | None:
+    """Return the script that has such flags, whose defaults hold for the others."""
+    model = config.get("model")
+    if any(map(config.has, _OF_PRETRAINING)) or (isinstance(model, str) and model.startswith("mae_")):
+        return "main_pretrain.py"
+    return "main_finetune.py" if any(map(config.has, _OF_FINE_TUNING)) else None
+
+
+def _init_value(config: Config, accumulation: int) -> Any:
+    """Return `lr`, or `blr` for a global batch of 256 scaled to the real one."""
+    if config.init_value is not None or config.has("lr"):
+        return config.base_rate("lr")
+    if config.num_processes is None:
+        raise ValueError("blr is scaled by the global batch size: give num_processes, or init_value")
+    batch = config.count("batch_size") * accumulation * config.num_processes
+    rate = config.number("blr") * batch / 256
+    config.assume(f"The rate is {rate:g}: blr for a batch of {batch} instead of 256.")
+    return rate
+
+
+def _held(schedule: Any, batches: int, accumulation: int) -> Any:
+    """Return a schedule that keeps the rate of the first of each `accumulation` batches of an epoch."""
+    return Schedule(lambda count: schedule(count - modulo(modulo(count, batches), accumulation)))

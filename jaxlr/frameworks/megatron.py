@@ -1,0 +1,151 @@
+"""Megatron-LM: its flags, and the `MODEL_ARGS` of its YAML test cases.
+
+The rules are those of NVIDIA/Megatron-LM of August 2026 (`core/optimizer_param_scheduler.py`,
+`training/training.py`), which count samples. With one batch size, a count of updates is the same.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from jaxlr._checks import check_choice, check_positive_count
+from jaxlr.frameworks._curves import floored
+from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.schedules import Phase, phased_lr
+from jaxlr.schedules.phases import Shape
+
+
+_STYLES = ("constant", "linear", "cosine", "inverse-square-root", "WSD")
+_WSD_SHAPES: dict[str, Shape] = {
+    "exponential": "shifted_exponential",
+    "linear": "linear",
+    "cosine": "cosine",
+    "minus_sqrt": "1-sqrt",
+}
+_RAMPS = ("rampup_batch_size", "step_batch_size_schedule")
+
+
+def read(config: Config) -> Recipe:
+    """Read `--lr`, `--min-lr`, `--lr-decay-style`, and the warmup and decay in iterations or samples."""
+    if isinstance(flags := config.settings.get("MODEL_ARGS"), Mapping):
+        config = config.of({str(key).lstrip("-").replace("-", "_"): value for key, value in flags.items()})
+    config.refuse(*_RAMPS, reason="the schedule counts samples, and their number in an update changes")
+    if config.flag("use_checkpoint_opt_param_scheduler") or config.flag("override_opt_param_scheduler"):
+        config.assume("The run is new. A resumed run may keep the settings of its checkpoint.")
+    if config.has("decoupled_lr"):
+        config.assume("decoupled_lr is of the input and output layers. This is the rate of the others.")
+    rate, floor = config.base_rate("lr"), config.number("min_lr", 0.0)
+    updates = _updates(config)
+    end = _length(config, "lr_decay")
+    if end is None and updates is None:
+        raise ValueError("the config has no train_iters: give names={'train_iters': ...}")
+    end = float(updates) if end is None else end  # pyright: ignore[reportArgumentType]
+    warmup = _warmup(config, end)
+    if warmup >= end:
+        raise ValueError(f"the warmup must be shorter than the decay, got {warmup:g} and {end:g} updates")
+    style = check_choice("lr_decay_style", config.text("lr_decay_style", "linear"), _STYLES)
+    if style == "constant":
+        decay = [Phase(start_factor=1.0)]
+    elif style == "inverse-square-root":
+        decay = [_inverse_sqrt(config, warmup, end), Phase(start_value=floor)]
+    elif style == "WSD":
+        decay = _stable_and_decay(config, warmup, end, floor)
+    else:
+        decay = _decay("linear" if style == "linear" else "cosine", warmup, end, floor, warmup)
+    schedule = phased_lr(rate, [_ramp(config, warmup), *decay])
+    if style == "inverse-square-root":
+        schedule = floored(schedule, floor, _after(warmup))
+    config.state(optimizer=config.stated_text("optimizer"), clip=config.stated_clip("clip_grad"))
+    config.state(weight_decay=_weight_decay(config, updates), momentum=config.stated("adam_beta1"))
+    return config.recipe("megatron", schedule, "update", updates)
+
+
+FRAMEWORK = Framework(
+    name="megatron",
+    read=read,
+    marks=(
+        *((name,) for name in ("lr_decay_style", "lr_warmup_fraction", "lr_decay_samples", "MODEL_ARGS")),
+        *(("train_iters", name) for name in ("lr", "lr_decay_iters")),
+        ("train_samples", "lr"),
+    ),
+    aliases=("megatron-lm", "Megatron-LM"),
+)
+
+
+def _weight_decay(config: Config, updates: int | None) -> Any:
+    """Return the weight decay, which may rise over the whole run."""
+    style = config.stated_text("weight_decay_incr_style")
+    if style not in ("linear", "cosine") or updates is None:
+        return config.stated("weight_decay")
+    start, end = config.number("start_weight_decay"), config.number("end_weight_decay")
+    shape: Shape = "linear" if style == "linear" else "cosine"
+    return phased_lr(1.0, [Phase(updates, shape, start_value=start, end_value=end)])
+
+
+def _updates(config: Config) -> int | None:
+    """Return the number of updates in the run."""
+    if config.has("train_iters"):
+        return check_positive_count("train_iters", config.count("train_iters"))
+    if not config.has("train_samples"):
+        return None
+    return config.count("train_samples") // _batch(config)
+
+
+def _batch(config: Config) -> int:
+    return check_positive_count("global_batch_size", config.count("global_batch_size"))
+
+
+def _length(config: Config, name: str) -> float | None:
+    """Return a number of updates that is given in iterations or in samples."""
+    if config.has(f"{name}_iters"):
+        return float(config.count(f"{name}_iters"))
+    if config.has(f"{name}_samples"):
+        return config.count(f"{name}_samples") / _batch(config)
+    return None
+
+
+def _warmup(config: Config, end: float) -> float:
+    if config.has("lr_warmup_fraction"):
+        warmup = config.number("lr_warmup_fraction") * end
+        config.assume(f"The warmup has {warmup:g} updates, lr_warmup_fraction of {end:g}.")
+        return warmup
+    return _length(config, "lr_warmup") or 0.0
+
+
+def _ramp(config: Config, warmup: float) -> Phase:
+    """Return the updates up to the warmup's end. Without a warmup, update 0 has the whole rate."""
+    if warmup == 0:
+        return Phase(1)
+    start = config.number("lr_warmup_init", 0.0)
+    return Phase(_after(warmup), "linear", start_value=start, end_factor=1.0, span=warmup)
+
+
+def _after(point: float) -> int:
+    """Return the first update after a point, which belongs to the phase before it."""
+    return math.floor(point) + 1
+
+
+def _decay(shape: Shape, begin: float, end: float, floor: Any, warmup: float) -> list[Phase]:
+    """Return a decay between two points, which may begin in the warmup, and the floor."""
+    first = _after(max(begin, warmup))
+    ends: Any = {"start_factor": 1.0, "end_value": floor, "offset": first - begin, "span": end - begin}
+    return [Phase(_after(end) - first, shape, **ends), Phase(start_value=floor)]
+
+
+def _stable_and_decay(config: Config, warmup: float, end: float, floor: Any) -> list[Phase]:
+    length = _length(config, "lr_wsd_decay")
+    if not length:
+        raise ValueError("the config has no lr_wsd_decay_iters: give names={'lr_wsd_decay_iters': ...}")
+    if length > end:
+        raise ValueError(f"lr_wsd_decay_iters must be at most lr_decay_iters, got {length:g} and {end:g}")
+    style = config.text("lr_wsd_decay_style", "exponential")
+    shape = _WSD_SHAPES[check_choice("lr_wsd_decay_style", style, tuple(_WSD_SHAPES))]
+    begin = end - length
+    stable = Phase(max(0, _after(begin) - _after(warmup)), start_factor=1.0)
+    return [stable, *_decay(shape, begin, end, floor, warmup)]
+
+
+def _inverse_sqrt(config: Config, warmup: float, end: float) -> Phase:
+    """Return the inverse square root of the samples. Without a warmup, one sample has the whole rate."""
+    first, unit = _after(warmup), warmup or 1 / _batch(config)
+    return Phase(_after(end) - first, "inverse_sqrt", start_factor=1.0, offset=first - unit, span=unit)

@@ -1,0 +1,61 @@
+"""nanoGPT: the settings of its `train.py`, from a config such as `config/train_gpt2.py` or from flags.
+
+The rules are those of karpathy/nanoGPT of November 2025, and of the time before December 2024.
+"""
+
+from typing import Any
+
+from jaxlr.frameworks._defaults import with_defaults
+from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.schedules import Phase, phased_lr
+
+
+_DEFAULTS = {"warmup_iters": 2000, "lr_decay_iters": 600_000, "min_lr": 6e-5}
+
+
+def read(config: Config) -> Recipe:
+    """Read `learning_rate`, `warmup_iters`, `lr_decay_iters` and `min_lr`. A count is an iteration."""
+    if config.init_value is None:
+        config = with_defaults(config, {"learning_rate": 6e-4}, "train.py")
+    init_value = config.base_rate("learning_rate")
+    decay, clip = config.stated("weight_decay"), config.stated_clip("grad_clip")
+    config.state(weight_decay=decay, clip=clip, momentum=config.stated("beta1"))
+    last = config.count("max_iters", None)
+    if last is not None:
+        config.assume("max_iters is the last iteration: the loop of train.py runs it too.")
+    num_iterations = None if last is None else last + 1
+    if not config.flag("decay_lr", True):
+        return config.recipe("nanogpt", phased_lr(init_value, [Phase()]), "update", num_iterations)
+    config = with_defaults(config, _DEFAULTS, "train.py")
+    warmup, end = config.count("warmup_iters"), config.count("lr_decay_iters")
+    if end <= warmup:
+        raise ValueError(f"lr_decay_iters must be above warmup_iters, got {end} and {warmup}")
+    ramp = _warmup(config, warmup)
+    cosine = Phase(end - warmup, "cosine", start_factor=1.0, end_value=config.number("min_lr"))
+    return config.recipe("nanogpt", phased_lr(init_value, [ramp, cosine]), "update", num_iterations)
+
+
+FRAMEWORK = Framework(
+    name="nanogpt",
+    read=read,
+    marks=(
+        ("decay_lr",),
+        ("lr_decay_iters", "learning_rate"),
+        ("lr_decay_iters", "max_iters"),
+        ("warmup_iters", "learning_rate"),
+    ),
+    aliases=("nanoGPT",),
+)
+
+
+def _warmup(config: Config, steps: int) -> Phase:
+    ends: Any = {"start_factor": 0.0, "end_factor": 1.0}
+    since = config.since(2024, 12)
+    if since is None and steps > 0:
+        config.assume(
+            "Iteration k of the warmup has (k + 1) / (warmup_iters + 1) of the rate, as in nanoGPT since "
+            "December 2024. With version='2023' it has k / warmup_iters."
+        )
+    if since is False:
+        return Phase(steps, "linear", **ends)
+    return Phase(steps, "linear", offset=1, span=steps + 1, **ends)

@@ -1,0 +1,181 @@
+"""torchvision: the flags of its reference scripts for classification, detection and segmentation.
+
+The rules are those of torchvision 0.15 to 0.24 (`references/classification/train.py`, `detection/train.py`,
+`detection/engine.py`, `segmentation/train.py`). Earlier versions lack some flags, and have the same rules.
+"""
+
+from typing import Any
+
+from jaxlr._checks import check_choice, check_duration, check_positive_count, shown_value
+from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.schedules import (
+    chained_scheduler,
+    constant_lr,
+    cosine_annealing_lr,
+    exponential_lr,
+    linear_lr,
+    multi_step_lr,
+    per_epoch,
+    polynomial_lr,
+    sequential_lr,
+    step_lr,
+)
+
+
+_DETECTORS = ("rcnn", "retinanet", "ssd", "fcos")
+_SEGMENTERS = ("fcn_", "deeplabv3", "lraspp")
+_DETECTION_FLAGS = (
+    "lr_steps",
+    "aspect_ratio_group_factor",
+    "trainable_backbone_layers",
+    "rpn_score_thresh",
+)
+_CLASSIFICATION_FLAGS = ("lr_step_size", "lr_min", "label_smoothing", "mixup_alpha", "norm_weight_decay")
+_DEFAULTS: dict[str, dict[str, Any]] = {  # of each script, where they matter for the rate
+    "classification": {"lr": 0.1, "epochs": 90, "lr_scheduler": "steplr", "lr_warmup_epochs": 0},
+    "detection": {"lr": 0.02, "epochs": 26, "lr_scheduler": "multisteplr"},
+    "segmentation": {"lr": 0.01, "epochs": 30, "lr_warmup_epochs": 0},
+}
+
+
+def read(config: Config) -> Recipe:
+    """Read the flags of one of the scripts. A count is an epoch in classification, else an iteration."""
+    config.refuse("lr_milestones", reason="the script for video classification is not supported")
+    task = _task(config)
+    defaults = {name: value for name, value in _DEFAULTS[task].items() if not config.has(name)}
+    if config.init_value is not None:
+        defaults.pop("lr", None)
+    if config.epochs is not None:
+        defaults.pop("epochs", None)
+    if defaults:
+        values = ", ".join(f"{name} {value}" for name, value in defaults.items())
+        config.assume(f"The flags leave these to the defaults of the {task} script: {values}.")
+    settings = config.of({**config.settings, **defaults})
+    settings.state(
+        optimizer=settings.stated_text("opt"),
+        momentum=settings.stated("momentum"),
+        weight_decay=settings.stated(settings.first("weight_decay", "wd")),
+        clip=settings.stated_clip("clip_grad_norm"),
+    )
+    return {"classification": _classification, "detection": _detection, "segmentation": _segmentation}[
+        task
+    ](settings)
+
+
+FRAMEWORK = Framework(
+    name="torchvision",
+    read=read,
+    marks=(
+        ("lr_warmup_method",),
+        ("lr_warmup_decay",),
+        ("lr_steps",),
+        ("lr_step_size",),
+        ("aspect_ratio_group_factor",),
+        ("aux_loss",),
+        ("lr_scheduler", "lr_warmup_epochs"),
+    ),
+)
+
+
+def _task(config: Config) -> str:
+    """Return the script that the flags are for, by the name of the model and the flags that only it has."""
+    model = (config.text("model", None) or "").lower()
+    is_segmentation = model.startswith(_SEGMENTERS) or config.has("aux_loss")
+    is_detection = any(word in model for word in _DETECTORS) or any(map(config.has, _DETECTION_FLAGS))
+    is_classification = any(map(config.has, _CLASSIFICATION_FLAGS))
+    tasks = {
+        "segmentation": is_segmentation,
+        "detection": is_detection,
+        "classification": is_classification,
+    }
+    found = [task for task, is_this in tasks.items() if is_this]
+    if model and not found:
+        return "classification"
+    if len(found) != 1:
+        raise ValueError(
+            "the flags do not tell classification from detection and segmentation: give names={'model': "
+            "...}, such as 'resnet50'"
+        )
+    return found[0]
+
+
+def _classification(config: Config) -> Recipe:
+    init_value = config.base_rate("lr")
+    epochs = config.whole_epochs("epochs")
+    warmup = check_duration("lr_warmup_epochs", config.number("lr_warmup_epochs"))
+    gamma = config.number("lr_gamma", 0.1)
+    name = config.text("lr_scheduler").lower()
+    if name == "steplr":
+        step_size = check_positive_count("lr_step_size", config.number("lr_step_size", 30))
+        main = step_lr(init_value, step_size, gamma)
+    elif name == "cosineannealinglr":
+        if warmup >= epochs:
+            raise ValueError(f"lr_warmup_epochs must be below epochs, got {warmup} and {epochs}")
+        main = cosine_annealing_lr(init_value, epochs - warmup, config.number("lr_min", 0.0))
+    elif name == "exponentiallr":
+        main = exponential_lr(init_value, gamma)
+    else:
+        raise ValueError(
+            "lr_scheduler must be one of 'steplr', 'cosineannealinglr', 'exponentiallr', "
+            f"got {shown_value(name)}"
+        )
+    schedule = _after_warmup(config, init_value, main, warmup, "constant")
+    return config.recipe("torchvision", schedule, "epoch", epochs)
+
+
+def _detection(config: Config) -> Recipe:
+    """Read a scheduler of epochs, and a warmup in the iterations of epoch 0 on the same optimizer."""
+    init_value = config.base_rate("lr")
+    epochs, steps = config.whole_epochs("epochs"), config.steps_in_epoch()
+    name = config.text("lr_scheduler").lower()
+    if name == "multisteplr":
+        if not config.has("lr_steps"):
+            config.assume("lr_steps is 16 22, the default of the detection script.")
+        milestones = [
+            check_positive_count("each of lr_steps", m) for m in config.numbers("lr_steps", [16, 22])
+        ]
+        main = multi_step_lr(1.0, milestones, config.number("lr_gamma", 0.1))
+    elif name == "cosineannealinglr":
+        main = cosine_annealing_lr(1.0, epochs)
+    else:
+        raise ValueError(
+            f"lr_scheduler must be one of 'multisteplr', 'cosineannealinglr', got {shown_value(name)}"
+        )
+    if steps == 1:
+        raise ValueError(
+            "steps_per_epoch must be above 1: torchvision never ends a warmup of one iteration"
+        )
+    iterations = min(1000, steps - 1)
+    config.assume(f"The first {iterations} iterations are a warmup from 1/1000 of the rate.")
+    warmup = linear_lr(1.0, 1 / 1000, total_iters=iterations)
+    schedule = chained_scheduler(init_value, [warmup, per_epoch(main, steps)])
+    return config.recipe("torchvision", schedule, "iteration", epochs * steps)
+
+
+def _segmentation(config: Config) -> Recipe:
+    init_value: Any = config.base_rate("lr")
+    if config.flag("aux_loss") and config.groups("backbone", "classifier", "aux_classifier") == 2:
+        init_value = init_value * 10
+    epochs, steps = config.whole_epochs("epochs"), config.steps_in_epoch()
+    warmup = check_duration("lr_warmup_epochs", config.number("lr_warmup_epochs"))
+    if warmup >= epochs:
+        raise ValueError(f"lr_warmup_epochs must be below epochs, got {warmup} and {epochs}")
+    main = polynomial_lr(init_value, (epochs - warmup) * steps, power=0.9)
+    schedule = _after_warmup(config, init_value, main, warmup * steps, "linear")
+    return config.recipe("torchvision", schedule, "iteration", epochs * steps)
+
+
+def _after_warmup(config: Config, init_value: Any, main: Any, length: int, default: str) -> Any:
+    """Return a warmup and then the main schedule, which counts from 0 there."""
+    if length == 0:
+        return main
+    for name, value in (("lr_warmup_method", default), ("lr_warmup_decay", 0.01)):
+        if not config.has(name):
+            config.assume(f"{name} is {value}, the default of the script.")
+    method = config.text("lr_warmup_method", default).lower()
+    factor = config.number("lr_warmup_decay", 0.01)
+    if check_choice("lr_warmup_method", method, ("linear", "constant")) == "linear":
+        warmup = linear_lr(init_value, factor, total_iters=length)
+    else:
+        warmup = constant_lr(init_value, factor, length)
+    return sequential_lr([warmup, main], [length])

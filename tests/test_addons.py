@@ -1,0 +1,193 @@
+"""Add-on schedulers, beside the curves of the classes that programs import or copy."""
+
+from typing import Any
+
+import jax
+import pytest
+from framework_files import assert_has_rates, call_text, recorded
+from helpers import HOST_RTOL, assert_close
+
+import jaxlr
+from jaxlr.convert import port
+
+
+from_string: Any = jaxlr.from_string
+
+
+@recorded("addons")
+def test_a_class_gives_the_curve_of_the_original(case):
+    text = call_text(case)
+    if case.get("after_scheduler"):
+        text = f"after = {case['after_scheduler']}\n{text[:-1]}, after_scheduler=after)"
+    is_own = case["call"] == "CosineAnnealingWarmupRestarts"
+    assert_has_rates(from_string(text, None if is_own else case["init_value"]), case["rates"])
+
+
+def test_pl_bolts_reaches_the_base_rate_one_epoch_early():
+    schedule = from_string("LinearWarmupCosineAnnealingLR(opt, warmup_epochs=5, max_epochs=20)", 1.0)
+    assert [schedule(epoch) for epoch in (0, 1, 3, 4, 5)] == [0.0, 0.25, 0.75, 1.0, 1.0]
+
+
+def test_the_peak_of_a_gradual_warmup_stands_twice():
+    schedule = from_string("GradualWarmupScheduler(opt, 1, 5, ExponentialLR(opt, 0.5))", 1.0)
+    assert [schedule(epoch) for epoch in (0, 4, 5, 6, 7)] == [0.0, 0.8, 1.0, 1.0, 0.5]
+
+
+def test_a_gradual_warmup_with_a_multiplier_falls_back_to_the_base_rate():
+    schedule = from_string("GradualWarmupScheduler(opt, 4, 5, StepLR(opt, 9))", 1.0)
+    assert [schedule(epoch) for epoch in (0, 5, 6, 14)] == [1.0, 4.0, 1.0, 1.0]
+
+
+def test_restarts_without_a_warmup_begin_at_the_lowest_rate_once():
+    schedule = from_string("CosineAnnealingWarmupRestarts(opt, 4, max_lr=1.0, min_lr=0.25)")
+    assert [schedule(step) for step in (0, 4, 8)] == [0.25, 1.0, 1.0]
+
+
+def test_noam_counts_from_one_or_reads_zero_as_one():
+    optimizer = from_string("NoamOpt(256, 16, 4, torch.optim.Adam(params, lr=0))")
+    assert [optimizer(step) for step in (0, 1, 3, 15)] == [0.125, 0.25, 0.5, 0.25]
+    scheduler = from_string("NoamLR(optimizer, warmup_steps=4)", 0.5)
+    assert [scheduler(step) for step in (0, 1, 2, 4, 16)] == [0.125, 0.125, 0.25, 0.5, 0.25]
+
+
+def test_values_may_be_traced():
+    text = "CosineAnnealingWarmupRestarts(opt, 4, 1.0, max_lr=high, min_lr=low, warmup_steps=2)"
+    low_and_high = jax.jit(lambda low, high: from_string(text, names={"low": low, "high": high})(1))
+    assert low_and_high(1.0, 3.0) == 2.0
+    poly = jax.jit(lambda lr: from_string("PolyLR(opt, max_iters=10, power=1.0, min_lr=0.25)", lr)(5))
+    assert [poly(lr) for lr in (1.0, 0.25)] == [0.5, 0.25]
+
+
+MPRNET = """
+optimizer = optim.Adam(model_restored.parameters(), lr=new_lr, betas=(0.9, 0.999), eps=1e-8)
+warmup_epochs = 3
+scheduler_cosine = optim.lr_scheduler.CosineAnnealingLR(optimizer, OPT['EPOCHS'] - warmup_epochs,
+                                                        eta_min=float(OPT['LR_MIN']))
+scheduler = GradualWarmupScheduler(optimizer, multiplier=1, total_epoch=warmup_epochs,
+                                   after_scheduler=scheduler_cosine)
+"""
+VICREG = """
+def configure_optimizers(self):
+    optimizer = torch.optim.AdamW(self.parameters(), lr=0.01, weight_decay=1e-4)
+    scheduler = LinearWarmupCosineAnnealingLR(
+        optimizer,
+        warmup_epochs=self.lr_warmup_epochs,
+        max_epochs=self.trainer.max_epochs,
+    )
+    return [optimizer], [scheduler]
+"""
+KATSURA = """
+scheduler = CosineAnnealingWarmupRestarts(optimizer,
+                                          first_cycle_steps=200,
+                                          cycle_mult=1.0,
+                                          max_lr=0.1,
+                                          min_lr=0.001,
+                                          warmup_steps=50,
+                                          gamma=1.0)
+"""
+NOAM = "model_opt = NoamOpt(model.src_embed[0].d_model, 1, 400, torch.optim.Adam(model.parameters(), lr=0))"
+VIT = """
+optimizer = torch.optim.SGD(model.parameters(), lr=args.learning_rate, momentum=0.9, weight_decay=0)
+t_total = args.num_steps
+if args.decay_type == "cosine":
+    scheduler = WarmupCosineSchedule(optimizer, warmup_steps=args.warmup_steps, t_total=t_total)
+else:
+    scheduler = WarmupLinearSchedule(optimizer, warmup_steps=args.warmup_steps, t_total=t_total)
+"""
+ARGUMENTS = {"args.learning_rate": 0.03, "args.num_steps": 10_000, "args.warmup_steps": 500}
+DEEPLAB = "scheduler = utils.PolyLR(optimizer, max_iters=opts.total_itrs, power=0.9)"
+TRANSFORMER = "ScheduledOptim(optim.Adam(params), lr_mul=opt.lr_mul, d_model=512, n_warmup_steps=4000)"
+SNIPPETS = [  # a text, the rate, names, and rates by count
+    (
+        MPRNET,
+        None,
+        {"new_lr": 2e-4, "OPT": {"EPOCHS": 103, "LR_MIN": 0}},
+        {0: 0.0, 3: 2e-4, 4: 2e-4, 54: 1e-4},
+    ),
+    (
+        VICREG,
+        None,
+        {"self.lr_warmup_epochs": 11, "self.trainer.max_epochs": 111},
+        {5: 0.005, 11: 0.01, 61: 0.005},
+    ),
+    (KATSURA, None, {}, {0: 0.001, 50: 0.1, 125: 0.0505, 200: 0.001, 250: 0.1}),
+    (NOAM, None, {"model.src_embed[0].d_model": 400}, {0: 1.25e-4 / 20, 399: 0.0025, 1599: 0.00125}),
+    (VIT, None, {**ARGUMENTS, "args.decay_type": "cosine"}, {250: 0.015, 500: 0.03, 5250: 0.015}),
+    (VIT, None, {**ARGUMENTS, "args.decay_type": "linear"}, {250: 0.015, 500: 0.03, 5250: 0.015}),
+    (DEEPLAB, 0.01, {"opts.total_itrs": 100}, {0: 0.01, 50: 0.01 * 0.5**0.9, 100: 1e-6, 999: 1e-6}),
+    (TRANSFORMER, None, {"opt.lr_mul": 2.0}, {3999: 2 / (512 * 4000) ** 0.5}),
+]
+
+
+@pytest.mark.parametrize(("text", "rate", "names", "expected"), SNIPPETS)
+def test_a_snippet_as_people_write_it_gives_its_rates(text, rate, names, expected):
+    schedule = from_string(text, rate, names=names)
+    for count, value in expected.items():
+        assert_close(schedule(count), value, HOST_RTOL)
+
+
+REFUSED = [
+    (
+        "NoamLR(optimizer, 512, 4000)",
+        "versions differ in the order of the arguments of NoamLR: write warmup_steps",
+    ),
+    ("NoamLR(optimizer, d_model=512, warmup_steps=4000)", "NoamLR has no argument 'd_model'"),
+    (
+        "PolyLR(optimizer, 100)",
+        "versions differ in the order of the arguments of PolyLR: write max_iters=...",
+    ),
+    (
+        "ScheduledOptim(opt, 2.0, 512, 4000)",
+        "versions differ in the order of the arguments of ScheduledOptim",
+    ),
+    (
+        "WarmupCosineSchedule(opt, 5, 10, 0.5)",
+        "versions differ in the order of the arguments of WarmupCosine",
+    ),
+    ("WarmupCosineSchedule(opt, 5, start_lr=1, ref_lr=1, T_max=9)", "has no argument 'start_lr'"),
+    ("GradualWarmupScheduler(opt, 0.5, 5)", "multiplier must be at least 1, got 0.5"),
+    ("GradualWarmupScheduler(opt, 1, 0)", "total_epoch must be a whole number of at least 1"),
+    ("GradualWarmupScheduler(opt, 1, 5, ReduceLROnPlateau(opt))", "is jaxlr.with_plateau"),
+    (
+        "GradualWarmupScheduler(opt, 1, 5, SequentialLR(opt, [StepLR(opt, 1)], []))",
+        "cannot be an after_sched",
+    ),
+    ("GradualWarmupScheduler(opt, 1, 5, CosineLRScheduler(opt, 9))", "cannot be an after_scheduler"),
+    ("GradualWarmupScheduler(opt, 2, 5, CyclicLR(opt, 0.1, 1.0))", "is supported with multiplier=1 only"),
+    (
+        "CosineAnnealingWarmupRestarts(opt, 9, warmup_steps=9)",
+        "must be below first_cycle_steps, got 9 and 9",
+    ),
+    ("CosineAnnealingWarmupRestarts(opt, 9, cycle_mult=0.5)", "cycle_mult must be a number of at least 1"),
+    (
+        "CosineAnnealingWarmupRestarts(opt, 99, cycle_mult=1.05)",
+        "cycle_mult must be 1, or make cycles grow",
+    ),
+    ("LinearWarmupCosineAnnealingLR(opt, 5, 5)", "max_epochs must be above warmup_epochs, got 5 and 5"),
+    ("NoamOpt(model.d_model, 2, 4000, opt)", r"give names=\{'model.d_model': ...\}"),
+    (
+        "SequentialLR(opt, [WarmupLinearSchedule(opt, 5, 9), StepLR(opt, 1)], [9])",
+        "cannot be part of a compo",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), REFUSED)
+def test_a_call_that_cannot_be_converted_is_refused_by_name(text, message):
+    with pytest.raises(ValueError, match=message) as error:
+        from_string(text, 0.1)
+    assert "\n" not in str(error.value)
+
+
+def test_a_call_is_printed_with_its_after_scheduler():
+    text = "GradualWarmupScheduler(opt, 1, 5, StepLR(opt, epochs))"
+    line = port(text, 0.1, names={"epochs": 9})
+    assert line == (
+        "jaxlr.from_string('GradualWarmupScheduler(multiplier=1, total_epoch=5, "
+        "after_scheduler=StepLR(step_size=9))', 0.1)"
+    )
+
+
+def test_the_add_ons_have_no_config():
+    with pytest.raises(ValueError, match="give their call to jaxlr"):
+        jaxlr.from_config({"multiplier": 1}, framework="addons")
