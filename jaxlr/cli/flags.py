@@ -68,7 +68,7 @@ class RecipeFlags:
     """Framework, such as timm. Default: the recognized one."""
 
     framework_version: Annotated[str | None, tyro.conf.arg(metavar="VERSION", help_behavior_hint="")] = None
-    """Version of the framework: 4.46. Default: the newest."""
+    """Version of the framework, such as 4.46. Default: the newest."""
 
     def __post_init__(self) -> None:
         if self.lr is not None:
