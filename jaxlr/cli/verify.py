@@ -25,7 +25,7 @@ class LogFlags:
     """Column of LOG with the rates. Default: found by its name."""
 
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """Image file to write: the curve with the logged points."""
+    """Image to write: the curve with the logged points."""
 
     format: Literal["text", "json"] = "text"
     """Lines to read, or a JSON object."""
@@ -64,9 +64,15 @@ class VerifyConfig(VerifyFlags):
     recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
     """Torch scheduler, config file, or - for standard input."""
 
-    log: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="LOG")]
-    """Log of a run, or its folder: trainer_state.json, results.csv, metrics.csv, JSON lines, an event file
-    of TensorBoard, or a CSV. Exit status: 0 if all rates agree, 1 if not, 2 if something cannot be read."""
+    log: Annotated[
+        tyro.conf.Positional[Path],
+        tyro.conf.arg(
+            metavar="LOG",
+            help="Log or folder of a run: trainer_state.json, results.csv, metrics.csv, JSON lines, an "
+            "event file of TensorBoard. Exit status: 0 if all rates agree, 1 if not, 2 if something "
+            "cannot be read.",
+        ),
+    ]
 
     def run(self) -> int:
         """Print the comparison, and return the exit status."""
