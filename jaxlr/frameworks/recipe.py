@@ -12,6 +12,7 @@ from jaxlr._checks import check_positive_count, check_value, check_whole_number,
 from jaxlr.convert.expressions import Evaluator
 from jaxlr.convert.syntax import parse_expression
 from jaxlr.convert.values import Unevaluated
+from jaxlr.plateau import ScheduleOrPlateau
 
 
 _REQUIRED: Any = object()
@@ -62,7 +63,7 @@ class Recipe(NamedTuple):
     frameworks.
     """
 
-    schedule: optax.Schedule | optax.GradientTransformationExtraArgs
+    schedule: ScheduleOrPlateau
     unit: Unit
     num_counts: int | None
     framework: str
