@@ -140,4 +140,4 @@ def _skip_sentence(steps: np.ndarray, skipped: np.ndarray) -> str:
         " ", " update was skipped " if first.startswith("1 ") else " updates were skipped ", 1
     )
     listed = ", ".join([first, *rest[:-1]]) + (f" and {rest[-1]}" if rest else "")
-    return f"{listed}, as mixed precision does when a gradient overflows."
+    return f"{listed}, as in mixed precision."
