@@ -1,4 +1,4 @@
-"""Output to a reader that may have stalled."""
+"""Output to a terminal or pipe that may have stalled."""
 
 import io
 import select

@@ -129,16 +129,16 @@ def test_a_snippet_as_people_write_it_gives_its_rates(text, rate, names, expecte
 REFUSED = [
     (
         "NoamLR(optimizer, 512, 4000)",
-        "versions differ in the order of the arguments of NoamLR: write warmup_steps",
+        "NoamLR takes its settings by keyword, as in 'NoamLR\\(warmup_steps=...\\)'",
     ),
     ("NoamLR(optimizer, d_model=512, warmup_steps=4000)", "NoamLR has no argument 'd_model'"),
     (
         "PolyLR(optimizer, 100)",
-        "versions differ in the order of the arguments of PolyLR: write max_iters=...",
+        "PolyLR takes its settings by keyword, as in 'PolyLR\\(max_iters=...\\)'",
     ),
     (
         "ScheduledOptim(opt, 2.0, 512, 4000)",
-        "versions differ in the order of the arguments of ScheduledOptim",
+        "ScheduledOptim takes its settings by keyword",
     ),
     (
         "WarmupCosineSchedule(opt, 5, 10, 0.5)",

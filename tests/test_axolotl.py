@@ -163,7 +163,7 @@ REFUSED = [
     ({**RUN, "lr_scheduler": "sine"}, {"steps_per_epoch": 9}, "lr_scheduler_type must be one of .*'sine'"),
     (RUN, {}, "how many batches an epoch has: give steps_per_epoch"),
     ({**RUN, "num_epochs": None}, {"steps_per_epoch": 9}, "the config has no num_epochs: give epochs"),
-    (RUN, {"names": {"num_examples": 9}}, "only with num_processes: give it"),
+    (RUN, {"names": {"num_examples": 9}}, "only with num_processes: give num_processes"),
     (
         {**RUN, "sample_packing": True, "sample_packing_eff_est": 0.9},
         {},

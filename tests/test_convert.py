@@ -58,7 +58,7 @@ REFUSED = [
     ("StepLR(30", "cannot read the scheduler 'StepLR(30' ('(' was never closed)"),
     ("import os", "cannot read the scheduler 'import os'"),
     ("StepLR()", "StepLR needs step_size, as in 'StepLR(step_size=...)'"),
-    ("StepLR(epochs)", "StepLR needs step_size, as in 'StepLR(step_size=...)'; 'epochs' was taken for the"),
+    ("StepLR(epochs)", "StepLR needs step_size, as in 'StepLR(step_size=...)'; 'epochs' was read as the"),
     (
         "s = CyclicLR(o, 0.1, 0.3)\nExponentialLR(o, 0.9)",
         "a CyclicLR and a ExponentialLR for one optimizer",

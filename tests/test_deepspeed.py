@@ -99,7 +99,7 @@ REFUSED = [
     (with_scheduler("OneCycle", cycle_min_lr=1), "the config has no cycle_max_lr: give names="),
     (
         with_scheduler("OneCycle", cycle_min_lr=1, cycle_max_lr=2, cycle_first_stair_count=3),
-        "cycle_first_stair_count=3 is not supported: stairs are not supported",
+        "cycle_first_stair_count=3 is not supported: only a smooth cycle is read",
     ),
     (
         with_scheduler("WarmupLR", warmup_max_lr=1, warmup_type="sine"),

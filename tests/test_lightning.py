@@ -219,7 +219,7 @@ def test_every_rule_that_was_chosen_is_an_assumption():
     assert from_config(CLI).assumptions == (
         "The scheduler is stepped once per epoch, as LightningCLI does.",
     )
-    assert "is taken for LinearWarmupCosineAnnealingLR" in from_config(BOLTS, 1.0).assumptions[0]
+    assert "is read as LinearWarmupCosineAnnealingLR" in from_config(BOLTS, 1.0).assumptions[0]
     timm = {"_target_": "timm.scheduler.CosineLRScheduler", "t_initial": 9}
     assert "every rate comes one epoch later" in from_config(timm, 1.0).assumptions[0]
     assert from_config(HYDRA_TEMPLATE, 1.0).assumptions[0] == "init_value replaces the lr of the config."

@@ -170,7 +170,9 @@ def test_columns_with_other_names_can_be_given(tmp_path):
     with pytest.raises(ValueError, match="is no log that jaxlr knows: its first line is 'tick,eta'"):
         read_log(path)
     path = csv_log(tmp_path / "log.csv", [0, 7], [0.5, 0.25], header="tick,lr")
-    with pytest.raises(ValueError, match=r"has no column of steps or epochs, it has tick, lr: name it"):
+    with pytest.raises(
+        ValueError, match=r"has no column of steps or epochs, it has tick, lr: give step_column"
+    ):
         read_log(path)
     assert read_log(path, "tick").columns["lr"].steps.tolist() == [0, 7]
     path = csv_log(tmp_path / "log.csv", [0, 7], [0.5, 0.25], header="step,eta")

@@ -13,7 +13,7 @@ from jaxlr._streams import write
 
 _LONGEST = 1000  # characters of an error
 
-# The arguments of from_config and from_string, and the flags that pass them.
+# The arguments of from_config, from_string and verify, and the flags that pass them.
 _FLAGS = {
     "init_value": "--lr",
     "steps_per_epoch": "--steps-per-epoch",
@@ -24,6 +24,8 @@ _FLAGS = {
     "group": "--group",
     "names": "--names",
     "num_steps": "--epochs",
+    "step_column": "--step-column",
+    "rate_column": "--rate-column",
 }
 _TEXT = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _NAMES = re.compile(rf"names=\{{({_TEXT}): (.*)\}}")

@@ -22,8 +22,7 @@ class FitConfig(LogFlags):
     """
 
     log: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="LOG")]
-    """Any log that jaxlr verify reads. Exit status: 0 if a schedule agrees with all rates, 1 if none does,
-    2 if it cannot be read."""
+    """Log or folder of a run. Exit status: 0 if a schedule agrees, 1 if none, 2 if LOG is unreadable."""
 
     def run(self) -> int:
         """Print the schedules, and return the exit status."""

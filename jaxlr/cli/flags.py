@@ -62,13 +62,13 @@ class RecipeFlags:
     """Batches in an epoch, for a config that does not state them."""
 
     num_processes: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
-    """Processes (GPUs) of the run, if the config's rate depends on them."""
+    """Processes (GPUs), if the rate depends on them."""
 
     framework: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
     """Framework, such as timm. Default: the recognized one."""
 
     framework_version: Annotated[str | None, tyro.conf.arg(metavar="VERSION", help_behavior_hint="")] = None
-    """Version of the framework: 4.46. Default: the newest."""
+    """Version of the framework, such as 4.46. Default: the newest."""
 
     def __post_init__(self) -> None:
         if self.lr is not None:

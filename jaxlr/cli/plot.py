@@ -33,13 +33,13 @@ class PlotConfig(CurveFlags):
         tyro.conf.Positional[tuple[str, ...]],
         tyro.conf.arg(metavar="RECIPE...", help_behavior_hint="(required)"),
     ]
-    """Torch schedulers, as "StepLR(30)"; config files; - for standard input; flags after --."""
+    """Torch schedulers, such as "StepLR(30)"; config files; - for standard input; flags after --."""
 
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", aliases=["-o"], help_behavior_hint="")] = None
     """Image to write: .png, .svg or .pdf. Default: draw in the terminal."""
 
     format: Literal["text", "json"] = "text"
-    """Format of the output: the drawing, or one JSON object per curve, with its counts and rates."""
+    """Format of the output: the drawing, or one JSON object per curve."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

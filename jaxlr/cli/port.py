@@ -25,7 +25,7 @@ class PortConfig(RecipeFlags):
     """
 
     recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
-    """Torch scheduler, as "StepLR(30)"; config file; - for standard input; or flags after --."""
+    """Torch scheduler, such as "StepLR(30)"; config file; - for standard input; or flags after --."""
 
     format: Literal["text", "json"] = "text"
     """Format of the output: the line, or a JSON object with the line and what was read."""

@@ -20,7 +20,7 @@ class TableConfig(CurveFlags):
     """
 
     recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
-    """Torch scheduler, as "StepLR(30)"; config file; - for standard input; or flags after --."""
+    """Torch scheduler, such as "StepLR(30)"; config file; - for standard input; or flags after --."""
 
     format: Literal["text", "csv", "json"] = "text"
     """Format of the output: columns, comma-separated values, or one JSON object per line."""

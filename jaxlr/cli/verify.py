@@ -16,16 +16,16 @@ from jaxlr.plot import draw_log, new_figure
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LogFlags:
-    """The flags that tell the columns of a log."""
+    """The flags of a command that reads a log."""
 
     step_column: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
-    """Column of LOG with the steps. Default: recognized."""
+    """Column of LOG with the steps. Default: found by its name."""
 
     rate_column: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
-    """Column of LOG with the rates. Default: recognized."""
+    """Column of LOG with the rates. Default: found by its name."""
 
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """Image file to write: the curve with the logged points."""
+    """Image to write: the curve with the logged points."""
 
     format: Literal["text", "json"] = "text"
     """Lines to read, or a JSON object."""
@@ -33,16 +33,16 @@ class LogFlags:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VerifyFlags(LogFlags, RecipeFlags):
-    """The flags of both, where a number may also be found in the log."""
+    """The flags of a log, and of a recipe whose missing numbers may be found in the log."""
 
     lr: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")] = None
-    """Learning rate of the optimizer. Default: in RECIPE, or found."""
+    """Learning rate of the optimizer. Default: from RECIPE or LOG."""
 
     steps_per_epoch: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
-    """Batches in an epoch. Default: in RECIPE, or found."""
+    """Batches in an epoch. Default: from RECIPE or LOG."""
 
     epochs: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
-    """Epochs of the run. Default: in RECIPE."""
+    """Epochs of the run. Default: from RECIPE."""
 
     num_processes: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
     """Processes (GPUs), if the rate depends on them."""
@@ -51,7 +51,7 @@ class VerifyFlags(LogFlags, RecipeFlags):
     """Parameter group, from 0."""
 
     framework_version: Annotated[str | None, tyro.conf.arg(metavar="VERSION", help_behavior_hint="")] = None
-    """Version of the framework, as 4.46. Default: found."""
+    """Version of the framework, such as 4.46. Default: from LOG."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +64,15 @@ class VerifyConfig(VerifyFlags):
     recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
     """Torch scheduler, config file, or - for standard input."""
 
-    log: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="LOG")]
-    """Log of a run, or its folder: trainer_state.json, results.csv, metrics.csv, JSON lines, an event file
-    of TensorBoard, or a CSV. Exit status: 0 if all rates agree, 1 if not, 2 if something cannot be read."""
+    log: Annotated[
+        tyro.conf.Positional[Path],
+        tyro.conf.arg(
+            metavar="LOG",
+            help="Log or folder of a run: trainer_state.json, results.csv, metrics.csv, JSON lines, an "
+            "event file of TensorBoard. Exit status: 0 if all rates agree, 1 if not, 2 if something "
+            "cannot be read.",
+        ),
+    ]
 
     def run(self) -> int:
         """Print the comparison, and return the exit status."""

@@ -1,4 +1,4 @@
-"""Functions and classes of a text that build schedulers or hold settings, as their syntax."""
+"""The functions and classes in a text that build schedulers or hold settings, read as syntax."""
 
 import ast
 import copy

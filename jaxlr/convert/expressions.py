@@ -275,7 +275,7 @@ class Evaluator:
             return is_same == isinstance(op, ast.Is | ast.Eq)
         if isinstance(op, ast.In | ast.NotIn) and isinstance(right, str | dict) and left is not UNKNOWN:
             if isinstance(right, str) and not isinstance(left, str):
-                raise ValueError(f"cannot calculate {quoted(node)}: only text can be in a text")
+                raise ValueError(f"cannot calculate {quoted(node)}: only a string can be in a string")
             is_in = bool(contains(list(right), left) if isinstance(right, dict) else left in right)
             return is_in == isinstance(op, ast.In)
         if isinstance(op, ast.In | ast.NotIn) and isinstance(right, list):
@@ -400,7 +400,7 @@ class Evaluator:
         return None
 
     def _read_as(self, key: str, source: str) -> Any:
-        """Return a value of `names`, which the text may read by one spelling only."""
+        """Return a value of `names`. Refuse a text that reads it by two spellings."""
         if (other := self._readers.setdefault(key, source)) != source:
             raise ValueError(
                 f"names gives one value for {other!r} and {source!r}: give both, as in "
@@ -509,11 +509,13 @@ class Evaluator:
         if text is UNKNOWN:
             return UNKNOWN
         if not isinstance(text, str):
-            raise ValueError(f"cannot read {quoted(node)}: it is not given a text")
+            raise ValueError(f"cannot read {quoted(node)}: its argument must be a string")
         try:
             parsed = parse_expression(text)
         except SyntaxError:
-            raise ValueError(f"cannot read {quoted(node)}: {shorten(text)!r} is no expression") from None
+            raise ValueError(
+                f"cannot read {quoted(node)}: {shorten(text)!r} is not an expression"
+            ) from None
         return self.value(parsed)
 
     def _is_value(self, func: ast.Attribute, scope: Mapping[str, Any]) -> bool:
@@ -598,7 +600,7 @@ class Evaluator:
         return plain(value)
 
     def _miss_in(self, node: ast.expr, scope: Mapping[str, Any]) -> Unknown:
-        """Record the unknown part of an expression. If a variable is in it, that is its function."""
+        """Record the unknown part of an expression: the function or list, if a variable is its argument."""
         bound = names_in(node) & scope.keys()
         if not bound:
             return self._miss(source_of(node))

@@ -1,4 +1,4 @@
-"""Functions of Hugging Face that a live LambdaLR holds, recognized by their names, as schedules.
+"""The functions of Hugging Face in a live LambdaLR, recognized by their names, as schedules.
 
 transformers makes its functions with `functools.partial`, so that they hold their arguments by name. Its
 older versions, and diffusers, make closures, which hold the same arguments as variables.

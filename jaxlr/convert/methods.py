@@ -1,4 +1,4 @@
-"""The methods of lists, mappings and texts that recipes call."""
+"""The methods of lists, mappings and strings that recipes call."""
 
 import ast
 from collections.abc import Mapping, Sequence

@@ -298,7 +298,7 @@ class ConstructorReader:
                 and optimizer in call.args
                 and "opt" not in source_of(optimizer).lower()
             ):
-                message += f"; {quoted(optimizer)} was taken for the optimizer"
+                message += f"; {quoted(optimizer)} was read as the optimizer"
             raise ValueError(message)
         return {key: nodes[key] for key in nodes if key in (*torch_class.settings, "optimizer")}
 

@@ -61,7 +61,7 @@ class Program:
             picked = inside & named
             if picked and isinstance(value, list) and picked != inside:
                 raise ValueError(
-                    "the text picks one scheduler of a list: write the constructors that are stepped alone"
+                    "the text picks one scheduler of a list: write only the constructors that are stepped"
                 )
             found |= picked or inside
         return found
@@ -197,7 +197,7 @@ class Program:
         self._refuse_unknown_call(node)
         value = self._evaluator.value(node)
         if not isinstance(value, Constructor | list) and not self._evaluator.missing:
-            raise ValueError(f"cannot read {quoted(node)}: write the constructor of the scheduler alone")
+            raise ValueError(f"cannot read {quoted(node)}: write only the constructor of the scheduler")
         return value
 
     def _check_frequency(self, mapping: dict[Any, Any]) -> None:
@@ -221,8 +221,8 @@ class Program:
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
         if any(self._is_scheduler(each) for each in arguments):
             raise ValueError(
-                f"cannot read the call {shorten(source_of(node.func))!r} around a scheduler: write the "
-                "constructor of the scheduler alone"
+                f"cannot read the call {shorten(source_of(node.func))!r} around a scheduler: write only "
+                "the constructor of the scheduler"
             )
 
     def _is_scheduler(self, node: ast.expr) -> bool:
@@ -370,7 +370,7 @@ class Program:
                     self._evaluator.assigned[source] = Unevaluated(ast.Name(source, ast.Load()), [], error)
 
     def _forget_changed(self, statement: ast.stmt, reason: str) -> None:
-        """Take the value from each list and mapping that a statement may change."""
+        """Forget the value of each list and mapping that a statement may change."""
         for each in ast.walk(statement):
             match each:
                 case ast.Call(func=ast.Attribute(value=owner, attr=method)) if not only_reads(method):

@@ -1,4 +1,4 @@
-"""The values of expressions: numbers, texts, lists, mappings, objects of the user's, and the unknown."""
+"""The values of expressions: numbers, strings, lists, mappings, the caller's objects, and unknown ones."""
 
 import argparse
 import ast
@@ -30,11 +30,11 @@ class Work:
     left: float = 3 * MOST_WORK
 
     def allow(self, num_steps: int) -> None:
-        """Allow as many more as a table of so many steps may need."""
+        """Allow the operations that a table of `num_steps` steps may need."""
         self.left += _WORK_PER_STEP * num_steps
 
     def end(self) -> None:
-        """Count no longer."""
+        """Stop counting operations."""
         self.left = math.inf
 
 

@@ -35,6 +35,7 @@ from jaxlr.frameworks.recipe import Recipe
 FRAMEWORKS = (
     torchtune.FRAMEWORK,
     nemo.FRAMEWORK,
+    detectron2.FRAMEWORK,  # before Lightning, because its lazy configs name torch's classes too
     lightning.FRAMEWORK,
     sentence_transformers.FRAMEWORK,
     deepspeed.FRAMEWORK,
@@ -42,7 +43,6 @@ FRAMEWORKS = (
     swin.FRAMEWORK,
     mmengine.FRAMEWORK,
     mmcv.FRAMEWORK,
-    detectron2.FRAMEWORK,
     torchvision.FRAMEWORK,
     timm.FRAMEWORK,
     axolotl.FRAMEWORK,

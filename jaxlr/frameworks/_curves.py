@@ -43,7 +43,7 @@ def waves(
     first: float = 0.0,
     **low: Any,
 ) -> optax.Schedule:
-    """Return `before`, and then the cosine of `cycles` whole waves in `span` steps, without end.
+    """Return a schedule of the phases `before`, then an endless cosine with `cycles` waves in `span` steps.
 
     Args:
         init_value: learning rate at the top of the waves.

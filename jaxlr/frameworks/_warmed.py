@@ -59,7 +59,7 @@ def warmed_plateau(plateau: Any, warmup: int, warmup_lr: float) -> optax.Gradien
 def _step(state: WarmedState, metric: Real) -> WarmedState:
     num_steps = state.num_steps + np.int32(1)
     is_warming = num_steps <= state.warmup
-    # The line ends at the rate that the plateau starts from, also if that was set since.
+    # The line ends at the rate of the plateau, which may have been set by hand since.
     goal = state.plateau.lr
     share = as_real(jnp.minimum(num_steps, state.warmup)) / as_real(state.warmup)
     line = state.warmup_lr + (goal - state.warmup_lr) * share

@@ -223,7 +223,9 @@ def _estimate(config: Config) -> int:
         return steps
     if config.has("num_examples"):
         if config.num_processes is None:
-            raise ValueError("num_examples gives the length of the run only with num_processes: give it")
+            raise ValueError(
+                "num_examples gives the length of the run only with num_processes: give num_processes"
+            )
         batch = config.count("micro_batch_size") * accumulation * config.num_processes
         return math.ceil(config.count("num_examples") * epochs / max(1, batch))
     batches = config.steps_in_epoch()
@@ -245,7 +247,9 @@ def _num_warmup_steps(config: Config, num_steps: int | None) -> Any:
     if config.has("warmup_steps"):
         steps = config.number("warmup_steps")
         if 0 < steps < 1:
-            config.assume(f"warmup_steps below 1 is a share of the run, as in transformers 5: {steps:g}.")
+            config.assume(
+                f"warmup_steps below 1 is a fraction of the run, as in transformers 5: {steps:g}."
+            )
             return math.ceil(length * steps)
         return 2 if steps == 1 else config.count("warmup_steps")
     if config.has("warmup_ratio"):

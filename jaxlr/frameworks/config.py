@@ -1,4 +1,4 @@
-"""`from_config`: find out whose config it is, and read it."""
+"""`from_config`: recognize the framework of a config, and read it."""
 
 from collections.abc import Mapping
 from os import PathLike
@@ -94,7 +94,7 @@ def _named(name: str) -> Framework:
 
 
 def _recognized(settings: Mapping[str, Any]) -> Framework:
-    """Return the first framework that one of its marks tells. The list is in the order of their clarity."""
+    """Return the first framework whose marks are in the config. The clearest marks come first."""
     for framework in FRAMEWORKS:
         if any(all(key in settings for key in mark) for mark in framework.marks):
             return framework

@@ -66,7 +66,7 @@ def _warmup_cosine_lr(config: Config, settings: Config) -> tuple[Any, int]:
 
 def _one_cycle(config: Config, settings: Config) -> tuple[Any, None]:
     settings.refuse(
-        "cycle_first_stair_count", "cycle_second_stair_count", reason="stairs are not supported"
+        "cycle_first_stair_count", "cycle_second_stair_count", reason="only a smooth cycle is read"
     )
     first = settings.count("cycle_first_step_size", 2000)
     second = settings.count("cycle_second_step_size", first)
@@ -103,7 +103,7 @@ def _cycle_of_momentum(settings: Config, first: int, second: int, step_size: int
 
 def _range_test(config: Config, settings: Config) -> tuple[Any, None]:
     del config
-    settings.refuse("lr_range_test_staircase", reason="stairs are not supported")
+    settings.refuse("lr_range_test_staircase", reason="only a smooth test is read")
     step_size = settings.count("lr_range_test_step_size", 2000)
     rate = settings.number("lr_range_test_step_rate", 1.0)
     init_value = settings.base_rate("lr_range_test_min_lr")

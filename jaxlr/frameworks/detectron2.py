@@ -171,7 +171,7 @@ class _Main(NamedTuple):
 
 
 class _Warmup(NamedTuple):
-    """The settings of fvcore's warmup. Its length is a part of the run."""
+    """The settings of fvcore's warmup. Its length is a fraction of the run."""
 
     factor: float
     length: float
@@ -330,7 +330,7 @@ def _read_lazy(config: Config) -> Recipe:
         )
         multiplier = multiplier.inner("scheduler")
     if warmup.length > 1:
-        raise ValueError(f"warmup_length must be a part of the run, at most 1, got {warmup.length:g}")
+        raise ValueError(f"warmup_length must be a fraction of the run, at most 1, got {warmup.length:g}")
     phases = _phases(_lazy_main(multiplier), warmup, length)
     return config.recipe("detectron2", phased_lr(init_value, phases), "iteration", length)
 

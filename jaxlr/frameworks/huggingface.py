@@ -266,7 +266,7 @@ def get_greedy_schedule(init_value: ArrayLike, **settings: Any) -> optax.Gradien
 
 
 def get_piecewise_constant_schedule(init_value: Any, step_rules: str) -> optax.Schedule:
-    """Return factors that of diffusers that hold up to a step, as "1:10,0.1:20,0.01" lists them."""
+    """Return the factors of diffusers, each up to a step, as "1:10,0.1:20,0.01" lists them."""
     message = f"step_rules must be like '1:10,0.1:20,0.01', got {shown_value(step_rules)}"
     *pairs, last = step_rules.split(",") if isinstance(step_rules, str) else [""]
     if len(pairs) > _MOST_RULES or not _is_factor(last):
@@ -385,7 +385,10 @@ def read(config: Config) -> Recipe:
     _state_optimizer(config)
     _check_type(name)
     keywords = scheduler_keywords(config, name)
-    for lowest in ("min_lr", "lr_end"):  # a share of the rate of the optimizer, whatever the group's
+    for lowest in (
+        "min_lr",
+        "lr_end",
+    ):  # a fraction of the optimizer's rate, also in a group with another rate
         if (
             lowest in keywords
             and init_value is not base_rate
@@ -463,7 +466,7 @@ def _state_optimizer(config: Config) -> None:
 
 
 def _clock(num_warmup_steps: float, num_training_steps: float) -> tuple[Phase, float, float]:
-    """Return the warmup, the steps after it (at least 1), and how much of them passed when it is over."""
+    """Return the warmup, the steps after it (at least 1), and the fraction that rounds its end up."""
     warm = check_steps("num_warmup_steps", num_warmup_steps)
     steps = check_steps("num_training_steps", num_training_steps)
     return warmup(warm), max(1.0, steps - warm), math.ceil(warm) - warm
@@ -539,7 +542,7 @@ def _check_type(name: Any) -> None:
 
 
 def _refuse_others(config: Config) -> None:
-    """Refuse settings that are not of TrainingArguments, and that change the rate where they are known."""
+    """Refuse settings that TrainingArguments lacks, and that change the rate in other programs."""
     others = (
         "num_cycles",
         "min_lr",
@@ -649,7 +652,7 @@ def _num_warmup_steps(config: Config, name: str, num_steps: int | None) -> int:
         if config.since(5) is False:
             raise ValueError(f"{steps_name} must be a whole number before transformers 5, got {steps!r}")
         ratio = steps
-        config.assume(f"{steps_name} below 1 is a share of the run, as in transformers 5.")
+        config.assume(f"{steps_name} below 1 is a fraction of the run, as in transformers 5.")
     elif ratio > 0 and config.since(5, 2) is True:
         raise ValueError(f"transformers 5.2 has no {ratio_name}: give it as warmup_steps, below 1")
     if ratio == 0:

@@ -154,7 +154,7 @@ def _num_steps(config: Config, needed: bool) -> int | None:
 
 
 def _steps(config: Config, name: str) -> int | float:
-    """Return a number of steps as an int, or a share of the run as a float. Both are 0 by default."""
+    """Return a number of steps as an int, or a fraction of the run as a float. Both are 0 by default."""
     value = config.get(name)
     if isinstance(value, str) and value.endswith("%"):
         return config.of({name: value[:-1]}).number(name) / 100

@@ -234,7 +234,7 @@ def _schedule(tree: Tree, config: Config, node: Node) -> Any:
 
 
 def _check_library(config: Config, node: Node, row: Any) -> None:
-    """Say whose class a class of another module is taken for."""
+    """State as which known class a class of another module is read."""
     package = node.target.partition(".")[0]
     if package in _OTHER_LIBRARIES and row.library == "torch":
         raise ValueError(f"{node.target} is not the class of torch, and it is not supported")
@@ -245,7 +245,7 @@ def _check_library(config: Config, node: Node, row: Any) -> None:
         )
     elif "." in node.target and package not in _LIBRARIES:
         library = "the same name" if row.library == "addons" else row.library
-        config.assume(f"{node.target} is taken for {node.name} of {library}.")
+        config.assume(f"{node.target} is read as {node.name} of {library}.")
 
 
 def _with_missing(config: Config, node: Node, row: Any) -> Node:

@@ -225,7 +225,7 @@ def _plateau_recipe(config: Config, settings: Config, loop: _Loop) -> Recipe:
         "threshold_rule", settings.text("threshold_rule", "rel"), ("rel", "abs")
     )
     monitor = settings.text("monitor", "loss")
-    config.assume(f"The metric is {monitor!r}. It is shown to the plateau after each evaluation.")
+    config.assume(f"The plateau is stepped after each evaluation, with the metric {monitor!r}.")
     plateau = reduce_lr_on_plateau(
         init_value,
         mode="min" if rule == "less" else "max",

@@ -216,7 +216,7 @@ class _File:
         return True
 
     def _forget(self, part: ast.AST) -> None:
-        """Make every name unreadable that a part of the config may change in a way that is not read."""
+        """Mark every name that an unread part of the config may change as unreadable."""
         source = shorten(self._source(part))
         for node in ast.walk(part):
             match node:
@@ -230,7 +230,7 @@ class _File:
                         self._forget_root(inner, source)
 
     def _forget_root(self, node: ast.expr, source: str) -> None:
-        """Make the name or the setting of the base unreadable that an expression begins with."""
+        """Mark the first name of an expression as unreadable, or the setting of the base that it names."""
         key: Any = None
         while isinstance(node, ast.Attribute | ast.Subscript):
             key = ast.Constant(node.attr) if isinstance(node, ast.Attribute) else node.slice

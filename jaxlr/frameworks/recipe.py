@@ -12,6 +12,7 @@ from jaxlr._checks import check_positive_count, check_value, check_whole_number,
 from jaxlr.convert.expressions import Evaluator
 from jaxlr.convert.syntax import parse_expression
 from jaxlr.convert.values import Unevaluated
+from jaxlr.plateau import ScheduleOrPlateau
 
 
 _REQUIRED: Any = object()
@@ -23,11 +24,11 @@ Unit = Literal["update", "iteration", "epoch", "evaluation"]
 
 
 class Recipe(NamedTuple):
-    """A schedule that was read from a config, and everything that reading it took for granted.
+    """A schedule that was read from a config, with the assumptions that were made.
 
     Args:
         schedule: the schedule, or the transformation of a plateau.
-        unit: the thing that a count of the schedule counts. "update" is an update of the weights,
+        unit: the unit of a count. "update" is an update of the weights,
             "iteration" a batch, "epoch" a pass over the dataset, and "evaluation" a call of a plateau.
         num_counts: the number of counts in the run, or None if the config does not say it.
         framework: the framework whose config it is, such as "huggingface".
@@ -62,7 +63,7 @@ class Recipe(NamedTuple):
     frameworks.
     """
 
-    schedule: optax.Schedule | optax.GradientTransformationExtraArgs
+    schedule: ScheduleOrPlateau
     unit: Unit
     num_counts: int | None
     framework: str

@@ -93,7 +93,7 @@ def _init_value(config: Config, steps: int, epochs: int) -> tuple[Any, str | Non
     if len(is_long) > 1:
         raise ValueError("optimizer 'auto' depends on the samples: give names={'num_examples': ...}")
     if is_long.pop():
-        config.assume("optimizer 'auto' takes the rate 0.01, because the run is longer than 10,000.")
+        config.assume("optimizer 'auto' takes the rate 0.01, because the run has more than 10,000 updates.")
         return 0.01, "SGD" if config.since(8, 4) is False else "MuSGD"
     if not config.has("nc"):
         raise ValueError("optimizer 'auto' depends on the number of classes: give names={'nc': ...}")

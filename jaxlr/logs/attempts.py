@@ -1,4 +1,4 @@
-"""Ways to read a recipe so that it may agree with a log: with missing numbers found, or other numbers."""
+"""The ways to read a recipe that may explain a log: with missing numbers found, or with other numbers."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ class _Case(NamedTuple):
 
 
 def attempts(source: Source, log: Log, points: Points) -> Iterator[Attempt]:
-    """Yield the recipe as it is, with numbers that it lacks, and with other numbers, in this order."""
+    """Yield the recipe as it is, then with its missing numbers found, then with other numbers."""
     case = _Case(source, log, points, tuple(source.missing()))
     yield from _completed(case)
     yield from _of_other_versions(case)
@@ -96,7 +96,7 @@ def _of_other_versions(case: _Case) -> Iterator[Attempt]:
 
 
 def _length_of_log(case: _Case) -> _Case | None:
-    """Return the recipe of a run that is as long as a log of Hugging Face says."""
+    """Return the recipe with the number of updates that a log of Hugging Face states."""
     length = case.log.facts.get("max_steps")
     if case.log.kind != "huggingface" or case.source.settings is None or not isinstance(length, int):
         return None
@@ -146,7 +146,7 @@ def _solved(case: _Case, unit: str) -> Iterator[Attempt]:
     whole = next((name for name in case.missing if name != "init_value"), None)
     given = 10 if whole == "steps_per_epoch" else case.source.arguments["steps_per_epoch"]
     num_clocks = len([*clocks(case.log, case.points, unit, given)])
-    # An older version numbers its steps in the usual way.
+    # Another version is tried with the usual numbering of the steps only.
     for index in range(1 if "version" in case.changes else min(num_clocks, 3)):
         problem = _Problem(case, unit, whole, index)
         low, high = _range_of_epoch(case.log) if whole == "steps_per_epoch" else (1, _LARGEST)
@@ -198,7 +198,7 @@ class _Problem(NamedTuple):
             return False
 
     def base(self, number: int | None) -> tuple[float, float] | None:
-        """Return the range of the base rates that agree. It is any number if the recipe has one."""
+        """Return the range of the base rates that agree, or None. It is (0, 0) if the recipe has one."""
         logged, tolerances = self.case.points.rates, tolerances_of(self.case.points)
         if "init_value" in self.case.missing:
             return base_rates(*self.line(number, few=False), logged, tolerances)
@@ -206,7 +206,7 @@ class _Problem(NamedTuple):
         return (0.0, 0.0) if is_right.all() else None
 
     def attempt(self, numbers: Sequence[int | None], is_exact: bool = True) -> Attempt:
-        """Return the recipe with the middle one of the numbers."""
+        """Return the recipe with the middle one of the numbers that agree."""
         case, number = self.case, numbers[len(numbers) // 2]
         found, reasons = dict(case.found), [*case.reasons]
         base = None
@@ -310,13 +310,13 @@ class _OtherNumber(NamedTuple):
         return compared is not None and bool(compared.agrees.all())
 
     def matters(self) -> bool:
-        """Check if the rates depend on the number, by a few other values."""
+        """Check if the rates depend on the number, by trying a few other values."""
         value = max(self.value, 0)
         first = self.distance(value)
         return any(self.distance(other) != first for other in (value + 1, value // 2, 2 * value + 3))
 
     def solved(self) -> Attempt | None:
-        """Return the recipe with the number that agrees, with skipped updates if it must be."""
+        """Return the recipe with the number that agrees. If none does, skipped updates are tried too."""
         nearest, numbers = search_whole(self.distance, self.agrees, 0, _LARGEST)
         if not numbers:
             numbers = [number for number in round_numbers(nearest) if self.agrees_with_skips(number)][:1]

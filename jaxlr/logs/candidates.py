@@ -24,7 +24,7 @@ class Candidate(NamedTuple):
         line: the line of Python that builds it.
         schedule: the schedule.
         parameters: its numbers by name, such as `peak`, `warmup`, `length` and `floor`.
-        largest_deviation: the largest difference from a logged rate, as a part of the highest rate.
+        largest_deviation: the largest difference from a logged rate, as a fraction of the highest rate.
         agrees: True if all rates agree to the printed digits.
         notes: a sentence for each thing that the log leaves open.
         counts: count of the schedule at each point of the log, int64 of shape (points,).
@@ -69,7 +69,7 @@ def build_candidate(
     parameters: dict[str, float],
     notes: Sequence[str] = (),
 ) -> Candidate:
-    """Return a schedule at the base rate with the fewest digits that agrees, or at one that is near."""
+    """Return the schedule with the shortest base rate that agrees, or else with one that is near."""
     factors = rates_of(build(1.0)[0], data.counts)
     bounds = base_rates(factors, np.zeros_like(factors), data.rates, data.tolerances)
     base = near if bounds is None else simplest(*bounds)

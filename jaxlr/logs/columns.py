@@ -1,4 +1,4 @@
-"""The names of the columns in a log, and the program that they tell."""
+"""The names of the columns in a log, and the program that they identify."""
 
 import functools
 import re

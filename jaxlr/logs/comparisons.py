@@ -17,7 +17,7 @@ _MOST_SKIPPED_AT_ONCE = 32
 
 
 class Attempt(NamedTuple):
-    """A way to read the recipe, and what it takes for granted."""
+    """One way to read a recipe, with the sentences that explain it."""
 
     reading: Reading
     steps_per_epoch: int | None
@@ -104,7 +104,7 @@ def rates_of(schedule: Callable[[Any], Any], counts: np.ndarray) -> np.ndarray:
 
 
 def with_skips(attempt: Attempt, points: Points, clock: Clock) -> Comparison:
-    """Compare at the counts that remain if updates were skipped, ever more of them.
+    """Compare with the counts of a run in which updates were skipped.
 
     Each point takes the fewest skipped updates that explain it, and at least those of the point before.
     """
@@ -140,4 +140,4 @@ def _skip_sentence(steps: np.ndarray, skipped: np.ndarray) -> str:
         " ", " update was skipped " if first.startswith("1 ") else " updates were skipped ", 1
     )
     listed = ", ".join([first, *rest[:-1]]) + (f" and {rest[-1]}" if rest else "")
-    return f"{listed}, as mixed precision does when a gradient overflows."
+    return f"{listed}, as in mixed precision."

@@ -15,8 +15,17 @@ from jaxlr.logs.shapes import Curve, Family, fitted, phases, projected, variants
 from jaxlr.schedules import cosine_annealing_warm_restarts, exponential_lr, one_cycle_lr, phased_lr
 
 
-_SLACKS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-10, 1e-13)  # numbers are rounded to these parts
-_NEAR = 2e-2  # of the highest rate: a shape that is farther off at its best is not the one
+_SLACKS = (
+    1e-2,
+    1e-3,
+    1e-4,
+    1e-5,
+    1e-6,
+    1e-8,
+    1e-10,
+    1e-13,
+)  # a number may be rounded by these fractions of it
+_NEAR = 2e-2  # of the highest rate: a shape whose best fit is farther off is the wrong one
 
 
 def exponential(data: Data) -> Iterator[Candidate]:
@@ -179,7 +188,7 @@ def _with_round_end(
 
 
 def _nearest_of(family: Family, curve: Curve | None, data: Data) -> list[Candidate]:
-    """Return a curve that is not near, with whole lengths."""
+    """Return the curve with whole lengths, for a shape that does not agree."""
     if curve is None or not curve.peak > 0:
         return []
     warmup, hold = round(curve.warmup), round(curve.hold)

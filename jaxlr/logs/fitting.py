@@ -106,18 +106,23 @@ def fit(log: str | PathLike[str], *, step_column: str | None = None, rate_column
             break
     if best is None:
         if not points.rates.max() > 0:
-            raise ValueError(f"the column {column!r} has no rate above 0")
+            raise ValueError(
+                f"the column {column!r} has no rate above 0: give rate_column, the name of another one"
+            )
         if has_clock:
-            raise ValueError(f"no schedule is near the rates of the column {column!r}")
+            raise ValueError(
+                f"no schedule that is tried is near the rates of the column {column!r}: give rate_column, "
+                "the name of another one, or the rates to jaxlr.tabulate"
+            )
         raise ValueError(
-            f"the steps or epochs of the column {column!r} are no whole numbers of at most 2**53: name "
-            "another column (step_column)"
+            f"the steps or epochs of the column {column!r} are not whole numbers of at most 2**53: "
+            "give step_column, the name of another one"
         )
     return best
 
 
 def _size(found: Fit) -> int:
-    """Return the length of the first line, which is longer for numbers that nobody writes."""
+    """Return the length of the first candidate's line. Unusual numbers make it longer."""
     return len(found.candidates[0].line)
 
 

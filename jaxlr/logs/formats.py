@@ -100,7 +100,9 @@ def read_log(path: Path, step_column: str | None = None, rate_column: str | None
     for file in files:
         size = file.stat().st_size
         if size > _LARGEST_FILE:
-            raise ValueError(f"{file.name} is larger than {_LARGEST_FILE // 2**20} MiB")
+            raise ValueError(
+                f"{file.name} is larger than {_LARGEST_FILE // 2**20} MiB: give a file with fewer rows"
+            )
         kind = rows.read(file)
     return rows.log(kind, files[0].name, step_column, rate_column)
 
@@ -130,7 +132,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 class _Rows:
-    """The rows of the files of a log, with what is said of them."""
+    """The rows of the files of a log, with the notes about them."""
 
     def __init__(self, named: tuple[str | None, str | None]) -> None:
         self.named = named
@@ -170,7 +172,7 @@ class _Rows:
             self.keys.update(dict.fromkeys(flat))
             self.rows.append({key: value for key, value in flat.items() if self._is_kept(key)})
             if len(self.rows) > _MOST_POINTS:
-                raise ValueError(f"the log has more than {_MOST_POINTS} rows")
+                raise ValueError(f"the log has more than {_MOST_POINTS} rows: give a file with fewer rows")
 
     def _is_kept(self, key: str) -> bool:
         """Check if a column matters. A row of a large log may have many others."""
@@ -274,9 +276,7 @@ class _Rows:
         if "lr" in rates and "base_lr" in rates:  # MMEngine logs both, and base_lr is of the last group
             rates.remove("base_lr")
         if not rates:
-            raise ValueError(
-                f"{name} has no learning rate, it has {_listed(keys)}: name its column (rate_column)"
-            )
+            raise ValueError(f"{name} has no learning rate, it has {_listed(keys)}: give rate_column")
         step, epoch = self._clock(keys, name, step_column, rates)
         columns = {}
         for key in rates:
@@ -284,7 +284,9 @@ class _Rows:
             if chosen:
                 columns[key] = self._points(chosen, key, step, epoch, kind)
         if not columns:
-            raise ValueError(f"the column {rates[0]!r} of {name} has no number")
+            raise ValueError(
+                f"the column {rates[0]!r} of {name} has no number: give rate_column, another one"
+            )
         if self.damaged:
             lines = ", ".join(map(str, self.damaged[:5])) + (", ..." if len(self.damaged) > 5 else "")
             plural = "lines are" if len(self.damaged) > 1 else "line is"
@@ -306,7 +308,7 @@ class _Rows:
         epoch = next((lower[key] for key in EPOCH_NAMES if key in lower), None)
         if step is None and epoch is None:
             raise ValueError(
-                f"{name} has no column of steps or epochs, it has {_listed(keys)}: name it (step_column)"
+                f"{name} has no column of steps or epochs, it has {_listed(keys)}: give step_column"
             )
         return step, epoch
 

@@ -25,7 +25,7 @@ def number_of(value: Any) -> Decimal | None:
 
 
 def is_garbled(cell: str) -> bool:
-    """Check if a cell holds something that is no number and no mark of a missing one."""
+    """Check if a cell holds neither a number nor a mark of a missing number."""
     return number_of(cell) is None and not re.fullmatch(
         r"|[-+]?(nan|inf|infinity)|none|null|n/?a", cell.lower()
     )
@@ -65,7 +65,7 @@ def decimals_of(numbers: Sequence[Decimal]) -> int | None:
 
 
 def _digits_of(numbers: Sequence[Decimal], digits: Sequence[int]) -> int:
-    """Return the digits that a column was rounded to. Rates such as 0.1 and 0.01 do not tell it."""
+    """Return the digits that a column was rounded to. Rates such as 0.1 and 0.01 do not show them."""
     most = max(digits)
     is_common = most >= 3 and len({*numbers}) >= 6 and digits.count(most) * 2 >= len(digits)
     return most if most >= 4 or is_common else 6

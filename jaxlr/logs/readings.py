@@ -134,7 +134,7 @@ class Source:
         return []
 
     def _probed(self, error: ValueError) -> list[str]:
-        """Find the arguments that are missing by giving them."""
+        """Return the missing arguments. They are found by trying values for them."""
         names = [*error.names] if isinstance(error, MissingNamesError) else []
         if len(names) > 1 or (isinstance(error, MissingNamesError) and error.functions):
             raise error
@@ -204,7 +204,7 @@ def _whole_numbers(settings: Any, before: tuple[Any, ...] = ()) -> Iterator[tupl
 
 
 def _with(settings: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """Return the first key of a path with settings in which the value at the path is another one."""
+    """Return the first key of a path, and its setting with another value at the path."""
     return {path[0]: _replaced(settings[path[0]], path[1:], value)}
 
 

@@ -17,7 +17,7 @@ def search_whole(
 ) -> tuple[int, list[int]]:
     """Return the nearest whole number from `low` to `high`, and all for which `agrees` holds, in order.
 
-    `distance` is how far a number is from agreeing. It is first computed on a grid, and then ever closer
+    `distance` returns how far a number is from agreeing. It is called on a grid, and then on finer grids
     around the three best numbers.
     """
     known: dict[int, float] = {}

@@ -17,7 +17,7 @@ class Family(NamedTuple):
 
     Args:
         name: name of the kind of schedule.
-        weight: weight of the rate before the decay, as a function of the part that has passed.
+        weight: weight of the rate before the decay, as a function of the fraction of it that has passed.
         phase: arguments of the phase, without its length and its end.
         has_floor: True if the end is a value of its own; otherwise the rate approaches 0.
     """
@@ -65,7 +65,7 @@ class Curve(NamedTuple):
         peak: rate after the warmup.
         floor: rate at the end.
         error: largest deviation in units of the tolerance.
-        deviation: largest deviation as a part of the highest rate.
+        deviation: largest deviation as a fraction of the highest rate.
     """
 
     warmup: float
@@ -79,7 +79,7 @@ class Curve(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """Parts of a curve that are present."""
+    """The phases that a curve has."""
 
     has_start: bool  # the warmup begins above 0
     has_floor: bool

@@ -104,7 +104,7 @@ def _level_list(data: Data, top: int) -> list[_Level]:
 
 
 def _warmup_alone(data: Data) -> Iterator[Candidate]:
-    """Yield the line of a log that ends in the warmup."""
+    """Yield a line, for a log that ends during the warmup."""
     counts, rates = data.counts.astype(float), data.rates
     if len(rates) < 3:
         return

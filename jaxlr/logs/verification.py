@@ -35,16 +35,16 @@ class Verification(NamedTuple):
     """The result of comparing a schedule with a log.
 
     Args:
-        agrees: True if all points agree to the printed digits. Skipped updates, another numbering of the
-            steps and numbers that the recipe lacks may be part of it, and are in `explanations`. It is
-            False if only another recipe agrees.
+        agrees: True if all points agree to the printed digits. `explanations` may be needed for that:
+            skipped updates, another numbering of the steps, or numbers that the recipe lacks. False if
+            only another recipe agrees.
         num_points: number of rates in the column of the log.
-        num_agreeing: number of them that agree, before anything is explained.
+        num_agreeing: number of them that agree with the recipe as it is.
         num_explained: number of them that agree with `explanations`.
         digits: significant digits to which those agree.
         printed_digits: significant digits in the log.
-        first_disagreement: the first point that does not agree before anything is explained, or None.
-        explanations: a sentence for each thing that explains what disagrees.
+        first_disagreement: the first point that does not agree with the recipe as it is, or None.
+        explanations: a sentence for each reason why points disagree.
         found: numbers that the log determines, by name, such as "steps_per_epoch".
         assumptions: the assumptions of the recipe.
         notes: a sentence for each thing that is unusual in the log.

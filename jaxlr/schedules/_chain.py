@@ -75,7 +75,7 @@ class CosineStep:
 
 @dataclasses.dataclass(frozen=True)
 class AveragingStep:
-    """The step of a SWALR. It moves on to `swa_lr` from the start that the rate that it finds implies."""
+    """The step of a SWALR. It finds the start of the anneal from the rate, and moves on to `swa_lr`."""
 
     swa_lr: Any
     length: int

@@ -53,7 +53,7 @@ class Schedule(PrintsAsCall):
     # The step of torch's scheduler in a chain, if it neither multiplies the rate nor replaces it.
     step: Callable[[int, float], float] | None = None
     # The arguments of the public function that makes the schedule, and that function. `prints_as_call` sets
-    # both, except for the arguments that the function has replaced by what it keeps of them.
+    # both. The function may set an argument itself, if it keeps another value of it.
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     made_by: Callable[..., Any] | None = None
 
@@ -83,7 +83,7 @@ class Schedule(PrintsAsCall):
     @functools.cached_property
     def is_pure(self) -> bool:
         """True if every function that the formula calls depends on the count alone, and can be traced."""
-        # A lambda of a recipe knows it too.
+        # A lambda of a recipe has its own `is_pure`.
         return all(getattr(each, "is_pure", None) or _is_pure(each) for each in self.functions)
 
     @functools.cached_property
@@ -111,7 +111,7 @@ class Schedule(PrintsAsCall):
 
 
 def prints_as_call(function: Callable[_P, optax.Schedule]) -> Callable[_P, optax.Schedule]:
-    """Let the schedules that a public function returns know its name and its arguments."""
+    """Store the name and the arguments of a public function in the schedules that it returns."""
     signature = inspect.signature(function)
 
     @functools.wraps(function)

@@ -47,11 +47,22 @@ def draw(figure: Figure) -> bytes:
         canvas = plt.figure(figsize=(6, 2.4), layout="constrained")
         try:
             exec(compile(figure.code, figure.path, "exec"), {"jaxlr": jaxlr})
+            _move_legends(canvas)
             file = io.BytesIO()
             canvas.savefig(file, format="svg", metadata={"Date": None})
         finally:
             plt.close(canvas)
     return file.getvalue()
+
+
+def _move_legends(canvas: Any) -> None:
+    """Move each legend above its Axes, where it covers no curve."""
+    for axes in canvas.axes:
+        if (legend := axes.get_legend()) is not None:
+            legend.remove()
+            handles, labels = axes.get_legend_handles_labels()
+            canvas.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
+            canvas.set_figheight(canvas.get_figheight() + 0.2 * -(-len(labels) // 2))
 
 
 def on_files(files: Any, config: Any, **_: Any) -> Any:
