@@ -54,6 +54,30 @@ def test_a_config_of_an_unknown_framework_is_refused():
         from_config({"optimizer": "sgd", "rate": 3})
 
 
+SOLO_LEARN = """
+optimizer: {name: lars, batch_size: 64, lr: 0.3, weight_decay: 1e-4}
+scheduler: {name: warmup_cosine, warmup_start_lr: 0.003}
+max_epochs: 100
+"""
+
+
+def test_a_scheduler_beside_an_optimizer_is_not_enough_to_be_of_deepspeed():
+    other = {"optimizer": {"type": "AdamW"}, "scheduler": {"type": "PolynomialLR"}, "rate": 1}
+    for config in (SOLO_LEARN, other, {"optimizer": "adamw", "scheduler": "cosine", "rate": 1}):
+        with pytest.raises(ValueError, match="of no known framework"):
+            from_config(config)
+
+
+def test_the_files_of_openmmlab_and_detectron2_are_recognized_before_the_classes_in_them():
+    steps = {"type": "StepLR", "step_size": 1}
+    sgd = {"_target_": "torch.optim.SGD", "lr": 0.1}
+    lazy = {"train": {"max_iter": 9}, "optimizer": sgd}
+    lazy["lr_multiplier"] = {"_target_": "CosineParamScheduler", "start_value": 1, "end_value": 0}
+    assert from_config(lazy).framework == "detectron2"
+    runner = {"optim_wrapper": {"optimizer": {"type": "SGD", "lr": 0.1}}, "train_cfg": {"max_epochs": 3}}
+    assert from_config({"param_scheduler": steps, **runner}).framework == "mmengine"
+
+
 def test_values_may_be_traced():
     import jax
 
