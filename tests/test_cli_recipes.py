@@ -113,6 +113,14 @@ def test_the_ported_line_gives_the_curve_without_the_file(run, write, name, text
     assert fields["assumptions"] == [*recipe.assumptions]
 
 
+def test_the_version_of_a_framework_chooses_the_rule_of_a_call(run):
+    text = "get_wsd_schedule(opt, 5, num_stable_steps=10, num_decay_steps=5, min_lr_ratio=0.1)"
+    line = run("port", text, "--lr", "1", "--framework-version", "4.48")
+    assert eval(line, {"jaxlr": jaxlr})(0) == 0.0
+    table = run("table", text, "--lr", "1", "--framework-version", "4.49", "--format", "csv")
+    assert table.splitlines()[1].endswith(",0.1")
+
+
 def test_port_states_the_momentum_and_the_optimizer_of_a_config(run):
     printed = run(
         "port", f"{YOLO}optimizer: SGD\nwarmup_momentum: 0.8\n", "--steps-per-epoch", "50", "--group", "1"
@@ -229,8 +237,8 @@ MISTAKES = [
         ["table", "args.yaml"],
         "give --steps-per-epoch, the length of the train dataloader of one process (see",
     ),
-    (["port", "foo.yaml"], "its settings are ['foo']: give --framework, one of 'deepspeed', "),
-    (["port", "foo.yaml", "--framework", "tim"], "error: --framework must be one of 'deepspeed', "),
+    (["port", "foo.yaml"], "its settings are ['foo']: give --framework, one of 'torchtune', "),
+    (["port", "foo.yaml", "--framework", "tim"], "error: --framework must be one of 'torchtune', "),
     (["port", "args.yaml", "--framework-version", "new"], "error: --framework-version must be a text such"),
     (["table", "ds.json"], "how many updates the run has: give --epochs and --steps-per-epoch (see"),
     (["table", "--", "--sched", "step"], "error: the config has no lr: give --lr (see jaxlr table --help)"),
@@ -259,6 +267,8 @@ MISTAKES = [
         ["table", "kwargs.yaml"],
         "give --names \"lr_scheduler_kwargs={'min_lr': ...}\" (see jaxlr table --help)",
     ),
+    (["port", "StepLR(3)", "--num-processes", "4"], "error: --num-processes is for a config: leave it out"),
+    (["table", "StepLR(3)", "--framework-version", "2"], "and StepLR is torch's: leave it out"),
     (["table", "StepLR(3)", "a.yaml"], "error: Unrecognized options: a.yaml (see jaxlr table --help)"),
     (["train", "--recipe", "no.yaml"], "error: there is no file 'no.yaml': give the path of a config"),
     (
