@@ -495,7 +495,7 @@ def adjust_learning_rate(optimizer, init_lr, epoch, args):
 
 def test_a_setting_that_some_groups_have_is_asked_for():
     names = {"init_lr": 0.1, "args.epochs": 20}
-    with pytest.raises(ValueError, match="give names={'param_group': "):
+    with pytest.raises(ValueError, match=r"give names=\{'param_group': "):
         jaxlr.from_string(SIMSIAM, 0.1, names)
     for group, rate in (({}, 0.05), ({"fix_lr": False}, 0.05), ({"fix_lr": True}, 0.1)):
         schedule: Any = jaxlr.from_string(SIMSIAM, 0.1, {**names, "param_group": group})
