@@ -172,6 +172,22 @@ def test_a_call_that_is_not_supported_is_refused_by_name(text, message):
     assert "\n" not in str(error.value)
 
 
+DEIT = (
+    "python -m torch.distributed.launch --nproc_per_node=4 --use_env main.py --model deit_small_patch16_224 "
+    "--batch-size 256 --data-path /imagenet --sched cosine --lr 5e-4 --epochs 300 --warmup-epochs 5"
+)
+
+
+def test_the_rate_of_deit_is_asked_for_because_its_script_scales_it():
+    assert from_config(DEIT, 1e-3).schedule(5) == from_config(DEIT + " --unscale-lr", 1e-3).schedule(5)
+    assert from_config(DEIT + " --unscale-lr").schedule(0) == 1e-5
+    for config in (DEIT, DEIT.replace("deit_small", "vit_small") + " --dist-eval"):
+        with pytest.raises(
+            ValueError, match=r"DeiT multiplies lr by the global batch size / 512.*init_value"
+        ):
+            from_config(config)
+
+
 REFUSED_CONFIGS = [
     ({"sched": "cosine", "lr": 0.1}, "the config has no epochs: give epochs"),
     ({"sched": "cosine", "epochs": 9}, "the config has no lr: give init_value"),

@@ -20,6 +20,14 @@ from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 
 _NEW = (0, 5)  # the version that renamed the arguments of the cycles
+_FLAGS_OF_DEIT = (
+    "data_set",
+    "dist_eval",
+    "distillation_type",
+    "repeated_aug",
+    "teacher_model",
+    "unscale_lr",
+)
 _SCHEDS = ("cosine", "tanh", "poly", "step", "multistep", "constant", "wsd", "rsqrt", "plateau", "none")
 _MOST_CYCLES = 200
 _MOST_STEPS = 100_000
@@ -572,6 +580,11 @@ def above(floor: float, stable: Any, fall: Any) -> Any:
 
 def _init_value(config: Config) -> Any:
     """Return `lr`, or `lr_base` scaled by the global batch size."""
+    if config.init_value is None and _may_be_deit(config) and not config.flag("unscale_lr"):
+        raise ValueError(
+            "the main.py of DeiT multiplies lr by the global batch size / 512, and timm's train.py does not: "
+            "give init_value, the rate of the optimizer"
+        )
     if config.init_value is not None or config.has("lr") or not config.has("lr_base"):
         return config.base_rate("lr")
     if config.num_processes is None:
@@ -586,6 +599,12 @@ def _init_value(config: Config) -> Any:
     rate = config.number("lr_base") * (ratio**0.5 if scale == "sqrt" else ratio)
     config.assume(f"The rate is {rate:g}: lr_base by the {scale} scale of the global batch size {batch}.")
     return rate
+
+
+def _may_be_deit(config: Config) -> bool:
+    """Check if the config has a model or a flag of DeiT, whose script copied timm's flags."""
+    is_model = str(config.get("model")).startswith(("deit", "cait"))
+    return is_model or any(map(config.has, _FLAGS_OF_DEIT))
 
 
 def _state_optimizer(config: Config) -> None:
