@@ -173,8 +173,8 @@ def test_a_call_that_is_not_supported_is_refused_by_name(text, message):
 
 
 DEIT = (
-    "python -m torch.distributed.launch --nproc_per_node=4 --use_env main.py --model deit_small_patch16_224 "
-    "--batch-size 256 --data-path /imagenet --sched cosine --lr 5e-4 --epochs 300 --warmup-epochs 5"
+    "python -m torch.distributed.launch --nproc_per_node=4 --use_env main.py "
+    "--model deit_small_patch16_224 --batch-size 256 --data-path /imagenet --sched cosine --lr 5e-4 --epochs 300 --warmup-epochs 5"
 )
 
 
@@ -182,9 +182,7 @@ def test_the_rate_of_deit_is_asked_for_because_its_script_scales_it():
     assert from_config(DEIT, 1e-3).schedule(5) == from_config(DEIT + " --unscale-lr", 1e-3).schedule(5)
     assert from_config(DEIT + " --unscale-lr").schedule(0) == 1e-5
     for config in (DEIT, DEIT.replace("deit_small", "vit_small") + " --dist-eval"):
-        with pytest.raises(
-            ValueError, match=r"DeiT multiplies lr by the global batch size / 512.*init_value"
-        ):
+        with pytest.raises(ValueError, match="DeiT multiplies lr by the global batch size"):
             from_config(config)
 
 

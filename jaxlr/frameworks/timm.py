@@ -20,14 +20,7 @@ from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 
 _NEW = (0, 5)  # the version that renamed the arguments of the cycles
-_FLAGS_OF_DEIT = (
-    "data_set",
-    "dist_eval",
-    "distillation_type",
-    "repeated_aug",
-    "teacher_model",
-    "unscale_lr",
-)
+_FLAGS_OF_DEIT = ("data_set", "dist_eval", "distillation_type", "repeated_aug", "teacher_model")
 _SCHEDS = ("cosine", "tanh", "poly", "step", "multistep", "constant", "wsd", "rsqrt", "plateau", "none")
 _MOST_CYCLES = 200
 _MOST_STEPS = 100_000
@@ -582,7 +575,7 @@ def _init_value(config: Config) -> Any:
     """Return `lr`, or `lr_base` scaled by the global batch size."""
     if config.init_value is None and _may_be_deit(config) and not config.flag("unscale_lr"):
         raise ValueError(
-            "the main.py of DeiT multiplies lr by the global batch size / 512, and timm's train.py does not: "
+            "main.py of DeiT multiplies lr by the global batch size / 512, and train.py of timm does not: "
             "give init_value, the rate of the optimizer"
         )
     if config.init_value is not None or config.has("lr") or not config.has("lr_base"):
