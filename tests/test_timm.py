@@ -174,7 +174,8 @@ def test_a_call_that_is_not_supported_is_refused_by_name(text, message):
 
 DEIT = (
     "python -m torch.distributed.launch --nproc_per_node=4 --use_env main.py "
-    "--model deit_small_patch16_224 --batch-size 256 --data-path /imagenet --sched cosine --lr 5e-4 --epochs 300 --warmup-epochs 5"
+    "--model deit_small_patch16_224 --batch-size 256 --data-path /imagenet "
+    "--sched cosine --lr 5e-4 --epochs 300 --warmup-epochs 5"
 )
 
 
