@@ -129,20 +129,20 @@ def test_a_snippet_as_people_write_it_gives_its_rates(text, rate, names, expecte
 REFUSED = [
     (
         "NoamLR(optimizer, 512, 4000)",
-        "NoamLR takes its settings by keyword, as in 'NoamLR\\(warmup_steps=...\\)'",
+        "the arguments of NoamLR have no fixed order: write warmup_steps",
     ),
     ("NoamLR(optimizer, d_model=512, warmup_steps=4000)", "NoamLR has no argument 'd_model'"),
     (
         "PolyLR(optimizer, 100)",
-        "PolyLR takes its settings by keyword, as in 'PolyLR\\(max_iters=...\\)'",
+        "the arguments of PolyLR have no fixed order: write max_iters=...",
     ),
     (
         "ScheduledOptim(opt, 2.0, 512, 4000)",
-        "ScheduledOptim takes its settings by keyword",
+        "the arguments of ScheduledOptim have no fixed order",
     ),
     (
         "WarmupCosineSchedule(opt, 5, 10, 0.5)",
-        "versions differ in the order of the arguments of WarmupCosine",
+        "the arguments of WarmupCosineSchedule have no fixed order",
     ),
     ("WarmupCosineSchedule(opt, 5, start_lr=1, ref_lr=1, T_max=9)", "has no argument 'start_lr'"),
     ("GradualWarmupScheduler(opt, 0.5, 5)", "multiplier must be at least 1, got 0.5"),

@@ -113,6 +113,14 @@ def test_the_ported_line_gives_the_curve_without_the_file(run, write, name, text
     assert fields["assumptions"] == [*recipe.assumptions]
 
 
+def test_the_version_of_a_framework_chooses_the_rule_of_a_call(run):
+    text = "get_wsd_schedule(opt, 5, num_stable_steps=10, num_decay_steps=5, min_lr_ratio=0.1)"
+    line = run("port", text, "--lr", "1", "--framework-version", "4.48")
+    assert eval(line, {"jaxlr": jaxlr})(0) == 0.0
+    table = run("table", text, "--lr", "1", "--framework-version", "4.49", "--format", "csv")
+    assert table.splitlines()[1].endswith(",0.1")
+
+
 def test_port_states_the_momentum_and_the_optimizer_of_a_config(run):
     printed = run(
         "port", f"{YOLO}optimizer: SGD\nwarmup_momentum: 0.8\n", "--steps-per-epoch", "50", "--group", "1"
@@ -175,8 +183,8 @@ TORCH_TEXTS = [
     "sched = get_cosine_schedule_with_warmup(optimizer, 500, 10_000)",
     "args = TrainingArguments(learning_rate=1e-4, warmup_ratio=0.1)\ns = StepLR(opt, 3)",
     "def get_lr(it):\n    learning_rate, warmup_ratio = 1e-4, 0.1\n    return learning_rate * it",
-    "_target_: torch.optim.lr_scheduler.StepLR\nstep_size: 3\n",
-    "{'_target_': 'torch.optim.lr_scheduler.StepLR', 'step_size': 3}",
+    "name: StepLR\nstep_size: 3\n",
+    "{'type': 'StepLR', 'step_size': 3}",
     "StpLR(step_size=3)",
     "StepLR",
     "for group in opt.param_groups:\n  pass\nelse:\n  CosineAnnealingLR(opt, 9)",
@@ -190,6 +198,8 @@ CONFIG_TEXTS = [
     "{'learning_rate': 1e-4, 'lr_scheduler_type': 'cosine', 'max_steps': 10}",
     "args = TrainingArguments(learning_rate=1e-4, max_steps=10, warmup_ratio=0.1)",
     f"{YOLO}# StepLR(30) was worse\n",
+    "_target_: torch.optim.lr_scheduler.StepLR\nstep_size: 3\n",
+    "{'_target_': 'torch.optim.lr_scheduler.StepLR', 'step_size': 3}",
     "model: yolo11n.pt\nunknown: 3\n",
     "accelerate launch train.py --unknown 3",
 ]
@@ -259,6 +269,8 @@ MISTAKES = [
         ["table", "kwargs.yaml"],
         "give --names \"lr_scheduler_kwargs={'min_lr': ...}\" (see jaxlr table --help)",
     ),
+    (["port", "StepLR(3)", "--num-processes", "4"], "error: --num-processes is for a config: leave it out"),
+    (["table", "StepLR(3)", "--framework-version", "2"], "and StepLR is torch's: leave it out"),
     (["table", "StepLR(3)", "a.yaml"], "error: Unrecognized options: a.yaml (see jaxlr table --help)"),
     (["train", "--recipe", "no.yaml"], "error: there is no file 'no.yaml': give the path of a config"),
     (

@@ -105,7 +105,7 @@ REFUSED = [
         with_scheduler("WarmupLR", warmup_max_lr=1, warmup_type="sine"),
         "warmup_type must be one of 'log', 'lin",
     ),
-    ({"optimizer": {}, "scheduler": 3}, "scheduler must hold settings by name, got 3"),
+    ({"train_batch_size": 8, "scheduler": 3}, "scheduler must hold settings by name, got 3"),
 ]
 
 

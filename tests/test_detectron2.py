@@ -30,6 +30,12 @@ def test_a_warmup_ends_at_the_main_value_there():
     assert_close(schedule(np.asarray([0, 5, 9, 10])), [0.01, 0.006, 0.0028, 0.002], HOST_RTOL)
 
 
+def test_steps_at_the_end_of_the_run_or_after_it_change_no_rate():
+    recipe = from_config(solver(STEPS=[60, 100, 200], WARMUP_ITERS=0))
+    assert [recipe.schedule(count) for count in (59, 60, 99)] == [0.02, 0.002, 0.002]
+    assert "STEPS from MAX_ITER on, 100, change no rate of the run." in recipe.assumptions
+
+
 def test_from_a_million_iterations_on_a_step_is_early():
     schedule = from_config(solver(MAX_ITER=1_000_000, STEPS=[600_000])).schedule
     assert_close(schedule(np.asarray([599_998, 599_999, 600_000])), [0.02, 0.002, 0.002], HOST_RTOL)
@@ -245,7 +251,7 @@ EQUAL = "WarmupStepWithFixedGammaLR"
 REFUSED: list[tuple[Any, str]] = [
     (solver(LR_SCHEDULER_NAME="WarmupLR"), "LR_SCHEDULER_NAME must be one of .*'WarmupPolyLR', got 'Wa"),
     (solver(WARMUP_METHOD="cosine"), "WARMUP_METHOD must be one of 'linear', 'constant', got 'cosine'"),
-    (solver(STEPS=[60, 100]), "the steps must rise from above 0 to below 100"),
+    (solver(STEPS=[0, 60]), "the steps must rise from above 0 to below 100"),
     (solver(STEPS=[80, 60]), "the steps must rise"),
     (solver(STEPS="(60, x)"), "STEPS must be a number, got 'x'"),
     (

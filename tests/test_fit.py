@@ -201,6 +201,13 @@ def test_the_command_prints_lines_to_paste(capsys, tmp_path):
     assert (tmp_path / "lr.svg").exists()
 
 
+def test_the_command_says_each_thing_once(capsys, tmp_path):
+    main(["fit", str(trainer_state(tmp_path / "trainer_state.json", skipped=(3, 7), is_older=True))])
+    lines = capsys.readouterr().out.splitlines()
+    assert any("transformers 4.50 and earlier" in line for line in lines)
+    assert len({*lines}) == len(lines)
+
+
 def test_the_exit_status_of_the_command_tells_the_result(capsys, tmp_path):
     log = csv_log(tmp_path / "log.csv", range(40), np.random.default_rng(0).random(40))
     for path, status in ((log, 1), (tmp_path / "none.csv", 2)):

@@ -1,5 +1,6 @@
 """Configs of every framework: formats, recognition, hostile files, and the lists in the documentation."""
 
+import pickle
 import sys
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 import jaxlr
+from jaxlr.convert.lines import line_of
 from jaxlr.frameworks import CALLS, FRAMEWORKS
 
 
@@ -52,6 +54,68 @@ def test_a_config_of_an_unknown_framework_is_refused():
         ValueError, match=r"of no known framework, its settings are \['optimizer', 'rate'\]"
     ):
         from_config({"optimizer": "sgd", "rate": 3})
+
+
+SOLO_LEARN = """
+optimizer: {name: lars, batch_size: 64, lr: 0.3, weight_decay: 1e-4}
+scheduler: {name: warmup_cosine, warmup_start_lr: 0.003}
+max_epochs: 100
+"""
+
+
+def test_a_scheduler_beside_an_optimizer_is_not_enough_to_be_of_deepspeed():
+    other = {"optimizer": {"type": "AdamW"}, "scheduler": {"type": "PolynomialLR"}, "rate": 1}
+    for config in (SOLO_LEARN, other, {"optimizer": "adamw", "scheduler": "cosine", "rate": 1}):
+        with pytest.raises(ValueError, match="of no known framework"):
+            from_config(config)
+
+
+def test_the_files_of_openmmlab_and_detectron2_are_recognized_before_the_classes_in_them():
+    steps = {"type": "StepLR", "step_size": 1}
+    sgd = {"_target_": "torch.optim.SGD", "lr": 0.1}
+    lazy = {"train": {"max_iter": 9}, "optimizer": sgd}
+    lazy["lr_multiplier"] = {"_target_": "CosineParamScheduler", "start_value": 1, "end_value": 0}
+    assert from_config(lazy).framework == "detectron2"
+    runner = {"optim_wrapper": {"optimizer": {"type": "SGD", "lr": 0.1}}, "train_cfg": {"max_epochs": 3}}
+    assert from_config({"param_scheduler": steps, **runner}).framework == "mmengine"
+
+
+EXPONENTIAL = {"_target_": "torch.optim.lr_scheduler.ExponentialLR", "gamma": 0.9}
+TIMM = {"lr": 0.1, "epochs": 20, "warmup_epochs": 3, "warmup_lr": 0.01, "min_lr": 0.02}
+NOAM = {"name": "NoamAnnealing", "d_model": 64, "min_lr": 1e-3, "warmup_steps": 5, "max_steps": 30}
+# Schedules that are no composition of public functions.
+PRIVATE = {
+    "axolotl": {
+        **{"base_model": "x", "learning_rate": 1e-3, "max_steps": 30, "jagged_restart_steps": 9},
+        **{"warmup_steps": 6, "jagged_restart_warmup_steps": 3, "jagged_restart_anneal_steps": 4},
+        "lr_scheduler": "one_cycle",
+    },
+    "lightning": {
+        "optimizer": {"_target_": "torch.optim.SGD", "lr": 1.0},
+        "lr_scheduler": {"scheduler": EXPONENTIAL, "interval": "step", "frequency": 3},
+    },
+    "mae": {"lr": 0.1, "warmup_epochs": 2, "epochs": 6, "min_lr": 1e-3, "accum_iter": 3},
+    "nemo": {"model": {"optim": {"name": "adamw", "lr": 0.001, "sched": NOAM}}},
+    "timm k_decay": {**TIMM, "sched": "cosine", "lr_k_decay": 1.5},
+    "timm rsqrt": {**TIMM, "sched": "rsqrt"},
+    "CosineAnnealingWarmupRestarts": "max_lr=0.1, first_cycle_steps=10, warmup_steps=3, gamma=0.5",
+}
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_a_schedule_of_no_public_function_prints_and_pickles_but_is_no_line(name):
+    settings: Any = PRIVATE[name]
+    if isinstance(settings, str):
+        schedule: Any = jaxlr.from_string(f"{name}(optimizer, {settings})")
+    else:
+        batches = 10 if name in ("lightning", "mae") else None
+        schedule = from_config(settings, steps_per_epoch=batches).schedule
+    assert not repr(schedule).startswith("Schedule(")
+    counts = list(range(40))
+    copy = pickle.loads(pickle.dumps(schedule))
+    assert [copy(count) for count in counts] == [schedule(count) for count in counts]
+    with pytest.raises(ValueError, match="no public function of jaxlr makes this schedule"):
+        line_of(schedule)
 
 
 def test_values_may_be_traced():

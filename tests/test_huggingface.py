@@ -69,6 +69,18 @@ def test_the_version_of_a_call_chooses_its_rule():
     assert eval(line, {"jaxlr": jaxlr})(0) == 0.0
 
 
+def test_a_version_that_no_rule_can_use_is_refused():
+    linear = "get_linear_schedule_with_warmup(optimizer, 5, 20)"
+    assert from_string(linear, 1.0, version="4.46")(5) == 1.0
+    with pytest.raises(ValueError, match=r"version must be a text such as '4.46.3', got 'new'"):
+        from_string(linear, 1.0, version="new")
+    for convert in (from_string, jaxlr.port):
+        with pytest.raises(
+            ValueError, match="for the calls of frameworks, and StepLR is torch's: leave it"
+        ):
+            convert("StepLR(optimizer, 3)", 1.0, version="2.4")
+
+
 def test_port_prints_a_line_that_reads_the_call_again():
     text = "get_scheduler('cosine_with_min_lr', opt, 5, 20, scheduler_specific_kwargs={'min_lr_rate': 0.1})"
     from jaxlr import port
@@ -397,7 +409,7 @@ REFUSED_CALLS = [
     ("get_polynomial_decay_schedule_with_warmup(optimizer, 5, 20, lr_end=0.2)", "lr_end must be below"),
     ("get_polynomial_decay_schedule_with_warmup(optimizer, 5, 5)", "transformers divides by 0"),
     ("get_wsd_schedule(optimizer, 5, 5)", "needs num_training_steps or num_stable_steps"),
-    ("get_wsd_schedule(optimizer, 5, 10, 5)", "differ in the order of the arguments of get_wsd_schedule"),
+    ("get_wsd_schedule(optimizer, 5, 10, 5)", "the arguments of get_wsd_schedule have no fixed order"),
     (
         "get_wsd_schedule(optimizer, 5, num_stable_steps=10, num_decay_steps=5, min_lr_ratio=0.1)",
         "begins at 0 in transformers 4.48, .*: give version='4.48' or version='4.49'",

@@ -470,6 +470,7 @@ REFUSED = [
         "def f(e, h=[]):\n    h.append(e)\n    return 1 / len(h)\nLambdaLR(opt, f)",
         "depends on the number of calls",
     ),
+    ("LambdaLR(opt, lambda e: 1 if e in 4 else 0.5)", "'e in 4': 4 is no list, dict or text"),
     ("make_it('linear', opt)", "unknown scheduler 'make_it': the known ones are"),
     ("def f(e):\n    return f(e)\nLambdaLR(opt, f)", "call each other too deeply"),
 ]
@@ -479,6 +480,26 @@ REFUSED = [
 def test_text_that_cannot_be_followed_is_refused_by_its_construct(text, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         jaxlr.from_string(text, 0.1)
+
+
+SIMSIAM = """
+def adjust_learning_rate(optimizer, init_lr, epoch, args):
+    cur_lr = init_lr * 0.5 * (1. + math.cos(math.pi * epoch / args.epochs))
+    for param_group in optimizer.param_groups:
+        if 'fix_lr' in param_group and param_group['fix_lr']:
+            param_group['lr'] = init_lr
+        else:
+            param_group['lr'] = cur_lr
+"""
+
+
+def test_a_setting_that_some_groups_have_is_asked_for():
+    names = {"init_lr": 0.1, "args.epochs": 20}
+    with pytest.raises(ValueError, match=r"give names=\{'param_group': "):
+        jaxlr.from_string(SIMSIAM, 0.1, names)
+    for group, rate in (({}, 0.05), ({"fix_lr": False}, 0.05), ({"fix_lr": True}, 0.1)):
+        schedule: Any = jaxlr.from_string(SIMSIAM, 0.1, {**names, "param_group": group})
+        assert schedule(10) == pytest.approx(rate)
 
 
 def test_objects_in_names_are_read_without_running_their_code():

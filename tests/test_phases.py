@@ -4,6 +4,7 @@
 Some are evaluated from the rule in their source instead: nanoGPT, DINO, MAE, Noam, ultralytics and MMCV.
 """
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import mpmath
 import numpy as np
 import pytest
 from helpers import HOST_RTOL, assert_close, assert_is_torchs
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import jaxlr
@@ -423,10 +424,15 @@ def test_each_phase_begins_when_the_one_before_it_ends(phases):
 
 
 @given(first=moving_phases, length=st.integers(1, 10))
+@example(first=Phase(0, "inverse_power", start_factor=0.001, end_factor=0.0, power=0.5, span=1), length=1)
+@example(first=Phase(0, "inverse_sqrt", start_factor=1.0, end_factor=0.5, offset=3, span=1), length=1)
 @settings(deadline=None, max_examples=30)
 def test_a_phase_without_a_start_begins_where_the_one_before_it_ended(first, length):
-    alone: Any = phased_lr(0.1, [first])
-    ended = alone(first.length) if first.length else 0.1 * first.end_factor
+    if first.length or first.shape.startswith("inverse"):
+        # An inverse shape has no end to jump to: without a step it stays at its start.
+        ended = phased_lr(0.1, [dataclasses.replace(first, length=first.length + 1)])(first.length)
+    else:
+        ended = 0.1 * first.end_factor
     joined: Any = phased_lr(0.1, [first, Phase(length), Phase(10, "linear", end_factor=0.5)])
     assert_close(joined(first.length), ended, HOST_RTOL)
     assert_close(joined(first.length + length), ended, HOST_RTOL)

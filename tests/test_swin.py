@@ -87,6 +87,7 @@ REFUSED = [
     (FINETUNE, {"num_processes": 9}, "give steps_per_epoch"),
     (STEP, {**RUN, "steps_per_epoch": 9}, "ACCUMULATION_STEPS=5 is supported only by main.py"),
     (SIMMIM.replace("[7,]", "[0.5]"), RUN, "MULTISTEPS must be epochs after the warmup"),
+    (FINETUNE, {**RUN, "epochs": 2}, "WARMUP_EPOCHS must be below EPOCHS, got 5 and 2"),
     (SIMMIM.replace("multistep", "poly"), RUN, "NAME of LR_SCHEDULER must be 'cosine'.*, got 'poly'"),
 ]
 

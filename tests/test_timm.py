@@ -140,7 +140,7 @@ REFUSED = [
         "CosineLRScheduler(opt, t_initial=200_000, k_decay=2)",
         "k_decay is supported for runs of at most 100000",
     ),
-    ("CosineLRScheduler(opt, 9, 1e-5)", "versions differ in the order of the arguments"),
+    ("CosineLRScheduler(opt, 9, 1e-5)", "CosineLRScheduler have no fixed order: write t_i"),
     (
         "CosineLRScheduler(opt, t_initial=9, t_mul=2, cycle_limit=0)",
         "timm 0.4 repeats the cycles without end",
@@ -170,6 +170,21 @@ def test_a_call_that_is_not_supported_is_refused_by_name(text, message):
     with pytest.raises((ValueError, TypeError), match=message) as error:
         from_string(text, 0.1)
     assert "\n" not in str(error.value)
+
+
+DEIT = (
+    "python -m torch.distributed.launch --nproc_per_node=4 --use_env main.py "
+    "--model deit_small_patch16_224 --batch-size 256 --data-path /imagenet "
+    "--sched cosine --lr 5e-4 --epochs 300 --warmup-epochs 5"
+)
+
+
+def test_the_rate_of_deit_is_asked_for_because_its_script_scales_it():
+    assert from_config(DEIT, 1e-3).schedule(5) == from_config(DEIT + " --unscale-lr", 1e-3).schedule(5)
+    assert from_config(DEIT + " --unscale-lr").schedule(0) == 1e-5
+    for config in (DEIT, DEIT.replace("deit_small", "vit_small") + " --dist-eval"):
+        with pytest.raises(ValueError, match="DeiT multiplies lr by the global batch size"):
+            from_config(config)
 
 
 REFUSED_CONFIGS = [

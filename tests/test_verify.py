@@ -270,6 +270,14 @@ def test_rates_in_float32_agree(tmp_path):
     assert jaxlr.verify(jaxlr.exponential_lr(0.1, 0.99), log).agrees
 
 
+def test_a_version_chooses_the_rule_of_a_call(tmp_path):
+    text = "get_wsd_schedule(opt, 5, num_stable_steps=10, num_decay_steps=5, min_lr_ratio=0.1)"
+    curve = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    log = csv_log(tmp_path / "log.csv", range(6), curve)
+    assert jaxlr.verify(text, log, 1.0, version="4.48").agrees
+    assert not jaxlr.verify(text, log, 1.0, version="4.49").agrees
+
+
 def test_a_schedule_of_optax_agrees(tmp_path):
     import optax
 

@@ -50,7 +50,8 @@ def _as_text(found: Fit, name: str) -> str:
         lines.append(f"# {len(found.candidates)} schedules agree equally well:")
     for candidate in found.candidates:
         deviation = f"largest deviation {candidate.largest_deviation:.1e} of the highest rate"
-        lines += [f"# {candidate.kind}: {deviation}", *(f"# {note}" for note in candidate.notes)]
+        own = [note for note in candidate.notes if note not in found.notes]
+        lines += [f"# {candidate.kind}: {deviation}", *(f"# {note}" for note in own)]
         lines.append(candidate.line)
     return "\n".join(lines)
 

@@ -89,7 +89,14 @@ class RecipeFlags:
         Raises:
             RecipeError: as the function raises, with advice in flags.
         """
-        options = {"names": parse_names(self.names), "group": self.group, "num_steps": num_steps}
+        if self.num_processes is not None:
+            raise RecipeError("--num-processes is for a config: leave it out for the text of a scheduler")
+        options = {
+            "names": parse_names(self.names),
+            "group": self.group,
+            "num_steps": num_steps,
+            "version": self.framework_version,
+        }
         try:
             try:
                 return function(text, self.lr, **options)

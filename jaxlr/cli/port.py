@@ -61,7 +61,7 @@ def _line(schedule: Any) -> str:
         return line_of(schedule)
     except ValueError as error:
         raise RecipeError(
-            "the schedule of this config calls a Python function, which cannot be printed: make it with "
+            "the schedule of this config cannot be printed as one line: make it in Python, with "
             "jaxlr.from_config"
         ) from error
 

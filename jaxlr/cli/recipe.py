@@ -51,7 +51,7 @@ def read_recipe(recipe: str, framework: str | None = None) -> Source:
 
     A text is torch's if it calls a scheduler that `from_string` knows, or ends in a function. Otherwise it
     is a config, if a framework recognizes it. A config of no framework that names a class of torch is
-    torch's too, such as `_target_: torch.optim.lr_scheduler.StepLR`.
+    torch's too, such as `{"name": "StepLR", "step_size": 3}`.
 
     Args:
         recipe: the argument of the command.

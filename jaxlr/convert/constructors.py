@@ -26,8 +26,7 @@ from jaxlr.convert.classes import CLASSES, Effect, TorchClass
 from jaxlr.convert.errors import MissingNumStepsError
 from jaxlr.convert.expressions import called_python
 from jaxlr.convert.lambdas import Lambda
-from jaxlr.schedules._schedule import Schedule
-from jaxlr.schedules.compose import sequential_lr, tabulate
+from jaxlr.schedules.compose import sequential_lr, starting_at, tabulate
 
 
 _CONVERT_LIVE = "convert the live object with from_torch(scheduler, num_steps=...)"
@@ -232,8 +231,7 @@ def _multiplied(function: Any, multiplier: Any, **arguments: Any) -> optax.Sched
     first = function(**arguments)
     other = function(**{**arguments, "init_value": arguments["init_value"] * multiplier})
     begin = arguments.get("T_max", 0) + 1
-    later = Schedule(lambda count: other(count + begin))
-    return sequential_lr([first, later], [begin])
+    return sequential_lr([first, starting_at(other, begin)], [begin])
 
 
 def _called(function: Any, count: Any) -> Any:

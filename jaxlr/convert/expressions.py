@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlr._checks import shorten
+from jaxlr._checks import shorten, shown_value
 from jaxlr.convert.functions import (
     OPERATORS,
     PARAMETERS,
@@ -283,6 +283,12 @@ class Evaluator:
                 return UNKNOWN
             result = contains(right, left)
             return apply_operator(ast.Not(), result) if isinstance(op, ast.NotIn) else result
+        if isinstance(op, ast.In | ast.NotIn):
+            if right is UNKNOWN:
+                return UNKNOWN
+            raise ValueError(
+                f"cannot calculate {quoted(node)}: {shown_value(right)} is no list, dict or text"
+            )
         if type(op) not in OPERATORS:
             raise ValueError(f"cannot read the comparison {quoted(node)}: write <, <=, ==, !=, >=, > or in")
         return self._calculate(node, op, left, right)

@@ -6,7 +6,7 @@ from jaxlr.convert.classes import Effect, TorchClass
 from jaxlr.frameworks import CALLS
 
 
-# transformers 4.49 put num_decay_steps before num_stable_steps. A GreedyLR is made from keywords only.
+# transformers 4.49 put num_decay_steps before num_stable_steps. get_greedy_schedule takes keywords only.
 _MAX_POSITIONAL = {"get_wsd_schedule": 2, "get_greedy_schedule": 0}
 _MAX_POSITIONAL |= {"CosineLRScheduler": 1, "TanhLRScheduler": 1}  # timm 0.5 reordered the others
 # Programs copy these classes with other parameters.

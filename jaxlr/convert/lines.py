@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from jaxlr import schedules
 from jaxlr._checks import shorten
 from jaxlr.convert.classes import class_of_state
 from jaxlr.convert.live import from_state_dict, from_torch
@@ -106,8 +107,10 @@ def line_of(converted: Any) -> str:
 
 
 def _check_printable(schedule: Schedule) -> None:
-    if schedule.made_by is None:
-        raise ValueError("no function of jaxlr makes this schedule, so it cannot be printed as one line")
+    if schedule.as_call()[0] not in schedules.__all__:
+        raise ValueError(
+            "no public function of jaxlr makes this schedule, so it cannot be printed as one line"
+        )
     for function in schedule.functions:
         if not isinstance(function, Schedule):
             raise ValueError(

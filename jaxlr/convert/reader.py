@@ -314,11 +314,9 @@ class ConstructorReader:
                 f"{name} takes at most {len(parameters)} arguments after the optimizer: {accepted}"
             )
         most = torch_class.max_positional
-        if most == 0 and positional:
-            raise ValueError(f"{name} takes its settings by keyword, as in '{name}({parameters[0]}=...)'")
         if most is not None and len(positional) > most:
             raise ValueError(
-                f"versions differ in the order of the arguments of {name}: write "
+                f"the arguments of {name} have no fixed order: write "
                 f"{', '.join(f'{each}=...' for each in parameters[max(most - 1, 0) : len(positional)])}"
             )
         by_keyword = self._by_keyword(name, call.keywords, scope)

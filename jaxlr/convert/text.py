@@ -25,6 +25,7 @@ from jaxlr.convert.reader import EXAMPLE, ConstructorReader, TextRate
 from jaxlr.convert.statements import Program
 from jaxlr.convert.syntax import source_of
 from jaxlr.convert.values import Names, Unevaluated, Work
+from jaxlr.frameworks.recipe import parsed_version
 from jaxlr.plateau import ScheduleOrPlateau
 
 
@@ -78,7 +79,8 @@ def from_string(
         group: parameter group of the optimizer, for arguments that are a list with one value per group.
         num_steps: number of epochs (or steps) to tabulate. Only a MultiplicativeLR, and a
             ChainedScheduler that is not a product, need it. After them the last rate holds.
-        version: version of the framework, such as "4.48", for a call whose rule changed.
+        version: version of the framework, such as "4.48", for a call whose rule changed. A call with one
+            rule in all versions has the same rates with any version.
 
     Returns:
         A schedule of the epoch (or step). For ReduceLROnPlateau it is the transformation
@@ -140,7 +142,13 @@ def ported(
 
 def _versioned(call: Call, version: str | None) -> Call:
     """Return a call with the version of its framework, if its rule depends on the version."""
-    if version is None or "version" not in inspect.signature(call.torch_class.function).parameters:
+    if version is None:
+        return call
+    parsed_version(version)  # also where all versions have one rule
+    row = call.torch_class
+    if row.library == "torch":
+        raise ValueError(f"version is for the calls of frameworks, and {row.name} is torch's: leave it out")
+    if "version" not in inspect.signature(row.function).parameters:
         return call
     return call._replace(arguments={**call.arguments, "version": version})
 

@@ -35,14 +35,14 @@ from jaxlr.frameworks.recipe import Recipe
 FRAMEWORKS = (
     torchtune.FRAMEWORK,
     nemo.FRAMEWORK,
-    detectron2.FRAMEWORK,  # before Lightning, because its lazy configs name torch's classes too
+    mmengine.FRAMEWORK,
+    mmcv.FRAMEWORK,
+    detectron2.FRAMEWORK,
     lightning.FRAMEWORK,
     sentence_transformers.FRAMEWORK,
     deepspeed.FRAMEWORK,
     ultralytics.FRAMEWORK,
     swin.FRAMEWORK,
-    mmengine.FRAMEWORK,
-    mmcv.FRAMEWORK,
     torchvision.FRAMEWORK,
     timm.FRAMEWORK,
     axolotl.FRAMEWORK,

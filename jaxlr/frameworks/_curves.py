@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from jaxlr._checks import check_value, shown_value
 from jaxlr.schedules import Phase, phased_lr
 from jaxlr.schedules._counts import array_module
-from jaxlr.schedules._schedule import Schedule
+from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 
 _MOST_PHASES = 200  # each phase costs time in a compiled step
@@ -76,6 +76,7 @@ def falling_waves(length: int, cycles: float, **low: Any) -> list[Phase]:
     return _half_waves(half, range(turns), Fraction(0), low, end=length)
 
 
+@prints_as_call
 def floored(schedule: optax.Schedule, floor: ArrayLike, begin: int) -> optax.Schedule:
     """Return a schedule that is at least `floor` from the count `begin` on."""
     if not isinstance(floor, jax.Array) and floor == 0:
@@ -86,7 +87,7 @@ def floored(schedule: optax.Schedule, floor: ArrayLike, begin: int) -> optax.Sch
         rates: list[Any] = [schedule(count), least(count)]
         return array_module(*rates).maximum(*rates)
 
-    return Schedule(formula)
+    return Schedule(formula, functions=(schedule,))
 
 
 def _half_waves(

@@ -21,7 +21,7 @@ from jaxlr.frameworks.huggingface import (
 )
 from jaxlr.frameworks.recipe import Config, Framework
 from jaxlr.schedules import Phase, exponential_lr, per_epoch, phased_lr, sequential_lr
-from jaxlr.schedules._schedule import Schedule
+from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 
 _MOST_CYCLES = 100
@@ -67,6 +67,7 @@ def GradualWarmupScheduler(  # noqa: N802
     return ramp if after_scheduler is None else sequential_lr([ramp, after_scheduler], [warmup + 1])
 
 
+@prints_as_call
 def CosineAnnealingWarmupRestarts(  # noqa: N802
     first_cycle_steps: int,
     cycle_mult: float = 1.0,

@@ -5,18 +5,24 @@ The rules are those of axolotl of July 2026 (`utils/schedulers.py`, `core/traine
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import jax
-import numpy as np
+import optax
 
 from jaxlr._checks import check_value
 from jaxlr.frameworks import huggingface
 from jaxlr.frameworks._curves import warmup, waves
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
-from jaxlr.schedules import Phase, chained_scheduler, one_cycle_lr, one_cycle_momentum, phased_lr
-from jaxlr.schedules._counts import at_most
+from jaxlr.schedules import (
+    Phase,
+    chained_scheduler,
+    one_cycle_lr,
+    one_cycle_momentum,
+    phased_lr,
+    starting_at,
+)
+from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 
 _ENDLESS = ("constant", "constant_with_warmup", "inverse_sqrt")
@@ -144,22 +150,17 @@ def _jagged(config: Config, init_value: Any, name: str, warm: Any, num_steps: An
         ],
         repeat=3,
     )
-    return chained_scheduler(init_value, [_ahead(_schedule(config, 1.0, name, warm, num_steps)), scale])
+    return chained_scheduler(init_value, [ahead(_schedule(config, 1.0, name, warm, num_steps)), scale])
 
 
 def _is_on(config: Config, kind: str) -> bool:
     return config.get(f"jagged_restart_{kind}_steps") not in (None, False, 0, "false")
 
 
-def _ahead(schedule: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return a schedule that is one step ahead. It stays at the largest count of a JAX array."""
-
-    def ahead(count: Any) -> Any:
-        if isinstance(count, jax.Array):
-            count = at_most(count, int(np.iinfo(count.dtype).max) - 1)
-        return schedule(count + 1)
-
-    return ahead
+@prints_as_call
+def ahead(schedule: optax.Schedule) -> optax.Schedule:
+    """Return a schedule that is one step ahead, as a factor of the rate."""
+    return Schedule(starting_at(schedule, 1), init_value=1.0, functions=(schedule,))
 
 
 def _rate_of_group(config: Config) -> Any:

@@ -103,7 +103,8 @@ def _recognized(settings: Mapping[str, Any]) -> Framework:
     known = ", ".join(repr(framework.name) for framework in FRAMEWORKS)
     keys = shown_value([*settings][:8])
     raise ValueError(
-        f"the config is of no known framework, its settings are {keys}: give framework={known}"
+        f"the config is of no known framework, its settings are {keys}: give framework={known}; a schedule "
+        "of another framework can be written with jaxlr.phased_lr"
     )
 
 

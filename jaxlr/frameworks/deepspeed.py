@@ -4,7 +4,7 @@ The rules are those of DeepSpeed of August 2026 (`deepspeed/runtime/lr_schedules
 In a warmup, the constructor sets the rate of update 0, and update 1 sets it again. Both run at the lowest.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxlr._checks import check_choice, shown_value
@@ -122,10 +122,9 @@ _TYPES: dict[str, Callable[[Config, Config], tuple[Any, int | None]]] = {
 FRAMEWORK = Framework(
     name="deepspeed",
     read=read,
-    marks=(
-        ("scheduler", "optimizer"),
-        ("scheduler", "train_batch_size"),
-        ("scheduler", "zero_optimization"),
+    marks=(("scheduler", "train_batch_size"), ("scheduler", "zero_optimization")),
+    recognizes=lambda settings: (
+        isinstance(scheduler := settings.get("scheduler"), Mapping) and scheduler.get("type") in [*_TYPES]
     ),
 )
 

@@ -255,9 +255,10 @@ def _line(start: Any, end: Any) -> _Main:
 def _solver_steps(solver: Config, init_value: Any, length: int, scale: float) -> _Main:
     del init_value
     steps = [_rounded(step / scale) for step in _numbers(solver, "STEPS")]
-    kept = [step for step in steps if step <= length]
+    # detectron2 keeps a step at MAX_ITER, which today's fvcore refuses. It changes no rate of the run.
+    kept = [step for step in steps if step < length]
     if len(kept) < len(steps):
-        solver.assume(f"STEPS above MAX_ITER, {length}, are ignored.")
+        solver.assume(f"STEPS from MAX_ITER on, {length}, change no rate of the run.")
     gamma = solver.number("GAMMA")
     return _multi_step([gamma**k for k in range(len(kept) + 1)], kept, length)
 

@@ -43,7 +43,10 @@ def cosine_scheduler(
         warmup = check_whole_number("warmup_steps", warmup_steps)
     rest = check_positive_count("epochs", epochs) * steps - warmup
     if rest < 0:
-        raise ValueError(f"the warmup must be at most all {rest + warmup} steps, got {warmup}")
+        raise ValueError(
+            f"the warmup must be at most all {rest + warmup} steps, got {warmup}: give more epochs, or "
+            "fewer of warmup_epochs"
+        )
     return _array(base_value, final_value, warmup, rest, start_warmup_value)
 
 

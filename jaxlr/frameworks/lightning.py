@@ -16,7 +16,7 @@ from jaxlr.frameworks.hydra import Node, Tree
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import per_epoch, phased_lr
 from jaxlr.schedules._counts import floor_divide, modulo
-from jaxlr.schedules._schedule import Schedule
+from jaxlr.schedules._schedule import Schedule, prints_as_call
 from jaxlr.schedules.phases import Phase
 
 
@@ -99,11 +99,7 @@ class _Trainer(NamedTuple):
             f"An epoch has {updates} updates, and the scheduler is stepped after {moves} of them."
         )
 
-        def formula(count: Any) -> Any:
-            in_epoch = floor_divide(modulo(count, updates), both // accumulation)
-            return schedule(floor_divide(count, updates) * moves + in_epoch)
-
-        return Schedule(formula)
+        return moving(schedule, updates, moves, both // accumulation)
 
     def clip(self) -> float | None:
         """Return the largest norm of the gradients, if they are clipped by their norm."""
@@ -189,6 +185,17 @@ def _scheduler(tree: Tree) -> Node | None:
 
 def _has_no_scheduler(settings: Mapping[str, Any]) -> bool:
     return any(name in settings and settings[name] is None for name in ("scheduler", "lr_scheduler"))
+
+
+@prints_as_call
+def moving(schedule: optax.Schedule, updates: int, moves: int, every: int) -> optax.Schedule:
+    """Return a schedule that moves after every `every`-th of the `updates` of an epoch, `moves` times."""
+
+    def formula(count: Any) -> Any:
+        in_epoch = floor_divide(modulo(count, updates), every)
+        return schedule(floor_divide(count, updates) * moves + in_epoch)
+
+    return Schedule(formula, functions=(schedule,))
 
 
 def _is_scheduler(node: Node) -> bool:

@@ -10,7 +10,7 @@ from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, phased_lr
 from jaxlr.schedules._counts import modulo
-from jaxlr.schedules._schedule import Schedule
+from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 
 _SCRIPTS: Mapping[str, Mapping[str, Any]] = {
@@ -37,7 +37,7 @@ def read(config: Config) -> Recipe:
         phases.append(Phase((epochs - warmup) * batches, "cosine", start_factor=1.0, end_value=floor))
     schedule: Any = phased_lr(_init_value(config, accumulation), phases)
     if accumulation > 1:
-        schedule = _held(schedule, batches, accumulation)
+        schedule = held(schedule, batches, accumulation)
         config.assume(f"The rate is set for {accumulation} batches at once, anew in each epoch.")
     if config.has("layer_decay"):
         config.assume("layer_decay multiplies the rate of each layer. This is the rate of the last one.")
@@ -68,6 +68,11 @@ def _init_value(config: Config, accumulation: int) -> Any:
     return rate
 
 
-def _held(schedule: Any, batches: int, accumulation: int) -> Any:
+@prints_as_call
+def held(schedule: Any, batches: int, accumulation: int) -> Any:
     """Return a schedule that keeps the rate of the first of each `accumulation` batches of an epoch."""
-    return Schedule(lambda count: schedule(count - modulo(modulo(count, batches), accumulation)))
+
+    def formula(count: Any) -> Any:
+        return schedule(count - modulo(modulo(count, batches), accumulation))
+
+    return Schedule(formula, functions=(schedule,))

@@ -44,6 +44,9 @@ def _schedule(
 ) -> Any:
     name = scheduler.text("NAME", "cosine")
     warm = ramp["warmup_t"]
+    if warm >= num_steps and name in ("cosine", "linear"):
+        epochs = f"{warm / updates:g} and {num_steps // updates}"
+        raise ValueError(f"WARMUP_EPOCHS must be below EPOCHS, got {epochs}")
     line = Phase(warm, "linear", start_value=ramp["warmup_lr_init"], end_factor=1.0)
     match name:
         case "cosine":

@@ -16,10 +16,11 @@ from jaxlr.frameworks.recipe import Config, Framework, Recipe, parsed_version
 from jaxlr.plateau import reduce_lr_on_plateau
 from jaxlr.schedules import Phase, multi_step_lr, phased_lr, sequential_lr, tabulate
 from jaxlr.schedules._counts import array_module
-from jaxlr.schedules._schedule import Schedule
+from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 
 _NEW = (0, 5)  # the version that renamed the arguments of the cycles
+_FLAGS_OF_DEIT = ("data_set", "dist_eval", "distillation_type", "repeated_aug", "teacher_model")
 _SCHEDS = ("cosine", "tanh", "poly", "step", "multistep", "constant", "wsd", "rsqrt", "plateau", "none")
 _MOST_CYCLES = 200
 _MOST_STEPS = 100_000
@@ -237,7 +238,7 @@ def WSDLRScheduler(  # noqa: N802
     slope: dict[str, Any] = {"start_factor": 1.0, "power": exponent, "span": timescale}
     stable = phased_lr(init_value, [Phase(shape="inverse_power", **slope)])
     fall = phased_lr(1.0, [Phase(length - decay), Phase(decay, shape, end_factor=0.0, **power)])
-    rest = _above(lr_min, stable, fall)
+    rest = above(lr_min, stable, fall)
     return rest if warmup == 0 else sequential_lr([phased_lr(init_value, [ramp]), rest], [warmup])
 
 
@@ -500,7 +501,7 @@ class _Clock:
         counts = [weights(count) for count in range(self._hidden, end + 1)]
         highest = tabulate(lambda count: decay ** counts[count][0] * counts[count][1], len(counts))
         lowest = tabulate(lambda count: 1 - counts[count][1], len(counts))
-        rest = Schedule(lambda count: init_value * highest(count) + floor * lowest(count))
+        rest = between(floor, init_value, highest, lowest)
         if self.warmup == 0:
             return rest
         return sequential_lr([phased_lr(init_value, [ramp]), rest], [self.warmup])
@@ -552,18 +553,31 @@ def _power_of_time(exponent: float, weight: Callable[[float], float]) -> Callabl
     return lambda p: weight(p**exponent)
 
 
-def _above(floor: float, stable: Any, fall: Any) -> Any:
+@prints_as_call
+def between(floor: float, peak: ArrayLike, highest: Any, lowest: Any) -> Any:
+    """Return the mean of the peak and the floor, weighted by two schedules."""
+    weights = (highest, lowest)
+    return Schedule(lambda count: peak * highest(count) + floor * lowest(count), functions=weights)
+
+
+@prints_as_call
+def above(floor: float, stable: Any, fall: Any) -> Any:
     """Return a schedule that falls from `stable` to the floor."""
 
     def formula(count: Any) -> Any:
         rate = stable(count)
         return floor + (array_module(rate).maximum(rate, floor) - floor) * fall(count)
 
-    return Schedule(formula)
+    return Schedule(formula, functions=(stable, fall))
 
 
 def _init_value(config: Config) -> Any:
     """Return `lr`, or `lr_base` scaled by the global batch size."""
+    if config.init_value is None and _may_be_deit(config) and not config.flag("unscale_lr"):
+        raise ValueError(
+            "main.py of DeiT multiplies lr by the global batch size / 512, and train.py of timm does not: "
+            "give init_value, the rate of the optimizer"
+        )
     if config.init_value is not None or config.has("lr") or not config.has("lr_base"):
         return config.base_rate("lr")
     if config.num_processes is None:
@@ -578,6 +592,12 @@ def _init_value(config: Config) -> Any:
     rate = config.number("lr_base") * (ratio**0.5 if scale == "sqrt" else ratio)
     config.assume(f"The rate is {rate:g}: lr_base by the {scale} scale of the global batch size {batch}.")
     return rate
+
+
+def _may_be_deit(config: Config) -> bool:
+    """Check if the config has a model or a flag of DeiT, whose script copied timm's flags."""
+    is_model = str(config.get("model")).startswith(("deit", "cait"))
+    return is_model or any(map(config.has, _FLAGS_OF_DEIT))
 
 
 def _state_optimizer(config: Config) -> None:

@@ -117,7 +117,11 @@ class Source:
         recipe_text = self.text if text is None else text
         assert recipe_text is not None
         schedule = from_string(
-            recipe_text, arguments["init_value"], arguments["names"] or None, arguments["group"]
+            recipe_text,
+            arguments["init_value"],
+            arguments["names"] or None,
+            arguments["group"],
+            version=arguments["version"],
         )
         return _checked(Reading(schedule, "update" if steps_per_batch(recipe_text) else None))
 

@@ -81,7 +81,8 @@ class Phase(PrintsAsCall):
     Args:
         length: steps (or epochs) of the phase, a whole number >= 0. None means that the phase never ends;
             only the last phase may have it. A phase of length 0 is skipped, and the next phase starts from
-            its end value.
+            its end value. For the inverse shapes, which never reach their end, it starts from the rate at
+            `offset`.
         shape: "constant", "linear", "cosine", "polynomial", "power", "1-sqrt", "exponential",
             "inverse_sqrt", "inverse_power", "log" (DeepSpeed's warmup), "shifted_exponential"
             (Megatron-LM's decay), "tanh" (timm's) or "rex" (axolotl's).
@@ -340,7 +341,7 @@ def _legs(init_value: float | jax.Array, phases: list[Phase]) -> list[_Leg]:
         default_end = start if phase.shape == "constant" else 0.0
         end = _rate(init_value, phase.end_factor, phase.end_value, default_end)
         if phase.length == 0:
-            rate = start if phase.shape in _WITHOUT_END else end
+            rate = _rate_after_no_steps(phase, begin, start, end)
             continue
         if phase.shape == "exponential" and not isinstance(start, jax.Array) and start == 0:
             raise ValueError(
@@ -353,6 +354,15 @@ def _legs(init_value: float | jax.Array, phases: list[Phase]) -> list[_Leg]:
     if not legs or phases[-1].length == 0:
         legs.append(_Leg(begin, None, "constant", rate, rate, 1.0, 0, 1, 1, "never"))
     return legs
+
+
+def _rate_after_no_steps(phase: Phase, begin: int, start: Any, end: Any) -> Any:
+    """Return the rate where the phase after one of length 0 begins."""
+    if phase.shape not in _WITHOUT_END:
+        return end
+    if phase.offset == 0:
+        return start
+    return _leg(0, phase, max(begin, 1), start, end).rate_at_end(0)
 
 
 def _leg(index: int, phase: Phase, begin: int, start: Any, end: Any) -> _Leg:
