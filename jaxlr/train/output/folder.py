@@ -111,7 +111,7 @@ class RunFolder:
         flags = {name: value for name, value in self._config.flags().items() if name not in _PLACEMENT}
         if flags.get("recipe") is not None:
             flags["recipe"] = json.loads(flags["recipe"])
-        return as_json({**flags, "resume": False})
+        return as_json({**flags, "resume": False, "strict": False})
 
     def resume_hint(self) -> str:
         """Return the end of a message: the epoch to resume after, and the command that resumes the run."""
