@@ -368,6 +368,11 @@ def test_in_any_encoding_a_mistake_is_one_line_and_a_scheduler_with_accents_runs
     assert (tmp_path / "run" / "curves.png").exists()
 
 
+def test_a_run_without_compilation_is_refused(refuse, tmp_path):
+    with jax.disable_jit():
+        assert "JAX_DISABLE_JIT" in refuse("train", "--epochs", 1, "--out", tmp_path / "run")
+
+
 def test_a_missing_device_is_one_line(tmp_path):
     command = [sys.executable, "-m", "jaxlr", "train", "--out", str(tmp_path / "run")]
     environment = os.environ | {"JAX_PLATFORMS": "nonesuch"}

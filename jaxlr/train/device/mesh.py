@@ -21,8 +21,10 @@ def mesh_of(devices: int | Literal["all"] | None) -> Mesh | None:
     """Return a mesh of the devices that --devices asks for, or None for JAX's default device alone.
 
     Raises:
-        DeviceError: JAX sees no device, or fewer than `devices`.
+        DeviceError: JAX sees no device, or fewer than `devices`, or it may not compile.
     """
+    if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
+        raise DeviceError("JAX_DISABLE_JIT is set, and training needs compiled programs: unset it")
     available = devices_found()
     if devices is None:
         devices = "all" if jax.process_count() > 1 else 1
