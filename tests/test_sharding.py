@@ -292,6 +292,26 @@ def test_a_process_that_never_arrives_is_named_by_the_others(recipe, tmp_path):
 
 
 @pytest.mark.heavy
+def test_another_number_of_processes_than_on_process_0_is_refused_and_ends_process_0(recipe, tmp_path):
+    cluster = ["--distributed", "--coordinator", f"127.0.0.1:{free_port()}", "--peer-timeout", 4]
+    began = time.monotonic()
+    both = ends(
+        [
+            one_of_several(
+                ["-m", "jaxlr", "train"],
+                *(*recipe, "--out", tmp_path / "run", *cluster),
+                *("--num-processes", 2 + number, "--process-id", number),
+            )
+            for number in (0, 1)
+        ]
+    )
+    assert time.monotonic() - began < 40
+    assert number_of_lost(both[0]) == "1"
+    advice = "give all processes the same"
+    assert both[1] == (2, [f"jaxlr: error: --num-processes is 3 here and 2 on process 0: {advice}"])
+
+
+@pytest.mark.heavy
 def test_a_process_that_finds_no_device_is_named_by_the_others_in_time(recipe, tmp_path):
     cluster = ["--distributed", "--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", 2]
     flags = [*recipe, "--out", tmp_path / "run", "--peer-timeout", 4, *cluster, "--process-id"]

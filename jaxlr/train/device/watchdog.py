@@ -36,7 +36,8 @@ def initialize(device: TrainDevice) -> None:
     """Meet the other processes. If one of them does not arrive in time, name it and end this process.
 
     Raises:
-        DeviceError: no cluster is found, or the coordinator's port is taken.
+        DeviceError: no cluster is found, the coordinator's port is taken, or process 0 was started with
+            another number of processes.
     """
     # By default JAX ends the other processes before they can name the lost one, and takes over SIGTERM.
     jax.config.update("jax_enable_recoverability", True)
@@ -67,6 +68,7 @@ def initialize(device: TrainDevice) -> None:
                 f" --num-processes and --process-id ({error})"
             ) from error
     _end_on_abort(lambda: _lost("0"))
+    _check_num_processes(device.peer_timeout)
 
 
 class Watchdog:
@@ -160,6 +162,23 @@ def _check_port(coordinator: str) -> None:
         raise DeviceError(
             f"cannot listen on port {port} of --coordinator: {reason}; give another"
         ) from error
+
+
+def _check_num_processes(timeout: int) -> None:
+    """Raise a DeviceError unless process 0 has the same number of processes.
+
+    JAX trains with the number of process 0, but waits for processes that do not exist when the run ends.
+    """
+    runtime, key = _runtime(), "jaxlr/num_processes"
+    if runtime.process_id == 0:
+        runtime.client.key_value_set(key, str(runtime.num_processes))
+    elif (number := runtime.client.blocking_key_value_get(key, timeout * 1000)) != str(
+        runtime.num_processes
+    ):
+        raise DeviceError(
+            f"--num-processes is {runtime.num_processes} here and {number} on process 0: "
+            "give all processes the same"
+        )
 
 
 @contextlib.contextmanager
