@@ -24,7 +24,8 @@ def joined(device: TrainDevice) -> Iterator[None]:
     Enter it before JAX is used. Without --distributed it does nothing.
 
     Raises:
-        DeviceError: no cluster is found, or the coordinator's port is taken.
+        DeviceError: no cluster is found, the coordinator's port is taken, or process 0 was started with
+            another number of processes.
     """
     if not device.distributed:
         yield
