@@ -175,6 +175,8 @@ TORCH_TEXTS = [
     "sched = get_cosine_schedule_with_warmup(optimizer, 500, 10_000)",
     "args = TrainingArguments(learning_rate=1e-4, warmup_ratio=0.1)\ns = StepLR(opt, 3)",
     "def get_lr(it):\n    learning_rate, warmup_ratio = 1e-4, 0.1\n    return learning_rate * it",
+    "_target_: torch.optim.lr_scheduler.StepLR\nstep_size: 3\n",
+    "{'_target_': 'torch.optim.lr_scheduler.StepLR', 'step_size': 3}",
     "StpLR(step_size=3)",
     "StepLR",
     "for group in opt.param_groups:\n  pass\nelse:\n  CosineAnnealingLR(opt, 9)",

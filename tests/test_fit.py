@@ -133,6 +133,13 @@ def test_skipped_updates_are_counted(tmp_path):
     assert best.notes[0].startswith("2 updates were skipped by step 10, 3 by step 100 and 4 by step 420")
 
 
+def test_the_numbering_of_the_steps_is_the_one_with_the_length_of_the_run(tmp_path):
+    for is_older in (False, True):
+        log = trainer_state(tmp_path / "state.json", warmup=0, is_older=is_older, every=50)
+        best = jaxlr.fit(log).candidates[0]
+        assert best.line == 'jaxlr.phased_lr(1e-05, [jaxlr.Phase(1000, "linear", end_factor=0.0)])'
+
+
 def test_a_log_of_ultralytics_gives_its_config(tmp_path):
     log = results_csv(tmp_path / "results.csv", ultralytics_rates(0.000833, 0.01, 15, 36, 108), 36)
     result = jaxlr.fit(log)
@@ -177,7 +184,7 @@ def test_rates_without_a_shape_have_no_schedule(tmp_path):
 
 
 def test_a_log_of_zeros_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="the column 'lr' has too few rates to fit a schedule"):
+    with pytest.raises(ValueError, match="the column 'lr' has no rate above 0"):
         jaxlr.fit(csv_log(tmp_path / "log.csv", range(4), [0.0] * 4))
 
 

@@ -440,7 +440,7 @@ REFUSED = {
     "a beta of 1": ("Adam", {"betas": (0.9, 1.0)}, "betas must be below 1"),
     "a beta of NaN": ("AdamW", {"betas": (float("nan"), 0.9)}, "beta1 must be a finite number"),
     "a negative lr": ("SGD", {"lr": -0.1}, "lr must be a finite number of at least 0, got -0.1"),
-    "an lr of no number": ("SGD", {"lr": "0.1"}, "lr must be a real number"),
+    "an lr of no number": ("SGD", {"lr": "0.1"}, "lr of the optimizer must be a number"),
     "a damped Nesterov": (
         "SGD",
         {"momentum": 0.9, "nesterov": True, "dampening": 0.1},

@@ -378,17 +378,20 @@ def test_the_slurm_script_of_the_documentation_runs_unchanged(recipe, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "fault"),
     [
-        ("--process-id 0", "process_id needs distributed: add --distributed"),
+        ("--process-id 0", "error: --process-id needs --distributed: add --distributed"),
         ("--distributed --process-id 0", "go together: add --coordinator and --num-processes"),
         ("--distributed --coordinator h:1 --num-processes 2", "go together: add --process-id"),
         ("--distributed --coordinator h --num-processes 2 --process-id 0", "must be HOST:PORT, got 'h'"),
         ("--distributed --coordinator h:0 --num-processes 2 --process-id 0", "must be HOST:PORT"),
         ("--distributed --coordinator h:65536 --num-processes 2 --process-id 0", "must be HOST:PORT"),
         ("--distributed --coordinator h:99999 --num-processes 2 --process-id 0", "must be HOST:PORT"),
-        ("--distributed --coordinator h:1 --num-processes 2 --process-id 2", "must be below num_processes"),
+        (
+            "--distributed --coordinator h:1 --num-processes 2 --process-id 2",
+            "--process-id must be below --num-proc",
+        ),
         (
             "--distributed --coordinator h:1 --num-processes 0 --process-id 0",
-            "num_processes must be from 1",
+            "error: --num-processes must be from 1",
         ),
     ],
 )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from framework_files import assert_has_rates, recorded
 from helpers import HOST_RTOL, assert_close
+from log_files import ultralytics_rates
 
 import jaxlr
 
@@ -173,3 +174,19 @@ def test_a_config_that_lacks_something_is_refused_by_name(config, arguments, mes
     with pytest.raises(ValueError, match=message) as error:
         from_config(config, **arguments)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("cos_lr", [False, True])
+@pytest.mark.parametrize(("group", "start"), [(0, 0.0), (2, 0.1)])
+@pytest.mark.parametrize(
+    ("epochs", "steps", "warmup_epochs"), [(12, 34, 3.0), (9, 7, 3.0), (5, 50, 2.0), (4, 60, 0.0)]
+)
+def test_the_decay_of_older_versions_is_an_epoch_late(epochs, steps, warmup_epochs, group, start, cos_lr):
+    config = {"lr0": 0.01, "lrf": 0.1, "epochs": epochs, "warmup_epochs": warmup_epochs, "cos_lr": cos_lr}
+    config |= {"optimizer": "SGD", "warmup_bias_lr": 0.1}
+    at_least = max(round(warmup_epochs * steps), 100)
+    # YOLOv5 always has a warmup.
+    for version, warmup in (("8.1.41", at_least if warmup_epochs else -1), ("7.0", at_least)):
+        recipe = from_config(config, steps_per_epoch=steps, group=group, version=version)
+        rates = ultralytics_rates(0.01, 0.1, epochs, steps, warmup, start, is_late=True, is_cosine=cos_lr)
+        assert_has_rates(recipe.schedule, rates.tolist())

@@ -16,16 +16,14 @@ from jaxlr.logs.comparisons import rates_of
 
 @dataclasses.dataclass(frozen=True)
 class FitConfig(LogFlags):
-    """Find the schedules that have the learning rates of a log, and print them as Python.
-
-    LOG is any log that jaxlr verify reads. Exit status: 0 if a schedule agrees with all rates, 1 if none
-    does, 2 if LOG cannot be read.
+    """Print the schedules that have the learning rates of a log.
 
     Example: jaxlr fit trainer_state.json
     """
 
     log: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="LOG")]
-    """Log of a run, or the folder that holds it."""
+    """Any log that jaxlr verify reads. Exit status: 0 if a schedule agrees with all rates, 1 if none does,
+    2 if it cannot be read."""
 
     def run(self) -> int:
         """Print the schedules, and return the exit status."""

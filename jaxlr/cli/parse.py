@@ -59,7 +59,7 @@ def parse(args: list[str]) -> tuple[str, Config]:
             return command, _parse(args)
     except (TypeError, ValueError) as error:  # from the checks of the settings, or the folder to resume
         refuse(with_flags(str(error), _names(command)))
-    except ModuleNotFoundError as error:  # such as PyYAML, to read a config
+    except ModuleNotFoundError as error:  # from the extra that training needs, or PyYAML for a config
         refuse(str(error))
     except SystemExit as stop:
         if stop.code != 2:

@@ -4,6 +4,7 @@ import ast
 import re
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from jaxlr.frameworks.files import LONGEST_CONFIG, read_config, read_text_config
 _CONFIG_SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown")
 _SUFFIXES = (*_CONFIG_SUFFIXES, ".py", ".sh", ".txt", ".args")
 _CALL = re.compile(rf"\b({'|'.join([*CLASSES, *CALLS])})\s*\(")
+_CLASS = re.compile(rf"\b({'|'.join(CLASSES)})\b")
 _NO_PATH = re.compile(r"[={}()\[\]]|:\s|(^|\s)--\w")
 _PATH = re.compile(r"[/\\]|\.[a-z]\w{0,7}$")
 _CONFIG_LINE = re.compile(
@@ -48,7 +50,8 @@ def read_recipe(recipe: str, framework: str | None = None) -> Source:
     - Anything else is itself a text: of a torch scheduler, of a config, or flags of a training script.
 
     A text is torch's if it calls a scheduler that `from_string` knows, or ends in a function. Otherwise it
-    is a config, if a framework recognizes it.
+    is a config, if a framework recognizes it. A config of no framework that names a class of torch is
+    torch's too, such as `_target_: torch.optim.lr_scheduler.StepLR`.
 
     Args:
         recipe: the argument of the command.
@@ -114,15 +117,13 @@ def _path_of(recipe: str) -> Path | None:
 
 def _of_file(path: Path, framework: str | None) -> Source:
     suffix = path.suffix.lower()
-    if suffix in _CONFIG_SUFFIXES:
-        return Source(path.name, "", read_config(path))
     with path.open(encoding="utf-8-sig") as file:  # a pipe can be read only once
         try:
             text = file.read(LONGEST_CONFIG + 1)
         except UnicodeDecodeError:
             raise RecipeError(f"{path.name} is not a text in UTF-8") from None
     read = (lambda: read_config(path)) if suffix in _SUFFIXES else (lambda: read_text_config(text))
-    settings = _settings(text, framework, read)
+    settings = _settings(text, framework, read, can_be_code=suffix not in _CONFIG_SUFFIXES)
     return Source(path.name, text if settings is None else "", settings)
 
 
@@ -131,20 +132,24 @@ def _of_text(text: str, framework: str | None) -> Source:
     return Source(shorten(text), text if settings is None else "", settings)
 
 
-def _settings(text: str, framework: str | None, read: Callable[[], Settings]) -> Settings | None:
+def _settings(
+    text: str, framework: str | None, read: Callable[[], Settings], can_be_code: bool = True
+) -> Settings | None:
     """Return the settings of a config, or None if the text is torch's."""
     if framework is not None:
         return read()
-    if _is_torch_code(text):
+    if can_be_code and _is_torch_code(text):
         return None
-    looks_like_config = _CONFIG_LINE.search(text)
+    looks_like_config = not can_be_code or _CONFIG_LINE.search(text) is not None
     try:
         settings = read()
     except (ValueError, ModuleNotFoundError):
-        if looks_like_config:
+        if looks_like_config and not _CLASS.search(text):
             raise
         return None
-    return settings if looks_like_config or is_recognized(settings) else None
+    if is_recognized(settings):
+        return settings
+    return settings if looks_like_config and not _CLASS.search(text) else None
 
 
 def _is_torch_code(text: str) -> bool:
@@ -152,7 +157,8 @@ def _is_torch_code(text: str) -> bool:
     if _CALL.search(re.sub(r"#.*", "", text)):
         return True
     try:
-        statements = ast.parse(dedented(unwrapped(text))).body
+        with warnings.catch_warnings(action="ignore", category=SyntaxWarning):
+            statements = ast.parse(dedented(unwrapped(text))).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return bool(statements) and isinstance(statements[-1], ast.FunctionDef)

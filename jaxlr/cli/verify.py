@@ -56,11 +56,7 @@ class VerifyFlags(LogFlags, RecipeFlags):
 
 @dataclasses.dataclass(frozen=True)
 class VerifyConfig(VerifyFlags):
-    """Compare a recipe with the rates that a run logged, at the printed digits.
-
-    LOG is trainer_state.json, results.csv, metrics.csv, JSON lines of MMEngine, detectron2 or jaxlr, an
-    event file of TensorBoard, or a CSV. Exit status: 0 if all rates agree, 1 if not, 2 if something cannot
-    be read.
+    """Compare a recipe with the rates in the log of a run.
 
     Example: jaxlr verify README.md trainer_state.json
     """
@@ -69,7 +65,8 @@ class VerifyConfig(VerifyFlags):
     """Torch scheduler, config file, or - for standard input."""
 
     log: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="LOG")]
-    """Log of a run, or the folder that holds it."""
+    """Log of a run, or its folder: trainer_state.json, results.csv, metrics.csv, JSON lines, an event file
+    of TensorBoard, or a CSV. Exit status: 0 if all rates agree, 1 if not, 2 if something cannot be read."""
 
     def run(self) -> int:
         """Print the comparison, and return the exit status."""

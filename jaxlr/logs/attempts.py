@@ -144,7 +144,8 @@ def _range_of_epoch(log: Log) -> tuple[int, int]:
 def _solved(case: _Case, unit: str) -> Iterator[Attempt]:
     """Yield the recipe with the numbers that agree with the log, or else with the nearest ones."""
     whole = next((name for name in case.missing if name != "init_value"), None)
-    num_clocks = len([*clocks(case.log, case.points, unit, 10)])
+    given = 10 if whole == "steps_per_epoch" else case.source.arguments["steps_per_epoch"]
+    num_clocks = len([*clocks(case.log, case.points, unit, given)])
     # An older version numbers its steps in the usual way.
     for index in range(1 if "version" in case.changes else min(num_clocks, 3)):
         problem = _Problem(case, unit, whole, index)
@@ -155,8 +156,8 @@ def _solved(case: _Case, unit: str) -> Iterator[Attempt]:
             nearest, numbers = search_whole(problem.distance, problem.agrees, low, max(low, high))
         if numbers:
             yield problem.attempt(numbers)
-        elif index == 0:
-            yield problem.attempt([nearest])
+        elif index == 0:  # skipped updates may still explain the rest
+            yield problem.attempt([nearest], is_exact=False)
 
 
 class _Problem(NamedTuple):
@@ -204,14 +205,15 @@ class _Problem(NamedTuple):
         is_right = np.abs(self.rates(number, None, few=False) - logged) <= tolerances
         return (0.0, 0.0) if is_right.all() else None
 
-    def attempt(self, numbers: Sequence[int | None]) -> Attempt:
+    def attempt(self, numbers: Sequence[int | None], is_exact: bool = True) -> Attempt:
         """Return the recipe with the middle one of the numbers."""
         case, number = self.case, numbers[len(numbers) // 2]
         found, reasons = dict(case.found), [*case.reasons]
         base = None
         if self.whole is not None and number is not None:
             found[self.whole] = number
-            reasons.append(_found_sentence(self.whole, [each for each in numbers if each is not None]))
+            whole_numbers = [each for each in numbers if each is not None]
+            reasons.append(_found_sentence(self.whole, whole_numbers, is_exact))
         if "init_value" in case.missing:
             bounds = self.base(number)
             if bounds is None:
@@ -220,15 +222,18 @@ class _Problem(NamedTuple):
                 bounds = (middle * 0.997, middle * 1.003)
             base = simplest(*bounds)
             found["init_value"] = base
-            reasons.append(f"The log determines init_value: it is {shown(base)}.")
+            begin = "The log determines init_value: it" if is_exact else "The nearest init_value"
+            reasons.append(f"{begin} is {shown(base)}.")
         given = case.source.arguments["steps_per_epoch"]
         steps = number if self.whole == "steps_per_epoch" else given
         reading = case.read(number, base)._replace(unit=self.unit)
         return Attempt(reading, steps, tuple(reasons), found, case.is_changed)
 
 
-def _found_sentence(name: str, numbers: list[int]) -> str:
+def _found_sentence(name: str, numbers: list[int], is_exact: bool) -> str:
     middle = numbers[len(numbers) // 2]
+    if not is_exact:
+        return f"The nearest {name} is {middle}."
     if len(numbers) == 1:
         return f"The log determines {name}: it is {middle}."
     return f"The log agrees with {name} from {numbers[0]} to {numbers[-1]}: {middle} is taken."

@@ -58,6 +58,11 @@ def clocks(log: Log, points: Points, unit: str | None, steps_per_epoch: int | No
             yield clock._replace(counts=counts, counts_updates=False)
     if by_step and steps is None and epochs is not None and steps_per_epoch is not None:
         yield from _at_epochs(epochs, steps_per_epoch)
+    if by_step and steps is None and epochs is None and steps_per_epoch is not None:
+        parts = np.rint(points.epochs * steps_per_epoch)  # of epochs, such as 0.25
+        if np.isfinite(parts).all() and np.abs(parts).max() < 2**53:
+            yield Clock(parts.astype(np.int64) - 1, is_usual=True)
+            yield Clock(parts.astype(np.int64), _shifted("step", 0))
 
 
 def needs_steps_per_epoch(log: Log, points: Points, unit: str | None) -> bool:

@@ -1,5 +1,6 @@
 """The names of the columns in a log, and the program that they tell."""
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,16 +16,19 @@ STEP_NAMES = ("step", "global_step", "trainer/global_step", "iteration", "iter",
 EPOCH_NAMES = ("epoch", "trainer/epoch", "train/epoch", "epochs")
 
 
+@functools.cache
 def is_clock(name: str) -> bool:
     """Check if a column is named like the number of a step or an epoch."""
     return name.lower() in (*STEP_NAMES, *EPOCH_NAMES)
 
 
+@functools.cache
 def tells_kind(name: str) -> bool:
     """Check if the name of a column tells which program wrote the log."""
     return name in ("data_time", "eta_seconds", "time", "mode", "train_loss", "valid_loss", "seconds")
 
 
+@functools.cache
 def is_rate(name: str) -> bool:
     """Check if a column is named like a learning rate."""
     return bool(_RATE.fullmatch(name)) and not _NO_RATE.search(name)

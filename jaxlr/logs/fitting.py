@@ -79,7 +79,9 @@ def fit(log: str | PathLike[str], *, step_column: str | None = None, rate_column
         column = [*found.columns][1]  # the first one may be that of the biases
     points = found.columns[column]
     best: Fit | None = None
+    has_clock = False
     for clock in _usual_clocks(found, points):
+        has_clock = True
         candidates = _candidates(found, points, clock)
         if not candidates:
             continue
@@ -99,10 +101,18 @@ def fit(log: str | PathLike[str], *, step_column: str | None = None, rate_column
         )
         if best is None or (this.agrees, -_size(this)) > (best.agrees, -_size(best)):
             best = this
-        if this.agrees and found.kind == "huggingface":
-            break  # its first numbering is the right one, if it agrees
+        length = this.candidates[0].parameters.get("length")
+        if this.agrees and found.facts.get("max_steps", length) == length:
+            break
     if best is None:
-        raise ValueError(f"the column {column!r} has too few rates to fit a schedule")
+        if not points.rates.max() > 0:
+            raise ValueError(f"the column {column!r} has no rate above 0")
+        if has_clock:
+            raise ValueError(f"no schedule is near the rates of the column {column!r}")
+        raise ValueError(
+            f"the steps or epochs of the column {column!r} are no whole numbers of at most 2**53: name "
+            "another column (step_column)"
+        )
     return best
 
 

@@ -28,7 +28,7 @@ from jaxlr.logs.columns import (
     tells_kind,
 )
 from jaxlr.logs.events import is_event_file, read_events
-from jaxlr.logs.printed import float_of, is_garbled, number_of, precision_of
+from jaxlr.logs.printed import decimals_of, float_of, is_garbled, number_of, precision_of
 
 
 _LARGEST_FILE = 2**28
@@ -54,6 +54,7 @@ class Points(NamedTuple):
         rates: the rates, shape (points,).
         tolerances: half a unit of the last printed digit of each rate, shape (points,).
         digits: number of significant digits that the column was printed with.
+        decimals: number of decimals that the column may be rounded to, or None.
     """
 
     steps: np.ndarray
@@ -61,6 +62,7 @@ class Points(NamedTuple):
     rates: np.ndarray
     tolerances: np.ndarray
     digits: int
+    decimals: int | None = None
 
 
 class Log(NamedTuple):
@@ -244,10 +246,7 @@ class _Rows:
             )
         counted = [index for index, name in enumerate(names) if is_rate(name) or name.lower() in STEP_NAMES]
         for number, line in lines:
-            try:
-                cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
-            except (csv.Error, StopIteration):
-                cells = []
+            cells = _cells(line, delimiter)
             if cells == names:  # the header again, in a file that two runs wrote
                 continue
             if len(cells) != len(names) or any(is_garbled(cells[index]) for index in counted):
@@ -315,14 +314,15 @@ class _Rows:
         self, rows: Sequence[Mapping[str, Any]], key: str, step: str | None, epoch: str | None, kind: str
     ) -> Points:
         rows = self._without_replaced(rows, step, epoch, kind)
-        printed = [number_of(row[key]) for row in rows]
-        tolerances, digits = precision_of([number for number in printed if number is not None])
+        printed = [number for row in rows if (number := number_of(row[key])) is not None]
+        tolerances, digits = precision_of(printed)
         return Points(
             np.array([float_of(row, step) for row in rows]),
             np.array([float_of(row, epoch) for row in rows]),
-            np.array([float(number) for number in printed if number is not None]),
+            np.array([float(number) for number in printed]),
             tolerances,
             digits,
+            decimals_of(printed),
         )
 
     def _without_replaced(
@@ -358,6 +358,16 @@ class _Rows:
 
 
 _decoder = json.JSONDecoder(parse_float=Decimal)
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    """Return the cells of a line, or none if the line cannot be read."""
+    if '"' not in line:
+        return [cell.strip() for cell in line.split(delimiter)]
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
+    except (csv.Error, StopIteration):
+        return []
 
 
 def _is_document(file: Path) -> bool:

@@ -47,11 +47,21 @@ def precision_of(numbers: Sequence[Decimal]) -> tuple[np.ndarray, int]:
     ends_in_zero = any(number.as_tuple().digits[-1] == 0 and number != 0 for number in numbers)
     if ends_in_zero and len({*exponents}) == 1:
         return np.full(len(numbers), 0.5 * 10.0 ** exponents[0]), max(digits)
-    if ends_in_zero and len({*digits}) == 1:
+    if ends_in_zero and len({count for count, number in zip(digits, numbers, strict=True) if number}) == 1:
         return np.array([0.5 * 10.0**exponent for exponent in exponents]), max(digits)
     most = _digits_of(numbers, digits)
     units = [number.adjusted() - most + 1 if number else -12 for number in numbers]
     return np.array([0.5 * 10.0 ** max(unit, -320) for unit in units]), most
+
+
+def decimals_of(numbers: Sequence[Decimal]) -> int | None:
+    """Return the decimals that a column may be rounded to, as `round(rate, 6)` does, or None.
+
+    The shortest form of few digits may also be exact, such as 0.1, 0.01 and 0.001.
+    """
+    decimals = max(-int(number.as_tuple().exponent) for number in numbers)
+    is_short = max(len(number.as_tuple().digits) for number in numbers) <= decimals
+    return decimals if len({*numbers}) >= 8 and is_short and 3 <= decimals <= 12 else None
 
 
 def _digits_of(numbers: Sequence[Decimal], digits: Sequence[int]) -> int:

@@ -12,13 +12,14 @@ from jaxlr.convert.classes import CLASSES
 from jaxlr.convert.errors import MissingNamesError
 from jaxlr.convert.text import steps_per_batch
 from jaxlr.frameworks import CALLS
-from jaxlr.frameworks.config import from_config
-from jaxlr.frameworks.files import read_config
+from jaxlr.frameworks.config import from_config, is_recognized
+from jaxlr.frameworks.files import read_config, read_text_config
 from jaxlr.frameworks.recipe import Recipe
 
 
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".sh", ".args", ".txt", ".py")
 _MOST_NUMBERS = 12
+_COUNT = re.compile(r"warm|step|epoch|cycle|iter|max_num|^(end|t_max|t_0|milestones)$", re.IGNORECASE)
 _CONFIG = re.compile(r"^\s*\{|(^|\s)--\w|^\s*([-*]\s+)?[\w-]+\s*:\s", re.MULTILINE)
 _PYTHON = re.compile(
     rf"^\s*(def|class|for|if|with)\b|\b({'|'.join([*CLASSES, *CALLS])})\s*\(", re.MULTILINE
@@ -77,19 +78,27 @@ class Source:
             self.fixed = _checked(Reading(recipe, None))
 
     def _read_file(self, path: Path) -> None:
-        if path.suffix.lower() in (".py", ".txt"):
-            try:
-                self.settings = read_config(path)
-            except ValueError:
-                self.text = path.read_text(encoding="utf-8-sig")
-        else:
-            self.settings = read_config(path)
+        if path.suffix.lower() in (".py", ".txt"):  # a config, or code with a torch scheduler
+            text = path.read_text(encoding="utf-8-sig")
+            if _PYTHON.search(text):
+                self.text = text
+                return
+        self.settings = read_config(path)
 
     def _read_text(self, text: str) -> None:
         if "\n" not in text and len(text) < 1000 and Path(text).suffix.lower() in _SUFFIXES:
             self._read_file(Path(text))
-        elif _CONFIG.search(text) and not _PYTHON.search(text):
-            self.settings = read_config(text)
+            return
+        looks_like_config = bool(_CONFIG.search(text))
+        settings: Mapping[str, Any] | None = None
+        if not _PYTHON.search(text):
+            try:
+                settings = read_text_config(text)
+            except (ValueError, ModuleNotFoundError):
+                if looks_like_config:
+                    raise
+        if settings is not None and (looks_like_config or is_recognized(settings)):
+            self.settings = settings
         else:
             self.text = text
 
@@ -154,20 +163,16 @@ class Source:
     def _numbers_of_settings(
         self, settings: Mapping[str, Any]
     ) -> Iterator[tuple[str, int, Callable[[int], dict[str, Any]]]]:
-        defaults: dict[str, Any] = {}
         if "learning_rate" in settings and not any("warmup" in key for key in settings):
-            defaults["warmup_steps"] = 0
-        keys = [key for key in {**settings, **defaults} if re.search(r"warm|step|epoch|cycle", key)]
-        for key in keys[:_MOST_NUMBERS]:
-            value = {**defaults, **settings}[key]
-            number = int(value) if isinstance(value, str) and re.fullmatch(r"\d{1,15}", value) else value
-            if isinstance(number, float) and number.is_integer() and abs(number) < 2**53:
-                number = int(number)
-            if isinstance(number, int) and not isinstance(number, bool) and number >= 0:
-                # A warmup_ratio gives way to warmup_steps.
-                yield key, number, lambda other, key=key: {"settings": {key: other}}
+            yield "warmup_steps", -1, lambda other: {"settings": {"warmup_steps": other}}
+        for path, value in list(_whole_numbers(settings))[:_MOST_NUMBERS]:
+            yield (
+                ".".join(map(str, path)),
+                value,
+                lambda other, path=path: {"settings": _with(settings, path, other)},
+            )
         for key in settings:
-            if key.endswith("warmup_ratio"):
+            if key.endswith("warmup_ratio"):  # it gives way to warmup_steps
                 steps = key.replace("ratio", "steps")
                 yield steps, -1, lambda other, steps=steps: {"settings": {steps: other}}
 
@@ -181,6 +186,36 @@ class Source:
 
             before = re.search(rf"(\w+)\s*=\s*\[?\s*{one}", text)
             yield (before[1] if before else literal), int(literal), changes
+
+
+def _whole_numbers(settings: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], int]]:
+    """Yield the whole numbers of steps and epochs in nested settings, each with the path of its key."""
+    for key, value in settings.items() if isinstance(settings, Mapping) else enumerate(settings):
+        path = (*before, key)
+        if isinstance(value, Mapping | list | tuple) and len(path) < 6:
+            yield from _whole_numbers(value, path)
+        name = next(each for each in reversed(path) if isinstance(each, str))
+        if not _COUNT.search(name) or isinstance(value, bool):
+            continue
+        if isinstance(value, str) and re.fullmatch(r"\d{1,15}", value):
+            value = int(value)
+        if isinstance(value, int | float) and 0 <= value < 2**53 and value == int(value):
+            yield path, int(value)
+
+
+def _with(settings: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """Return the first key of a path with settings in which the value at the path is another one."""
+    return {path[0]: _replaced(settings[path[0]], path[1:], value)}
+
+
+def _replaced(node: Any, path: tuple[Any, ...], value: Any) -> Any:
+    if not path:
+        return value
+    first, *rest = path
+    inner = _replaced(node[first], tuple(rest), value)
+    if isinstance(node, Mapping):
+        return {**node, first: inner}
+    return [inner if index == first else each for index, each in enumerate(node)]
 
 
 def _subsets(names: list[str]) -> Iterator[list[str]]:

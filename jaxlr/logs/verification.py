@@ -12,7 +12,7 @@ from jaxlr._checks import check_duration, check_positive_count, shown_value
 from jaxlr.frameworks.recipe import Recipe
 from jaxlr.logs.attempts import attempts
 from jaxlr.logs.comparisons import Comparison, compare, usual_comparison
-from jaxlr.logs.formats import Log, read_log
+from jaxlr.logs.formats import Log, Points, read_log
 from jaxlr.logs.readings import Source
 from jaxlr.logs.search import digits_of
 
@@ -139,12 +139,12 @@ def verify(
         >>> import jaxlr, pathlib, tempfile
         >>> log = pathlib.Path(tempfile.mkdtemp()) / "log.csv"
         >>> _ = log.write_text("step,lr\n0,0.1\n10,0.1\n20,0.05\n30,0.05\n")
-        >>> result = jaxlr.verify("StepLR(optimizer, 15, gamma=0.5)", log, 0.1)
+        >>> result = jaxlr.verify("StepLR(optimizer, 20, gamma=0.5)", log, 0.1)
         >>> result.agrees, result.num_agreeing, result.num_points
         (True, 4, 4)
-        >>> result = jaxlr.verify("StepLR(optimizer, 10, gamma=0.5)", log, 0.1)
+        >>> result = jaxlr.verify("StepLR(optimizer, 20)", log, 0.1)
         >>> result.agrees, result.num_agreeing, result.first_disagreement
-        (False, 2, Disagreement(step=10.0, logged=0.1, expected=0.05))
+        (False, 2, Disagreement(step=20.0, logged=0.05, expected=0.010000000000000002))
 
     Reference: https://huggingface.co/docs/transformers/main_classes/trainer and the pages of the other
     frameworks.
@@ -193,8 +193,9 @@ def _verify_column(source: Source, log: Log, column: str) -> Verification:
     points = log.columns[column]
     best: Comparison | None = None
     usual: Comparison | None = None
+    is_lacking = bool(source.missing())
     for attempt in attempts(source, log, points):
-        if usual is None or (attempt.found and not attempt.is_changed):
+        if usual is None or (is_lacking and attempt.found and not attempt.is_changed):
             # A recipe that lacks a number has no rates of its own: take the best one.
             other = usual_comparison(attempt, log, points)
             if usual is None or (other is not None and other.num_agreeing > usual.num_agreeing):
@@ -206,6 +207,8 @@ def _verify_column(source: Source, log: Log, column: str) -> Verification:
             best = comparison
         if best.agrees.all():
             break
+    if best is not None and not best.agrees.all():
+        best = _rounded(source, log, points) or best
     if best is None or usual is None:
         raise ValueError(
             "the recipe counts steps and the log numbers epochs, or the reverse: give steps_per_epoch"
@@ -213,6 +216,22 @@ def _verify_column(source: Source, log: Log, column: str) -> Verification:
     if not best.agrees.all() and best.num_agreeing < usual.num_agreeing + 0.5 * (~usual.agrees).sum():
         best = usual  # it explains little
     return _result(usual, best, log, column)
+
+
+def _rounded(source: Source, log: Log, points: Points) -> Comparison | None:
+    """Compare with a log whose rates are rounded to a few decimals, if that makes all points agree."""
+    if points.decimals is None or 0.5 * 10.0**-points.decimals > 0.05 * points.rates.max():
+        return None
+    rounding = np.full(len(points.rates), 0.5 * 10.0**-points.decimals)
+    looser = points._replace(tolerances=np.maximum(points.tolerances, rounding))
+    for attempt in attempts(source, log, looser):
+        if attempt.is_changed:
+            return None
+        comparison = compare(attempt, log, looser)
+        if comparison is not None and comparison.agrees.all():
+            reason = f"The rates of the log are rounded to {points.decimals} decimals."
+            return comparison._replace(reasons=(*comparison.reasons, reason))
+    return None
 
 
 def _result(usual: Comparison, best: Comparison, log: Log, column: str) -> Verification:
@@ -236,7 +255,7 @@ def _result(usual: Comparison, best: Comparison, log: Log, column: str) -> Verif
         points.digits,
         first,
         best.reasons,
-        dict(best.attempt.found),
+        dict(best.attempt.found) if best.agrees.all() else {},
         best.attempt.reading.assumptions,
         log.notes,
         log.kind,
