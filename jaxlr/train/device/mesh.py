@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -54,6 +55,14 @@ def devices_found() -> Sequence[Any]:
         platforms = os.environ.get("JAX_PLATFORMS", "any platform")
         reason = str(error) or "there is no such platform here: unset JAX_PLATFORMS, or install it"
         raise DeviceError(f"JAX finds no device for {platforms}: {reason}") from error
+
+
+def check_shares(devices: Sequence[Any]) -> None:
+    """Raise a DeviceError unless all processes have the same number of devices, which JAX needs."""
+    numbers = [*Counter(device.process_index for device in devices).values()]
+    if len({*numbers}) > 1:
+        listed = ", ".join(map(str, numbers))
+        raise DeviceError(f"the processes have {listed} devices: give each the same number of them")
 
 
 def describe_device(mesh: Mesh | None = None) -> str:

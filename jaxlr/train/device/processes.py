@@ -24,8 +24,8 @@ def joined(device: TrainDevice) -> Iterator[None]:
     Enter it before JAX is used. Without --distributed it does nothing.
 
     Raises:
-        DeviceError: no cluster is found, the coordinator's port is taken, or process 0 was started with
-            another number of processes.
+        DeviceError: no cluster is found, the coordinator's port is taken, or the processes have different
+            settings or numbers of devices.
     """
     if not device.distributed:
         yield
