@@ -1,6 +1,7 @@
 """The command `jaxlr`, also as `python -m jaxlr`."""
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ def run() -> None:
     """
     # The command only writes files. The backend of a notebook may not be installed here.
     os.environ["MPLBACKEND"] = "agg"
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns if it cannot write to HOME
     try:
         main()
         return

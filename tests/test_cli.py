@@ -418,6 +418,7 @@ STUCK = """
 import os, sys, threading
 threading.Thread(target=threading.Event().wait).start()
 os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+os.environ["HOME"] = "/dev/null"  # matplotlib cannot keep its settings there
 import jaxlr.__main__, jaxlr.cli
 if sys.argv[1] == "plot":
     main = jaxlr.cli.main
