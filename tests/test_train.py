@@ -263,7 +263,7 @@ def test_one_epoch_of_mnist_is_above_93_percent_from_either_format(
 
 
 MISTAKES = [
-    ([], "Expected one of {train, sweep, plot, table, port} (see jaxlr --help)"),
+    ([], "Expected one of {train, sweep, plot, table, port, verify, fit} (see jaxlr --help)"),
     (["trian"], "trian"),
     (["train", "--learning-rate", "3"], "--learning-rate"),
     (["train", "--lr", "fast"], "error: --lr must be a number, got 'fast'"),
