@@ -1,10 +1,37 @@
 """The command `jaxlr`, also as `python -m jaxlr`."""
 
+import contextlib
+import logging
+import os
 import signal
 import sys
 
 from jaxlr import __version__
 from jaxlr._extras import check_installed
+
+
+def run() -> None:
+    """Run the command line in a process of its own, and end the process after an error.
+
+    Threads of JAX and Orbax may then wait for something that never comes, and Python would wait for them.
+    """
+    # The command only writes files. The backend of a notebook may not be installed here.
+    os.environ["MPLBACKEND"] = "agg"
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns if it cannot write to HOME
+    try:
+        main()
+        return
+    except SystemExit as stop:
+        if not stop.code or not isinstance(stop.code, int):  # no error, or a text that Python prints
+            raise
+        status = stop.code
+    except Exception as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        status = 1
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # the disk is full, or nobody reads
+            stream.flush()
+    os._exit(status)
 
 
 def main() -> None:
@@ -18,13 +45,22 @@ def main() -> None:
         return
     try:
         check_installed("cli")
-    except ModuleNotFoundError as error:
-        print(f"jaxlr: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    from jaxlr.cli import main
+        from jaxlr.cli import main
 
-    main()
+        main()
+    except ModuleNotFoundError as error:
+        _refuse(str(error))
+    except ImportError as error:
+        _refuse(f"a package cannot be loaded: {error}; it may need more memory, or to be installed again")
+    except MemoryError:
+        _refuse("there is not enough memory: raise the limit of the process, see ulimit -v")
+
+
+def _refuse(message: str) -> None:
+    with contextlib.suppress(OSError):
+        print(f"jaxlr: error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -123,6 +123,18 @@ def _scalar(value: Any) -> Any:
     return value[()] if isinstance(value, np.ndarray) and value.shape == () else value
 
 
+def plain(value: Any) -> Any:
+    """Return a value of a subclass of float, int or str as that, and any other value as it is.
+
+    np.float64 prints as `np.float64(0.1)`, and a member of an IntEnum or a StrEnum as `<Name.MEMBER: 3>`.
+    """
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    return str.__str__(value) if isinstance(value, str) else value
+
+
 def shown_value(value: Any) -> str:
     """Format `value` for a message: its repr, shortened with `shorten`."""
     # reprlib does not write out a long or deeply nested container before it is cut.

@@ -330,7 +330,8 @@ def _update(
         state = plateau_step(state, value)
     scale = round_to_float(state.lr) / round_to_float(state.init_value)
     # Scale first and round to the dtype of the updates last: bfloat16 holds 0.1 to three digits only.
-    return jax.tree.map(lambda update: (update * scale).astype(update.dtype), updates), state
+    with jax.numpy_dtype_promotion("standard"):
+        return jax.tree.map(lambda update: (update * scale).astype(update.dtype), updates), state
 
 
 def plateaus_in(tree: Any) -> Iterator[PlateauState]:

@@ -328,6 +328,25 @@ def test_a_gzip_bomb_is_not_unpacked_beyond_its_claim(tmp_path: Path):
     assert peak < 4 << 20
 
 
+def test_a_file_that_does_not_fit_into_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def read(size: int, file: Any) -> bytearray:
+        raise MemoryError
+
+    (tmp_path / "file").write_bytes(IDX)
+    monkeypatch.setattr(mnist, "_read_at_most", read)
+    assert "does not fit into memory" in refusal(read_idx, tmp_path / "file")
+
+
+def test_a_pipe_in_a_prepared_folder_is_refused(tmp_path: Path):
+    for name in ("dataset_info.json", "tiny-train.array_record-00000-of-00001"):
+        folder = tmp_path / name / "tiny" / "1.0.0"
+        folder.mkdir(parents=True)
+        (folder / "dataset_info.json").write_text("{}")
+        (folder / name).unlink(missing_ok=True)
+        os.mkfifo(folder / name)
+        assert f"{folder / name} is not a regular file" in refusal(load_dataset, "tiny", tmp_path / name)
+
+
 @st.composite
 def mutated_idx(draw: st.DrawFn) -> bytes:
     shape = draw(st.lists(st.integers(1, 5), min_size=1, max_size=3))

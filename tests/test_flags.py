@@ -54,7 +54,10 @@ REFUSED = {
     "--on-nan": [*WORDS, "ignore"],
     "--format": [*WORDS, "csv"],
     "--data-dir": ["/no/such", "\0", "x" * 5000, "/dev/null", __file__],
-    "--out": ["\0", "x" * 5000, "/dev/null", "/dev/null/run", __file__],
+    "--out": [
+        *("\0", "x" * 5000, "/dev/null", "/dev/null/run", __file__),
+        *("gs://bucket/run", "runs/StepLR([1])", "back\\slash", "\udcff", "x/" * 1900),
+    ],
     "--devices": [*WORDS, "0", "-1", "2.5", "ALL", "2147483648"],
     "--distributed": ["yes"],
     "--coordinator": [*WORDS, "localhost:1234"],  # without --distributed
@@ -64,6 +67,7 @@ REFUSED = {
     "--compilation-cache": ["yes"],
     "--quiet": ["yes"],
     "--resume": ["yes"],
+    "--strict": ["yes"],
     "--tensorboard": ["yes"],
 }
 ROWS = [(flag, value) for flag, values in REFUSED.items() for value in values]

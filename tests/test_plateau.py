@@ -391,3 +391,15 @@ def test_a_threshold_of_1_matches_torch_unless_it_is_relative_in_mode_min(torch,
     expected = torch_plateau_curve(torch, metrics, **options)
     assert expected[-1] < 0.1
     assert_close(run_plateau(jnp.asarray(metrics, jnp.float32), **options), expected, DEVICE_RTOL)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
+def test_updates_of_any_dtype_are_scaled_under_strict_promotion(dtype):
+    plateau = jaxlr.reduce_lr_on_plateau(0.1, patience=0, factor=0.5)
+    grads = jnp.full(3, 3.0, dtype)
+    with jax.numpy_dtype_promotion("strict"):
+        state = plateau.init(grads)
+        for metric in (1.0, 1.0):
+            updates, state = plateau.update(grads, state, value=metric)
+    chex.assert_trees_all_equal_shapes_and_dtypes(updates, grads)
+    chex.assert_trees_all_equal(updates, grads / 2)

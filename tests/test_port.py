@@ -1,5 +1,6 @@
 """The lines that `port` prints give the schedules that `from_string` gives for the same texts."""
 
+import enum
 from typing import Any
 
 import chex
@@ -127,3 +128,27 @@ def test_a_live_scheduler_takes_no_init_value(torch):
 def printed_line(spelling: Spelling) -> str:
     extra = {"group": spelling.group, "num_steps": spelling.num_steps}
     return port(spelling.text, spelling.lrs[spelling.group], dict(spelling.names), **extra)
+
+
+class Steps(int, enum.Enum):
+    SIZE = 3
+
+
+class Anneal(enum.StrEnum):
+    LINE = "linear"
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "line"),
+    [
+        ("StepLR(n)", {"n": Steps.SIZE}, "jaxlr.step_lr(0.1, step_size=3)"),
+        ("MultiStepLR(m)", {"m": [Steps.SIZE, 7]}, "jaxlr.multi_step_lr(0.1, milestones=[3, 7])"),
+        (
+            "OneCycleLR(0.1, total_steps=9, anneal_strategy=s)",
+            {"s": Anneal.LINE},
+            "jaxlr.one_cycle_lr(0.1, total_steps=9, anneal_strategy='linear')",
+        ),
+    ],
+)
+def test_members_of_an_enum_are_printed_as_their_values(text, names, line):
+    assert port(text, 0.1, names) == line

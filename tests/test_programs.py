@@ -75,6 +75,15 @@ def test_a_cache_that_cannot_be_created_is_one_warning(runs, tmp_path):
     assert line.startswith("jaxlr: warning: compiled programs are not kept: ")
 
 
+def test_a_cache_that_others_can_write_to_is_refused(tmp_path):
+    programs._create(tmp_path / "own")
+    programs._create(tmp_path / "own")
+    for mode in (0o777, 0o720):
+        (tmp_path / "own").chmod(mode)
+        with pytest.raises(PermissionError, match="other users can write"):
+            programs._create(tmp_path / "own")
+
+
 def test_a_full_disk_is_one_warning(tmp_path, recwarn):
     (tmp_path / "jit_f-1-cache").write_text("half of it")
     show = warnings.showwarning

@@ -247,6 +247,64 @@ def test_a_run_whose_config_cannot_be_read_resumes_when_it_is_deleted_and_the_fl
     assert len(metrics(stopped.output.out)) == 3
 
 
+def test_a_changed_config_is_refused_until_it_is_deleted_and_the_flags_are_given(stopped, refuse):
+    file = stopped.output.out / "config.json"
+    content = file.read_text()
+    resume = ["train", "--resume", "--out", stopped.output.out]
+    for old, new, change in (
+        ('"epochs": 2', '"epochs": 24', "epochs was 2, now 24"),
+        ('"lr": 0.05', '"lr": 0.06', "lr was 0.05, now 0.06"),
+        ('"on_nan": "stop"', '"on_nan": "continue"', "on-nan was 'stop', now 'continue'"),
+    ):
+        assert old in content
+        file.write_text(content.replace(old, new))
+        line = refuse(*resume)
+        assert f"{file} was changed since the run wrote it" in line
+        assert change in line
+    file.unlink()
+    train(stopped.replace(epochs=3, resume=True))
+    assert len(metrics(stopped.output.out)) == 3
+
+
+def damage_row(out: Path) -> None:
+    file = out / "metrics.jsonl"
+    file.write_text(file.read_text().replace('"lr": 0.05', '"lr": 0.06', 1))
+
+
+def cut_rows(out: Path) -> None:
+    file = out / "metrics.jsonl"
+    file.write_text(file.read_text()[:-300])
+
+
+def empty_figure(out: Path) -> None:
+    (out / "curves.png").write_bytes(b"")
+
+
+def flip_newest(out: Path) -> None:
+    flip_bits(out / "checkpoints" / str(saved_epochs(out / "checkpoints")[0]))
+
+
+@pytest.mark.parametrize(
+    ("damage", "warning"),
+    [
+        (damage_row, "metrics.jsonl was changed: a number in its first 2 lines"),
+        (cut_rows, "lacks . of the first 2 epochs"),
+        (flip_newest, "the checkpoint of epoch 1 is damaged"),
+        (empty_figure, None),
+    ],
+)
+def test_a_damaged_run_is_not_called_finished(stopped, damage, warning, capsys):
+    stopped = stopped.replace(epochs=2, resume=True, quiet=False)
+    damage(stopped.output.out)
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        train(stopped)
+    messages = [str(each.message) for each in caught]
+    assert len(messages) == (warning is not None), messages
+    assert re.search(warning or "", "".join(messages))
+    assert "is finished" not in capsys.readouterr().out
+    assert (stopped.output.out / "curves.png").read_bytes()
+
+
 def test_a_folder_without_a_run_cannot_be_resumed(config):
     config.output.out.mkdir()
     (config.output.out / "thesis.tex").touch()
@@ -280,17 +338,17 @@ def test_a_run_is_not_resumed_with_other_random_numbers(stopped, name, value, se
     assert len(train(stopped.replace(resume=True))) == 7
 
 
-def test_a_change_that_bits_depend_on_is_a_warning_or_refused_with_strict(stopped, monkeypatch):
+def test_a_change_that_bits_depend_on_is_a_warning_or_refused_with_strict(stopped, monkeypatch, refuse):
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")  # XLA has read its flags before
     changed = r"XLA_FLAGS was '.*', now '--xla_cpu_max_isa=AVX2'"
-    with pytest.raises(
-        CheckpointError, match=rf"cannot resume with --strict, .*{changed}.*: drop --strict"
-    ):
-        train(stopped.replace(resume=True, strict=True))
+    resume = ["train", "--resume", "--out", str(stopped.output.out), "--epochs", "3"]
+    line = refuse(*resume, "--strict")
+    assert re.search(rf"cannot resume with --strict, .*{changed}.*: drop --strict", line)
     with pytest.warns(
         UserWarning, match=f"the last bits may differ from those of an unbroken run: {changed}"
     ):
-        assert len(train(stopped.replace(resume=True))) == 7
+        main(resume)
+    assert len(metrics(stopped.output.out)) == 3
 
 
 def test_other_data_are_refused_and_change_nothing(stopped, tmp_path):

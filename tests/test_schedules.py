@@ -872,3 +872,11 @@ def test_a_negative_count_on_the_host_has_the_rate_of_count_0():
     assert (schedule(-1), schedule(np.asarray(-1))) == (0.1, 0.1)
     assert_close(schedule(np.asarray([3, -2])), [0.0125, 0.1], 0)
     assert untyped.cosine_annealing_warm_restarts(0.1, 5)(-0.5) == 0.1
+
+
+def test_a_count_beyond_int64_is_refused():
+    schedule = jaxlr.linear_lr(0.1, 0.3, 1.0, 200)
+    assert schedule(np.uint64(2**63 - 1)) == schedule(2**63 - 1) == 0.1
+    for count in (np.uint64(2**63), np.array([0, 2**64 - 1], np.uint64)):
+        with pytest.raises(ValueError, match=r"count must be at most 2\*\*63 - 1, got"):
+            schedule(count)

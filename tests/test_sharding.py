@@ -292,6 +292,39 @@ def test_a_process_that_never_arrives_is_named_by_the_others(recipe, tmp_path):
 
 
 @pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("number", "environment", "error"),
+    [
+        (3, {}, "--num-processes is 3 here and 2 on process 0: give all processes the same"),
+        (
+            2,
+            {"JAX_ENABLE_X64": "1"},
+            "JAX_ENABLE_X64 is 1 here and 0 on process 0: give all processes the same",
+        ),
+        (
+            2,
+            {"JAX_NUM_CPU_DEVICES": "2"},
+            "the processes have 1, 2 devices: give each the same number of them",
+        ),
+    ],
+)
+def test_a_process_unlike_process_0_is_refused_and_both_end(recipe, tmp_path, number, environment, error):
+    cluster = ["--distributed", "--coordinator", f"127.0.0.1:{free_port()}", "--peer-timeout", 4]
+    common = [*recipe, "--out", tmp_path / "run", *cluster, "--num-processes"]
+    began = time.monotonic()
+    both = ends(
+        [
+            one_of_several(["-m", "jaxlr", "train"], *common, 2, "--process-id", 0),
+            one_of_several(["-m", "jaxlr", "train"], *common, number, "--process-id", 1, **environment),
+        ]
+    )
+    assert time.monotonic() - began < 40
+    refused = (2, [f"jaxlr: error: {error}"])
+    assert refused in both
+    assert all(end == refused or number_of_lost(end) in ("0", "1") for end in both)
+
+
+@pytest.mark.heavy
 def test_a_process_that_finds_no_device_is_named_by_the_others_in_time(recipe, tmp_path):
     cluster = ["--distributed", "--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", 2]
     flags = [*recipe, "--out", tmp_path / "run", "--peer-timeout", 4, *cluster, "--process-id"]

@@ -222,6 +222,31 @@ def test_a_run_whose_disk_was_full_or_read_only_resumes_to_the_unbroken_run(data
 
 
 @pytest.mark.heavy
+def test_a_run_without_free_inodes_ends_and_says_so_in_one_line(tmp_path):
+    script = f'mount -t tmpfs -o size=20m,nr_inodes=24 tmpfs {tmp_path} || exit 77; exec "$@"'
+    recipe = ["--hidden", 8, "--epochs", 30, "--checkpoint-every", 1, "--out", tmp_path / "run"]
+    done = subprocess.run(
+        ["unshare", "-Urm", "bash", "-c", script, "bash", *command(recipe)],
+        **{"check": False, "capture_output": True, "text": True, "env": ENVIRONMENT, "timeout": 60},
+    )
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip(f"no tmpfs can be mounted here: {done.stderr}")
+    assert done.returncode == 4
+    assert done.stderr.count("\n") == 1
+    assert "No space left on device" in done.stderr
+
+
+@pytest.mark.heavy
+def test_a_run_with_few_open_files_ends_and_says_so_in_one_line(tmp_path):
+    few = ["bash", "-c", 'ulimit -n 20; exec "$@"', "bash"]
+    recipe = ["--hidden", 8, "--epochs", 3, "--out", tmp_path / "run"]
+    done = subprocess.run([*few, *command(recipe)], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 4
+    assert done.stderr.count("\n") == 1
+    assert "Too many open files" in done.stderr
+
+
+@pytest.mark.heavy
 def test_a_run_that_met_a_file_size_limit_resumes_to_the_unbroken_run(data, tmp_path):
     recipe = [*RECIPE, "--data-dir", data, "--epochs", 12]
     for limit in (1, 3):  # KiB: too few for the metrics, and for the arrays of a checkpoint

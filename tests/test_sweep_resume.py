@@ -214,6 +214,16 @@ def test_a_finished_sweep_prints_its_table_and_stays_unchanged(config, capsys, m
     assert {path: path.stat().st_mtime_ns for path in config.output.out.rglob("*")} == before
 
 
+def test_a_damaged_sweep_is_not_called_finished(finished, whole):
+    out = finished.output.out
+    for name in ("sweep.csv", "summary.csv"):
+        lines = (out / name).read_text().splitlines(keepends=True)
+        (out / name).write_text("".join(lines[:-1]))
+    (out / "sweep.png").write_bytes(b"")
+    sweep(finished.replace(resume=True))
+    assert_same_sweep(out, whole)
+
+
 def test_another_target_accuracy_changes_the_table_and_trains_nothing(finished, epochs):
     out, expected = finished.output.out, finished.output.out.with_name("expected")
     sweep(finished.replace(target_accuracy=0.1, out=expected))

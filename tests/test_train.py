@@ -263,7 +263,7 @@ def test_one_epoch_of_mnist_is_above_93_percent_from_either_format(
 
 
 MISTAKES = [
-    ([], "Expected one of {train, sweep, plot, table, port} (see jaxlr --help)"),
+    ([], "Expected one of {train, sweep, plot, table, port, verify, fit} (see jaxlr --help)"),
     (["trian"], "trian"),
     (["train", "--learning-rate", "3"], "--learning-rate"),
     (["train", "--lr", "fast"], "error: --lr must be a number, got 'fast'"),
@@ -366,6 +366,11 @@ def test_in_any_encoding_a_mistake_is_one_line_and_a_scheduler_with_accents_runs
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert (tmp_path / "run" / "curves.png").exists()
+
+
+def test_a_run_without_compilation_is_refused(refuse, tmp_path):
+    with jax.disable_jit():
+        assert "JAX_DISABLE_JIT" in refuse("train", "--epochs", 1, "--out", tmp_path / "run")
 
 
 def test_a_missing_device_is_one_line(tmp_path):

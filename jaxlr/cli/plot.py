@@ -17,8 +17,8 @@ from jaxlr.cli.flags import CurveFlags, RecipeCurve, as_json
 from jaxlr.plot import Curve, draw, new_figure, require, suits_log_scale
 
 
-# In characters: the narrowest line, and the height of the axes. A tick marks each quarter of the axes.
-_NARROWEST, _HEIGHT, _TICKS = 40, 17, 5
+_NARROWEST, _WIDEST, _HEIGHT = 40, 1000, 17  # characters of a line, and the height of the axes
+_TICKS = 5  # one at each quarter of the axes
 _FRAME_IN_ASCII = str.maketrans("┌┐└┘─│", "++++-|")
 
 
@@ -101,7 +101,7 @@ def _as_text(unit: str, curves: Sequence[Curve]) -> str:
     y_ticks, limits = _ticks(np.concatenate(rates), is_log)
     end = max(curve.edges[-1] for curve in curves)
     x_ticks = [f"{count:g}" for count in np.linspace(0, end, _TICKS)]
-    columns = max(shutil.get_terminal_size().columns, _NARROWEST)
+    columns = min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
     quarter = (columns - len("|| ") - max(map(len, y_ticks))) // (_TICKS - 1)
     drawing = require("uniplot").plot_to_string(
         xs=[np.repeat(curve.edges, 2)[1:-1] for curve in curves],

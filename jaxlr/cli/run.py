@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,10 +34,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _run(command: str, config: Config) -> None:
     if not isinstance(config, PlotConfig | PortConfig | TableConfig | VerifyConfig | FitConfig):
-        from jaxlr.train.device.processes import quick_exit
-
-        with quick_exit():
-            _train(config)
+        _train(config)
         return
     try:
         with _printing():
@@ -58,17 +56,27 @@ def _train(config: "TrainConfig | SweepConfig") -> None:
     from jaxlr.train.errors import RunError, StopError
     from jaxlr.train.loop import train
     from jaxlr.train.sweep import sweep
+    from jaxlr.train.workarounds import quiet_orbax
 
+    threading.excepthook = _warn_of_thread
+    # When a checkpoint fails, Orbax leaves coroutines that are never awaited. The failure itself is raised.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     if config.device.compilation_cache:
         keep_programs()
     try:
-        sweep(config) if isinstance(config, SweepConfig) else train(config)
+        with quiet_orbax():  # until the end, because its threads also log after the checkpoint that failed
+            sweep(config) if isinstance(config, SweepConfig) else train(config)
     except StopError as stop:
         end(str(stop), stop.status)
     except RunError as error:
         refuse(str(error), error.status)
     except (OSError, jax.errors.JaxRuntimeError) as error:
         refuse(str(error))
+
+
+def _warn_of_thread(failure: threading.ExceptHookArgs) -> None:
+    """Warn that a thread of another library failed, such as tensorboardX's on a full disk."""
+    warnings.warn(f"a background thread failed: {failure.exc_value}", stacklevel=2)
 
 
 def _prepare_streams() -> None:

@@ -4,7 +4,7 @@ import ast
 import math
 from typing import Any
 
-from jaxlr._checks import shorten
+from jaxlr._checks import plain, shorten
 
 
 def source_of(node: ast.AST) -> str:
@@ -37,6 +37,7 @@ def literal(value: Any) -> str:
     """Return Python text that evaluates to a value and needs no import."""
     if isinstance(value, list):
         return f"[{', '.join(map(literal, value))}]"
+    value = plain(value)
     if isinstance(value, float) and not math.isfinite(value):
         return f"float('{value}')"
-    return repr(float(value) if isinstance(value, float) else value)  # 0.1 instead of np.float64(0.1)
+    return repr(value)

@@ -65,6 +65,8 @@ def as_count(count: ArrayLike, fractional: bool = False) -> Any:
     array = np.asarray(count)
     if is_float and not np.isfinite(array).all():
         raise ValueError(f"count must be a finite number, got {shown_value(count)}")
+    if array.dtype == np.uint64 and array.size and array.max() > LARGEST_COUNT:
+        raise ValueError(f"count must be at most 2**63 - 1, got {shown_value(count)}")
     array = np.maximum(array.astype(np.float64 if is_float else np.int64), 0)
     return array if array.ndim else array.item()
 

@@ -16,6 +16,7 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
+from jaxlr._checks import plain
 from jaxlr.schedules._counts import as_count, as_float
 
 
@@ -161,8 +162,9 @@ def call_text(value: Any, prefix: str = "", most_items: float = _MOST_ITEMS) -> 
         return f"functools.partial({', '.join([*map(text, [value.func, *value.args]), *keywords])})"
     if callable(value):
         return _function_text(value, text)
-    if isinstance(value, float):  # such as np.float64, which does not print as a number
-        return repr(float(value)) if math.isfinite(value) else f"float('{value}')"
+    value = plain(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float('{value}')"
     return repr(value)
 
 

@@ -34,11 +34,11 @@ from jaxlr.train.device.processes import from_first, is_first, joined, largest
 from jaxlr.train.device.signals import Interrupt
 from jaxlr.train.errors import LossError, StopError
 from jaxlr.train.model import mlp
-from jaxlr.train.output.checkpoint import Checkpoints, load_newest, saved_epochs
+from jaxlr.train.output.checkpoint import Checkpoints, load_newest, read_newest, saved_epochs
 from jaxlr.train.output.console import Console
 from jaxlr.train.output.figures import plot_curves
 from jaxlr.train.output.folder import RunFolder
-from jaxlr.train.output.records import MetricsLog, read_history, write_json
+from jaxlr.train.output.records import MetricsLog, has_digest, read_history, write_json
 from jaxlr.train.runs import sample_rates
 from jaxlr.train.step import (
     Apply,
@@ -95,16 +95,18 @@ def _decide(config: TrainConfig) -> tuple[TrainConfig, Path, list[Row]]:
     folder = RunFolder.of(config)
     folder.check()
     config = folder.with_saved_recipe()
-    is_finished = config.output.resume and _is_finished(config, folder)
-    return config, folder.path, read_history(folder.path / "metrics.jsonl") if is_finished else []
+    return config, folder.path, _finished_rows(config, folder) if config.output.resume else []
 
 
-def _is_finished(config: TrainConfig, folder: RunFolder) -> bool:
+def _finished_rows(config: TrainConfig, folder: RunFolder) -> list[Row]:
+    """Return all epochs of a run that is finished and undamaged, or no rows."""
     files = ["curves.png", "test.json"] if config.data.validation_size else ["curves.png"]
-    if config.training.epochs is None:
-        return False
-    has_all_epochs = saved_epochs(folder.checkpoints)[:1] == [config.epochs - 1]
-    return has_all_epochs and all((folder.path / name).exists() for name in files)
+    if config.training.epochs is None or saved_epochs(folder.checkpoints)[:1] != [config.epochs - 1]:
+        return []
+    if not folder.has_content(*files) or (checkpoint := read_newest(folder.checkpoints)) is None:
+        return []
+    rows = read_history(folder.path / "metrics.jsonl")
+    return rows if has_digest(rows, checkpoint["rows"]) else []
 
 
 def _train(config: TrainConfig, folder: RunFolder, console: Console) -> list[Row]:
@@ -187,13 +189,13 @@ def _train_epochs(
     config: TrainConfig, folder: RunFolder, console: Console, run: Run, data: Data
 ) -> tuple[TrainState, list[Row]]:
     """Train the remaining epochs, and record each one when it ends. Return the last state and all rows."""
-    state, start = from_first(lambda: _starting_point(config, folder, console, run.state))
+    state, start, digest = from_first(lambda: _starting_point(config, folder, console, run.state))
     state = replicate(run.mesh, state)
     epochs = config.epochs
     stop_signal, is_lost = 0, False
     with (
         Interrupt() as interrupt,
-        _record(config, folder, start) as record,
+        _record(config, folder, start, digest) as record,
         console.progress(start, epochs) as bar,
     ):
         console.interrupt = interrupt
@@ -221,19 +223,22 @@ def _train_epochs(
 
 def _starting_point(
     config: TrainConfig, folder: RunFolder, console: Console, initial: TrainState
-) -> tuple[TrainState, int]:
-    """Return the state to train on and its first epoch: `initial`, or the last checkpoint's."""
+) -> tuple[TrainState, int, str | None]:
+    """Return the state to train on, its first epoch, and the digest of the rows before that epoch.
+
+    The state is `initial`, or the last checkpoint's.
+    """
     if not config.output.resume:
-        return initial, 0
+        return initial, 0, None
     checkpoint = load_newest(folder.checkpoints, initial, folder.check_settings, config.output.strict)
     if checkpoint is None:
         console.say(f"no checkpoint in {folder.path}: starting")
-        return initial, 0
+        return initial, 0, None
     console.say(f"resuming after epoch {checkpoint.epoch}")
     if checkpoint.epoch + 1 < config.epochs:  # these files show the end of a shorter run
         for name in ("curves.png", "test.json"):
             (folder.path / name).unlink(missing_ok=True)
-    return checkpoint.state, checkpoint.epoch + 1
+    return checkpoint.state, checkpoint.epoch + 1, checkpoint.rows
 
 
 def _train_epoch(run: Run, state: TrainState, epoch: int, data: Data) -> tuple[TrainState, Row]:
@@ -282,17 +287,17 @@ class _FolderRecord(_Record):
     def save(self, epoch: int, state: TrainState, now: bool) -> None:
         """Save a checkpoint if one is due, or now."""
         if now or self._checkpoints.is_due(epoch + 1):
-            self._checkpoints.save(epoch, own_copy(state), self._settings)
+            self._checkpoints.save(epoch, own_copy(state), self._settings, self._log.digest)
 
 
 @contextlib.contextmanager
-def _record(config: TrainConfig, folder: RunFolder, start: int) -> Iterator[_Record]:
+def _record(config: TrainConfig, folder: RunFolder, start: int, digest: str | None) -> Iterator[_Record]:
     """Record the epochs from `start` on, in the folder on process 0. Draw the curves at the end."""
     if not is_first():
         yield _Record([])
         return
     schedule, every = config.schedule, config.output.checkpoint_every
-    with MetricsLog(folder.path, config.output.tensorboard, start) as log:
+    with MetricsLog(folder.path, config.output.tensorboard, start, digest) as log:
         losses = {row["epoch"]: row["valid_loss"] for row in log.history}
         with Checkpoints(folder.checkpoints, losses, every) as checkpoints:
             try:

@@ -80,7 +80,9 @@ def sample_rates(text: str, schedule: optax.Schedule, num_counts: int) -> np.nda
     try:
         return sample(text, schedule, num_counts)
     except (TypeError, ValueError, ArithmeticError) as error:
-        raise RateError(f"scheduler {shorten(text)!r}: {error}") from error
+        raise RateError(
+            f"scheduler {shorten(text)!r}: {error}; train fewer --epochs, or change the scheduler"
+        ) from error
 
 
 def train_run(

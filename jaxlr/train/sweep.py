@@ -14,7 +14,7 @@ from jaxlr.train.data.splits import Data, split_dataset
 from jaxlr.train.device.mesh import describe_device, memory_errors, mesh_of, replicate
 from jaxlr.train.device.signals import Interrupt
 from jaxlr.train.errors import StopError
-from jaxlr.train.output.checkpoint import Checkpoints, load_newest, saved_epochs
+from jaxlr.train.output.checkpoint import Checkpoints, load_newest, read_newest, saved_epochs
 from jaxlr.train.output.console import Console
 from jaxlr.train.output.figures import plot_sweep
 from jaxlr.train.output.folder import RunFolder, saved_config
@@ -76,11 +76,16 @@ def _finished_rows(saved: SweepConfig, config: SweepConfig, folder: RunFolder) -
     """Return the summary of a sweep that is finished, or no rows if there is still something to do."""
     num_chunks = -(-config.num_runs // (saved.device.chunk or config.num_runs))
     has_all_epochs = saved_epochs(folder.checkpoints)[:1] == [num_chunks * config.epochs - 1]
-    has_all_files = all((folder.path / name).exists() for name in ("sweep.csv", "summary.csv", "sweep.png"))
+    has_all_files = folder.has_content("sweep.csv", "summary.csv", "sweep.png")
     has_same_target = saved.training.target_accuracy == config.training.target_accuracy
     if not (has_all_epochs and has_all_files and has_same_target):
         return []
-    return read_summary(folder.path / "summary.csv")
+    if read_newest(folder.checkpoints) is None:
+        return []
+    rows = read_summary(folder.path / "summary.csv")
+    num_lines = len((folder.path / "sweep.csv").read_bytes().splitlines())
+    is_whole = num_lines == 1 + config.num_runs * config.epochs
+    return rows if is_whole and len(rows) * config.training.seeds == config.num_runs else []
 
 
 def _introduce(config: SweepConfig, data: Data, console: Console) -> None:

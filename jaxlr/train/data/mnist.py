@@ -58,6 +58,8 @@ def read_idx(path: Path) -> np.ndarray:
             shape = _read_idx_shape(file, path)
             size = math.prod(shape)
             data = _read_at_most(size + 1, file)
+    except MemoryError as error:
+        raise DataError(f"{path} does not fit into memory: give another --data-dir") from error
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}") from error
     if len(data) != size:

@@ -177,6 +177,8 @@ def _cache_file(folder: Path) -> Path:
     import pooch
 
     files = sorted(folder.iterdir())
+    if others := [path for path in files if path.exists() and not (path.is_file() or path.is_dir())]:
+        raise DataError(f"{others[0]} is not a regular file: prepare {folder} again")
     facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     info = (folder / "dataset_info.json").read_bytes()
     digest = hashlib.sha256(repr((str(folder.resolve()), facts, info)).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -21,8 +22,10 @@ def mesh_of(devices: int | Literal["all"] | None) -> Mesh | None:
     """Return a mesh of the devices that --devices asks for, or None for JAX's default device alone.
 
     Raises:
-        DeviceError: JAX sees no device, or fewer than `devices`.
+        DeviceError: JAX sees no device, or fewer than `devices`, or it may not compile.
     """
+    if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
+        raise DeviceError("JAX_DISABLE_JIT is set, and training needs compiled programs: unset it")
     available = devices_found()
     if devices is None:
         devices = "all" if jax.process_count() > 1 else 1
@@ -52,6 +55,14 @@ def devices_found() -> Sequence[Any]:
         platforms = os.environ.get("JAX_PLATFORMS", "any platform")
         reason = str(error) or "there is no such platform here: unset JAX_PLATFORMS, or install it"
         raise DeviceError(f"JAX finds no device for {platforms}: {reason}") from error
+
+
+def check_shares(devices: Sequence[Any]) -> None:
+    """Raise a DeviceError unless all processes have the same number of devices, which JAX needs."""
+    numbers = [*Counter(device.process_index for device in devices).values()]
+    if len({*numbers}) > 1:
+        listed = ", ".join(map(str, numbers))
+        raise DeviceError(f"the processes have {listed} devices: give each the same number of them")
 
 
 def describe_device(mesh: Mesh | None = None) -> str:

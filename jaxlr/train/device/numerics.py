@@ -13,19 +13,23 @@ import jax
 from jaxlr.train.errors import CheckpointError
 
 
-# Settings of JAX that decide its random numbers and its dtypes, and so the whole run.
-_DECISIVE = ("JAX_ENABLE_X64", "JAX_DEFAULT_PRNG_IMPL", "JAX_THREEFRY_PARTITIONABLE")
-
-
-def numerics() -> dict[str, str]:
-    """Return everything that decides the bits of a run, by name."""
-    device = jax.devices()[0]
+def decisive_settings() -> dict[str, str]:
+    """Return the settings of JAX that decide its random numbers and its dtypes, and so the whole run."""
     config: Any = jax.config
     x64 = jax.dtypes.canonicalize_dtype(float) == "float64"
     return {
         "JAX_ENABLE_X64": str(int(x64)),
         "JAX_DEFAULT_PRNG_IMPL": config.jax_default_prng_impl,
         "JAX_THREEFRY_PARTITIONABLE": str(int(config.jax_threefry_partitionable)),
+    }
+
+
+def numerics() -> dict[str, str]:
+    """Return everything that decides the bits of a run, by name."""
+    device = jax.devices()[0]
+    config: Any = jax.config
+    return {
+        **decisive_settings(),
         "JAX_DEFAULT_MATMUL_PRECISION": str(config.jax_default_matmul_precision),
         "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
         "jax": version("jax"),
@@ -47,7 +51,7 @@ def check_numerics(saved: dict[str, str], strict: bool) -> None:
     """
     now = numerics()
     changes = {name: (value, now[name]) for name, value in saved.items() if now.get(name, value) != value}
-    if decisive := [name for name in changes if name in _DECISIVE]:
+    if decisive := [name for name in changes if name in decisive_settings()]:
         was = " ".join(f"{name}={changes[name][0]}" for name in decisive)
         raise CheckpointError(f"the run was computed with other settings of JAX: set {was} to resume it")
     if not changes:

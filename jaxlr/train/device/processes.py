@@ -1,9 +1,7 @@
 """Several processes that train one run together, with JAX's distributed runtime."""
 
 import contextlib
-import os
 import pickle
-import sys
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -26,7 +24,8 @@ def joined(device: TrainDevice) -> Iterator[None]:
     Enter it before JAX is used. Without --distributed it does nothing.
 
     Raises:
-        DeviceError: no cluster is found, or the coordinator's port is taken.
+        DeviceError: no cluster is found, the coordinator's port is taken, or the processes have different
+            settings or numbers of devices.
     """
     if not device.distributed:
         yield
@@ -50,19 +49,6 @@ def joined(device: TrainDevice) -> Iterator[None]:
     watchdog.leave()
     if end is not None:
         raise end
-
-
-@contextlib.contextmanager
-def quick_exit() -> Iterator[None]:
-    """End the process at once on SystemExit: Python's own exit may hang on running threads of JAX."""
-    try:
-        yield
-    except SystemExit as stop:
-        if jax.distributed.is_initialized():
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(stop.code if isinstance(stop.code, int) else 1)
-        raise
 
 
 def is_first() -> bool:

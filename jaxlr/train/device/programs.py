@@ -1,6 +1,7 @@
 """The program cache: compiled programs, kept on disk for later runs."""
 
 import contextlib
+import os
 import warnings
 from pathlib import Path
 
@@ -18,13 +19,13 @@ def keep_programs() -> None:
 
     The folder is `JAX_COMPILATION_CACHE_DIR` if that is set, and one in the user's cache folder otherwise.
     Only the user can access it, because JAX executes the programs that it finds there. If it cannot be
-    created, this warns and does nothing else, because a run needs no cache.
+    created, or other users can write there, this warns and does nothing else, because a run needs no cache.
     """
     folder = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     if not folder:
         folder = pooch.os_cache("jaxlr") / "programs"
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _create(folder)
             _discard_oldest(folder)
         except OSError as error:
             warnings.warn(f"compiled programs are not kept: {error}", stacklevel=2)
@@ -33,6 +34,14 @@ def keep_programs() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     compress_with_checksums()
     discard_damaged_programs(Path(folder))
+
+
+def _create(folder: Path) -> None:
+    """Create a folder that only this user can write to. Raise an OSError if others can."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise PermissionError(f"other users can write programs into {folder}: delete it")
 
 
 def _discard_oldest(folder: Path) -> None:

@@ -9,6 +9,7 @@ Background: https://docs.jax.dev/en/latest/fault_tolerance.html.
 import contextlib
 import ctypes
 import functools
+import json
 import os
 import re
 import signal
@@ -23,7 +24,8 @@ from typing import Any, NoReturn
 import jax
 
 from jaxlr.train.config import TrainDevice
-from jaxlr.train.device.mesh import devices_found
+from jaxlr.train.device.mesh import check_shares, devices_found
+from jaxlr.train.device.numerics import decisive_settings
 from jaxlr.train.errors import DeviceError
 
 
@@ -36,7 +38,8 @@ def initialize(device: TrainDevice) -> None:
     """Meet the other processes. If one of them does not arrive in time, name it and end this process.
 
     Raises:
-        DeviceError: no cluster is found, or the coordinator's port is taken.
+        DeviceError: no cluster is found, the coordinator's port is taken, or process 0 was started with
+            other settings.
     """
     # By default JAX ends the other processes before they can name the lost one, and takes over SIGTERM.
     jax.config.update("jax_enable_recoverability", True)
@@ -67,6 +70,7 @@ def initialize(device: TrainDevice) -> None:
                 f" --num-processes and --process-id ({error})"
             ) from error
     _end_on_abort(lambda: _lost("0"))
+    _check_settings(device.peer_timeout)
 
 
 class Watchdog:
@@ -82,7 +86,7 @@ class Watchdog:
         self._is_unwound = threading.Event()  # set when this process has nothing left to save
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
-        devices_found()  # waits until all processes have theirs
+        check_shares(devices_found())  # waits until all processes have theirs
 
     def wait_for_verdict(self) -> None:
         """Wait until a process counts as lost, which ends this one. Return if none does."""
@@ -160,6 +164,24 @@ def _check_port(coordinator: str) -> None:
         raise DeviceError(
             f"cannot listen on port {port} of --coordinator: {reason}; give another"
         ) from error
+
+
+def _check_settings(timeout: int) -> None:
+    """Raise a DeviceError unless this process has the settings of process 0.
+
+    With another number of processes, JAX trains, and waits at the end for processes that do not exist.
+    """
+    runtime, key = _runtime(), "jaxlr/settings"
+    settings = {"--num-processes": str(runtime.num_processes), **decisive_settings()}
+    if runtime.process_id == 0:
+        runtime.client.key_value_set(key, json.dumps(settings))
+        return
+    first = json.loads(runtime.client.blocking_key_value_get(key, timeout * 1000))
+    for name, value in settings.items():
+        if first[name] != value:
+            raise DeviceError(
+                f"{name} is {value} here and {first[name]} on process 0: give all processes the same"
+            )
 
 
 @contextlib.contextmanager

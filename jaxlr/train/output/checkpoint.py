@@ -31,6 +31,7 @@ class Checkpoint(NamedTuple):
 
     epoch: int  # the last epoch that `state` was trained for
     state: Any  # a `TrainState`, or any other pytree of arrays and keys
+    rows: str | None = None  # the digest of the rows of metrics.jsonl up to this epoch
 
 
 class Checkpoints:
@@ -78,11 +79,20 @@ class Checkpoints:
         """Tell whether a checkpoint should be written after `num_epochs` epochs."""
         return time.monotonic() >= self._due if self._every is None else num_epochs % self._every == 0
 
-    def save(self, epoch: int, state: Any, config: dict[str, Any]) -> None:
-        """Start to write a checkpoint. Wait for the previous one to be complete first."""
+    def save(self, epoch: int, state: Any, config: dict[str, Any], rows: str | None = None) -> None:
+        """Start to write a checkpoint. Wait for the previous one to be complete first.
+
+        Args:
+            epoch: the last epoch that `state` was trained for.
+            state: the state of the run.
+            config: the settings of the run.
+            rows: the digest of the rows of metrics.jsonl up to this epoch.
+        """
         start = time.monotonic()
         arrays = _to_host(state)
-        metadata = {"epoch": epoch, "config": config, "numerics": numerics(), "digest": digest_of(arrays)}
+        leaves = _digests_of(arrays)
+        metadata = {"epoch": epoch, "config": config, "rows": rows, "numerics": numerics()}
+        metadata |= {"digest": _digest_with_names(leaves), "contents": _digest_without_names(leaves)}
         metadata["seal"] = _seal(metadata)
         with _os_errors():
             # Without `overwrite` Orbax would list all checkpoints, and raise if any metadata is damaged.
@@ -134,13 +144,46 @@ def load_newest(
     return checkpoint
 
 
+def read_newest(folder: Path) -> dict[str, Any] | None:
+    """Return the metadata of the newest checkpoint, or None if there is none or it is damaged.
+
+    Unlike `load_newest` this needs no state of the same structure, and leaves damaged checkpoints alone.
+    """
+    for epoch in saved_epochs(folder)[:1]:
+        path = (folder / str(epoch)).absolute()
+        try:
+            metadata = _read_metadata(path)
+            with _orbax() as ocp:
+                arrays = ocp.load(path)
+            if _digest_without_names(_digests_of(arrays)) == metadata["contents"]:
+                return metadata
+        except Exception:  # a damaged file can raise almost any error, and load_newest reports it
+            return None
+    return None
+
+
 def digest_of(arrays: Any) -> str:
     """Return the SHA-256 of all arrays. Orbax does not notice a flipped byte in an array."""
-    digest = hashlib.sha256()
+    return _digest_with_names(_digests_of(arrays))
+
+
+def _digests_of(arrays: Any) -> list[tuple[str, str]]:
+    """Return the name and the SHA-256 of each array."""
+    digests = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
-        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
+        digest = hashlib.sha256(f"{leaf.dtype} {leaf.shape}".encode())
         digest.update(np.ascontiguousarray(leaf).data)
-    return digest.hexdigest()
+        digests.append((jax.tree_util.keystr(path), digest.hexdigest()))
+    return digests
+
+
+def _digest_with_names(digests: Sequence[tuple[str, str]]) -> str:
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+
+
+def _digest_without_names(digests: Sequence[tuple[str, str]]) -> str:
+    """Return a digest that does not depend on names and order, which Orbax changes without a template."""
+    return hashlib.sha256(json.dumps(sorted(digest for _, digest in digests)).encode()).hexdigest()
 
 
 class _LowestLoss:
@@ -178,7 +221,7 @@ def _first_intact(
         check(metadata["config"])
         check_numerics(metadata["numerics"], strict)
         try:
-            return Checkpoint(epoch, _read_state(path, like, metadata["digest"]))
+            return Checkpoint(epoch, _read_state(path, like, metadata["digest"]), metadata["rows"])
         except Exception as error:
             damaged[epoch] = _one_line(error)
     return None

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -11,15 +12,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jaxlr._checks import shorten
 from jaxlr.train.config import RunConfig, SweepConfig, TrainConfig
 from jaxlr.train.data.dataset import Dataset
 from jaxlr.train.errors import FolderError, StorageError
-from jaxlr.train.output.checkpoint import digest_of, saved_epochs
+from jaxlr.train.output.checkpoint import digest_of, read_newest, saved_epochs
 from jaxlr.train.output.records import as_json, write_json
 
 
 _DATA = "data.json"  # a digest of the data that the run is trained on
 _ROOM = 300  # bytes of a path for the files of a checkpoint below the folder
+_SEAL = "sha256"  # of the settings in config.json
 _LOCK = ".lock"  # locked while a run writes here. The kernel unlocks it when the process ends.
 _OCCUPIED = "exists already and is never overwritten"
 _REPAIR = "delete it and give the flags of the run again to resume it"
@@ -102,16 +105,22 @@ class RunFolder:
             self.check()  # again: another run may have ended since
             data = {"sha256": digest_of(dataset[:4])}
             self._check_data(data)
-            write_json(self.path / "config.json", self.saved_settings())
+            settings = self.saved_settings()
+            write_json(self.path / "config.json", settings | {_SEAL: _seal(settings)})
             write_json(self.path / _DATA, data)
             yield
+
+    def has_content(self, *names: str) -> bool:
+        """Return True if these files exist and are not empty."""
+        files = [self.path / name for name in names]
+        return all(file.is_file() and file.stat().st_size > 0 for file in files)
 
     def saved_settings(self) -> dict[str, Any]:
         """Return the settings that config.json and the checkpoints store."""
         flags = {name: value for name, value in self._config.flags().items() if name not in _PLACEMENT}
         if flags.get("recipe") is not None:
             flags["recipe"] = json.loads(flags["recipe"])
-        return as_json({**flags, "resume": False})
+        return as_json({**flags, "resume": False, "strict": False})
 
     def resume_hint(self) -> str:
         """Return the end of a message: the epoch to resume after, and the command that resumes the run."""
@@ -169,12 +178,32 @@ def saved_config(path: Path, kind: type[_Config]) -> _Config | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise FolderError(f"cannot read {file}: {error}; {_REPAIR}") from error
-    return _parse(values, file, path, kind)
+    seal = values.pop(_SEAL, None) if isinstance(values, dict) else None
+    saved = _parse(values, file, path, kind)
+    if seal not in (None, _seal(values)):
+        raise FolderError(f"{file} was changed since the run wrote it{_changes(path, values)}; {_REPAIR}")
+    return saved
 
 
 def resume_command(command: str, path: Path) -> str:
     """Return the shell command that resumes the run in `path`."""
     return f"jaxlr {command} --resume --out {shlex.quote(str(path))}"
+
+
+def _seal(settings: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _changes(path: Path, values: dict[str, Any]) -> str:
+    """Describe the differences of changed settings from those in the newest checkpoint."""
+    newest = read_newest(path / "checkpoints")
+    settings = {} if newest is None else newest["config"]
+    changes = [
+        f"{name} was {old!r}, now {values.get(name)!r}"
+        for name, old in settings.items()
+        if values.get(name) != old
+    ]
+    return f" ({shorten(', '.join(changes))})" if changes else ""
 
 
 def _parse(values: Any, source: Path, path: Path, kind: type[_Config]) -> _Config:

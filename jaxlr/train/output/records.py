@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import json
 import math
 import os
@@ -21,10 +22,20 @@ class MetricsLog:
         history: the rows so far, those of earlier epochs included.
     """
 
-    def __init__(self, folder: Path, tensorboard: bool, start: int = 0):
-        """Open the files in `folder` for the epochs from `start` on, and drop rows of those epochs."""
+    def __init__(self, folder: Path, tensorboard: bool, start: int = 0, digest: str | None = None):
+        """Open the files in `folder` for the epochs from `start` on, and drop rows of those epochs.
+
+        Args:
+            folder: the folder of the run.
+            tensorboard: write TensorBoard scalars, too.
+            start: the first epoch to write.
+            digest: the `digest` after the epoch before it. Other rows are a warning.
+        """
         self._path = folder / "metrics.jsonl"
         self.history: list[dict[str, Any]] = _keep_before(start, self._path)
+        self._digest = _digest_of(self.history)
+        if digest not in (None, self.digest) and len(self.history) == start:
+            warnings.warn(f"{self._path} was changed: a number in its first {start} lines", stacklevel=2)
         self._writer = None
         with contextlib.ExitStack() as stack:
             self._file = stack.enter_context(self._path.open("a"))
@@ -43,6 +54,11 @@ class MetricsLog:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of all rows so far."""
+        return self._digest.hexdigest()
+
     def close(self) -> None:
         """Close the files."""
         self._files.close()
@@ -53,7 +69,9 @@ class MetricsLog:
         The line reaches the disk before this returns, because a checkpoint of the epoch may follow.
         """
         self.history.append(row)
-        self._file.write(as_json_line(row) + "\n")
+        line = as_json_line(row) + "\n"
+        self._digest.update(line.encode())
+        self._file.write(line)
         _sync(self._file, self._path)
         if self._writer:
             for name, value in row.items():
@@ -66,6 +84,11 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     rows = [row for line in content.splitlines(keepends=True) if (row := _parse_row(line))]
     unique = {row["epoch"]: row for row in reversed(rows)}
     return [unique[epoch] for epoch in sorted(unique)]
+
+
+def has_digest(history: Iterable[dict[str, Any]], digest: str | None) -> bool:
+    """Return True if these are the rows with the `digest` of a `MetricsLog`."""
+    return _digest_of(history).hexdigest() == digest
 
 
 class CsvLog:
@@ -160,6 +183,10 @@ def _keep_before(start: int, path: Path) -> list[dict[str, Any]]:
         with replacing(path) as scratch:
             scratch.write_bytes(content)
     return rows
+
+
+def _digest_of(history: Iterable[dict[str, Any]]) -> Any:
+    return hashlib.sha256("".join(as_json_line(row) + "\n" for row in history).encode())
 
 
 def _parse_row(line: bytes) -> dict[str, Any] | None:
