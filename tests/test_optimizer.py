@@ -440,7 +440,7 @@ REFUSED = {
     "a beta of 1": ("Adam", {"betas": (0.9, 1.0)}, "betas must be below 1"),
     "a beta of NaN": ("AdamW", {"betas": (float("nan"), 0.9)}, "beta1 must be a finite number"),
     "a negative lr": ("SGD", {"lr": -0.1}, "lr must be a finite number of at least 0, got -0.1"),
-    "an lr of no number": ("SGD", {"lr": "0.1"}, "lr must be a real number"),
+    "an lr of no number": ("SGD", {"lr": "0.1"}, "lr of the optimizer must be a number"),
     "a damped Nesterov": (
         "SGD",
         {"momentum": 0.9, "nesterov": True, "dampening": 0.1},
@@ -481,6 +481,50 @@ def test_scheduler_of_another_optimizer_is_refused(torch):
             ValueError, match=f"got a {type(scheduler).__name__} that belongs to another one or to none"
         ):
             jaxlr.optimizer_from_torch(mine, scheduler)
+
+
+def test_each_group_may_have_a_schedule_or_a_plateau_of_its_own(torch):
+    groups = [((1,), {}), ((0, 2), {"lr": 0.02})]
+    side = TorchSide(torch, "SGD", {"lr": 0.1, "momentum": 0.9}, groups, np.float64)
+
+    def factors(t: Any, optimizer: Any) -> Any:
+        return t.LambdaLR(optimizer, [lambda epoch: 0.5 ** (epoch // 3), lambda epoch: 1.0])
+
+    scheduler = side.scheduled(factors)
+    rates = [jaxlr.step_lr(0.1, 3, gamma=0.5), jaxlr.reduce_lr_on_plateau(0.02)]
+    tx = jaxlr.optimizer_from_torch(side.optimizer, rates, labels=BIASES, steps_per_epoch=7)
+    torchs = side.updates(scheduler, steps_per_epoch=7)
+    with enable_x64():
+        assert_updates_match(jax_updates(side, tx), torchs, side.params, X64_RTOL)
+
+
+def test_one_schedule_serves_all_groups(torch):
+    optimizer = torch.optim.SGD([{"params": [torch.zeros(1)]}, {"params": [torch.zeros(2)]}], lr=0.1)
+    tx = jaxlr.optimizer_from_torch(optimizer, optax.constant_schedule(0.3), labels={"a": 0, "b": 1})
+    params = {"a": jnp.ones(1), "b": jnp.ones(2)}
+    updates: Any = tx.update(params, tx.init(params), params)[0]
+    assert_close(jnp.concatenate([updates["a"], updates["b"]]), [-0.3] * 3, DEVICE_RTOL)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "kind", "message"),
+    [
+        ([], ValueError, "a schedule for each of the 1 groups, got 0"),
+        ([0.1], TypeError, r"scheduler\[0\] must be a schedule or a plateau, got 0.1"),
+        ([optax.sgd(0.1)], TypeError, r"scheduler\[0\] must be a schedule or a plateau"),
+        (0.1, ValueError, "a torch scheduler of this optimizer, a schedule or a plateau, got a float"),
+    ],
+)
+def test_what_is_no_schedule_is_refused(torch, scheduler, kind, message):
+    with pytest.raises(kind, match=message):
+        jaxlr.optimizer_from_torch(torch.optim.SGD([torch.zeros(1)], lr=0.1), scheduler)
+
+
+def test_a_schedule_that_would_stop_a_cycle_of_the_momentum_is_refused(torch):
+    optimizer = torch.optim.Adam([torch.zeros(1)], lr=0.1)
+    CYCLES["one cycle"](torch.optim.lr_scheduler, optimizer)
+    with pytest.raises(ValueError, match="a OneCycleLR has cycled the momentum"):
+        jaxlr.optimizer_from_torch(optimizer, jaxlr.step_lr(0.1, 3))
 
 
 def test_momentum_cycle_without_closed_form_is_refused(torch):

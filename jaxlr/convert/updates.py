@@ -2,7 +2,7 @@
 
 Each rule takes the settings of a parameter group and `weight`. That is 1 - momentum (or 1 - beta1) as a
 schedule, or None if the momentum is constant. It returns the links of a chain that come before the learning
-rate.
+rate. The schedules in it count from 0. The setting `num_updates` is the number of updates before.
 """
 
 from collections.abc import Callable
@@ -48,14 +48,16 @@ def _sgd(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
     if settings["nesterov"]:
         raise ValueError(f"nesterov needs a dampening of 0, as in torch's constructor, got {dampening!r}")
     # Torch's first momentum buffer is the first gradient without dampening.
-    return [optax.scale_by_schedule(lambda count: jnp.where(count == 0, 1.0, 1 - dampening)), *trace]
+    first = -settings["num_updates"]
+    return [optax.scale_by_schedule(lambda count: jnp.where(count == first, 1.0, 1 - dampening)), *trace]
 
 
 def _adam(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
     beta1, beta2 = settings["beta1"], settings["beta2"]
     if max(beta1, beta2) >= 1:
         raise ValueError(f"betas must be below 1, got {(beta1, beta2)}")
-    first = 1 - beta1 if weight is None else weight
+    before = settings["num_updates"]
+    first = 1 - beta1 if weight is None else lambda count: weight(count - before)
     return [_scale_by_adam(first, beta2, settings["eps"], settings["amsgrad"])]
 
 
@@ -67,7 +69,8 @@ def _rmsprop(settings: dict[str, Any], weight: optax.Schedule | None) -> list[An
 def _adagrad(settings: dict[str, Any], weight: None) -> list[Any]:
     del weight  # torch refuses to cycle the momentum of an optimizer that has none
     scale = _scale_by_adagrad(settings["initial_accumulator_value"], settings["eps"])
-    return [scale, optax.scale_by_schedule(lambda count: 1 / (1 + settings["lr_decay"] * count))]
+    lr_decay, before = settings["lr_decay"], settings["num_updates"]
+    return [scale, optax.scale_by_schedule(lambda count: 1 / (1 + lr_decay * (before + count)))]
 
 
 def _trace(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
@@ -136,4 +139,13 @@ UPDATES: dict[str, Callable[..., list[Any]]] = {
     "AdamW": _adam,
     "RMSprop": _rmsprop,
     "Adagrad": _adagrad,
+}
+
+# The fields of the states of these links, by the names that torch gives them in `optimizer.state`.
+MOMENTS: dict[str, dict[str, str]] = {
+    "SGD": {"trace": "momentum_buffer"},
+    "Adam": {"mu": "exp_avg", "nu": "exp_avg_sq", "nu_max": "max_exp_avg_sq"},
+    "AdamW": {"mu": "exp_avg", "nu": "exp_avg_sq", "nu_max": "max_exp_avg_sq"},
+    "RMSprop": {"mu": "grad_avg", "nu": "square_avg", "trace": "momentum_buffer"},
+    "Adagrad": {"sum_of_squares": "sum"},
 }
