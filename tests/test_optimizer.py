@@ -33,6 +33,7 @@ adams = common | {
     "eps": st.sampled_from([1e-8, 1e-3, 1.0]),
     "amsgrad": st.booleans(),
 }
+relatives = common | {"betas": betas, "eps": st.sampled_from([1e-8, 1e-3])}
 OPTIONS = {
     "SGD": st.fixed_dictionaries(
         common
@@ -61,6 +62,22 @@ OPTIONS = {
             "initial_accumulator_value": st.sampled_from([0.0, 0.1, 3.0]),
             "eps": st.sampled_from([1e-10, 1e-2]),
         }
+    ),
+    "NAdam": st.fixed_dictionaries(
+        relatives
+        | {"momentum_decay": st.sampled_from([4e-3, 0.0, 0.1]), "decoupled_weight_decay": st.booleans()}
+    ),
+    # With a beta2 of 0.9999 torch's float64 loses 6 digits in the length of its average.
+    "RAdam": st.fixed_dictionaries(
+        relatives
+        | {
+            "betas": st.sampled_from([(0.9, 0.999), (0.0, 0.0), (0.2, 0.95), (0.99, 0.85)]),
+            "decoupled_weight_decay": st.booleans(),
+        }
+    ),
+    "Adamax": st.fixed_dictionaries(relatives),
+    "Adadelta": st.fixed_dictionaries(
+        common | {"rho": st.sampled_from([0.9, 0.5, 0.99]), "eps": st.sampled_from([1e-6, 1e-2])}
     ),
 }
 
@@ -194,7 +211,7 @@ def assert_updates_are_torchs(
 
 @pytest.mark.parametrize("name", OPTIONS)
 @given(data=st.data())
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_updates_match_torch_for_any_options(torch, name, data):
     assert_updates_are_torchs(torch, name, data.draw(OPTIONS[name]))
 
@@ -341,7 +358,7 @@ def test_bias_correction_of_adam_is_exact_at_every_count(torch, beta2):
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
 @pytest.mark.parametrize("name", OPTIONS)
 def test_updates_and_state_keep_the_dtype_of_the_parameters(torch, name, dtype, x64):
-    cycled = {} if name == "Adagrad" else {"schedule": CYCLES["one cycle"]}
+    cycled = {} if name in ("Adagrad", "Adadelta") else {"schedule": CYCLES["one cycle"]}
     side = TorchSide(torch, name, {"lr": 0.1, "weight_decay": 0.1}, None, np.float32)
     scheduler = side.scheduled(cycled["schedule"]) if cycled else None
     tx = jaxlr.optimizer_from_torch(side.optimizer, scheduler)
@@ -414,7 +431,7 @@ def test_conversion_does_not_change_the_objects(torch):
     assert [each.state_dict() for each in (side.optimizer, scheduler)] == before
 
 
-@pytest.mark.parametrize("name", ["LBFGS", "SparseAdam", "Adadelta", "NAdam", "RAdam", "Adamax", "ASGD"])
+@pytest.mark.parametrize("name", ["LBFGS", "SparseAdam", "Rprop", "ASGD"])
 def test_unsupported_optimizer_is_refused_by_name(torch, name):
     optimizer = getattr(torch.optim, name)([torch.zeros(1)])
     with pytest.raises(TypeError, match=f"got a {name}; jaxlr converts torch's SGD, Adam, AdamW, RMSprop"):

@@ -31,6 +31,10 @@ OPTIMIZERS = {
     "RMSprop": {},
     "RMSprop, centered": {"momentum": 0.9, "centered": True},
     "Adagrad": {"lr_decay": 0.01, "initial_accumulator_value": 0.1},
+    "NAdam": {},
+    "RAdam": {"betas": (0.9, 0.99), "weight_decay": 1e-3, "decoupled_weight_decay": True},
+    "Adamax": {},
+    "Adadelta": {"lr": 1.0},
 }
 
 

@@ -10,7 +10,10 @@ import numpy as np
 import optax
 
 from jaxlr._checks import shorten, shown_value
-from jaxlr.convert.fields import whole
+from jaxlr.convert.fields import number, whole
+
+
+_SCALARS = {"mu_product"}  # fields with one number for each parameter
 
 
 class TorchState:
@@ -70,6 +73,9 @@ class TorchState:
                     f"the state of the parameter {name!r} has no {field!r}, which the options of its group "
                     "need: was an option changed after the last update?"
                 )
+        values = [state[field] for state in map(self.states.__getitem__, self.groups[index]) if state]
+        if field in _SCALARS:
+            return number(field, values[0]) if values else 1.0  # all have made the same updates
         if field not in self._trees:
             moments = {name: _full(value, 0) for name, value in self.weights.items()}
             for owner, state in self.states.items():

@@ -35,6 +35,8 @@ _NUMBERS = {
     "eps",
     "lr_decay",
     "initial_accumulator_value",
+    "momentum_decay",
+    "rho",
 }
 _FLAGS = {"nesterov", "maximize", "amsgrad", "centered", "decoupled_weight_decay"}
 _METHODS = ("step", "_init_group")  # the methods of a torch optimizer that decide its updates
