@@ -349,3 +349,63 @@ def test_weights_of_no_names_are_refused(torch):
     model, optimizer = stepped(torch)
     with pytest.raises(TypeError, match="weights must be the torch model or its state_dict"):
         jaxlr.resume_from_torch(optimizer, linear, list(model.parameters()))
+
+
+@pytest.mark.parametrize("adjust_lr_fn", [None, "match_rms_adamw"])
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_muon_continues_as_in_torch(torch, nesterov, adjust_lr_fn):
+    """Compare updates with torch's. In bfloat16 a sum in another order can differ in the last bit."""
+    shapes = {"tall": (20, 10), "wide": (4, 16), "square": (8, 8)}
+    weights = {name: torch.zeros(shape, requires_grad=True) for name, shape in shapes.items()}
+    rng = np.random.default_rng(0)
+    options = {"nesterov": nesterov, "adjust_lr_fn": adjust_lr_fn, "weight_decay": 0.0}
+    muon = torch.optim.Muon(list(weights.items()), lr=0.1, **options)
+
+    def step() -> tuple[Any, Any]:
+        grads = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+        for name, weight in weights.items():
+            weight.data = torch.zeros(weight.shape)
+            weight.grad = torch.tensor(grads[name])
+        muon.step()
+        return transposed(grads), transposed({n: w.detach().numpy() for n, w in weights.items()})
+
+    def transposed(tree: Any) -> Any:
+        return {name: jnp.asarray(np.asarray(leaf).T) for name, leaf in tree.items()}
+
+    for _ in range(3):
+        step()
+    tx, opt_state = jaxlr.resume_from_torch(muon, transposed, {n: w.detach() for n, w in weights.items()})
+    update = jax.jit(tx.update)
+    for _ in range(5):
+        grads, torchs = step()
+        updates, opt_state = update(grads, opt_state, grads)
+        for name, own in cast("Any", updates).items():
+            assert np.abs(own - torchs[name]).max() <= 0.01 * np.abs(torchs[name]).max()
+
+
+def test_decay_of_muon_is_that_of_torch(torch):
+    weight = torch.full((4, 2), 2.0, requires_grad=True)
+    muon = torch.optim.Muon([weight], lr=0.1, weight_decay=0.5)
+    tx = jaxlr.optimizer_from_torch(muon)
+    updates: Any = tx.update(jnp.zeros((2, 4)), tx.init(jnp.zeros((2, 4))), jnp.full((2, 4), 2.0))[0]
+    weight.grad = torch.zeros(4, 2)
+    muon.step()
+    assert_close(2 + updates.T, weight.detach().numpy(), 1e-6)
+
+
+def test_matrices_of_muon_may_be_stacked(torch):
+    muon = torch.optim.Muon([torch.zeros(4, 2), torch.zeros(4, 2)])
+    tx = jaxlr.optimizer_from_torch(muon)
+    grads = jnp.asarray(np.random.default_rng(0).normal(size=(3, 2, 4)), jnp.float32)
+    stacked: Any = tx.update(grads, tx.init(grads), grads)[0]
+    alone: Any = tx.update(grads[1], tx.init(grads[1]), grads[1])[0]
+    assert_close(stacked[1], alone, 1e-6)
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (2, 3), (4,)])
+def test_a_matrix_that_muon_does_not_have_is_refused(torch, shape):
+    tx = jaxlr.optimizer_from_torch(torch.optim.Muon([torch.zeros(4, 2)]))
+    with pytest.raises(
+        ValueError, match=r"Muon's weights have \[\(4, 2\)\] in torch: give transposed"
+    ):
+        tx.init({"kernel": jnp.zeros(shape)})

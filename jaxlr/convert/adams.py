@@ -47,7 +47,7 @@ def scale_by_adam(
         del params
         count = optax.safe_increment(state.count)
         weight1 = weight(state.count) if callable(weight) else weight
-        mu = jax.tree.map(lambda m, g: _lerp(m, g, weight1), state.mu, updates)
+        mu = jax.tree.map(lambda m, g: lerp(m, g, weight1), state.mu, updates)
         nu = optax.tree.update_moment(updates, state.nu, beta2, 2)
         state = state._replace(count=count, mu=mu, nu=nu)
         if amsgrad:
@@ -144,7 +144,7 @@ def _scale_by_moments(
 def _first_moment(weight: Weight, state: Any, updates: optax.Updates) -> tuple[Any, Any, Any]:
     """Return the count of updates with this one, its 1 - beta1, and the first moments."""
     weight1 = weight(state.count) if callable(weight) else weight
-    mu = jax.tree.map(lambda m, g: _lerp(m, g, weight1), state.mu, updates)
+    mu = jax.tree.map(lambda m, g: lerp(m, g, weight1), state.mu, updates)
     return optax.safe_increment(state.count), weight1, mu
 
 
@@ -166,7 +166,7 @@ def _average_length(beta2: float, count: jax.Array) -> jax.Array:
     return jnp.where(x < 0.5, short, long)
 
 
-def _lerp(start: jax.Array, end: jax.Array, weight: Any) -> jax.Array:
+def lerp(start: jax.Array, end: jax.Array, weight: Any) -> jax.Array:
     """Interpolate like torch's `lerp`. Each of the two forms loses digits where the other keeps them."""
     near_start, near_end = start + weight * (end - start), end - (1 - weight) * (end - start)
     return jnp.where(weight < 0.5, near_start, near_end)

@@ -49,6 +49,7 @@ def optimizer_from_torch(
     *,
     labels: Any = None,
     steps_per_epoch: int = 1,
+    transposed: bool = True,
 ) -> optax.GradientTransformationExtraArgs:
     """Return the Optax transformation that makes the updates of a torch optimizer.
 
@@ -78,6 +79,8 @@ def optimizer_from_torch(
             optimizer has several groups.
         steps_per_epoch: number of updates between two calls of `scheduler.step()`, a whole number >= 1: the
             batches of an epoch if the scheduler is stepped once per epoch, 1 if once per batch.
+        transposed: True if the matrices of JAX are (in, out), as in Flax; False if they are (out, in), as
+            in torch and Equinox. Only Muon depends on it.
 
     Returns:
         A transformation. With `labels` it is an `optax.multi_transform`.
@@ -118,7 +121,7 @@ def optimizer_from_torch(
         )
     num_groups = check_groups(optimizer.param_groups)
     _check_labels(labels, num_groups)
-    return build(name, optimizer, scheduler, num_steps, labels, steps_per_epoch)
+    return build(name, optimizer, scheduler, num_steps, labels, steps_per_epoch, transposed)
 
 
 def build(
@@ -128,13 +131,15 @@ def build(
     num_steps: int | None,
     labels: Any,
     steps_per_epoch: int,
+    transposed: bool,
     first_step: int = 0,
     num_updates: Sequence[int] | None = None,
+    shapes: Sequence[Any] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Return the transformation of an optimizer of torch's class `name`, as `optimizer_from_torch`.
 
     Update 0 comes after `first_step` updates of the current epoch. `num_updates` are those that each group
-    has made before.
+    has made before. `shapes` are those of its parameters, where a saved optimizer does not have them.
     """
     steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
     num_groups = len(optimizer.param_groups)
@@ -151,6 +156,11 @@ def build(
     def transformation(index: int) -> optax.GradientTransformationExtraArgs:
         settings = _settings(optimizer, index)
         settings["num_updates"] = num_updates[index] if num_updates else 0
+        settings["transposed"] = transposed
+        settings["shapes"] = {
+            tuple(shape)
+            for shape in (shapes[index] if shapes else [each.shape for each in settings["params"]])
+        }
         if own:
             _check_momentum_is_constant(optimizer.param_groups[index])
         weight = None if own else _momentum_cycle(scheduler, index)
@@ -165,7 +175,7 @@ def build(
         else:
             rate = counted(converted)
         decay = [optax.add_decayed_weights(settings["weight_decay"])] if settings["weight_decay"] else []
-        is_decoupled = settings.get("decoupled_weight_decay", name == "AdamW")
+        is_decoupled = settings.get("decoupled_weight_decay", name in ("AdamW", "Muon"))
         links = [
             *([optax.scale(-1.0)] if settings.get("maximize") else []),
             *([] if is_decoupled else decay),

@@ -28,6 +28,7 @@ def resume_from_torch(
     names: Sequence[str] | None = None,
     steps_per_epoch: int = 1,
     first_step: int | None = None,
+    transposed: bool = True,
 ) -> tuple[optax.GradientTransformationExtraArgs, Any]:
     """Return the Optax transformation and the state that continue the run of a torch optimizer.
 
@@ -54,6 +55,7 @@ def resume_from_torch(
         steps_per_epoch: as in `optimizer_from_torch`.
         first_step: number of updates since the last call of `scheduler.step()`, below `steps_per_epoch`. It
             may be left out at the end of an epoch.
+        transposed: as in `optimizer_from_torch`.
 
     Returns:
         The transformation and its state.
@@ -89,7 +91,7 @@ def resume_from_torch(
     is_exact = [_counts_updates(name, group) for group in optimizer.param_groups]
     updates = [state.num_updates(index, is_exact=is_exact[index]) for index in range(num_groups)]
     first_step = _check_first_step(
-        first_step, steps_per_epoch, 0 if name == "SGD" else max(updates, default=0)
+        first_step, steps_per_epoch, 0 if name in ("SGD", "Muon") else max(updates, default=0)
     )
     labels = state.labels()
     tx = build(
@@ -99,8 +101,10 @@ def resume_from_torch(
         num_steps,
         labels if num_groups > 1 else None,
         steps_per_epoch,
+        transposed,
         first_step,
         updates,
+        [[state.weights[each].shape for each in group] for group in state.groups],
     )
 
     def group_state(fresh: Any, index: int) -> Any:
@@ -143,7 +147,7 @@ def _counts_updates(name: str, group: Mapping[str, Any]) -> bool:
     """Check if the updates of a group depend on the number of updates before."""
     if name == "SGD":
         return bool(group.get("momentum")) and bool(group.get("dampening"))
-    return name != "RMSprop"
+    return name not in ("RMSprop", "Adadelta", "Muon")
 
 
 def _check_rates(optimizer: Any, scheduler: Any, num_groups: int) -> None:

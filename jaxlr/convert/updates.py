@@ -13,7 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxlr._checks import check_choice, check_duration
 from jaxlr.convert.adams import scale_by_adam, scale_by_adamax, scale_by_nadam, scale_by_radam
+from jaxlr.convert.fields import numbers
+from jaxlr.convert.muon import scale_by_muon
 
 
 def in_float32(inner: optax.GradientTransformationExtraArgs) -> optax.GradientTransformationExtraArgs:
@@ -96,6 +99,29 @@ def _adadelta(settings: dict[str, Any], weight: None) -> list[Any]:
     return [optax.scale_by_adadelta(settings["rho"], settings["eps"])]
 
 
+def _muon(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
+    if weight is not None:
+        raise ValueError("the momentum of Muon cannot be cycled: give the scheduler cycle_momentum=False")
+    coefficients = settings["ns_coefficients"]
+    numbers("ns_coefficients of the optimizer", coefficients)
+    if len(coefficients) != 3:
+        raise ValueError(f"ns_coefficients of the optimizer must be three numbers, got {coefficients!r}")
+    adjust_lr_fn = settings["adjust_lr_fn"] or "original"
+    check_choice("adjust_lr_fn", adjust_lr_fn, ("original", "match_rms_adamw"))
+    return [
+        scale_by_muon(
+            settings["momentum"],
+            settings["nesterov"],
+            coefficients,
+            check_duration("ns_steps of the optimizer", settings["ns_steps"]),
+            settings["eps"],
+            adjust_lr_fn,
+            settings["shapes"],
+            settings["transposed"],
+        )
+    ]
+
+
 def _trace(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
     nesterov = settings.get("nesterov", False)
     if weight is not None:
@@ -125,6 +151,7 @@ UPDATES: dict[str, Callable[..., list[Any]]] = {
     "RAdam": _radam,
     "Adamax": _adamax,
     "Adadelta": _adadelta,
+    "Muon": _muon,
 }
 
 # The fields of the states of these links, by the names that torch gives them in `optimizer.state`.
@@ -138,4 +165,5 @@ MOMENTS: dict[str, dict[str, str]] = {
     "RAdam": {"mu": "exp_avg", "nu": "exp_avg_sq"},
     "Adamax": {"mu": "exp_avg", "nu": "exp_inf"},
     "Adadelta": {"e_g": "square_avg", "e_x": "acc_delta"},
+    "Muon": {"trace": "momentum_buffer"},
 }
