@@ -537,10 +537,11 @@ def test_what_is_no_schedule_is_refused(torch, scheduler, kind, message):
         jaxlr.optimizer_from_torch(torch.optim.SGD([torch.zeros(1)], lr=0.1), scheduler)
 
 
-def test_a_schedule_that_would_stop_a_cycle_of_the_momentum_is_refused(torch):
+@pytest.mark.parametrize("cycle", ["one cycle", "cyclic"])
+def test_a_schedule_that_would_stop_a_cycle_of_the_momentum_is_refused(torch, cycle):
     optimizer = torch.optim.Adam([torch.zeros(1)], lr=0.1)
-    CYCLES["one cycle"](torch.optim.lr_scheduler, optimizer)
-    with pytest.raises(ValueError, match="a OneCycleLR has cycled the momentum"):
+    CYCLES[cycle](torch.optim.lr_scheduler, optimizer)
+    with pytest.raises(ValueError, match="a OneCycleLR or CyclicLR cycles the momentum"):
         jaxlr.optimizer_from_torch(optimizer, jaxlr.step_lr(0.1, 3))
 
 

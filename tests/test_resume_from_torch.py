@@ -405,7 +405,5 @@ def test_matrices_of_muon_may_be_stacked(torch):
 @pytest.mark.parametrize("shape", [(4, 2), (2, 3), (4,)])
 def test_a_matrix_that_muon_does_not_have_is_refused(torch, shape):
     tx = jaxlr.optimizer_from_torch(torch.optim.Muon([torch.zeros(4, 2)]))
-    with pytest.raises(
-        ValueError, match=r"Muon's weights have \[\(4, 2\)\] in torch: give transposed"
-    ):
+    with pytest.raises(ValueError, match=r"Muon's weights have \[\(4, 2\)\] in torch: give transposed"):
         tx.init({"kernel": jnp.zeros(shape)})

@@ -53,9 +53,10 @@ def optimizer_from_torch(
 ) -> optax.GradientTransformationExtraArgs:
     """Return the Optax transformation that makes the updates of a torch optimizer.
 
-    The order of operations is torch's. SGD, Adam, AdamW, RMSprop and Adagrad are converted, with every
-    option that changes an update. Options that only change the speed are ignored: `foreach`, `fused`,
-    `capturable` and `differentiable`. The objects are not changed. Hooks are not converted.
+    The order of operations is torch's. SGD, Adam, AdamW, RMSprop, Adagrad, NAdam, RAdam, Adamax, Adadelta
+    and Muon are converted, with every option that changes an update. Options that only change the speed are
+    ignored: `foreach`, `fused`, `capturable` and `differentiable`. The objects are not changed. Hooks are
+    not converted.
 
     The transformation starts with a fresh state. If the optimizer has made updates, a warning says that
     its moments are left behind. `resume_from_torch` carries them over.
@@ -91,7 +92,7 @@ def optimizer_from_torch(
         ValueError: `labels` are missing or contain an unknown group, a hyperparameter is out of its
             range, or `scheduler` belongs to another optimizer, needs `num_steps`, or cycles the momentum
             without a closed form. There is not one schedule for each group. A schedule of your own replaces
-            a OneCycleLR that also cycled the momentum.
+            a OneCycleLR or CyclicLR that also cycles the momentum.
 
     Warns:
         UserWarning: the optimizer has made updates, and its moments are left behind.
@@ -219,11 +220,12 @@ def _is_rate(value: Any) -> bool:
 
 
 def _check_momentum_is_constant(group: Any) -> None:
-    """Refuse a schedule of one's own where OneCycleLR has cycled the momentum."""
+    """Refuse a schedule of one's own where a scheduler of torch cycles the momentum."""
     if "max_momentum" in group:
         raise ValueError(
-            "a OneCycleLR has cycled the momentum of the optimizer, which a schedule does not: pass the "
-            "OneCycleLR itself, or delete 'max_momentum' from param_groups to keep the momentum constant"
+            "a OneCycleLR or CyclicLR cycles the momentum of the optimizer, which a schedule does not: "
+            "pass the live scheduler itself, or delete 'max_momentum' from param_groups to keep the "
+            "momentum constant"
         )
 
 

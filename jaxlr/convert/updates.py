@@ -106,7 +106,7 @@ def _muon(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
     numbers("ns_coefficients of the optimizer", coefficients)
     if len(coefficients) != 3:
         raise ValueError(f"ns_coefficients of the optimizer must be three numbers, got {coefficients!r}")
-    adjust_lr_fn = settings["adjust_lr_fn"] or "original"
+    adjust_lr_fn = "original" if settings["adjust_lr_fn"] is None else settings["adjust_lr_fn"]
     check_choice("adjust_lr_fn", adjust_lr_fn, ("original", "match_rms_adamw"))
     return [
         scale_by_muon(
