@@ -86,7 +86,9 @@ def test_wrong_value_in_a_live_scheduler_or_its_group_is_refused_by_its_name(tor
         assert_is_named(error.value, "lr")
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "Adagrad", "NAdam", "Adadelta", "Muon"])
+@pytest.mark.parametrize(
+    "name", ["SGD", "Adam", "RMSprop", "Adagrad", "NAdam", "Adadelta", "Muon", "Adafactor"]
+)
 def test_wrong_value_in_a_field_of_an_optimizer_is_refused_by_its_name(torch, name):
     optimizer = getattr(torch.optim, name)([torch.zeros(2, 2, requires_grad=True)], lr=0.1)
     # `foreach` and the like change the speed only. Adagrad ignores its `initial_accumulator_value`.

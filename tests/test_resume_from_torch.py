@@ -407,3 +407,61 @@ def test_a_matrix_that_muon_does_not_have_is_refused(torch, shape):
     tx = jaxlr.optimizer_from_torch(torch.optim.Muon([torch.zeros(4, 2)]))
     with pytest.raises(ValueError, match=r"Muon's weights have \[\(4, 2\)\] in torch: give transposed"):
         tx.init({"kernel": jnp.zeros(shape)})
+
+
+def matrix_and_bias(weights: Any) -> Any:
+    return {name: jnp.asarray(np.asarray(leaf).T) for name, leaf in weights.items()}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"lr": 0.3, "weight_decay": 0.1, "maximize": True}, {"eps": (1e-3, 0.1), "d": 2.0}]
+)
+def test_adafactor_continues_as_in_torch(torch, options):
+    rng = np.random.default_rng(0)
+    start = {
+        "matrix": rng.normal(size=(6, 4)),
+        "square": rng.normal(size=(3, 3)),
+        "bias": rng.normal(size=5),
+    }
+    weights = {name: torch.tensor(leaf, requires_grad=True) for name, leaf in start.items()}
+    adafactor = torch.optim.Adafactor(list(weights.items()), **options)
+    scheduler = torch.optim.lr_scheduler.StepLR(adafactor, 20, gamma=0.5)
+
+    def step() -> Any:
+        for weight in weights.values():
+            weight.grad = torch.sin(5 * weight.detach())
+        adafactor.step()
+        scheduler.step()
+
+    def values() -> dict[str, Any]:
+        return {name: weight.detach() for name, weight in weights.items()}
+
+    for _ in range(37):
+        step()
+    with enable_x64():
+        tx, opt_state = jaxlr.resume_from_torch(adafactor, matrix_and_bias, values(), scheduler)
+        params = jax.tree.map(jnp.array, matrix_and_bias(values()))
+
+        def own_step(carry: Any, _: Any) -> Any:
+            params, opt_state = carry
+            gradients = jax.tree.map(lambda leaf: jnp.sin(5 * leaf), params)
+            updates, opt_state = tx.update(gradients, opt_state, params)
+            return (optax.apply_updates(params, updates), opt_state), None
+
+        (params, _), _ = jax.jit(lambda carry: jax.lax.scan(own_step, carry, length=163))(
+            (params, opt_state)
+        )
+        for _ in range(163):
+            step()
+        for own, torchs in zip(
+            jax.tree.leaves(params), jax.tree.leaves(matrix_and_bias(values())), strict=True
+        ):
+            assert_close(own, torchs, RTOL)
+
+
+def test_a_plateau_of_adafactor_and_its_convolutions_are_refused(torch):
+    adafactor = torch.optim.Adafactor([torch.zeros(2, 3, 4)])
+    with pytest.raises(ValueError, match="vectors and whole matrices are converted"):
+        jaxlr.optimizer_from_torch(adafactor).init({"kernel": jnp.zeros((4, 3, 2))})
+    with pytest.raises(ValueError, match="it cannot have a plateau"):
+        jaxlr.optimizer_from_torch(adafactor, jaxlr.reduce_lr_on_plateau(0.1))

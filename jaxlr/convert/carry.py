@@ -13,6 +13,7 @@ from jaxlr._checks import shorten, shown_value
 from jaxlr.convert.fields import number, whole
 
 
+_FACTORS = ("row_var", "col_var")
 _SCALARS = {"mu_product"}  # fields with one number for each parameter
 
 
@@ -41,7 +42,10 @@ class TorchState:
         self.states: dict[str, Mapping[str, Any]] = {}
         for name, key in zip(itertools.chain(*self.groups), keys, strict=True):
             self._check_weight(name, key)
-            self.states[name] = optimizer.state.get(key) or {}
+            state = dict(optimizer.state.get(key) or {})
+            if "variance" in state:  # Adafactor's variances of a vector have no factors
+                state |= dict.fromkeys(_FACTORS, state["variance"])
+            self.states[name] = state
         self._trees: dict[str, Any] = {}
 
     def params(self) -> Any:
@@ -119,6 +123,8 @@ class TorchState:
 
     def _moment(self, name: str, field: str, value: Any) -> Any:
         weight = self.weights[name]
+        if field in _FACTORS:
+            value = value + weight * 0  # the function needs them in the shape of the weight
         if tuple(getattr(value, "shape", ())) != tuple(weight.shape):
             raise ValueError(_other_shape(name, field, getattr(value, "shape", ()), weight.shape))
         return _on_host(value) if hasattr(weight, "new_full") else np.asarray(_on_host(value))
@@ -173,7 +179,11 @@ def _filled(fresh: Any, moments: Any) -> Any:
     def fill(old: Any, new: Any) -> Any:
         if isinstance(old, optax.MaskedNode):
             return old
-        return jnp.array(new, old.dtype, copy=True)  # torch may change its own memory later
+        new = jnp.asarray(new)
+        factor = new[tuple(slice(size) for size in old.shape)]
+        if factor.shape != new.shape and not np.array_equal(np.broadcast_to(factor, new.shape), new):
+            raise ValueError("the matrices of JAX have other axes: change the argument transposed")
+        return jnp.array(factor, old.dtype, copy=True)  # torch may change its own memory later
 
     return jax.tree.map(fill, fresh, moments, is_leaf=lambda node: isinstance(node, optax.MaskedNode))
 

@@ -37,8 +37,10 @@ _NUMBERS = {
     "initial_accumulator_value",
     "momentum_decay",
     "rho",
+    "d",
 }
 _FLAGS = {"nesterov", "maximize", "amsgrad", "centered", "decoupled_weight_decay"}
+_DECOUPLED = ("AdamW", "Muon", "Adafactor")  # if the group does not say it
 _METHODS = ("step", "_init_group")  # the methods of a torch optimizer that decide its updates
 
 
@@ -53,10 +55,10 @@ def optimizer_from_torch(
 ) -> optax.GradientTransformationExtraArgs:
     """Return the Optax transformation that makes the updates of a torch optimizer.
 
-    The order of operations is torch's. SGD, Adam, AdamW, RMSprop, Adagrad, NAdam, RAdam, Adamax, Adadelta
-    and Muon are converted, with every option that changes an update. Options that only change the speed are
-    ignored: `foreach`, `fused`, `capturable` and `differentiable`. The objects are not changed. Hooks are
-    not converted.
+    The order of operations is torch's. SGD, Adam, AdamW, RMSprop, Adagrad, NAdam, RAdam, Adamax,
+    Adadelta, Muon and Adafactor are converted, with every option that changes an update. Options that
+    only change the speed are ignored: `foreach`, `fused`, `capturable` and `differentiable`. The objects
+    are not changed. Hooks are not converted.
 
     The transformation starts with a fresh state. If the optimizer has made updates, a warning says that
     its moments are left behind. `resume_from_torch` carries them over.
@@ -81,7 +83,7 @@ def optimizer_from_torch(
         steps_per_epoch: number of updates between two calls of `scheduler.step()`, a whole number >= 1: the
             batches of an epoch if the scheduler is stepped once per epoch, 1 if once per batch.
         transposed: True if the matrices of JAX are (in, out), as in Flax; False if they are (out, in), as
-            in torch and Equinox. Only Muon depends on it.
+            in torch and Equinox. Muon and Adafactor depend on it.
 
     Returns:
         A transformation. With `labels` it is an `optax.multi_transform`.
@@ -175,8 +177,11 @@ def build(
             rate = settings["lr"]
         else:
             rate = counted(converted)
+        if plateau and name == "Adafactor":
+            raise ValueError("Adafactor bounds its learning rate by itself: it cannot have a plateau")
+        settings["rate"] = rate
         decay = [optax.add_decayed_weights(settings["weight_decay"])] if settings["weight_decay"] else []
-        is_decoupled = settings.get("decoupled_weight_decay", name in ("AdamW", "Muon"))
+        is_decoupled = settings.get("decoupled_weight_decay", name in _DECOUPLED)
         links = [
             *([optax.scale(-1.0)] if settings.get("maximize") else []),
             *([] if is_decoupled else decay),
@@ -309,6 +314,12 @@ def _settings(optimizer: Any, index: int) -> dict[str, Any]:
         if len(settings["betas"]) != 2:
             raise ValueError(f"betas of the optimizer must be two numbers, got {settings['betas']!r}")
         settings["beta1"], settings["beta2"] = settings["betas"]
+    if isinstance(settings.get("eps"), list | tuple):  # of Adafactor
+        if len(settings["eps"]) != 2:
+            raise ValueError(f"eps of the optimizer must be two numbers, got {settings['eps']!r}")
+        settings["eps1"], settings["eps"] = settings["eps"]
+        if settings["eps1"] is not None:
+            settings["eps1"] = check_value("eps", number("eps of the optimizer", settings["eps1"]))
     if "initial_accumulator_value" in settings:
         # Adagrad ignores the group's own value: its constructor's argument is used for every group.
         settings["initial_accumulator_value"] = optimizer.defaults["initial_accumulator_value"]

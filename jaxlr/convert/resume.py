@@ -107,8 +107,12 @@ def resume_from_torch(
         [[state.weights[each].shape for each in group] for group in state.groups],
     )
 
+    fields = MOMENTS[name]
+    if name == "Adafactor" and transposed:
+        fields = {"rows": fields["columns"], "columns": fields["rows"]}
+
     def group_state(fresh: Any, index: int) -> Any:
-        return carried(fresh, lambda field: state.tree(field, index), MOMENTS[name], updates[index])
+        return carried(fresh, lambda field: state.tree(field, index), fields, updates[index])
 
     fresh: Any = tx.init(state.params())
     if num_groups == 1:

@@ -14,8 +14,9 @@ import numpy as np
 import optax
 
 from jaxlr._checks import check_choice, check_duration
+from jaxlr.convert.adafactor import scale_by_adafactor
 from jaxlr.convert.adams import scale_by_adam, scale_by_adamax, scale_by_nadam, scale_by_radam
-from jaxlr.convert.fields import numbers
+from jaxlr.convert.fields import number, numbers
 from jaxlr.convert.muon import scale_by_muon
 
 
@@ -122,6 +123,29 @@ def _muon(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
     ]
 
 
+def _adafactor(settings: dict[str, Any], weight: None) -> list[Any]:
+    del weight  # torch refuses to cycle the momentum of an optimizer that has none
+    beta2_decay = number("beta2_decay of the optimizer", settings["beta2_decay"])
+    if not -np.inf < beta2_decay <= 0:
+        raise ValueError(f"beta2_decay of the optimizer must be at most 0, got {beta2_decay!r}")
+    rate: Any = settings["rate"]
+    before = settings["num_updates"]
+
+    def rate_at(count: Any) -> Any:
+        return rate(count - before) if callable(rate) else rate
+
+    return [
+        scale_by_adafactor(
+            rate_at,
+            beta2_decay,
+            (settings["eps1"], settings["eps"]),
+            settings["d"],
+            settings["shapes"],
+            settings["transposed"],
+        )
+    ]
+
+
 def _trace(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
     nesterov = settings.get("nesterov", False)
     if weight is not None:
@@ -152,6 +176,7 @@ UPDATES: dict[str, Callable[..., list[Any]]] = {
     "Adamax": _adamax,
     "Adadelta": _adadelta,
     "Muon": _muon,
+    "Adafactor": _adafactor,
 }
 
 # The fields of the states of these links, by the names that torch gives them in `optimizer.state`.
@@ -166,4 +191,5 @@ MOMENTS: dict[str, dict[str, str]] = {
     "Adamax": {"mu": "exp_avg", "nu": "exp_inf"},
     "Adadelta": {"e_g": "square_avg", "e_x": "acc_delta"},
     "Muon": {"trace": "momentum_buffer"},
+    "Adafactor": {"rows": "row_var", "columns": "col_var"},
 }
