@@ -34,8 +34,8 @@ class TorchState:
                 f"{shown_value(weights)}"
             )
         named = iter(_names(optimizer, groups, model, names))
-        self.groups = [list(itertools.islice(named, len(group))) for group in groups]
-        self.weights = {name: _on_host(value) for name, value in weights.items()}
+        self.groups: list[list[str]] = [list(itertools.islice(named, len(group))) for group in groups]
+        self.weights: dict[str, Any] = {name: _on_host(value) for name, value in weights.items()}
         self._aliases = _aliases(self.weights)
         self._to_params = to_params
         keys = [key for group in groups for key in group]
