@@ -4,7 +4,15 @@ import importlib
 import types
 from typing import TYPE_CHECKING
 
-from jaxlr.convert import from_state_dict, from_string, from_torch, optimizer_from_torch, port
+from jaxlr.clipping import clip_grad_norm
+from jaxlr.convert import (
+    from_state_dict,
+    from_string,
+    from_torch,
+    optimizer_from_torch,
+    port,
+    resume_from_torch,
+)
 from jaxlr.frameworks.config import from_config
 from jaxlr.frameworks.recipe import Recipe
 from jaxlr.greedy import greedy_lr
@@ -79,6 +87,8 @@ __all__ = [  # noqa: RUF022
     "from_torch",
     "from_state_dict",
     "optimizer_from_torch",
+    "resume_from_torch",
+    "clip_grad_norm",
     "port",
     "from_config",
     "Recipe",

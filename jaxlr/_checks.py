@@ -186,7 +186,7 @@ def check_finite(name: str, table: np.ndarray) -> np.ndarray:
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
     """Return `value` if it is one of `choices`."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:  # an array is not equal to a text or unequal
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {shown_value(value)}")
     return value
 

@@ -86,9 +86,11 @@ def test_wrong_value_in_a_live_scheduler_or_its_group_is_refused_by_its_name(tor
         assert_is_named(error.value, "lr")
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "Adagrad"])
+@pytest.mark.parametrize(
+    "name", ["SGD", "Adam", "RMSprop", "Adagrad", "NAdam", "Adadelta", "Muon", "Adafactor"]
+)
 def test_wrong_value_in_a_field_of_an_optimizer_is_refused_by_its_name(torch, name):
-    optimizer = getattr(torch.optim, name)([torch.zeros(2, requires_grad=True)], lr=0.1)
+    optimizer = getattr(torch.optim, name)([torch.zeros(2, 2, requires_grad=True)], lr=0.1)
     # `foreach` and the like change the speed only. Adagrad ignores its `initial_accumulator_value`.
     ignored = ("params", "foreach", "fused", "capturable", "differentiable", "initial_accumulator_value")
     group = optimizer.param_groups[0]
@@ -100,7 +102,7 @@ def test_wrong_value_in_a_field_of_an_optimizer_is_refused_by_its_name(torch, na
                 jaxlr.optimizer_from_torch(optimizer)
             assert_is_named(error.value, field)
         group[field] = before
-    jaxlr.optimizer_from_torch(optimizer).init(jnp.zeros(2))
+    jaxlr.optimizer_from_torch(optimizer).init(jnp.zeros((2, 2)))
 
 
 def test_state_that_holds_itself_is_refused():

@@ -3,7 +3,15 @@
 from jaxlr.convert.lines import port
 from jaxlr.convert.live import from_state_dict, from_torch
 from jaxlr.convert.optimizer import optimizer_from_torch
+from jaxlr.convert.resume import resume_from_torch
 from jaxlr.convert.text import from_string
 
 
-__all__ = ["from_state_dict", "from_string", "from_torch", "optimizer_from_torch", "port"]
+__all__ = [
+    "from_state_dict",
+    "from_string",
+    "from_torch",
+    "optimizer_from_torch",
+    "port",
+    "resume_from_torch",
+]

@@ -1,6 +1,8 @@
 """Convert a live torch optimizer, with its scheduler, to an Optax transformation."""
 
 import inspect
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -33,8 +35,12 @@ _NUMBERS = {
     "eps",
     "lr_decay",
     "initial_accumulator_value",
+    "momentum_decay",
+    "rho",
+    "d",
 }
 _FLAGS = {"nesterov", "maximize", "amsgrad", "centered", "decoupled_weight_decay"}
+_DECOUPLED = ("AdamW", "Muon", "Adafactor")  # if the group does not say it
 _METHODS = ("step", "_init_group")  # the methods of a torch optimizer that decide its updates
 
 
@@ -45,13 +51,17 @@ def optimizer_from_torch(
     *,
     labels: Any = None,
     steps_per_epoch: int = 1,
+    transposed: bool = True,
 ) -> optax.GradientTransformationExtraArgs:
     """Return the Optax transformation that makes the updates of a torch optimizer.
 
-    The order of operations is torch's. SGD, Adam, AdamW, RMSprop and Adagrad are converted, with every
-    option that changes an update. Options that only change the speed are ignored: `foreach`, `fused`,
-    `capturable` and `differentiable`. The objects are not changed. The optimizer's state (momentum buffers,
-    moments) and its hooks are not converted: the transformation starts with a fresh state.
+    The order of operations is torch's. SGD, Adam, AdamW, RMSprop, Adagrad, NAdam, RAdam, Adamax,
+    Adadelta, Muon and Adafactor are converted, with every option that changes an update. Options that
+    only change the speed are ignored: `foreach`, `fused`, `capturable` and `differentiable`. The objects
+    are not changed. Hooks are not converted.
+
+    The transformation starts with a fresh state. If the optimizer has made updates, a warning says that
+    its moments are left behind. `resume_from_torch` carries them over.
 
     Update 0 is the current epoch of the scheduler. Without a scheduler the learning rates are constant.
     OneCycleLR and CyclicLR also schedule the momentum, if they cycle it. ReduceLROnPlateau is the last link
@@ -62,7 +72,9 @@ def optimizer_from_torch(
 
     Args:
         optimizer: a live torch optimizer. It may be of a subclass that does not change `step`.
-        scheduler: a live torch scheduler of this optimizer, or None.
+        scheduler: a live torch scheduler of this optimizer; or a schedule of your own, from jaxlr or Optax;
+            or a plateau from `reduce_lr_on_plateau`; or a list with a schedule or plateau for each group;
+            or None. The learning rates of the optimizer are replaced by those of a schedule or plateau.
         num_steps: number of steps of the scheduler to tabulate, if `from_torch` finds no closed form.
         labels: the group of each parameter, an index into `optimizer.param_groups`. It is a pytree like the
             parameters, a prefix of one, or a function that makes it from the parameters, such as
@@ -70,6 +82,8 @@ def optimizer_from_torch(
             optimizer has several groups.
         steps_per_epoch: number of updates between two calls of `scheduler.step()`, a whole number >= 1: the
             batches of an epoch if the scheduler is stepped once per epoch, 1 if once per batch.
+        transposed: True if the matrices of JAX are (in, out), as in Flax; False if they are (out, in), as
+            in torch and Equinox. Muon and Adafactor depend on it.
 
     Returns:
         A transformation. With `labels` it is an `optax.multi_transform`.
@@ -79,7 +93,11 @@ def optimizer_from_torch(
             transformation's `init` raises it for complex parameters.
         ValueError: `labels` are missing or contain an unknown group, a hyperparameter is out of its
             range, or `scheduler` belongs to another optimizer, needs `num_steps`, or cycles the momentum
-            without a closed form.
+            without a closed form. There is not one schedule for each group. A schedule of your own replaces
+            a OneCycleLR or CyclicLR that also cycles the momentum.
+
+    Warns:
+        UserWarning: the optimizer has made updates, and its moments are left behind.
 
     Example:
         >>> import jax.numpy as jnp
@@ -97,26 +115,77 @@ def optimizer_from_torch(
 
     Reference: `torch.optim`.
     """
-    name = _class_name(optimizer)
-    if scheduler is not None and getattr(scheduler, "optimizer", None) is not optimizer:
-        raise ValueError(
-            f"scheduler must be a torch scheduler of this optimizer, got a {type(scheduler).__name__} "
-            "that belongs to another one or to none"
+    name = class_name_of(optimizer)
+    if any(made_updates(optimizer.state)):
+        warnings.warn(
+            f"the {name} has made updates, and its moments are left behind: carry them over with "
+            "jaxlr.resume_from_torch, or convert the optimizer before its first update",
+            stacklevel=2,
         )
-    steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
-    num_groups = _check_groups(optimizer.param_groups)
+    num_groups = check_groups(optimizer.param_groups)
     _check_labels(labels, num_groups)
+    return build(name, optimizer, scheduler, num_steps, labels, steps_per_epoch, transposed)
+
+
+def build(
+    name: str,
+    optimizer: Any,
+    scheduler: Any,
+    num_steps: int | None,
+    labels: Any,
+    steps_per_epoch: int,
+    transposed: bool,
+    first_step: int = 0,
+    num_updates: Sequence[int] | None = None,
+    shapes: Sequence[Any] | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    """Return the transformation of an optimizer of torch's class `name`, as `optimizer_from_torch`.
+
+    Update 0 comes after `first_step` updates of the current epoch. `num_updates` are those that each group
+    has made before. `shapes` are those of its parameters, where a saved optimizer does not have them.
+    """
+    steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
+    num_groups = len(optimizer.param_groups)
+    own = own_rates(scheduler, num_groups)
+    if own is None and scheduler is not None and getattr(scheduler, "optimizer", None) is not optimizer:
+        raise ValueError(
+            "scheduler must be a torch scheduler of this optimizer, a schedule or a plateau, got a "
+            f"{type(scheduler).__name__} that belongs to another one or to none"
+        )
+
+    def counted(schedule: Any) -> optax.Schedule:
+        return per_epoch(schedule, steps_per_epoch, first_step)
 
     def transformation(index: int) -> optax.GradientTransformationExtraArgs:
         settings = _settings(optimizer, index)
-        weight = _momentum_cycle(scheduler, index, steps_per_epoch)
-        rate, plateau = _learning_rate(scheduler, settings["lr"], index, num_steps, steps_per_epoch)
+        settings["num_updates"] = num_updates[index] if num_updates else 0
+        settings["transposed"] = transposed
+        settings["shapes"] = {
+            tuple(shape)
+            for shape in (shapes[index] if shapes else [each.shape for each in settings["params"]])
+        }
+        if own:
+            _check_momentum_is_constant(optimizer.param_groups[index])
+        weight = None if own else _momentum_cycle(scheduler, index)
+        converted: Any = own[index] if own else None
+        if scheduler is not None and not own:
+            converted = from_torch(scheduler, group=index, num_steps=num_steps)
+        plateau = [converted] if isinstance(converted, optax.GradientTransformation) else []
+        if plateau and own:
+            rate: Any = own[index].init_value
+        elif plateau or converted is None:
+            rate = settings["lr"]
+        else:
+            rate = counted(converted)
+        if plateau and name == "Adafactor":
+            raise ValueError("Adafactor bounds its learning rate by itself: it cannot have a plateau")
+        settings["rate"] = rate
         decay = [optax.add_decayed_weights(settings["weight_decay"])] if settings["weight_decay"] else []
-        is_decoupled = settings.get("decoupled_weight_decay", name == "AdamW")
+        is_decoupled = settings.get("decoupled_weight_decay", name in _DECOUPLED)
         links = [
             *([optax.scale(-1.0)] if settings.get("maximize") else []),
             *([] if is_decoupled else decay),
-            *UPDATES[name](settings, weight),
+            *UPDATES[name](settings, counted(weight) if weight else None),
             *(decay if is_decoupled else []),
             optax.scale_by_learning_rate(rate),
         ]
@@ -128,22 +197,44 @@ def optimizer_from_torch(
     return optax.multi_transform({index: transformation(index) for index in range(num_groups)}, labels)
 
 
-def _learning_rate(
-    scheduler: Any, lr: float, index: int, num_steps: int | None, steps_per_epoch: int
-) -> tuple[float | optax.Schedule, list[Any]]:
-    """Return the learning rate of a group, and in a list its plateau if it has one.
+def own_rates(scheduler: Any, num_groups: int) -> list[Any] | None:
+    """Return the schedule or plateau of each group, or None if `scheduler` is neither."""
+    rates = list(scheduler) if isinstance(scheduler, list | tuple) else None
+    if isinstance(scheduler, optax.GradientTransformation) or rates is None:
+        if not _is_rate(scheduler):
+            return None
+        return [scheduler] * num_groups
+    if len(rates) != num_groups:
+        raise ValueError(
+            f"scheduler must have a schedule for each of the {num_groups} groups, got {len(rates)}"
+        )
+    for index, rate in enumerate(rates):
+        if not _is_rate(rate):
+            raise TypeError(
+                f"scheduler[{index}] must be a schedule or a plateau, got {shown_value(rate)}; pass a "
+                "torch scheduler alone, since it schedules every group"
+            )
+    return rates
 
-    The rate is a number or a schedule that counts updates.
-    """
-    if scheduler is None:
-        return lr, []
-    converted = from_torch(scheduler, group=index, num_steps=num_steps)
-    if isinstance(converted, optax.GradientTransformation):
-        return lr, [converted]
-    return per_epoch(converted, steps_per_epoch), []
+
+def _is_rate(value: Any) -> bool:
+    """Check if a value is a schedule, or a plateau with its learning rate."""
+    if isinstance(value, optax.GradientTransformation):
+        return hasattr(value, "init_value")
+    return callable(value) and not hasattr(value, "optimizer")
 
 
-def _momentum_cycle(scheduler: Any, index: int, steps_per_epoch: int) -> optax.Schedule | None:
+def _check_momentum_is_constant(group: Any) -> None:
+    """Refuse a schedule of one's own where a scheduler of torch cycles the momentum."""
+    if "max_momentum" in group:
+        raise ValueError(
+            "a OneCycleLR or CyclicLR cycles the momentum of the optimizer, which a schedule does not: "
+            "pass the live scheduler itself, or delete 'max_momentum' from param_groups to keep the "
+            "momentum constant"
+        )
+
+
+def _momentum_cycle(scheduler: Any, index: int) -> optax.Schedule | None:
     """Return `1 - momentum` (or `1 - beta1`) as a schedule, or None if no scheduler sets it.
 
     One minus a cycle from a to b is a cycle from 1 - a to 1 - b. Computed like this, 1 - beta1 keeps its
@@ -174,7 +265,7 @@ def _momentum_cycle(scheduler: Any, index: int, steps_per_epoch: int) -> optax.S
     parameters = inspect.signature(cycle).parameters
     settings = {key: value for key, value in call.arguments.items() if key in parameters}
     weight = cycle(**settings, base_momentum=1 - base, max_momentum=1 - top)
-    return per_epoch(shifted(weight, scheduler.last_epoch), steps_per_epoch)
+    return shifted(weight, scheduler.last_epoch)
 
 
 def _parts(scheduler: Any) -> list[Any]:
@@ -182,7 +273,7 @@ def _parts(scheduler: Any) -> list[Any]:
     return [scheduler, *(part for each in getattr(scheduler, "_schedulers", []) for part in _parts(each))]
 
 
-def _class_name(optimizer: Any) -> str:
+def class_name_of(optimizer: Any) -> str:
     """Return the name of the torch class whose step an optimizer takes, without importing torch."""
     accepted = f"jaxlr converts torch's {', '.join(UPDATES)}"
     cls = type(optimizer)
@@ -198,14 +289,37 @@ def _class_name(optimizer: Any) -> str:
     return parent.__name__
 
 
+class _Settings(dict[str, Any]):
+    """The settings of a parameter group. The error for a missing one names it."""
+
+    def __missing__(self, key: str) -> Any:
+        raise ValueError(f"each of the param_groups of the optimizer must have a {key!r}")
+
+
+def made_updates(state: Any) -> Iterator[bool]:
+    """Yield for each parameter of a torch optimizer if its state is that of an update."""
+    for fields in state.values():
+        step = fields.get("step") if isinstance(fields, Mapping) else None
+        if step is not None:
+            yield number("step of the optimizer", step) > 0
+        else:
+            yield any(value is not None for value in dict(fields).values())
+
+
 def _settings(optimizer: Any, index: int) -> dict[str, Any]:
     """Return the hyperparameters of a group, with numbers as floats: torch accepts tensors for some."""
-    settings = dict(optimizer.param_groups[index])
+    settings = _Settings(optimizer.param_groups[index])
     if "betas" in settings:
         numbers("betas of the optimizer", settings["betas"])
         if len(settings["betas"]) != 2:
             raise ValueError(f"betas of the optimizer must be two numbers, got {settings['betas']!r}")
         settings["beta1"], settings["beta2"] = settings["betas"]
+    if isinstance(settings.get("eps"), list | tuple):  # of Adafactor
+        if len(settings["eps"]) != 2:
+            raise ValueError(f"eps of the optimizer must be two numbers, got {settings['eps']!r}")
+        settings["eps1"], settings["eps"] = settings["eps"]
+        if settings["eps1"] is not None:
+            settings["eps1"] = check_value("eps", number("eps of the optimizer", settings["eps1"]))
     if "initial_accumulator_value" in settings:
         # Adagrad ignores the group's own value: its constructor's argument is used for every group.
         settings["initial_accumulator_value"] = optimizer.defaults["initial_accumulator_value"]
@@ -217,7 +331,7 @@ def _settings(optimizer: Any, index: int) -> dict[str, Any]:
     return settings
 
 
-def _check_groups(groups: Any) -> int:
+def check_groups(groups: Any) -> int:
     """Return the number of parameter groups, which must be mappings."""
     if not isinstance(groups, list | tuple) or not all(isinstance(group, dict) for group in groups):
         raise TypeError(

@@ -2,7 +2,7 @@
 
 Each rule takes the settings of a parameter group and `weight`. That is 1 - momentum (or 1 - beta1) as a
 schedule, or None if the momentum is constant. It returns the links of a chain that come before the learning
-rate.
+rate. The schedules in it count from 0. The setting `num_updates` is the number of updates before.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.typing import ArrayLike
+
+from jaxlr._checks import check_choice, check_duration
+from jaxlr.convert.adafactor import scale_by_adafactor
+from jaxlr.convert.adams import scale_by_adam, scale_by_adamax, scale_by_nadam, scale_by_radam
+from jaxlr.convert.fields import number, numbers
+from jaxlr.convert.muon import scale_by_muon
 
 
 def in_float32(inner: optax.GradientTransformationExtraArgs) -> optax.GradientTransformationExtraArgs:
@@ -48,15 +53,34 @@ def _sgd(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
     if settings["nesterov"]:
         raise ValueError(f"nesterov needs a dampening of 0, as in torch's constructor, got {dampening!r}")
     # Torch's first momentum buffer is the first gradient without dampening.
-    return [optax.scale_by_schedule(lambda count: jnp.where(count == 0, 1.0, 1 - dampening)), *trace]
+    first = -settings["num_updates"]
+    return [optax.scale_by_schedule(lambda count: jnp.where(count == first, 1.0, 1 - dampening)), *trace]
 
 
 def _adam(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
+    first, beta2 = _betas(settings, weight)
+    return [scale_by_adam(first, beta2, settings["eps"], settings["amsgrad"])]
+
+
+def _nadam(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
+    return [scale_by_nadam(*_betas(settings, weight), settings["eps"], settings["momentum_decay"])]
+
+
+def _radam(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
+    return [scale_by_radam(*_betas(settings, weight), settings["eps"])]
+
+
+def _adamax(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
+    return [scale_by_adamax(*_betas(settings, weight), settings["eps"])]
+
+
+def _betas(settings: dict[str, Any], weight: optax.Schedule | None) -> tuple[float | optax.Schedule, float]:
+    """Return 1 - beta1, or its schedule by the count of all updates, and beta2."""
     beta1, beta2 = settings["beta1"], settings["beta2"]
     if max(beta1, beta2) >= 1:
         raise ValueError(f"betas must be below 1, got {(beta1, beta2)}")
-    first = 1 - beta1 if weight is None else weight
-    return [_scale_by_adam(first, beta2, settings["eps"], settings["amsgrad"])]
+    before = settings["num_updates"]
+    return 1 - beta1 if weight is None else lambda count: weight(count - before), beta2
 
 
 def _rmsprop(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
@@ -67,7 +91,59 @@ def _rmsprop(settings: dict[str, Any], weight: optax.Schedule | None) -> list[An
 def _adagrad(settings: dict[str, Any], weight: None) -> list[Any]:
     del weight  # torch refuses to cycle the momentum of an optimizer that has none
     scale = _scale_by_adagrad(settings["initial_accumulator_value"], settings["eps"])
-    return [scale, optax.scale_by_schedule(lambda count: 1 / (1 + settings["lr_decay"] * count))]
+    lr_decay, before = settings["lr_decay"], settings["num_updates"]
+    return [scale, optax.scale_by_schedule(lambda count: 1 / (1 + lr_decay * (before + count)))]
+
+
+def _adadelta(settings: dict[str, Any], weight: None) -> list[Any]:
+    del weight  # torch refuses to cycle the momentum of an optimizer that has none
+    return [optax.scale_by_adadelta(settings["rho"], settings["eps"])]
+
+
+def _muon(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
+    if weight is not None:
+        raise ValueError("the momentum of Muon cannot be cycled: give the scheduler cycle_momentum=False")
+    coefficients = settings["ns_coefficients"]
+    numbers("ns_coefficients of the optimizer", coefficients)
+    if len(coefficients) != 3:
+        raise ValueError(f"ns_coefficients of the optimizer must be three numbers, got {coefficients!r}")
+    adjust_lr_fn = "original" if settings["adjust_lr_fn"] is None else settings["adjust_lr_fn"]
+    check_choice("adjust_lr_fn", adjust_lr_fn, ("original", "match_rms_adamw"))
+    return [
+        scale_by_muon(
+            settings["momentum"],
+            settings["nesterov"],
+            coefficients,
+            check_duration("ns_steps of the optimizer", settings["ns_steps"]),
+            settings["eps"],
+            adjust_lr_fn,
+            settings["shapes"],
+            settings["transposed"],
+        )
+    ]
+
+
+def _adafactor(settings: dict[str, Any], weight: None) -> list[Any]:
+    del weight  # torch refuses to cycle the momentum of an optimizer that has none
+    beta2_decay = number("beta2_decay of the optimizer", settings["beta2_decay"])
+    if not -np.inf < beta2_decay <= 0:
+        raise ValueError(f"beta2_decay of the optimizer must be at most 0, got {beta2_decay!r}")
+    rate: Any = settings["rate"]
+    before = settings["num_updates"]
+
+    def rate_at(count: Any) -> Any:
+        return rate(count - before) if callable(rate) else rate
+
+    return [
+        scale_by_adafactor(
+            rate_at,
+            beta2_decay,
+            (settings["eps1"], settings["eps"]),
+            settings["d"],
+            settings["shapes"],
+            settings["transposed"],
+        )
+    ]
 
 
 def _trace(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
@@ -75,47 +151,6 @@ def _trace(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]
     if weight is not None:
         return [optax.inject_hyperparams(optax.trace)(lambda count: 1 - weight(count), nesterov)]
     return [optax.trace(settings["momentum"], nesterov)] if settings["momentum"] else []
-
-
-def _scale_by_adam(
-    weight: float | optax.Schedule, beta2: float, eps: float, amsgrad: bool
-) -> optax.GradientTransformation:
-    """Return Adam, or AMSGrad with the maximum before the bias correction, for `weight` = 1 - beta1.
-
-    Optax's Adam computes 1 - beta ** count in float32 from a rounded beta. For 0.999 that is wrong by 6e-6
-    in the first updates. Its AMSGrad takes the maximum after the bias correction.
-    """
-
-    def init_fn(params: optax.Params) -> Any:
-        moments = [optax.tree.zeros_like(params) for _ in range(3 if amsgrad else 2)]
-        state = optax.ScaleByAmsgradState if amsgrad else optax.ScaleByAdamState
-        return state(jnp.zeros([], np.int32), *moments)
-
-    def update_fn(updates: optax.Updates, state: Any, params: Any = None) -> tuple[optax.Updates, Any]:
-        del params
-        count = optax.safe_increment(state.count)
-        weight1 = weight(state.count) if callable(weight) else weight
-        mu = jax.tree.map(lambda m, g: _lerp(m, g, weight1), state.mu, updates)
-        nu = optax.tree.update_moment(updates, state.nu, beta2, 2)
-        state = state._replace(count=count, mu=mu, nu=nu)
-        if amsgrad:
-            nu = jax.tree.map(jnp.maximum, state.nu_max, nu)
-            state = state._replace(nu_max=nu)
-        first, second = _bias_correction(weight1, count), _bias_correction(1 - beta2, count)
-        return jax.tree.map(lambda m, v: m / first / (jnp.sqrt(v) / jnp.sqrt(second) + eps), mu, nu), state
-
-    return optax.GradientTransformation(init_fn, update_fn)
-
-
-def _lerp(start: jax.Array, end: jax.Array, weight: Any) -> jax.Array:
-    """Interpolate like torch's `lerp`. Each of the two forms loses digits where the other keeps them."""
-    near_start, near_end = start + weight * (end - start), end - (1 - weight) * (end - start)
-    return jnp.where(weight < 0.5, near_start, near_end)
-
-
-def _bias_correction(weight: Any, count: ArrayLike) -> jax.Array:
-    """Return `1 - (1 - weight) ** count`, with as many correct digits as `weight` has."""
-    return -jnp.expm1(count * jnp.log1p(-weight))
 
 
 def _scale_by_adagrad(initial_accumulator_value: float, eps: float) -> optax.GradientTransformation:
@@ -136,4 +171,25 @@ UPDATES: dict[str, Callable[..., list[Any]]] = {
     "AdamW": _adam,
     "RMSprop": _rmsprop,
     "Adagrad": _adagrad,
+    "NAdam": _nadam,
+    "RAdam": _radam,
+    "Adamax": _adamax,
+    "Adadelta": _adadelta,
+    "Muon": _muon,
+    "Adafactor": _adafactor,
+}
+
+# The fields of the states of these links, by the names that torch gives them in `optimizer.state`.
+MOMENTS: dict[str, dict[str, str]] = {
+    "SGD": {"trace": "momentum_buffer"},
+    "Adam": {"mu": "exp_avg", "nu": "exp_avg_sq", "nu_max": "max_exp_avg_sq"},
+    "AdamW": {"mu": "exp_avg", "nu": "exp_avg_sq", "nu_max": "max_exp_avg_sq"},
+    "RMSprop": {"mu": "grad_avg", "nu": "square_avg", "trace": "momentum_buffer"},
+    "Adagrad": {"sum_of_squares": "sum"},
+    "NAdam": {"mu": "exp_avg", "nu": "exp_avg_sq", "mu_product": "mu_product"},
+    "RAdam": {"mu": "exp_avg", "nu": "exp_avg_sq"},
+    "Adamax": {"mu": "exp_avg", "nu": "exp_inf"},
+    "Adadelta": {"e_g": "square_avg", "e_x": "acc_delta"},
+    "Muon": {"trace": "momentum_buffer"},
+    "Adafactor": {"rows": "row_var", "columns": "col_var"},
 }

@@ -1,0 +1,80 @@
+"""Torch's Muon as an Optax transformation."""
+
+import functools
+import math
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxlr.convert.adams import lerp
+
+
+def scale_by_muon(
+    momentum: float,
+    nesterov: bool,
+    coefficients: Sequence[float],
+    num_steps: int,
+    eps: float,
+    adjust_lr_fn: str | None,
+    shapes: Collection[tuple[int, ...]],
+    is_transposed: bool,
+) -> optax.GradientTransformation:
+    """Return Muon without its learning rate. Torch has no bias correction, and iterates in bfloat16.
+
+    `shapes` are those of the weights in torch. Matrices may be stacked along axes that come first.
+    """
+
+    def init_fn(params: optax.Params) -> optax.TraceState:
+        jax.tree_util.tree_map_with_path(check_shape, params)
+        return optax.TraceState(optax.tree.zeros_like(params))
+
+    def check_shape(path: Any, leaf: Any) -> None:
+        shape = np.shape(leaf)[-2:]
+        if (shape[::-1] if is_transposed else shape) not in shapes:
+            raise ValueError(
+                f"the parameter {jax.tree_util.keystr(path)} has the shape {np.shape(leaf)}, but Muon's "
+                f"weights have {sorted(shapes)} in torch: give transposed={not is_transposed} if all "
+                f"matrices are {'(out, in)' if is_transposed else '(in, out)'}, and split no matrix"
+            )
+
+    def update_fn(updates: optax.Updates, state: Any, params: Any = None) -> tuple[optax.Updates, Any]:
+        del params
+        trace = jax.tree.map(lambda m, g: lerp(m, g, 1 - momentum), state.trace, updates)
+        moved = jax.tree.map(lambda g, m: lerp(g, m, momentum), updates, trace) if nesterov else trace
+        return jax.tree.map(direction, moved), optax.TraceState(trace)
+
+    @functools.partial(jnp.vectorize, signature="(m,n)->(m,n)")
+    def direction(matrix: jax.Array) -> jax.Array:
+        matrix = matrix.T if is_transposed else matrix
+        rows, columns = matrix.shape
+        factors = {
+            "original": math.sqrt(max(1, rows / columns)),
+            "match_rms_adamw": 0.2 * math.sqrt(max(rows, columns)),
+        }
+        scaled = _orthogonalized(matrix, coefficients, num_steps, eps).astype(matrix.dtype)
+        scaled = factors[adjust_lr_fn or "original"] * scaled
+        return scaled.T if is_transposed else scaled
+
+    return optax.GradientTransformation(init_fn, update_fn)
+
+
+def _orthogonalized(
+    matrix: jax.Array, coefficients: Sequence[float], num_steps: int, eps: float
+) -> jax.Array:
+    """Return the result of Newton-Schulz iterations in bfloat16, rounded where torch rounds."""
+    a, b, c = coefficients
+    narrow, wide = jnp.bfloat16, np.float32
+    dot = functools.partial(jnp.matmul, preferred_element_type=wide)
+    is_tall = matrix.shape[0] > matrix.shape[1]
+    x = (matrix.T if is_tall else matrix).astype(narrow)
+    norm = jnp.linalg.norm(x.astype(wide)).astype(narrow)
+    x = (x.astype(wide) / jnp.maximum(norm, eps).astype(wide)).astype(narrow)
+    for _ in range(num_steps):
+        gram = dot(x, x.T).astype(narrow)
+        factor = (b * gram.astype(wide) + c * dot(gram, gram)).astype(narrow)
+        x = (a * x.astype(wide) + dot(factor, x)).astype(narrow)
+    return x.T if is_tall else x

@@ -1,0 +1,467 @@
+"""A run that torch began and JAX continues, beside torch itself."""
+
+import copy
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from helpers import assert_close, relative_error
+
+import jaxlr
+from jaxlr._compat import enable_x64
+
+
+NUM_STEPS = 200
+RTOL = 1e-5
+INPUTS = np.random.default_rng(0).normal(size=(8, 4))
+TARGETS = np.sin(INPUTS @ np.random.default_rng(1).normal(size=(4, 2)))
+
+# Every option that adds a field to the state.
+OPTIMIZERS = {
+    "SGD": {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-3},
+    "SGD, damped": {"momentum": 0.8, "dampening": 0.3},
+    "SGD, plain": {},
+    "Adam": {"weight_decay": 1e-3},
+    "Adam, amsgrad": {"amsgrad": True},
+    "AdamW": {"betas": (0.8, 0.95)},
+    "AdamW, amsgrad": {"amsgrad": True},
+    "RMSprop": {},
+    "RMSprop, centered": {"momentum": 0.9, "centered": True},
+    "Adagrad": {"lr_decay": 0.01, "initial_accumulator_value": 0.1},
+    "NAdam": {},
+    "RAdam": {"betas": (0.9, 0.99), "weight_decay": 1e-3, "decoupled_weight_decay": True},
+    "Adamax": {},
+    "Adadelta": {"lr": 1.0},
+}
+
+
+def params_from_torch(weights: Any) -> Any:
+    """Return the weights with Flax's names and layouts, and the two blocks stacked."""
+    blocks = [np.asarray(weights[f"{index}.weight"]).T for index in (1, 2)]
+    return {
+        "conv": {
+            "kernel": jnp.asarray(np.asarray(weights["0.weight"]).transpose(2, 1, 0)),
+            "bias": jnp.asarray(np.asarray(weights["0.bias"])),
+        },
+        "blocks": jnp.stack(blocks),
+        "head": {
+            "kernel": jnp.asarray(np.asarray(weights["3.weight"]).T),
+            "bias": jnp.asarray(np.asarray(weights["3.bias"])),
+        },
+    }
+
+
+def loss_of(params: Any, inputs: Any) -> jax.Array:
+    # A convolution of width 1 is a product with its kernel of shape (1, in, out).
+    hidden = inputs @ params["conv"]["kernel"][0] + params["conv"]["bias"][None]
+    for block in params["blocks"]:
+        hidden = jnp.tanh(hidden @ block)
+    outputs = hidden @ params["head"]["kernel"] + params["head"]["bias"][None]
+    return jnp.mean((outputs - TARGETS) ** 2)
+
+
+class TorchRun:
+    """A torch model with its optimizer and scheduler, in float64."""
+
+    def __init__(self, torch: Any, case: str, build: Any = None, *, groups: bool = False, **options: Any):
+        torch.manual_seed(0)
+        self.torch, self.name = torch, case.split(",")[0]
+        nn, dtype = torch.nn, torch.float64
+        self.model = nn.Sequential(
+            nn.Conv1d(4, 5, 1, dtype=dtype),
+            nn.Linear(5, 5, bias=False, dtype=dtype),
+            nn.Linear(5, 5, bias=False, dtype=dtype),
+            nn.Linear(5, 2, dtype=dtype),
+        )
+        named = dict(self.model.named_parameters())
+        params: Any = [*named.values()]
+        if groups:
+            biases = [named["3.bias"], named["0.bias"]]  # not in the order of the model
+            others = [each for each in params if each.ndim > 1]
+            params = [{"params": others}, {"params": biases, "lr": 0.005}]
+        options = {"lr": 0.01} | OPTIMIZERS.get(case, {}) | options
+        self.optimizer = getattr(torch.optim, self.name)(params, **options)
+        self.scheduler = build(torch.optim.lr_scheduler, self.optimizer) if build else None
+
+    def train(self, first: int, end: int, steps_per_epoch: int = 1, metric: Any = None) -> None:
+        inputs, targets = self.torch.tensor(INPUTS), self.torch.tensor(TARGETS)
+        conv, *blocks, head = self.model
+        for step in range(first, end):
+            self.optimizer.zero_grad()
+            hidden = conv(inputs.T).T
+            for block in blocks:
+                hidden = self.torch.tanh(block(hidden))
+            ((head(hidden) - targets) ** 2).mean().backward()
+            self.optimizer.step()
+            if self.scheduler is not None and (step + 1) % steps_per_epoch == 0:
+                self.scheduler.step(*([] if metric is None else [metric(step // steps_per_epoch)]))
+
+    def params(self) -> Any:
+        return params_from_torch({name: each.detach() for name, each in self.model.state_dict().items()})
+
+
+def continued(
+    tx: Any, opt_state: Any, params: Any, first: int = 0, steps_per_epoch: int = 1, metric: Any = None
+) -> Any:
+    """Return the parameters after the other steps, from one compiled scan."""
+    metrics = None if metric is None else jnp.asarray([metric(epoch) for epoch in range(NUM_STEPS)])
+
+    def step(carry: Any, count: jax.Array) -> tuple[Any, None]:
+        params, opt_state = carry
+        updates, opt_state = tx.update(jax.grad(loss_of)(params, INPUTS), opt_state, params)
+        if metrics is not None:
+            stepped = jaxlr.plateau_step(opt_state, metrics[count // steps_per_epoch])
+            is_end = (count + 1) % steps_per_epoch == 0
+            opt_state = jax.tree.map(lambda new, old: jnp.where(is_end, new, old), stepped, opt_state)
+        return (optax.apply_updates(params, updates), opt_state), None
+
+    (params, _), _ = jax.jit(lambda *carry: jax.lax.scan(step, carry, jnp.arange(first, NUM_STEPS)))(
+        params, opt_state
+    )
+    return params
+
+
+def assert_continues(run: TorchRun, done: int = 37, saved: bool = False, **more: Any) -> None:
+    """Train in torch, take the run over, and compare the weights after all steps of both."""
+    metric = more.pop("metric", None)
+    per_epoch = {"steps_per_epoch": more.get("steps_per_epoch", 1)}
+    run.train(0, done, metric=metric, **per_epoch)
+    with enable_x64():
+        source: Any = run.optimizer
+        weights: Any = run.model
+        if saved:
+            source = copy.deepcopy(source.state_dict())
+            weights = copy.deepcopy(weights.state_dict())
+            more |= {"class_name": run.name}
+        elif run.scheduler is not None:
+            more |= {"scheduler": run.scheduler}
+        tx, opt_state = jaxlr.resume_from_torch(source, params_from_torch, weights, **more)
+        params = run.params()
+        run.train(done, NUM_STEPS, metric=metric, **per_epoch)  # the state must not share torch's memory
+        ours = continued(tx, opt_state, params, done, metric=metric, **per_epoch)
+        for own, torchs in zip(jax.tree.leaves(ours), jax.tree.leaves(run.params()), strict=True):
+            assert_close(own, torchs, RTOL)
+
+
+@pytest.mark.parametrize("case", OPTIMIZERS)
+def test_training_continues_as_in_torch(torch, case):
+    assert_continues(TorchRun(torch, case))
+
+
+@pytest.mark.parametrize("case", ["SGD", "AdamW, amsgrad", "Adagrad"])
+def test_a_checkpoint_continues_as_in_torch(torch, case):
+    run = TorchRun(torch, case, groups=True)
+    names = ["0.weight", "1.weight", "2.weight", "3.weight", "3.bias", "0.bias"]
+    assert_continues(run, saved=True, names=names)
+
+
+SCHEDULERS = {
+    "cosine": lambda t, o: t.CosineAnnealingLR(o, 20),
+    "one cycle": lambda t, o: t.OneCycleLR(o, [0.02, 0.01], 40),
+}
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("case", ["SGD, damped", "Adam"])
+def test_a_schedule_continues_in_the_middle_of_an_epoch_and_of_its_curve(torch, case, scheduler):
+    run = TorchRun(torch, case, SCHEDULERS[scheduler], groups=True)
+    assert_continues(run, steps_per_epoch=10, first_step=7)
+
+
+@pytest.mark.parametrize("case", ["RMSprop, centered", "Adagrad"])
+def test_a_plateau_continues_with_its_counters(torch, case):
+    run = TorchRun(torch, case, lambda t, o: t.ReduceLROnPlateau(o, factor=0.5, patience=1), groups=True)
+    assert_continues(run, steps_per_epoch=10, first_step=7, metric=lambda epoch: 1.0 - 0.1 * min(epoch, 2))
+
+
+def test_a_checkpoint_continues_with_the_state_dict_of_its_scheduler(torch):
+    run = TorchRun(torch, "AdamW", SCHEDULERS["cosine"])
+    run.train(0, 30, steps_per_epoch=10)
+    schedule = jaxlr.from_state_dict("CosineAnnealingLR", cast("Any", run.scheduler).state_dict())
+    run = TorchRun(torch, "AdamW", SCHEDULERS["cosine"])
+    names = [name for name, _ in run.model.named_parameters()]
+    assert_continues(run, 30, saved=True, scheduler=schedule, names=names, steps_per_epoch=10)
+
+
+def test_names_come_from_an_optimizer_that_has_them(torch):
+    run = TorchRun(torch, "Adam")
+    run.optimizer = torch.optim.Adam(run.model.named_parameters(), lr=0.01)
+    assert_continues(run, saved=True)
+
+
+@pytest.mark.parametrize("done", [0, 1, 2])
+def test_a_run_may_be_taken_over_at_any_update(torch, done):
+    assert_continues(TorchRun(torch, "SGD, damped"), done)
+
+
+def test_a_run_without_its_moments_is_another_run(torch):
+    run = TorchRun(torch, "AdamW")
+    run.train(0, 37)
+    params = run.params()
+    with pytest.warns(UserWarning, match="moments are left behind"):
+        tx = jaxlr.optimizer_from_torch(run.optimizer)
+    run.train(37, NUM_STEPS)
+    with enable_x64():
+        ours = continued(tx, tx.init(params), params, 37)
+    assert relative_error(ours["head"]["kernel"], run.params()["head"]["kernel"]) > 100 * RTOL
+
+
+def test_tied_weights_have_one_state_under_both_names(torch):
+    tied = torch.nn.Sequential(torch.nn.Linear(3, 3, bias=False), torch.nn.Linear(3, 3, bias=False))
+    tied[1].weight = tied[0].weight
+    adam = torch.optim.Adam(tied.parameters())
+    tied(torch.ones(1, 3)).sum().backward()
+    adam.step()
+    _, opt_state = jaxlr.resume_from_torch(adam, lambda weights: jnp.asarray(weights["1.weight"]), tied)
+    assert_close(opt_state.inner_state[0].mu, adam.state[tied[0].weight]["exp_avg"].numpy(), 1e-7)
+
+
+def test_buffers_of_the_model_are_left_to_the_function(torch):
+    model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    adam = torch.optim.Adam(model.parameters())
+    model(torch.ones(4, 2)).sum().backward()
+    adam.step()
+
+    def trained(weights: Any) -> Any:
+        assert weights["1.running_mean"].shape == (3,)
+        return {"scale": jnp.asarray(weights["1.weight"]), "kernel": jnp.asarray(weights["0.weight"].T)}
+
+    _, opt_state = jaxlr.resume_from_torch(adam, trained, model)
+    assert opt_state.inner_state[0].count == 1
+
+
+def test_converting_without_the_state_warns(torch):
+    run = TorchRun(torch, "Adam")
+    run.train(0, 1)
+    with pytest.warns(UserWarning, match=r"moments are left behind: .* jaxlr\.resume_from_torch"):
+        jaxlr.optimizer_from_torch(run.optimizer)
+
+
+def stepped(torch: Any, name: str = "Adam", num_steps: int = 3, build: Any = None, **options: Any) -> Any:
+    """Return a model of one layer and its optimizer after some updates."""
+    model = torch.nn.Linear(3, 2)
+    optimizer = getattr(torch.optim, name)(model.parameters(), lr=0.1, **options)
+    scheduler = build(torch.optim.lr_scheduler, optimizer) if build else None
+    for _ in range(num_steps):
+        model(torch.ones(1, 3)).sum().backward()
+        optimizer.step()
+        if scheduler:
+            scheduler.step()
+    return model, optimizer
+
+
+def linear(weights: Any) -> Any:
+    return {"kernel": jnp.asarray(weights["weight"].T), "bias": jnp.asarray(weights["bias"])}
+
+
+@pytest.mark.parametrize(
+    ("convert", "message"),
+    [
+        (lambda w: {"kernel": jnp.asarray(w["weight"] * 0.5)}, r"computes the parameter \['kernel'\]"),
+        (lambda w: {"kernel": jnp.asarray(w["weight"] + 1)}, r"computes the parameter \['kernel'\]"),
+        (lambda w: {"new": jnp.zeros(3)}, r"the parameter \['new'\] comes from weights of no parameter"),
+    ],
+)
+def test_a_function_that_computes_is_refused(torch, convert, message):
+    model, optimizer = stepped(torch)
+    with pytest.raises(ValueError, match=message):
+        jaxlr.resume_from_torch(optimizer, convert, model)
+
+
+def test_a_parameter_that_is_not_trained_is_refused(torch):
+    model = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.Adam([model.weight])
+    with pytest.raises(ValueError, match=r"\['bias'\] comes from a weight that .* does not train"):
+        jaxlr.resume_from_torch(optimizer, linear, model)
+
+
+def test_parameters_of_a_group_with_other_counts_are_refused(torch):
+    model, optimizer = stepped(torch)
+    model.bias.grad = None
+    optimizer.step()
+    with pytest.raises(ValueError, match="'weight' and 'bias' of group 0 have made 4 and 3 updates"):
+        jaxlr.resume_from_torch(optimizer, linear, model)
+
+
+def test_an_option_that_the_state_lacks_is_refused(torch):
+    model, optimizer = stepped(torch)
+    optimizer.param_groups[0]["amsgrad"] = True
+    with pytest.raises(ValueError, match="parameter 'weight' has no 'max_exp_avg_sq'"):
+        jaxlr.resume_from_torch(optimizer, linear, model)
+
+
+def step_lr(t: Any, optimizer: Any) -> Any:
+    return t.StepLR(optimizer, 1, gamma=0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"steps_per_epoch": 2},
+            "has made 3 updates, not whole epochs of 2: give first_step, .* as 1",
+        ),
+        ({"steps_per_epoch": 2, "first_step": 2}, "first_step must be below steps_per_epoch=2, got 2"),
+        ({"class_name": "SGD"}, "class_name is 'SGD', but the optimizer is a live Adam"),
+        ({"names": ["weight"]}, "a different name for each of the 2 parameters of the optimizer, got 1"),
+        ({"names": ["bias", "weight"]}, "parameter of 'bias' in the optimizer has the shape"),
+        ({"names": ["w", "b"]}, "weights have no 'w', which the optimizer trains; they have weight, bias"),
+        ({"scheduler": optax.constant_schedule(0.2)}, "begins at 0.2, but the optimizer is at 0.1"),
+        ({"scheduler": jaxlr.reduce_lr_on_plateau(0.2)}, "begins at 0.2, but the optimizer is at 0.1"),
+        ({"scheduler": [optax.constant_schedule(0.1)] * 2}, "a schedule for each of the 1 groups, got 2"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(torch, arguments, message):
+    model, optimizer = stepped(torch)
+    with pytest.raises(ValueError, match=message):
+        jaxlr.resume_from_torch(optimizer, linear, model, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "message"),
+    [
+        (dict, {}, "class_name must be the torch class of the saved optimizer, one of SGD, Adam"),
+        (dict, {"class_name": "Adam"}, "names of the optimizer's parameters are not known"),
+        (lambda s: {"optimizer": s}, {"class_name": "Adam"}, r"got a mapping with \['optimizer'\]"),
+        (
+            lambda s: {**s, "param_groups": [{"params": [0, 1]}]},
+            {"class_name": "Adam"},
+            "must have an 'lr'",
+        ),
+    ],
+)
+def test_a_checkpoint_that_lacks_something_is_refused(torch, change, arguments, message):
+    model, optimizer = stepped(torch)
+    with pytest.raises(ValueError, match=message):
+        jaxlr.resume_from_torch(change(optimizer.state_dict()), linear, model.state_dict(), **arguments)
+
+
+def test_a_forgotten_scheduler_is_refused(torch):
+    model, optimizer = stepped(torch, build=step_lr)
+    with pytest.raises(ValueError, match="the optimizer had a scheduler: pass it as scheduler"):
+        jaxlr.resume_from_torch(optimizer, linear, model)
+
+
+def test_weights_of_no_names_are_refused(torch):
+    model, optimizer = stepped(torch)
+    with pytest.raises(TypeError, match="weights must be the torch model or its state_dict"):
+        jaxlr.resume_from_torch(optimizer, linear, list(model.parameters()))
+
+
+@pytest.mark.parametrize("adjust_lr_fn", [None, "match_rms_adamw"])
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_muon_continues_as_in_torch(torch, nesterov, adjust_lr_fn):
+    """Compare updates with torch's. In bfloat16 a sum in another order can differ in the last bit."""
+    shapes = {"tall": (20, 10), "wide": (4, 16), "square": (8, 8)}
+    weights = {name: torch.zeros(shape, requires_grad=True) for name, shape in shapes.items()}
+    rng = np.random.default_rng(0)
+    options = {"nesterov": nesterov, "adjust_lr_fn": adjust_lr_fn, "weight_decay": 0.0}
+    muon = torch.optim.Muon(list(weights.items()), lr=0.1, **options)
+
+    def step() -> tuple[Any, Any]:
+        grads = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+        for name, weight in weights.items():
+            weight.data = torch.zeros(weight.shape)
+            weight.grad = torch.tensor(grads[name])
+        muon.step()
+        return transposed(grads), transposed({n: w.detach().numpy() for n, w in weights.items()})
+
+    def transposed(tree: Any) -> Any:
+        return {name: jnp.asarray(np.asarray(leaf).T) for name, leaf in tree.items()}
+
+    for _ in range(3):
+        step()
+    tx, opt_state = jaxlr.resume_from_torch(muon, transposed, {n: w.detach() for n, w in weights.items()})
+    update = jax.jit(tx.update)
+    for _ in range(5):
+        grads, torchs = step()
+        updates, opt_state = update(grads, opt_state, grads)
+        for name, own in cast("Any", updates).items():
+            assert np.abs(own - torchs[name]).max() <= 0.01 * np.abs(torchs[name]).max()
+
+
+def test_decay_of_muon_is_that_of_torch(torch):
+    weight = torch.full((4, 2), 2.0, requires_grad=True)
+    muon = torch.optim.Muon([weight], lr=0.1, weight_decay=0.5)
+    tx = jaxlr.optimizer_from_torch(muon)
+    updates: Any = tx.update(jnp.zeros((2, 4)), tx.init(jnp.zeros((2, 4))), jnp.full((2, 4), 2.0))[0]
+    weight.grad = torch.zeros(4, 2)
+    muon.step()
+    assert_close(2 + updates.T, weight.detach().numpy(), 1e-6)
+
+
+def test_matrices_of_muon_may_be_stacked(torch):
+    muon = torch.optim.Muon([torch.zeros(4, 2), torch.zeros(4, 2)])
+    tx = jaxlr.optimizer_from_torch(muon)
+    grads = jnp.asarray(np.random.default_rng(0).normal(size=(3, 2, 4)), jnp.float32)
+    stacked: Any = tx.update(grads, tx.init(grads), grads)[0]
+    alone: Any = tx.update(grads[1], tx.init(grads[1]), grads[1])[0]
+    assert_close(stacked[1], alone, 1e-6)
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (2, 3), (4,)])
+def test_a_matrix_that_muon_does_not_have_is_refused(torch, shape):
+    tx = jaxlr.optimizer_from_torch(torch.optim.Muon([torch.zeros(4, 2)]))
+    with pytest.raises(ValueError, match=r"Muon's weights have \[\(4, 2\)\] in torch: give transposed"):
+        tx.init({"kernel": jnp.zeros(shape)})
+
+
+def matrix_and_bias(weights: Any) -> Any:
+    return {name: jnp.asarray(np.asarray(leaf).T) for name, leaf in weights.items()}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"lr": 0.3, "weight_decay": 0.1, "maximize": True}, {"eps": (1e-3, 0.1), "d": 2.0}]
+)
+def test_adafactor_continues_as_in_torch(torch, options):
+    rng = np.random.default_rng(0)
+    start = {
+        "matrix": rng.normal(size=(6, 4)),
+        "square": rng.normal(size=(3, 3)),
+        "bias": rng.normal(size=5),
+    }
+    weights = {name: torch.tensor(leaf, requires_grad=True) for name, leaf in start.items()}
+    adafactor = torch.optim.Adafactor(list(weights.items()), **options)
+    scheduler = torch.optim.lr_scheduler.StepLR(adafactor, 20, gamma=0.5)
+
+    def step() -> Any:
+        for weight in weights.values():
+            weight.grad = torch.sin(5 * weight.detach())
+        adafactor.step()
+        scheduler.step()
+
+    def values() -> dict[str, Any]:
+        return {name: weight.detach() for name, weight in weights.items()}
+
+    for _ in range(37):
+        step()
+    with enable_x64():
+        tx, opt_state = jaxlr.resume_from_torch(adafactor, matrix_and_bias, values(), scheduler)
+        params = jax.tree.map(jnp.array, matrix_and_bias(values()))
+
+        def own_step(carry: Any, _: Any) -> Any:
+            params, opt_state = carry
+            gradients = jax.tree.map(lambda leaf: jnp.sin(5 * leaf), params)
+            updates, opt_state = tx.update(gradients, opt_state, params)
+            return (optax.apply_updates(params, updates), opt_state), None
+
+        (params, _), _ = jax.jit(lambda carry: jax.lax.scan(own_step, carry, length=163))(
+            (params, opt_state)
+        )
+        for _ in range(163):
+            step()
+        for own, torchs in zip(
+            jax.tree.leaves(params), jax.tree.leaves(matrix_and_bias(values())), strict=True
+        ):
+            assert_close(own, torchs, RTOL)
+
+
+def test_a_plateau_of_adafactor_and_its_convolutions_are_refused(torch):
+    adafactor = torch.optim.Adafactor([torch.zeros(2, 3, 4)])
+    with pytest.raises(ValueError, match="vectors and whole matrices are converted"):
+        jaxlr.optimizer_from_torch(adafactor).init({"kernel": jnp.zeros((4, 3, 2))})
+    with pytest.raises(ValueError, match="it cannot have a plateau"):
+        jaxlr.optimizer_from_torch(adafactor, jaxlr.reduce_lr_on_plateau(0.1))
