@@ -121,6 +121,18 @@ def test_the_version_of_a_framework_chooses_the_rule_of_a_call(run):
     assert table.splitlines()[1].endswith(",0.1")
 
 
+def test_train_takes_the_version_of_a_call():
+    text = "get_wsd_schedule(opt, 5, num_stable_steps=10, num_decay_steps=5, min_lr_ratio=0.1)"
+    first = {}
+    for version in ("4.48", "4.49"):
+        config = TrainConfig.from_flags(scheduler=text, lr=1.0, framework_version=version)
+        schedule: Any = config.schedule.build(num_steps=20)
+        first[version] = schedule(0)
+    assert first == {"4.48": 0.0, "4.49": 0.1}
+    with pytest.raises(ValueError, match="StepLR is torch's"):
+        TrainConfig.from_flags(scheduler="StepLR(3)", framework_version="4.48")
+
+
 def test_port_states_the_momentum_and_the_optimizer_of_a_config(run):
     printed = run(
         "port", f"{YOLO}optimizer: SGD\nwarmup_momentum: 0.8\n", "--steps-per-epoch", "50", "--group", "1"

@@ -19,8 +19,10 @@ import jaxlr
 from jaxlr.cli import main
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data import load_dataset
+from jaxlr.train.errors import RateError
 from jaxlr.train.loop import train
 from jaxlr.train.model import mlp
+from jaxlr.train.runs import check_rates
 from jaxlr.train.step import Split, TrainState, evaluate, train_epoch, train_step
 
 
@@ -308,6 +310,23 @@ def test_a_mistake_is_one_clear_line_and_exit_status_2(arguments, message, refus
     monkeypatch.chdir(tmp_path)
     assert message in refuse(*arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_functions_are_checked_before_a_run_and_in_pieces():
+    check_rates("StepLR(3)", jaxlr.step_lr(0.1, 3), 2**60)
+    sizes = []
+
+    def factor(count):
+        sizes.append(np.size(count))
+        if np.max(count) > 150_000:
+            raise ValueError("too late")
+        return count * 0.0
+
+    schedule = jaxlr.sequential_lr([jaxlr.step_lr(0.1, 3), jaxlr.lambda_lr(0.1, factor)], [5])
+    check_rates("LambdaLR(f)", schedule, 100_000)
+    with pytest.raises(RateError, match=r"scheduler 'LambdaLR\(f\)': too late; train fewer --epochs"):
+        check_rates("LambdaLR(f)", schedule, 2**60)
+    assert max(sizes) <= 2**16
 
 
 def test_a_model_that_does_not_fit_into_memory_is_one_line(tmp_path, refuse):

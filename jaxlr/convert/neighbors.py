@@ -53,12 +53,10 @@ def _names_of_others(scheduler: Any) -> list[str]:
 
 def _schedulers_of(optimizer: Any) -> list[Any]:
     """Return the schedulers of torch's classes that refer to an optimizer, without plateaus."""
-    holders: list[Any] = []
-    for referrer in gc.get_referrers(optimizer):
-        if not isinstance(referrer, dict):
-            holders.append(referrer)
-        elif referrer.get("optimizer") is optimizer:
-            holders += [each for each in gc.get_referrers(referrer) if _is_scheduler(each)]
+    holders = gc.get_referrers(optimizer)
+    attributes = [each for each in holders if isinstance(each, dict) and each.get("optimizer") is optimizer]
+    if attributes:
+        holders += gc.get_referrers(*attributes)  # in one call, because each visits every object of Python
     unique = {id(each): each for each in holders if _is_scheduler(each)}
     return [
         each

@@ -128,6 +128,11 @@ def prints_as_call(function: Callable[_P, optax.Schedule]) -> Callable[_P, optax
     return make
 
 
+def calls_function(schedule: optax.Schedule) -> bool:
+    """Return True if a schedule, or a part of it, calls a function that is not a schedule of jaxlr."""
+    return not isinstance(schedule, Schedule) or any(map(calls_function, schedule.functions))
+
+
 def factor_of(schedule: optax.Schedule) -> float | jax.Array | None:
     """Return the `init_value` that a schedule multiplies, or None if it does more than multiply.
 

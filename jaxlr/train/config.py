@@ -77,9 +77,8 @@ class TrainSchedule:
             _set(self, recipe=recipe.as_text())
 
     def _set_scheduler(self) -> None:
-        for name in ("framework", "framework_version"):
-            if getattr(self, name) is not None:
-                raise ValueError(f"{name} needs recipe: give the config as --recipe FILE")
+        if self.framework is not None:
+            raise ValueError("framework needs recipe: give the config as --recipe FILE")
         if self.scheduler is None:
             _set(self, scheduler=_DEFAULT_SCHEDULER)
         lr = _DEFAULT_LR if self.lr is None else self.lr
@@ -92,7 +91,8 @@ class TrainSchedule:
     def build(self, num_steps: int) -> optax.Schedule | optax.GradientTransformationExtraArgs:
         """Return the schedule, or the plateau, of the torch text for a run of `num_steps` counts."""
         assert self.scheduler is not None
-        return from_string(self.scheduler, self.lr, parse_names(self.names), num_steps=num_steps)
+        names, version = parse_names(self.names), self.framework_version
+        return from_string(self.scheduler, self.lr, names, num_steps=num_steps, version=version)
 
     @property
     def reader(self) -> RecipeReader | None:

@@ -39,7 +39,7 @@ from jaxlr.train.output.console import Console
 from jaxlr.train.output.figures import plot_curves
 from jaxlr.train.output.folder import RunFolder
 from jaxlr.train.output.records import MetricsLog, has_digest, read_history, write_json
-from jaxlr.train.runs import sample_rates
+from jaxlr.train.runs import check_rates
 from jaxlr.train.step import (
     Apply,
     Split,
@@ -175,7 +175,7 @@ def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Ca
         tx = optax.chain(optax.sgd(base_lr, momentum), scheduler)
         return tx, lambda state, epoch: _shortest(plateau_lr(state.opt_state)), True
     # A lambda that fails at a later epoch is refused now, before the run starts.
-    sample_rates(config.schedule.label, scheduler, config.epochs * counts_per_epoch)
+    check_rates(config.schedule.label, scheduler, config.epochs * counts_per_epoch)
     per_step = per_epoch(scheduler, steps_per_epoch // counts_per_epoch)
 
     def lr_of_last_batch(state: TrainState, epoch: int) -> float:

@@ -1,7 +1,8 @@
 """A whole run as a pure function. Its learning rates are arguments, so `jax.vmap` trains many runs."""
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -12,12 +13,15 @@ from jaxtyping import Key
 
 from jaxlr._checks import shorten
 from jaxlr.plateau import PlateauState, plateau_lr, reduce_lr_on_plateau
+from jaxlr.schedules._schedule import calls_function
 from jaxlr.schedules.compose import sample
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data.splits import Data
 from jaxlr.train.errors import RateError
 from jaxlr.train.step import Apply, TrainState, count_steps, run_epoch
 
+
+_PIECE = 2**16  # rates to check at once
 
 # init(key) -> parameters and apply(params, images) -> logits, as `jaxlr.train.mlp` returns them.
 Model: TypeAlias = tuple[Callable[[jax.Array], Any], Apply]
@@ -77,8 +81,26 @@ def sample_rates(text: str, schedule: optax.Schedule, num_counts: int) -> np.nda
     Raises:
         RateError: a lambda in the scheduler fails at one of them.
     """
-    try:
+    with _rate_errors(text):
         return sample(text, schedule, num_counts)
+
+
+def check_rates(text: str, schedule: optax.Schedule, num_counts: int) -> None:
+    """Raise a RateError if a lambda in the scheduler `text` fails at one of the epochs or steps.
+
+    The rates are computed in pieces, because those of a long run may not fit into memory.
+    """
+    if not calls_function(schedule):
+        return
+    for first in range(0, num_counts, _PIECE):
+        with _rate_errors(text):
+            schedule(np.arange(first, min(first + _PIECE, num_counts)))
+
+
+@contextlib.contextmanager
+def _rate_errors(text: str) -> Iterator[None]:
+    try:
+        yield
     except (TypeError, ValueError, ArithmeticError) as error:
         raise RateError(
             f"scheduler {shorten(text)!r}: {error}; train fewer --epochs, or change the scheduler"

@@ -253,10 +253,15 @@ def _read_state(path: Path, like: Any, digest: str) -> Any:
 
 
 def _set_aside(folder: Path, damaged: dict[int, str], epoch: int) -> None:
-    """Rename the damaged checkpoints, and warn that the run resumes from `epoch` instead."""
+    """Rename the damaged checkpoints, and warn that the run resumes from `epoch` instead.
+
+    Those that were renamed at an earlier time are deleted.
+    """
+    if damaged:
+        for path in [path for path in folder.iterdir() if path.name.startswith("damaged-")]:
+            shutil.rmtree(path, ignore_errors=True)
     for number, reason in damaged.items():
         aside = folder / f"damaged-{number}"
-        shutil.rmtree(aside, ignore_errors=True)
         (folder / str(number)).rename(aside)
         warnings.warn(
             f"the checkpoint of epoch {number} is damaged and was renamed to {aside}:"
