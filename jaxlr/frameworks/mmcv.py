@@ -12,6 +12,7 @@ from typing import Any
 import jax
 
 from jaxlr._checks import check_choice, check_positive_count, shown_value
+from jaxlr.frameworks.mmengine import scaled_rate
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import (
     Phase,
@@ -170,19 +171,7 @@ def _init_value(config: Config) -> Any:
         names = ", ".join(map(repr, several))
         raise ValueError(f"optimizer has several optimizers, {names}: give init_value, the rate of one")
     rate = optimizer.base_rate("lr")
-    if optimizer.has("paramwise_cfg") or optimizer.has("constructor"):
-        config.assume(
-            "This is the rate of parameters without a multiplier. For others, give theirs as init_value."
-        )
-    scale = config.inner("auto_scale_lr")
-    if config.init_value is not None or not scale.flag("enable"):
-        return rate
-    if config.num_processes is None:
-        raise ValueError("auto_scale_lr scales the rate by the global batch size: give num_processes")
-    batch = config.inner("data").count("samples_per_gpu") * config.num_processes
-    base = scale.number("base_batch_size")
-    config.assume(f"auto_scale_lr multiplies the rate by {batch} / {base:g}, the global batch size.")
-    return rate * (batch / base)
+    return scaled_rate(config, optimizer, rate, lambda: config.inner("data").count("samples_per_gpu"))
 
 
 def _state_optimizer(config: Config) -> None:

@@ -165,7 +165,19 @@ def _init_value(config: Config) -> Any:
         names = ", ".join(map(repr, several))
         raise ValueError(f"optim_wrapper has several optimizers, {names}: give init_value, the rate of one")
     rate = wrapper.inner("optimizer").base_rate("lr")
-    if wrapper.has("paramwise_cfg") or wrapper.has("constructor"):
+    return scaled_rate(config, wrapper, rate, lambda: config.inner("train_dataloader").count("batch_size"))
+
+
+def scaled_rate(config: Config, optimizer: Config, rate: Any, batch_size: Callable[[], int]) -> Any:
+    """Return the rate after `auto_scale_lr`, and state whose rate it is.
+
+    Args:
+        config: the config.
+        optimizer: the settings that may have multipliers for some parameters.
+        rate: the rate of the optimizer.
+        batch_size: reads the batch size of one process. Only `auto_scale_lr` needs it.
+    """
+    if optimizer.has("paramwise_cfg") or optimizer.has("constructor"):
         config.assume(
             "This is the rate of parameters without a multiplier. For others, give theirs as init_value."
         )
@@ -174,7 +186,7 @@ def _init_value(config: Config) -> Any:
         return rate
     if config.num_processes is None:
         raise ValueError("auto_scale_lr scales the rate by the global batch size: give num_processes")
-    batch = config.inner("train_dataloader").count("batch_size") * config.num_processes
+    batch = batch_size() * config.num_processes
     base = scale.number("base_batch_size")
     config.assume(f"auto_scale_lr multiplies the rate by {batch} / {base:g}, the global batch size.")
     return rate * (batch / base)
