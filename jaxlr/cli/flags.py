@@ -105,6 +105,18 @@ class RecipeFlags:
         except (TypeError, ValueError, ArithmeticError) as error:
             raise RecipeError(message_of(error)) from error
 
+    def config_arguments(self) -> dict[str, Any]:
+        """Return the arguments of `from_config` that are flags, without the rate."""
+        return {
+            "framework": self.framework,
+            "version": self.framework_version,
+            "steps_per_epoch": self.steps_per_epoch,
+            "epochs": self.epochs,
+            "num_processes": self.num_processes,
+            "group": self.group,
+            "names": parse_names(self.names),
+        }
+
     def from_config(self, settings: Settings) -> Recipe:
         """Call `from_config` with the flags as its arguments.
 
@@ -112,17 +124,7 @@ class RecipeFlags:
             RecipeError: as `from_config` raises, with advice in flags.
         """
         try:
-            recipe = from_config(
-                settings,
-                self.lr,
-                framework=self.framework,
-                version=self.framework_version,
-                steps_per_epoch=self.steps_per_epoch,
-                epochs=self.epochs,
-                num_processes=self.num_processes,
-                group=self.group,
-                names=parse_names(self.names),
-            )
+            recipe = from_config(settings, self.lr, **self.config_arguments())
         except (TypeError, ValueError, ArithmeticError) as error:
             raise RecipeError(message_of(error)) from error
         return recipe._replace(assumptions=tuple(map(in_flags, recipe.assumptions)))

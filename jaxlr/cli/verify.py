@@ -9,7 +9,7 @@ import numpy as np
 import tyro
 
 from jaxlr.cli.errors import RecipeError, in_flags
-from jaxlr.cli.flags import RecipeFlags, message_of, parse_names
+from jaxlr.cli.flags import RecipeFlags, message_of
 from jaxlr.logs import Verification, verify
 from jaxlr.plot import draw_log, new_figure
 
@@ -82,13 +82,7 @@ class VerifyConfig(VerifyFlags):
                 source.text if source.settings is None else source.settings,
                 self.log,
                 self.lr,
-                framework=self.framework,
-                version=self.framework_version,
-                steps_per_epoch=self.steps_per_epoch,
-                epochs=self.epochs,
-                num_processes=self.num_processes,
-                group=self.group,
-                names=parse_names(self.names),
+                **self.config_arguments(),
                 step_column=self.step_column,
                 rate_column=self.rate_column,
             )
