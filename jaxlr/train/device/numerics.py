@@ -1,14 +1,15 @@
 """The settings, versions and hardware that the bits of a run depend on."""
 
+import functools
 import hashlib
 import os
 import platform
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
+import jaxlib.version
 
 from jaxlr.train.errors import CheckpointError
 
@@ -32,8 +33,8 @@ def numerics() -> dict[str, str]:
         **decisive_settings(),
         "JAX_DEFAULT_MATMUL_PRECISION": str(config.jax_default_matmul_precision),
         "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
-        "jax": version("jax"),
-        "jaxlib": version("jaxlib"),
+        "jax": jax.__version__,
+        "jaxlib": jaxlib.version.__version__,
         "platform": device.client.platform_version,
         "device": _processor() if device.platform == "cpu" else device.device_kind,
     }
@@ -65,6 +66,7 @@ def check_numerics(saved: dict[str, str], strict: bool) -> None:
     warnings.warn(f"the last bits may differ from those of an unbroken run: {listed}", stacklevel=2)
 
 
+@functools.cache  # each checkpoint asks for it
 def _processor() -> str:
     """Return the processor and a digest of its instruction sets, for which XLA compiles."""
     try:
