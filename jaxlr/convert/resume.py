@@ -86,12 +86,13 @@ def resume_from_torch(
     check_function("params_from_torch", params_from_torch)
     name, optimizer = _opened(optimizer, class_name)
     num_groups = check_groups(optimizer.param_groups)
+    _check_lion(name, optimizer)
     state = TorchState(optimizer, weights, names, params_from_torch)
     _check_rates(optimizer, scheduler, num_groups)
     is_exact = [_counts_updates(name, group) for group in optimizer.param_groups]
     updates = [state.num_updates(index, is_exact=is_exact[index]) for index in range(num_groups)]
     first_step = _check_first_step(
-        first_step, steps_per_epoch, 0 if name in ("SGD", "Muon") else max(updates, default=0)
+        first_step, steps_per_epoch, 0 if name in ("SGD", "Muon", "Lion") else max(updates, default=0)
     )
     labels = state.labels()
     tx = build(
@@ -107,12 +108,10 @@ def resume_from_torch(
         [[state.weights[each].shape for each in group] for group in state.groups],
     )
 
-    fields = MOMENTS[name]
-    if name == "Adafactor" and transposed:
-        fields = {"rows": fields["columns"], "columns": fields["rows"]}
-
     def group_state(fresh: Any, index: int) -> Any:
-        return carried(fresh, lambda field: state.tree(field, index), fields, updates[index])
+        if not updates[index]:
+            return fresh
+        return carried(fresh, lambda field: state.tree(field, index), MOMENTS[name], updates[index])
 
     fresh: Any = tx.init(state.params())
     if num_groups == 1:
@@ -147,11 +146,22 @@ def _opened(optimizer: Any, class_name: str | None) -> tuple[str, Any]:
     )
 
 
+def _check_lion(name: str, optimizer: Any) -> None:
+    """Refuse a saved Lion of lion-pytorch, whose weight decay may be that of its constructor or not."""
+    is_saved = isinstance(optimizer, types.SimpleNamespace)
+    for group in optimizer.param_groups if name == "Lion" and is_saved else []:
+        if "cautious_factor" in group or ("maximize" not in group and group.get("weight_decay")):
+            raise ValueError(
+                "the state_dict of a Lion of lion-pytorch does not say how it decays the weights: load it "
+                "into that Lion, and pass the optimizer itself"
+            )
+
+
 def _counts_updates(name: str, group: Mapping[str, Any]) -> bool:
     """Check if the updates of a group depend on the number of updates before."""
     if name == "SGD":
         return bool(group.get("momentum")) and bool(group.get("dampening"))
-    return name not in ("RMSprop", "Adadelta", "Muon")
+    return name not in ("RMSprop", "Adadelta", "Muon", "Lion")
 
 
 def _check_rates(optimizer: Any, scheduler: Any, num_groups: int) -> None:
