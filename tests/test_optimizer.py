@@ -453,7 +453,7 @@ def test_the_average_of_asgd_is_that_of_torch(torch):
     side = TorchSide(torch, "ASGD", {"lr": 0.1, "t0": 20, "lambd": 0.1}, None, np.float64)
     tx = jaxlr.optimizer_from_torch(side.optimizer)
     with enable_x64():
-        opt_state = tx.init(side.params)
+        opt_state = tx.init(jax.tree.map(lambda leaf: leaf[0], side.params))
         for step in range(30):
             params, grads = (
                 jax.tree.map(lambda leaf, s=step: leaf[s], t) for t in (side.params, side.grads)

@@ -26,15 +26,16 @@ SCHEDULES: Any = {
 }
 
 
-def stand_in(torch: Any, case: str, **changes: Any) -> Any:
+def stand_in(torch: Any, case: str, params: Any = None, **changes: Any) -> Any:
     """Return an optimizer with the parameter groups of a recorded one, whose packages are not needed."""
     module, _, name = CASES[case]["class"].rpartition(".")
     own: dict[str, Any] = {"__module__": module, "step": lambda self: None}
     kind = type(name, (torch.optim.Optimizer,), own)
     groups = [{**group, **changes} for group in CASES[case]["groups"]]
-    members = [[*SHAPES.values()]] if len(groups) == 1 else [[SHAPES["kernel"]], [SHAPES["bias"]]]
-    for group, shapes in zip(groups, members, strict=True):
-        group["params"] = [torch.zeros(shape) for shape in shapes]
+    bias, kernel = (torch.zeros(shape) for shape in SHAPES.values())
+    members = [params or [bias, kernel]] if len(groups) == 1 else [[kernel], [bias]]
+    for group, tensors in zip(groups, members, strict=True):
+        group["params"] = tensors
     optimizer = kind(groups, {**groups[0]})
     if CASES[case].get("is_decoupled"):
         optimizer.decoupled_wd, optimizer._init_lr = True, groups[0]["lr"]
@@ -100,3 +101,100 @@ def test_training_continues_as_in_timm(name):
         expected = resumed.params_from_torch(weights("end"))
         for own, theirs in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
             assert_close(own, theirs, resumed.RTOL)
+
+
+def saved(torch: Any, case: str, **changes: Any) -> Any:
+    """Return the state_dict of an optimizer after one update of both parameters."""
+    groups = [{**group, **changes} for group in CASES[case]["groups"]]
+    fields = {"exp_avg": 1.0, "exp_avg_sq": 1.0} if "Lamb" in case else {"exp_avg": 1.0}
+    state = {
+        index: {field: torch.full(shape, value) for field, value in fields.items()}
+        for index, shape in enumerate(SHAPES.values())
+    }
+    return {"state": state, "param_groups": groups}
+
+
+def resume(torch: Any, state: Any, class_name: str, **more: Any) -> Any:
+    weights = {name: torch.ones(shape) for name, shape in SHAPES.items()}
+
+    def to_params(weights: Any) -> Any:
+        return {name: jnp.asarray(np.asarray(value)) for name, value in weights.items()}
+
+    return jaxlr.resume_from_torch(
+        state, to_params, weights, class_name=class_name, names=[*SHAPES], transposed=False, **more
+    )
+
+
+def test_the_updates_of_lamb_are_those_of_its_group(torch):
+    _, opt_state = resume(torch, saved(torch, "Lamb", step=torch.tensor(7.0)), "Lamb")
+    assert opt_state.inner_state[0].count == 7
+
+
+@pytest.mark.parametrize("changes", [{}, {"weight_decay": 0.0, "cautious_factor": 0.5}])
+def test_a_saved_lion_that_does_not_say_how_it_decays_is_refused(torch, changes):
+    with pytest.raises(ValueError, match="does not say how it decays the weights: load it into that Lion"):
+        resume(torch, saved(torch, "lion-pytorch", **changes), "Lion")
+
+
+def test_a_saved_lion_without_decay_is_converted(torch):
+    _, opt_state = resume(torch, saved(torch, "lion-pytorch", weight_decay=0.0), "Lion")
+    assert_close(opt_state.inner_state[0].mu["kernel"], np.ones((3, 4)), DEVICE_RTOL)
+
+
+@pytest.mark.parametrize(
+    ("case", "changes"),
+    [
+        ("Lion", {"weight_decay": 0.1, "corrected_weight_decay": True}),
+        ("Lamb", {"decoupled_decay": True}),
+    ],
+)
+def test_a_plateau_that_the_decay_depends_on_is_refused(torch, case, changes):
+    with pytest.raises(ValueError, match="it cannot have a plateau"):
+        jaxlr.optimizer_from_torch(stand_in(torch, case, **changes), jaxlr.reduce_lr_on_plateau(0.1))
+
+
+@pytest.mark.parametrize(
+    ("case", "changes", "message"),
+    [
+        ("Lamb", {"max_grad_norm": 0.0}, "max_grad_norm must be a finite number above 0"),
+        ("Lamb", {"betas": (0.9, 1.0)}, "betas must be below 1"),
+        (
+            "Lion",
+            {"weight_decay": 0.1, "corrected_weight_decay": True, "max_lr_snapshot": 0.0},
+            "needs a max_lr_snapshot above 0",
+        ),
+    ],
+)
+def test_an_option_out_of_its_range_is_refused(torch, case, changes, message):
+    with pytest.raises(ValueError, match=message):
+        jaxlr.optimizer_from_torch(stand_in(torch, case, **changes))
+
+
+def test_norms_are_those_of_one_weight(torch):
+    """Compare a stack of two weights with one of them."""
+    optimizer = stand_in(torch, "Lamb", [torch.zeros(3, 4), torch.zeros(3, 4)], max_grad_norm=None)
+    tx = jaxlr.optimizer_from_torch(optimizer)
+    grads = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 3)), jnp.float32)
+    stacked: Any = tx.update(grads, tx.init(grads), grads)[0]
+    alone: Any = tx.update(grads[1], tx.init(grads[1]), grads[1])[0]
+    assert_close(stacked[1], alone, DEVICE_RTOL)
+
+
+@pytest.mark.parametrize("case", ["Lamb", "Lion, cautious"])
+def test_a_weight_that_is_split_is_refused(torch, case):
+    tx = jaxlr.optimizer_from_torch(stand_in(torch, case))
+    with pytest.raises(
+        ValueError, match=r"weights of \[\(3, 4\), \(5,\)\] in torch: keep each weight whole"
+    ):
+        tx.init({"kernel": jnp.zeros((3, 2))})
+
+
+@pytest.mark.parametrize("case", ["Lion", "Lamb"])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+def test_updates_and_state_keep_the_dtype_of_the_parameters(torch, case, dtype):
+    tx = jaxlr.optimizer_from_torch(stand_in(torch, case))
+    params = {name: jnp.zeros(shape, dtype) for name, shape in SHAPES.items()}
+    opt_state = jax.eval_shape(tx.init, params)
+    updates, new_state = jax.eval_shape(tx.update, params, opt_state, params)
+    assert updates == jax.eval_shape(lambda: params)
+    assert new_state == opt_state
