@@ -49,7 +49,7 @@ def resume_from_torch(
         weights: the torch model, or its `state_dict`.
         scheduler: as in `optimizer_from_torch`. Count 0 of a schedule is the current epoch.
         num_steps: as in `optimizer_from_torch`.
-        class_name: name of the torch class of a saved optimizer, such as "AdamW".
+        class_name: name of the class of a saved optimizer, such as "AdamW", or "Lion" and "Lamb" of timm.
         names: names of the parameters in the order of the optimizer. They are known from a live model, and
             from an optimizer that was built with `model.named_parameters()`.
         steps_per_epoch: as in `optimizer_from_torch`.
