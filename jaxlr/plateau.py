@@ -83,8 +83,17 @@ class _Plateau(PrintsAsCall, optax.GradientTransformationExtraArgs):
         """Raise the error that tells how to combine a plateau with an optimizer."""
         raise TypeError(PLATEAU_IS_NO_SCHEDULE)
 
-    # An optimizer multiplies a learning rate that is not callable by -1.
-    __mul__ = __rmul__ = __neg__ = __float__ = refuse  # pyright: ignore[reportAssignmentType]
+    # An optimizer computes with a learning rate that is not callable, such as -1 * learning_rate.
+    __add__ = __radd__ = __sub__ = __rsub__ = refuse  # pyright: ignore[reportAssignmentType]
+    __mul__ = __rmul__ = refuse  # pyright: ignore[reportAssignmentType]
+    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = __float__ = refuse
+
+
+# The error of Python for a call is "'NAME' object is not callable". A method `__call__` could say more, but
+# `optax.sgd` takes whatever has one for a schedule, and would fail in its first update only.
+_Plateau.__name__ = (
+    "ReduceLROnPlateau (not a schedule: use jaxlr.with_plateau(lambda lr: optax.sgd(lr), plateau))"
+)
 
 
 # The result of a conversion: an `optax.Schedule`, or a plateau as a gradient transformation. It is `Any`,
