@@ -251,8 +251,11 @@ MISTAKES = [
         ["table", "args.yaml"],
         "give --steps-per-epoch, the length of the train dataloader of one process (see",
     ),
-    (["port", "foo.yaml"], "its settings are ['foo']: give --framework, one of 'torchtune', "),
-    (["port", "foo.yaml", "--framework", "tim"], "error: --framework must be one of 'torchtune', "),
+    (["port", "foo.yaml"], "its settings are ['foo']: give --framework, a name that"),
+    (
+        ["port", "foo.yaml", "--framework", "tim"],
+        "error: --framework must be a name that help(jaxlr.from_config) lists, such as 'timm'",
+    ),
     (["port", "args.yaml", "--framework-version", "new"], "error: --framework-version must be a text such"),
     (["table", "ds.json"], "how many updates the run has: give --epochs and --steps-per-epoch (see"),
     (["table", "--", "--sched", "step"], "error: the config has no lr: give --lr (see jaxlr table --help)"),

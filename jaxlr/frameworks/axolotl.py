@@ -60,6 +60,7 @@ FRAMEWORK = Framework(
         ("lr_scheduler", "lr_quadratic_warmup"),
         ("lr_scheduler", "jagged_restart_steps"),
     ),
+    has_versions=True,
 )
 
 

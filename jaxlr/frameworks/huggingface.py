@@ -438,6 +438,7 @@ FRAMEWORK = Framework(
         get_piecewise_constant_schedule,
         get_scheduler,
     ),
+    has_versions=True,
 )
 
 

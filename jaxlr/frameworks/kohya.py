@@ -83,7 +83,12 @@ def _has_lr_scheduler(settings: Mapping[str, Any]) -> bool:
 
 
 FRAMEWORK = Framework(
-    name="kohya", read=read, marks=(), aliases=("sd-scripts",), recognizes=_has_lr_scheduler
+    name="kohya",
+    read=read,
+    marks=(),
+    aliases=("sd-scripts",),
+    recognizes=_has_lr_scheduler,
+    has_versions=True,
 )
 
 

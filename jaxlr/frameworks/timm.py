@@ -452,6 +452,7 @@ FRAMEWORK = Framework(
         PlateauLRScheduler,
         create_scheduler_v2,
     ),
+    has_versions=True,
 )
 
 

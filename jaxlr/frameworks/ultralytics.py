@@ -46,6 +46,7 @@ FRAMEWORK = Framework(
     read=read,
     marks=(("lr0", "lrf"), ("lr0", "warmup_epochs"), ("lr0", "epochs")),
     aliases=("yolo", "yolov5"),
+    has_versions=True,
 )
 
 
