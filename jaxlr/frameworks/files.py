@@ -31,6 +31,7 @@ _TRAINER = re.compile(
     r"Reward|NashMD|SDFT|SDPO|SSD|GOLD|GMPO|MiniLLM|A2PO|Distillation)Config\("
 )
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".py", ".sh", ".txt", ".args")
+_OPTION = re.compile(r"SOLVER(\.[A-Z_]+)+")  # a word of a command of detectron2; the next one is its value
 _CARD_ROW = re.compile(r"^\|.*\|\s*$")
 
 
@@ -330,9 +331,15 @@ def _flags_of_text(text: str) -> Mapping[str, Any]:
 def _flags(words: Any) -> Mapping[str, Any]:
     """Read flags such as `--learning_rate 2e-5`, `--lr=0.1`, `--cos-lr` and Hydra's `epochs=10`."""
     settings: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     values: list[str] | None = None
+    words = iter(words)
     for word in words:
-        if match := re.fullmatch(r"--([A-Za-z][\w.-]*)(?:=(.*))?", word, re.DOTALL):
+        if _OPTION.fullmatch(word):
+            options[word], values = next(words, ";"), None
+            if options[word] == ";":
+                raise ValueError(f"the option {shorten(word)} has no value after it")
+        elif match := re.fullmatch(r"--([A-Za-z][\w.-]*)(?:=(.*))?", word, re.DOTALL):
             name, value = match[1].replace("-", "_"), match[2]
             values = [] if value is None else [value]
             settings.setdefault(name, []).append(values)
@@ -344,7 +351,7 @@ def _flags(words: Any) -> Mapping[str, Any]:
             values.append(word)
         elif match := re.fullmatch(r"([A-Za-z_]\w*)=(.*)", word, re.DOTALL):
             settings.setdefault(match[1], []).append([match[2]])
-    if not settings:
+    if not settings and not options:
         raise ValueError("the text has no flag such as --learning_rate 2e-5")
     # A variable of the shell may be assigned twice. Its name is in capitals, which no setting is.
     repeated = [name for name, given in settings.items() if any(values != given[0] for values in given)]
@@ -354,7 +361,23 @@ def _flags(words: Any) -> Mapping[str, Any]:
     for name in repeated:
         if name in settings:
             raise ValueError(f"the flag {shorten(name)} is given twice, with different values")
-    return {name: " ".join(given[0]) if given[0] else True for name, given in settings.items()}
+    flags = {name: " ".join(given[0]) if given[0] else True for name, given in settings.items()}
+    return _with_options(flags, options) if options else flags
+
+
+def _with_options(flags: dict[str, Any], options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Merge options such as `SOLVER.BASE_LR 0.01` into the file of `--config-file`, as detectron2 does."""
+    settings = flags
+    if "config_file" in flags:
+        path = Path(str(flags["config_file"]))
+        if path.suffix.lower() not in (".yaml", ".yml"):
+            raise ValueError(f"the config_file {shorten(path.name)!r} must be a YAML config")
+        settings = {**flags, **_read_file(path)}
+    for option, value in options.items():
+        for name in reversed(option.split(".")):
+            value = {name: value}
+        settings = mmpython.merged(settings, value)
+    return settings
 
 
 def _checked(config: Mapping[str, Any]) -> Mapping[str, Any]:
