@@ -5,10 +5,11 @@ with 4.46.3. Where the versions differ, a comment says so.
 """
 
 import functools
+import inspect
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -164,31 +165,21 @@ def get_wsd_schedule(
     version: str | None = None,
 ) -> optax.Schedule:
     """Return a warmup, a constant and a decay. The warmup began at 0 before transformers 4.49."""
-    settings: Any = {
-        name: value for name, value in locals().items() if name not in ("init_value", "version")
-    }
     if (parsed_version(version) or _NEW_WSD) < _NEW_WSD:
-        return _old_wsd(init_value, **settings)
+        if (num_training_steps, warmup_type, decay_type) != (None, "linear", "cosine"):
+            raise ValueError(
+                "warmup_stable_decay of transformers 4.48 has no num_training_steps, warmup_type and "
+                "decay_type"
+            )
+        return _old_wsd(
+            init_value, num_warmup_steps, num_decay_steps, num_stable_steps, min_lr_ratio, num_cycles
+        )
     is_of_both = num_training_steps is None and (warmup_type, decay_type) == ("linear", "cosine")
     if version is None and is_of_both and min_lr_ratio != 0 and num_warmup_steps != 0:
         raise ValueError(
             "with min_lr_ratio, the warmup of get_wsd_schedule begins at 0 in transformers 4.48, and at "
             "the lowest rate from 4.49 on: give version='4.48' or version='4.49'"
         )
-    return _wsd(init_value, **settings)
-
-
-def _wsd(
-    init_value: ArrayLike,
-    num_warmup_steps: int,
-    num_decay_steps: int,
-    num_training_steps: int | None = None,
-    num_stable_steps: int | None = None,
-    warmup_type: str = "linear",
-    decay_type: str = "cosine",
-    min_lr_ratio: float = 0.0,
-    num_cycles: float = 0.5,
-) -> optax.Schedule:
     warmup_steps = check_duration("num_warmup_steps", num_warmup_steps)
     decay_steps = check_duration("num_decay_steps", num_decay_steps)
     check_choice("warmup_type", warmup_type, _WSD_WARMUPS)
@@ -222,16 +213,7 @@ def get_reduce_on_plateau_schedule(
     eps: float = 1e-8,
 ) -> optax.GradientTransformationExtraArgs:
     """Return torch's ReduceLROnPlateau, which is stepped after each evaluation."""
-    settings: Any = {
-        "mode": mode,
-        "factor": factor,
-        "patience": patience,
-        "threshold": threshold,
-        "threshold_mode": threshold_mode,
-        "cooldown": cooldown,
-        "min_lr": min_lr,
-        "eps": eps,
-    }
+    settings: Any = {name: value for name, value in locals().items() if name != "init_value"}
     return reduce_lr_on_plateau(init_value, **settings)
 
 
@@ -311,12 +293,11 @@ def get_scheduler(
     if name == "polynomial" and power is not None:
         scheduler_specific_kwargs = {"power": power}
     _check_type(name)
-    function, arguments = _TYPES[name]
     given = {"num_warmup_steps": num_warmup_steps, "num_training_steps": num_training_steps}
-    for argument in arguments:
-        if given[argument] is None and not (
-            name == "warmup_stable_decay" and argument != "num_warmup_steps"
-        ):
+    arguments = [argument for argument in given if argument in _PARAMETERS[name]]
+    needed = arguments[:1] if name == "warmup_stable_decay" else arguments
+    for argument in needed:
+        if given[argument] is None:
             raise ValueError(f"lr_scheduler_type {name!r} needs {argument}")
     # get_scheduler drops the keywords of these two.
     without = name in ("constant", "constant_with_warmup")
@@ -324,44 +305,25 @@ def get_scheduler(
     if name == "warmup_stable_decay":
         keywords["version"] = version
         if (parsed_version(version) or _NEW_WSD) < _NEW_WSD:
-            arguments = ("num_warmup_steps",)
-    return function(init_value, **{argument: given[argument] for argument in arguments}, **keywords)
+            arguments = needed
+    return _TYPES[name](init_value, **{argument: given[argument] for argument in arguments}, **keywords)
 
 
-_BOTH = ("num_warmup_steps", "num_training_steps")
-_TYPES = {
-    "linear": (get_linear_schedule_with_warmup, _BOTH),
-    "cosine": (get_cosine_schedule_with_warmup, _BOTH),
-    "cosine_with_restarts": (get_cosine_with_hard_restarts_schedule_with_warmup, _BOTH),
-    "polynomial": (get_polynomial_decay_schedule_with_warmup, _BOTH),
-    "constant": (get_constant_schedule, ()),
-    "constant_with_warmup": (get_constant_schedule_with_warmup, ("num_warmup_steps",)),
-    "inverse_sqrt": (get_inverse_sqrt_schedule, ("num_warmup_steps",)),
-    "reduce_lr_on_plateau": (get_reduce_on_plateau_schedule, ()),
-    "cosine_with_min_lr": (get_cosine_with_min_lr_schedule_with_warmup, _BOTH),
-    "cosine_warmup_with_min_lr": (get_cosine_with_min_lr_schedule_with_warmup_lr_rate, _BOTH),
-    "warmup_stable_decay": (get_wsd_schedule, _BOTH),
-    "greedy": (get_greedy_schedule, ()),
+_TYPES: dict[str, Callable[..., Any]] = {
+    "linear": get_linear_schedule_with_warmup,
+    "cosine": get_cosine_schedule_with_warmup,
+    "cosine_with_restarts": get_cosine_with_hard_restarts_schedule_with_warmup,
+    "polynomial": get_polynomial_decay_schedule_with_warmup,
+    "constant": get_constant_schedule,
+    "constant_with_warmup": get_constant_schedule_with_warmup,
+    "inverse_sqrt": get_inverse_sqrt_schedule,
+    "reduce_lr_on_plateau": get_reduce_on_plateau_schedule,
+    "cosine_with_min_lr": get_cosine_with_min_lr_schedule_with_warmup,
+    "cosine_warmup_with_min_lr": get_cosine_with_min_lr_schedule_with_warmup_lr_rate,
+    "warmup_stable_decay": get_wsd_schedule,
+    "greedy": get_greedy_schedule,
 }
-_KEYWORDS = {
-    "linear": (),
-    "cosine": ("num_cycles",),
-    "cosine_with_restarts": ("num_cycles",),
-    "polynomial": ("lr_end", "power"),
-    "inverse_sqrt": ("timescale",),
-    "reduce_lr_on_plateau": (
-        *("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lr", "eps"),
-    ),
-    "greedy": (
-        *("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "warmup", "min_lr"),
-        *("max_lr", "eps", "verbose", "smooth", "window_size", "reset_start"),
-    ),
-    "cosine_with_min_lr": ("num_cycles", "min_lr", "min_lr_rate"),
-    "cosine_warmup_with_min_lr": ("num_cycles", "min_lr", "min_lr_rate", "warmup_lr_rate"),
-    "warmup_stable_decay": (
-        *("num_decay_steps", "num_stable_steps", "warmup_type", "decay_type", "min_lr_ratio", "num_cycles"),
-    ),
-}
+_PARAMETERS = {name: tuple(inspect.signature(function).parameters) for name, function in _TYPES.items()}
 _REQUIRED = {
     "cosine_with_min_lr": ("min_lr", "min_lr_rate"),
     "cosine_warmup_with_min_lr": ("min_lr", "min_lr_rate"),
@@ -385,15 +347,9 @@ def read(config: Config) -> Recipe:
     _state_optimizer(config)
     _check_type(name)
     keywords = scheduler_keywords(config, name)
-    for lowest in (
-        "min_lr",
-        "lr_end",
-    ):  # a fraction of the optimizer's rate, also in a group with another rate
-        if (
-            lowest in keywords
-            and init_value is not base_rate
-            and name not in ("reduce_lr_on_plateau", "greedy")
-        ):
+    if init_value is not base_rate and name not in ("reduce_lr_on_plateau", "greedy"):
+        # A fraction of the optimizer's rate, also in a group with another rate.
+        for lowest in {"min_lr", "lr_end"} & keywords.keys():
             keywords[lowest] = keywords[lowest] * (init_value / base_rate)
     _check_version(config, name)
     if name in ("reduce_lr_on_plateau", "greedy"):
@@ -421,23 +377,7 @@ FRAMEWORK = Framework(
         ("learning_rate", "model_name_or_path"),
     ),
     aliases=("transformers", "trl", "llamafactory"),
-    calls=(
-        get_constant_schedule,
-        get_constant_schedule_with_warmup,
-        get_linear_schedule_with_warmup,
-        get_cosine_schedule_with_warmup,
-        get_cosine_with_hard_restarts_schedule_with_warmup,
-        get_polynomial_decay_schedule_with_warmup,
-        get_inverse_sqrt_schedule,
-        get_cosine_with_min_lr_schedule_with_warmup,
-        get_cosine_with_min_lr_schedule_with_warmup_lr_rate,
-        get_wsd_schedule,
-        get_reduce_on_plateau_schedule,
-        get_greedy_schedule,
-        GreedyLR,
-        get_piecewise_constant_schedule,
-        get_scheduler,
-    ),
+    calls=(*_TYPES.values(), GreedyLR, get_piecewise_constant_schedule, get_scheduler),
     has_versions=True,
 )
 
@@ -501,9 +441,15 @@ def _wsd_decay(kind: str, steps: int, late: int, floor: float, num_cycles: float
     return [Phase(length, shapes[kind], start_factor=1.0, end_factor=floor, offset=-late, span=steps)]
 
 
+def _keywords_of(name: str) -> list[str]:
+    """Return the keywords that a `lr_scheduler_type` takes in `lr_scheduler_kwargs`."""
+    others = ("init_value", "num_warmup_steps", "num_training_steps", "version")
+    return [keyword for keyword in _PARAMETERS.get(name, ()) if keyword not in others]
+
+
 def _checked_keywords(name: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keywords of a scheduler, after checking that it takes them."""
-    taken = _KEYWORDS[name]
+    taken = _keywords_of(name)
     if unknown := [keyword for keyword in keywords if keyword not in taken]:
         accepted = f"it takes {', '.join(taken)}" if taken else "it takes none"
         raise ValueError(f"lr_scheduler_type {name!r} has no keyword {unknown[0]!r}; {accepted}")
@@ -525,7 +471,7 @@ def scheduler_keywords(config: Config, name: str) -> dict[str, Any]:
         except (ValueError, RecursionError):
             raise ValueError(f"lr_scheduler_kwargs must be JSON, got {shown_value(keywords)}") from None
     if keywords is None:
-        if _KEYWORDS.get(name) and config.flag("is_model_card"):
+        if _keywords_of(name) and config.flag("is_model_card"):
             config.assume("A model card does not list lr_scheduler_kwargs: their defaults are taken.")
         return {}
     if not isinstance(keywords, Mapping):
@@ -671,11 +617,8 @@ def _old_wsd(
     num_stable_steps: int | None,
     min_lr_ratio: float,
     num_cycles: float,
-    **new: Any,
 ) -> optax.Schedule:
     """Return the warmup-stable-decay of 4.48 and earlier: a warmup from 0, whatever the floor is."""
-    if new != {"num_training_steps": None, "warmup_type": "linear", "decay_type": "cosine"}:
-        raise ValueError(f"warmup_stable_decay of transformers 4.48 has no {', '.join(new)}")
     if num_stable_steps is None:
         raise ValueError("warmup_stable_decay of transformers 4.48 needs num_stable_steps")
     warm = check_duration("num_warmup_steps", num_warmup_steps)
