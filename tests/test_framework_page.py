@@ -42,4 +42,5 @@ def test_a_program_logs_the_rate_that_was_set_by_hand():
 
 
 def test_a_program_logs_the_rates_of_a_plateau_after_an_optimizer():
-    assert_close(rates_of(SECTIONS[7]), np.repeat(0.1 / 2.0 ** np.arange(6), [3, 2, 2, 2, 2, 1]), DEVICE_RTOL)
+    expected = np.repeat(0.1 / 2.0 ** np.arange(6), [3, 2, 2, 2, 2, 1])
+    assert_close(rates_of(SECTIONS[7]), expected, DEVICE_RTOL)
