@@ -312,7 +312,7 @@ def _batches_in_table(text: str, accumulation: int) -> int | None:
     if not pairs or math.ceil(max(lows)) != math.floor(min(highs)):
         return None
     batches = math.ceil(max(lows))
-    # With a rest, versions differ in the update that it belongs to.
+    # If batches are left over, versions differ in the update that they belong to.
     return batches if batches > 0 and batches % accumulation == 0 else None
 
 

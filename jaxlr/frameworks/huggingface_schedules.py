@@ -138,7 +138,7 @@ def get_cosine_with_min_lr_schedule_with_warmup_lr_rate(
     min_lr_rate: float | None = None,
     warmup_lr_rate: float | None = None,
 ) -> optax.Schedule:
-    """Return a line that begins one step ahead, then the waves of a cosine that do too."""
+    """Return a line and then the waves of a cosine, both one step ahead."""
     _, steps, _ = _whole_clock(num_warmup_steps, num_training_steps)
     length = int(num_warmup_steps)
     if warmup_lr_rate is None:
@@ -245,7 +245,7 @@ def get_greedy_schedule(init_value: ArrayLike, **settings: Any) -> optax.Gradien
 
 
 def get_piecewise_constant_schedule(init_value: Any, step_rules: str) -> optax.Schedule:
-    """Return the factors of diffusers, each up to a step, as "1:10,0.1:20,0.01" lists them."""
+    """Return factors that each hold up to a step, from a list of diffusers such as "1:10,0.1:20,0.01"."""
     message = f"step_rules must be like '1:10,0.1:20,0.01', got {shown_value(step_rules)}"
     *pairs, last = step_rules.split(",") if isinstance(step_rules, str) else [""]
     if len(pairs) > _MOST_RULES or not _is_factor(last):

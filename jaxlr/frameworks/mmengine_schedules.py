@@ -314,7 +314,7 @@ def _linear(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
 
 
 def _constant(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
-    """Read a factor up to the last count before `end`. A scheduler of one count never takes it back."""
+    """Read a factor up to the last count before `end`. A scheduler of one count keeps it forever."""
     del init_value
     factor = settings.number("factor", 1 / 3)
     if not 0 < factor <= 1:
