@@ -89,8 +89,8 @@ class _Plateau(PrintsAsCall, optax.GradientTransformationExtraArgs):
     __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = __float__ = refuse
 
 
-# Python's error for a call is "'NAME' object is not callable", so this name is a message. A plateau must not
-# have a method `__call__`: `optax.sgd` would take it for a schedule, and fail in its first update only.
+# Python's error for a call is "'NAME' object is not callable", so this name is a message. With a method
+# `__call__`, `optax.sgd` would take a plateau for a schedule, and fail in its first update only.
 _Plateau.__name__ = (
     "ReduceLROnPlateau (not a schedule: use jaxlr.with_plateau(lambda lr: optax.sgd(lr), plateau))"
 )
