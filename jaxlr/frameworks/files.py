@@ -255,7 +255,7 @@ def _mapping(loaded: Any, kind: str) -> Mapping[str, Any]:
 
 
 def _flags(words: Iterable[str]) -> Mapping[str, Any]:
-    """Read flags. Options of detectron2 such as `SOLVER.BASE_LR 0.01` change the file of `--config-file`."""
+    """Read flags. The options of detectron2, such as `SOLVER.BASE_LR 0.01`, change its `--config-file`."""
     flags, options = read_flags(words)
     settings = flags
     if options and "config_file" in flags:
