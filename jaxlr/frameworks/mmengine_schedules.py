@@ -43,7 +43,7 @@ class Loop:
         self._train = train
         kind = train.text("type", "")
         has_iters = train.has("max_iters") and not train.has("max_epochs")
-        self.by_epoch = "IterBased" not in kind and train.flag("by_epoch", not has_iters)
+        self.by_epoch: bool = "IterBased" not in kind and train.flag("by_epoch", not has_iters)
         has_iterations = not self.by_epoch or config.steps_per_epoch is not None
         for settings in schedulers:
             by_epoch, is_converted = settings.flag("by_epoch", True), settings.flag("convert_to_iter_based")
@@ -55,20 +55,24 @@ class Loop:
 
     @property
     def steps(self) -> int:
+        """The iterations of an epoch."""
         return self._config.steps_in_epoch()
 
     @property
     def max_epochs(self) -> int:
+        """The epochs of the run, and 1 in a loop of iterations."""
         return self._train.whole_epochs("max_epochs") if self.by_epoch else 1
 
     @property
     def max_iters(self) -> int:
+        """The iterations of the run."""
         if not self.by_epoch:
             return check_positive_count("max_iters", self._train.number("max_iters"))
         return self.max_epochs * self.steps
 
     @property
     def num_counts(self) -> int | None:
+        """The counts of the run, or None if the config does not say it."""
         if not self.by_epoch:
             return self.max_iters if self._train.has("max_iters") else None
         if not self._train.has("max_epochs") and self._config.epochs is None:
