@@ -200,6 +200,7 @@ def test_the_file_tree_is_that_of_the_project():
         path = "".join(folders)
         if not name.endswith("/"):
             assert phrase.strip(), f"docs/architecture.md says nothing about {path}"
+            assert path not in listed, f"docs/architecture.md lists {path} twice"
             listed.add(path)
     files = {
         path.relative_to(ROOT).as_posix()
