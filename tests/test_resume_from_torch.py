@@ -177,13 +177,17 @@ def test_a_plateau_continues_with_its_counters(torch, case):
     assert_continues(run, steps_per_epoch=10, first_step=7, metric=lambda epoch: 1.0 - 0.1 * min(epoch, 2))
 
 
-def test_a_checkpoint_continues_with_the_state_dict_of_its_scheduler(torch):
-    run = TorchRun(torch, "AdamW", SCHEDULERS["cosine"])
-    run.train(0, 30, steps_per_epoch=10)
-    schedule = jaxlr.from_state_dict("CosineAnnealingLR", cast("Any", run.scheduler).state_dict())
-    run = TorchRun(torch, "AdamW", SCHEDULERS["cosine"])
-    names = [name for name, _ in run.model.named_parameters()]
-    assert_continues(run, 30, saved=True, scheduler=schedule, names=names, steps_per_epoch=10)
+@pytest.mark.parametrize("name", ["OneCycleLR", "StepLR"])
+def test_a_checkpoint_continues_with_the_state_dict_of_its_scheduler(torch, name):
+    """Every group has its own schedule, and OneCycleLR cycles beta1."""
+    settings: Any = {"OneCycleLR": ([0.02, 0.01], 40), "StepLR": (7,)}[name]
+    run = TorchRun(torch, "AdamW", lambda t, o: getattr(t, name)(o, *settings), groups=True)
+    run.train(0, 37, steps_per_epoch=10)
+    saved = cast("Any", run.scheduler).state_dict()
+    run = TorchRun(torch, "AdamW", lambda t, o: getattr(t, name)(o, *settings), groups=True)
+    names = [["0.weight", "1.weight", "2.weight", "3.weight"], ["3.bias", "0.bias"]]
+    more = {"scheduler": saved, "scheduler_class_name": name, "steps_per_epoch": 10, "first_step": 7}
+    assert_continues(run, saved=True, names=names, **more)
 
 
 def test_names_come_from_an_optimizer_that_has_them(torch):
@@ -301,10 +305,10 @@ def step_lr(t: Any, optimizer: Any) -> Any:
     ("arguments", "message"),
     [
         (
-            {"steps_per_epoch": 2},
-            "has made 3 updates, not whole epochs of 2: give first_step, .* as 1",
+            {"scheduler": optax.constant_schedule(0.1), "steps_per_epoch": 2},
+            "the schedule has no count: give first_step, .* 0 to 2",
         ),
-        ({"steps_per_epoch": 2, "first_step": 2}, "first_step must be below steps_per_epoch=2, got 2"),
+        ({"steps_per_epoch": 2, "first_step": 3}, "first_step must be at most steps_per_epoch=2, got 3"),
         ({"class_name": "SGD"}, "class_name is 'SGD', but the optimizer is a live Adam"),
         ({"names": ["weight"]}, "a different name for each of the 2 parameters of the optimizer, got 1"),
         ({"names": ["bias", "weight"]}, "parameter of 'bias' in the optimizer has the shape"),
@@ -337,6 +341,31 @@ def test_a_checkpoint_that_lacks_something_is_refused(torch, change, arguments, 
     model, optimizer = stepped(torch)
     with pytest.raises(ValueError, match=message):
         jaxlr.resume_from_torch(change(optimizer.state_dict()), linear, model.state_dict(), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_steps", "steps_per_epoch", "message"),
+    [
+        ("Adam", 7, 2, "made 7 updates, and the scheduler 3 steps of 2 updates: give first_step, .* as 1"),
+        ("Adam", 6, 1, "made 6 updates, and the scheduler 3 steps of 1 updates: give another steps_per"),
+        ("Adam", 6, 4, "made 6 updates, and the scheduler 3 steps of 4 updates: give another steps_per"),
+        ("SGD", 6, 2, "the optimizer does not count its updates: give first_step"),
+    ],
+)
+def test_a_position_in_the_epoch_that_is_not_known_is_refused(
+    torch, name, num_steps, steps_per_epoch, message
+):
+    model, optimizer = stepped(torch, name, num_steps=0)
+    scheduler = step_lr(torch.optim.lr_scheduler, optimizer)
+    for step in range(num_steps):
+        model(torch.ones(1, 3)).sum().backward()
+        optimizer.step()
+        if step % 2:
+            scheduler.step()
+    with pytest.raises(ValueError, match=message):
+        jaxlr.resume_from_torch(optimizer, linear, model, scheduler, steps_per_epoch=steps_per_epoch)
+    given = {"steps_per_epoch": steps_per_epoch, "first_step": 0}
+    jaxlr.resume_from_torch(optimizer, linear, model, scheduler, **given)
 
 
 def test_a_forgotten_scheduler_is_refused(torch):
