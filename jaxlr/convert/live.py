@@ -89,8 +89,8 @@ def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> 
     name = type(scheduler).__name__
     if any(base.__module__.startswith("timm.") for base in type(scheduler).__mro__):
         raise TypeError(
-            f"{name} is a scheduler of timm: read the flags of its script with jaxlr.from_config(vars(args), "
-            "framework='timm'), or its call with jaxlr.from_string"
+            f"{name} is a scheduler of timm: read the flags of its script with "
+            "jaxlr.from_config(vars(args), framework='timm'), or its call with jaxlr.from_string"
         )
     check_group("the optimizer", param_group)
     if (plateau := plateau_state(scheduler)) is not None:

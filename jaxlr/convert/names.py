@@ -57,8 +57,8 @@ def parameter_names(optimizer: Any, model: Any) -> list[list[str]]:
         return _in_order(shapes, weights, is_sorted=not is_live and _is_sorted(weights))
     except LookupError as reason:
         raise ValueError(
-            f"the names of the parameters cannot be found: {reason.args[0]}; write a list of them in the "
-            "order of the optimizer"
+            f"the names of the parameters cannot be found: {reason.args[0]}; or write a list of them in "
+            "the order of the optimizer"
         ) from None
 
 

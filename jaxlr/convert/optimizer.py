@@ -322,9 +322,9 @@ def class_name_of(optimizer: Any) -> str:
 
 
 def _origin(cls: type) -> str:
-    """Return the library of a class with a name like one of torch's, such as the Adafactor of transformers."""
+    """Name the library of a class that has a name of torch's, such as the Adafactor of transformers."""
     library = cls.__module__.partition(".")[0]
-    return "" if cls.__name__ not in UPDATES else f" of {library}"
+    return f" of {library}" if cls.__name__ in UPDATES else ""
 
 
 class _Settings(dict[str, Any]):
