@@ -293,12 +293,16 @@ def test_names_need_a_model_and_an_optimizer(torch):
 
 def wrapper(name: str, optimizer: Any) -> Any:
     """Return an optimizer in a class like those of Accelerate and Lightning, with a step of its own."""
-    wrapped: Any = type(name, (), {})
-    inner = property(lambda self: optimizer)
-    contents = {"optimizer": inner, "param_groups": property(lambda self: optimizer.param_groups)}
-    return type(
-        "Wrapped", (wrapped, type(optimizer)), {**contents, "step": None, "__init__": object.__init__}
-    )()
+    contents = {
+        "__init__": object.__init__,
+        "__getstate__": lambda self: dict(vars(self)),
+        "__setstate__": lambda self, state: vars(self).update(state),
+        "param_groups": property(lambda self: self.optimizer.param_groups),
+        "step": None,
+    }
+    wrapped: Any = type("Wrapped", (type(name, (), {}), type(optimizer)), contents)()
+    wrapped.optimizer = optimizer
+    return wrapped
 
 
 @pytest.mark.parametrize("name", ["AcceleratedOptimizer", "LightningOptimizer", "_FabricOptimizer"])
