@@ -1,13 +1,15 @@
 """Record small checkpoints of torch, Lightning, transformers and timm in `tests/checkpoints`.
 
 Each program trains one network in float64, writes its checkpoint, and trains on for 200 updates. The
-weights after these updates are in `trained_on.npz`. Run it in an environment of its own:
+weights after these updates are in `trained_on.npz`. The parameters that transformers and timm decay are in
+`decayed.json`. Run it in an environment of its own:
 
     pip install torch==2.13.0 pytorch-lightning==2.6.6 transformers==5.24.0 timm==1.0.31
     python scripts/recording/checkpoints.py
 """
 
 import argparse
+import json
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -307,6 +309,34 @@ def timm_run() -> None:
     record("timm", network)
 
 
+# Weight decay
+
+
+class Modules(nn.Module):
+    """One module of each kind that a rule of weight decay tells apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(5, 4)
+        self.conv = nn.Conv2d(4, 4, 3)
+        self.norm = nn.LayerNorm(4)
+        self.bn = nn.BatchNorm2d(4)
+        self.query = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 2)
+        self.gamma = nn.Parameter(torch.ones(4))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 3, 4))
+
+
+def decayed() -> dict[str, list[str]]:
+    """Return the names of the parameters that each framework decays."""
+    model = Modules()
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = timm.optim.param_groups_weight_decay(model, 0.1, no_weight_decay_list=["pos_embed"])
+    of_timm = [names[id(each)] for group in groups if group["weight_decay"] for each in group["params"]]
+    of_trainer = transformers.Trainer.get_decay_parameter_names(None, model)  # pyright: ignore
+    return {"huggingface": sorted(of_trainer), "timm": sorted(of_timm)}
+
+
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     plain()
@@ -323,6 +353,7 @@ def main() -> None:
     )
     timm_run()
     np.savez_compressed(FOLDER / "trained_on.npz", **trained_on)  # pyright: ignore[reportArgumentType]
+    (FOLDER / "decayed.json").write_text(json.dumps(decayed(), indent=1) + "\n")
     total = sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file())
     print(f"recorded {total} bytes in {FOLDER}")
 
