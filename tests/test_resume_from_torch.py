@@ -474,6 +474,10 @@ def step_lr(t: Any, optimizer: Any) -> Any:
             r"must have a list for each group, of \[2\] names, got \[1, 1\]",
         ),
         ({"names": ["bias", "weight"]}, "parameter of 'bias' in the optimizer has the shape"),
+        (
+            {"weights": {"module.weight": np.zeros((2, 3))}, "names": ["weight", "bias"]},
+            "remove 'module.' from the names of the weights",
+        ),
         ({"names": ["w", "b"]}, "weights have no 'w', which the optimizer trains; they have weight, bias"),
         ({"scheduler": optax.constant_schedule(0.2)}, "begins at 0.2, but the optimizer is at 0.1"),
         ({"scheduler": jaxlr.reduce_lr_on_plateau(0.2)}, "begins at 0.2, but the optimizer is at 0.1"),
@@ -483,7 +487,7 @@ def step_lr(t: Any, optimizer: Any) -> Any:
 def test_arguments_that_do_not_fit_are_refused(torch, arguments, message):
     model, optimizer = stepped(torch)
     with pytest.raises(ValueError, match=message):
-        jaxlr.resume_from_torch(optimizer, linear, model, **arguments)
+        jaxlr.resume_from_torch(optimizer, linear, **{"weights": model} | arguments)
 
 
 @pytest.mark.parametrize(
@@ -508,9 +512,9 @@ def test_a_checkpoint_that_lacks_something_is_refused(torch, change, arguments, 
 @pytest.mark.parametrize(
     ("name", "num_steps", "steps_per_epoch", "message"),
     [
-        ("Adam", 7, 2, "made 7 updates, and the scheduler 3 steps of 2 updates: give first_step, .* as 1"),
-        ("Adam", 6, 1, "made 6 updates, and the scheduler 3 steps of 1 updates: give another steps_per"),
-        ("Adam", 6, 4, "made 6 updates, and the scheduler 3 steps of 4 updates: give another steps_per"),
+        ("Adam", 7, 2, "made 7 updates and the scheduler 3 steps, with .*=2: give first_step, .* as 1"),
+        ("Adam", 6, 1, "made 6 updates and the scheduler 3 steps, with .*=1: give another steps_per_e"),
+        ("Adam", 6, 4, "made 6 updates and the scheduler 3 steps, with .*=4: give another steps_per_e"),
         ("SGD", 6, 2, "the optimizer does not count its updates: give first_step"),
     ],
 )
@@ -528,6 +532,22 @@ def test_a_position_in_the_epoch_that_is_not_known_is_refused(
         jaxlr.resume_from_torch(optimizer, linear, model, scheduler, steps_per_epoch=steps_per_epoch)
     given = {"steps_per_epoch": steps_per_epoch, "first_step": 0}
     jaxlr.resume_from_torch(optimizer, linear, model, scheduler, **given)
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_a_fresh_optimizer_needs_no_labels(torch, momentum):
+    model = torch.nn.Linear(3, 2)
+    groups = [{"params": [model.bias], "lr": 0.5}, {"params": [model.weight]}]
+    sgd = torch.optim.SGD(groups, lr=0.1, momentum=momentum)
+    scheduler = step_lr(torch.optim.lr_scheduler, sgd)
+    known: Any = {} if momentum else {"first_step": 0}  # plain SGD has no state that is empty at first
+    arguments = (sgd, linear, model, scheduler)
+    tx, opt_state = jaxlr.resume_from_torch(*arguments, steps_per_epoch=3, **known)
+    labels = {"kernel": 1, "bias": 0}
+    expected = jaxlr.optimizer_from_torch(sgd, scheduler, labels=labels, steps_per_epoch=3)
+    params = linear(model.state_dict())
+    ours, theirs = tx.update(params, opt_state), expected.update(params, expected.init(params))
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
 def test_a_forgotten_scheduler_is_refused(torch):

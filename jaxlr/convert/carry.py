@@ -123,9 +123,11 @@ class TorchState:
 
     def _check_weight(self, name: Any, key: Any) -> None:
         if name not in self.weights:
+            longer = next((each for each in self.weights if str(each).endswith(f".{name}")), None)
+            hint = f": remove {longer.removesuffix(name)!r} from the names of the weights" if longer else ""
             raise ValueError(
                 f"weights have no {name!r}, which the optimizer trains; they have "
-                f"{shorten(', '.join(map(str, self.weights)), 100)}"
+                f"{shorten(', '.join(map(str, self.weights)), 100)}{hint}"
             )
         shape = getattr(key, "shape", None)  # of a live parameter
         if shape is not None and tuple(shape) != tuple(self.weights[name].shape):

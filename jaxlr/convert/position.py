@@ -52,8 +52,8 @@ def first_step_of(
     if rest == 0:
         return 0
     made = (
-        f"the optimizer has made {num_updates} updates, and the scheduler {num_steps} steps of "
-        f"{steps_per_epoch} updates"
+        f"the optimizer has made {num_updates} updates and the scheduler {num_steps} steps, with "
+        f"steps_per_epoch={steps_per_epoch}"
     )
     if 0 < rest <= steps_per_epoch:
         raise ValueError(f"{made}: {ask}, such as {rest}")

@@ -119,7 +119,8 @@ def resume_from_torch(
     _check_rates(optimizer, scheduler, num_groups)
     is_exact = [_counts_updates(name, group) for group in optimizer.param_groups]
     updates = [state.num_updates(index, is_exact=is_exact[index]) for index in range(num_groups)]
-    is_counted = state.is_counted or (state.is_fresh and name != "SGD")
+    is_plain = name == "SGD" and not any(group.get("momentum") for group in optimizer.param_groups)
+    is_counted = state.is_counted or (state.is_fresh and not is_plain)  # plain SGD never has a state
     first_step = first_step_of(
         first_step, scheduler, max(updates, default=0) if is_counted else None, num_epochs, steps_per_epoch
     )
