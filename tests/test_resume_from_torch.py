@@ -353,6 +353,11 @@ def test_a_saved_scheduler_needs_its_class_and_its_functions(torch):
     more: Any = {"optimizer": adam, "params_from_torch": linear, "weights": model}
     with pytest.raises(ValueError, match=r"scheduler_class_name must be the torch class .* as 'StepLR'"):
         jaxlr.resume_from_torch(**more, scheduler=scheduler.state_dict())
+    both = torch.optim.lr_scheduler.ChainedScheduler([scheduler])
+    with pytest.raises(ValueError, match=r"does not contain the functions of ChainedScheduler: pass jaxlr"):
+        jaxlr.resume_from_torch(
+            **more, scheduler=both.state_dict(), scheduler_class_name="ChainedScheduler"
+        )
     with pytest.raises(ValueError, match=r"functions of LambdaLR: pass jaxlr\.starting_at\(schedule, 0\)"):
         jaxlr.resume_from_torch(**more, scheduler=scheduler.state_dict(), scheduler_class_name="LambdaLR")
     with pytest.raises(ValueError, match="scheduler_class_name is for a saved scheduler: leave it out"):

@@ -174,13 +174,14 @@ def _opened(optimizer: Any, class_name: str | None) -> tuple[str, Any]:
             f"mapping with {shown_value(list(optimizer))}: pass its entry for the optimizer"
         )
     groups = optimizer["param_groups"]
+    check_groups(groups)
     for key, owner in _FOREIGN.items():
-        if any(isinstance(group, Mapping) and group.get(key, False) for group in groups):
+        if any(group.get(key) for group in groups):
             raise ValueError(
                 f"class_name is {class_name!r}, but the param_groups have {key!r} and belong to {owner}, "
                 "which has other updates"
             )
-    defaults = groups[0] if isinstance(groups, Sequence) and groups else {}
+    defaults = groups[0] if groups else {}
     return class_name, types.SimpleNamespace(
         state=optimizer["state"], param_groups=groups, defaults=defaults
     )
@@ -222,10 +223,10 @@ def _saved_schedules(
         raise ValueError(
             "scheduler_class_name must be the torch class of the saved scheduler, such as 'StepLR'"
         )
-    if "lr_lambdas" in state_dict:
+    if _has_functions(state_dict):
         raise ValueError(
             f"a state_dict does not contain the functions of {class_name}: pass "
-            f"jaxlr.starting_at(schedule, {state_dict.get('last_epoch')}) with a schedule of the whole run"
+            f"jaxlr.starting_at(schedule, {steps_of(state_dict)}) with a schedule of the whole run"
         )
     groups = optimizer.param_groups
     more: Any = {"num_steps": num_steps, "optimizer_state_dict": {"param_groups": groups}}
@@ -234,3 +235,10 @@ def _saved_schedules(
     ]
     state = State.from_saved(class_name, state_dict)
     return schedules, [momentum_cycle(state, group, index) for index, group in enumerate(groups)]
+
+
+def _has_functions(state_dict: Mapping[str, Any]) -> bool:
+    """Check if a saved scheduler, or one in it, has functions, which are not in the file."""
+    parts = state_dict.get("_schedulers")
+    parts = [part for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
+    return "lr_lambdas" in state_dict or any(map(_has_functions, parts))
