@@ -85,6 +85,14 @@ def test_200_steps_match_the_losses_rates_and_weights_of_torch(torch, digits, mo
             assert difference <= 1e-4 * np.linalg.norm(ours)
 
 
+def test_a_step_has_no_scatter(digits):
+    init, apply = mlp([64, 10])
+    tx, params = optax.sgd(0.1), init(jax.random.key(0))
+    state = TrainState(params, tx.init(params), jax.random.key(0))
+    program = jax.jit(lambda state, batch: train_step(apply, tx, state, batch)).lower(state, digits)
+    assert "scatter" not in program.as_text()
+
+
 def test_initial_weights_are_uniform_with_the_bound_of_torch(torch):
     init, _ = mlp([784, 256, 128, 10])
     params = init(jax.random.key(0))
