@@ -2,7 +2,9 @@
 
 import importlib
 import json
+import re
 import runpy
+import subprocess
 from pathlib import Path
 
 import jax
@@ -160,6 +162,19 @@ def test_an_unknown_part_of_the_benchmark_is_refused():
     benchmark = importlib.import_module("benchmark")
     with pytest.raises(SystemExit, match=r"--parts takes epoch, .*, got 'epcoh:jaxlr'"):
         benchmark.main(benchmark.Config(("epcoh:jaxlr",)))
+
+
+def test_the_check_of_a_gpu_has_a_function_and_a_limit_for_each_part():
+    script = SCRIPTS / "gpu_check"
+    limits = re.search(r"^limits=\((.*?)^\)", script.read_text(), re.DOTALL | re.MULTILINE)
+    assert limits is not None
+    parts = re.findall(r"(\w+)=\d+", limits[1])
+    assert set(parts) <= set(re.findall(r"^(\w+)\(\) {", script.read_text(), re.MULTILINE))
+    done = subprocess.run([script, "epcoh"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"gpu_check: there is no part epcoh: give some of {' '.join(parts)}, or none for all of them\n"
+    )
 
 
 GPU_PROGRAM = """\
