@@ -123,6 +123,35 @@ def compress_with_checksums() -> None:
         setattr(compilation_cache, name, None)
 
 
+@contextlib.contextmanager
+def replaced_program_cache(cache: Any) -> Iterator[Any]:
+    """Make JAX use `cache` for all compiled programs in the block. Yield JAX's own cache, or None.
+
+    `cache` needs the methods `get(key)` and `put(key, program)`. JAX has a setting for one folder, but none
+    for two of them, or for another kind of cache.
+
+    See `_get_cache` in JAX 0.10 to 0.12:
+    https://github.com/jax-ml/jax/blob/main/jax/_src/compilation_cache.py. Remove when JAX accepts an object
+    as its cache.
+    """
+    from jax._src import compilation_cache  # pyright: ignore[reportPrivateImportUsage]
+
+    config: Any = jax.config
+    name = "jax_persistent_cache_min_compile_time_secs"
+    shortest = config.jax_persistent_cache_min_compile_time_secs
+    try:
+        compilation_cache._initialize_cache()
+    except OSError as error:
+        warnings.warn(f"compiled programs are not kept for other runs: {error}", stacklevel=2)
+    jax.config.update(name, 0.0)
+    try:
+        own = compilation_cache._cache
+        with _replaced(compilation_cache, "_cache", cache):
+            yield own
+    finally:
+        jax.config.update(name, shortest)
+
+
 @functools.cache  # the hook is set once per process
 def _ignore_replies_to_closed_loops() -> None:
     """Ignore the replies of TensorStore to an asyncio loop that Orbax has closed.
