@@ -140,7 +140,8 @@ def replaced_program_cache(cache: Any) -> Iterator[Any]:
     name = "jax_persistent_cache_min_compile_time_secs"
     shortest = config.jax_persistent_cache_min_compile_time_secs
     try:
-        compilation_cache._initialize_cache()
+        if compilation_cache._cache is None:
+            compilation_cache._initialize_cache()
     except OSError as error:
         warnings.warn(f"compiled programs are not kept for other runs: {error}", stacklevel=2)
     jax.config.update(name, 0.0)
