@@ -37,7 +37,7 @@ from jaxlr.train.errors import LossError, StopError
 from jaxlr.train.model import mlp
 from jaxlr.train.output.checkpoint import Checkpoints, load_newest, read_newest, saved_epochs
 from jaxlr.train.output.console import Console
-from jaxlr.train.output.figures import plot_curves
+from jaxlr.train.output.figures import load_in_background, plot_curves
 from jaxlr.train.output.folder import RunFolder
 from jaxlr.train.output.records import MetricsLog, has_digest, read_history, write_json
 from jaxlr.train.output.run_programs import RunPrograms
@@ -315,6 +315,7 @@ def _record(
         yield _Record([])
         return
     schedule, every = config.schedule, config.output.checkpoint_every
+    load_in_background()
     with MetricsLog(folder.path, config.output.tensorboard, start, digest) as log:
         losses = {row["epoch"]: row["valid_loss"] for row in log.history}
         with Checkpoints(folder.checkpoints, losses, every, programs.numerics) as checkpoints:

@@ -16,7 +16,7 @@ from jaxlr.train.device.signals import Interrupt
 from jaxlr.train.errors import StopError
 from jaxlr.train.output.checkpoint import Checkpoints, load_newest, read_newest, saved_epochs
 from jaxlr.train.output.console import Console
-from jaxlr.train.output.figures import plot_sweep
+from jaxlr.train.output.figures import load_in_background, plot_sweep
 from jaxlr.train.output.folder import RunFolder, saved_config
 from jaxlr.train.output.records import CsvLog
 from jaxlr.train.output.run_programs import RunPrograms
@@ -65,6 +65,7 @@ def sweep(config: SweepConfig) -> list[Row]:
     with memory_errors(config.training.batch_size, lower), programs.in_use():
         data = split_dataset(dataset, config.data.validation_size)
         data = replicate(mesh, data._replace(test=None))
+        load_in_background()
         chunks = build_chunks(config, data, dataset.num_classes, mesh)
         config = config.replace(chunk=chunks.size)
         folder = RunFolder(folder.path, config)
