@@ -127,6 +127,17 @@ def test_a_resumed_sweep_takes_its_programs_from_its_folder(trained, cache, tmp_
     assert "jit_continue_run" not in cache.names
 
 
+def test_the_users_cache_folder_is_no_part_of_the_key(resumed, cache, tmp_path):
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "of another user"))
+    cache.clear()
+    try:
+        train(resumed)
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    assert "jit_run_epoch" not in cache.names
+
+
 def test_the_programs_of_the_run_come_before_those_of_the_cache(resumed, cache):
     own = dict(cache)
     for key in cache:
@@ -217,10 +228,11 @@ def test_other_options_of_the_compiler_are_named(resumed, cache, monkeypatch):
         train(resumed)
 
 
+NO_TIMING = {"xla_gpu_autotune_level": 0, "xla_gpu_per_fusion_autotune_cache_dir": ""}
 OPTIONS = {
     "tuned": {},
-    "no_autotune": {"xla_gpu_autotune_level": 0},
-    "deterministic": {"xla_gpu_autotune_level": 0, "xla_gpu_deterministic_ops": True},
+    "no_autotune": NO_TIMING,
+    "deterministic": NO_TIMING | {"xla_gpu_deterministic_ops": True},
 }
 FLAGS = {"tuned": {}, "no_autotune": {"autotune": False}, "deterministic": {"deterministic": True}}
 

@@ -6,11 +6,16 @@ from jaxlr.train.config import Device
 
 
 # XLA's debug_options_flags.cc describes these flags. They exist from JAX 0.10 to 0.12.
-_NO_TIMING = {"xla_gpu_autotune_level": 0}  # the first kernel that works, instead of the fastest
+_NO_TIMING = {
+    "xla_gpu_autotune_level": 0,  # the first kernel that works, instead of the fastest
+    # JAX sets this to a folder in its program cache. A choice that was timed and stored there comes first,
+    # even at level 0 (`Autotuner::GetConfig`), and level 0 would store choices for programs to be tuned.
+    "xla_gpu_per_fusion_autotune_cache_dir": "",
+}
 _DETERMINISTIC = {**_NO_TIMING, "xla_gpu_deterministic_ops": True}  # and no sums in an arbitrary order
 
 
-def compiler_options(device: Device, platform: str | None = None) -> dict[str, bool | int]:
+def compiler_options(device: Device, platform: str | None = None) -> dict[str, bool | int | str]:
     """Return the options of XLA for `jax.jit`.
 
     On a GPU, XLA times several kernels for each matrix product and uses the fastest. Two compilations of
@@ -21,8 +26,8 @@ def compiler_options(device: Device, platform: str | None = None) -> dict[str, b
         platform: the platform to compile for, as in `jax.Device.platform`. Default: that of this process.
 
     Example:
-        >>> compiler_options(Device(deterministic=True), "gpu")
-        {'xla_gpu_autotune_level': 0, 'xla_gpu_deterministic_ops': True}
+        >>> [*compiler_options(Device(deterministic=True), "gpu")]
+        ['xla_gpu_autotune_level', 'xla_gpu_per_fusion_autotune_cache_dir', 'xla_gpu_deterministic_ops']
         >>> compiler_options(Device(deterministic=True), "cpu")
         {}
     """
