@@ -1,6 +1,7 @@
 """The compiled programs in the folder of a run: a resumed run computes with the same ones."""
 
 import shutil
+from typing import Any
 
 import jax
 import pytest
@@ -128,7 +129,8 @@ def test_a_resumed_sweep_takes_its_programs_from_its_folder(trained, cache, tmp_
 
 
 def test_the_users_cache_folder_is_no_part_of_the_key(resumed, cache, tmp_path):
-    before = jax.config.jax_compilation_cache_dir
+    settings: Any = jax.config
+    before = settings.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", str(tmp_path / "of another user"))
     cache.clear()
     try:

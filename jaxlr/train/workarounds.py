@@ -162,8 +162,8 @@ def _keys_without_paths() -> Iterator[None]:
     another user or another cache folder could not find the program of a run. JAX 0.12 leaves it out itself.
 
     See `_hash_serialized_compile_options` in
-    https://github.com/jax-ml/jax/blob/main/jax/_src/cache_key.py. Remove when JAX 0.12 is the lowest version
-    that is supported.
+    https://github.com/jax-ml/jax/blob/main/jax/_src/cache_key.py. Remove when JAX 0.12 is the lowest
+    version that is supported.
     """
     from jax._src import cache_key  # pyright: ignore[reportPrivateImportUsage]
 
