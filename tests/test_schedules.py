@@ -19,10 +19,10 @@ import pytest
 from cases import CASES, RECORDED, Case, cyclic, leaf, one_cycle, torch_side
 from helpers import (
     DEVICE_RTOL,
-    FAST_COMPILATION,
     HOST_RTOL,
     assert_close,
     assert_is_torchs,
+    fast_jit,
     relative_error,
     torch_curve,
 )
@@ -319,7 +319,7 @@ def test_every_transformation_gives_the_rates_of_the_host_and_compiles_once(case
     steps = jaxlr.per_epoch(schedule, steps_per_epoch=7)
     chex.clear_trace_counter()
 
-    @functools.partial(jax.jit, compiler_options=FAST_COMPILATION)
+    @fast_jit
     @chex.assert_max_traces(n=1)
     def in_every_way(counts, count, lrs):
         return {
@@ -336,7 +336,7 @@ def test_every_transformation_gives_the_rates_of_the_host_and_compiles_once(case
 
     counts, lrs = np.arange(100), np.linspace(0.01, 1, 20, dtype=np.float32)
     curve: Any = schedule(counts)
-    expected = dict.fromkeys(["array", "grid", "vmap", "scan"], curve) | {
+    expected: dict[str, Any] = dict.fromkeys(["array", "grid", "vmap", "scan"], curve) | {
         "traced rates": np.stack([case.build(float(lr))(counts[:50]) for lr in lrs]),
         "per_epoch": np.repeat(curve[:40], 7),
         "join_schedules": np.asarray([joined(int(count)) for count in counts]),
@@ -431,10 +431,11 @@ def test_a_schedule_works_inside_inject_hyperparams_and_multi_steps(case):
     tx = optax.MultiSteps(injected, every_k_schedule=2)
 
     def step(state: Any, _: None) -> tuple[Any, Any]:
+        updates: Any
         updates, state = tx.update(jnp.ones(()), state, jnp.ones(()))
         return state, (-updates, state.inner_opt_state.hyperparams["learning_rate"])
 
-    @functools.partial(jax.jit, compiler_options=FAST_COMPILATION)
+    @fast_jit
     def train() -> Any:
         return jax.lax.scan(step, tx.init(jnp.ones(())), length=8)[1]
 
