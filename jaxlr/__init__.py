@@ -10,6 +10,7 @@ from jaxlr.convert import (
     from_string,
     from_torch,
     optimizer_from_torch,
+    parameter_names,
     port,
     resume_from_torch,
 )
@@ -88,6 +89,7 @@ __all__ = [  # noqa: RUF022
     "from_state_dict",
     "optimizer_from_torch",
     "resume_from_torch",
+    "parameter_names",
     "clip_grad_norm",
     "port",
     "from_config",

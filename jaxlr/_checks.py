@@ -25,7 +25,7 @@ PLATEAU_IS_NO_SCHEDULE = (
 
 def is_variable(value: Any) -> bool:
     """Check if a value is a variable of `flax.nnx`, which wraps an array. Flax is not imported for it."""
-    # The second is for Flax before 0.12.
+    # Flax before 0.12 has `raw_value`.
     return (hasattr(value, "get_value") and hasattr(value, "set_value")) or hasattr(value, "raw_value")
 
 

@@ -8,19 +8,17 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr._checks import check_choice, check_positive_count, check_value
+from jaxlr._checks import check_positive_count
 from jaxlr._double_float import Real, as_real, round_to_float, select
 from jaxlr.plateau import (
     _MODES,
-    _check_below_one,
-    _check_duration,
-    _check_init_value,
-    _check_threshold,
     _copied_int,
     _copied_real,
     _is_better,
     _Plateau,
     _update,
+    checked_settings,
+    fields_of,
 )
 
 
@@ -149,57 +147,30 @@ def greedy_lr(
 
     Reference: `transformers.GreedyLR` of transformers 5.24, https://arxiv.org/abs/2512.14527.
     """
-    check_choice("mode", mode, _MODES)
-    check_choice("threshold_mode", threshold_mode, _THRESHOLD_MODES)
-    init_value = _check_init_value(init_value)
-    reals = {
-        "factor": _check_below_one("factor", check_value("factor", factor, positive=True)),
-        "threshold": _check_threshold(threshold, mode, threshold_mode),
-        "min_lr": check_value("min_lr", min_lr),
-        "max_lr": check_value("max_lr", max_lr),
-        "eps": check_value("eps", eps),
-    }
-    integers = {
-        "patience": _check_duration("patience", patience),
-        "cooldown": _check_duration("cooldown", cooldown),
-        "warmup": _check_duration("warmup", warmup),
-        "reset_start": _check_duration("reset_start", reset_start),
-        "mode": _MODES.index(mode),
-        "threshold_mode": _THRESHOLD_MODES.index(threshold_mode),
-    }
+    settings = checked_settings(locals(), _THRESHOLD_MODES)
     if not isinstance(smooth, bool):
         raise TypeError(f"smooth must be True or False, got {smooth!r}")
-    length = check_positive_count("window_size", window_size)
+    length = settings["window_size"] = check_positive_count("window_size", window_size)
     if length > _LONGEST_WINDOW:
         raise ValueError(f"window_size must be at most {_LONGEST_WINDOW}, got {length}")
+    numbers = {name: value for name, value in settings.items() if name in GreedyState._fields}
 
     def init_fn(params: optax.Params) -> Any:
         del params
         return GreedyState(
-            lr=_copied_real(init_value),
+            lr=_copied_real(settings["init_value"]),
             best=_copied_real(-np.inf if mode == "max" else np.inf),
             num_bad_epochs=_copied_int(0),
             num_good_epochs=_copied_int(0),
             cooldown_counter=_copied_int(0),
             warmup_counter=_copied_int(0),
-            reset_counter=_copied_int(integers["reset_start"]),
+            reset_counter=_copied_int(settings["reset_start"]),
             window=_empty_window(length) if smooth else None,
-            init_value=_copied_real(init_value),
-            first_lr=_copied_real(init_value),
-            **{name: _copied_real(value) for name, value in reals.items()},
-            **{name: _copied_int(value) for name, value in integers.items()},
+            first_lr=_copied_real(settings["init_value"]),
+            **fields_of(numbers),
         )
 
-    choices = {"mode": mode, "threshold_mode": threshold_mode}
-    held = {
-        "init_value": init_value,
-        **reals,
-        **integers,
-        **choices,
-        "smooth": smooth,
-        "window_size": length,
-    }
-    return _Plateau.build(init_fn, _update, init_value, "greedy_lr", held)
+    return _Plateau.build(init_fn, _update, settings["init_value"], "greedy_lr", settings)
 
 
 @jax.jit

@@ -83,8 +83,17 @@ class _Plateau(PrintsAsCall, optax.GradientTransformationExtraArgs):
         """Raise the error that tells how to combine a plateau with an optimizer."""
         raise TypeError(PLATEAU_IS_NO_SCHEDULE)
 
-    # An optimizer multiplies a learning rate that is not callable by -1.
-    __mul__ = __rmul__ = __neg__ = __float__ = refuse  # pyright: ignore[reportAssignmentType]
+    # An optimizer computes with a learning rate that is not callable, such as -1 * learning_rate.
+    __add__ = __radd__ = __sub__ = __rsub__ = refuse  # pyright: ignore[reportAssignmentType]
+    __mul__ = __rmul__ = refuse  # pyright: ignore[reportAssignmentType]
+    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = __float__ = refuse
+
+
+# Python's error for a call is "'NAME' object is not callable", so this name is a message. With a method
+# `__call__`, `optax.sgd` would take a plateau for a schedule, and fail in its first update only.
+_Plateau.__name__ = (
+    "ReduceLROnPlateau (not a schedule: use jaxlr.with_plateau(lambda lr: optax.sgd(lr), plateau))"
+)
 
 
 # The result of a conversion: an `optax.Schedule`, or a plateau as a gradient transformation. It is `Any`,
@@ -163,46 +172,19 @@ def reduce_lr_on_plateau(
 
     Reference: `torch.optim.lr_scheduler.ReduceLROnPlateau`.
     """
-    check_choice("mode", mode, _MODES)
-    check_choice("threshold_mode", threshold_mode, _THRESHOLD_MODES)
-    init_value = _check_init_value(init_value)
-    factor = _check_below_one("factor", check_value("factor", factor, positive=True))
-    patience = _check_duration("patience", patience)
-    threshold = _check_threshold(threshold, mode, threshold_mode)
-    cooldown = _check_duration("cooldown", cooldown)
-    min_lr = check_value("min_lr", min_lr)
-    eps = check_value("eps", eps)
+    settings = checked_settings(locals(), _THRESHOLD_MODES)
 
     def init_fn(params: optax.Params) -> Any:
         del params
         return PlateauState(
-            lr=_copied_real(init_value),
+            lr=_copied_real(settings["init_value"]),
             best=_copied_real(-np.inf if mode == "max" else np.inf),
             num_bad_epochs=_copied_int(0),
             cooldown_counter=_copied_int(0),
-            init_value=_copied_real(init_value),
-            mode=_copied_int(_MODES.index(mode)),
-            threshold_mode=_copied_int(_THRESHOLD_MODES.index(threshold_mode)),
-            factor=_copied_real(factor),
-            patience=_copied_int(patience),
-            threshold=_copied_real(threshold),
-            cooldown=_copied_int(cooldown),
-            min_lr=_copied_real(min_lr),
-            eps=_copied_real(eps),
+            **fields_of(settings),
         )
 
-    arguments = {
-        "init_value": init_value,
-        "mode": mode,
-        "factor": factor,
-        "patience": patience,
-        "threshold": threshold,
-        "threshold_mode": threshold_mode,
-        "cooldown": cooldown,
-        "min_lr": min_lr,
-        "eps": eps,
-    }
-    return _Plateau.build(init_fn, _update, init_value, "reduce_lr_on_plateau", arguments)
+    return _Plateau.build(init_fn, _update, settings["init_value"], "reduce_lr_on_plateau", settings)
 
 
 def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
@@ -469,6 +451,34 @@ def _copied_int(value: ArrayLike) -> jax.Array:
 def _copied_real(value: ArrayLike) -> Real:
     """Return a new real number, for the reasons of `_copied_int`."""
     return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), as_real(value))
+
+
+def checked_settings(given: Mapping[str, Any], threshold_modes: tuple[str, ...]) -> dict[str, Any]:
+    """Return the arguments of a plateau, in their order, after checking those that plateaus share."""
+    settings = dict(given)
+    mode = check_choice("mode", settings["mode"], _MODES)
+    threshold_mode = check_choice("threshold_mode", settings["threshold_mode"], threshold_modes)
+    settings["init_value"] = _check_init_value(settings["init_value"])
+    factor = check_value("factor", settings["factor"], positive=True)
+    settings["factor"] = _check_below_one("factor", factor)
+    settings["threshold"] = _check_threshold(settings["threshold"], mode, threshold_mode)
+    for name in settings.keys() & {"min_lr", "max_lr", "eps"}:
+        settings[name] = check_value(name, settings[name])
+    for name in settings.keys() & {"patience", "cooldown", "warmup", "reset_start"}:
+        settings[name] = _check_duration(name, settings[name])
+    return settings
+
+
+def fields_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a plateau as the fields of its state."""
+    choices = {"mode": _MODES, "threshold_mode": _THRESHOLD_MODES}
+    numbers = {
+        name: choices[name].index(value) if name in choices else value for name, value in settings.items()
+    }
+    return {
+        name: _copied_real(number) if name in _REALS else _copied_int(number)
+        for name, number in numbers.items()
+    }
 
 
 def _check_init_value(value: ArrayLike, name: str = "init_value") -> float | jax.Array:

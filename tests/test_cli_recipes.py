@@ -121,6 +121,16 @@ def test_the_version_of_a_framework_chooses_the_rule_of_a_call(run):
     assert table.splitlines()[1].endswith(",0.1")
 
 
+def test_the_options_of_detectron2_after_two_dashes_change_the_file_before_them(run, tmp_path):
+    file = tmp_path / "cfg.yaml"
+    file.write_text("SOLVER: {BASE_LR: 0.02, STEPS: (60, 80), MAX_ITER: 100, WARMUP_ITERS: 0}")
+    printed = run(
+        "port", str(file), "--format", "json", "--", "SOLVER.BASE_LR", "0.5", "SOLVER.STEPS", "(3,)"
+    )
+    schedule = eval(json.loads(printed)["jaxlr"], {"jaxlr": jaxlr})
+    assert (schedule(2), schedule(3)) == (0.5, 0.05)
+
+
 def test_train_takes_the_version_of_a_call():
     text = "get_wsd_schedule(opt, 5, num_stable_steps=10, num_decay_steps=5, min_lr_ratio=0.1)"
     first = {}
@@ -251,8 +261,11 @@ MISTAKES = [
         ["table", "args.yaml"],
         "give --steps-per-epoch, the length of the train dataloader of one process (see",
     ),
-    (["port", "foo.yaml"], "its settings are ['foo']: give --framework, one of 'torchtune', "),
-    (["port", "foo.yaml", "--framework", "tim"], "error: --framework must be one of 'torchtune', "),
+    (["port", "foo.yaml"], "its settings are ['foo']: give --framework, a name that"),
+    (
+        ["port", "foo.yaml", "--framework", "tim"],
+        "error: --framework must be a name that help(jaxlr.from_config) lists, such as 'timm'",
+    ),
     (["port", "args.yaml", "--framework-version", "new"], "error: --framework-version must be a text such"),
     (["table", "ds.json"], "how many updates the run has: give --epochs and --steps-per-epoch (see"),
     (["table", "--", "--sched", "step"], "error: the config has no lr: give --lr (see jaxlr table --help)"),

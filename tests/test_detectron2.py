@@ -1,5 +1,6 @@
 """`SOLVER` of detectron2, beside the curves of its own scheduler."""
 
+import shlex
 from typing import Any
 
 import numpy as np
@@ -245,6 +246,25 @@ def test_the_lines_of_a_script_are_read():
         from_config(base + lines)
     with pytest.raises(ValueError, match="no known framework"):
         from_config(lines + "change(cfg)")
+
+
+def test_the_options_of_a_command_change_its_file(tmp_path):
+    file = tmp_path / "mask_rcnn.yaml"
+    file.write_text("SOLVER: {BASE_LR: 0.02, STEPS: (60, 80), MAX_ITER: 100, WARMUP_ITERS: 20}")
+    options = "SOLVER.STEPS '(30, 50)' SOLVER.MAX_ITER 60 SOLVER.CLIP_GRADIENTS.ENABLED True OUTPUT_DIR ./x"
+    command = f"python train_net.py \\\n --config-file {file} --resume \\\n SOLVER.BASE_LR 0.1 {options}"
+    for config in (command, shlex.split(command.replace("\\\n", ""))):
+        recipe = from_config(config)
+        rates = recipe.schedule(np.asarray([0, 20, 30, 50]))
+        assert_close(rates, [1e-4, 0.1, 0.01, 0.001], HOST_RTOL)
+        assert recipe.num_counts == 60
+        assert recipe.assumptions[-1].startswith("CLIP_GRADIENTS clips each parameter")
+    stated = from_config("train_net.py --num-gpus 8 SOLVER.MAX_ITER 60 SOLVER.STEPS (30,)")
+    assert stated.num_counts == 60
+    with pytest.raises(ValueError, match=r"the option SOLVER.BASE_LR has no value after it"):
+        from_config("train_net.py --resume SOLVER.BASE_LR")
+    with pytest.raises(ValueError, match=r"the config_file 'passwd' must be a YAML config"):
+        from_config("train_net.py --config-file /etc/passwd SOLVER.BASE_LR 1")
 
 
 EQUAL = "WarmupStepWithFixedGammaLR"

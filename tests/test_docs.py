@@ -65,8 +65,8 @@ def test_the_examples_of_a_page_print_what_it_shows(name, request):
 
 def test_every_other_python_block_is_a_figure_or_is_tested_elsewhere(figures):
     script = {line.strip() for line in (ROOT / "scripts/train_mnist.py").read_text().splitlines()}
-    # tests/test_porting.py and tests/test_framework_page.py run the blocks of these two pages.
-    for name in set(NAMES) - {"docs/porting.md", "docs/loops.md"}:
+    # tests/test_porting.py, test_framework_page.py and test_checkpoints.py run the blocks of these pages.
+    for name in set(NAMES) - {"docs/porting.md", "docs/loops.md", "docs/checkpoints.md"}:
         drawn = [figure.code for figure in figures.figures_of(TEXTS[name])]
         for block in blocks(TEXTS[name], "python"):
             if block.startswith("# torch\n"):
@@ -200,6 +200,7 @@ def test_the_file_tree_is_that_of_the_project():
         path = "".join(folders)
         if not name.endswith("/"):
             assert phrase.strip(), f"docs/architecture.md says nothing about {path}"
+            assert path not in listed, f"docs/architecture.md lists {path} twice"
             listed.add(path)
     files = {
         path.relative_to(ROOT).as_posix()

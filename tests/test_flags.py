@@ -65,6 +65,8 @@ REFUSED = {
     "--process-id": [*WORDS, "0"],
     "--peer-timeout": [*WORDS, "0", "-1", "2.5", "86401", "2147483648"],
     "--compilation-cache": ["yes"],
+    "--deterministic": ["yes"],
+    "--autotune": ["yes"],
     "--quiet": ["yes"],
     "--resume": ["yes"],
     "--strict": ["yes"],

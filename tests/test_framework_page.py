@@ -39,3 +39,8 @@ def test_a_program_logs_the_rates_of_a_schedule():
 
 def test_a_program_logs_the_rate_that_was_set_by_hand():
     assert_close(rates_of(SECTIONS[6]), np.full(12, 0.02), DEVICE_RTOL)
+
+
+def test_a_program_logs_the_rates_of_a_plateau_after_an_optimizer():
+    expected = np.repeat(0.1 / 2.0 ** np.arange(6), [3, 2, 2, 2, 2, 1])
+    assert_close(rates_of(SECTIONS[7]), expected, DEVICE_RTOL)

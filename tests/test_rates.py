@@ -394,6 +394,26 @@ def test_a_plateau_where_a_schedule_belongs_is_refused_at_once(use):
             use(plateau)
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda plateau: plateau(3),
+        lambda plateau: optax.join_schedules([plateau, optax.constant_schedule(0.1)], [3])(0),
+        lambda plateau: jax.jit(optax.join_schedules([optax.constant_schedule(0.1), plateau], [3]))(5),
+        lambda plateau: optax.warmup_constant_schedule(0.0, plateau, 3)(5),
+        lambda plateau: optax.scale_by_schedule(plateau).update(PARAMS, optax.ScaleByScheduleState(0)),  # pyright: ignore[reportArgumentType]
+        lambda plateau: optax.fromage(plateau),
+        lambda plateau: plateau / 2 + 1 - plateau,
+        lambda plateau: 1 - plateau,
+    ],
+    ids=["call", "join first", "join last", "warmup", "scale_by_schedule", "fromage", "sums", "difference"],
+)
+def test_a_plateau_that_is_called_or_computed_with_says_what_to_use(use):
+    for plateau in (jaxlr.reduce_lr_on_plateau(0.1), jaxlr.greedy_lr(0.1)):
+        with pytest.raises(TypeError, match=r"not a schedule.* jaxlr.with_plateau\(lambda lr"):
+            use(plateau)
+
+
 def test_a_plateau_is_an_optax_transformation():
     plateau = jaxlr.reduce_lr_on_plateau(0.1)
     assert isinstance(plateau, optax.GradientTransformationExtraArgs)

@@ -1,6 +1,7 @@
 """A run that torch began and JAX continues, beside torch itself."""
 
 import copy
+import types
 from typing import Any, cast
 
 import jax
@@ -182,13 +183,17 @@ def test_a_plateau_continues_with_its_counters(torch, case):
     assert_continues(run, steps_per_epoch=10, first_step=7, metric=lambda epoch: 1.0 - 0.1 * min(epoch, 2))
 
 
-def test_a_checkpoint_continues_with_the_state_dict_of_its_scheduler(torch):
-    run = TorchRun(torch, "AdamW", SCHEDULERS["cosine"])
-    run.train(0, 30, steps_per_epoch=10)
-    schedule = jaxlr.from_state_dict("CosineAnnealingLR", cast("Any", run.scheduler).state_dict())
-    run = TorchRun(torch, "AdamW", SCHEDULERS["cosine"])
-    names = [name for name, _ in run.model.named_parameters()]
-    assert_continues(run, 30, saved=True, scheduler=schedule, names=names, steps_per_epoch=10)
+@pytest.mark.parametrize("name", ["OneCycleLR", "StepLR"])
+def test_a_checkpoint_continues_with_the_state_dict_of_its_scheduler(torch, name):
+    """Every group has its own schedule, and OneCycleLR cycles beta1."""
+    settings: Any = {"OneCycleLR": ([0.02, 0.01], 40), "StepLR": (7,)}[name]
+    run = TorchRun(torch, "AdamW", lambda t, o: getattr(t, name)(o, *settings), groups=True)
+    run.train(0, 37, steps_per_epoch=10)
+    saved = cast("Any", run.scheduler).state_dict()
+    run = TorchRun(torch, "AdamW", lambda t, o: getattr(t, name)(o, *settings), groups=True)
+    names = [["0.weight", "1.weight", "2.weight", "3.weight"], ["3.bias", "0.bias"]]
+    more = {"scheduler": saved, "scheduler_class_name": name, "steps_per_epoch": 10, "first_step": 7}
+    assert_continues(run, saved=True, names=names, **more)
 
 
 def test_names_come_from_an_optimizer_that_has_them(torch):
@@ -200,6 +205,168 @@ def test_names_come_from_an_optimizer_that_has_them(torch):
 @pytest.mark.parametrize("done", [0, 1, 2])
 def test_a_run_may_be_taken_over_at_any_update(torch, done):
     assert_continues(TorchRun(torch, "SGD, damped"), done)
+
+
+def grouped(torch: Any, rule: Any = None) -> tuple[Any, Any, list[list[str]]]:
+    """Return a model with tied weights and buffers, its optimizer after an update, and the names."""
+    nn = torch.nn
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 3), nn.Linear(3, 4, bias=False))
+    model[3].weight = model[0].weight
+    named = dict(model.named_parameters())
+    rule = rule or (lambda name: named[name].ndim < 2)
+    names = [[name for name in named if rule(name) is group] for group in (False, True)]
+    groups = [{"params": [named[name] for name in group]} for group in names if group]
+    adam = torch.optim.Adam(groups)
+    model(torch.ones(2, 3)).square().sum().backward()
+    adam.step()
+    return model, adam, [group for group in names if group]
+
+
+@pytest.mark.parametrize("rule", [None, lambda name: False, lambda name: name.startswith("2.")])
+def test_names_of_a_saved_optimizer_are_found(torch, rule):
+    model, adam, names = grouped(torch, rule)
+    saved = adam.state_dict()
+    assert jaxlr.parameter_names(saved, model) == names
+    assert jaxlr.parameter_names(saved, model.state_dict()) == names
+    assert jaxlr.parameter_names(adam, model) == names
+
+
+def test_names_are_found_where_some_parameters_have_no_state(torch):
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    sgd = torch.optim.SGD(model.parameters(), momentum=0.9)
+    model[0].requires_grad_(False)
+    model(torch.ones(1, 2)).sum().backward()
+    sgd.step()
+    names = [["0.weight", "0.bias", "1.weight", "1.bias"]]
+    assert jaxlr.parameter_names(sgd.state_dict(), model) == names
+    plain = torch.optim.SGD(model.parameters())
+    assert jaxlr.parameter_names(plain.state_dict(), model) == names
+
+
+def test_names_of_an_adafactor_are_found(torch):
+    model = torch.nn.Linear(3, 2)
+    adafactor = torch.optim.Adafactor(model.parameters())
+    model(torch.ones(1, 3)).sum().backward()
+    adafactor.step()
+    assert jaxlr.parameter_names(adafactor.state_dict(), model) == [["weight", "bias"]]
+
+
+def alphabetical(model: Any) -> Any:
+    return dict(sorted(model.state_dict().items()))
+
+
+@pytest.mark.parametrize(
+    ("rule", "weights", "message"),
+    [
+        (lambda name: name.endswith("bias"), lambda model: model, "several groups have parameters of sh"),
+        (
+            None,
+            alphabetical,
+            "the weights are in alphabetical order, .*: pass the model itself; or write a",
+        ),
+        (None, lambda model: model[:2], r"has 1 parameters of shape \(3, 4\), and the model 0"),
+        (None, lambda model: {"0.weight": model[0].weight}, "and the model 0"),
+    ],
+)
+def test_names_that_are_ambiguous_are_refused(torch, rule, weights, message):
+    model, adam, _ = grouped(torch, rule)
+    with pytest.raises(ValueError, match=message):
+        jaxlr.parameter_names(adam.state_dict(), weights(model))
+
+
+def test_names_in_another_order_are_refused(torch):
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3), torch.nn.Linear(3, 2))
+    for params in ([*model.parameters()][::-1], [*model[2].parameters(), *model[:2].parameters()]):
+        adam = torch.optim.Adam(params)
+        model(torch.ones(2, 3)).sum().backward()
+        adam.step()
+        with pytest.raises(ValueError, match="group 0 is not in the order of the model"):
+            jaxlr.parameter_names(adam.state_dict(), model)
+
+
+def test_names_need_a_model_and_an_optimizer(torch):
+    model, adam, _ = grouped(torch)
+    with pytest.raises(TypeError, match="model must be the torch model or its state_dict"):
+        jaxlr.parameter_names(adam.state_dict(), [*model.parameters()])
+    for thing in ({"optimizer": adam.state_dict()}, model):
+        with pytest.raises(ValueError, match="optimizer must be a torch optimizer or its state_dict"):
+            jaxlr.parameter_names(thing, model)
+    groups = [{"params": [model[0].weight]}, {"params": [model[0].bias]}]
+    with pytest.raises(ValueError, match="the optimizer has parameters without a state"):
+        jaxlr.parameter_names(torch.optim.SGD(groups).state_dict(), model[0])
+
+
+def wrapper(name: str, optimizer: Any) -> Any:
+    """Return an optimizer in a class like those of Accelerate and Lightning, with a step of its own."""
+    contents = {
+        "__init__": object.__init__,
+        "__getstate__": lambda self: dict(vars(self)),
+        "__setstate__": lambda self, state: vars(self).update(state),
+        "param_groups": property(lambda self: self.optimizer.param_groups),
+        "step": None,
+    }
+    wrapped: Any = type("Wrapped", (type(name, (), {}), type(optimizer)), contents)()
+    wrapped.optimizer = optimizer
+    return wrapped
+
+
+@pytest.mark.parametrize("name", ["AcceleratedOptimizer", "LightningOptimizer", "_FabricOptimizer"])
+def test_a_wrapped_optimizer_is_unwrapped(torch, name):
+    model, adam = stepped(torch)
+    scheduler = torch.optim.lr_scheduler.StepLR(adam, 1)
+    wrapped = scheduler.optimizer = wrapper(name, adam)
+    for optimizer in (adam, wrapped):
+        _, opt_state = jaxlr.resume_from_torch(optimizer, linear, model, scheduler, first_step=0)
+        assert opt_state.inner_state[0].count == 3
+    with pytest.warns(UserWarning, match="moments are left behind"):
+        jaxlr.optimizer_from_torch(wrapped)
+
+
+def test_a_wrapped_scheduler_is_refused_with_its_attribute(torch):
+    model, adam = stepped(torch)
+    wrapped = types.SimpleNamespace(scheduler=step_lr(torch.optim.lr_scheduler, adam))
+    with pytest.raises(TypeError, match="give the scheduler in it, its attribute 'scheduler'"):
+        jaxlr.resume_from_torch(adam, linear, model, wrapped)
+
+
+@pytest.mark.parametrize("key", ["clip_threshold", "caution", "correct_bias"])
+def test_a_checkpoint_of_another_library_is_refused(torch, key):
+    model, adam = stepped(torch)
+    saved = adam.state_dict()
+    saved["param_groups"][0][key] = 1.0
+    with pytest.raises(ValueError, match=f"the param_groups have '{key}' and belong to "):
+        jaxlr.resume_from_torch(saved, linear, model, class_name="Adam")
+
+
+def test_moments_in_bfloat16_beside_arrays(torch):
+    """Weights from a file of safetensors are arrays, and a run in bfloat16 has moments without them."""
+    model = torch.nn.Linear(3, 2, dtype=torch.bfloat16)
+    adam = torch.optim.Adam(model.parameters())
+    model(torch.ones(1, 3, dtype=torch.bfloat16)).sum().backward()
+    adam.step()
+    weights = {name: np.asarray(weight.float()) for name, weight in model.state_dict().items()}
+    _, opt_state = jaxlr.resume_from_torch(
+        adam.state_dict(), linear, weights, class_name="Adam", names=["weight", "bias"]
+    )
+    expected = adam.state[model.bias]["exp_avg"].float().numpy()
+    np.testing.assert_array_equal(opt_state.inner_state[0].mu["bias"], expected)
+
+
+def test_a_saved_scheduler_needs_its_class_and_its_functions(torch):
+    model, adam = stepped(torch, build=step_lr)
+    scheduler: Any = torch.optim.lr_scheduler.LambdaLR(adam, lambda epoch: 0.5**epoch)
+    more: Any = {"optimizer": adam, "params_from_torch": linear, "weights": model}
+    with pytest.raises(ValueError, match=r"scheduler_class_name must be the torch class .* as 'StepLR'"):
+        jaxlr.resume_from_torch(**more, scheduler=scheduler.state_dict())
+    both = torch.optim.lr_scheduler.ChainedScheduler([scheduler])
+    with pytest.raises(ValueError, match=r"does not contain the functions of ChainedScheduler: pass jaxlr"):
+        jaxlr.resume_from_torch(
+            **more, scheduler=both.state_dict(), scheduler_class_name="ChainedScheduler"
+        )
+    with pytest.raises(ValueError, match=r"functions of LambdaLR: pass jaxlr\.starting_at\(schedule, 0\)"):
+        jaxlr.resume_from_torch(**more, scheduler=scheduler.state_dict(), scheduler_class_name="LambdaLR")
+    with pytest.raises(ValueError, match="scheduler_class_name is for a saved scheduler: leave it out"):
+        jaxlr.resume_from_torch(**more, scheduler_class_name="LambdaLR")
 
 
 def test_a_run_without_its_moments_is_another_run(torch):
@@ -306,13 +473,21 @@ def step_lr(t: Any, optimizer: Any) -> Any:
     ("arguments", "message"),
     [
         (
-            {"steps_per_epoch": 2},
-            "has made 3 updates, not whole epochs of 2: give first_step, .* as 1",
+            {"scheduler": optax.constant_schedule(0.1), "steps_per_epoch": 2},
+            "the schedule has no count: give first_step, .* 0 to 2",
         ),
-        ({"steps_per_epoch": 2, "first_step": 2}, "first_step must be below steps_per_epoch=2, got 2"),
+        ({"steps_per_epoch": 2, "first_step": 3}, "first_step must be at most steps_per_epoch=2, got 3"),
         ({"class_name": "SGD"}, "class_name is 'SGD', but the optimizer is a live Adam"),
         ({"names": ["weight"]}, "a different name for each of the 2 parameters of the optimizer, got 1"),
+        (
+            {"names": [["weight"], ["bias"]]},
+            r"must have a list for each group, of \[2\] names, got \[1, 1\]",
+        ),
         ({"names": ["bias", "weight"]}, "parameter of 'bias' in the optimizer has the shape"),
+        (
+            {"weights": {"module.weight": np.zeros((2, 3))}, "names": ["weight", "bias"]},
+            "remove 'module.' from the names of the weights",
+        ),
         ({"names": ["w", "b"]}, "weights have no 'w', which the optimizer trains; they have weight, bias"),
         ({"scheduler": optax.constant_schedule(0.2)}, "begins at 0.2, but the optimizer is at 0.1"),
         ({"scheduler": jaxlr.reduce_lr_on_plateau(0.2)}, "begins at 0.2, but the optimizer is at 0.1"),
@@ -322,7 +497,7 @@ def step_lr(t: Any, optimizer: Any) -> Any:
 def test_arguments_that_do_not_fit_are_refused(torch, arguments, message):
     model, optimizer = stepped(torch)
     with pytest.raises(ValueError, match=message):
-        jaxlr.resume_from_torch(optimizer, linear, model, **arguments)
+        jaxlr.resume_from_torch(optimizer, linear, **{"weights": model} | arguments)
 
 
 @pytest.mark.parametrize(
@@ -342,6 +517,47 @@ def test_a_checkpoint_that_lacks_something_is_refused(torch, change, arguments, 
     model, optimizer = stepped(torch)
     with pytest.raises(ValueError, match=message):
         jaxlr.resume_from_torch(change(optimizer.state_dict()), linear, model.state_dict(), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_steps", "steps_per_epoch", "message"),
+    [
+        ("Adam", 7, 2, "made 7 updates and the scheduler 3 steps, with .*=2: give first_step, .* as 1"),
+        ("Adam", 6, 1, "made 6 updates and the scheduler 3 steps, with .*=1: give another steps_per_e"),
+        ("Adam", 6, 4, "made 6 updates and the scheduler 3 steps, with .*=4: give another steps_per_e"),
+        ("SGD", 6, 2, "the optimizer does not count its updates: give first_step"),
+    ],
+)
+def test_a_position_in_the_epoch_that_is_not_known_is_refused(
+    torch, name, num_steps, steps_per_epoch, message
+):
+    model, optimizer = stepped(torch, name, num_steps=0)
+    scheduler = step_lr(torch.optim.lr_scheduler, optimizer)
+    for step in range(num_steps):
+        model(torch.ones(1, 3)).sum().backward()
+        optimizer.step()
+        if step % 2:
+            scheduler.step()
+    with pytest.raises(ValueError, match=message):
+        jaxlr.resume_from_torch(optimizer, linear, model, scheduler, steps_per_epoch=steps_per_epoch)
+    given = {"steps_per_epoch": steps_per_epoch, "first_step": 0}
+    jaxlr.resume_from_torch(optimizer, linear, model, scheduler, **given)
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_a_fresh_optimizer_needs_no_labels(torch, momentum):
+    model = torch.nn.Linear(3, 2)
+    groups = [{"params": [model.bias], "lr": 0.5}, {"params": [model.weight]}]
+    sgd = torch.optim.SGD(groups, lr=0.1, momentum=momentum)
+    scheduler = step_lr(torch.optim.lr_scheduler, sgd)
+    known: Any = {} if momentum else {"first_step": 0}  # plain SGD has no state that is empty at first
+    arguments = (sgd, linear, model, scheduler)
+    tx, opt_state = jaxlr.resume_from_torch(*arguments, steps_per_epoch=3, **known)
+    labels = {"kernel": 1, "bias": 0}
+    expected = jaxlr.optimizer_from_torch(sgd, scheduler, labels=labels, steps_per_epoch=3)
+    params = linear(model.state_dict())
+    ours, theirs = tx.update(params, opt_state), expected.update(params, expected.init(params))
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
 def test_a_forgotten_scheduler_is_refused(torch):

@@ -78,13 +78,17 @@ def read_recipe(recipe: str, framework: str | None = None) -> Source:
 def with_flags_as_text(command: str, words: Sequence[str]) -> list[str]:
     """Return the words of a command line with the flags of a training script as one RECIPE.
 
-    `jaxlr port -- --sched cosine --lr 0.1` becomes `jaxlr port " --sched cosine --lr 0.1"`.
+    `jaxlr port -- --sched cosine --lr 0.1` becomes `jaxlr port " --sched cosine --lr 0.1"`. The options of
+    detectron2 after a file become those of a command: `--config-file a.yaml SOLVER.BASE_LR 0.1`.
     """
     # A leading space hides the first flag from the parser of our own.
     words = [f" {word}" if _QUOTED_FLAGS.match(word) else word for word in words]
     if "--" not in words:
         return words
     own, flags = words[: words.index("--")], words[words.index("--") + 1 :]
+    num_recipes = next((n for n, word in enumerate(own) if word.startswith("-") and word != "-"), len(own))
+    if num_recipes == 1 and flags and flags[0].startswith("SOLVER."):  # detectron2's, which change a file
+        own, flags, num_recipes = own[1:], ["--config-file", own[0], *flags], 0
     if not any(re.match(r"--\w|\w[\w.]*=[^=]", word) for word in flags):
         return words  # recipes in quotes, as some people write them after --
     text = f" {shlex.join(flags)}"
@@ -92,7 +96,6 @@ def with_flags_as_text(command: str, words: Sequence[str]) -> list[str]:
         if any(re.match(r"--recipe(=|$)", word) for word in own):
             raise ValueError("recipe needs one value: give a file, or flags after --, but not both")
         return [*own, "--recipe", text]
-    num_recipes = next((n for n, word in enumerate(own) if word.startswith("-") and word != "-"), len(own))
     if num_recipes == 0:
         return [*own, "--", text]
     return [*own[:num_recipes], text, *own[num_recipes:]]

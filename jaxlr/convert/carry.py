@@ -11,6 +11,7 @@ import optax
 
 from jaxlr._checks import shorten, shown_value
 from jaxlr.convert.fields import number, whole
+from jaxlr.convert.names import known_names, split
 
 
 _FACTORS = ("row_var", "col_var")
@@ -33,8 +34,7 @@ class TorchState:
                 "weights must be the torch model or its state_dict, a mapping from names to tensors, got "
                 f"{shown_value(weights)}"
             )
-        named = iter(_names(optimizer, groups, model, names))
-        self.groups: list[list[str]] = [list(itertools.islice(named, len(group))) for group in groups]
+        self.groups: list[list[str]] = split(_names(optimizer, model, names), optimizer.param_groups)
         self.weights: dict[str, Any] = {name: _on_host(value) for name, value in weights.items()}
         self._aliases = _aliases(self.weights)
         self._to_params = to_params
@@ -49,6 +49,16 @@ class TorchState:
                 state |= dict.fromkeys(_FACTORS, state["variance"])
             self.states[name] = state
         self._trees: dict[str, Any] = {}
+
+    @property
+    def is_fresh(self) -> bool:
+        """True if no parameter has a state."""
+        return not any(self.states.values())
+
+    @property
+    def is_counted(self) -> bool:
+        """True if a parameter has a count of its updates."""
+        return any("step" in state for state in self.states.values())
 
     def params(self) -> Any:
         """Return the parameters of JAX."""
@@ -117,9 +127,11 @@ class TorchState:
 
     def _check_weight(self, name: Any, key: Any) -> None:
         if name not in self.weights:
+            longer = next((each for each in self.weights if str(each).endswith(f".{name}")), None)
+            hint = f": remove {longer.removesuffix(name)!r} from the names of the weights" if longer else ""
             raise ValueError(
                 f"weights have no {name!r}, which the optimizer trains; they have "
-                f"{shorten(', '.join(map(str, self.weights)), 100)}"
+                f"{shorten(', '.join(map(str, self.weights)), 100)}{hint}"
             )
         shape = getattr(key, "shape", None)  # of a live parameter
         if shape is not None and tuple(shape) != tuple(self.weights[name].shape):
@@ -131,7 +143,11 @@ class TorchState:
             value = value + weight * 0  # the function needs them in the shape of the weight
         if tuple(getattr(value, "shape", ())) != tuple(weight.shape):
             raise ValueError(_other_shape(name, field, getattr(value, "shape", ()), weight.shape))
-        return _on_host(value) if hasattr(weight, "new_full") else np.asarray(_on_host(value))
+        value = _on_host(value)
+        if hasattr(weight, "new_full"):
+            return value
+        is_bfloat16 = str(getattr(value, "dtype", "")) == "torch.bfloat16"  # NumPy does not have it
+        return np.asarray(value.float() if is_bfloat16 else value)
 
     def _pointer(self, name: str) -> Any:
         return _pointer(self.weights[name])
@@ -192,32 +208,28 @@ def _filled(fresh: Any, moments: Any) -> Any:
     return jax.tree.map(fill, fresh, moments, is_leaf=lambda node: isinstance(node, optax.MaskedNode))
 
 
-def _names(optimizer: Any, groups: list[list[Any]], model: Any, names: Any) -> list[str]:
+def _names(optimizer: Any, model: Any, names: Any) -> list[str]:
     """Return the name of each parameter in the order of the optimizer."""
-    keys = [key for group in groups for key in group]
-    if names is None and all("param_names" in group for group in optimizer.param_groups):
-        names = [name for group in optimizer.param_groups for name in group["param_names"]]
-    elif names is None and model is not None and not all(isinstance(key, int) for key in keys):
-        by_id = {id(parameter): name for name, parameter in model.named_parameters()}
-        missing = sum(id(key) not in by_id for key in keys)
-        if missing:
-            raise ValueError(
-                f"the optimizer has {missing} parameters that the model does not have: pass the model that "
-                "it was built with"
-            )
-        names = [by_id[id(key)] for key in keys]
-    elif names is None and keys and all(isinstance(key, str) for key in keys):
-        names = keys  # a distributed checkpoint
+    groups = optimizer.param_groups
+    if names is None:
+        names = known_names(groups, model)
     if isinstance(names, str) or names is None:
         raise ValueError(
-            "the names of the optimizer's parameters are not known: pass the live model as weights, or "
-            "names, a list in the order of the optimizer, such as "
-            "[name for name, _ in model.named_parameters()]"
+            "the names of the optimizer's parameters are not known: give "
+            "names=jaxlr.parameter_names(optimizer, model), or a list in the order of the optimizer"
         )
     names = list(names)
-    if len(names) != len(keys) or len(set(names)) != len(names):
+    if names and all(isinstance(each, list | tuple) for each in names):
+        if [*map(len, names)] != [len(group["params"]) for group in groups]:
+            raise ValueError(
+                f"names must have a list for each group, of {[len(group['params']) for group in groups]} "
+                f"names, got {[*map(len, names)]}"
+            )
+        names = [*itertools.chain(*names)]
+    num_keys = sum(len(group["params"]) for group in groups)
+    if len(names) != num_keys or len(set(names)) != len(names):
         raise ValueError(
-            f"names must have a different name for each of the {len(keys)} parameters of the optimizer, "
+            f"names must have a different name for each of the {num_keys} parameters of the optimizer, "
             f"got {len(set(names))}"
         )
     return names

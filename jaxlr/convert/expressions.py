@@ -10,25 +10,22 @@ from keyword import iskeyword
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxlr._checks import shorten, shown_value
+from jaxlr._checks import shorten
 from jaxlr.convert.functions import (
     OPERATORS,
     PARAMETERS,
     Array,
     apply_function,
-    apply_operator,
     bounded,
     constant,
-    contains,
     function_name,
     picked,
-    where,
 )
 from jaxlr.convert.lambdas import Frame, Lambda, Partial
 from jaxlr.convert.methods import result_of
+from jaxlr.convert.operations import attempted, calculated, compared, selected, traced_item
 from jaxlr.convert.syntax import is_literal, parse_expression, quoted, source_of
 from jaxlr.convert.values import (
     ABSENT,
@@ -39,7 +36,6 @@ from jaxlr.convert.values import (
     Unknown,
     Values,
     Work,
-    are_equal,
     are_numbers,
     attribute_of,
     depth_of,
@@ -213,9 +209,9 @@ class Evaluator:
             ):
                 return not value
             case ast.UnaryOp(op=op, operand=operand) if type(op) in OPERATORS:
-                return self._calculate(node, op, self.value(operand, scope))
+                return calculated(self._spend, node, op, self.value(operand, scope))
             case ast.BinOp(op=op, left=left, right=right) if type(op) in OPERATORS:
-                return self._calculate(node, op, self.value(left, scope), self.value(right, scope))
+                return calculated(self._spend, node, op, self.value(left, scope), self.value(right, scope))
             case ast.Compare(left=left, ops=ops, comparators=comparators):
                 return self._comparison(node, self.value(left, scope), ops, comparators, scope)
             case ast.BoolOp(op=op, values=[*values]):
@@ -223,32 +219,6 @@ class Evaluator:
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 return self._choice(self.value(test, scope), body, orelse, scope)
         raise ValueError(f"cannot read {quoted(node)}: write +, -, *, /, //, % and **")
-
-    def _calculate(self, node: ast.expr, op: ast.AST, *operands: Any) -> Any:
-        if any(operand is UNKNOWN for operand in operands):
-            return UNKNOWN
-        if any(isinstance(operand, Array) for operand in operands):
-            return self._calculate_items(node, op, *operands)
-        lists = [operand for operand in operands if isinstance(operand, list)]
-        if lists:
-            is_sum = isinstance(op, ast.Add) and len(lists) == 2
-            repeats = [operand for operand in operands if type(operand) is int]
-            if not is_sum and not (isinstance(op, ast.Mult) and repeats):
-                raise ValueError(f"cannot calculate {quoted(node)}: a list can only be joined or repeated")
-            self._spend(sum(map(size_of, lists)) if is_sum else size_of(lists[0]) * max(repeats[0], 0))
-        elif not all(isinstance(operand, int | float | jax.Array) for operand in operands):
-            raise ValueError(f"cannot calculate {quoted(node)}: arithmetic needs numbers")
-        return _attempted(node, apply_operator, op, *operands)
-
-    def _calculate_items(self, node: ast.expr, op: ast.AST, *operands: Any) -> Array:
-        """Calculate with each item of the arrays, as NumPy does."""
-        lengths = {len(operand) for operand in operands if isinstance(operand, list)}
-        if len(lengths) != 1:
-            raise ValueError(f"cannot calculate {quoted(node)}: its arrays have different lengths")
-        length = lengths.pop()
-        self._spend(length)
-        columns = [list(each) if isinstance(each, list) else [each] * length for each in operands]
-        return Array(self._calculate(node, op, *items) for items in zip(*columns, strict=True))
 
     def _comparison(
         self,
@@ -259,39 +229,13 @@ class Evaluator:
         scope: Mapping[str, Any],
     ) -> Any:
         right = self.value(rest[0], scope)
-        result = self._compared(node, ops[0], left, right)
+        result = compared(self._spend, node, ops[0], left, right)
         if len(ops) == 1:
             return result
         if result is not UNKNOWN and not isinstance(result, jax.Array) and not result:
             return result  # like Python, which does not evaluate the rest then
         others = self._comparison(node, right, ops[1:], rest[1:], scope)
         return UNKNOWN if result is UNKNOWN or others is UNKNOWN else result * others
-
-    def _compared(self, node: ast.expr, op: ast.cmpop, left: Any, right: Any) -> Any:
-        if isinstance(op, ast.Is | ast.IsNot | ast.Eq | ast.NotEq) and not are_numbers(left, right):
-            if left is UNKNOWN or right is UNKNOWN:
-                return UNKNOWN
-            is_same = left is right if isinstance(op, ast.Is | ast.IsNot) else are_equal(left, right)
-            return is_same == isinstance(op, ast.Is | ast.Eq)
-        if isinstance(op, ast.In | ast.NotIn) and isinstance(right, str | dict) and left is not UNKNOWN:
-            if isinstance(right, str) and not isinstance(left, str):
-                raise ValueError(f"cannot calculate {quoted(node)}: only a string can be in a string")
-            is_in = bool(contains(list(right), left) if isinstance(right, dict) else left in right)
-            return is_in == isinstance(op, ast.In)
-        if isinstance(op, ast.In | ast.NotIn) and isinstance(right, list):
-            if left is UNKNOWN or any(item is UNKNOWN for item in right):
-                return UNKNOWN
-            result = contains(right, left)
-            return apply_operator(ast.Not(), result) if isinstance(op, ast.NotIn) else result
-        if isinstance(op, ast.In | ast.NotIn):
-            if right is UNKNOWN:
-                return UNKNOWN
-            raise ValueError(
-                f"cannot calculate {quoted(node)}: {shown_value(right)} is no list, dict or text"
-            )
-        if type(op) not in OPERATORS:
-            raise ValueError(f"cannot read the comparison {quoted(node)}: write <, <=, ==, !=, >=, > or in")
-        return self._calculate(node, op, left, right)
 
     def _either(self, nodes: list[ast.expr], is_or: bool, scope: Mapping[str, Any]) -> Any:
         first, *rest = nodes
@@ -300,12 +244,12 @@ class Evaluator:
             return value
         if value is UNKNOWN or isinstance(value, jax.Array):
             other = self._either(rest, is_or, scope)
-            return _selected(value, value, other) if is_or else _selected(value, other, value)
+            return selected(value, value, other) if is_or else selected(value, other, value)
         return value if bool(value) == is_or else self._either(rest, is_or, scope)
 
     def _choice(self, test: Any, body: ast.expr, orelse: ast.expr, scope: Mapping[str, Any]) -> Any:
         if test is UNKNOWN or isinstance(test, jax.Array):
-            return _selected(test, self.value(body, scope), self.value(orelse, scope))
+            return selected(test, self.value(body, scope), self.value(orelse, scope))
         return self.value(body if test else orelse, scope)
 
     def _comprehension(self, node: ast.ListComp | ast.GeneratorExp, scope: Mapping[str, Any]) -> Any:
@@ -505,7 +449,7 @@ class Evaluator:
         if any(UNKNOWN in pair for pair in found if not any(isinstance(e, jax.Array) for e in pair)):
             return UNKNOWN
         default = self.value(node.args[1], scope) if len(node.args) > 1 else None
-        return _attempted(node, picked, kind, found, default)
+        return attempted(node, picked, kind, found, default)
 
     def _literal(self, node: ast.Call, scope: Mapping[str, Any]) -> Any:
         """Return the value of a known text as an expression."""
@@ -571,8 +515,8 @@ class Evaluator:
         if owner is UNKNOWN or any(argument is UNKNOWN for argument in arguments):
             return UNKNOWN
         if isinstance(owner, dict) and func.attr == "get" and isinstance(arguments[0], jax.Array):
-            return _traced_item(owner, arguments[0], arguments[1] if len(arguments) > 1 else np.nan)
-        return _attempted(node, result_of, node, owner, func.attr, arguments)
+            return traced_item(owner, arguments[0], arguments[1] if len(arguments) > 1 else np.nan)
+        return attempted(node, result_of, node, owner, func.attr, arguments)
 
     def _map(self, node: ast.Call, kind: str, scope: Mapping[str, Any]) -> Any:
         """Return the values of `map(f, items)` or `filter(f, items)`, evaluated as a comprehension."""
@@ -651,14 +595,14 @@ class Evaluator:
             return UNKNOWN
         if name in _SIZED:
             is_range = name == "range" and all(isinstance(value, int) for value in values)
-            size = _attempted(node, lambda *ends: len(range(*ends)), *values) if is_range else 0
+            size = attempted(node, lambda *ends: len(range(*ends)), *values) if is_range else 0
             self._spend(size + sum(size_of(value) for value in values if isinstance(value, list)))
             values = [list(value) if isinstance(value, dict) else value for value in values]
             if name in ("zip", "enumerate"):
-                return _attempted(node, lambda: list(map(list, apply_function(name, *values))))
+                return attempted(node, lambda: list(map(list, apply_function(name, *values))))
         if name == "len" and not summands and not isinstance(values[0], jax.Array):
-            return _attempted(node, len, *values)
-        return _attempted(node, apply_function, "sum" if summands else name, *values)
+            return attempted(node, len, *values)
+        return attempted(node, apply_function, "sum" if summands else name, *values)
 
     def _item(self, node: ast.expr, items: Any, index: ast.expr, scope: Mapping[str, Any]) -> Any:
         if isinstance(index, ast.Slice):
@@ -668,13 +612,13 @@ class Evaluator:
             ]
             if items is UNKNOWN or any(end is UNKNOWN for end in ends):
                 return UNKNOWN
-            return _attempted(node, lambda: items[slice(*ends)])
+            return attempted(node, lambda: items[slice(*ends)])
         key = self.value(index, scope)
         if items is UNKNOWN or key is UNKNOWN:
             return UNKNOWN
         if isinstance(key, jax.Array):
-            return _traced_item(items, key)
-        return plain(_attempted(node, lambda: items[key]))
+            return traced_item(items, key)
+        return plain(attempted(node, lambda: items[key]))
 
     def _spend(self, amount: int) -> None:
         self._budget -= amount
@@ -683,26 +627,12 @@ class Evaluator:
             raise ValueError("the scheduler's text asks for too many values and operations")
 
 
-def _attempted(node: ast.expr, function: Callable[..., Any], *operands: Any) -> Any:
-    """Call a function. If it fails, raise an error that shows the source."""
-    try:
-        return function(*operands)
-    except (ArithmeticError, LookupError, ValueError, TypeError) as error:
-        reason = "the result is out of range" if isinstance(error, OverflowError) else error
-        raise ValueError(f"cannot calculate {quoted(node)}: {reason}") from None
-
-
 def _is_filtered(node: ast.Call) -> bool:
     """Check if a call is given one comprehension with a test."""
     match node.args:
         case [ast.ListComp(generators=[one]) | ast.GeneratorExp(generators=[one]), *_]:
             return bool(one.ifs) and not one.is_async and not node.keywords
     return False
-
-
-def _selected(test: Any, on_true: Any, on_false: Any) -> Any:
-    is_unknown = any(value is UNKNOWN for value in (test, on_true, on_false))
-    return UNKNOWN if is_unknown else where(test, on_true, on_false)
 
 
 def _as_sum(name: str, arguments: list[ast.expr]) -> list[ast.expr] | None:
@@ -741,16 +671,6 @@ def called_python(name: str, function: Any, positional: Sequence[Any], by_name: 
             f"JAX cannot trace the function {shorten(name)!r}: give num_steps, so that its values are "
             "tabulated, or pass the schedule to jaxlr.tabulate"
         ) from None
-
-
-def _traced_item(items: Any, key: jax.Array, default: Any = np.nan) -> Any:
-    """Look up an index or a key that is traced. A key that is not there gives the default."""
-    if isinstance(items, dict):
-        result: Any = jnp.asarray(default, np.float64)
-        for each, item in items.items():
-            result = where(jnp.equal(key, each), item, result)
-        return result
-    return jnp.stack([jnp.asarray(item, np.float64) for item in items])[key.astype(np.int32)]
 
 
 def _in_order(name: str, node: ast.Call) -> list[ast.expr] | None:

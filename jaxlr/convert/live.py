@@ -84,9 +84,14 @@ def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> 
     """
     optimizer: Any = getattr(scheduler, "optimizer", None)
     if not hasattr(optimizer, "param_groups") or not callable(getattr(scheduler, "step", None)):
-        raise TypeError(_not_a_scheduler(scheduler))
+        raise TypeError(not_a_scheduler(scheduler))
     param_group = value_of_group("param_groups", optimizer.param_groups, group)
     name = type(scheduler).__name__
+    if any(base.__module__.startswith("timm.") for base in type(scheduler).__mro__):
+        raise TypeError(
+            f"{name} is a scheduler of timm: read the flags of its script with "
+            "jaxlr.from_config(vars(args), framework='timm'), or its call with jaxlr.from_string"
+        )
     check_group("the optimizer", param_group)
     if (plateau := plateau_state(scheduler)) is not None:
         return _plateau(plateau, _current_lr(plateau, param_group), group)
@@ -114,7 +119,8 @@ def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> 
         return _stepped(scheduler, group, check_positive_count("num_steps", num_steps))
 
 
-def _not_a_scheduler(scheduler: Any) -> str:
+def not_a_scheduler(scheduler: Any) -> str:
+    """Return the message of an error for an object that is no torch scheduler."""
     message = f"scheduler must be a torch scheduler, got a {type(scheduler).__name__}"
     held = vars(scheduler) if hasattr(scheduler, "__dict__") else {}
     inner = [

@@ -19,7 +19,7 @@ from jaxlr.convert.closed_form import (
     value_of_group,
 )
 from jaxlr.convert.fields import flag, number, numbers
-from jaxlr.convert.live import from_torch
+from jaxlr.convert.live import from_torch, not_a_scheduler
 from jaxlr.convert.updates import UPDATES, in_float32
 from jaxlr.rates import record_rate
 from jaxlr.schedules.compose import per_epoch
@@ -58,6 +58,11 @@ _FLAGS = {
     "corrected_weight_decay",
 }
 _DECOUPLED = ("AdamW", "Muon", "Adafactor")  # if the group does not say it
+_WRAPPERS = {"AcceleratedOptimizer", "LightningOptimizer", "_FabricOptimizer"}
+_NO_CYCLE = (
+    "the momentum can only be cycled by a OneCycleLR or CyclicLR with a closed form, but {}: give it "
+    "cycle_momentum=False"
+)
 _OWN_DECAY = ("Rprop", "Lion", "Lamb")  # their rules decay the weights, or nothing does
 _OWN_RATE = ("Rprop", "ASGD")  # their rules apply the learning rate
 _MODULES = {  # of the classes that are not torch's
@@ -96,7 +101,8 @@ def optimizer_from_torch(
     16-bit parameters keep their dtype, and so does their state. The arithmetic is in float32.
 
     Args:
-        optimizer: a live torch optimizer. It may be of a subclass that does not change `step`.
+        optimizer: a live torch optimizer. It may be of a subclass that does not change `step`, or be
+            wrapped by Accelerate or Lightning.
         scheduler: a live torch scheduler of this optimizer; or a schedule of your own, from jaxlr or Optax;
             or a plateau from `reduce_lr_on_plateau`; or a list with a schedule or plateau for each group;
             or None. The learning rates of the optimizer are replaced by those of a schedule or plateau.
@@ -143,6 +149,7 @@ def optimizer_from_torch(
 
     Reference: `torch.optim`.
     """
+    optimizer = unwrapped(optimizer)
     name = class_name_of(optimizer)
     if any(made_updates(optimizer.state)):
         warnings.warn(
@@ -166,16 +173,21 @@ def build(
     first_step: int = 0,
     num_updates: Sequence[int] | None = None,
     shapes: Sequence[Any] | None = None,
+    momenta: Sequence[optax.Schedule | None] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Return the transformation of an optimizer of torch's class `name`, as `optimizer_from_torch`.
 
     Update 0 comes after `first_step` updates of the current epoch. `num_updates` are those that each group
     has made before. `shapes` are those of its parameters, where a saved optimizer does not have them.
+    `momenta` are the `momentum_cycle` of each group, for a saved scheduler whose schedules are `scheduler`.
     """
     steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
     num_groups = len(optimizer.param_groups)
     own = own_rates(scheduler, num_groups)
-    if own is None and scheduler is not None and getattr(scheduler, "optimizer", None) is not optimizer:
+    if own is None and hasattr(scheduler, "scheduler"):  # a wrapper, such as that of Accelerate
+        raise TypeError(not_a_scheduler(scheduler))
+    owner = unwrapped(getattr(scheduler, "optimizer", None))
+    if own is None and scheduler is not None and owner is not optimizer:
         raise ValueError(
             "scheduler must be a torch scheduler of this optimizer, a schedule or a plateau, got a "
             f"{type(scheduler).__name__} that belongs to another one or to none"
@@ -192,9 +204,11 @@ def build(
             tuple(shape)
             for shape in (shapes[index] if shapes else [each.shape for each in settings["params"]])
         )
-        if own:
+        weight = momenta[index] if momenta else None
+        if own and not momenta:
             _check_momentum_is_constant(optimizer.param_groups[index])
-        weight = None if own else _momentum_cycle(scheduler, index)
+        elif not own:
+            weight = _live_momentum_cycle(scheduler, index)
         converted: Any = own[index] if own else None
         if scheduler is not None and not own:
             converted = from_torch(scheduler, group=index, num_steps=num_steps)
@@ -276,48 +290,66 @@ def _check_momentum_is_constant(group: Any) -> None:
     if "max_momentum" in group:
         raise ValueError(
             "a OneCycleLR or CyclicLR cycles the momentum of the optimizer, which a schedule does not: "
-            "pass the live scheduler itself, or delete 'max_momentum' from param_groups to keep the "
+            "pass the torch scheduler itself, or delete 'max_momentum' from param_groups to keep the "
             "momentum constant"
         )
 
 
-def _momentum_cycle(scheduler: Any, index: int) -> optax.Schedule | None:
+def _live_momentum_cycle(scheduler: Any, index: int) -> optax.Schedule | None:
+    """Return the `momentum_cycle` of a live scheduler, or None if no scheduler sets the momentum."""
+    if not any(getattr(part, "cycle_momentum", False) for part in _parts(scheduler)):
+        return None
+    try:
+        state = State.from_live(scheduler)
+    except NoClosedFormError as reason:
+        raise ValueError(_NO_CYCLE.format(reason)) from None
+    return momentum_cycle(state, scheduler.optimizer.param_groups[index], index)
+
+
+def momentum_cycle(state: State, group: Mapping[str, Any], index: int) -> optax.Schedule | None:
     """Return `1 - momentum` (or `1 - beta1`) as a schedule, or None if no scheduler sets it.
 
     One minus a cycle from a to b is a cycle from 1 - a to 1 - b. Computed like this, 1 - beta1 keeps its
     digits in float32.
     """
-    cycling = [part for part in _parts(scheduler) if getattr(part, "cycle_momentum", False)]
+    cycling = [part for part in _with_parts(state) if part.values.get("cycle_momentum", False)]
     if not cycling:
         return None
-    name, group = type(scheduler).__name__, scheduler.optimizer.param_groups[index]
     try:
-        if cycling != [scheduler]:
-            raise NoClosedFormError(f"{name} contains a {type(cycling[0]).__name__} that does")
-        call = closed_form(State.from_live(scheduler), group, index)
+        if cycling != [state]:
+            raise NoClosedFormError(f"{state.name} contains a {cycling[0].name} that does")
+        call = closed_form(state, group, index)
     except NoClosedFormError as reason:
-        raise ValueError(
-            "the momentum can only be cycled by a OneCycleLR or CyclicLR with a closed form, but "
-            f"{reason}: give it cycle_momentum=False"
-        ) from None
-    if hasattr(scheduler, "base_momentums"):
-        base = value_of_group("base_momentums", scheduler.base_momentums, index)
-        top = value_of_group("max_momentums", scheduler.max_momentums, index)
+        raise ValueError(_NO_CYCLE.format(reason)) from None
+    if "base_momentums" in state.values:
+        base = value_of_group("base_momentums", state.get("base_momentums"), index)
+        top = value_of_group("max_momentums", state.get("max_momentums"), index)
     else:  # OneCycleLR keeps them in the optimizer
         base, top = group["base_momentum"], group["max_momentum"]
     base, top = number("base_momentum", base), number("max_momentum", top)
     if not (0 < base < 1 and 0 < top < 1):
-        raise ValueError(f"the momenta of {name} must lie between 0 and 1, got {base!r} and {top!r}")
+        raise ValueError(f"the momenta of {state.name} must lie between 0 and 1, got {base!r} and {top!r}")
     cycle: Any = call.torch_class.momentum
     parameters = inspect.signature(cycle).parameters
     settings = {key: value for key, value in call.arguments.items() if key in parameters}
     weight = cycle(**settings, base_momentum=1 - base, max_momentum=1 - top)
-    return shifted(weight, scheduler.last_epoch)
+    return shifted(weight, state.last_epoch)
+
+
+def _with_parts(state: State) -> list[State]:
+    return [state, *(part for each in state.parts for part in _with_parts(each))]
 
 
 def _parts(scheduler: Any) -> list[Any]:
     """Return a scheduler and all schedulers in it."""
     return [scheduler, *(part for each in getattr(scheduler, "_schedulers", []) for part in _parts(each))]
+
+
+def unwrapped(optimizer: Any) -> Any:
+    """Return the torch optimizer in a wrapper of Accelerate or Lightning, or the optimizer itself."""
+    while any(base.__name__ in _WRAPPERS for base in type(optimizer).__mro__):
+        optimizer = optimizer.optimizer
+    return optimizer
 
 
 def class_name_of(optimizer: Any) -> str:

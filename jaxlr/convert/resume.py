@@ -7,13 +7,31 @@ from typing import Any
 import numpy as np
 import optax
 
-from jaxlr._checks import check_duration, check_function, shown_value
+from jaxlr._checks import check_function, shown_value
 from jaxlr.convert.carry import TorchState, carried
+from jaxlr.convert.closed_form import State
 from jaxlr.convert.fields import number
-from jaxlr.convert.optimizer import build, check_groups, class_name_of, own_rates
+from jaxlr.convert.live import from_state_dict
+from jaxlr.convert.optimizer import (
+    build,
+    check_groups,
+    class_name_of,
+    momentum_cycle,
+    own_rates,
+    unwrapped,
+)
+from jaxlr.convert.position import first_step_of, steps_of
 from jaxlr.convert.updates import MOMENTS, UPDATES
 
 
+# Keys of param_groups that change an update, and that torch's optimizers do not have.
+_FOREIGN = {
+    "correct_bias": "the AdamW of older transformers",
+    "scale_parameter": "the Adafactor of transformers",
+    "clip_threshold": "the Adafactor of transformers or timm",
+    "caution": "a cautious optimizer of timm",
+    "corrected_weight_decay": "an optimizer of timm with a corrected weight decay",
+}
 _LR_RTOL = 1e-6  # a schedule of one's own may be computed in float32
 
 
@@ -25,7 +43,8 @@ def resume_from_torch(
     num_steps: int | None = None,
     *,
     class_name: str | None = None,
-    names: Sequence[str] | None = None,
+    scheduler_class_name: str | None = None,
+    names: Sequence[str] | Sequence[Sequence[str]] | None = None,
     steps_per_epoch: int = 1,
     first_step: int | None = None,
     transposed: bool = True,
@@ -40,31 +59,35 @@ def resume_from_torch(
 
     `optimizer` is live or saved, such as `torch.load(path)["optimizer"]`, the `optimizer_states[0]` of a
     checkpoint of Lightning, or the file `optimizer.pt` of Hugging Face. A saved optimizer needs its
-    `class_name`. Its scheduler is converted with `from_state_dict` first.
+    `class_name` and `names`, and a saved scheduler its `scheduler_class_name`.
 
     Args:
         optimizer: a live torch optimizer, or the `state_dict` of one.
         params_from_torch: function that turns the `state_dict` of the torch model into the trained
             parameters of JAX.
         weights: the torch model, or its `state_dict`.
-        scheduler: as in `optimizer_from_torch`. Count 0 of a schedule is the current epoch.
+        scheduler: as in `optimizer_from_torch`, or the `state_dict` of a torch scheduler. Count 0 of a
+            schedule is the current epoch.
         num_steps: as in `optimizer_from_torch`.
         class_name: name of the class of a saved optimizer, such as "AdamW", or "Lion" and "Lamb" of timm.
-        names: names of the parameters in the order of the optimizer. They are known from a live model, and
-            from an optimizer that was built with `model.named_parameters()`.
+        scheduler_class_name: name of the torch class of a saved scheduler, such as "StepLR".
+        names: names of the parameters in the order of the optimizer, or a list for each group, as
+            `parameter_names` returns. They are known from a live model, and from an optimizer that was
+            built with `model.named_parameters()`.
         steps_per_epoch: as in `optimizer_from_torch`.
-        first_step: number of updates since the last call of `scheduler.step()`, below `steps_per_epoch`. It
-            may be left out at the end of an epoch.
+        first_step: number of updates since the last call of `scheduler.step()`: 0 after the call, and
+            `steps_per_epoch` if it is due. It may be left out if the counts of the optimizer and of the
+            scheduler show that it is 0.
         transposed: as in `optimizer_from_torch`.
 
     Returns:
         The transformation and its state.
 
     Raises:
-        TypeError: an argument has the wrong type, or `optimizer_from_torch` raises it.
+        TypeError: an argument has the wrong type, or `optimizer_from_torch` or `from_state_dict` raises it.
         ValueError: the state does not fit to the options or the weights, the parameters of a group have
             made different numbers of updates, `first_step` or `names` is missing, the schedule does not
-            begin at the current learning rate, or `optimizer_from_torch` raises it.
+            begin at the current learning rate, or `optimizer_from_torch` or `from_state_dict` raises it.
 
     Example:
         >>> import jax.numpy as jnp
@@ -88,11 +111,19 @@ def resume_from_torch(
     num_groups = check_groups(optimizer.param_groups)
     _check_lion(name, optimizer)
     state = TorchState(optimizer, weights, names, params_from_torch)
+    num_epochs = steps_of(scheduler)
+    momenta = None
+    if isinstance(scheduler, Mapping):
+        scheduler, momenta = _saved_schedules(scheduler, scheduler_class_name, optimizer, num_steps)
+    elif scheduler_class_name is not None:
+        raise ValueError("scheduler_class_name is for a saved scheduler: leave it out")
     _check_rates(optimizer, scheduler, num_groups)
     is_exact = [_counts_updates(name, group) for group in optimizer.param_groups]
     updates = [state.num_updates(index, is_exact=is_exact[index]) for index in range(num_groups)]
-    first_step = _check_first_step(
-        first_step, steps_per_epoch, 0 if name in ("SGD", "Muon", "Lion") else max(updates, default=0)
+    is_plain = name == "SGD" and not any(group.get("momentum") for group in optimizer.param_groups)
+    is_counted = state.is_counted or (state.is_fresh and not is_plain)  # plain SGD never has a state
+    first_step = first_step_of(
+        first_step, scheduler, max(updates, default=0) if is_counted else None, num_epochs, steps_per_epoch
     )
     labels = state.labels()
     tx = build(
@@ -106,6 +137,7 @@ def resume_from_torch(
         first_step,
         updates,
         [[state.weights[each].shape for each in group] for group in state.groups],
+        momenta,
     )
 
     def group_state(fresh: Any, index: int) -> Any:
@@ -123,6 +155,7 @@ def resume_from_torch(
 def _opened(optimizer: Any, class_name: str | None) -> tuple[str, Any]:
     """Return the name of an optimizer's class, and the optimizer with its attributes if it is saved."""
     if not isinstance(optimizer, Mapping):
+        optimizer = unwrapped(optimizer)
         name = class_name_of(optimizer)
         if class_name not in (None, name):
             raise ValueError(
@@ -140,7 +173,14 @@ def _opened(optimizer: Any, class_name: str | None) -> tuple[str, Any]:
             f"mapping with {shown_value(list(optimizer))}: pass its entry for the optimizer"
         )
     groups = optimizer["param_groups"]
-    defaults = groups[0] if isinstance(groups, Sequence) and groups else {}
+    check_groups(groups)
+    for key, owner in _FOREIGN.items():
+        if any(group.get(key) for group in groups):
+            raise ValueError(
+                f"class_name is {class_name!r}, but the param_groups have {key!r} and belong to {owner}, "
+                "which has other updates"
+            )
+    defaults = groups[0] if groups else {}
     return class_name, types.SimpleNamespace(
         state=optimizer["state"], param_groups=groups, defaults=defaults
     )
@@ -185,17 +225,30 @@ def _check_rates(optimizer: Any, scheduler: Any, num_groups: int) -> None:
             )
 
 
-def _check_first_step(first_step: int | None, steps_per_epoch: int, num_updates: int) -> int:
-    if first_step is None:
-        if rest := num_updates % steps_per_epoch:
-            raise ValueError(
-                f"the optimizer has made {num_updates} updates, not whole epochs of {steps_per_epoch}: "
-                f"give first_step, the number of updates since the last scheduler.step(), such as {rest}"
-            )
-        return 0
-    if check_duration("first_step", first_step) >= steps_per_epoch:
+def _saved_schedules(
+    state_dict: Mapping[str, Any], class_name: Any, optimizer: Any, num_steps: int | None
+) -> tuple[list[Any], list[optax.Schedule | None]]:
+    """Return the schedule of each group of a saved scheduler, and the schedule of its momentum."""
+    if class_name is None:
         raise ValueError(
-            f"first_step must be below steps_per_epoch={steps_per_epoch}, got {first_step}: it counts "
-            "updates since the last scheduler.step()"
+            "scheduler_class_name must be the torch class of the saved scheduler, such as 'StepLR'"
         )
-    return first_step
+    if _has_functions(state_dict):
+        raise ValueError(
+            f"a state_dict does not contain the functions of {class_name}: pass "
+            f"jaxlr.starting_at(schedule, {steps_of(state_dict)}) with a schedule of the whole run"
+        )
+    groups = optimizer.param_groups
+    more: Any = {"num_steps": num_steps, "optimizer_state_dict": {"param_groups": groups}}
+    schedules = [
+        from_state_dict(class_name, state_dict, group=index, **more) for index in range(len(groups))
+    ]
+    state = State.from_saved(class_name, state_dict)
+    return schedules, [momentum_cycle(state, group, index) for index, group in enumerate(groups)]
+
+
+def _has_functions(state_dict: Mapping[str, Any]) -> bool:
+    """Check if a saved scheduler, or one in it, has functions, which are not in the file."""
+    parts = state_dict.get("_schedulers")
+    parts = [part for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
+    return "lr_lambdas" in state_dict or any(map(_has_functions, parts))

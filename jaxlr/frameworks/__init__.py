@@ -1,6 +1,6 @@
-"""Frameworks that state a learning rate in their own way, one file each.
+"""Frameworks that state a learning rate in their own way.
 
-Each is a table of schedules over `phased_lr`, with the source and the version of its rules.
+Each has a file with its configs, and long rules have another one. Both name the source and the version.
 """
 
 from jaxlr.frameworks import (

@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 
 from jaxlr._checks import check_duration, check_positive_count, check_value
 from jaxlr.frameworks._curves import floored, waves
-from jaxlr.frameworks.huggingface import (
+from jaxlr.frameworks.huggingface_schedules import (
     get_constant_schedule_with_warmup,
     get_cosine_with_hard_restarts_schedule_with_warmup,
     get_linear_schedule_with_warmup,

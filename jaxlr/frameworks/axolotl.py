@@ -13,6 +13,7 @@ import optax
 from jaxlr._checks import check_value
 from jaxlr.frameworks import huggingface
 from jaxlr.frameworks._curves import warmup, waves
+from jaxlr.frameworks.huggingface_schedules import get_scheduler
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import (
     Phase,
@@ -38,7 +39,7 @@ def read(config: Config) -> Recipe:
     config.state(optimizer=config.stated_text("optimizer"), clip=config.stated_clip("max_grad_norm"))
     if name in ("reduce_lr_on_plateau", "greedy"):
         keywords = huggingface.scheduler_keywords(config, name)
-        schedule = huggingface.get_scheduler(init_value, name, scheduler_specific_kwargs=keywords)
+        schedule = get_scheduler(init_value, name, scheduler_specific_kwargs=keywords)
         return config.recipe("axolotl", schedule, "evaluation", None)
     num_steps = _num_steps(config, needed=name not in _ENDLESS or _warmup_needs_length(config, name))
     warm = 0 if name == "constant" else _num_warmup_steps(config, num_steps)
@@ -60,6 +61,7 @@ FRAMEWORK = Framework(
         ("lr_scheduler", "lr_quadratic_warmup"),
         ("lr_scheduler", "jagged_restart_steps"),
     ),
+    has_versions=True,
 )
 
 
@@ -84,7 +86,7 @@ def _schedule(config: Config, init_value: Any, name: str, warm: Any, num_steps: 
         return waves(init_value, [warmup(warm)], steps, 0.5, end_factor=floor)
     keywords = huggingface.scheduler_keywords(config, name)
     version = config.version_text or "4.49"
-    return huggingface.get_scheduler(init_value, name, warm, num_steps, keywords, version=version)
+    return get_scheduler(init_value, name, warm, num_steps, keywords, version=version)
 
 
 def _rex(init_value: Any, warm: int, num_steps: int, floor: float, lowest: Any) -> Any:

@@ -1,6 +1,7 @@
 """`from_config`: recognize the framework of a config, and read it."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -11,6 +12,9 @@ from jaxlr.convert.values import Names, mapping_of
 from jaxlr.frameworks import FRAMEWORKS
 from jaxlr.frameworks.files import read_config
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
+
+
+_EXAMPLES = ("huggingface", "timm")
 
 
 def from_config(
@@ -39,9 +43,12 @@ def from_config(
             list of command-line flags.
         init_value: learning rate of the optimizer, a finite number >= 0; may be traced. None takes it from
             the config.
-        framework: the framework, such as "huggingface". None recognizes it.
+        framework: the framework; None recognizes it. It is one of "addons", "axolotl", "deepspeed",
+            "detectron2", "diffusers", "dino", "huggingface", "kohya", "ldm", "lightning", "mae",
+            "megatron", "mmcv", "mmengine", "nanogpt", "nemo", "open_clip", "sentence_transformers",
+            "swin", "timm", "torchtune", "torchvision" and "ultralytics".
         version: the version of the framework, such as "4.46", where its rules changed. None takes the
-            newest rule, and says so in `assumptions`.
+            newest rule, and says so in `assumptions`. They also say if the version changes nothing.
         steps_per_epoch: batches of one epoch in one process, `len(train_dataloader)`.
         epochs: epochs of the run. None takes them from the config.
         num_processes: number of processes (GPUs) that trained together.
@@ -82,15 +89,22 @@ def from_config(
         "num_processes": num_processes,
         "group": group,
     }
-    return found.read(Config(settings, names, **arguments))
+    complete = Config(settings, names, **arguments)
+    if version is not None and not found.has_versions:
+        complete.assume(f"version {version!r} changes nothing: jaxlr has one rule for {found.name}.")
+    return found.read(complete)
 
 
 def _named(name: str) -> Framework:
-    for framework in FRAMEWORKS:
-        if name in (framework.name, *framework.aliases):
-            return framework
-    known = ", ".join(repr(framework.name) for framework in FRAMEWORKS)
-    raise ValueError(f"framework must be one of {known}, got {shown_value(name)}")
+    known = {each: found for found in FRAMEWORKS for each in (found.name, *found.aliases)}
+    if isinstance(name, str) and name in known:
+        return known[name]
+    near = difflib.get_close_matches(name[:100].lower(), known, n=2) if isinstance(name, str) else []
+    raise ValueError(f"framework must be {_listed(near or _EXAMPLES)}, got {shown_value(name)}")
+
+
+def _listed(examples: Sequence[str]) -> str:
+    return f"a name that help(jaxlr.from_config) lists, such as {' or '.join(map(repr, examples))}"
 
 
 def _recognized(settings: Mapping[str, Any]) -> Framework:
@@ -100,11 +114,10 @@ def _recognized(settings: Mapping[str, Any]) -> Framework:
             return framework
         if framework.recognizes is not None and framework.recognizes(settings):
             return framework
-    known = ", ".join(repr(framework.name) for framework in FRAMEWORKS)
     keys = shown_value([*settings][:8])
     raise ValueError(
-        f"the config is of no known framework, its settings are {keys}: give framework={known}; a schedule "
-        "of another framework can be written with jaxlr.phased_lr"
+        f"the config is of no known framework, its settings are {keys}: give framework, "
+        f"{_listed(_EXAMPLES)}; a schedule of another framework can be written with jaxlr.phased_lr"
     )
 
 

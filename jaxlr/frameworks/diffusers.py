@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from jaxlr._checks import shown_value
-from jaxlr.frameworks import huggingface
+from jaxlr.frameworks.huggingface_schedules import get_piecewise_constant_schedule, get_scheduler
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 
 
@@ -29,9 +29,9 @@ def read(config: Config) -> Recipe:
     elif name == "polynomial":
         keywords["power"] = config.number("lr_power", 1.0)
     if name == "piecewise_constant":
-        schedule = huggingface.get_piecewise_constant_schedule(init_value, config.text("step_rules"))
+        schedule = get_piecewise_constant_schedule(init_value, config.text("step_rules"))
     elif name in _NAMES:
-        schedule = huggingface.get_scheduler(init_value, name, warmup, steps, keywords)
+        schedule = get_scheduler(init_value, name, warmup, steps, keywords)
     else:
         raise ValueError(
             f"lr_scheduler must be one of {', '.join(map(repr, _NAMES))}, got {shown_value(name)}"

@@ -2,17 +2,17 @@
 
 import ast
 import json
-import math
 import os
 import re
-import shlex
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from jaxlr._checks import shorten, shown_value
 from jaxlr.frameworks import mmpython
+from jaxlr.frameworks.cards import is_card, read_card
+from jaxlr.frameworks.flags import read_flags, words_of
 from jaxlr.frameworks.recipe import Unreadable
 
 
@@ -23,15 +23,12 @@ _MOST_EVENTS = 10_000  # keys, values and brackets of a YAML text
 _MOST_LEVELS = 50
 _MOST_BASES = 10
 _MOST_ALIASES = 16  # each can double the size of what the aliases before it stand for
-# The JSON in a card of sentence-transformers.
-_FIT = re.compile(r"of the fit\(\)-Method:[ \n]{0,9}```[a-z]{0,9}\n(\{[^`]*)```")
 # The classes that hold TrainingArguments in transformers, sentence-transformers and TRL.
 _TRAINER = re.compile(
     r"\w*TrainingArguments\(|(?:RF)?(?:Async|Online)?(?:SFT|DPO|GRPO|RLOO|KTO|ORPO|CPO|BCO|PPO|TPO|XPO|PRM|GKD|"
     r"Reward|NashMD|SDFT|SDPO|SSD|GOLD|GMPO|MiniLLM|A2PO|Distillation)Config\("
 )
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".py", ".sh", ".txt", ".args")
-_CARD_ROW = re.compile(r"^\|.*\|\s*$")
 
 
 def read_config(config: Any) -> Mapping[str, Any]:
@@ -92,13 +89,13 @@ def _read_file(path: Path, opened: list[Path] | None = None) -> Mapping[str, Any
         case ".toml":
             return _toml(text)
         case ".md" | ".markdown":
-            return _card(text)
+            return read_card(text, _json)
         case ".py":
             return _python(text, path)
         case ".txt" if not re.search(r"(^|\s)--\w", text):
             return _read_text(text)
         case ".sh" | ".txt" | ".args":
-            return _flags_of_text(text)
+            return _flags(words_of(text))
     raise ValueError(
         f"cannot tell the format of {shorten(path.name)!r}: name it .yaml, .json, .toml, .md, .py or .sh"
     )
@@ -113,10 +110,10 @@ def _read_text(text: str) -> Mapping[str, Any]:
         raise ValueError("the config is empty")
     if stripped.startswith("{"):
         return _braces(stripped)
-    if re.search(r"hyperparameters were used|^- learning_rate: |of the fit\(\)-Method", text, re.MULTILINE):
-        return _card(text)
+    if is_card(text):
+        return read_card(text, _json)
     if re.search(r"(^|\s)--\w", text) and not re.search(r"^\w+:", text, re.MULTILINE):
-        return _flags_of_text(text)
+        return _flags(words_of(text))
     if re.search(r"^\[[\w.]+\][ \t]*$|^\w+[ \t]*=[ \t]*(true|false)\b", text, re.MULTILINE):
         return _toml(text)
     if re.search(r"^[ \t]*[\w.]+[ \t]*[=(]", text, re.MULTILINE) and not re.search(
@@ -257,104 +254,21 @@ def _mapping(loaded: Any, kind: str) -> Mapping[str, Any]:
     return loaded
 
 
-def _card(text: str) -> Mapping[str, Any]:
-    """Read the list of hyperparameters in a model card, and the updates of an epoch from its table."""
-    if match := _FIT.search(text):
-        lengths = [int(length) for length in re.findall(r" of length (\d{1,12})\b", text)]
-        return {**({"batches_per_epoch": min(lengths)} if lengths else {}), **_json(match[1])}
-    settings: dict[str, Any] = {"is_model_card": True}
-    for line in text.splitlines():
-        marker, space, item = line.strip().partition(" ")
-        name, colon, value = item.partition(": ")
-        name = name.strip(" `")
-        if (
-            space
-            and colon
-            and marker in ("-", "*")
-            and re.fullmatch(r"[a-z][\w ]*", name)
-            and value.strip()
-        ):
-            settings.setdefault(name, value.strip())
-        elif match := re.match(
-            r"Transformers:? (\d+\.\d+\.\d+)", item if space and marker in "-*" else line.strip()
-        ):
-            settings.setdefault("transformers_version", match[1])
-    if "learning_rate" not in settings:
-        raise ValueError("the model card has no line '- learning_rate: ...'")
-    accumulation = str(settings.get("gradient_accumulation_steps", "1"))
-    batches = _batches_in_table(text, int(accumulation)) if re.fullmatch(r"\d{1,5}", accumulation) else None
-    return settings if batches is None else {**settings, "batches_per_epoch": batches}
-
-
-def _batches_in_table(text: str, accumulation: int) -> int | None:
-    """Return the batches of an epoch, if only one number agrees with the columns Epoch and Step.
-
-    The epochs are rounded to four digits, and before to two.
-    """
-    table = [line.strip()[1:-1].split("|") for line in text.splitlines() if _CARD_ROW.match(line)]
-    rows = [[cell.strip() for cell in cells] for cells in table]
-    header = next((row for row in rows if "Epoch" in row and "Step" in row), None)
-    if header is None or accumulation == 0:
-        return None
-    pairs = [
-        (row[header.index("Epoch")], row[header.index("Step")]) for row in rows if len(row) == len(header)
-    ]
-    pairs = [
-        pair
-        for pair in pairs
-        if re.fullmatch(r"\d{1,6}\.\d+", pair[0]) and re.fullmatch(r"\d{1,9}", pair[1])
-    ]
-    digits = 4 if any(len(epoch.partition(".")[2]) > 2 for epoch, _ in pairs) else 2
-    half = 0.51 * 10**-digits
-    lows = [int(step) * accumulation / (float(epoch) + half) for epoch, step in pairs]
-    highs = [int(step) * accumulation / max(float(epoch) - half, 1e-9) for epoch, step in pairs]
-    if not pairs or math.ceil(max(lows)) != math.floor(min(highs)):
-        return None
-    batches = math.ceil(max(lows))
-    # With a rest, versions differ in the update that it belongs to.
-    return batches if batches > 0 and batches % accumulation == 0 else None
-
-
-def _flags_of_text(text: str) -> Mapping[str, Any]:
-    text = re.sub(r"\\\s*\n", " ", text)
-    words: list[str] = []
-    for line in text.splitlines():
-        try:
-            found = shlex.split(line, comments=True)
-        except ValueError:  # a quote that another line closes
-            found = line.split()
-        words += [*found, ";"]
-    return _flags(words)
-
-
-def _flags(words: Any) -> Mapping[str, Any]:
-    """Read flags such as `--learning_rate 2e-5`, `--lr=0.1`, `--cos-lr` and Hydra's `epochs=10`."""
-    settings: dict[str, Any] = {}
-    values: list[str] | None = None
-    for word in words:
-        if match := re.fullmatch(r"--([A-Za-z][\w.-]*)(?:=(.*))?", word, re.DOTALL):
-            name, value = match[1].replace("-", "_"), match[2]
-            values = [] if value is None else [value]
-            settings.setdefault(name, []).append(values)
-            if value is not None:
-                values = None
-        elif re.match(r"-[A-Za-z]|[|;&<>)]|\d?>", word):
-            values = None  # another flag, or the end of a command
-        elif values is not None:
-            values.append(word)
-        elif match := re.fullmatch(r"([A-Za-z_]\w*)=(.*)", word, re.DOTALL):
-            settings.setdefault(match[1], []).append([match[2]])
-    if not settings:
-        raise ValueError("the text has no flag such as --learning_rate 2e-5")
-    # A variable of the shell may be assigned twice. Its name is in capitals, which no setting is.
-    repeated = [name for name, given in settings.items() if any(values != given[0] for values in given)]
-    settings = {
-        name: given for name, given in settings.items() if not (name in repeated and name.isupper())
-    }
-    for name in repeated:
-        if name in settings:
-            raise ValueError(f"the flag {shorten(name)} is given twice, with different values")
-    return {name: " ".join(given[0]) if given[0] else True for name, given in settings.items()}
+def _flags(words: Iterable[str]) -> Mapping[str, Any]:
+    """Read flags. The options of detectron2, such as `SOLVER.BASE_LR 0.01`, change its `--config-file`."""
+    flags, options = read_flags(words)
+    settings = flags
+    if options and "config_file" in flags:
+        path = Path(str(flags["config_file"]))
+        if path.suffix.lower() not in (".yaml", ".yml"):
+            raise ValueError(f"the config_file {shorten(path.name)!r} must be a YAML config")
+        settings = {**flags, **_read_file(path)}
+    for option, value in options.items():
+        nested: Any = value
+        for name in reversed(option.split(".")):
+            nested = {name: nested}
+        settings = mmpython.merged(settings, nested)
+    return settings
 
 
 def _checked(config: Mapping[str, Any]) -> Mapping[str, Any]:

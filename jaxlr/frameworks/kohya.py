@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxlr._checks import shorten, shown_value
-from jaxlr.frameworks import huggingface
+from jaxlr.frameworks.huggingface_schedules import get_piecewise_constant_schedule, get_scheduler
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 
 
@@ -68,13 +68,13 @@ def _schedule(config: Config, init_value: Any, name: str, warm: Any, num_steps: 
             keywords = {"num_decay_steps": decay, "num_cycles": cycles / 2, "min_lr_ratio": floor or 0.0}
         case "piecewise_constant":
             rules = _arguments(config).get("step_rules", "")
-            return huggingface.get_piecewise_constant_schedule(init_value, rules.strip("'\""))
+            return get_piecewise_constant_schedule(init_value, rules.strip("'\""))
         case _:
             pass
     if name != "piecewise_constant" and _arguments(config):
         raise ValueError("lr_scheduler_args is supported only for lr_scheduler 'piecewise_constant'")
     version = config.version_text or "4.49"
-    return huggingface.get_scheduler(init_value, name, warm, num_steps, keywords, version=version)
+    return get_scheduler(init_value, name, warm, num_steps, keywords, version=version)
 
 
 def _has_lr_scheduler(settings: Mapping[str, Any]) -> bool:
@@ -83,7 +83,12 @@ def _has_lr_scheduler(settings: Mapping[str, Any]) -> bool:
 
 
 FRAMEWORK = Framework(
-    name="kohya", read=read, marks=(), aliases=("sd-scripts",), recognizes=_has_lr_scheduler
+    name="kohya",
+    read=read,
+    marks=(),
+    aliases=("sd-scripts",),
+    recognizes=_has_lr_scheduler,
+    has_versions=True,
 )
 
 

@@ -34,7 +34,7 @@ FRAMEWORK = Framework(
 
 
 def _init_value(config: Config, model: Config) -> Any:
-    """Return `base_learning_rate`, which `--scale_lr`, on by default, multiplies by the global batch."""
+    """Return `base_learning_rate` times the global batch size, unless `--scale_lr` is off."""
     if config.init_value is not None or not config.flag("scale_lr", True):
         return model.base_rate("base_learning_rate")
     if config.num_processes is None:

@@ -241,7 +241,7 @@ def _schedule(tree: Tree, config: Config, node: Node) -> Any:
 
 
 def _check_library(config: Config, node: Node, row: Any) -> None:
-    """State as which known class a class of another module is read."""
+    """State the known class that a class of another module is read as."""
     package = node.target.partition(".")[0]
     if package in _OTHER_LIBRARIES and row.library == "torch":
         raise ValueError(f"{node.target} is not the class of torch, and it is not supported")
@@ -256,7 +256,7 @@ def _check_library(config: Config, node: Node, row: Any) -> None:
 
 
 def _with_missing(config: Config, node: Node, row: Any) -> Node:
-    """Return a node with the required arguments that the config leaves to the program, from `names`."""
+    """Return a node with the required arguments that it lacks, from `names`."""
     given = config.of({})
     arguments = node.arguments
     positional = len(node.settings.get("_args_", []))

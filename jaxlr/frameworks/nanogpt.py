@@ -45,6 +45,7 @@ FRAMEWORK = Framework(
         ("warmup_iters", "learning_rate"),
     ),
     aliases=("nanoGPT",),
+    has_versions=True,
 )
 
 

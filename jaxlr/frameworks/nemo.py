@@ -76,7 +76,7 @@ class _Clock(NamedTuple):
 
     @property
     def first(self) -> int:
-        """The first update after the warmup, which has one update more than its name says."""
+        """The first update after the warmup, which has `warmup` + 1 updates."""
         return self.warmup + 1 if self.warmup else 0
 
     @property

@@ -85,6 +85,7 @@ class Framework(NamedTuple):
     aliases: tuple[str, ...] = ()
     calls: tuple[Callable[..., Any], ...] = ()  # functions named as people write them in a call
     recognizes: Callable[[Mapping[str, Any]], bool] | None = None  # where no key tells its configs
+    has_versions: bool = False  # its rules depend on its version
 
 
 class Config:

@@ -5,7 +5,7 @@ The rules are those of sentence-transformers 2.7.0 (`SentenceTransformer.fit`). 
 """
 
 from jaxlr._checks import shown_value
-from jaxlr.frameworks import huggingface
+from jaxlr.frameworks.huggingface_schedules import get_scheduler
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 
 
@@ -39,7 +39,7 @@ def read(config: Config) -> Recipe:
     is_endless = kind in ("constant", "constant_with_warmup")
     steps = None if is_endless and not _has_length(config) else _num_steps(config)
     _state_optimizer(config, optimizer)
-    schedule = huggingface.get_scheduler(init_value, kind, warm, steps)
+    schedule = get_scheduler(init_value, kind, warm, steps)
     return config.recipe("sentence_transformers", schedule, "update", steps)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxlr._checks import shown_value
-from jaxlr.frameworks import timm
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.timm_schedules import CosineLRScheduler, StepLRScheduler
 from jaxlr.schedules import Phase, multi_step_lr, phased_lr, sequential_lr
 
 
@@ -52,13 +52,13 @@ def _schedule(
         case "cosine":
             prefix = scheduler.flag("WARMUP_PREFIX", True)
             length = num_steps - warm if prefix else num_steps
-            return timm.CosineLRScheduler(init_value, length, lowest, warmup_prefix=prefix, **ramp)
+            return CosineLRScheduler(init_value, length, lowest, warmup_prefix=prefix, **ramp)
         case "linear":
             return phased_lr(init_value, [line, Phase(num_steps - warm, "linear", end_factor=0.01)])
         case "step":
             step = int(scheduler.number("DECAY_EPOCHS", 30) * updates)
             rate = scheduler.number("DECAY_RATE", 0.1)
-            return timm.StepLRScheduler(init_value, step, rate, warmup_prefix=False, **ramp)
+            return StepLRScheduler(init_value, step, rate, warmup_prefix=False, **ramp)
         case "multistep":
             milestones = [int(epoch * updates) for epoch in scheduler.numbers("MULTISTEPS", [])]
             if not milestones or min(milestones) < warm:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxlr._checks import shown_value
-from jaxlr.frameworks import huggingface
+from jaxlr.frameworks.huggingface_schedules import get_cosine_schedule_with_warmup
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, phased_lr
 
@@ -37,7 +37,7 @@ def read(config: Config) -> Recipe:
             f"get_cosine_schedule_with_warmup', got {shown_value(component)}"
         )
     steps = _num_steps(config)
-    schedule = huggingface.get_cosine_schedule_with_warmup(
+    schedule = get_cosine_schedule_with_warmup(
         init_value, scheduler.count("num_warmup_steps"), steps, scheduler.number("num_cycles", 0.5)
     )
     return config.recipe("torchtune", schedule, "update", steps)

@@ -46,6 +46,7 @@ FRAMEWORK = Framework(
     read=read,
     marks=(("lr0", "lrf"), ("lr0", "warmup_epochs"), ("lr0", "epochs")),
     aliases=("yolo", "yolov5"),
+    has_versions=True,
 )
 
 
@@ -96,7 +97,10 @@ def _init_value(config: Config, steps: int, epochs: int) -> tuple[Any, str | Non
         config.assume("optimizer 'auto' takes the rate 0.01, because the run has more than 10,000 updates.")
         return 0.01, "SGD" if config.since(8, 4) is False else "MuSGD"
     if not config.has("nc"):
-        raise ValueError("optimizer 'auto' depends on the number of classes: give names={'nc': ...}")
+        raise ValueError(
+            "optimizer 'auto' ignores lr0, and its rate depends on the number of classes: give "
+            "names={'nc': ...}; to train at lr0, name the optimizer in the config, such as 'SGD'"
+        )
     rate = round(0.002 * 5 / (4 + config.count("nc")), 6)
     config.assume(f"optimizer 'auto' takes AdamW at rate {rate:g}, because the run is short.")
     return rate, "AdamW"

@@ -35,6 +35,7 @@ def is_rate(name: str) -> bool:
 
 
 def kind_of_events(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the program that wrote event files, by their tags."""
     tags = {key for row in rows for key in row}
     if "train/learning_rate" in tags:
         return "huggingface"
@@ -46,6 +47,7 @@ def kind_of_events(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def kind_of_json(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the program that wrote JSON, by its keys."""
     # The rates of several groups are in columns such as lr/0.
     keys = {key if not key.startswith("lr/") else "lr" for row in rows for key in row}
     if {"train_loss", "valid_loss", "lr", "epoch", "seconds"} <= keys:
@@ -62,6 +64,7 @@ def kind_of_json(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def kind_of_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the program that wrote a CSV file, by its columns."""
     keys = list(rows[0]) if rows else []
     if any(re.fullmatch(r"lr/pg\d+|x/lr\d", key) for key in keys):
         return "ultralytics"

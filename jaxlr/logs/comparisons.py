@@ -94,7 +94,7 @@ def tolerances_of(points: Points) -> np.ndarray:
 
 
 def rates_of(schedule: Callable[[Any], Any], counts: np.ndarray) -> np.ndarray:
-    """Return the rates at counts. One below 0 is before the run, where the rate is that of count 0."""
+    """Return the rates at counts. A count below 0 is before the run, and has the rate of count 0."""
     counts = np.maximum(counts, 0)
     try:
         rates = np.asarray(schedule(counts), dtype=float)

@@ -59,15 +59,7 @@ class Source:
         self.text: str | None = None
         self.settings: Mapping[str, Any] | None = None
         if isinstance(recipe, Recipe):
-            self.fixed = _checked(
-                Reading(
-                    recipe.schedule,  # pyright: ignore[reportArgumentType]
-                    recipe.unit,
-                    recipe.num_counts,
-                    recipe.assumptions,
-                    recipe.framework,
-                )
-            )
+            self.fixed = _read(recipe)
         elif isinstance(recipe, Mapping | list):
             self.settings = read_config(recipe)
         elif isinstance(recipe, PathLike):
@@ -111,9 +103,7 @@ class Source:
         arguments = {**self.arguments, **{key: value for key, value in changes.items() if key != "names"}}
         arguments["names"] = {**(self.arguments["names"] or {}), **changes.get("names", {})}
         if self.settings is not None:
-            recipe: Any = from_config({**self.settings, **(settings or {})}, **arguments)
-            fields = (recipe.schedule, recipe.unit, recipe.num_counts, recipe.assumptions, recipe.framework)
-            return _checked(Reading(*fields))
+            return _read(from_config({**self.settings, **(settings or {})}, **arguments))
         recipe_text = self.text if text is None else text
         assert recipe_text is not None
         schedule = from_string(
@@ -228,6 +218,11 @@ def _subsets(names: list[str]) -> Iterator[list[str]]:
         yield [name]
     if len(names) > 1:
         yield names
+
+
+def _read(recipe: Recipe) -> Reading:
+    schedule: Any = recipe.schedule
+    return _checked(Reading(schedule, recipe.unit, recipe.num_counts, recipe.assumptions, recipe.framework))
 
 
 def _checked(reading: Reading) -> Reading:

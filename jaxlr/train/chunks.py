@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from jaxlr.train.config import SweepConfig
 from jaxlr.train.data.splits import Data
+from jaxlr.train.device.compiler import compiler_options
 from jaxlr.train.device.mesh import count_devices, divided
 from jaxlr.train.model import mlp
 from jaxlr.train.runs import Hyperparameters, RunMetrics, continue_run, hyperparameters_of, start_run
@@ -138,6 +139,7 @@ def build_chunks(config: SweepConfig, data: Data, num_classes: int, mesh: Mesh |
         jax.vmap(functools.partial(continue_run, **statics), in_axes=(0, 0, None)),
         donate_argnums=0,
         out_shardings=divided(mesh),
+        compiler_options=compiler_options(config.device),
     )
 
     def compiled(size: int) -> Any:

@@ -292,12 +292,18 @@ class Device:
     """Devices, or all, to split batches (of a sweep: runs) over. Default: 1, or all if --distributed."""
 
     compilation_cache: Annotated[bool, _STATED] = True
-    """Program cache in the user's folder: later runs start sooner. --no-compilation-cache turns it off."""
+    """Keep compiled programs in the user's folder and in --out. --no-compilation-cache turns it off."""
+
+    deterministic: bool = False
+    """On a GPU: the same bits from every compilation, but slower. On a CPU they are always the same."""
+
+    autotune: Annotated[bool, _STATED] = True
+    """On a GPU: time kernels, and use the fastest. --no-autotune starts sooner, and may train slower."""
 
     def __post_init__(self) -> None:
         if self.devices is not None and not (isinstance(self.devices, str) and self.devices == "all"):
             _set_counts(self, devices=1)
-        _check_kinds(self, compilation_cache=bool)
+        _check_kinds(self, compilation_cache=bool, deterministic=bool, autotune=bool)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,26 +5,27 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.timing import Row, compared, interleaved
+from benchmarks.timing import Row, Wanted, compared
 
 
-def measure(rounds: int) -> list[Row]:
+def measure(rounds: int, wanted: Wanted) -> Iterator[Row]:
     """Measure `import jaxlr` against `import optax`, and a default run with and without a program cache."""
-    imports = {name: functools.partial(_python, "-c", name) for name in ("import optax", "import jaxlr")}
-    rows = compared("import", interleaved(imports, rounds), "import optax")
+    imports = {
+        name: lambda name=name: functools.partial(_python, "-c", name)
+        for name in ("import optax", "import jaxlr")
+    }
+    yield from compared("import", imports, "import optax", rounds, wanted)
     with tempfile.TemporaryDirectory() as folder:
         warm = Path(folder) / "warm"
         runs = {
-            "nothing compiled before": lambda: _train(Path(tempfile.mkdtemp(dir=folder))),
-            "programs of an earlier run": lambda: _train(warm),
+            "nothing compiled before": lambda: lambda: _train(Path(tempfile.mkdtemp(dir=folder))),
+            "programs of an earlier run": lambda: lambda: _train(warm),
         }
-        seconds = interleaved(runs, rounds)
-    rows += compared(
-        "jaxlr train, 25 epochs of digits, start to figure", seconds, "nothing compiled before"
-    )
-    return rows
+        part = "jaxlr train, 25 epochs of digits, start to figure"
+        yield from compared(part, runs, "nothing compiled before", rounds, wanted)
 
 
 def _train(cache: Path) -> None:
