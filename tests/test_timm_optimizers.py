@@ -198,3 +198,24 @@ def test_updates_and_state_keep_the_dtype_of_the_parameters(torch, case, dtype):
     updates, new_state = jax.eval_shape(tx.update, params, opt_state, params)
     assert updates == jax.eval_shape(lambda: params)
     assert new_state == opt_state
+
+
+def test_a_saved_lion_of_timm_may_be_cautious(torch):
+    cautious = saved(torch, "Lion, cautious")
+    tx, opt_state = resume(torch, cautious, "Lion")
+    alone = jaxlr.optimizer_from_torch(stand_in(torch, "Lion, cautious"), transposed=False)
+    grads = {
+        name: jnp.asarray(np.sin(np.arange(np.prod(s)) + 1.0)).reshape(s) for name, s in SHAPES.items()
+    }
+    updates: Any = tx.update(grads, opt_state, grads)[0]
+    fresh: Any = alone.update(grads, alone.init(grads), grads)[0]
+    # The moments of 1 decide all signs, so only positive gradients keep their updates.
+    kept = grads["kernel"] > 0
+    assert_close(updates["kernel"], np.where(kept, -1e-4 / np.mean(kept), 0), DEVICE_RTOL)
+    assert not np.array_equal(updates["kernel"], fresh["kernel"])
+
+
+def test_the_updates_of_lamb_say_where_an_epoch_is(torch):
+    state = saved(torch, "Lamb", step=torch.tensor(7.0))
+    with pytest.raises(ValueError, match="first_step"):
+        resume(torch, state, "Lamb", steps_per_epoch=5)
