@@ -105,7 +105,8 @@ class TorchRun:
                 self.scheduler.step(*([] if metric is None else [metric(step // steps_per_epoch)]))
 
     def params(self) -> Any:
-        return params_from_torch({name: each.detach() for name, each in self.model.state_dict().items()})
+        weights = self.model.state_dict()  # JAX may share its memory, which torch changes later
+        return params_from_torch({name: each.clone() for name, each in weights.items()})
 
 
 def continued(

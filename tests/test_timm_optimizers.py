@@ -198,3 +198,19 @@ def test_updates_and_state_keep_the_dtype_of_the_parameters(torch, case, dtype):
     updates, new_state = jax.eval_shape(tx.update, params, opt_state, params)
     assert updates == jax.eval_shape(lambda: params)
     assert new_state == opt_state
+
+
+def test_a_saved_lion_of_timm_may_be_cautious(torch):
+    tx, opt_state = resume(torch, saved(torch, "Lion, cautious"), "Lion")
+    grads = {leaf: jnp.asarray(RECORDED[f"grads/{leaf}"][0]) for leaf in SHAPES}
+    updates: Any = tx.update(grads, opt_state, grads)[0]
+    signs = np.sign(0.6 + 0.4 * grads["kernel"])  # its moments are 1
+    kept = signs * grads["kernel"] > 0
+    assert 0 < kept.sum() < kept.size
+    assert_close(updates["kernel"], -1e-4 * signs * kept / np.mean(kept), DEVICE_RTOL)
+
+
+def test_the_updates_of_lamb_are_counted(torch):
+    state = saved(torch, "Lamb", step=torch.tensor(7.0))
+    with pytest.raises(ValueError, match="the schedule has no count: give first_step"):
+        resume(torch, state, "Lamb", scheduler=lambda count: 1e-3, steps_per_epoch=5)

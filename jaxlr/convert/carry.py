@@ -57,8 +57,9 @@ class TorchState:
 
     @property
     def is_counted(self) -> bool:
-        """True if a parameter has a count of its updates."""
-        return any("step" in state for state in self.states.values())
+        """True if a parameter or a group has a count of its updates."""
+        counts = [*self._group_steps, *(state.get("step") for state in self.states.values())]
+        return any(count is not None for count in counts)
 
     def params(self) -> Any:
         """Return the parameters of JAX."""

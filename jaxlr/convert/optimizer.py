@@ -65,7 +65,7 @@ _NO_CYCLE = (
 )
 _OWN_DECAY = ("Rprop", "Lion", "Lamb")  # their rules decay the weights, or nothing does
 _OWN_RATE = ("Rprop", "ASGD")  # their rules apply the learning rate
-_MODULES = {  # of the classes that are not torch's
+TIMM = {  # the modules of the classes that are not torch's
     "Lion": ("timm.optim.lion", "lion_pytorch.lion_pytorch", "lion_pytorch.foreach"),
     "Lamb": ("timm.optim.lamb",),
 }
@@ -354,8 +354,8 @@ def unwrapped(optimizer: Any) -> Any:
 
 def class_name_of(optimizer: Any) -> str:
     """Return the name of the class whose step an optimizer takes, without importing torch."""
-    others = " and ".join(_MODULES)
-    accepted = f"jaxlr converts torch's {', '.join(each for each in UPDATES if each not in _MODULES)}"
+    others = " and ".join(TIMM)
+    accepted = f"jaxlr converts torch's {', '.join(each for each in UPDATES if each not in TIMM)}"
     accepted += f", and {others} of timm"
     cls = type(optimizer)
     parent = next((base for base in cls.__mro__ if _is_converted(base)), None)
@@ -374,8 +374,8 @@ def class_name_of(optimizer: Any) -> str:
 
 def _is_converted(cls: type) -> bool:
     """Check if a class is one whose rule is known."""
-    if cls.__name__ in _MODULES:
-        return cls.__module__ in _MODULES[cls.__name__]
+    if cls.__name__ in TIMM:
+        return cls.__module__ in TIMM[cls.__name__]
     return cls.__name__ in UPDATES and cls.__module__.startswith("torch.optim")
 
 
