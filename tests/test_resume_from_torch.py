@@ -101,7 +101,8 @@ class TorchRun:
                 self.scheduler.step(*([] if metric is None else [metric(step // steps_per_epoch)]))
 
     def params(self) -> Any:
-        return params_from_torch({name: each.detach() for name, each in self.model.state_dict().items()})
+        params = params_from_torch({name: each.detach() for name, each in self.model.state_dict().items()})
+        return jax.tree.map(jnp.array, params)  # older JAX may share the memory, which torch trains on
 
 
 def continued(
