@@ -14,6 +14,7 @@ from typing import Any
 import tyro
 
 from jaxlr._extras import check_installed
+from jaxlr.cli.environment import import_jax
 from jaxlr.cli.errors import refuse, with_flags
 
 
@@ -47,6 +48,8 @@ def parse(args: list[str]) -> tuple[str, Any]:
         nearest = difflib.get_close_matches(command, _COMMANDS, n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else "see jaxlr --help"
         refuse(f"there is no command {command[:100]!r}, only {', '.join(_COMMANDS)} ({hint})")
+    if command in _COMMANDS:
+        import_jax(to_train=command in TRAINING_COMMANDS)
     stderr = io.StringIO()
     try:
         with contextlib.redirect_stderr(stderr):
