@@ -11,9 +11,14 @@ from benchmarks.timing import Row, compared, interleaved
 
 
 def measure(rounds: int) -> list[Row]:
-    """Measure `import jaxlr` against `import optax`, and a default run with and without a program cache."""
-    imports = {name: functools.partial(_python, "-c", name) for name in ("import optax", "import jaxlr")}
-    rows = compared("import", interleaved(imports, rounds), "import optax")
+    """Measure imports and short commands, and a default run with and without a program cache."""
+    programs = ("import optax", "import jaxlr", "import jaxlr; jaxlr.step_lr", "from jaxlr import *")
+    commands = {
+        **{program: functools.partial(_python, "-c", program) for program in programs},
+        "jaxlr --help": functools.partial(_python, "-m", "jaxlr", "--help"),
+        'jaxlr port "StepLR(30)"': functools.partial(_python, "-m", "jaxlr", "port", "StepLR(30)"),
+    }
+    rows = compared("start a process", interleaved(commands, rounds), "import optax")
     with tempfile.TemporaryDirectory() as folder:
         warm = Path(folder) / "warm"
         runs = {
@@ -41,4 +46,4 @@ def _python(*arguments: str, **environment: str) -> None:
     # Users import bytecode, because pip compiles what it installs. In a checkout the warm-up round compiles
     # it, unless this variable forbids that.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    subprocess.run([sys.executable, *arguments], env=environment, check=True)
+    subprocess.run([sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL, check=True)
