@@ -77,6 +77,17 @@ def test_training_with_too_little_memory_is_refused_before_jax_is_loaded():
     assert error.endswith("1000 MiB: raise it with ulimit -v")
 
 
+def test_training_in_a_folder_that_was_removed_is_refused(tmp_path):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+
+    def leave():
+        os.chdir(folder)
+        folder.rmdir()
+
+    assert refusal("train", prepare=leave) == "the current folder no longer exists: change to another one"
+
+
 def test_the_list_of_commands_is_printed_without_jax():
     program = """
 import sys

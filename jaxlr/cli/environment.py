@@ -17,6 +17,7 @@ def import_jax(to_train: bool) -> None:
     if "jax" in sys.modules:
         return
     if to_train:
+        _check_folder()
         _check_memory()
         _check_xla_flags()
     try:
@@ -25,6 +26,13 @@ def import_jax(to_train: bool) -> None:
         raise
     except Exception as error:
         refuse(_message_of(error))
+
+
+def _check_folder() -> None:
+    try:
+        os.getcwd()  # noqa: PTH109 - Path.cwd() is the same call
+    except FileNotFoundError:
+        refuse("the current folder no longer exists: change to another one")
 
 
 def _check_memory() -> None:
