@@ -26,7 +26,7 @@ from jaxlr.train.loop import train
 from jaxlr.train.model import mlp
 from jaxlr.train.output.summary import as_text, summarize
 from jaxlr.train.runs import RunMetrics, hyperparameters_of, train_run
-from jaxlr.train.sweep import sweep
+from jaxlr.train.sweeps import sweep
 
 
 SHORT: Any = {"hidden": (32,), "quiet": True}

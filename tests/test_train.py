@@ -405,8 +405,14 @@ def test_a_missing_device_is_one_line(tmp_path):
     environment = os.environ | {"JAX_PLATFORMS": "nonesuch"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("jaxlr: error: JAX finds no device for nonesuch")
+    assert done.stderr.startswith("jaxlr: error: JAX finds no device: ")
+    assert done.stderr.endswith("; correct or unset JAX_PLATFORMS=nonesuch\n")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_missing_default_device_is_one_line(refuse, tmp_path):
+    with jax.default_device("tpu"):
+        assert "JAX finds no device: " in refuse("train", "--out", tmp_path / "run")
 
 
 def test_the_second_of_two_runs_in_one_folder_is_refused(tmp_path):

@@ -12,12 +12,17 @@ from benchmarks.timing import Row, Wanted, compared
 
 
 def measure(rounds: int, wanted: Wanted) -> Iterator[Row]:
-    """Measure `import jaxlr` against `import optax`, and a default run with and without a program cache."""
-    imports = {
-        name: lambda name=name: functools.partial(_python, "-c", name)
-        for name in ("import optax", "import jaxlr")
+    """Measure imports and short commands, and a default run with and without a program cache."""
+    programs = ("import optax", "import jaxlr", "import jaxlr; jaxlr.step_lr", "from jaxlr import *")
+    commands = {
+        **{
+            program: lambda program=program: functools.partial(_python, "-c", program)
+            for program in programs
+        },
+        "jaxlr --help": lambda: functools.partial(_python, "-m", "jaxlr", "--help"),
+        'jaxlr port "StepLR(30)"': lambda: functools.partial(_python, "-m", "jaxlr", "port", "StepLR(30)"),
     }
-    yield from compared("import", imports, "import optax", rounds, wanted)
+    yield from compared("start a process", commands, "import optax", rounds, wanted)
     with tempfile.TemporaryDirectory() as folder:
         warm = Path(folder) / "warm"
         runs = {
@@ -42,4 +47,4 @@ def _python(*arguments: str, **environment: str) -> None:
     # Users import bytecode, because pip compiles what it installs. In a checkout the warm-up round compiles
     # it, unless this variable forbids that.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    subprocess.run([sys.executable, *arguments], env=environment, check=True)
+    subprocess.run([sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL, check=True)

@@ -1,6 +1,6 @@
 """The handwritten digits that are bundled with scikit-learn."""
 
-from importlib.util import find_spec
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,10 @@ from jaxlr.train.data.dataset import Dataset
 
 def load_digits() -> Dataset:
     """Load the 1,797 scans of 8 x 8 pixels: 1,438 to train on and 359 to test on."""
-    # This is sklearn.datasets.load_digits, but to import scikit-learn takes a second.
-    package = find_spec("sklearn")
-    assert package is not None  # the extra train has it
-    assert package.origin is not None
-    table = np.loadtxt(Path(package.origin).parent / "datasets/data/digits.csv.gz", delimiter=",")
+    # The file of sklearn.datasets.load_digits. To import scikit-learn, and SciPy with it, takes a second.
+    package = importlib.util.find_spec("sklearn")
+    assert package is not None  # jaxlr.train has looked for it
+    table = np.loadtxt(Path(str(package.origin)).parent / "datasets/data/digits.csv.gz", delimiter=",")
     images = np.round(table[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     labels = table[:, -1].astype(np.int32)
     # Every fifth scan is a test sample. The last fifth would be a poor test split: similar scans are

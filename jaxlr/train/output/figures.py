@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxlr.plot import new_figure, suits_log_scale
+from jaxlr.drawing import new_figure, suits_log_scale
 from jaxlr.train.output.records import replacing
 
 
