@@ -65,7 +65,7 @@ _NO_CYCLE = (
 )
 _OWN_DECAY = ("Rprop", "Lion", "Lamb")  # their rules decay the weights, or nothing does
 _OWN_RATE = ("Rprop", "ASGD")  # their rules apply the learning rate
-TIMM = {  # the modules of the classes that are not torch's
+TIMM: dict[str, tuple[str, ...]] = {  # the modules of the classes that are not torch's
     "Lion": ("timm.optim.lion", "lion_pytorch.lion_pytorch", "lion_pytorch.foreach"),
     "Lamb": ("timm.optim.lamb",),
 }
