@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from jaxlr._checks import check_positive_count, check_value, shown_value
+from jaxlr.convert.calls import Call
 from jaxlr.convert.closed_form import (
     NoClosedFormError,
     State,
@@ -123,7 +124,7 @@ def optimizer_from_torch(
             stacklevel=2,
         )
     num_groups = check_groups(optimizer.param_groups)
-    _check_labels(labels, num_groups)
+    check_labels(labels, num_groups)
     return build(name, optimizer, scheduler, num_steps, labels, steps_per_epoch, transposed)
 
 
@@ -138,11 +139,13 @@ def build(
     first_step: int = 0,
     num_updates: Sequence[int] | None = None,
     shapes: Sequence[Any] | None = None,
+    cycles: Sequence[optax.Schedule | None] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Return the transformation of an optimizer of torch's class `name`, as `optimizer_from_torch`.
 
     Update 0 comes after `first_step` updates of the current epoch. `num_updates` are those that each group
     has made before. `shapes` are those of its parameters, where a saved optimizer does not have them.
+    `cycles` are schedules of 1 - momentum (or 1 - beta1), where a text has no live scheduler.
     """
     steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
     num_groups = len(optimizer.param_groups)
@@ -167,6 +170,7 @@ def build(
         if own:
             _check_momentum_is_constant(optimizer.param_groups[index])
         weight = None if own else _momentum_cycle(scheduler, index)
+        weight = cycles[index] if cycles else weight
         converted: Any = own[index] if own else None
         if scheduler is not None and not own:
             converted = from_torch(scheduler, group=index, num_steps=num_steps)
@@ -258,14 +262,20 @@ def _momentum_cycle(scheduler: Any, index: int) -> optax.Schedule | None:
         top = value_of_group("max_momentums", scheduler.max_momentums, index)
     else:  # OneCycleLR keeps them in the optimizer
         base, top = group["base_momentum"], group["max_momentum"]
+    return shifted(momentum_weight(call, base, top), scheduler.last_epoch)
+
+
+def momentum_weight(call: Call, base: Any, top: Any) -> optax.Schedule:
+    """Return `1 - momentum` as a schedule, for the momenta of a OneCycleLR or CyclicLR."""
     base, top = number("base_momentum", base), number("max_momentum", top)
     if not (0 < base < 1 and 0 < top < 1):
-        raise ValueError(f"the momenta of {name} must lie between 0 and 1, got {base!r} and {top!r}")
+        raise ValueError(
+            f"the momenta of {call.torch_class.name} must lie between 0 and 1, got {base!r} and {top!r}"
+        )
     cycle: Any = call.torch_class.momentum
     parameters = inspect.signature(cycle).parameters
     settings = {key: value for key, value in call.arguments.items() if key in parameters}
-    weight = cycle(**settings, base_momentum=1 - base, max_momentum=1 - top)
-    return shifted(weight, scheduler.last_epoch)
+    return cycle(**settings, base_momentum=1 - base, max_momentum=1 - top)
 
 
 def _parts(scheduler: Any) -> list[Any]:
@@ -343,7 +353,8 @@ def check_groups(groups: Any) -> int:
     return len(groups)
 
 
-def _check_labels(labels: Any, num_groups: int) -> None:
+def check_labels(labels: Any, num_groups: int) -> None:
+    """Check that labels are groups of the optimizer, and are there if it has several."""
     groups = f"0 to {num_groups - 1}"
     if labels is None and num_groups > 1:
         raise ValueError(
