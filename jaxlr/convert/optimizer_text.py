@@ -107,13 +107,21 @@ def optimizer_from_string(
 
 
 def read_pair(
-    text: str, names: Names | None = None, num_steps: int | None = None, version: str | None = None
+    text: str,
+    names: Names | None = None,
+    num_steps: int | None = None,
+    version: str | None = None,
+    init_value: float | None = None,
 ) -> TextPair:
-    """Return the optimizer and the scheduler of a text, which is refused as torch would refuse it."""
+    """Return the optimizer and the scheduler of a text, which is refused as torch would refuse it.
+
+    Raises:
+        ConflictingRateError: `init_value` is not the learning rate that the text sets.
+    """
     if num_steps is not None:
         num_steps = check_positive_count("num_steps", num_steps)
     first = OptimizerText(text, names, 0, num_steps)
-    optimizer = first.optimizer
+    optimizer = first.optimizer if init_value is None else first.optimizer.at_rate(init_value)
     optimizer.check()
     calls: list[Call] = []
     cycles: list[Any] = []

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxlr._checks import shown_value
+from jaxlr.convert.errors import ConflictingRateError
 from jaxlr.convert.syntax import literal
 
 
@@ -118,6 +119,17 @@ class OptimizerCall:
         groups = [f"[{', '.join(map(_mapping_text, self.own))}]"] if self.own != ({},) else []
         options = [f"{name}={_value_text(value)}" for name, value in self.given.items()]
         return f"{self.name}({', '.join([*groups, *options])})"
+
+    def at_rate(self, init_value: float) -> "OptimizerCall":
+        """Return the call with a learning rate, where it sets none.
+
+        Raises:
+            ConflictingRateError: it sets another one.
+        """
+        for options in (self.given, *self.own):
+            if "lr" in options and not math.isclose(options["lr"], init_value, rel_tol=1e-6):
+                raise ConflictingRateError(f"{init_value}", options["lr"])
+        return dataclasses.replace(self, given={"lr": init_value, **self.given})
 
     def check(self) -> None:
         """Raise the errors of torch's constructor that the updates do not raise themselves."""
