@@ -227,7 +227,7 @@ def test_optax_has_fewer_digits_in_the_first_updates():
         "RMSprop(p, momentum=0.9); ReduceLROnPlateau(patience=0)",
         "Adagrad(p, lr_decay=0.1); LinearLR()",
         "NAdam(p); SequentialLR([LinearLR(total_iters=2), StepLR(2)], [2])",
-        "RAdam(p, decoupled_weight_decay=True); LambdaLR(lambda e: 0.5 ** e)",
+        "RAdam(p, decoupled_weight_decay=True); ExponentialLR(0.5)",
         "Muon(p); StepLR(2)",
         "Adafactor(p, eps=(None, 1e-2)); StepLR(2)",
     ],
