@@ -22,6 +22,7 @@ EXAMPLE = "such as 'AdamW(params, lr=3e-4, weight_decay=0.1)'"
 CONVERTED = f"jaxlr converts torch's {', '.join(NAMES)}"
 _OWN_NAMES = ("name", "group_name", "params", "param_names")  # keys of a group that change no update
 _MOMENTA = ("cycle_momentum", "base_momentum", "max_momentum")
+_MOST_GROUPS = 100
 _GROUPS = re.compile("group", re.IGNORECASE)  # in the names of lists of parameter groups
 # Calls that return an optimizer with the same updates.
 _HARMLESS = (
@@ -190,6 +191,10 @@ class OptimizerReader(ConstructorReader):
             self._check_no_groups(node, value)
             return ({},)
         if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
+            if len(value) > _MOST_GROUPS:
+                raise ValueError(
+                    f"{name} may have at most {_MOST_GROUPS} parameter groups, got {len(value)}"
+                )
             return tuple(self._own_options(name, each) for each in value)
         return ({},)
 
@@ -264,8 +269,8 @@ class OptimizerText:
         held = self._held()
         if len(held) > 1:
             raise ValueError(
-                f"the text constructs two optimizers, {held[0].text} and {held[1].text}: give the lines of "
-                "one at a time"
+                f"the text constructs two optimizers, {shorten(held[0].text)} and {shorten(held[1].text)}: "
+                "give the lines of one at a time"
             )
         if not held:
             self._raise_missing()

@@ -20,7 +20,7 @@ from jaxlr.convert.signatures import OptimizerCall
 from jaxlr.convert.text import steps_per_batch
 from jaxlr.plateau import plateau_lr
 from jaxlr.train.errors import RateError
-from jaxlr.train.optimizer import paired, read_optimizer, stated_optimizer
+from jaxlr.train.optimizer import build_optimizer, paired, read_optimizer, stated_optimizer
 from jaxlr.train.recipe import DEFAULT_EPOCHS, RecipeReader, RunRecipe, read_run_recipe
 
 
@@ -99,8 +99,9 @@ class TrainSchedule:
         elif self.lr is None:
             _set(self, lr=_DEFAULT_LR)
         try:
-            self.build(num_steps=1)
-            self.cycle(num_steps=1)
+            schedule = self.build(num_steps=1)
+            if not self.cycle(num_steps=1) and self.optimizer is not None:
+                build_optimizer(self.text_optimizer, schedule)
         except ValueError as error:
             raise ValueError(message_of(error)) from error
 
@@ -230,7 +231,7 @@ class SweepSchedule:
         if "lr" in read_optimizer(self.optimizer, parse_names(self.names)).given:
             return (lr,)
         raise ValueError(
-            f"lr is needed with this optimizer: give the rates to try, such as --lr {lr:g} {lr / 3:.1g}"
+            f"lr must be given with this optimizer: the rates to try, such as --lr {lr:g} {lr / 3:.1g}"
         )
 
     @property
@@ -526,7 +527,7 @@ class TrainConfig(RunConfig):
         training, reader = self.training, self.schedule.reader
         if self.schedule.optimizer is not None and training.momentum:
             raise ValueError(
-                "momentum is that of SGD, the default: write it in --optimizer, such as "
+                "momentum must be left out with --optimizer: write it there, as in "
                 f'--optimizer "SGD(momentum={training.momentum:g})"'
             )
         if reader is None:
@@ -648,7 +649,7 @@ def _checked_optimizer(text: str, names: Sequence[str], lr: float | None) -> flo
         return read_optimizer(text, parse_names(names), lr).param_groups[0]["lr"]
     except ConflictingRateError as error:
         raise ValueError(
-            f"lr is {error.given}, but --optimizer sets lr={error.written!r}: give it once"
+            f"lr must be left out, because --optimizer sets it to {error.written!r}, got {error.given}"
         ) from error
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError

@@ -181,16 +181,16 @@ def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Ca
         return tx, lambda state, epoch: _shortest(plateau_lr(state.opt_state)), True
     # A lambda that fails at a later epoch is refused now, before the run starts.
     check_rates(config.schedule.label, scheduler, config.epochs * counts_per_epoch)
-    per_step = per_epoch(scheduler, steps_per_epoch // counts_per_epoch)
+    steps_per_count = steps_per_epoch // counts_per_epoch
+    per_step = per_epoch(scheduler, steps_per_count)
 
     def lr_of_last_batch(state: TrainState, epoch: int) -> float:
         del state
         return float(np.asarray(per_step((epoch + 1) * steps_per_epoch - 1)))
 
     if (pair := config.schedule.cycle(config.epochs * counts_per_epoch)) is not None:
-        steps_per_count = steps_per_epoch // counts_per_epoch
         return transformation(pair, steps_per_epoch=steps_per_count), lr_of_last_batch, False
-    return build_optimizer(optimizer, per_step, momentum), lr_of_last_batch, False
+    return build_optimizer(optimizer, scheduler, momentum, steps_per_count), lr_of_last_batch, False
 
 
 def _train_epochs(

@@ -9,6 +9,7 @@ import optax
 from jaxlr._checks import check_value
 from jaxlr.convert.optimizer_text import TextPair, read_pair, transformation
 from jaxlr.convert.signatures import NAMES, OptimizerCall
+from jaxlr.schedules.compose import per_epoch
 
 
 _OPTIMIZERS = re.compile(rf"\b({'|'.join(NAMES)})\b")
@@ -66,15 +67,19 @@ def paired(optimizer: OptimizerCall, scheduler: str, **options: Any) -> TextPair
 
 
 def build_optimizer(
-    optimizer: OptimizerCall | None, rate: Any, momentum: float = 0.0
+    optimizer: OptimizerCall | None, rate: Any, momentum: float = 0.0, steps_per_count: int = 1
 ) -> optax.GradientTransformationExtraArgs:
-    """Return an optimizer at a schedule of updates: SGD with `momentum`, or that of a text.
+    """Return an optimizer under a schedule: SGD with `momentum`, or that of a text.
 
     Args:
         optimizer: the optimizer of a text, or None for SGD.
-        rate: the schedule, or a plateau, which is chained after the optimizer.
+        rate: the schedule. It may be a number for SGD. For a text it may be a plateau, chained at the end.
         momentum: the momentum of SGD.
+        steps_per_count: updates between two counts of the schedule.
     """
     if optimizer is not None:
-        return transformation(TextPair(optimizer, (), (), clips=False), rate, transposed=True)
-    return optax.with_extra_args_support(optax.sgd(rate, momentum or None))
+        pair = TextPair(optimizer, (), (), clips=False)
+        return transformation(pair, rate, steps_per_epoch=steps_per_count, transposed=True)
+    schedule: Any = rate
+    per_step = per_epoch(schedule, steps_per_count) if callable(rate) else rate
+    return optax.with_extra_args_support(optax.sgd(per_step, momentum or None))

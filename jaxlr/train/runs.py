@@ -227,4 +227,5 @@ def _optimizer(
     # The update reads all hyperparameters from the state, so the update of any plateau works.
     update = reduce_lr_on_plateau(1.0).update
     lowered = optax.GradientTransformationExtraArgs(lambda params: plateau, update)
-    return optax.chain(build_optimizer(optimizer, rate, momentum), lowered)
+    tx = optax.sgd(rate, momentum or None) if optimizer is None else build_optimizer(optimizer, rate)
+    return optax.chain(tx, lowered)
