@@ -335,6 +335,11 @@ REFUSED = [
         "changes the parameter groups after",
     ),
     ("opt = SGD(p, 0.1)\nopt = Lookahead(opt)", "cannot convert the optimizer 'Lookahead.opt.'"),
+    ("o = SGD(p, 0.1)\ns = StepLR(o, 3)\nopt = Lookahead(o)", "cannot read the call 'Lookahead' around"),
+    ("o = SGD(p, 0.1); s = StepLR(o, 3)\no = OptimizerOf(o)", "cannot read the call 'OptimizerOf' around"),
+    ("AdamW([head_group, body_group], lr=0.1)", "does not show the parameter groups"),
+    ("AdamW(get_param_groups(model), lr=0.1)", "does not show the parameter groups"),
+    ("SGD([{'params': 1}] * 101, lr=0.1)", "SGD may have at most 100 parameter groups, got 101"),
     ("opt = SGD(p, 0.1)\nmy_opt = Lookahead(opt)", "cannot read the call 'Lookahead' around the optimizer"),
     (
         "opt = SGD(p, 0.1)\nsched = OwnLR(opt, 3)",

@@ -1,40 +1,23 @@
 """Read the optimizer in the text of a recipe. The text is never executed."""
 
 import ast
-import difflib
 import re
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from jaxlr._checks import shorten
 from jaxlr.convert.constructors import Constructor
-from jaxlr.convert.errors import MissingNamesError
 from jaxlr.convert.expressions import Evaluator
 from jaxlr.convert.reader import ConstructorReader
 from jaxlr.convert.signatures import NAMES, WITHOUT_EFFECT, OptimizerCall, options_of, signature
-from jaxlr.convert.statements import Program
 from jaxlr.convert.syntax import quoted, source_of
-from jaxlr.convert.text import followed, parsed
-from jaxlr.convert.values import UNKNOWN, Names, Unevaluated
+from jaxlr.convert.values import UNKNOWN, Unevaluated
 
 
-EXAMPLE = "such as 'AdamW(params, lr=3e-4, weight_decay=0.1)'"
-CONVERTED = f"jaxlr converts torch's {', '.join(NAMES)}"
 _OWN_NAMES = ("name", "group_name", "params", "param_names")  # keys of a group that change no update
 _MOMENTA = ("cycle_momentum", "base_momentum", "max_momentum")
 _MOST_GROUPS = 100
 _GROUPS = re.compile("group", re.IGNORECASE)  # in the names of lists of parameter groups
-# Calls that return an optimizer with the same updates.
-_HARMLESS = (
-    "prepare",
-    "prepare_optimizer",
-    "setup",
-    "setup_optimizers",
-    "initialize",
-    "DistributedOptimizer",
-)
-_SCHEDULES = re.compile(r"lr|sched|warm|anneal|cosine|decay|rate", re.IGNORECASE)
-_READS = re.compile(r"^_?(get|print|log|plot|show|read)", re.IGNORECASE)
 
 
 class OptimizerReader(ConstructorReader):
@@ -107,9 +90,13 @@ class OptimizerReader(ConstructorReader):
         if isinstance(value, OptimizerCall):
             self._given[id(constructor)] = value
 
-    def _is_optimizer(self, node: Any) -> bool:
+    def constructs_optimizer(self, node: Any) -> bool:
+        """Check if an expression is itself the call of an optimizer's constructor."""
         resolved = self._resolved(node) if isinstance(node, ast.Call) else None
-        return super()._is_optimizer(node) or (resolved is not None and source_of(resolved.func) in NAMES)
+        return resolved is not None and source_of(resolved.func) in NAMES
+
+    def _is_optimizer(self, node: Any) -> bool:
+        return super()._is_optimizer(node) or self.constructs_optimizer(node)
 
     def _class_named(self, node: ast.expr) -> Any:
         named = super()._class_named(node)
@@ -164,8 +151,8 @@ class OptimizerReader(ConstructorReader):
         if not isinstance(node, ast.IfExp):
             return False
         return all(
-            each is not None and all(_text(key) in WITHOUT_EFFECT for key in each)
-            for each in (_keys(node.body), _keys(node.orelse))
+            each is not None and all(text_of(key) in WITHOUT_EFFECT for key in each)
+            for each in (keys_of(node.body), keys_of(node.orelse))
         )
 
     def _is_number(self, node: Any, scope: Mapping[str, Any]) -> bool:
@@ -200,8 +187,8 @@ class OptimizerReader(ConstructorReader):
 
     def _check_no_groups(self, node: Any, value: Unevaluated) -> None:
         """Refuse parameter groups that are not known."""
-        sources = [source_of(node), source_of(value.node)]
-        if not any(map(_is_group, ast.walk(value.node))) and not any(map(_GROUPS.search, sources)):
+        names = [*_outer_names(node), *_outer_names(value.node)]
+        if not any(map(_is_group, ast.walk(value.node))) and not any(map(_GROUPS.search, names)):
             return
         if value.error is not None:
             raise value.error
@@ -228,172 +215,31 @@ class OptimizerReader(ConstructorReader):
         return options
 
 
-class OptimizerText:
-    """A text that was followed, with its optimizer and the scheduler of one parameter group."""
-
-    def __init__(self, text: str, names: Names | None, group: int, num_steps: int | None):
-        statements = [_Simplified().visit(each) for each in parsed(text, "optimizer", EXAMPLE)]
-        _check_groups_stay(statements)
-        self._evaluator = Evaluator({} if names is None else names)
-        if num_steps is not None:
-            self._evaluator.work.allow(num_steps)
-        self._statements = statements
-        self.reader = OptimizerReader(self._evaluator, group, _modules(statements))
-        self._program = Program(self._evaluator, self.reader)
-        try:
-            self.scheduler: Constructor | None = followed(self._program, self.reader, statements)
-            self.optimizer: OptimizerCall = self._optimizer()
-        except RecursionError:
-            raise ValueError("the text of the optimizer is nested too deeply to be read") from None
-        if self._evaluator.missing:
-            raise _missing(self._evaluator.missing, self._evaluator.missing_functions)
-
-    @property
-    def clips(self) -> bool:
-        """True if the text clips gradients."""
-        calls = (each for top in self._statements for each in ast.walk(top) if isinstance(each, ast.Call))
-        return any(_last_name(each).startswith("clip_grad_") for each in calls)
-
-    @property
-    def work(self) -> Any:
-        """The operations that the text may still ask for."""
-        return self._evaluator.work
-
-    def _optimizer(self) -> OptimizerCall:
-        """Return the optimizer of the scheduler, or the only one of the text."""
-        given = None if self.scheduler is None else self.reader.optimizer_of(self.scheduler)
-        if isinstance(given, ast.expr):
-            self._check_is_ours(given)
-        if isinstance(given, OptimizerCall):
-            return given
-        held = self._held()
-        if len(held) > 1:
-            raise ValueError(
-                f"the text constructs two optimizers, {shorten(held[0].text)} and {shorten(held[1].text)}: "
-                "give the lines of one at a time"
-            )
-        if not held:
-            self._raise_missing()
-        self._check_calls(held[0])
-        return held[0]
-
-    def _held(self) -> list[OptimizerCall]:
-        """Return the optimizers that a name, or the last line, still refers to."""
-        found: list[OptimizerCall] = []
-        for each in _optimizers_in(self._program.held()):
-            found += [] if each in found else [each]
-        return found
-
-    def _check_is_ours(self, node: ast.expr) -> None:
-        """Refuse the expression of an optimizer whose updates are not known."""
-        value = self._evaluator.assigned.get(source_of(node))
-        if isinstance(value, Unevaluated):
-            if value.error is not None:
-                raise value.error
-            if self.reader.constructs(value.node):
-                raise _missing(value.missing)
-            node = value.node
-        if isinstance(node, ast.Call) and _last_name(node) not in (*_HARMLESS, "optimizers"):
-            self._raise_unknown(node)
-
-    def _raise_unknown(self, node: ast.Call) -> NoReturn:
-        name = _last_name(node)
-        near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.75)
-        hint = f"did you mean {near[0]}?" if near and near[0] != name else CONVERTED
-        raise ValueError(f"cannot convert the optimizer {shorten(source_of(node))!r}: {hint}")
-
-    def _raise_missing(self) -> NoReturn:
-        """Raise the error of the optimizer that could not be read, or that is not there."""
-        if self._evaluator.missing:
-            raise _missing(self._evaluator.missing, self._evaluator.missing_functions)
-        for value in self._evaluator.assigned.values():
-            if isinstance(value, Unevaluated) and self.reader.constructs(value.node):
-                if value.error is not None:
-                    raise value.error
-                raise _missing(value.missing)
-        match self._statements[-1]:
-            case ast.Expr(value=ast.Call() as call) | ast.Assign(value=ast.Call() as call):
-                if self.scheduler is None:
-                    self._raise_unknown(call)
-        raise ValueError(f"the text constructs no optimizer: write a call {EXAMPLE}")
-
-    def _check_calls(self, optimizer: OptimizerCall) -> None:
-        """Refuse a call that is given the optimizer and returns another one, or changes its rate."""
-        for statement in (each for top in self._statements for each in ast.walk(top)):
-            match statement:
-                case ast.Assign(targets=[target], value=ast.Call() as call):
-                    name = source_of(target).rpartition(".")[2]
-                case ast.Expr(value=ast.Call() as call):
-                    name = ""
-                case _:
-                    continue
-            called = _last_name(call)
-            if (
-                called in _HARMLESS
-                or self.reader.is_constructor(call)
-                or not self._is_given(call, optimizer)
-            ):
-                continue
-            if re.search("opt", name, re.IGNORECASE):
-                raise ValueError(
-                    f"cannot read the call {called!r} around the optimizer: its updates are not known"
-                )
-            is_rate = _SCHEDULES.search(called) or _SCHEDULES.search(name)
-            if self.scheduler is None and is_rate and not _READS.search(called):
-                raise ValueError(
-                    f"cannot read {quoted(call)}, which may change the learning rate: leave the line out, "
-                    "and pass a schedule"
-                )
-
-    def _is_given(self, call: ast.Call, optimizer: OptimizerCall) -> bool:
-        return any(self._evaluator.assigned.get(source_of(each)) is optimizer for each in _arguments(call))
-
-
-class _Simplified(ast.NodeTransformer):
-    """Replaces the parameters in parameter groups, which may be any expression, by None.
-
-    It also drops `optimizer = prepare(optimizer)`, for calls that leave the updates as they are.
-    """
-
-    def visit_Assign(self, node: ast.Assign) -> ast.stmt:
-        """Leave out the names that keep their optimizer."""
-        self.generic_visit(node)
-        if not isinstance(node.value, ast.Call) or _last_name(node.value) not in _HARMLESS:
-            return node
-        given = {source_of(each) for each in _arguments(node.value)}
-        targets = [
-            target
-            for each in node.targets
-            for target in (each.elts if isinstance(each, ast.Tuple | ast.List) else [each])
-            if source_of(target) not in given
-        ]
-        return ast.Assign(targets, ast.Constant(None)) if targets else ast.Pass()
-
-    def visit_Dict(self, node: ast.Dict) -> ast.expr:
-        """Replace the value of the key `params`."""
-        self.generic_visit(node)
-        for index, key in enumerate(node.keys):
-            if _text(key) == "params" and not isinstance(node.values[index], ast.Dict):
-                node.values[index] = ast.Constant(None)
-        return node
-
-    def visit_Call(self, node: ast.Call) -> ast.expr:
-        """Replace the keyword `params` of a `dict`."""
-        self.generic_visit(node)
-        if isinstance(node.func, ast.Name) and node.func.id == "dict":
-            for keyword in node.keywords:
-                if keyword.arg == "params":
-                    keyword.value = ast.Constant(None)
-        return node
+def _outer_names(node: ast.expr) -> list[str]:
+    """Return the names of the lists and functions that an expression takes parameters from."""
+    match node:
+        case ast.List(elts=elements) | ast.Tuple(elts=elements):
+            return [name for each in elements for name in _outer_names(each)]
+        case ast.Starred(value=value):
+            return _outer_names(value)
+        case ast.BinOp(left=left, right=right):
+            return [*_outer_names(left), *_outer_names(right)]
+        case ast.Call(args=args) if last_name(node) in ("list", "tuple", "chain", "filter"):
+            return [name for each in args for name in _outer_names(each)]
+        case ast.Call():
+            return [last_name(node)]
+        case ast.Name() | ast.Attribute():
+            return [source_of(node).rpartition(".")[2]]
+    return []
 
 
 def _is_group(node: ast.AST) -> bool:
     """Check if a part of a text is a mapping of a parameter group."""
-    keys = _keys(node) if isinstance(node, ast.expr) else None
-    return any(_text(key) == "params" for key in keys or [])
+    keys = keys_of(node) if isinstance(node, ast.expr) else None
+    return any(text_of(key) == "params" for key in keys or [])
 
 
-def _keys(node: ast.expr) -> list[ast.expr | None] | None:
+def keys_of(node: ast.expr) -> list[ast.expr | None] | None:
     """Return the keys of a mapping, or None if an expression is none."""
     match node:
         case ast.Dict(keys=keys):
@@ -403,72 +249,11 @@ def _keys(node: ast.expr) -> list[ast.expr | None] | None:
     return None
 
 
-def _text(node: ast.expr | None) -> Any:
+def text_of(node: ast.expr | None) -> Any:
+    """Return the value of a constant, or None for any other expression."""
     return node.value if isinstance(node, ast.Constant) else None
 
 
-def _modules(statements: Sequence[ast.stmt]) -> dict[str, str]:
-    """Return the full names of what a text imports, by the names that it uses."""
-    names: dict[str, str] = {}
-    for each in (each for statement in statements for each in ast.walk(statement)):
-        match each:
-            case ast.ImportFrom(module=str() as module, names=aliases):
-                names |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in aliases}
-            case ast.Import(names=aliases):
-                names |= {alias.asname: alias.name for alias in aliases if alias.asname}
-            case ast.ClassDef(name=name) if name in NAMES:
-                names[name] = f"your own.{name}"
-    return names
-
-
-def _check_groups_stay(statements: Sequence[ast.stmt]) -> None:
-    """Refuse a text that changes the parameter groups of an optimizer after its construction."""
-    for statement in statements:
-        for each in ast.walk(statement):
-            match each:
-                case ast.Call(func=ast.Attribute(attr="add_param_group")):
-                    changed = True
-                case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
-                    changed = "param_groups" in source_of(owner)
-                case ast.For(target=ast.Name(id=name), iter=items):
-                    changed = "param_groups" in source_of(items) and any(
-                        isinstance(inner, ast.Subscript)
-                        and isinstance(inner.ctx, ast.Store)
-                        and source_of(inner.value) == name
-                        for inner in ast.walk(each)
-                    )
-                case _:
-                    continue
-            if changed:
-                first = ast.unparse(each).partition("\n")[0]
-                raise ValueError(
-                    f"cannot read {shorten(first)!r}: it changes the parameter groups after the "
-                    "construction of the optimizer. Write their options in its list, and the rate "
-                    "as a scheduler"
-                )
-
-
-def _missing(names: Sequence[str], functions: Collection[str] = ()) -> MissingNamesError:
-    error = MissingNamesError(names, functions)
-    error.reason = "the optimizer's text needs values for its names"
-    return error
-
-
-def _optimizers_in(values: Any) -> list[OptimizerCall]:
-    found: list[OptimizerCall] = []
-    waiting = [*values]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, OptimizerCall):
-            found.append(each)
-        elif isinstance(each, list | dict):
-            waiting += each.values() if isinstance(each, dict) else each
-    return found
-
-
-def _arguments(call: ast.Call) -> list[ast.expr]:
-    return [*call.args, *(each.value for each in call.keywords)]
-
-
-def _last_name(call: ast.Call) -> str:
+def last_name(call: ast.Call) -> str:
+    """Return the name of the function that is called, without its module."""
     return source_of(call.func).rpartition(".")[2]

@@ -14,7 +14,7 @@ from jaxlr.convert.calls import Call
 from jaxlr.convert.calls import build as build_call
 from jaxlr.convert.constructors import Constructor, equivalent_call
 from jaxlr.convert.optimizer import build, check_labels, momentum_weight, own_rates
-from jaxlr.convert.optimizer_reader import OptimizerText
+from jaxlr.convert.optimizer_program import OptimizerText
 from jaxlr.convert.signatures import OptimizerCall
 from jaxlr.convert.text import is_rate, versioned
 from jaxlr.convert.values import Names

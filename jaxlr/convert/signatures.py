@@ -127,8 +127,9 @@ class OptimizerCall:
             ConflictingRateError: it sets another one.
         """
         for options in (self.given, *self.own):
-            if "lr" in options and not math.isclose(options["lr"], init_value, rel_tol=1e-6):
-                raise ConflictingRateError(f"{init_value}", options["lr"])
+            written = options.get("lr", init_value)
+            if isinstance(written, int | float) and not math.isclose(written, init_value, rel_tol=1e-6):
+                raise ConflictingRateError(f"{init_value}", written)
         return dataclasses.replace(self, given={"lr": init_value, **self.given})
 
     def check(self) -> None:
