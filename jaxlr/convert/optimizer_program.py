@@ -43,7 +43,7 @@ class OptimizerText:
         if num_steps is not None:
             self._evaluator.work.allow(num_steps)
         self._statements = statements
-        self.reader = OptimizerReader(self._evaluator, group, _modules(statements))
+        self.reader: OptimizerReader = OptimizerReader(self._evaluator, group, _modules(statements))
         self._program = Program(self._evaluator, self.reader)
         try:
             self.scheduler: Constructor | None = followed(self._program, self.reader, statements)

@@ -2,7 +2,7 @@
 
 import ast
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from jaxlr._checks import shorten
@@ -127,6 +127,17 @@ class ConstructorReader:
         if not isinstance(node, ast.Call) or (found := self._rate_node(node)) is None:
             return None
         return TextRate(found, self._evaluator.value_if_any(found))
+
+    def rate_beside(self, statements: Sequence[ast.stmt]) -> TextRate | None:
+        """Return the rate of the only optimizer of a text, whose scheduler does not name it."""
+        calls = [
+            each
+            for statement in statements
+            for each in ast.walk(statement)
+            if isinstance(each, ast.Call) and source_of(each.func).rpartition(".")[2] in OPTIMIZERS
+        ]
+        found = self._rate_node(calls[0]) if len(calls) == 1 else None
+        return None if found is None else TextRate(found, self._evaluator.value_if_any(found))
 
     def _rate_node(self, optimizer: ast.Call) -> ast.expr | None:
         groups = optimizer.args[0] if optimizer.args else None

@@ -175,7 +175,8 @@ def _read(
         raise MissingNamesError(evaluator.missing, evaluator.missing_functions)
     base: Any = 1.0
     if not is_rate(constructor):
-        base = _base_rate(constructor, reader.rate(constructor), init_value)
+        rate = reader.rate(constructor) or reader.rate_beside(statements)
+        base = _base_rate(constructor, rate, init_value)
     return equivalent_call(constructor, base, num_steps), evaluator.work
 
 
