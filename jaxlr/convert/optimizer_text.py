@@ -169,29 +169,26 @@ def transformation(
         for call, momenta in zip(pair.calls, pair.cycles, strict=True)
     ]
 
-    def of_group(index: int) -> optax.GradientTransformationExtraArgs:
-        settings = types.SimpleNamespace(
-            param_groups=[{**groups[index], "params": []}], defaults=optimizer.defaults
+    settings = types.SimpleNamespace(
+        param_groups=[{**group, "params": []} for group in groups], defaults=optimizer.defaults
+    )
+
+    def with_shapes(shapes: Sequence[tuple[int, ...]]) -> optax.GradientTransformationExtraArgs:
+        if optimizer.name == "Muon":  # torch refuses all but matrices
+            shapes = [shape for shape in shapes if len(shape) == 2]
+        return build(
+            optimizer.name,
+            settings,
+            rates,
+            None,
+            labels,
+            steps_per_epoch,
+            transposed is not False,
+            shapes=[shapes] * len(groups),
+            cycles=cycles or None,
         )
 
-        def with_shapes(shapes: Sequence[tuple[int, ...]]) -> optax.GradientTransformationExtraArgs:
-            return build(
-                optimizer.name,
-                settings,
-                None if rates is None else [rates[index]],
-                None,
-                None,
-                steps_per_epoch,
-                transposed is not False,
-                shapes=[shapes],
-                cycles=cycles[index : index + 1] or None,
-            )
-
-        return _with_shapes_of_params(with_shapes, transposed is not False)
-
-    if labels is None:
-        return of_group(0)
-    return optax.multi_transform({index: of_group(index) for index in range(len(groups))}, labels)
+    return _with_shapes_of_params(with_shapes, transposed is not False)
 
 
 def _with_shapes_of_params(make: Any, is_transposed: bool) -> optax.GradientTransformationExtraArgs:
