@@ -106,6 +106,7 @@ def assert_same(torch: Any, text: str, params: Any = PARAMS, **more: Any) -> Non
 
 def test_every_converted_class_has_a_signature():
     assert {*NAMES} == {*UPDATES}
+    assert all("lr" in signature(name).parameters for name in UPDATES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,7 +9,7 @@ from jaxlr._checks import shorten
 from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.expressions import Evaluator
 from jaxlr.convert.reader import ConstructorReader
-from jaxlr.convert.signatures import NAMES, WITHOUT_EFFECT, OptimizerCall, options_of, signature
+from jaxlr.convert.signatures import LIBRARIES, NAMES, WITHOUT_EFFECT, OptimizerCall, options_of, signature
 from jaxlr.convert.syntax import quoted, source_of
 from jaxlr.convert.values import UNKNOWN, Unevaluated
 
@@ -112,9 +112,11 @@ class OptimizerReader(ConstructorReader):
         root, dot, rest = source.partition(".")
         full_name = f"{self._modules.get(root, root)}{dot}{rest}"
         module = full_name.rpartition(".")[0]
-        if module not in ("", "optim") and not f"{module}.".startswith("torch.optim."):
+        library = LIBRARIES.get(name, "torch.optim")
+        if module not in ("", "optim") and not f"{module}.".startswith(f"{library}."):
+            owner = library.partition(".")[0]
             raise ValueError(
-                f"{shorten(full_name)} is not known to be torch's {name}: write torch.optim.{name}(...) "
+                f"{shorten(full_name)} is not known to be {owner}'s {name}: write {library}.{name}(...) "
                 "with its options"
             )
 

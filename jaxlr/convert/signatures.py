@@ -1,4 +1,4 @@
-"""The constructors of torch's optimizers: their parameters, defaults and checks."""
+"""The constructors of torch's and timm's optimizers: their parameters, defaults and checks."""
 
 import ast
 import dataclasses
@@ -11,6 +11,7 @@ from typing import Any
 from jaxlr._checks import shown_value
 from jaxlr.convert.errors import ConflictingRateError
 from jaxlr.convert.syntax import literal
+from jaxlr.convert.updates import UPDATES
 
 
 # The parameters after `params`, in the words of torch 2.13.
@@ -57,8 +58,27 @@ _ROWS = {
         "lr=1e-2, beta2_decay=-0.8, eps=(None, 1e-3), d=1.0, weight_decay=0.0, "
         "*, foreach=None, maximize=False"
     ),
+    "Rprop": (
+        "lr=1e-2, etas=(0.5, 1.2), step_sizes=(1e-6, 50), "
+        "*, capturable=False, foreach=None, maximize=False, differentiable=False"
+    ),
+    "ASGD": (
+        "lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0, foreach=None, maximize=False, "
+        "differentiable=False, capturable=False"
+    ),
+    # timm 1.0
+    "Lion": (
+        "lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0, caution=False, corrected_weight_decay=False, "
+        "maximize=False, foreach=None"
+    ),
+    "Lamb": (
+        "lr=1e-3, bias_correction=True, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.01, "
+        "grad_averaging=True, max_grad_norm=1.0, trust_clip=False, always_adapt=False, caution=False, "
+        "decoupled_decay=False, corrected_weight_decay=False, foreach=None"
+    ),
 }
-NAMES = (*_ROWS,)
+NAMES = (*UPDATES,)  # every one has a row
+LIBRARIES = {"Lion": "timm.optim", "Lamb": "timm.optim"}  # of those that are not torch's
 # Options that only change the speed. Their values are not even evaluated.
 WITHOUT_EFFECT = ("foreach", "fused", "capturable", "differentiable")
 # The smallest and the largest value, where the updates do not check it themselves.
