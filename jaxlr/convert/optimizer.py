@@ -139,13 +139,13 @@ def build(
     first_step: int = 0,
     num_updates: Sequence[int] | None = None,
     shapes: Sequence[Any] | None = None,
-    cycles: Sequence[optax.Schedule | None] | None = None,
+    momenta: Sequence[optax.Schedule | None] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Return the transformation of an optimizer of torch's class `name`, as `optimizer_from_torch`.
 
     Update 0 comes after `first_step` updates of the current epoch. `num_updates` are those that each group
     has made before. `shapes` are those of its parameters, where a saved optimizer does not have them.
-    `cycles` are schedules of 1 - momentum (or 1 - beta1), where a text has no live scheduler.
+    `momenta` are schedules of 1 - momentum (or 1 - beta1), where a text has no live scheduler.
     """
     steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
     num_groups = len(optimizer.param_groups)
@@ -167,10 +167,11 @@ def build(
             tuple(shape)
             for shape in (shapes[index] if shapes else [each.shape for each in settings["params"]])
         }
-        if own:
+        weight = momenta[index] if momenta else None
+        if own and not momenta:
             _check_momentum_is_constant(optimizer.param_groups[index])
-        weight = None if own else _momentum_cycle(scheduler, index)
-        weight = cycles[index] if cycles else weight
+        elif not own:
+            weight = _momentum_cycle(scheduler, index)
         converted: Any = own[index] if own else None
         if scheduler is not None and not own:
             converted = from_torch(scheduler, group=index, num_steps=num_steps)

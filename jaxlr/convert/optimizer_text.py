@@ -185,7 +185,7 @@ def transformation(
             steps_per_epoch,
             transposed is not False,
             shapes=[shapes] * len(groups),
-            cycles=cycles or None,
+            momenta=cycles or None,
         )
 
     return _with_shapes_of_params(with_shapes, transposed is not False)
