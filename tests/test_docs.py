@@ -144,7 +144,7 @@ JSON = [
     ),
     ("plot", ["StepLR(1)", "OneCycleLR(1, 9)", "--steps-per-epoch", "2"]),
     ("table", ["StepLR(1)"]),
-    ("port", ["StepLR(1)"]),
+    ("port", ["SGD(params, 0.1); StepLR(1)"]),
     ("verify", ["ExponentialLR(0.7)", f"{ROOT}/tests/logs/metrics.jsonl"]),
     ("fit", [f"{ROOT}/tests/logs/metrics.jsonl"]),
 ]

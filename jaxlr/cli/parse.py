@@ -34,7 +34,7 @@ _TYRO = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone)
 # What tyro says, and what a user needs to read.
 _PLAIN_ERRORS = (
     (r"^Error parsing (?!--)[^:]*: ", ""),  # without a flag to blame, tyro names the whole command
-    (r"no type matching .* Got errors: - <class '\w+'>: (.*?)( - typing\..*)?$", r"\1"),
+    (r"no type matching .* Got errors: - (?:<class '\w+'>|tuple\[.*?\]): (.*?)( - typing\..*)?$", r"\1"),
     (r"^Error parsing (--\S+).*: invalid literal for int\(\).*: ", r"\1 must be a whole number, got "),
     (r"(?<!\.)\.$", ""),
     (r"^Error parsing (--\S+).*: could not convert string to float: ", r"\1 must be a number, got "),

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from jaxlr.convert.live import from_state_dict, from_torch
     from jaxlr.convert.names import parameter_names
     from jaxlr.convert.optimizer import optimizer_from_torch
+    from jaxlr.convert.optimizer_text import optimizer_from_string
     from jaxlr.convert.resume import resume_from_torch
     from jaxlr.convert.text import from_string
 
@@ -18,6 +19,7 @@ __all__ = [
     "from_state_dict",
     "from_string",
     "from_torch",
+    "optimizer_from_string",
     "optimizer_from_torch",
     "parameter_names",
     "port",
@@ -33,6 +35,7 @@ if not TYPE_CHECKING:
             "live": ["from_state_dict", "from_torch"],
             "names": ["parameter_names"],
             "optimizer": ["optimizer_from_torch"],
+            "optimizer_text": ["optimizer_from_string"],
             "resume": ["resume_from_torch"],
             "text": ["from_string"],
         },

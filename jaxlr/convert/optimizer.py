@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from jaxlr._checks import check_positive_count, check_value, shown_value
+from jaxlr.convert.calls import Call
 from jaxlr.convert.closed_form import (
     NoClosedFormError,
     State,
@@ -20,6 +21,7 @@ from jaxlr.convert.closed_form import (
 )
 from jaxlr.convert.fields import flag, number, numbers
 from jaxlr.convert.live import from_torch, not_a_scheduler
+from jaxlr.convert.signatures import CONVERTED, MODULES
 from jaxlr.convert.updates import UPDATES, in_float32
 from jaxlr.rates import record_rate
 from jaxlr.schedules.compose import per_epoch
@@ -65,10 +67,6 @@ _NO_CYCLE = (
 )
 _OWN_DECAY = ("Rprop", "Lion", "Lamb")  # their rules decay the weights, or nothing does
 _OWN_RATE = ("Rprop", "ASGD")  # their rules apply the learning rate
-TIMM: dict[str, tuple[str, ...]] = {  # the modules of the classes that are not torch's
-    "Lion": ("timm.optim.lion", "lion_pytorch.lion_pytorch", "lion_pytorch.foreach"),
-    "Lamb": ("timm.optim.lamb",),
-}
 # The methods of a torch optimizer that decide its updates.
 _METHODS = ("step", "_init_group", "_get_clip_grad_norm")
 
@@ -158,7 +156,7 @@ def optimizer_from_torch(
             stacklevel=2,
         )
     num_groups = check_groups(optimizer.param_groups)
-    _check_labels(labels, num_groups)
+    check_labels(labels, num_groups)
     return build(name, optimizer, scheduler, num_steps, labels, steps_per_epoch, transposed)
 
 
@@ -179,7 +177,7 @@ def build(
 
     Update 0 comes after `first_step` updates of the current epoch. `num_updates` are those that each group
     has made before. `shapes` are those of its parameters, where a saved optimizer does not have them.
-    `momenta` are the `momentum_cycle` of each group, for a saved scheduler whose schedules are `scheduler`.
+    `momenta` are schedules of 1 - momentum (or 1 - beta1) for each group, without a live scheduler.
     """
     steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
     num_groups = len(optimizer.param_groups)
@@ -326,14 +324,20 @@ def momentum_cycle(state: State, group: Mapping[str, Any], index: int) -> optax.
         top = value_of_group("max_momentums", state.get("max_momentums"), index)
     else:  # OneCycleLR keeps them in the optimizer
         base, top = group["base_momentum"], group["max_momentum"]
+    return shifted(momentum_weight(call, base, top), state.last_epoch)
+
+
+def momentum_weight(call: Call, base: Any, top: Any) -> optax.Schedule:
+    """Return `1 - momentum` as a schedule, for the momenta of a OneCycleLR or CyclicLR."""
     base, top = number("base_momentum", base), number("max_momentum", top)
     if not (0 < base < 1 and 0 < top < 1):
-        raise ValueError(f"the momenta of {state.name} must lie between 0 and 1, got {base!r} and {top!r}")
+        raise ValueError(
+            f"the momenta of {call.torch_class.name} must lie between 0 and 1, got {base!r} and {top!r}"
+        )
     cycle: Any = call.torch_class.momentum
     parameters = inspect.signature(cycle).parameters
     settings = {key: value for key, value in call.arguments.items() if key in parameters}
-    weight = cycle(**settings, base_momentum=1 - base, max_momentum=1 - top)
-    return shifted(weight, state.last_epoch)
+    return cycle(**settings, base_momentum=1 - base, max_momentum=1 - top)
 
 
 def _with_parts(state: State) -> list[State]:
@@ -354,28 +358,25 @@ def unwrapped(optimizer: Any) -> Any:
 
 def class_name_of(optimizer: Any) -> str:
     """Return the name of the class whose step an optimizer takes, without importing torch."""
-    others = " and ".join(TIMM)
-    accepted = f"jaxlr converts torch's {', '.join(each for each in UPDATES if each not in TIMM)}"
-    accepted += f", and {others} of timm"
     cls = type(optimizer)
     parent = next((base for base in cls.__mro__ if _is_converted(base)), None)
     if parent is None:
         of_module = f" of {cls.__module__}" if cls.__name__ in UPDATES else ""
         raise TypeError(
             "optimizer must be a live torch optimizer with an equivalent here, got a "
-            f"{cls.__name__}{of_module}; {accepted}"
+            f"{cls.__name__}{of_module}; {CONVERTED}"
         )
     # Torch wraps the `step` of every class, so a subclass has one of its own even if it defines none.
     methods = [at for at in _METHODS if hasattr(parent, at)]
     if any(inspect.unwrap(getattr(cls, at)) is not inspect.unwrap(getattr(parent, at)) for at in methods):
-        raise TypeError(f"{cls.__name__} overrides the step of {parent.__name__}; {accepted}")
+        raise TypeError(f"{cls.__name__} overrides the step of {parent.__name__}; {CONVERTED}")
     return parent.__name__
 
 
 def _is_converted(cls: type) -> bool:
     """Check if a class is one whose rule is known."""
-    if cls.__name__ in TIMM:
-        return cls.__module__ in TIMM[cls.__name__]
+    if cls.__name__ in MODULES:
+        return cls.__module__ in MODULES[cls.__name__]
     return cls.__name__ in UPDATES and cls.__module__.startswith("torch.optim")
 
 
@@ -435,7 +436,8 @@ def check_groups(groups: Any) -> int:
     return len(groups)
 
 
-def _check_labels(labels: Any, num_groups: int) -> None:
+def check_labels(labels: Any, num_groups: int) -> None:
+    """Check that labels are groups of the optimizer, and are there if it has several."""
     groups = f"0 to {num_groups - 1}"
     if labels is None and num_groups > 1:
         raise ValueError(

@@ -13,7 +13,6 @@ from jaxlr.convert.closed_form import State
 from jaxlr.convert.fields import number
 from jaxlr.convert.live import from_state_dict
 from jaxlr.convert.optimizer import (
-    TIMM,
     build,
     check_groups,
     class_name_of,
@@ -22,6 +21,7 @@ from jaxlr.convert.optimizer import (
     unwrapped,
 )
 from jaxlr.convert.position import first_step_of, steps_of
+from jaxlr.convert.signatures import MODULES
 from jaxlr.convert.updates import MOMENTS, UPDATES
 
 
@@ -175,7 +175,7 @@ def _opened(optimizer: Any, class_name: str | None) -> tuple[str, Any]:
         )
     groups = optimizer["param_groups"]
     check_groups(groups)
-    for key, owner in ({} if class_name in TIMM else _FOREIGN).items():
+    for key, owner in ({} if class_name in MODULES else _FOREIGN).items():
         if any(group.get(key) for group in groups):
             raise ValueError(
                 f"class_name is {class_name!r}, but the param_groups have {key!r} and belong to {owner}, "

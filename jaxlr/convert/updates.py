@@ -161,6 +161,7 @@ def _asgd(settings: dict[str, Any], weight: None) -> list[Any]:
 
 
 def _lion(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
+    _betas(settings, weight)  # check them
     first, beta2 = settings["beta1"], settings["beta2"]
     scale = optax.scale_by_lion(first, beta2)
     if weight is not None:

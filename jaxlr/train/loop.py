@@ -15,6 +15,7 @@ import optax
 from jax.sharding import Mesh
 
 import jaxlr
+from jaxlr.convert.optimizer_text import transformation
 from jaxlr.plateau import plateau_lr
 from jaxlr.schedules.compose import per_epoch
 from jaxlr.train.config import TrainConfig
@@ -35,6 +36,7 @@ from jaxlr.train.device.processes import from_first, is_first, joined, largest
 from jaxlr.train.device.signals import Interrupt
 from jaxlr.train.errors import LossError, StopError
 from jaxlr.train.model import mlp
+from jaxlr.train.optimizer import build_optimizer
 from jaxlr.train.output.checkpoint import Checkpoints, load_newest, read_newest, saved_epochs
 from jaxlr.train.output.console import Console
 from jaxlr.train.output.figures import load_in_background, plot_curves
@@ -123,7 +125,7 @@ def _train(config: TrainConfig, folder: RunFolder, console: Console) -> list[Row
         sizes = f"{len(data.train.labels)} training and {len(data.valid.labels)} validation samples"
         config = config.completed(count_steps(len(data.train.labels), config.training.batch_size))
         folder = RunFolder(folder.path, config)
-        console.say(f"{name}: {sizes}; {config.schedule.optimizer} under {config.schedule.label}")
+        console.say(f"{name}: {sizes}; {config.schedule.optimizer_label} under {config.schedule.label}")
         for sentence in config.schedule.assumptions:
             console.say(sentence)
         run = build_run(config, data.train, dataset.num_classes, mesh)
@@ -172,21 +174,27 @@ def build_run(config: TrainConfig, train_split: Split, num_classes: int, mesh: M
 
 
 def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Callable[..., float], bool]:
-    """Build SGD with the scheduler, the function for the rate of an epoch, and True for a plateau."""
+    """Build the optimizer with the scheduler, the function for an epoch's rate, and True for a plateau."""
     scheduler, counts_per_epoch, base_lr = config.run_schedule(steps_per_epoch)
-    momentum = config.training.momentum or None
+    momentum, optimizer = config.training.momentum, config.schedule.text_optimizer
     if isinstance(scheduler, optax.GradientTransformationExtraArgs):
-        tx = optax.chain(optax.sgd(base_lr, momentum), scheduler)
+        if optimizer is None:
+            tx = optax.chain(build_optimizer(None, base_lr, momentum), scheduler)
+        else:
+            tx = build_optimizer(optimizer, scheduler)
         return tx, lambda state, epoch: _shortest(plateau_lr(state.opt_state)), True
     # A lambda that fails at a later epoch is refused now, before the run starts.
     check_rates(config.schedule.label, scheduler, config.epochs * counts_per_epoch)
-    per_step = per_epoch(scheduler, steps_per_epoch // counts_per_epoch)
+    steps_per_count = steps_per_epoch // counts_per_epoch
+    per_step = per_epoch(scheduler, steps_per_count)
 
     def lr_of_last_batch(state: TrainState, epoch: int) -> float:
         del state
         return float(np.asarray(per_step((epoch + 1) * steps_per_epoch - 1)))
 
-    return optax.sgd(per_step, momentum), lr_of_last_batch, False
+    if (pair := config.schedule.cycle(config.epochs * counts_per_epoch)) is not None:
+        return transformation(pair, steps_per_epoch=steps_per_count), lr_of_last_batch, False
+    return build_optimizer(optimizer, scheduler, momentum, steps_per_count), lr_of_last_batch, False
 
 
 def _train_epochs(
@@ -323,7 +331,7 @@ def _record(
                 yield _FolderRecord(log, checkpoints, losses, folder.saved_settings(), programs)
             finally:  # draw the curves of a run that is stopped, too
                 if log.history:
-                    title = f"{schedule.label}, {schedule.optimizer}, {config.data.dataset}"
+                    title = f"{schedule.label}, {schedule.optimizer_label}, {config.data.dataset}"
                     plot_curves(log.history, folder.path / "curves.png", title)
 
 

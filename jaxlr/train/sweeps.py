@@ -95,7 +95,7 @@ def _finished_rows(saved: SweepConfig, config: SweepConfig, folder: RunFolder) -
 def _introduce(config: SweepConfig, data: Data, console: Console) -> None:
     sizes = f"{len(data.train.labels)} training and {len(data.valid.labels)} validation samples"
     console.say(f"{config.data.dataset}: {sizes}")
-    num_schedulers, num_rates = len(config.schedule.scheduler), len(config.schedule.lr)
+    num_schedulers, num_rates = len(config.schedule.scheduler), len(config.schedule.rates)
     console.say(
         f"{num_schedulers} schedulers x {num_rates} rates x {config.training.seeds} seeds = "
         f"{config.num_runs} runs of {config.epochs} epochs, {config.device.chunk} at once"
