@@ -79,7 +79,7 @@ _ROWS = {
 }
 NAMES = (*UPDATES,)  # every one has a row
 # The modules of those that are not torch's. Lion of lion-pytorch has the same defaults as timm's.
-MODULES = {
+MODULES: dict[str, tuple[str, ...]] = {
     "Lion": (
         *("timm.optim", "timm.optim.lion"),
         *("lion_pytorch", "lion_pytorch.lion_pytorch", "lion_pytorch.foreach"),
