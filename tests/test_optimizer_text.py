@@ -526,12 +526,15 @@ def test_the_scheduler_may_be_a_text_of_its_own():
         ([], ValueError, "a schedule for each of the 1 groups, got 0"),
         ("StepLR(3)", ValueError, "StepLR and a StepLR for one|two|twice|ChainedScheduler"),
         (jaxlr.step_lr(0.1, 3), ValueError, "the text has a scheduler, and one is given"),
+        ("cosine", ValueError, "the text of the scheduler constructs none: write a call"),
+        ("StepLR", ValueError, "the text of the scheduler constructs none: write a call"),
+        (jaxlr.from_config("--lr 1 --sched step --epochs 9"), TypeError, "give its recipe.schedule"),
     ],
 )
 def test_what_is_no_schedule_is_refused(scheduler, kind, message):
     text = (
         "SGD(p, 0.1)"
-        if kind is TypeError or scheduler == []
+        if kind is TypeError or scheduler in ([], "cosine", "StepLR")
         else "o = SGD(p, 0.1); s = OneCycleLR(o, 1, 9)"
     )
     with pytest.raises(kind, match=message):

@@ -95,9 +95,12 @@ def optimizer_from_string(
 
     Reference: `torch.optim`.
     """
-    if isinstance(scheduler, str):
+    has_text = isinstance(scheduler, str)
+    if has_text:
         text, scheduler = f"{text}\n{scheduler}", None
     pair = read_pair(text, names, num_steps, version)
+    if has_text and not pair.calls:
+        raise ValueError("the text of the scheduler constructs none: write a call such as 'StepLR(30)'")
     if scheduler is not None and pair.calls:
         raise ValueError("the text has a scheduler, and one is given: leave one of them out")
     if pair.clips:
