@@ -429,6 +429,16 @@ REFUSED = [
         "o = SGD(p, 0.1)\nfor g in o.param_groups:\n    g['momentum'] = 1",
         "changes the parameter groups after",
     ),
+    ("o = SGD(p, 0.1)\no.param_groups[0].update(lr=3)", "changes the parameter groups after"),
+    (
+        "o = SGD(p, 0.1)\nfor g in o.param_groups:\n    g.update({'lr': 3})",
+        "changes the parameter groups after",
+    ),
+    (
+        "try:\n    from apex.optimizers import FusedAdam as Adam\n"
+        "except ImportError:\n    from torch.optim import Adam\nopt = Adam(p)",
+        "apex.optimizers.FusedAdam is not known to be torch's Adam",
+    ),
     ("opt = SGD(p, 0.1)\nopt = Lookahead(opt)", "cannot convert the optimizer 'Lookahead.opt.'"),
     ("o = SGD(p, 0.1)\ns = StepLR(o, 3)\nopt = Lookahead(o)", "cannot read the call 'Lookahead' around"),
     ("o = SGD(p, 0.1); s = StepLR(o, 3)\no = OptimizerOf(o)", "cannot read the call 'OptimizerOf' around"),

@@ -213,7 +213,11 @@ def _modules(statements: Sequence[ast.stmt]) -> dict[str, str]:
     for each in (each for statement in statements for each in ast.walk(statement)):
         match each:
             case ast.ImportFrom(module=str() as module, names=aliases):
-                names |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in aliases}
+                for alias in aliases:
+                    key, full_name = alias.asname or alias.name, f"{module}.{alias.name}"
+                    if not full_name.startswith("torch.optim."):
+                        names[key] = full_name
+                    names.setdefault(key, full_name)  # after `except ImportError:`, it may not be torch's
             case ast.Import(names=aliases):
                 names |= {alias.asname: alias.name for alias in aliases if alias.asname}
             case ast.ClassDef(name=name) if name in NAMES:
@@ -228,14 +232,13 @@ def _check_groups_stay(statements: Sequence[ast.stmt]) -> None:
             match each:
                 case ast.Call(func=ast.Attribute(attr="add_param_group")):
                     changed = True
+                case ast.Call(func=ast.Attribute(value=owner, attr="update" | "pop" | "clear")):
+                    changed = "param_groups" in source_of(owner)
                 case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
                     changed = "param_groups" in source_of(owner)
                 case ast.For(target=ast.Name(id=name), iter=items):
                     changed = "param_groups" in source_of(items) and any(
-                        isinstance(inner, ast.Subscript)
-                        and isinstance(inner.ctx, ast.Store)
-                        and source_of(inner.value) == name
-                        for inner in ast.walk(each)
+                        _changes(inner, name) for inner in ast.walk(each)
                     )
                 case _:
                     continue
@@ -246,6 +249,16 @@ def _check_groups_stay(statements: Sequence[ast.stmt]) -> None:
                     "construction of the optimizer. Write their options in its list, and the rate "
                     "as a scheduler"
                 )
+
+
+def _changes(node: ast.AST, name: str) -> bool:
+    """Check if a part of a text sets or removes items of a mapping."""
+    match node:
+        case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
+            return source_of(owner) == name
+        case ast.Call(func=ast.Attribute(value=owner, attr="update" | "pop" | "clear")):
+            return source_of(owner) == name
+    return False
 
 
 def _missing(names: Sequence[str], functions: Collection[str] = ()) -> MissingNamesError:
