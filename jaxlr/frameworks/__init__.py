@@ -24,6 +24,7 @@ from jaxlr.frameworks import (
     sentence_transformers,
     swin,
     timm,
+    torchtitan,
     torchtune,
     torchvision,
     ultralytics,
@@ -34,6 +35,7 @@ from jaxlr.frameworks.recipe import Recipe
 # A config goes to the first one that recognizes it.
 FRAMEWORKS = (
     torchtune.FRAMEWORK,
+    torchtitan.FRAMEWORK,
     nemo.FRAMEWORK,
     mmengine.FRAMEWORK,
     mmcv.FRAMEWORK,
