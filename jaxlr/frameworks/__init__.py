@@ -20,6 +20,7 @@ from jaxlr.frameworks import (
     mmengine,
     nanogpt,
     nemo,
+    olmo,
     open_clip,
     sentence_transformers,
     swin,
@@ -36,6 +37,7 @@ from jaxlr.frameworks.recipe import Recipe
 FRAMEWORKS = (
     torchtune.FRAMEWORK,
     torchtitan.FRAMEWORK,
+    olmo.FRAMEWORK,
     nemo.FRAMEWORK,
     mmengine.FRAMEWORK,
     mmcv.FRAMEWORK,

@@ -1,6 +1,7 @@
 """Record the curves of frameworks for pretraining in `tests/framework_recipes_pretraining.json`.
 
-The environment needs torch. The folder holds clones of pytorch/torchtitan:
+The environment needs torch. The folder holds clones of pytorch/torchtitan, allenai/OLMo and
+allenai/OLMo-core:
 
     python scripts/recording/pretraining.py FOLDER
 """
@@ -11,7 +12,10 @@ import functools
 import json
 import math
 import subprocess
+import warnings
+from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +34,11 @@ def definitions(text: str, names: list[str], namespace: dict[str, Any]) -> dict[
     tree.body.insert(0, ast.parse("from __future__ import annotations").body[0])
     exec(compile(tree, "recorded", "exec"), namespace)
     return namespace
+
+
+def text_at(clone: Path, commit: str, file: str) -> str:
+    """Return a file of a clone at a commit."""
+    return subprocess.check_output(["git", "-C", str(clone), "show", f"{commit}:{file}"], text=True)
 
 
 def case(version: str | None, call: str, settings: dict[str, Any], rates: list[float], **more: Any) -> Any:
@@ -57,10 +66,7 @@ TITAN_SETTINGS: tuple[dict[str, Any], ...] = (
 
 def torchtitan(folder: Path) -> list[Any]:
     """Return the rates of torchtitan's schedulers, of a release and of its source before June 2025."""
-
-    def show(commit: str, file: str) -> str:
-        return subprocess.check_output(["git", "-C", str(folder), "show", f"{commit}:{file}"], text=True)
-
+    show = functools.partial(text_at, folder / "torchtitan")
     cases: list[Any] = []
     for version, file, commit in TITAN:
         names: dict[str, Any] = {"math": math, "functools": functools, "logger": mock.Mock()}
@@ -96,14 +102,106 @@ def lambda_rates(factor: Callable[[int], float], rate: float, num_steps: int) ->
     return rates
 
 
+COMMON: dict[str, Any] = {"grad_clip_warmup_steps": None, "grad_clip_warmup_factor": None}
+OLMO_CLASSES = {
+    "cosine_with_warmup": "CosWithWarmup",
+    "linear_with_warmup": "LinearWithWarmup",
+    "inverse_sqrt_with_warmup": "InvSqrtWithWarmup",
+    "constant_with_warmup": "ConstantWithWarmupScheduler",
+    "constant": "ConstantScheduler",
+}
+OLMO: tuple[tuple[str, Any, dict[str, Any]], ...] = (  # a name, the max_duration, and the other settings
+    ("cosine_with_warmup", 20, {"t_warmup": 5, "alpha_f": 0.1}),
+    (
+        "cosine_with_warmup",
+        "480T",
+        {"t_warmup": 83, "alpha_f": 0.0, "warmup_min_lr": 0.0, "units": "tokens"},
+    ),
+    ("cosine_with_warmup", 20, {"t_warmup": 3, "alpha_f": 0.1, "t_max": 15}),
+    ("linear_with_warmup", "495T", {"t_warmup": 0, "alpha_f": 0.0, "units": "tokens"}),
+    ("linear_with_warmup", "495T", {"t_warmup": 30, "alpha_f": 0.2, "t_max": 700, "units": "tokens"}),
+    ("inverse_sqrt_with_warmup", 20, {"t_warmup": 4, "warmup_min_lr": 1e-5}),
+    ("constant_with_warmup", 12, {"t_warmup": 4}),
+    ("constant", 4, {}),
+)
+CORE: tuple[tuple[str, int, dict[str, Any]], ...] = (  # a class, the steps or tokens, and its arguments
+    ("CosWithWarmup", 20, {"warmup": 5}),
+    ("CosWithWarmup", 480, {"warmup_fraction": 0.171, "units": "tokens", "alpha_f": 0.0}),
+    ("CosWithWarmup", 20, {"warmup_steps": 4, "t_max": 16, "warmup_min_lr": 1e-4}),
+    ("HalfCosWithWarmup", 20, {"warmup": 5, "alpha_f": 0.2}),
+    ("LinearWithWarmup", 20, {"warmup_fraction": 0.1, "alpha_f": 0.0}),
+    ("InvSqrtWithWarmup", 20, {"warmup": 5}),
+    ("WSD", 20, {"warmup": 5}),
+    ("WSD", 480, {"warmup": 83, "decay": 100, "decay_fraction": None, "units": "tokens"}),
+    ("WSD", 20, {"warmup": 0, "decay_fraction": 1.0, "decay_min_lr": 1e-5}),
+    ("WSD", 20, {"warmup": 12, "decay_fraction": 0.7}),
+    ("ConstantWithWarmup", 20, {"warmup": 5, "warmup_min_lr": 1e-5}),
+    ("ConstantScheduler", 4, {}),
+)
+TOKENS = 24  # of an update
+
+
+def olmo(folder: Path) -> list[Any]:
+    """Return the rates of OLMo and OLMo-core, whose first update is step 1."""
+    names: dict[str, Any] = {"cos": math.cos, "sqrt": math.sqrt, "pi": math.pi, "dataclass": dataclass}
+    names.update(ABCMeta=ABCMeta, abstractmethod=abstractmethod)
+    text = text_at(folder / "OLMo", "HEAD", "olmo/optim.py")
+    classes = definitions(text, ["Scheduler", *OLMO_CLASSES.values()], dict(names))
+    cases: list[Any] = []
+    for name, duration, given in OLMO:
+        settings = {
+            "optimizer": {"learning_rate": 1e-3},
+            "scheduler": {"name": name, "units": "steps", **given},
+            "max_duration": duration,
+            "global_train_batch_size": 3,
+            "model": {"max_sequence_length": TOKENS // 3},
+        }
+        arguments = {"warmup_min_lr": None, **given, "warmup_steps": given.get("t_warmup")}
+        units = arguments.pop("units", "steps")
+        cls = classes[OLMO_CLASSES[name]]
+        known = {key: arguments[key] for key in arguments if key in cls.__dataclass_fields__}
+        length = duration if isinstance(duration, int) else int(duration[:-1])
+        rates = rates_of(cls(**COMMON, **known), units, length)
+        cases.append(case("0.6.0", cls.__name__, settings, rates))
+
+    class Registered:
+        register = staticmethod(lambda name: lambda cls: cls)
+
+    names.update(
+        Config=type("Config", (), {}), Registrable=Registered, LR_FIELD="lr", INITIAL_LR_FIELD="initial_lr"
+    )
+    names.update(
+        SchedulerUnits=SimpleNamespace(steps="steps", tokens="tokens"), warnings=warnings, torch=torch
+    )
+    text = text_at(folder / "OLMo-core", "HEAD", "src/olmo_core/optim/scheduler.py")
+    wanted = ["Scheduler", "_linear_warmup", "_linear_decay", *(name for name, _, _ in CORE)]
+    classes = definitions(text, wanted, names)
+    for name, length, given in CORE:
+        scheduler = {"_CLASS_": f"olmo_core.optim.scheduler.{name}", **given}
+        unit = given.get("units", "steps")
+        settings = {
+            "train_module": {"optim": {"lr": 1e-3}, "scheduler": scheduler},
+            "trainer": {"max_duration": {"value": length, "unit": unit}},
+            "data_loader": {"global_batch_size": TOKENS},
+        }
+        cases.append(case("3.0.0", name, settings, rates_of(classes[name](**given), unit, length)))
+    return cases
+
+
+def rates_of(scheduler: Any, units: str, length: int) -> list[float]:
+    """Return the rates of a run of so many steps or tokens."""
+    each = TOKENS if units == "tokens" else 1
+    return [scheduler.get_lr(1e-3, each * (k + 1), length) for k in range(math.ceil(length / each))]
+
+
 def main() -> None:
     """Write the curves of each framework, one to a line."""
     parser = argparse.ArgumentParser(description="Record the curves of frameworks for pretraining.")
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     blocks: list[str] = []
-    for name, record in {"torchtitan": torchtitan}.items():
-        lines = ",\n".join(json.dumps(each) for each in record(folder / name))
+    for name, record in {"torchtitan": torchtitan, "olmo": olmo}.items():
+        lines = ",\n".join(json.dumps(each) for each in record(folder))
         blocks.append(f"{json.dumps(name)}: [\n{lines}\n]")
     RECORDED.write_text("{\n" + ",\n".join(blocks) + "\n}\n")
 
