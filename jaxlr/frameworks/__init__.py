@@ -6,6 +6,7 @@ Each has a file with its configs, and long rules have another one. Both name the
 from jaxlr.frameworks import (
     addons,
     axolotl,
+    composer,
     deepspeed,
     detectron2,
     diffusers,
@@ -38,6 +39,7 @@ FRAMEWORKS = (
     torchtune.FRAMEWORK,
     torchtitan.FRAMEWORK,
     olmo.FRAMEWORK,
+    composer.FRAMEWORK,
     nemo.FRAMEWORK,
     mmengine.FRAMEWORK,
     mmcv.FRAMEWORK,

@@ -1,7 +1,7 @@
 """Record the curves of frameworks for pretraining in `tests/framework_recipes_pretraining.json`.
 
-The environment needs torch. The folder holds clones of pytorch/torchtitan, allenai/OLMo and
-allenai/OLMo-core:
+The environment needs torch. The folder holds clones of pytorch/torchtitan, allenai/OLMo, allenai/OLMo-core,
+mosaicml/composer and mosaicml/llm-foundry:
 
     python scripts/recording/pretraining.py FOLDER
 """
@@ -12,12 +12,14 @@ import functools
 import json
 import math
 import subprocess
+import sys
+import textwrap
 import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -194,13 +196,88 @@ def rates_of(scheduler: Any, units: str, length: int) -> list[float]:
     return [scheduler.get_lr(1e-3, each * (k + 1), length) for k in range(math.ceil(length / each))]
 
 
+SIZE, LENGTH, STEPS = 4, 8, 10  # samples of a batch, tokens of a sample, batches of an epoch
+COSINE, LINEAR = "CosineAnnealingWithWarmupScheduler", "LinearWithWarmupScheduler"
+INVERSE = "InverseSquareRootWithWarmupScheduler"
+COMPOSER: tuple[tuple[str, str, float, dict[str, Any]], ...] = (
+    # a class, the max_duration, the scale_schedule_ratio and its arguments
+    (COSINE, "20ba", 1.0, {"t_warmup": "5ba", "alpha_f": 0.1}),
+    (COSINE, "2ep", 1.0, {"t_warmup": "0.13dur"}),
+    (COSINE, "82sp", 1.0, {"t_warmup": "0.06dur", "alpha_f": 0.02}),
+    (COSINE, "6e2tok", 1.0, {"t_warmup": "100tok", "t_max": "700tok"}),
+    (COSINE, "20ba", 1.5, {"t_warmup": "4ba", "scale_warmup": True}),
+    (COSINE, "4ep", 0.5, {"t_warmup": "1ep", "scale_warmup": True}),
+    (COSINE, "3ep", 0.7, {"t_warmup": "3ba", "alpha_f": 0.1}),
+    (COSINE, "8ba", 1.0, {"t_warmup": "0ba", "t_max": "8ba"}),
+    (LINEAR, "20ba", 1.0, {"t_warmup": "5ba", "alpha_i": 0.5, "alpha_f": 0.2}),
+    (LINEAR, "2ep", 1.0, {"t_warmup": "20ba"}),
+    (LINEAR, "83sp", 1.0, {"t_warmup": "10sp", "t_max": "90sp"}),
+    ("ConstantWithWarmupScheduler", "20ba", 1.0, {"t_warmup": "5ba", "alpha": 0.5}),
+    ("PolynomialWithWarmupScheduler", "20ba", 1.0, {"t_warmup": "5ba", "alpha_f": 0.1}),
+    ("PolynomialScheduler", "20ba", 1.0, {"power": 3.0}),
+    ("LinearScheduler", "2ep", 1.0, {"alpha_f": 0.1, "t_max": "1ep"}),
+    ("CosineAnnealingScheduler", "2ep", 1.0, {"t_max": "0.5dur", "alpha_f": 0.1}),
+    (INVERSE, "20ba", 1.0, {"t_warmup": "4ba", "t_scale": "3ba", "t_cooldown": "5ba"}),
+    (
+        INVERSE,
+        "82sp",
+        1.0,
+        {"t_warmup": "9sp", "t_scale": "21sp", "t_cooldown": "18sp", "alpha_f_decay": 0.1},
+    ),
+    (INVERSE, "20ba", 1.0, {"t_warmup": "4ba", "t_scale": "4ba", "t_cooldown": "0ba"}),
+)
+
+
+def composer(folder: Path) -> list[Any]:
+    """Return the rates of Composer's schedulers, and of one of LLM Foundry, at the time of each batch."""
+    show = functools.partial(text_at, folder / "composer", "HEAD")
+    enum: dict[str, Any] = {"__name__": "composer.utils.string_enum"}
+    exec(show("composer/utils/string_enum.py"), enum)
+    for name in ("composer", "composer.core", "composer.core.serializable", "composer.utils"):
+        sys.modules[name] = ModuleType(name)
+    sys.modules["composer.utils"].__dict__["StringEnum"] = enum["StringEnum"]
+    sys.modules["composer.core.serializable"].__dict__["Serializable"] = type("Serializable", (), {})
+    times: dict[str, Any] = {"__name__": "composer.core.time"}
+    exec(show("composer/core/time.py"), times)
+    names = {**times, "math": math, "warnings": warnings, "textwrap": textwrap, "log": mock.Mock()}
+    wanted = {name for name, _, _, _ in COMPOSER} | {"ComposerScheduler"}
+    helpers = ("_convert_time", "_cosine_anneal", "_raise_if_max_duration_exceeds_t_max")
+    helpers = (*helpers, "_raise_if_warmup_and_max_incompatible")
+    names["Protocol"] = object
+    definitions(show("composer/optim/scheduler.py"), [*wanted, *helpers], names)
+    names["experimental_class"] = lambda name: lambda cls: cls
+    text = text_at(folder / "llm-foundry", "HEAD", "llmfoundry/optim/scheduler.py")
+    definitions(text, [INVERSE, "_raise_if_units_dont_match", "_raise_if_units_dur"], names)
+    cases: list[Any] = []
+    for name, text, ratio, given in COMPOSER:
+        duration = names["Time"].from_timestring(text) * ratio
+        each = {"ba": 1, "sp": SIZE, "tok": SIZE * LENGTH, "ep": 1 / STEPS}[duration.unit.value]
+        rates: list[float] = []
+        for batch in range(math.ceil(duration.value / each)):
+            counts = {"sample": batch * SIZE, "token": batch * SIZE * LENGTH, "epoch": batch // STEPS}
+            timestamp = names["Timestamp"](batch=batch, **counts)
+            state = SimpleNamespace(timestamp=timestamp, max_duration=duration, dataloader_len=STEPS)
+            rates.append(1e-3 * names[name](**given)(state, ratio))
+        settings = {
+            "scheduler": {"name": name, **given},
+            "optimizer": {"name": "decoupled_adamw", "lr": 1e-3},
+            "max_duration": text,
+            "scale_schedule_ratio": ratio,
+            "train_loader": {"name": "text"},
+            "global_train_batch_size": SIZE,
+            "max_seq_len": LENGTH,
+        }
+        cases.append(case("0.32.1", name, settings, rates))
+    return cases
+
+
 def main() -> None:
     """Write the curves of each framework, one to a line."""
     parser = argparse.ArgumentParser(description="Record the curves of frameworks for pretraining.")
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     blocks: list[str] = []
-    for name, record in {"torchtitan": torchtitan, "olmo": olmo}.items():
+    for name, record in {"torchtitan": torchtitan, "olmo": olmo, "composer": composer}.items():
         lines = ",\n".join(json.dumps(each) for each in record(folder))
         blocks.append(f"{json.dumps(name)}: [\n{lines}\n]")
     RECORDED.write_text("{\n" + ",\n".join(blocks) + "\n}\n")
