@@ -14,13 +14,18 @@ from_config: Any = jaxlr.from_config  # a type checker would ask which recipes a
 
 @recorded("torchtitan")
 def test_a_config_gives_the_curve_of_its_version(case):
-    recipe = from_config(case["settings"], version=case["version"])
+    recipe = from_config(case["settings"], framework="torchtitan", version=case["version"])
     assert_has_rates(recipe.schedule, case["rates"])
     assert (recipe.framework, recipe.num_counts) == ("torchtitan", 20)
 
 
 def test_the_rule_of_the_releases_is_the_default_and_an_assumption():
-    config = {"optimizer": {"lr": 1.0}, "training": {"steps": 8}, "lr_scheduler": {"warmup_steps": 4}}
+    config = {
+        "optimizer": {"lr": 1.0},
+        "training": {"steps": 8},
+        "lr_scheduler": {"warmup_steps": 4},
+        "job": {},
+    }
     recipe = from_config(config)
     assert [recipe.schedule(update) for update in (0, 3, 4, 5, 7)] == [0.25, 1.0, 1.0, 0.75, 0.25]
     assert recipe.assumptions[-2].startswith("Update k of the warmup has (k + 1) / warmup_steps")
@@ -72,6 +77,10 @@ batch_size = 8
 steps = 10
 """
 OLD = """
+[model]
+name = "llama2"
+flavor = "debugmodel"
+
 [optimizer]
 name = "AdamW"
 lr = 3e-4
@@ -96,6 +105,7 @@ torchrun -m torchtitan.train --module llama3 --config llama3_8b --training.steps
   --lr_scheduler.min_lr_factor=0.1
 """
 TOTAL = {
+    "job": {"dump_folder": "./outputs"},
     "optimizer": {"lr": 1.0},
     "training": {"steps": 50},
     "lr_scheduler": {"warmup_steps": 0, "total_steps": 100},
@@ -129,7 +139,7 @@ def test_flags_change_the_file_that_they_name(tmp_path, monkeypatch):
 
 
 def test_defaults_are_assumptions_and_the_optimizer_is_stated():
-    recipe = from_config({"training": {"steps": 1000}, "optimizer": {}}, version="0.2")
+    recipe = from_config({"job": {}, "training": {"steps": 1000}, "optimizer": {}}, version="0.2")
     assert recipe.assumptions == (
         "lr is 0.0008, the default of torchtitan.",
         "warmup_steps is 200, the default of torchtitan.",
@@ -139,6 +149,13 @@ def test_defaults_are_assumptions_and_the_optimizer_is_stated():
     )
     recipe = from_config(DEBUG)
     assert (recipe.optimizer, recipe.momentum, recipe.weight_decay) == ("AdamW", 0.9, 0.1)
+
+
+def test_sections_that_many_programs_have_are_not_enough():
+    config = {"optimizer": {"lr": 1.0}, "training": {"steps": 8}, "lr_scheduler": {"warmup_steps": 4}}
+    with pytest.raises(ValueError, match="the config is of no known framework"):
+        from_config(config)
+    assert from_config(config, framework="torchtitan").schedule(0) == 0.25
 
 
 REFUSED = [

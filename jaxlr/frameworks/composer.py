@@ -96,7 +96,7 @@ def read(config: Config) -> Recipe:
     duration = _duration(run, ratio)
     is_packed = _section(settings, "train_loader").get("name") == "text"
     clock = _Clock(scheduler, duration, ratio, config.steps_in_epoch, partial(_size, run, is_packed))
-    name = scheduler.text("name", None) or _class_of(section) or ""
+    name = _class_of(section) or scheduler.text("name")
     kind = check_choice("the name of the scheduler", _NAMES.get(name, name), tuple(_RULES))
     schedule = phased_lr(rate, _RULES[kind](clock))
     is_known = duration.unit != "ep" or config.steps_per_epoch is not None
@@ -110,9 +110,8 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
     target = scheduler.get("_target_")
     if isinstance(target, str):
         return target.startswith(("composer.", "llmfoundry."))
-    name = scheduler.get("name")
-    is_named = isinstance(name, str) and (name in _NAMES or name in _RULES)
-    return "lr" in optimizer and (is_named or ("t_warmup" in scheduler and "max_duration" in settings))
+    is_timed = "t_warmup" in scheduler or scheduler.get("name") in _RULES
+    return "lr" in optimizer and is_timed and "max_duration" in settings
 
 
 FRAMEWORK = Framework(

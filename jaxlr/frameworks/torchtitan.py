@@ -50,12 +50,15 @@ def read(config: Config) -> Recipe:
 
 def _recognizes(settings: Mapping[str, Any]) -> bool:
     settings = _nested(settings)
-    optimizer, scheduler, training, job = (settings.get(name) for name in _SECTIONS)
-    if isinstance(job, Mapping) and "config_file" in job:
+    job, training, scheduler, model = (
+        found if isinstance(found := settings.get(name), Mapping) else {}
+        for name in ("job", "training", "lr_scheduler", "model")
+    )
+    if "config_file" in job:
         return True
-    if not isinstance(training, Mapping) or "trainer" in settings:
-        return False
-    return "steps" in training and (isinstance(optimizer, Mapping) or isinstance(scheduler, Mapping))
+    # Many programs have these sections, so one more sign is needed.
+    is_its_own = "job" in settings or "flavor" in model or {"module", "config"} <= settings.keys()
+    return "steps" in training and (is_its_own or any(name in scheduler for name in _SCHEDULER[2:]))
 
 
 FRAMEWORK = Framework(
