@@ -44,8 +44,8 @@ def from_config(
         init_value: learning rate of the optimizer, a finite number >= 0; may be traced. None takes it from
             the config.
         framework: the framework; None recognizes it. It is one of "addons", "axolotl", "composer",
-            "deepspeed", "detectron2", "diffusers", "dino", "huggingface", "kohya", "ldm", "lightning",
-            "mae", "megatron", "mmcv", "mmengine", "nanogpt", "nemo", "olmo", "open_clip",
+            "deepspeed", "detectron2", "diffusers", "dino", "fairseq", "huggingface", "kohya", "ldm",
+            "lightning", "mae", "megatron", "mmcv", "mmengine", "nanogpt", "nemo", "olmo", "open_clip",
             "sentence_transformers", "swin", "timm", "torchtitan", "torchtune", "torchvision" and
             "ultralytics".
         version: the version of the framework, such as "4.46", where its rules changed. None takes the

@@ -1,7 +1,7 @@
 """Record the curves of frameworks for pretraining in `tests/framework_recipes_pretraining.json`.
 
 The environment needs torch. The folder holds clones of pytorch/torchtitan, allenai/OLMo, allenai/OLMo-core,
-mosaicml/composer and mosaicml/llm-foundry:
+mosaicml/composer, mosaicml/llm-foundry and facebookresearch/fairseq:
 
     python scripts/recording/pretraining.py FOLDER
 """
@@ -16,7 +16,7 @@ import sys
 import textwrap
 import warnings
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -271,13 +271,101 @@ def composer(folder: Path) -> list[Any]:
     return cases
 
 
+FAIRSEQ: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    # a file, a class, and the settings
+    ("fixed_schedule", "FixedLRSchedule", {"warmup_updates": 4}),
+    ("fixed_schedule", "FixedLRSchedule", {}),
+    ("inverse_square_root_schedule", "InverseSquareRootSchedule", {"warmup_updates": 4}),
+    (
+        "inverse_square_root_schedule",
+        "InverseSquareRootSchedule",
+        {"warmup_updates": 4, "warmup_init_lr": 1e-7},
+    ),
+    (
+        "polynomial_decay_schedule",
+        "PolynomialDecayLRSchedule",
+        {"warmup_updates": 4, "total_num_update": 16},
+    ),
+    ("polynomial_decay_schedule", "PolynomialDecayLRSchedule", {"power": 2.0, "end_learning_rate": 1e-5}),
+    ("cosine_lr_scheduler", "CosineLRSchedule", {"warmup_updates": 4, "warmup_init_lr": 1e-7}),
+    ("cosine_lr_scheduler", "CosineLRSchedule", {"min_lr": 1e-4, "lr_period_updates": 7, "lr_shrink": 0.5}),
+    (
+        "cosine_lr_scheduler",
+        "CosineLRSchedule",
+        {"warmup_updates": 2, "lr_period_updates": 3, "t_mult": 2.0},
+    ),
+    ("tri_stage_lr_scheduler", "TriStageLRSchedule", {"phase_ratio": [0.1, 0.4, 0.5]}),
+    (
+        "tri_stage_lr_scheduler",
+        "TriStageLRSchedule",
+        {
+            "warmup_steps": 3,
+            "hold_steps": 5,
+            "decay_steps": 6,
+            "final_lr_scale": 0.05,
+            "init_lr_scale": 0.1,
+        },
+    ),
+)
+FAIRSEQ_DEFAULTS: dict[str, Any] = {
+    **{"warmup_updates": 0, "warmup_init_lr": -1, "total_num_update": 20, "power": 1.0, "max_update": 20},
+    **{"end_learning_rate": 0.0, "min_lr": 0.0, "t_mult": 1.0, "lr_period_updates": -1, "lr_shrink": 0.1},
+    **{"warmup_steps": 0, "hold_steps": 0, "decay_steps": 0, "phase_ratio": None, "init_lr_scale": 0.01},
+    **{"final_lr_scale": 0.01, "force_anneal": None},
+}
+
+
+class FairseqScheduler:
+    """A scheduler of fairseq without its optimizer, which holds the rate."""
+
+    def __init__(self, cfg: Any, optimizer: Any):
+        del optimizer
+        self.cfg, self.optimizer = cfg, self
+
+    def set_lr(self, lr: float) -> None:
+        """Set the rate, as the optimizer does."""
+        self.rate = lr
+
+    def get_lr(self) -> float:
+        """Return the rate, as the optimizer does."""
+        return self.rate
+
+
+def fairseq(folder: Path) -> list[Any]:
+    """Return the rates of fairseq's schedulers, in the order in which its trainer calls them."""
+    names: dict[str, Any] = {"math": math, "Collection": Collection, "FairseqLRScheduler": FairseqScheduler}
+    names["register_lr_scheduler"] = lambda name, dataclass: lambda cls: setattr(cls, "call", name) or cls
+    cases: list[Any] = []
+    for file, name, given in FAIRSEQ:
+        path = f"fairseq/optim/lr_scheduler/{file}.py"
+        text = text_at(folder / "fairseq", "HEAD", path)
+        configs = {f"{name.removesuffix('Schedule').removesuffix('LR')}LRScheduleConfig": None}
+        cls = definitions(text, [name], {**names, **configs})[name]
+        scheduler = cls(SimpleNamespace(**{**FAIRSEQ_DEFAULTS, "lr": [1e-3], **given}), None)
+        scheduler.step_update(0)
+        if hasattr(scheduler, "step_begin_epoch"):
+            scheduler.step_begin_epoch(1)
+        rates: list[float] = []
+        for update in range(20):
+            scheduler.step_update(update)
+            rates.append(scheduler.rate)
+        settings = {"lr_scheduler": cls.call, "lr": [1e-3], "max_update": 20, **given}
+        cases.append(case("0.12.2", name, settings, rates))
+    return cases
+
+
 def main() -> None:
     """Write the curves of each framework, one to a line."""
     parser = argparse.ArgumentParser(description="Record the curves of frameworks for pretraining.")
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     blocks: list[str] = []
-    for name, record in {"torchtitan": torchtitan, "olmo": olmo, "composer": composer}.items():
+    for name, record in {
+        "torchtitan": torchtitan,
+        "olmo": olmo,
+        "composer": composer,
+        "fairseq": fairseq,
+    }.items():
         lines = ",\n".join(json.dumps(each) for each in record(folder))
         blocks.append(f"{json.dumps(name)}: [\n{lines}\n]")
     RECORDED.write_text("{\n" + ",\n".join(blocks) + "\n}\n")
