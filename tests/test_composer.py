@@ -165,3 +165,8 @@ def test_a_config_that_lacks_or_contradicts_something_is_refused_by_name(config,
     with pytest.raises(ValueError, match=message) as error:
         from_config(config, framework="composer")
     assert "\n" not in str(error.value)
+
+
+def test_a_name_that_is_no_text_is_no_sign_of_composer():
+    with pytest.raises(ValueError, match="the config is of no known framework"):
+        from_config({**TOKENS, "scheduler": {"name": ["cosine_with_warmup"]}})

@@ -131,6 +131,7 @@ def core(scheduler: dict[str, Any], length: Any = 100, unit: str = "steps", **tr
 
 REFUSED = [
     (OLMO_7B.replace("max_duration", "duration"), "the config has no max_duration: give names="),
+    (OLMO_7B.replace("739_328", "1e400T"), r"max_duration must be at most 2\*\*61, got '1e400T'"),
     (OLMO_7B.replace("739_328", "1ep"), "how many batches an epoch has: give steps_per_epoch"),
     (
         OLMO_7B.replace("739_328", "2 years"),

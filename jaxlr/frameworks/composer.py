@@ -110,7 +110,7 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
     target = scheduler.get("_target_")
     if isinstance(target, str):
         return target.startswith(("composer.", "llmfoundry."))
-    is_timed = "t_warmup" in scheduler or scheduler.get("name") in _RULES
+    is_timed = "t_warmup" in scheduler or scheduler.get("name") in tuple(_RULES)
     return "lr" in optimizer and is_timed and "max_duration" in settings
 
 

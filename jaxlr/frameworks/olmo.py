@@ -176,6 +176,8 @@ def _duration(duration: Any) -> tuple[float | None, str | None]:
         number = float(found[1])
     except ValueError:
         raise ValueError(f"max_duration must begin with a number, got {shown_value(duration)}") from None
+    if number > 2**61:
+        raise ValueError(f"max_duration must be at most 2**61, got {shown_value(duration)}")
     return float(int(number)), {"T": "tokens", "ep": "epochs"}.get(found[2] or "", "steps")
 
 
