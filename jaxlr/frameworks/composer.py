@@ -28,6 +28,7 @@ _NAMES = {  # of LLM Foundry
 _RUN = ("max_duration", "scale_schedule_ratio", "step_schedulers_every_batch")
 _TIME = re.compile(r"\s*([\d._]+(?:e[+-]?\d+)?)\s*(ba|sp|tok|ep|dur)\s*", re.IGNORECASE)
 _MOST_TIME = 2**53
+_LARGEST_RATIO = 1000
 
 
 class _Time(NamedTuple):
@@ -91,6 +92,8 @@ def read(config: Config) -> Recipe:
     if not run.flag("step_schedulers_every_batch", True):
         raise ValueError("step_schedulers_every_batch=False is not supported: a count is a batch")
     ratio = run.number("scale_schedule_ratio", 1.0)
+    if ratio > _LARGEST_RATIO:
+        raise ValueError(f"scale_schedule_ratio must be at most {_LARGEST_RATIO}, got {ratio:g}")
     section = _section(settings, "scheduler")
     scheduler = _resolved(config, settings, "scheduler", tuple(section))
     duration = _duration(run, ratio)
