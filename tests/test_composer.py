@@ -152,6 +152,7 @@ REFUSED = [
         MPT_7B.replace("cosine_with_warmup", "warmup_stable_decay"),
         "must be one of .*got 'warmup_stable_decay'",
     ),
+    ({**TOKENS, "scale_schedule_ratio": 1e300}, "scale_schedule_ratio must be at most 1000, got 1e"),
     (
         {**TOKENS, "step_schedulers_every_batch": False},
         "step_schedulers_every_batch=False is not supported",
