@@ -52,7 +52,7 @@ def main() -> None:
         _refuse(str(error))
     except ImportError as error:
         _refuse(f"a package cannot be loaded: {error}; it may need more memory, or to be installed again")
-    except MemoryError:
+    except (MemoryError, SystemError):  # a SystemError comes from C code that ignored a lack of memory
         _refuse("there is not enough memory: raise the limit of the process, see ulimit -v")
 
 

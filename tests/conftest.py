@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -15,6 +16,11 @@ from jaxlr._compat import enable_x64
 
 _NO_TORCH = "torch is not installed: pip install torch==2.13.0"
 
+if shutil.which("nvidia-smi") and "xla_gpu_autotune_level" not in os.environ.get("XLA_FLAGS", ""):
+    # On a GPU, XLA times kernels and takes the fastest. Two programs of one run may then differ in their
+    # bits, and tests compare such programs. Several workers share the GPU.
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_autotune_level=0".strip()
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 if importlib.util.find_spec("jaxtyping"):  # it is in the extra train
     # Check the arrays that tests pass to these modules against the shapes and dtypes in their annotations.

@@ -13,6 +13,12 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
+
+def on_cpu(devices: int = 1) -> dict[str, str]:
+    """Return the environment of a process that sees simulated CPU devices, also on a machine with a GPU."""
+    return {**ENVIRONMENT, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
+
+
 _started: list[subprocess.Popen[str]] = []
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from cases import CASES
-from helpers import DEVICE_RTOL, assert_close
+from helpers import DEVICE_RTOL, assert_close, fast_jit
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxlr
@@ -40,11 +40,11 @@ NAMES = [
 def check(name: str, mesh: jax.sharding.Mesh) -> None:
     case, rates = CASES[name], np.asarray([0.1, 0.3] * (len(COUNTS) // 2), np.float32)
     schedule = case.build(0.1)
-    expected = np.asarray(jax.jit(schedule)(COUNTS[:, None]))[:, 0]
+    expected = np.asarray(fast_jit(schedule)(COUNTS[:, None]))[:, 0]
     ensemble = jax.vmap(lambda lr, count: case.build(lr)(count))
-    expected_of_ensemble = np.asarray(jax.jit(ensemble)(rates, COUNTS))
+    expected_of_ensemble = np.asarray(fast_jit(ensemble)(rates, COUNTS))
 
-    @jax.jit
+    @fast_jit
     def in_every_way(counts, grid, rates):
         in_rows = jax.shard_map(schedule, mesh=mesh, in_specs=GRID, out_specs=GRID)
         return {
@@ -71,7 +71,7 @@ def check(name: str, mesh: jax.sharding.Mesh) -> None:
                 assert jax.typeof(actual).sharding.spec == ALL, (name, way)
     # Counts may be sharded without jax.set_mesh too. There JAX 0.12 cannot divide one `where` by another.
     if jax.__version_info__ < (0, 12) or name not in ("cyclic, triangular2", "one cycle momentum"):
-        assert_close(jax.jit(jax.vmap(schedule))(counts), expected, DEVICE_RTOL)
+        assert_close(fast_jit(jax.vmap(schedule))(counts), expected, DEVICE_RTOL)
 
 
 def check_pmapped_plateau() -> None:

@@ -144,7 +144,7 @@ JSON = [
     ),
     ("plot", ["StepLR(1)", "OneCycleLR(1, 9)", "--steps-per-epoch", "2"]),
     ("table", ["StepLR(1)"]),
-    ("port", ["StepLR(1)"]),
+    ("port", ["SGD(params, 0.1); StepLR(1)"]),
     ("verify", ["ExponentialLR(0.7)", f"{ROOT}/tests/logs/metrics.jsonl"]),
     ("fit", [f"{ROOT}/tests/logs/metrics.jsonl"]),
 ]
@@ -239,8 +239,7 @@ def test_the_gallery_has_a_figure_of_every_schedule(schedule, figures):
 
 @pytest.mark.parametrize("function", jaxlr.__all__)
 def test_the_reference_has_an_entry_for_every_public_function(function):
-    # jaxlr.plot is a module too, so the entry of the function has its full name.
-    name = "jaxlr.plot.plot" if function == "plot" else f"jaxlr.{function}"
+    name = f"jaxlr.{function}"
     assert entry(name), (
         f"docs/reference/ does not document {function}: add ::: {name} to the page of its module"
     )

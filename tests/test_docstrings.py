@@ -12,7 +12,7 @@ import jaxlr
 import jaxlr.schedules
 from jaxlr.train.loop import train
 from jaxlr.train.runs import hyperparameters_of, train_run
-from jaxlr.train.sweep import sweep
+from jaxlr.train.sweeps import sweep
 
 
 ROOT = Path(__file__).parents[1]

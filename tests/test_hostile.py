@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from test_live import build
+from test_timm_optimizers import stand_in
 
 import jaxlr
+from jaxlr.convert.updates import UPDATES
 
 
 RECURSIVE: list[Any] = []
@@ -86,13 +88,14 @@ def test_wrong_value_in_a_live_scheduler_or_its_group_is_refused_by_its_name(tor
         assert_is_named(error.value, "lr")
 
 
-@pytest.mark.parametrize(
-    "name", ["SGD", "Adam", "RMSprop", "Adagrad", "NAdam", "Adadelta", "Muon", "Adafactor"]
-)
+@pytest.mark.parametrize("name", [*UPDATES])
 def test_wrong_value_in_a_field_of_an_optimizer_is_refused_by_its_name(torch, name):
-    optimizer = getattr(torch.optim, name)([torch.zeros(2, 2, requires_grad=True)], lr=0.1)
-    # `foreach` and the like change the speed only. Adagrad ignores its `initial_accumulator_value`.
-    ignored = ("params", "foreach", "fused", "capturable", "differentiable", "initial_accumulator_value")
+    weights = [torch.zeros(2, 2, requires_grad=True)]
+    kind = getattr(torch.optim, name, None)
+    optimizer = kind(weights, lr=0.1) if kind else stand_in(torch, name, weights)
+    # `foreach` and the like change the speed only. Some options of the constructor are those of all groups.
+    ignored = ("params", "foreach", "fused", "capturable", "differentiable")
+    ignored += ("initial_accumulator_value", "max_grad_norm")
     group = optimizer.param_groups[0]
     for field in group.keys() - {*ignored}:
         before = group[field]

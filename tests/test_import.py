@@ -1,12 +1,18 @@
 """Tests of `import jaxlr` and the command with as few other packages as they need."""
 
+import ast
 import functools
+import graphlib
+import importlib.metadata
 import json
+import pkgutil
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import jax
 import pytest
 
 from jaxlr import __main__
@@ -26,22 +32,107 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_importing_jaxlr_loads_only_the_packages_of_jax_and_optax():
-    loaded = loaded_by("import jaxlr") - loaded_by("import jax, optax")
+def test_importing_jaxlr_loads_no_other_package():
+    loaded = loaded_by("import jaxlr") - loaded_by("pass")
     assert loaded - sys.stdlib_module_names == {"jaxlr"}
 
 
-def test_importing_jaxlr_loads_no_package_for_training():
-    heavy = {"flax", "orbax", "tensorflow_datasets", "torch", "matplotlib", "sklearn", "tyro", "tqdm"}
-    assert not loaded_by("import jaxlr") & {*heavy, "uniplot"}
+def test_all_public_names_need_only_the_packages_of_jax_and_optax():
+    loaded = loaded_by("from jaxlr import *") - loaded_by("import jax, optax")
+    assert loaded - sys.stdlib_module_names == {"jaxlr"}
 
 
-def test_all_lists_every_public_function():
-    import jaxlr
+def test_a_schedule_loads_no_framework():
+    program = "import jaxlr, sys; jaxlr.step_lr(0.1, 30); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "jaxlr.schedules.decay" in done.stdout
+    assert "jaxlr.frameworks" not in done.stdout
+    assert "jaxlr.convert" not in done.stdout
 
-    assert set(jaxlr.__all__) == {
-        name for name in vars(jaxlr) if not name.startswith("_") and callable(getattr(jaxlr, name))
-    }
+
+LAZY = ("jaxlr", "jaxlr.cli", "jaxlr.convert", "jaxlr.train")
+ROOT = Path(__file__).parents[1]
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in (ROOT / "jaxlr").rglob("*.py")
+}
+
+
+@functools.cache
+def imports_for_type_checkers(package: str) -> dict[str, str]:
+    """Return the module of each name that a package imports below `if TYPE_CHECKING`."""
+    tree = ast.parse(MODULES[package].read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If) and isinstance(node.test, ast.Name))
+    imports = (node for node in block.body if isinstance(node, ast.ImportFrom))
+    return {alias.name: str(node.module) for node in imports for alias in node.names}
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_a_public_name_is_imported_from_the_module_that_type_checkers_see(package):
+    pytest.importorskip("flax")
+    imported, module = imports_for_type_checkers(package), importlib.import_module(package)
+    modules = {name for name, source in imported.items() if source == package}
+    assert {*module.__all__} == imported.keys() - modules
+    for name, source in imported.items():
+        assert module.__getattr__(name) is getattr(importlib.import_module(source), name)
+        assert getattr(module, name) is module.__getattr__(name)
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_no_module_has_the_name_of_a_public_function(package):
+    """Importing such a module would replace the function."""
+    pytest.importorskip("flax")
+    module = importlib.import_module(package)
+    files = {found.name for found in pkgutil.iter_modules(module.__path__)}
+    assert not files & {*module.__all__}
+
+
+def test_modules_can_be_imported_in_any_order():
+    """No module needs itself while it is imported."""
+    graph = {module: needed_by(module) for module in MODULES}
+    graphlib.TopologicalSorter(graph).prepare()  # raises an error that lists the modules of a cycle
+
+
+def needed_by(module: str) -> set[str]:
+    """Return the modules of ours that are imported before a module is complete."""
+    needed: set[str] = set()
+    for node in executed(ast.parse(MODULES[module].read_text()).body):
+        if isinstance(node, ast.Import):
+            needed |= {alias.name for alias in node.names}
+            continue
+        source = str(node.module)
+        lazy = imports_for_type_checkers(source) if source in LAZY else {}
+        for name in [alias.name for alias in node.names]:
+            is_module = f"{source}.{name}" in MODULES
+            needed.add(f"{source}.{name}" if is_module else lazy.get(name, source))
+    packages = {str(parent) for name in needed for parent in parents(name)} - {module, *parents(module)}
+    return (needed | packages) & MODULES.keys()
+
+
+def executed(statements: list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Yield the import statements that are executed when a module is imported."""
+    for node in statements:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If) and ast.unparse(node.test) != "TYPE_CHECKING":
+            yield from executed([*node.body, *node.orelse])
+        elif isinstance(node, ast.Try | ast.With):
+            yield from executed(node.body)
+
+
+def parents(module: str) -> list[str]:
+    return [module[: dot.start()] for dot in re.finditer(r"\.", module)]
+
+
+def test_the_names_can_be_listed_and_pickled_before_their_first_use():
+    program = """
+import pickle, pydoc, jaxlr
+assert {*jaxlr.__all__} <= {*dir(jaxlr)}
+assert "one_cycle_lr" not in vars(jaxlr)
+assert "one_cycle_lr(" in pydoc.render_doc(jaxlr)
+assert pickle.loads(pickle.dumps(jaxlr.step_lr)) is jaxlr.step_lr
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_the_command_says_how_to_install_the_package_that_reads_its_flags(monkeypatch, capsys):
@@ -111,7 +202,7 @@ def test_the_command_needs_the_extra_train_only_to_train():
 
 
 def test_training_on_an_older_jax_is_refused(monkeypatch):
-    monkeypatch.setattr(jax, "__version_info__", (0, 9, 2))
+    monkeypatch.setattr(importlib.metadata, "version", lambda package: "0.9.2")
     with pytest.raises(ModuleNotFoundError, match=r"training needs .*jax>=0.10.2: pip install "):
         check_installed("train")
 

@@ -79,7 +79,24 @@ OPTIONS = {
     "Adadelta": st.fixed_dictionaries(
         common | {"rho": st.sampled_from([0.9, 0.5, 0.99]), "eps": st.sampled_from([1e-6, 1e-2])}
     ),
+    "Rprop": st.fixed_dictionaries(
+        {
+            "lr": st.sampled_from([0.1, 1e-3]),
+            "maximize": st.booleans(),
+            "etas": st.sampled_from([(0.5, 1.2), (0.9, 3.0), (0.3, 1.01)]),
+            "step_sizes": st.sampled_from([(1e-6, 50), (1e-3, 1e-2)]),
+        }
+    ),
+    "ASGD": st.fixed_dictionaries(
+        common
+        | {
+            "lambd": st.sampled_from([1e-4, 0.0, 0.1]),
+            "alpha": st.sampled_from([0.75, 0.0, 1.0]),
+            "t0": st.sampled_from([1e6, 0.0, 10.0]),
+        }
+    ),
 }
+WITHOUT_MOMENTUM = {"Adagrad", "Adadelta", "Rprop", "ASGD"}
 
 
 def step_lr(step_size: int) -> Any:
@@ -269,9 +286,18 @@ def test_each_group_has_its_own_options(torch, name):
     assert_updates_are_torchs(torch, name, {"lr": 0.1}, groups, BIASES)
 
 
-@pytest.mark.parametrize(("name", "options"), [("SGD", {"momentum": 0.9}), ("AdamW", {}), ("Adagrad", {})])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("SGD", {"momentum": 0.9, "weight_decay": 0.1}),
+        ("AdamW", {"weight_decay": 0.1}),
+        ("Adagrad", {"weight_decay": 0.1}),
+        ("ASGD", {"lambd": 0.1}),  # its learning rate is that of one update before
+        ("Rprop", {}),  # torch's scheduler does not change its updates
+    ],
+)
 def test_scheduler_steps_at_the_same_updates_as_torch(torch, name, options):
-    options = {"lr": 0.1, "weight_decay": 0.1} | options
+    options = {"lr": 0.1} | options
     assert_updates_are_torchs(torch, name, options, schedule=step_lr(3), steps_per_epoch=7)
 
 
@@ -358,9 +384,9 @@ def test_bias_correction_of_adam_is_exact_at_every_count(torch, beta2):
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
 @pytest.mark.parametrize("name", OPTIONS)
 def test_updates_and_state_keep_the_dtype_of_the_parameters(torch, name, dtype, x64):
-    cycled = {} if name in ("Adagrad", "Adadelta") else {"schedule": CYCLES["one cycle"]}
-    side = TorchSide(torch, name, {"lr": 0.1, "weight_decay": 0.1}, None, np.float32)
-    scheduler = side.scheduled(cycled["schedule"]) if cycled else None
+    options = {"lr": 0.1} if name == "Rprop" else {"lr": 0.1, "weight_decay": 0.1}
+    side = TorchSide(torch, name, options, None, np.float32)
+    scheduler = None if name in WITHOUT_MOMENTUM else side.scheduled(CYCLES["one cycle"])
     tx = jaxlr.optimizer_from_torch(side.optimizer, scheduler)
     with enable_x64(x64):
         params = jax.tree.map(lambda shape: jnp.zeros(shape, dtype), SHAPES, is_leaf=is_shape)
@@ -423,6 +449,33 @@ def test_subclass_without_its_own_step_is_converted_like_its_parent(torch):
     assert_close(updates, [-0.1], DEVICE_RTOL)
 
 
+def test_the_average_of_asgd_is_that_of_torch(torch):
+    side = TorchSide(torch, "ASGD", {"lr": 0.1, "t0": 20, "lambd": 0.1}, None, np.float64)
+    tx = jaxlr.optimizer_from_torch(side.optimizer)
+    with enable_x64():
+        opt_state = tx.init(jax.tree.map(lambda leaf: leaf[0], side.params))
+        for step in range(30):
+            params, grads = (
+                jax.tree.map(lambda leaf, s=step: leaf[s], t) for t in (side.params, side.grads)
+            )
+            _, opt_state = jax.jit(tx.update)(grads, opt_state, params)
+            for tensor, value, grad in zip(
+                side.tensors, jax.tree.leaves(params), jax.tree.leaves(grads), strict=True
+            ):
+                tensor.data, tensor.grad = torch.tensor(value), torch.tensor(grad)
+            side.optimizer.step()
+        averages = jax.tree.leaves(optax.tree.get(opt_state, "ax"))
+        for own, tensor in zip(averages, side.tensors, strict=True):
+            assert_close(own, side.optimizer.state[tensor]["ax"].numpy(), X64_RTOL)
+
+
+@pytest.mark.parametrize("name", ["Rprop", "ASGD", "Adafactor"])
+def test_a_plateau_of_a_rule_with_its_own_rate_is_refused(torch, name):
+    optimizer = getattr(torch.optim, name)([torch.zeros(1)])
+    with pytest.raises(ValueError, match="it cannot have a plateau"):
+        jaxlr.optimizer_from_torch(optimizer, jaxlr.reduce_lr_on_plateau(0.1))
+
+
 def test_conversion_does_not_change_the_objects(torch):
     side = TorchSide(torch, "AdamW", {"lr": 0.1}, [((1,), {}), ((0, 2), {})], np.float32)
     scheduler = side.scheduled(CYCLES["one cycle"], num_epochs=3)
@@ -431,11 +484,26 @@ def test_conversion_does_not_change_the_objects(torch):
     assert [each.state_dict() for each in (side.optimizer, scheduler)] == before
 
 
-@pytest.mark.parametrize("name", ["LBFGS", "SparseAdam", "Rprop", "ASGD"])
+@pytest.mark.parametrize("name", ["LBFGS", "SparseAdam"])
 def test_unsupported_optimizer_is_refused_by_name(torch, name):
     optimizer = getattr(torch.optim, name)([torch.zeros(1)])
     with pytest.raises(TypeError, match=f"got a {name}; jaxlr converts torch's SGD, Adam, AdamW, RMSprop"):
         jaxlr.optimizer_from_torch(optimizer)
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("Lion", "bitsandbytes.optim.lion"),
+        ("Lion", "lion_pytorch.cautious_lion"),
+        ("Lamb", "torch_optimizer.lamb"),
+        ("Adafactor", "timm.optim.adafactor"),
+    ],
+)
+def test_an_optimizer_of_another_package_is_refused_by_name(torch, name, module):
+    other = type(name, (torch.optim.Optimizer,), {"__module__": module, "step": lambda self: None})
+    with pytest.raises(TypeError, match=rf"got a {name} of {module}; .*, and Lion and Lamb of timm"):
+        jaxlr.optimizer_from_torch(other([torch.zeros(1)], {"lr": 0.1}))
 
 
 @pytest.mark.parametrize("method", ["step", "_init_group"])
@@ -458,6 +526,8 @@ REFUSED = {
     "a beta of NaN": ("AdamW", {"betas": (float("nan"), 0.9)}, "beta1 must be a finite number"),
     "a negative lr": ("SGD", {"lr": -0.1}, "lr must be a finite number of at least 0, got -0.1"),
     "an lr of no number": ("SGD", {"lr": "0.1"}, "lr of the optimizer must be a number"),
+    "etas of one side": ("Rprop", {"etas": (1.1, 1.2)}, "etas of the optimizer must lie below and above 1"),
+    "one eta": ("Rprop", {"etas": (0.5,)}, "etas of the optimizer must be 2 numbers"),
     "a damped Nesterov": (
         "SGD",
         {"momentum": 0.9, "nesterov": True, "dampening": 0.1},

@@ -10,7 +10,9 @@ import numpy as np
 import optax
 import optax.contrib
 import pytest
+from test_timm_optimizers import stand_in
 
+import jaxlr
 from jaxlr._compat import enable_x64
 from jaxlr.convert.updates import UPDATES
 
@@ -26,25 +28,31 @@ def difference(torch: Any, torch_line: str, tx: Any) -> float:
     inputs = rng.normal(size=(32, 6))
     targets, start = inputs @ rng.normal(size=(6, 3)), rng.normal(size=(6, 3))
     weights = torch.tensor(start, requires_grad=True)
-    optimizer = eval(torch_line, vars(torch.optim) | {"params": [weights]})
+    timms = {
+        name: lambda params, n=name, **own: stand_in(torch, n, params, **own) for name in ("Lion", "Lamb")
+    }
+    optimizer = eval(torch_line, vars(torch.optim) | timms | {"params": [weights]})
     history = []
-    for _ in range(NUM_STEPS):
+    for _ in range(NUM_STEPS if type(optimizer).__name__ not in timms else 0):
         optimizer.zero_grad()
         ((torch.tensor(inputs) @ weights - torch.tensor(targets)) ** 2).mean().backward()
         optimizer.step()
         history.append(weights.detach().numpy().copy())
 
-    def step(carry: Any, _: Any) -> Any:
-        params, opt_state = carry
-        gradient = jax.grad(lambda w: jnp.mean((inputs @ w - targets) ** 2))(params)
-        updates, opt_state = tx.update(gradient, opt_state, params)
-        params: Any = optax.apply_updates(params, updates)
-        return (params, opt_state), params
+    def trained(tx: Any) -> Any:
+        def step(carry: Any, _: Any) -> Any:
+            params, opt_state = carry
+            gradient = jax.grad(lambda w: jnp.mean((inputs @ w - targets) ** 2))(params)
+            updates, opt_state = tx.update(gradient, opt_state, params)
+            params: Any = optax.apply_updates(params, updates)
+            return (params, opt_state), params
 
-    params = jnp.asarray(start)
-    _, ours = jax.jit(lambda carry: jax.lax.scan(step, carry, length=NUM_STEPS))((params, tx.init(params)))
-    torchs = np.stack(history)
-    return float((np.abs(ours - torchs).max((1, 2)) / np.abs(torchs).max((1, 2))).max())
+        carry = jnp.asarray(start), tx.init(jnp.asarray(start))
+        return jax.jit(lambda carry: jax.lax.scan(step, carry, length=NUM_STEPS))(carry)[1]
+
+    # Ours stands for timm's, of which recorded updates are compared in test_timm_optimizers.py.
+    torchs = np.stack(history) if history else np.asarray(trained(jaxlr.optimizer_from_torch(optimizer)))
+    return float((np.abs(trained(tx) - torchs).max((1, 2)) / np.abs(torchs).max((1, 2))).max())
 
 
 @pytest.mark.parametrize(("torch_line", "optax_line", "shown"), ROWS)

@@ -524,3 +524,17 @@ def test_train_and_sweep_take_the_names_of_their_schedulers():
         TrainConfig.from_flags(scheduler="StepLR(opt, step_size=n)")
     with pytest.raises(ValueError, match=r"--lr is 0.1, but .* sets lr=0.5: give --lr 0.5"):
         TrainConfig.from_flags(scheduler="o = SGD(p, lr=0.5)\nStepLR(o, 3)")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AdamW(params, lr=3e-4); StepLR(30)",
+        "torch.optim.SGD(model.parameters(), 3e-4)\nStepLR(optimizer, 30)",
+        "opt = accelerator.prepare(Adam(params, lr=3e-4))\nStepLR(opt, 30)",
+    ],
+)
+def test_rate_of_the_only_optimizer_is_that_of_a_scheduler_that_does_not_name_it(text):
+    assert jaxlr.from_string(text)(0) == 3e-4
+    with pytest.raises(ValueError, match=r"the scheduler's text sets lr=0.0003"):
+        jaxlr.from_string(text, 0.1)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 import jaxlr
-from jaxlr.plot import suits_log_scale
+from jaxlr.drawing import suits_log_scale
 
 
 mpl.use("agg")

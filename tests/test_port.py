@@ -7,15 +7,18 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from helpers import DEVICE_RTOL, assert_close
 from spellings import SPELLINGS, Spelling
 from test_live import CLOSED, STEPPED, advance
 from test_live import build as built_by_torch
+from test_optimizer_text import programs
 from test_spellings import PARAMETERS, read
 
 import jaxlr
 from jaxlr import port
+from jaxlr._compat import enable_x64
 
 
 @pytest.mark.parametrize("spelling", PARAMETERS)
@@ -152,3 +155,114 @@ class Anneal(enum.StrEnum):
 )
 def test_members_of_an_enum_are_printed_as_their_values(text, names, line):
     assert port(text, 0.1, names) == line
+
+
+def printed_and_expected(text: str, **more: Any) -> tuple[str, Any, Any]:
+    """Return the printed lines, their optimizer, and that of the text."""
+    lines = port(text)
+    made: dict[str, Any] = {"jaxlr": jaxlr, "optax": optax, "labels": more.get("labels")}
+    exec(lines, made)
+    transposed = "transposed=True" in lines or None
+    return lines, made["tx"], jaxlr.optimizer_from_string(text, transposed=transposed, **more)
+
+
+def updates_of(tx: Any) -> Any:
+    """Return the updates of four steps. A plateau sees a loss that stalls."""
+    params = {"kernel": jnp.linspace(-2.0, 1.0, 6)}
+
+    def step(opt_state: Any, scale: Any) -> Any:
+        updates, opt_state = tx.update(jax.tree.map(lambda leaf: scale * leaf, params), opt_state, params)
+        is_plateau = "PlateauState" in str(jax.tree.structure(opt_state))
+        return jaxlr.plateau_step(opt_state, 1.0) if is_plateau else opt_state, updates
+
+    return jax.jit(lambda state: jax.lax.scan(step, state, jnp.array([1, 0.5, -0.3, 2])))(tx.init(params))[
+        1
+    ]
+
+
+NATIVE = {
+    "SGD(p, 0.1)": "optax.sgd(0.1)",
+    "SGD(p, 0.1, 0.9, 0.0, 5e-4, True); StepLR(2)": (
+        "optax.chain(optax.add_decayed_weights(0.0005), optax.sgd(schedule, momentum=0.9, nesterov=True))"
+    ),
+    "Adam(p, lr=3e-4, betas=(0.5, 0.99), maximize=True); StepLR(2)": (
+        "optax.chain(optax.scale(-1.0), optax.adam(schedule, b1=0.5, b2=0.99))"
+    ),
+    "Adam(p, decoupled_weight_decay=True, weight_decay=0.1)": "optax.adamw(0.001, weight_decay=0.1)",
+    "AdamW(p)": "optax.adamw(0.001, weight_decay=0.01)",
+    "AdamW(p, eps=1e-6); CosineAnnealingLR(5)": "optax.adamw(schedule, eps=1e-06, weight_decay=0.01)",
+    "AdamW(p, weight_decay=0); ReduceLROnPlateau(patience=0)": (
+        "jaxlr.with_plateau(lambda rate: optax.adam(rate), plateau)"
+    ),
+    "RMSprop(p, centered=True, alpha=0.9); StepLR(2)": (
+        "optax.rmsprop(schedule, eps_in_sqrt=False, centered=True)"
+    ),
+    "Adadelta(p, rho=0.5, weight_decay=0.1)": (
+        "optax.chain(optax.add_decayed_weights(0.1), optax.adadelta(1.0, rho=0.5))"
+    ),
+    "Adamax(p, betas=(0.8, 0.9)); StepLR(2)": "optax.adamax(schedule, b1=0.8, b2=0.9)",
+}
+
+
+@pytest.mark.parametrize("text", NATIVE)
+def test_printed_optimizer_is_optaxs_where_its_rule_is_torchs(text):
+    with enable_x64():
+        lines, printed, expected = printed_and_expected(text)
+        chex.assert_trees_all_close(updates_of(printed), updates_of(expected), rtol=1e-12)
+    assert lines.endswith(f"tx = {NATIVE[text]}")
+
+
+def test_optax_has_fewer_digits_in_the_first_updates():
+    _, printed, expected = printed_and_expected("AdamW(p, weight_decay=0.1)")
+    chex.assert_trees_all_close(updates_of(printed), updates_of(expected), rtol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SGD(p, 0.1, 0.9, 0.5); StepLR(2)",
+        "SGD(p, 0.1, 0.9); OneCycleLR(0.1, 9)",
+        "AdamW(p); CyclicLR(0.01, 0.1, 3, base_momentum=0.5)",
+        "AdamW(p, amsgrad=True)",
+        "RMSprop(p, momentum=0.9); ReduceLROnPlateau(patience=0)",
+        "Adagrad(p, lr_decay=0.1); LinearLR()",
+        "NAdam(p); SequentialLR([LinearLR(total_iters=2), StepLR(2)], [2])",
+        "RAdam(p, decoupled_weight_decay=True); ExponentialLR(0.5)",
+        "Muon(p); StepLR(2)",
+        "Adafactor(p, eps=(None, 1e-2)); StepLR(2)",
+    ],
+)
+def test_printed_optimizer_is_ours_where_optax_has_another_rule(text):
+    lines, printed, expected = printed_and_expected(text)
+    assert "tx = jaxlr.optimizer_from_string(" in lines
+    params = {"kernel": jnp.ones((2, 3))}
+    assert programs(printed, params)[1] == programs(expected, params)[1]
+
+
+@pytest.mark.parametrize("rate", ["'weight_decay': 0.3", "'lr': 0.2"])
+def test_printed_optimizer_of_groups_needs_labels(rate):
+    text = f"o = AdamW([{{'params': a, {rate}}}, {{'params': b}}], lr=0.1); s = StepLR(o, 2)"
+    lines, printed, expected = printed_and_expected(text, labels={"kernel": 0, "bias": 1})
+    assert "# labels has the group of each parameter, 0 to 1" in lines
+    assert ("schedule = [" in lines) == ("lr" in rate)
+    assert programs(printed)[1] == programs(expected)[1]
+    assert port(text, group=1) == "jaxlr.step_lr(0.1, step_size=2)"
+
+
+def test_a_count_that_may_be_an_epoch_is_said():
+    comment = "# A count is one scheduler.step(). If that is an epoch, use jaxlr.per_epoch"
+    assert comment in port("SGD(p, 0.1); StepLR(2)")
+    assert comment not in port("SGD(p, 0.1); OneCycleLR(0.1, 9)")
+    assert comment not in port("SGD(p, 0.1); get_cosine_schedule_with_warmup(o, 2, 9)")
+
+
+def test_an_optimizer_that_cannot_be_read_leaves_the_schedule_with_a_comment():
+    line = port("o = SGD(p, lr=0.1, momentum=args.m)\nStepLR(o, 30)")
+    assert line.startswith("# The optimizer is left out: the optimizer's text needs values for its names")
+    assert eval(line, {"jaxlr": jaxlr})(30) == jaxlr.step_lr(0.1, 30)(30)
+
+
+def test_a_rate_fills_in_or_must_agree_with_the_text():
+    assert port("AdamW(p)", 0.3) == "tx = optax.adamw(0.3, weight_decay=0.01)"
+    with pytest.raises(ValueError, match=r"init_value is 0.3, but the scheduler's text sets lr=0.1"):
+        port("AdamW(p, lr=0.1)", 0.3)

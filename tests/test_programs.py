@@ -101,9 +101,12 @@ def test_the_programs_unused_for_longest_are_deleted(tmp_path, monkeypatch):
     for age, name in enumerate(["newest", "middle", "oldest"]):
         (tmp_path / name).write_bytes(bytes(100))
         os.utime(tmp_path / name, (10**9 - age, 10**9 - age))
+    (tmp_path / "xla_gpu_per_fusion_autotune_cache_dir").mkdir()
+    os.utime(tmp_path / "xla_gpu_per_fusion_autotune_cache_dir", (1, 1))
     monkeypatch.setattr(programs, "_MAX_BYTES", 250)
     programs._discard_oldest(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["middle", "newest"]
+    kept = ["middle", "newest", "xla_gpu_per_fusion_autotune_cache_dir"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
 
 def test_an_old_program_that_was_used_recently_is_kept(tmp_path, monkeypatch):

@@ -84,8 +84,8 @@ def interrupted(data, tmp_path_factory) -> Callable[..., None]:
 @pytest.mark.heavy
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_run_killed_or_stopped_20_times_equals_the_unbroken_run(interrupted, number):
-    interrupted(number, 20)
+def test_a_run_killed_or_stopped_10_times_equals_the_unbroken_run(interrupted, number):
+    interrupted(number, 10)
 
 
 @pytest.mark.endurance

@@ -26,7 +26,7 @@ from jaxlr.train.loop import train
 from jaxlr.train.model import mlp
 from jaxlr.train.output.summary import as_text, summarize
 from jaxlr.train.runs import RunMetrics, hyperparameters_of, train_run
-from jaxlr.train.sweep import sweep
+from jaxlr.train.sweeps import sweep
 
 
 SHORT: Any = {"hidden": (32,), "quiet": True}
@@ -276,7 +276,7 @@ def test_the_command_prints_its_table_and_writes_its_folder(tmp_path, capsys):
     assert "2 schedulers x 2 rates x 2 seeds = 8 runs of 2 epochs, 8 at once" in output.out
     written = {path.name for path in out.iterdir() if path.name != ".lock"}
     tables = {"sweep.csv", "summary.csv", "sweep.png"}
-    assert written == {"checkpoints", "config.json", "data.json", *tables}
+    assert written == {"checkpoints", "config.json", "data.json", "programs.zip", *tables}
     config = json.loads((out / "config.json").read_text())
     assert config["scheduler"] == ["StepLR(10)", "ReduceLROnPlateau(patience=5)"]
     assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")

@@ -23,7 +23,7 @@ from jaxlr.train.config import SweepConfig
 from jaxlr.train.errors import StorageError
 from jaxlr.train.output.checkpoint import Checkpoints, saved_epochs
 from jaxlr.train.output.summary import read_summary
-from jaxlr.train.sweep import sweep
+from jaxlr.train.sweeps import sweep
 
 
 # Momentum, a plateau that cuts, and three runs, so that the second chunk of two has to be filled up.
@@ -59,7 +59,7 @@ def config(data, tmp_path, monkeypatch) -> SweepConfig:
     def draw(curves: Any, path: Path, title: str) -> None:
         path.write_bytes(b"\x89PNG %d" % len(curves))
 
-    monkeypatch.setattr(import_module("jaxlr.train.sweep"), "plot_sweep", draw)
+    monkeypatch.setattr(import_module("jaxlr.train.sweeps"), "plot_sweep", draw)
     return SweepConfig.from_flags(
         dataset="mnist", data_dir=data, **RECIPE, quiet=True, out=tmp_path / "sweep", checkpoint_every=1
     )
@@ -198,7 +198,7 @@ def test_a_finished_sweep_prints_its_table_and_stays_unchanged(config, capsys, m
     table = capsys.readouterr().out.splitlines()[3:-1]
     before = {path: path.stat().st_mtime_ns for path in config.output.out.rglob("*")}
     monkeypatch.setattr(
-        import_module("jaxlr.train.sweep"),
+        import_module("jaxlr.train.sweeps"),
         "load_dataset",
         lambda *_: pytest.fail("a finished sweep needs no data"),
     )

@@ -61,8 +61,8 @@ def test_200_steps_match_the_losses_rates_and_weights_of_torch(torch, digits, mo
     losses, torch_losses, rates, torch_rates = [], [], [], []
     for indices in np.random.default_rng(0).integers(0, len(digits.labels), (200, 32)):
         batch = Split(digits.images[indices], digits.labels[indices])
-        state, loss = step(state, batch)
-        losses.append(loss)
+        state, batch_losses = step(state, batch)
+        losses.append(batch_losses.mean())
         rates.append(state.opt_state.hyperparams["learning_rate"])
 
         optimizer.zero_grad()
@@ -83,6 +83,14 @@ def test_200_steps_match_the_losses_rates_and_weights_of_torch(torch, digits, mo
         for ours, torchs in ((layer["kernel"][...].T, linear.weight), (layer["bias"][...], linear.bias)):
             difference = np.linalg.norm(np.asarray(ours) - torchs.detach().numpy())
             assert difference <= 1e-4 * np.linalg.norm(ours)
+
+
+def test_a_step_has_no_scatter(digits):
+    init, apply = mlp([64, 10])
+    tx, params = optax.sgd(0.1), init(jax.random.key(0))
+    state = TrainState(params, tx.init(params), jax.random.key(0))
+    program = jax.jit(lambda state, batch: train_step(apply, tx, state, batch)).lower(state, digits)
+    assert "scatter" not in program.as_text()
 
 
 def test_initial_weights_are_uniform_with_the_bound_of_torch(torch):
@@ -112,8 +120,8 @@ def test_an_epoch_uses_every_sample_once_with_a_smaller_last_batch(digits):
     chex.assert_trees_all_equal(jnp.sort(order), jnp.arange(250))
     state, total = start, 0.0
     for batch in (order[:100], order[100:200], order[200:]):
-        state, batch_loss = train_step(apply, tx, state, Split(few.images[batch], few.labels[batch]))
-        total += batch_loss * len(batch)
+        state, losses = train_step(apply, tx, state, Split(few.images[batch], few.labels[batch]))
+        total += losses.sum()
     chex.assert_trees_all_close(end.params, state.params, rtol=1e-5, atol=1e-7)
     assert_close(loss, total / 250, 1e-5)
     assert not np.array_equal(jax.random.key_data(end.key), jax.random.key_data(start.key))
@@ -397,8 +405,14 @@ def test_a_missing_device_is_one_line(tmp_path):
     environment = os.environ | {"JAX_PLATFORMS": "nonesuch"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("jaxlr: error: JAX finds no device for nonesuch")
+    assert done.stderr.startswith("jaxlr: error: JAX finds no device: ")
+    assert done.stderr.endswith("; correct or unset JAX_PLATFORMS=nonesuch\n")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_missing_default_device_is_one_line(refuse, tmp_path):
+    with jax.default_device("tpu"):
+        assert "JAX finds no device: " in refuse("train", "--out", tmp_path / "run")
 
 
 def test_the_second_of_two_runs_in_one_folder_is_refused(tmp_path):

@@ -1,58 +1,55 @@
 """The flags of the command, parsed by tyro into the settings of a command."""
 
+import ast
 import contextlib
 import dataclasses
 import difflib
+import importlib
 import io
+import pkgutil
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import tyro
 
+from jaxlr._extras import check_installed
+from jaxlr.cli.environment import import_jax
 from jaxlr.cli.errors import refuse, with_flags
-from jaxlr.cli.fit import FitConfig
-from jaxlr.cli.plot import PlotConfig
-from jaxlr.cli.port import PortConfig
-from jaxlr.cli.recipe import with_flags_as_text
-from jaxlr.cli.table import TableConfig
-from jaxlr.cli.verify import VerifyConfig
 
-
-if TYPE_CHECKING:
-    from jaxlr.train.config import SweepConfig, TrainConfig
-
-Config: TypeAlias = (
-    "TrainConfig | SweepConfig | PlotConfig | TableConfig | PortConfig | VerifyConfig | FitConfig"
-)
 
 _DESCRIPTION = "PyTorch's learning-rate schedulers for JAX. --version prints the version."
-_COMMANDS = ("train", "sweep", "plot", "table", "port", "verify", "fit")
-_CLASSES = {
-    "plot": PlotConfig,
-    "table": TableConfig,
-    "port": PortConfig,
-    "verify": VerifyConfig,
-    "fit": FitConfig,
+# The module and the class of a command's settings. A module is imported only when its command runs.
+_COMMANDS = {
+    "train": ("train.config", "TrainConfig"),
+    "sweep": ("train.config", "SweepConfig"),
+    "plot": ("cli.plot", "PlotConfig"),
+    "table": ("cli.table", "TableConfig"),
+    "port": ("cli.port", "PortConfig"),
+    "verify": ("cli.verify", "VerifyConfig"),
+    "fit": ("cli.fit", "FitConfig"),
 }
+TRAINING_COMMANDS = ("train", "sweep")
 _TYRO = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone)
 # What tyro says, and what a user needs to read.
 _PLAIN_ERRORS = (
     (r"^Error parsing (?!--)[^:]*: ", ""),  # without a flag to blame, tyro names the whole command
-    (r"no type matching .* Got errors: - <class '\w+'>: (.*?)( - typing\..*)?$", r"\1"),
+    (r"no type matching .* Got errors: - (?:<class '\w+'>|tuple\[.*?\]): (.*?)( - typing\..*)?$", r"\1"),
     (r"^Error parsing (--\S+).*: invalid literal for int\(\).*: ", r"\1 must be a whole number, got "),
     (r"(?<!\.)\.$", ""),
     (r"^Error parsing (--\S+).*: could not convert string to float: ", r"\1 must be a number, got "),
 )
 
 
-def parse(args: list[str]) -> tuple[str, Config]:
+def parse(args: list[str]) -> tuple[str, Any]:
     """Return the command and its settings. A mistake ends the process with one line on stderr."""
     command = args[0] if args else ""
     if args and not command.startswith("-") and command not in _COMMANDS:
         nearest = difflib.get_close_matches(command, _COMMANDS, n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else "see jaxlr --help"
         refuse(f"there is no command {command[:100]!r}, only {', '.join(_COMMANDS)} ({hint})")
+    if command in _COMMANDS:
+        import_jax(to_train=command in TRAINING_COMMANDS)
     stderr = io.StringIO()
     try:
         with contextlib.redirect_stderr(stderr):
@@ -67,15 +64,11 @@ def parse(args: list[str]) -> tuple[str, Config]:
         refuse(_error_of_tyro(stderr.getvalue(), command if command in _COMMANDS else ""))
 
 
-def _parse(args: list[str]) -> Config:
+def _parse(args: list[str]) -> Any:
     if not args or args[0] not in _COMMANDS:
-        return tyro.extras.subcommand_cli_from_dict(
-            {name: _listed_class(name) for name in _COMMANDS},
-            prog="jaxlr",
-            description=_DESCRIPTION,
-            args=args,
-            config=(*_TYRO, tyro.conf.FlagCreatePairsOff),
-        )
+        return _parse_without_command(args)
+    from jaxlr.cli.recipe import with_flags_as_text
+
     command, *flags = args
     flags = with_flags_as_text(command, flags)
     kind, prog = _config_class(command), f"jaxlr {command}"
@@ -86,25 +79,48 @@ def _parse(args: list[str]) -> Config:
 
 
 def _config_class(command: str) -> Any:
-    """Return the class of a command's settings. The training commands are imported only when needed."""
-    if command in ("train", "sweep"):
-        from jaxlr.train.config import SweepConfig, TrainConfig
-
-        return TrainConfig if command == "train" else SweepConfig
-    return _CLASSES[command]
+    """Return the class of a command's settings."""
+    module, name = _COMMANDS[command]
+    return getattr(importlib.import_module(f"jaxlr.{module}"), name)
 
 
-def _listed_class(command: str) -> Any:
-    """Return the class of a command's settings. Without its extra, its help says what to install."""
-    try:
-        return _config_class(command)
-    except ModuleNotFoundError as error:
-        return dataclasses.make_dataclass(command, [], namespace={"__doc__": f"Not installed: {error}."})
+def _parse_without_command(args: list[str]) -> Any:
+    """Print the help of all commands, or the completion for a shell. Other flags are an error."""
+    completes = any(arg.startswith("--tyro-") for arg in args)
+    class_of, classes = _config_class if completes else _summary_class, {}
+    for command in _COMMANDS:
+        try:
+            classes[command] = class_of(command)
+        except ModuleNotFoundError as error:
+            classes[command] = _class_without_settings(command, f"Not installed: {error}.")
+    return tyro.extras.subcommand_cli_from_dict(
+        classes,
+        prog="jaxlr",
+        description=_DESCRIPTION,
+        args=args,
+        config=(*_TYRO, tyro.conf.FlagCreatePairsOff),
+    )
+
+
+def _summary_class(command: str) -> Any:
+    """Return a class with the docstring of a command, read from its source. An import takes a second."""
+    if command in TRAINING_COMMANDS:
+        check_installed("train")
+    module, name = _COMMANDS[command]
+    source = pkgutil.get_data("jaxlr", f"{module.replace('.', '/')}.py")
+    assert source is not None
+    classes = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
+    (docstring,) = (ast.get_docstring(node) for node in classes if node.name == name)
+    return _class_without_settings(command, docstring)
+
+
+def _class_without_settings(command: str, docstring: str | None) -> Any:
+    return dataclasses.make_dataclass(command, [], namespace={"__doc__": docstring})
 
 
 def _names(command: str) -> list[str]:
     """Return the names of a command's settings."""
-    if command in ("train", "sweep"):
+    if command in TRAINING_COMMANDS:
         return [*_config_class(command)().flags()]
     return [field.name for field in dataclasses.fields(_config_class(command))]
 
@@ -119,7 +135,7 @@ class _Resume:
 
 def _saved_config(command: str, flags: list[str]) -> Any:
     """Return the settings of the run that `--resume --out DIR` names, or None if there is none."""
-    if command not in ("train", "sweep") or "--resume" not in flags or {"-h", "--help"} & set(flags):
+    if command not in TRAINING_COMMANDS or "--resume" not in flags or {"-h", "--help"} & set(flags):
         return None
     asked, _ = tyro.cli(_Resume, args=flags, return_unknown_args=True, add_help=False)
     if asked.out is None or not asked.out.is_dir():

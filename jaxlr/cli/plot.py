@@ -14,7 +14,7 @@ import tyro
 
 from jaxlr.cli.errors import RecipeError
 from jaxlr.cli.flags import CurveFlags, RecipeCurve, as_json
-from jaxlr.plot import Curve, draw, new_figure, require, suits_log_scale
+from jaxlr.drawing import Curve, draw, new_figure, require, suits_log_scale
 
 
 _NARROWEST, _WIDEST, _HEIGHT = 40, 1000, 17  # characters of a line, and the height of the axes

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 import optax
 import tyro
 
-from jaxlr.cli.errors import RecipeError
+from jaxlr.cli.errors import RecipeError, in_flags
 from jaxlr.cli.flags import RecipeFlags
 from jaxlr.convert.lines import line_of
-from jaxlr.convert.text import ported
+from jaxlr.convert.optimizer_lines import Lines, lines_of_text
 from jaxlr.frameworks import Recipe
 
 
@@ -34,8 +34,11 @@ class PortConfig(RecipeFlags):
         """Print the line. The comments above the line of a config state its unit and its assumptions."""
         source = self.read(self.recipe)
         if source.settings is None:
-            result: dict[str, Any] = self.convert(ported, source.text, self.epochs)
-            comments: list[str] = []
+            lines = self.convert(self._lines, source.text, self.epochs)
+            result: dict[str, Any] = {"jaxlr": lines.schedule, "torch": lines.torch}
+            if lines.tx is not None:
+                result["tx"] = lines.tx
+            printed, comments = lines.code, [in_flags(comment) for comment in lines.comments]
         else:
             recipe = self.from_config(source.settings)
             values = {"jaxlr": recipe.schedule, **recipe._asdict()}
@@ -45,11 +48,15 @@ class PortConfig(RecipeFlags):
             }
             stated = [f"{name}: {result[name]}" for name in _BESIDES if result[name] is not None]
             groups = [f"Group {self.group} of {', '.join(recipe.groups)}."] if recipe.groups else []
-            comments = [_heading(recipe), *groups, *recipe.assumptions, *stated]
+            printed, comments = result["jaxlr"], [_heading(recipe), *groups, *recipe.assumptions, *stated]
         if self.format == "json":
             print(json.dumps(result))
         else:
-            print(*(f"# {comment}" for comment in comments), result["jaxlr"], sep="\n")
+            print(*(f"# {comment}" for comment in comments), printed, sep="\n")
+
+    @staticmethod
+    def _lines(text: str, lr: float | None, group: int, **options: Any) -> Lines:
+        return lines_of_text(text, lr, group=group or None, **options)  # by default those of all groups
 
 
 def _is_schedule(value: Any) -> bool:

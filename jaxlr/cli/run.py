@@ -8,15 +8,10 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jaxlr.cli.errors import RecipeError, end, refuse
-from jaxlr.cli.fit import FitConfig
-from jaxlr.cli.parse import Config, parse
-from jaxlr.cli.plot import PlotConfig
-from jaxlr.cli.port import PortConfig
-from jaxlr.cli.table import TableConfig
-from jaxlr.cli.verify import VerifyConfig
+from jaxlr.cli.parse import TRAINING_COMMANDS, parse
 
 
 if TYPE_CHECKING:
@@ -32,8 +27,8 @@ def main(args: Sequence[str] | None = None) -> None:
     _run(command, config)
 
 
-def _run(command: str, config: Config) -> None:
-    if not isinstance(config, PlotConfig | PortConfig | TableConfig | VerifyConfig | FitConfig):
+def _run(command: str, config: Any) -> None:
+    if command in TRAINING_COMMANDS:
         _train(config)
         return
     try:
@@ -55,7 +50,7 @@ def _train(config: "TrainConfig | SweepConfig") -> None:
     from jaxlr.train.device.programs import keep_programs
     from jaxlr.train.errors import RunError, StopError
     from jaxlr.train.loop import train
-    from jaxlr.train.sweep import sweep
+    from jaxlr.train.sweeps import sweep
     from jaxlr.train.workarounds import quiet_orbax
 
     threading.excepthook = _warn_of_thread

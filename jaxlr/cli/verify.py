@@ -10,8 +10,8 @@ import tyro
 
 from jaxlr.cli.errors import RecipeError, in_flags
 from jaxlr.cli.flags import RecipeFlags, message_of
+from jaxlr.drawing import draw_log, new_figure
 from jaxlr.logs import Verification, verify
-from jaxlr.plot import draw_log, new_figure
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,7 @@ def scale_by_adam(
         if amsgrad:
             nu = jax.tree.map(jnp.maximum, state.nu_max, nu)
             state = state._replace(nu_max=nu)
-        first, second = _bias_correction(weight1, count), _bias_correction(1 - beta2, count)
+        first, second = bias_correction(weight1, count), bias_correction(1 - beta2, count)
         return jax.tree.map(lambda m, v: m / first / (jnp.sqrt(v) / jnp.sqrt(second) + eps), mu, nu), state
 
     return optax.GradientTransformation(init_fn, update_fn)
@@ -80,7 +80,7 @@ def scale_by_nadam(
         product = state.mu_product * now.astype(np.float32)
         wide = product.astype(jax.dtypes.canonicalize_dtype(float))  # torch computes with a float64
         of_gradient, of_moment = (1 - now) / (1 - wide), later / (1 - wide * later)
-        second = _bias_correction(1 - beta2, count)
+        second = bias_correction(1 - beta2, count)
 
         def direction(g: jax.Array, m: jax.Array, v: jax.Array) -> jax.Array:
             return (of_gradient * g + of_moment * m) / (jnp.sqrt(v / second) + eps)
@@ -95,7 +95,7 @@ def scale_by_radam(weight: Weight, beta2: float, eps: float) -> optax.GradientTr
     """Return RAdam, with eps added before the bias correction. Optax adds it after."""
 
     def direction(first: jax.Array, count: jax.Array) -> Callable[..., jax.Array]:
-        root, length = jnp.sqrt(_bias_correction(1 - beta2, count)), _average_length(beta2, count)
+        root, length = jnp.sqrt(bias_correction(1 - beta2, count)), _average_length(beta2, count)
         longest = 2 / (1 - beta2) - 1
         if longest <= 5:
             return lambda m, v: m / first
@@ -135,7 +135,7 @@ def _scale_by_moments(
         del params
         count, weight1, mu = _first_moment(weight, state, updates)
         nu = jax.tree.map(second, state.nu, updates)
-        scaled = jax.tree.map(direction(_bias_correction(weight1, count), count), mu, nu)
+        scaled = jax.tree.map(direction(bias_correction(weight1, count), count), mu, nu)
         return scaled, optax.ScaleByAdamState(count, mu, nu)
 
     return optax.GradientTransformation(init_fn, update_fn)
@@ -172,6 +172,6 @@ def lerp(start: jax.Array, end: jax.Array, weight: Any) -> jax.Array:
     return jnp.where(weight < 0.5, near_start, near_end)
 
 
-def _bias_correction(weight: Any, count: ArrayLike) -> jax.Array:
+def bias_correction(weight: Any, count: ArrayLike) -> jax.Array:
     """Return `1 - (1 - weight) ** count`, with as many correct digits as `weight` has."""
     return -jnp.expm1(count * jnp.log1p(-weight))

@@ -15,7 +15,7 @@ from jaxlr.convert.names import known_names, split
 
 
 _FACTORS = ("row_var", "col_var")
-_SCALARS = {"mu_product"}  # fields with one number for each parameter
+_SCALARS = {"mu_product", "eta", "mu"}  # fields with one number for each parameter
 
 
 class TorchState:
@@ -39,6 +39,8 @@ class TorchState:
         self._aliases = _aliases(self.weights)
         self._to_params = to_params
         keys = [key for group in groups for key in group]
+        # timm's LAMB counts the updates of a group.
+        self._group_steps = [group.get("step") for group in optimizer.param_groups]
         self.states: dict[str, Mapping[str, Any]] = {}
         for name, key in zip(itertools.chain(*self.groups), keys, strict=True):
             self._check_weight(name, key)
@@ -55,8 +57,9 @@ class TorchState:
 
     @property
     def is_counted(self) -> bool:
-        """True if a parameter has a count of its updates."""
-        return any("step" in state for state in self.states.values())
+        """True if a parameter or a group has a count of its updates."""
+        counts = [*self._group_steps, *(state.get("step") for state in self.states.values())]
+        return any(count is not None for count in counts)
 
     def params(self) -> Any:
         """Return the parameters of JAX."""
@@ -104,6 +107,8 @@ class TorchState:
 
         If `is_exact`, all parameters of the group must have made the same number.
         """
+        if (step := self._group_steps[index]) is not None:
+            return whole(f"step of group {index}", step)
         counts = {name: self._count(name) for name in self.groups[index]}
         if is_exact and len(set(counts.values())) > 1:
             most = max(counts, key=counts.__getitem__)

@@ -8,7 +8,7 @@ from jaxlr import schedules
 from jaxlr._checks import shorten
 from jaxlr.convert.classes import class_of_state
 from jaxlr.convert.live import from_state_dict, from_torch
-from jaxlr.convert.text import ported
+from jaxlr.convert.optimizer_lines import lines_of_text
 from jaxlr.convert.values import Names
 from jaxlr.schedules._schedule import Schedule, call_text
 
@@ -17,7 +17,7 @@ def port(
     recipe: Any,
     init_value: float | None = None,
     names: Names | None = None,
-    group: int = 0,
+    group: int | None = None,
     *,
     num_steps: int | None = None,
     class_name: str | None = None,
@@ -30,6 +30,10 @@ def port(
     A text gives the schedule of `from_string`. A live scheduler, or its `state_dict()`, gives the schedule
     of `from_torch`, or of `from_state_dict`, from the current epoch on.
 
+    If a text also constructs the optimizer, two lines make the schedule and the Optax optimizer. That is
+    Optax's own where its rule is torch's, and else a call of `optimizer_from_string`. Comments say what the
+    lines need. A text whose optimizer cannot be converted gives the line of its schedule, and a comment.
+
     The line of a ReduceLROnPlateau that has seen a metric is a call of `from_state_dict`, which restores
     its learning rate, its best metric and its counters.
 
@@ -38,7 +42,8 @@ def port(
         init_value: for a text, the learning rate of the optimizer, a finite number >= 0. For a state_dict,
             as in `from_state_dict`.
         names: for a text, the values of the names in it, as in `from_string`. A function cannot be printed.
-        group: parameter group of the optimizer.
+        group: parameter group of the optimizer, whose line is returned alone. None is group 0, and the
+            optimizer with all of its groups.
         num_steps: number of epochs (or steps) to tabulate, if there is no closed form. The line then holds
             that many rates.
         class_name: for a state_dict, the class of the scheduler, such as "StepLR".
@@ -47,7 +52,8 @@ def port(
         version: for a text, the version of the framework, as in `from_string`.
 
     Returns:
-        A call of one of jaxlr's functions. It needs no import but `import jaxlr`.
+        A call of one of jaxlr's functions. It needs no import but `import jaxlr`. With an optimizer in the
+        text, lines that assign `schedule` (or `plateau`) and `tx`. They also need `import optax`.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -57,6 +63,9 @@ def port(
     Example:
         >>> port("MultiStepLR(optimizer, milestones=[30, 60], gamma=0.5)", 0.1)
         'jaxlr.multi_step_lr(0.1, milestones=[30, 60], gamma=0.5)'
+        >>> print(port("SGD(params, lr=0.1, momentum=0.9); OneCycleLR(0.1, 9, cycle_momentum=False)"))
+        schedule = jaxlr.one_cycle_lr(0.1, total_steps=9)
+        tx = optax.sgd(schedule, momentum=0.9)
         >>> state_dict = {"gamma": 0.5, "base_lrs": [1.0], "last_epoch": 40, "_last_lr": [0.5**40]}
         >>> port(state_dict, class_name="ExponentialLR")
         'jaxlr.starting_at(jaxlr.exponential_lr(1.0, gamma=0.5), first=40)'
@@ -72,7 +81,8 @@ def port(
     }
     if isinstance(recipe, str):
         _check_unused("the text of a scheduler", of_state_dict)
-        return ported(recipe, init_value, names, group, num_steps=num_steps, version=version)["jaxlr"]
+        return lines_of_text(recipe, init_value, names, group, num_steps=num_steps, version=version).text
+    group = group or 0
     if not isinstance(recipe, Mapping):
         _check_unused(
             "a live scheduler",

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxlr.convert.classes import CLASSES
+from jaxlr.convert.signatures import NAMES as OPTIMIZERS
 from jaxlr.convert.syntax import source_of
 from jaxlr.frameworks.files import read_config, read_yaml
 
 
-OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam")
 _NAMES = ("_target_", "class_path", "type", "name", "class", "scheduler", "scheduler_type")
 _ARGUMENTS = ("init_args", "args", "params", "kwargs", "parameters")
 _IGNORED = ("_partial_", "_recursive_", "_convert_", "_args_", "verbose")

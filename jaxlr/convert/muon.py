@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,21 +11,23 @@ import numpy as np
 import optax
 
 from jaxlr.convert.adams import lerp
+from jaxlr.convert.axes import Shapes
 
 
 def scale_by_muon(
-    momentum: float,
+    weight: Any,
     nesterov: bool,
     coefficients: Sequence[float],
     num_steps: int,
     eps: float,
     adjust_lr_fn: str | None,
-    shapes: Collection[tuple[int, ...]],
+    shapes: Shapes,
     is_transposed: bool,
 ) -> optax.GradientTransformation:
     """Return Muon without its learning rate. Torch has no bias correction, and iterates in bfloat16.
 
-    `shapes` are those of the weights in torch. Matrices may be stacked along axes that come first.
+    `weight` is 1 - momentum. `shapes` are those of the weights in torch. Matrices may be stacked along axes
+    that come first.
     """
 
     def init_fn(params: optax.Params) -> optax.TraceState:
@@ -43,8 +45,8 @@ def scale_by_muon(
 
     def update_fn(updates: optax.Updates, state: Any, params: Any = None) -> tuple[optax.Updates, Any]:
         del params
-        trace = jax.tree.map(lambda m, g: lerp(m, g, 1 - momentum), state.trace, updates)
-        moved = jax.tree.map(lambda g, m: lerp(g, m, momentum), updates, trace) if nesterov else trace
+        trace = jax.tree.map(lambda m, g: lerp(m, g, weight), state.trace, updates)
+        moved = jax.tree.map(lambda g, m: lerp(g, m, 1 - weight), updates, trace) if nesterov else trace
         return jax.tree.map(direction, moved), optax.TraceState(trace)
 
     @functools.partial(jnp.vectorize, signature="(m,n)->(m,n)")
@@ -55,14 +57,14 @@ def scale_by_muon(
             "original": math.sqrt(max(1, rows / columns)),
             "match_rms_adamw": 0.2 * math.sqrt(max(rows, columns)),
         }
-        scaled = _orthogonalized(matrix, coefficients, num_steps, eps).astype(matrix.dtype)
+        scaled = orthogonalized(matrix, coefficients, num_steps, eps).astype(matrix.dtype)
         scaled = factors[adjust_lr_fn or "original"] * scaled
         return scaled.T if is_transposed else scaled
 
     return optax.GradientTransformation(init_fn, update_fn)
 
 
-def _orthogonalized(
+def orthogonalized(
     matrix: jax.Array, coefficients: Sequence[float], num_steps: int, eps: float
 ) -> jax.Array:
     """Return the result of Newton-Schulz iterations in bfloat16, rounded where torch rounds."""
@@ -70,7 +72,7 @@ def _orthogonalized(
     narrow, wide = jnp.bfloat16, np.float32
     dot = functools.partial(jnp.matmul, preferred_element_type=wide)
     is_tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if is_tall else matrix).astype(narrow)
+    x = (matrix.T if is_tall else matrix).astype(wide).astype(narrow)  # torch rounds a float64 twice, too
     norm = jnp.linalg.norm(x.astype(wide)).astype(narrow)
     x = (x.astype(wide) / jnp.maximum(norm, eps).astype(wide)).astype(narrow)
     for _ in range(num_steps):

@@ -1,5 +1,6 @@
 """Convert a live torch optimizer, with its scheduler, to an Optax transformation."""
 
+import collections
 import inspect
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 import optax
 
 from jaxlr._checks import check_positive_count, check_value, shown_value
+from jaxlr.convert.calls import Call
 from jaxlr.convert.closed_form import (
     NoClosedFormError,
     State,
@@ -19,6 +21,7 @@ from jaxlr.convert.closed_form import (
 )
 from jaxlr.convert.fields import flag, number, numbers
 from jaxlr.convert.live import from_torch, not_a_scheduler
+from jaxlr.convert.signatures import CONVERTED, MODULES
 from jaxlr.convert.updates import UPDATES, in_float32
 from jaxlr.rates import record_rate
 from jaxlr.schedules.compose import per_epoch
@@ -38,15 +41,34 @@ _NUMBERS = {
     "momentum_decay",
     "rho",
     "d",
+    "lambd",
+    "t0",
+    "max_lr_snapshot",
 }
-_FLAGS = {"nesterov", "maximize", "amsgrad", "centered", "decoupled_weight_decay"}
+_FLAGS = {
+    "nesterov",
+    "maximize",
+    "amsgrad",
+    "centered",
+    "decoupled_weight_decay",
+    "bias_correction",
+    "grad_averaging",
+    "trust_clip",
+    "always_adapt",
+    "caution",
+    "decoupled_decay",
+    "corrected_weight_decay",
+}
 _DECOUPLED = ("AdamW", "Muon", "Adafactor")  # if the group does not say it
 _WRAPPERS = {"AcceleratedOptimizer", "LightningOptimizer", "_FabricOptimizer"}
 _NO_CYCLE = (
     "the momentum can only be cycled by a OneCycleLR or CyclicLR with a closed form, but {}: give it "
     "cycle_momentum=False"
 )
-_METHODS = ("step", "_init_group")  # the methods of a torch optimizer that decide its updates
+_OWN_DECAY = ("Rprop", "Lion", "Lamb")  # their rules decay the weights, or nothing does
+_OWN_RATE = ("Rprop", "ASGD")  # their rules apply the learning rate
+# The methods of a torch optimizer that decide its updates.
+_METHODS = ("step", "_init_group", "_get_clip_grad_norm")
 
 
 def optimizer_from_torch(
@@ -61,9 +83,10 @@ def optimizer_from_torch(
     """Return the Optax transformation that makes the updates of a torch optimizer.
 
     The order of operations is torch's. SGD, Adam, AdamW, RMSprop, Adagrad, NAdam, RAdam, Adamax,
-    Adadelta, Muon and Adafactor are converted, with every option that changes an update. Options that
-    only change the speed are ignored: `foreach`, `fused`, `capturable` and `differentiable`. The objects
-    are not changed. Hooks are not converted.
+    Adadelta, Muon, Adafactor, Rprop and ASGD are converted, and Lion and Lamb of timm, with every option
+    that changes an update. The Lion of lion-pytorch is converted, too. Options that only change the speed
+    are ignored: `foreach`, `fused`, `capturable` and `differentiable`. The objects are not changed. Hooks
+    are not converted.
 
     The transformation starts with a fresh state. If the optimizer has made updates, a warning says that
     its moments are left behind. `resume_from_torch` carries them over.
@@ -88,19 +111,22 @@ def optimizer_from_torch(
             optimizer has several groups.
         steps_per_epoch: number of updates between two calls of `scheduler.step()`, a whole number >= 1: the
             batches of an epoch if the scheduler is stepped once per epoch, 1 if once per batch.
-        transposed: True if the matrices of JAX are (in, out), as in Flax; False if they are (out, in), as
-            in torch and Equinox. Muon and Adafactor depend on it.
+        transposed: True if the weights of JAX have the axes of Flax, (in, out) in a matrix and
+            (height, width, in, out) in a convolution; False if they have those of torch, as in Equinox.
+            Muon and Adafactor depend on it. Weights may be stacked along axes that come first.
 
     Returns:
         A transformation. With `labels` it is an `optax.multi_transform`.
 
     Raises:
-        TypeError: `optimizer` is not a torch optimizer of a class listed above, or has its own `step`. The
+        TypeError: `optimizer` is not an optimizer of a class listed above, or has its own `step`. The
             transformation's `init` raises it for complex parameters.
         ValueError: `labels` are missing or contain an unknown group, a hyperparameter is out of its
             range, or `scheduler` belongs to another optimizer, needs `num_steps`, or cycles the momentum
             without a closed form. There is not one schedule for each group. A schedule of your own replaces
-            a OneCycleLR or CyclicLR that also cycles the momentum.
+            a OneCycleLR or CyclicLR that also cycles the momentum. The rule computes with the learning rate
+            by itself, and `scheduler` is a plateau. The transformation's `init` raises it for a parameter
+            that is not a weight of torch, where the rule depends on whole weights.
 
     Warns:
         UserWarning: the optimizer has made updates, and its moments are left behind.
@@ -130,7 +156,7 @@ def optimizer_from_torch(
             stacklevel=2,
         )
     num_groups = check_groups(optimizer.param_groups)
-    _check_labels(labels, num_groups)
+    check_labels(labels, num_groups)
     return build(name, optimizer, scheduler, num_steps, labels, steps_per_epoch, transposed)
 
 
@@ -151,7 +177,7 @@ def build(
 
     Update 0 comes after `first_step` updates of the current epoch. `num_updates` are those that each group
     has made before. `shapes` are those of its parameters, where a saved optimizer does not have them.
-    `momenta` are the `momentum_cycle` of each group, for a saved scheduler whose schedules are `scheduler`.
+    `momenta` are schedules of 1 - momentum (or 1 - beta1) for each group, without a live scheduler.
     """
     steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
     num_groups = len(optimizer.param_groups)
@@ -172,10 +198,10 @@ def build(
         settings = _settings(optimizer, index)
         settings["num_updates"] = num_updates[index] if num_updates else 0
         settings["transposed"] = transposed
-        settings["shapes"] = {
+        settings["shapes"] = collections.Counter(
             tuple(shape)
             for shape in (shapes[index] if shapes else [each.shape for each in settings["params"]])
-        }
+        )
         weight = momenta[index] if momenta else None
         if own and not momenta:
             _check_momentum_is_constant(optimizer.param_groups[index])
@@ -191,24 +217,43 @@ def build(
             rate = settings["lr"]
         else:
             rate = counted(converted)
-        if plateau and name == "Adafactor":
-            raise ValueError("Adafactor bounds its learning rate by itself: it cannot have a plateau")
-        settings["rate"] = rate
-        decay = [optax.add_decayed_weights(settings["weight_decay"])] if settings["weight_decay"] else []
+        settings["rate"] = None if plateau else rate
+        weight_decay = 0.0 if name in _OWN_DECAY else settings["weight_decay"]
+        decay = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
         is_decoupled = settings.get("decoupled_weight_decay", name in _DECOUPLED)
         links = [
             *([optax.scale(-1.0)] if settings.get("maximize") else []),
             *([] if is_decoupled else decay),
             *UPDATES[name](settings, counted(weight) if weight else None),
             *(decay if is_decoupled else []),
-            optax.scale_by_learning_rate(rate),
+            # `record_rate` reads the count of updates from this link.
+            optax.scale_by_learning_rate((lambda count: 1.0) if name in _OWN_RATE else rate),
         ]
         recorded = record_rate(optax.chain(*links), rate)
         return in_float32(optax.chain(recorded, *plateau) if plateau else recorded)
 
     if labels is None:
-        return transformation(0)
-    return optax.multi_transform({index: transformation(index) for index in range(num_groups)}, labels)
+        tx = transformation(0)
+    else:
+        tx = optax.multi_transform({index: transformation(index) for index in range(num_groups)}, labels)
+    return _clipped(tx, optimizer.defaults) if name == "Lamb" else tx
+
+
+def _clipped(
+    inner: optax.GradientTransformationExtraArgs, defaults: Any
+) -> optax.GradientTransformationExtraArgs:
+    """Clip the gradients of all groups together, as timm's LAMB does by itself."""
+    max_norm = _Settings(defaults)["max_grad_norm"]
+    if max_norm is None:
+        return inner
+    max_norm = number("max_grad_norm of the optimizer", max_norm)
+    clip = optax.clip_by_global_norm(check_value("max_grad_norm", max_norm, positive=True))
+
+    def update_fn(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
+        clipped, _ = clip.update(updates, optax.EmptyState())
+        return inner.update(clipped, state, params, **extra_args)
+
+    return in_float32(optax.GradientTransformationExtraArgs(inner.init, update_fn))
 
 
 def own_rates(scheduler: Any, num_groups: int) -> list[Any] | None:
@@ -279,14 +324,20 @@ def momentum_cycle(state: State, group: Mapping[str, Any], index: int) -> optax.
         top = value_of_group("max_momentums", state.get("max_momentums"), index)
     else:  # OneCycleLR keeps them in the optimizer
         base, top = group["base_momentum"], group["max_momentum"]
+    return shifted(momentum_weight(call, base, top), state.last_epoch)
+
+
+def momentum_weight(call: Call, base: Any, top: Any) -> optax.Schedule:
+    """Return `1 - momentum` as a schedule, for the momenta of a OneCycleLR or CyclicLR."""
     base, top = number("base_momentum", base), number("max_momentum", top)
     if not (0 < base < 1 and 0 < top < 1):
-        raise ValueError(f"the momenta of {state.name} must lie between 0 and 1, got {base!r} and {top!r}")
+        raise ValueError(
+            f"the momenta of {call.torch_class.name} must lie between 0 and 1, got {base!r} and {top!r}"
+        )
     cycle: Any = call.torch_class.momentum
     parameters = inspect.signature(cycle).parameters
     settings = {key: value for key, value in call.arguments.items() if key in parameters}
-    weight = cycle(**settings, base_momentum=1 - base, max_momentum=1 - top)
-    return shifted(weight, state.last_epoch)
+    return cycle(**settings, base_momentum=1 - base, max_momentum=1 - top)
 
 
 def _with_parts(state: State) -> list[State]:
@@ -306,25 +357,27 @@ def unwrapped(optimizer: Any) -> Any:
 
 
 def class_name_of(optimizer: Any) -> str:
-    """Return the name of the torch class whose step an optimizer takes, without importing torch."""
-    accepted = f"jaxlr converts torch's {', '.join(UPDATES)}"
+    """Return the name of the class whose step an optimizer takes, without importing torch."""
     cls = type(optimizer)
-    parent = next((base for base in cls.__mro__ if base.__module__.startswith("torch.optim")), None)
-    if parent is None or parent.__name__ not in UPDATES:
+    parent = next((base for base in cls.__mro__ if _is_converted(base)), None)
+    if parent is None:
+        of_module = f" of {cls.__module__}" if cls.__name__ in UPDATES else ""
         raise TypeError(
-            f"optimizer must be a live torch optimizer with an equivalent here, got a {cls.__name__}"
-            f"{_origin(cls)}; {accepted}"
+            "optimizer must be a live torch optimizer with an equivalent here, got a "
+            f"{cls.__name__}{of_module}; {CONVERTED}"
         )
     # Torch wraps the `step` of every class, so a subclass has one of its own even if it defines none.
-    if any(inspect.unwrap(getattr(cls, at)) is not inspect.unwrap(getattr(parent, at)) for at in _METHODS):
-        raise TypeError(f"{cls.__name__} overrides the step of {parent.__name__}; {accepted}")
+    methods = [at for at in _METHODS if hasattr(parent, at)]
+    if any(inspect.unwrap(getattr(cls, at)) is not inspect.unwrap(getattr(parent, at)) for at in methods):
+        raise TypeError(f"{cls.__name__} overrides the step of {parent.__name__}; {CONVERTED}")
     return parent.__name__
 
 
-def _origin(cls: type) -> str:
-    """Name the library of a class that has a name of torch's, such as the Adafactor of transformers."""
-    library = cls.__module__.partition(".")[0]
-    return f" of {library}" if cls.__name__ in UPDATES else ""
+def _is_converted(cls: type) -> bool:
+    """Check if a class is one whose rule is known."""
+    if cls.__name__ in MODULES:
+        return cls.__module__ in MODULES[cls.__name__]
+    return cls.__name__ in UPDATES and cls.__module__.startswith("torch.optim")
 
 
 class _Settings(dict[str, Any]):
@@ -366,6 +419,8 @@ def _settings(optimizer: Any, index: int) -> dict[str, Any]:
     for name in _NUMBERS & settings.keys():
         value = number(f"{name} of the optimizer", settings[name])
         settings[name] = float(check_value(name, value))
+    if getattr(optimizer, "decoupled_wd", False):  # of lion-pytorch
+        settings["weight_decay"] /= optimizer._init_lr
     return settings
 
 
@@ -381,7 +436,8 @@ def check_groups(groups: Any) -> int:
     return len(groups)
 
 
-def _check_labels(labels: Any, num_groups: int) -> None:
+def check_labels(labels: Any, num_groups: int) -> None:
+    """Check that labels are groups of the optimizer, and are there if it has several."""
     groups = f"0 to {num_groups - 1}"
     if labels is None and num_groups > 1:
         raise ValueError(

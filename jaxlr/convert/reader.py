@@ -2,7 +2,7 @@
 
 import ast
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from jaxlr._checks import shorten
@@ -11,7 +11,8 @@ from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.expressions import Evaluator
 from jaxlr.convert.foreign import FOREIGN
 from jaxlr.convert.lambdas import Lambda
-from jaxlr.convert.mappings import OPTIMIZERS
+from jaxlr.convert.signatures import NAMES as OPTIMIZERS
+from jaxlr.convert.signatures import OptimizerCall
 from jaxlr.convert.syntax import quoted, source_of
 from jaxlr.convert.values import UNKNOWN, ClassName, Unevaluated
 
@@ -23,6 +24,7 @@ _HARMLESS = (
     *("LambdaLR", "MultiplicativeLR", "StepLR", "MultiStepLR", "ExponentialLR", "PolynomialLR"),
     *("CosineAnnealingLR", "CosineAnnealingWarmRestarts", "ReduceLROnPlateau"),
 )
+_KNOWN = CLASSES | FOREIGN
 
 
 class TextRate(NamedTuple):
@@ -39,6 +41,8 @@ class ConstructorReader:
         evaluator: the evaluator of the text. Its constructors are read by this reader from now on.
         group: the parameter group.
     """
+
+    known: Collection[str] = _KNOWN  # the classes and functions whose calls are read
 
     def __init__(self, evaluator: Evaluator, group: int):
         self._evaluator, self._group = evaluator, group
@@ -124,6 +128,17 @@ class ConstructorReader:
             return None
         return TextRate(found, self._evaluator.value_if_any(found))
 
+    def rate_beside(self, statements: Sequence[ast.stmt]) -> TextRate | None:
+        """Return the rate of the only optimizer of a text, whose scheduler does not name it."""
+        calls = [
+            each
+            for statement in statements
+            for each in ast.walk(statement)
+            if isinstance(each, ast.Call) and source_of(each.func).rpartition(".")[2] in OPTIMIZERS
+        ]
+        found = self._rate_node(calls[0]) if len(calls) == 1 else None
+        return None if found is None else TextRate(found, self._evaluator.value_if_any(found))
+
     def _rate_node(self, optimizer: ast.Call) -> ast.expr | None:
         groups = optimizer.args[0] if optimizer.args else None
         assigned = None if groups is None else self._evaluator.assigned.get(source_of(groups))
@@ -159,7 +174,7 @@ class ConstructorReader:
                     if assigned is not None and not isinstance(assigned, Unevaluated):
                         return None
                     name = self.aliases.get(name, name)
-                    is_own = name in _KNOWN
+                    is_own = name in self.known
                     return ast.Call(ast.Name(name, ast.Load()), args, keywords) if is_own else None
                 case ast.Call(func=ast.Name(id="getattr"), args=[_, name, *_]):
                     value = self._evaluator.value(name, scope)
@@ -192,7 +207,7 @@ class ConstructorReader:
         match node:
             case ast.Name(id=name) | ast.Attribute(attr=name):
                 name = self.aliases.get(name, name)
-                return ClassName(name) if name in _KNOWN else None
+                return ClassName(name) if name in self.known else None
         return None
 
     def _is_table(self, node: ast.expr) -> bool:
@@ -202,7 +217,7 @@ class ConstructorReader:
         assigned = self._evaluator.assigned.get(source_of(node))
         node = assigned.node if isinstance(assigned, Unevaluated) else node
         names = (each for each in ast.walk(node) if isinstance(each, ast.Name | ast.Attribute))
-        return any(source_of(each).rpartition(".")[2] in _KNOWN for each in names)
+        return any(source_of(each).rpartition(".")[2] in self.known for each in names)
 
     def _entry(self, table: ast.expr, key: Any) -> ast.expr:
         assigned = self._evaluator.assigned.get(source_of(table))
@@ -224,9 +239,7 @@ class ConstructorReader:
         if torch_class.effect is Effect.COMPOSITE:
             values["schedulers"] = self._parts(nodes.pop("schedulers"), scope)
         for key, argument in nodes.items():
-            value = (
-                argument.value if isinstance(argument, _Value) else self._evaluator.value(argument, scope)
-            )
+            value = self._evaluated(argument, scope)
             values[key] = self._value_for_group(torch_class, key, value)
             if isinstance(value, Constructor):  # the after_scheduler of a GradualWarmupScheduler
                 self._used.add(id(value))
@@ -238,6 +251,10 @@ class ConstructorReader:
         if isinstance(optimizer, ast.expr):
             self._optimizers[id(constructor)] = optimizer
         return constructor
+
+    def _evaluated(self, argument: Any, scope: Mapping[str, Any]) -> Any:
+        """Return the value of an argument: of its syntax, or of an item of `*args` or `**kwargs`."""
+        return argument.value if isinstance(argument, _Value) else self._evaluator.value(argument, scope)
 
     def _parts(self, node: Any, scope: Mapping[str, Any]) -> list[Constructor]:
         """Return the schedulers of a composite, from a list or from an expression of one."""
@@ -373,7 +390,7 @@ class ConstructorReader:
         if isinstance(node, _Value):
             return node.value is None
         if (source := source_of(node)) in self._evaluator.assigned:
-            return isinstance(self._evaluator.assigned[source], Unevaluated | None)
+            return isinstance(self._evaluator.assigned[source], Unevaluated | OptimizerCall | None)
         match node:
             case ast.Constant(value=value):
                 return value is None
@@ -391,7 +408,6 @@ class _Value(NamedTuple):
 
 
 _PARTIALS = ("partial", "functools.partial")
-_KNOWN = CLASSES | FOREIGN
 
 
 def _holds_classes(table: ast.expr) -> bool:

@@ -21,6 +21,7 @@ from jaxlr.convert.optimizer import (
     unwrapped,
 )
 from jaxlr.convert.position import first_step_of, steps_of
+from jaxlr.convert.signatures import MODULES
 from jaxlr.convert.updates import MOMENTS, UPDATES
 
 
@@ -69,7 +70,7 @@ def resume_from_torch(
         scheduler: as in `optimizer_from_torch`, or the `state_dict` of a torch scheduler. Count 0 of a
             schedule is the current epoch.
         num_steps: as in `optimizer_from_torch`.
-        class_name: name of the torch class of a saved optimizer, such as "AdamW".
+        class_name: name of the class of a saved optimizer, such as "AdamW", or "Lion" and "Lamb" of timm.
         scheduler_class_name: name of the torch class of a saved scheduler, such as "StepLR".
         names: names of the parameters in the order of the optimizer, or a list for each group, as
             `parameter_names` returns. They are known from a live model, and from an optimizer that was
@@ -109,6 +110,7 @@ def resume_from_torch(
     check_function("params_from_torch", params_from_torch)
     name, optimizer = _opened(optimizer, class_name)
     num_groups = check_groups(optimizer.param_groups)
+    _check_lion(name, optimizer)
     state = TorchState(optimizer, weights, names, params_from_torch)
     num_epochs = steps_of(scheduler)
     momenta = None
@@ -139,12 +141,10 @@ def resume_from_torch(
         momenta,
     )
 
-    fields = MOMENTS[name]
-    if name == "Adafactor" and transposed:
-        fields = {"rows": fields["columns"], "columns": fields["rows"]}
-
     def group_state(fresh: Any, index: int) -> Any:
-        return carried(fresh, lambda field: state.tree(field, index), fields, updates[index])
+        if not updates[index]:
+            return fresh
+        return carried(fresh, lambda field: state.tree(field, index), MOMENTS[name], updates[index])
 
     fresh: Any = tx.init(state.params())
     if num_groups == 1:
@@ -175,7 +175,7 @@ def _opened(optimizer: Any, class_name: str | None) -> tuple[str, Any]:
         )
     groups = optimizer["param_groups"]
     check_groups(groups)
-    for key, owner in _FOREIGN.items():
+    for key, owner in ({} if class_name in MODULES else _FOREIGN).items():
         if any(group.get(key) for group in groups):
             raise ValueError(
                 f"class_name is {class_name!r}, but the param_groups have {key!r} and belong to {owner}, "
@@ -187,11 +187,22 @@ def _opened(optimizer: Any, class_name: str | None) -> tuple[str, Any]:
     )
 
 
+def _check_lion(name: str, optimizer: Any) -> None:
+    """Refuse a saved Lion of lion-pytorch, whose weight decay may be that of its constructor or not."""
+    is_saved = isinstance(optimizer, types.SimpleNamespace)
+    for group in optimizer.param_groups if name == "Lion" and is_saved else []:
+        if "cautious_factor" in group or ("maximize" not in group and group.get("weight_decay")):
+            raise ValueError(
+                "the state_dict of a Lion of lion-pytorch does not say how it decays the weights: load it "
+                "into that Lion, and pass the optimizer itself"
+            )
+
+
 def _counts_updates(name: str, group: Mapping[str, Any]) -> bool:
     """Check if the updates of a group depend on the number of updates before."""
     if name == "SGD":
         return bool(group.get("momentum")) and bool(group.get("dampening"))
-    return name not in ("RMSprop", "Adadelta", "Muon")
+    return name not in ("RMSprop", "Adadelta", "Muon", "Lion")
 
 
 def _check_rates(optimizer: Any, scheduler: Any, num_groups: int) -> None:

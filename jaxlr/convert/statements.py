@@ -16,6 +16,7 @@ from jaxlr.convert.errors import MissingNamesError
 from jaxlr.convert.expressions import Evaluator
 from jaxlr.convert.methods import change, only_reads
 from jaxlr.convert.reader import ConstructorReader
+from jaxlr.convert.signatures import OptimizerCall
 from jaxlr.convert.syntax import quoted, source_of
 from jaxlr.convert.values import Unevaluated, unpacked
 
@@ -48,12 +49,16 @@ class Program:
                 return
             self._follow(statement)
 
+    def held(self) -> list[Any]:
+        """Return the values that names have, and those that are returned or written alone."""
+        return [*self._evaluator.assigned.values(), *self._shown]
+
     def kept(self) -> set[int]:
         """Return the ids of the constructors that a name, a list or a mapping still holds.
 
         Of a mapping of schedulers by name, it is the one that the text picks from it.
         """
-        held = [*self._evaluator.assigned.values(), *self._shown]
+        held = self.held()
         named = {id(value) for value in held if isinstance(value, Constructor)}
         found = set(named)
         for value in held:
@@ -196,7 +201,7 @@ class Program:
             return assigned if assigned is not None else self._evaluator.value_if_any(node)
         self._refuse_unknown_call(node)
         value = self._evaluator.value(node)
-        if not isinstance(value, Constructor | list) and not self._evaluator.missing:
+        if not isinstance(value, Constructor | OptimizerCall | list) and not self._evaluator.missing:
             raise ValueError(f"cannot read {quoted(node)}: write only the constructor of the scheduler")
         return value
 

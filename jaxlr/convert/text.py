@@ -5,6 +5,7 @@ import inspect
 import math
 import re
 import warnings
+from collections.abc import Collection
 from typing import Any
 
 from jax.core import Tracer
@@ -18,7 +19,6 @@ from jaxlr.convert.constructors import Constructor, equivalent_call
 from jaxlr.convert.definitions import Function
 from jaxlr.convert.errors import ConflictingRateError, MissingNamesError, MissingRateError
 from jaxlr.convert.expressions import Evaluator
-from jaxlr.convert.foreign import FOREIGN
 from jaxlr.convert.mappings import as_python, with_calls
 from jaxlr.convert.paste import dedented, unwrapped
 from jaxlr.convert.reader import EXAMPLE, ConstructorReader, TextRate
@@ -102,7 +102,7 @@ def from_string(
     Reference: `torch.optim.lr_scheduler`.
     """
     call, work = _read(text, init_value, names, group, num_steps)
-    schedule = build(_versioned(call, version))
+    schedule = build(versioned(call, version))
     work.end()
     return schedule
 
@@ -134,13 +134,13 @@ def ported(
     The arguments are those of `from_string`.
     """
     call, work = _read(text, init_value, names, group, num_steps)
-    call = _versioned(call, version)
+    call = versioned(call, version)
     build(call)  # refuse arguments out of their range instead of printing them
     work.end()
     return {"jaxlr": jaxlr_text(call), "torch": torch_text(call)}
 
 
-def _versioned(call: Call, version: str | None) -> Call:
+def versioned(call: Call, version: str | None) -> Call:
     """Return a call with the version of its framework, if its rule depends on the version."""
     if version is None:
         return call
@@ -160,7 +160,7 @@ def _read(
     group: int,
     num_steps: int | None,
 ) -> tuple[Call, Work]:
-    statements = _parse(text)
+    statements = parsed(text)
     evaluator = Evaluator({} if names is None else names)
     check_duration("group", group)
     if num_steps is not None:
@@ -173,50 +173,60 @@ def _read(
         raise ValueError("the scheduler's text is nested too deeply to be read") from None
     if evaluator.missing:
         raise MissingNamesError(evaluator.missing, evaluator.missing_functions)
-    function = constructor.arguments.get("lr_lambda")
-    if isinstance(function, Function) and function.is_rate:
-        base: Any = 1.0
-    else:
-        base = _base_rate(constructor, reader.rate(constructor), init_value)
+    base: Any = 1.0
+    if not is_rate(constructor):
+        rate = reader.rate(constructor) or reader.rate_beside(statements)
+        base = _base_rate(constructor, rate, init_value)
     return equivalent_call(constructor, base, num_steps), evaluator.work
+
+
+def is_rate(constructor: Constructor) -> bool:
+    """Check if a text gives the rate itself, and not a factor of the rate of the optimizer."""
+    function = constructor.arguments.get("lr_lambda")
+    return isinstance(function, Function) and function.is_rate
 
 
 def _follow(
     statements: list[ast.stmt], evaluator: Evaluator, reader: ConstructorReader, text: str
 ) -> Constructor:
     """Return the scheduler of a text."""
-    program = Program(evaluator, reader)
-    program.run(_unwrapped(statements))
-    constructor = reader.final(program.kept())
+    constructor = followed(Program(evaluator, reader), reader, statements)
     if constructor is not None:
         return constructor
-    function = program.schedule_function()
-    if function is not None and isinstance(statements[-1], ast.FunctionDef):
-        schedule = function.as_rate()
-        schedule.check()
-        return Constructor(CLASSES["LambdaLR"], {"lr_lambda": schedule}, 1)
     if evaluator.missing:
         raise MissingNamesError(evaluator.missing, evaluator.missing_functions)
     return reader.read(_expression(statements[-1], text))
 
 
-def _unwrapped(statements: list[ast.stmt]) -> list[ast.stmt]:
-    """Return the body of a function or method, if that is the whole text and it builds schedulers."""
+def followed(program: Program, reader: ConstructorReader, statements: list[ast.stmt]) -> Constructor | None:
+    """Follow the statements of a text, and return the scheduler or the function of the step in it."""
+    program.run(_unwrapped(statements, reader.known))
+    constructor = reader.final(program.kept())
+    function = program.schedule_function()
+    if constructor is None and function is not None and isinstance(statements[-1], ast.FunctionDef):
+        schedule = function.as_rate()
+        schedule.check()
+        return Constructor(CLASSES["LambdaLR"], {"lr_lambda": schedule}, 1)
+    return constructor
+
+
+def _unwrapped(statements: list[ast.stmt], known: Collection[str]) -> list[ast.stmt]:
+    """Return the body of a function or method, if that is the whole text and it calls `known` classes."""
     code = [each for each in statements if not isinstance(each, ast.Import | ast.ImportFrom)]
     match code:
-        case [ast.FunctionDef(body=body)] if _names_scheduler(body):
+        case [ast.FunctionDef(body=body)] if _calls(body, known):
             return [each for each in statements if each not in code] + body
         case [ast.ClassDef(body=body)]:
             methods = [each for each in body if isinstance(each, ast.FunctionDef)]
-            building = [each for each in methods if _names_scheduler(each.body)]
+            building = [each for each in methods if _calls(each.body, known)]
             if len(building) == 1:
                 return [each for each in statements if each not in code] + building[0].body
     return statements
 
 
-def _names_scheduler(body: list[ast.stmt]) -> bool:
+def _calls(body: list[ast.stmt], known: Collection[str]) -> bool:
     return any(
-        isinstance(each, ast.Call) and source_of(each.func).rpartition(".")[2] in (*CLASSES, *FOREIGN)
+        isinstance(each, ast.Call) and source_of(each.func).rpartition(".")[2] in known
         for statement in body
         for each in ast.walk(statement)
     )
@@ -242,26 +252,24 @@ def _base_rate(constructor: Constructor, rate: TextRate | None, init_value: Any)
     return init_value
 
 
-def _parse(text: str) -> list[ast.stmt]:
+def parsed(text: str, kind: str = "scheduler", example: str = EXAMPLE) -> list[ast.stmt]:
     """Return the statements of a text, at least one."""
     if not isinstance(text, str):
-        raise TypeError(f"the scheduler's text must be a string, got {text!r}")
+        raise TypeError(f"the {kind}'s text must be a string, got {text!r}")
     if len(text) > _LONGEST_TEXT:
-        raise ValueError(
-            f"the scheduler's text must have at most {_LONGEST_TEXT} characters, got {len(text)}"
-        )
+        raise ValueError(f"the {kind}'s text must have at most {_LONGEST_TEXT} characters, got {len(text)}")
     try:
         with warnings.catch_warnings(action="ignore", category=SyntaxWarning):
             statements = ast.parse(dedented(as_python(unwrapped(text)))).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error) or "nested too deeply"
-        message = f"cannot read the scheduler {shorten(text)!r} ({reason}): write a call {EXAMPLE}"
+        message = f"cannot read the {kind} {shorten(text)!r} ({reason}): write a call {example}"
         raise ValueError(message) from None
     level, depth = list[ast.AST](statements), 0
     while level:
         level, depth = [child for node in level for child in ast.iter_child_nodes(node)], depth + 1
     if depth > _MOST_LEVELS:
-        raise ValueError("the scheduler's text is nested too deeply to be read")
+        raise ValueError(f"the {kind}'s text is nested too deeply to be read")
     return with_own_names(with_calls(statements)) or [ast.Pass()]
 
 

@@ -16,8 +16,12 @@ import optax
 from jaxlr._checks import check_choice, check_duration
 from jaxlr.convert.adafactor import scale_by_adafactor
 from jaxlr.convert.adams import scale_by_adam, scale_by_adamax, scale_by_nadam, scale_by_radam
+from jaxlr.convert.asgd import scale_by_asgd
+from jaxlr.convert.axes import cautious, weight_axes
 from jaxlr.convert.fields import number, numbers
+from jaxlr.convert.lamb import scale_by_lamb
 from jaxlr.convert.muon import scale_by_muon
+from jaxlr.convert.rprop import scale_by_rprop
 
 
 def in_float32(inner: optax.GradientTransformationExtraArgs) -> optax.GradientTransformationExtraArgs:
@@ -101,26 +105,26 @@ def _adadelta(settings: dict[str, Any], weight: None) -> list[Any]:
 
 
 def _muon(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
-    if weight is not None:
-        raise ValueError("the momentum of Muon cannot be cycled: give the scheduler cycle_momentum=False")
-    coefficients = settings["ns_coefficients"]
-    numbers("ns_coefficients of the optimizer", coefficients)
-    if len(coefficients) != 3:
-        raise ValueError(f"ns_coefficients of the optimizer must be three numbers, got {coefficients!r}")
+    coefficients = _some_numbers("ns_coefficients", settings, 3)
+    num_steps = check_duration("ns_steps of the optimizer", settings["ns_steps"])
     adjust_lr_fn = "original" if settings["adjust_lr_fn"] is None else settings["adjust_lr_fn"]
     check_choice("adjust_lr_fn", adjust_lr_fn, ("original", "match_rms_adamw"))
-    return [
-        scale_by_muon(
-            settings["momentum"],
+
+    def scale(weight: Any) -> optax.GradientTransformation:
+        return scale_by_muon(
+            weight,
             settings["nesterov"],
             coefficients,
-            check_duration("ns_steps of the optimizer", settings["ns_steps"]),
+            num_steps,
             settings["eps"],
             adjust_lr_fn,
             settings["shapes"],
             settings["transposed"],
         )
-    ]
+
+    if weight is not None:
+        return [optax.inject_hyperparams(scale)(weight)]
+    return [scale(1 - settings["momentum"])]
 
 
 def _adafactor(settings: dict[str, Any], weight: None) -> list[Any]:
@@ -128,15 +132,9 @@ def _adafactor(settings: dict[str, Any], weight: None) -> list[Any]:
     beta2_decay = number("beta2_decay of the optimizer", settings["beta2_decay"])
     if not -np.inf < beta2_decay <= 0:
         raise ValueError(f"beta2_decay of the optimizer must be at most 0, got {beta2_decay!r}")
-    rate: Any = settings["rate"]
-    before = settings["num_updates"]
-
-    def rate_at(count: Any) -> Any:
-        return rate(count - before) if callable(rate) else rate
-
     return [
         scale_by_adafactor(
-            rate_at,
+            _rate_at(settings),
             beta2_decay,
             (settings["eps1"], settings["eps"]),
             settings["d"],
@@ -144,6 +142,108 @@ def _adafactor(settings: dict[str, Any], weight: None) -> list[Any]:
             settings["transposed"],
         )
     ]
+
+
+def _rprop(settings: dict[str, Any], weight: None) -> list[Any]:
+    del weight  # torch refuses to cycle the momentum of an optimizer that has none
+    etas, step_sizes = (_some_numbers(name, settings, 2) for name in ("etas", "step_sizes"))
+    if not 0 < etas[0] < 1 < etas[1]:
+        raise ValueError(f"etas of the optimizer must lie below and above 1, got {etas}")
+    first = _rate_at(settings)(settings["num_updates"])
+    return [scale_by_rprop(first, (etas[0], etas[1]), (step_sizes[0], step_sizes[1]))]
+
+
+def _asgd(settings: dict[str, Any], weight: None) -> list[Any]:
+    del weight  # torch refuses to cycle the momentum of an optimizer that has none
+    rate = _rate_at(settings)
+    first = rate(settings["num_updates"])
+    return [scale_by_asgd(rate, first, settings["lambd"], settings["alpha"], settings["t0"])]
+
+
+def _lion(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
+    _betas(settings, weight)  # check them
+    first, beta2 = settings["beta1"], settings["beta2"]
+    scale = optax.scale_by_lion(first, beta2)
+    if weight is not None:
+        scale = optax.inject_hyperparams(optax.scale_by_lion)(lambda count: 1 - weight(count), beta2)
+    if settings.get("caution"):
+        scale = _with_caution(scale, settings["shapes"])
+    return [scale, *_decoupled(settings)]
+
+
+def _lamb(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
+    first, beta2 = _betas(settings, weight)
+    weight_decay = settings["weight_decay"]
+    adapts = weight_decay != 0 or settings["always_adapt"]
+    is_decoupled = bool(settings.get("decoupled_decay")) and weight_decay != 0
+    rate, share = (_rate_at(settings), _decay_share(settings)) if is_decoupled else (None, None)
+    scale = scale_by_lamb(
+        first,
+        beta2,
+        settings["eps"],
+        settings["shapes"],
+        weight_decay=0.0 if is_decoupled else weight_decay,
+        kept=lambda count: abs(1 - rate(count) * share(count)) if rate and share else 1.0,
+        largest_ratio=(1.0 if settings["trust_clip"] else np.inf) if adapts else None,
+        corrects_bias=bool(settings["bias_correction"]),
+        averages=bool(settings["grad_averaging"]),
+        is_cautious=bool(settings.get("caution")),
+    )
+    return [scale, *(_decoupled(settings) if is_decoupled else [])]
+
+
+def _decoupled(settings: dict[str, Any]) -> list[Any]:
+    """Return the link of timm's decoupled weight decay, which may follow the square of the rate."""
+    if not settings["weight_decay"]:
+        return []
+    if not settings.get("corrected_weight_decay"):
+        return [optax.add_decayed_weights(settings["weight_decay"])]
+    share, before = _decay_share(settings), settings["num_updates"]
+    return [optax.inject_hyperparams(optax.add_decayed_weights)(lambda count: share(count + before))]
+
+
+def _decay_share(settings: dict[str, Any]) -> Callable[[Any], Any]:
+    """Return timm's decoupled weight decay, divided by the rate, by the count of all updates."""
+    if not settings.get("corrected_weight_decay"):
+        return lambda count: settings["weight_decay"]
+    rate, largest = _rate_at(settings), settings["max_lr_snapshot"]
+    if largest == 0:
+        raise ValueError("corrected_weight_decay needs a max_lr_snapshot above 0, got 0.0")
+    return lambda count: settings["weight_decay"] * (rate(count) / largest)
+
+
+def _with_caution(inner: optax.GradientTransformation, shapes: Any) -> optax.GradientTransformation:
+    """Return timm's cautious version of an optimizer."""
+
+    def init_fn(params: optax.Params) -> Any:
+        weight_axes(params, shapes, None)
+        return inner.init(params)
+
+    def update_fn(updates: optax.Updates, state: Any, params: Any = None) -> tuple[Any, Any]:
+        scaled, state = inner.update(updates, state, params)
+        return jax.tree.map(cautious, scaled, updates, weight_axes(updates, shapes, None)), state
+
+    return optax.GradientTransformation(init_fn, update_fn)
+
+
+def _rate_at(settings: dict[str, Any]) -> Callable[[Any], Any]:
+    """Return the learning rate by the count of all updates, for a rule that computes with it."""
+    rate: Any = settings["rate"]
+    if rate is None:
+        raise ValueError(
+            "the rule of this optimizer computes with the learning rate by itself: it cannot have a plateau"
+        )
+    before = settings["num_updates"]
+    return lambda count: rate(count - before) if callable(rate) else rate
+
+
+def _some_numbers(name: str, settings: dict[str, Any], how_many: int) -> tuple[float, ...]:
+    """Return a setting that consists of several numbers."""
+    found = settings[name]
+    numbers(f"{name} of the optimizer", found)
+    if len(found) != how_many:
+        raise ValueError(f"{name} of the optimizer must be {how_many} numbers, got {found!r}")
+    return tuple(number(f"{name} of the optimizer", each) for each in found)
 
 
 def _trace(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
@@ -164,7 +264,7 @@ def _scale_by_adagrad(initial_accumulator_value: float, eps: float) -> optax.Gra
     return optax.GradientTransformation(squares.init, update_fn)
 
 
-# The rules by the names of torch's classes.
+# The rules by the names of the classes of torch, and of timm.
 UPDATES: dict[str, Callable[..., list[Any]]] = {
     "SGD": _sgd,
     "Adam": _adam,
@@ -177,6 +277,10 @@ UPDATES: dict[str, Callable[..., list[Any]]] = {
     "Adadelta": _adadelta,
     "Muon": _muon,
     "Adafactor": _adafactor,
+    "Rprop": _rprop,
+    "ASGD": _asgd,
+    "Lion": _lion,
+    "Lamb": _lamb,
 }
 
 # The fields of the states of these links, by the names that torch gives them in `optimizer.state`.
@@ -192,4 +296,8 @@ MOMENTS: dict[str, dict[str, str]] = {
     "Adadelta": {"e_g": "square_avg", "e_x": "acc_delta"},
     "Muon": {"trace": "momentum_buffer"},
     "Adafactor": {"rows": "row_var", "columns": "col_var"},
+    "Rprop": {"step_sizes": "step_size", "previous": "prev"},
+    "ASGD": {"eta": "eta", "mu": "mu", "ax": "ax"},
+    "Lion": {"mu": "exp_avg"},
+    "Lamb": {"mu": "exp_avg", "nu": "exp_avg_sq"},
 }

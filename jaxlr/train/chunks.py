@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from jaxlr.train.config import SweepConfig
 from jaxlr.train.data.splits import Data
+from jaxlr.train.device.compiler import compiler_options
 from jaxlr.train.device.mesh import count_devices, divided
 from jaxlr.train.model import mlp
 from jaxlr.train.runs import Hyperparameters, RunMetrics, continue_run, hyperparameters_of, start_run
@@ -129,15 +130,20 @@ def build_chunks(config: SweepConfig, data: Data, num_classes: int, mesh: Mesh |
 
     num_features = int(np.prod(data.train.images.shape[1:]))
     model = mlp([num_features, *training.hidden, num_classes])
+    # The rate of this optimizer is not used: its schedules are those of the hyperparameters.
+    optimizer = singles[0].schedule.text_optimizer
+    own: Any = {"model": model, "momentum": training.momentum, "optimizer": optimizer}
     start = jax.jit(
-        jax.vmap(functools.partial(start_run, model=model, momentum=training.momentum), in_axes=(0, 0)),
+        jax.vmap(functools.partial(start_run, **own), in_axes=(0, 0)),
         out_shardings=divided(mesh),
     )
-    statics = {"model": model, "batch_size": training.batch_size, "momentum": training.momentum}
     epoch = jax.jit(
-        jax.vmap(functools.partial(continue_run, **statics), in_axes=(0, 0, None)),
+        jax.vmap(
+            functools.partial(continue_run, batch_size=training.batch_size, **own), in_axes=(0, 0, None)
+        ),
         donate_argnums=0,
         out_shardings=divided(mesh),
+        compiler_options=compiler_options(config.device),
     )
 
     def compiled(size: int) -> Any:

@@ -14,9 +14,13 @@ from jaxlr._checks import check_choice, check_value, check_whole_number, shorten
 from jaxlr.cli.errors import RecipeError, flag_of
 from jaxlr.cli.flags import message_of, parse_names
 from jaxlr.convert import from_string
+from jaxlr.convert.errors import ConflictingRateError
+from jaxlr.convert.optimizer_text import TextPair
+from jaxlr.convert.signatures import OptimizerCall
 from jaxlr.convert.text import steps_per_batch
 from jaxlr.plateau import plateau_lr
 from jaxlr.train.errors import RateError
+from jaxlr.train.optimizer import build_optimizer, paired, read_optimizer, stated_optimizer
 from jaxlr.train.recipe import DEFAULT_EPOCHS, RecipeReader, RunRecipe, read_run_recipe
 
 
@@ -24,6 +28,7 @@ from jaxlr.train.recipe import DEFAULT_EPOCHS, RecipeReader, RunRecipe, read_run
 _STATED = tyro.conf.arg(help_behavior_hint="")
 _NAMES = tyro.conf.arg(metavar="NAME=VALUE...")
 _DEFAULT_SCHEDULER, _DEFAULT_LR = "ReduceLROnPlateau(patience=5)", 0.1
+_DEFAULT_RATES = (0.03, 0.1, 0.3)  # of a sweep
 
 
 class RunSchedule(NamedTuple):
@@ -43,6 +48,9 @@ class TrainSchedule:
 
     lr: Annotated[float | None, _STATED] = None
     """Learning rate that the optimizer is created with. Default: 0.1, or the one in --recipe."""
+
+    optimizer: Annotated[str | None, _STATED] = None
+    """Torch optimizer, in quotes: "AdamW(lr=3e-4, weight_decay=0.1)". Default: SGD, with --momentum."""
 
     names: Annotated[tuple[str, ...], _NAMES] = ()
     """Values of the names in the scheduler or the recipe: --names epochs=90 "len(loader)=391"."""
@@ -64,6 +72,8 @@ class TrainSchedule:
             self._set_scheduler()
         elif self.lr is not None:
             _set(self, lr=float(check_value("lr", self.lr, positive=True)))
+        if self.recipe is not None and self.optimizer is not None:
+            self._check_optimizer_of_recipe()
 
     def _set_recipe(self) -> None:
         if self.scheduler is not None:
@@ -81,12 +91,62 @@ class TrainSchedule:
             raise ValueError("framework needs recipe: give the config as --recipe FILE")
         if self.scheduler is None:
             _set(self, scheduler=_DEFAULT_SCHEDULER)
-        lr = _DEFAULT_LR if self.lr is None else self.lr
-        _set(self, lr=float(check_value("lr", lr, positive=True)))
+        if self.lr is not None:
+            _set(self, lr=float(check_value("lr", self.lr, positive=True)))
+        self._set_stated_optimizer()
+        if self.optimizer is not None:
+            _set(self, lr=float(_checked_optimizer(self.optimizer, self.names, self.lr)))
+        elif self.lr is None:
+            _set(self, lr=_DEFAULT_LR)
         try:
-            self.build(num_steps=1)
+            schedule = self.build(num_steps=1)
+            if not self.cycle(num_steps=1) and self.optimizer is not None:
+                build_optimizer(self.text_optimizer, schedule)
         except ValueError as error:
             raise ValueError(message_of(error)) from error
+
+    def _set_stated_optimizer(self) -> None:
+        """Take the optimizer that the scheduler's text constructs, if a run can have it."""
+        stated, _ = self._stated
+        if stated is None:
+            return
+        if self.optimizer is None:
+            _set(self, optimizer=stated.text)
+        elif stated != read_optimizer(self.optimizer, parse_names(self.names), self.lr):
+            raise ValueError(
+                "optimizer and scheduler both state an optimizer: leave it out of the text of --scheduler"
+            )
+
+    @property
+    def _stated(self) -> tuple[OptimizerCall | None, str | None]:
+        """Return the optimizer that the scheduler's text constructs, or the reason to use another."""
+        options = {"names": parse_names(self.names), "version": self.framework_version}
+        try:
+            return stated_optimizer(str(self.scheduler), init_value=self.lr, num_steps=1, **options), None
+        except ConflictingRateError:
+            raise
+        except (TypeError, ValueError) as error:
+            return None, message_of(error)
+
+    def _check_optimizer_of_recipe(self) -> None:
+        _checked_optimizer(str(self.optimizer), self.names, None)
+        if "lr" in read_optimizer(self.optimizer, parse_names(self.names)).given:
+            raise ValueError("optimizer must not set lr, because --recipe does: leave it out")
+
+    @property
+    def text_optimizer(self) -> OptimizerCall | None:
+        """Return the optimizer of --optimizer, or None for SGD."""
+        if self.optimizer is None:
+            return None
+        return read_optimizer(self.optimizer, parse_names(self.names), None if self.recipe else self.lr)
+
+    def cycle(self, num_steps: int) -> TextPair | None:
+        """Return the optimizer with a torch scheduler that cycles its momentum, or None for any other."""
+        optimizer = None if self.recipe else self.text_optimizer
+        if optimizer is None:
+            return None
+        options = {"names": parse_names(self.names), "num_steps": num_steps}
+        return paired(optimizer, str(self.scheduler), version=self.framework_version, **options)
 
     def build(self, num_steps: int) -> optax.Schedule | optax.GradientTransformationExtraArgs:
         """Return the schedule, or the plateau, of the torch text for a run of `num_steps` counts."""
@@ -106,7 +166,14 @@ class TrainSchedule:
     @property
     def assumptions(self) -> tuple[str, ...]:
         """Return everything that the run took for granted about its recipe, in sentences."""
-        return self.reader.recipe.assumptions if self.reader else ()
+        if self.reader:
+            return self.reader.recipe.assumptions
+        reason = None if self.optimizer else self._stated[1]
+        if reason is None:
+            return ()
+        return (
+            f"The optimizer is SGD, with --momentum: that of --scheduler is not used, because {reason}.",
+        )
 
     @property
     def label(self) -> str:
@@ -114,8 +181,10 @@ class TrainSchedule:
         return f"the recipe of {self.reader.read().framework}" if self.reader else str(self.scheduler)
 
     @property
-    def optimizer(self) -> str:
+    def optimizer_label(self) -> str:
         """Return a name of the optimizer."""
+        if (optimizer := self.text_optimizer) is not None:
+            return optimizer.text
         return "SGD" if self.lr is None else f"SGD {self.lr:g}"
 
     @property
@@ -136,16 +205,40 @@ class SweepSchedule:
     )
     """Torch schedulers, each in quotes: "StepLR(10)" "MultiStepLR([10, 20])"."""
 
-    lr: tuple[float, ...] = (0.03, 0.1, 0.3)
-    """Base learning rates: the rates that the optimizer is created with."""
+    lr: Annotated[tuple[float, ...] | None, _STATED] = None
+    """Base learning rates: the rates that the optimizer is created with. Default: 0.03 0.1 0.3."""
+
+    optimizer: Annotated[str | None, _STATED] = None
+    """Torch optimizer of all runs, in quotes: "AdamW(weight_decay=0.1)". Default: SGD, with --momentum."""
 
     names: Annotated[tuple[str, ...], _NAMES] = ()
     """Values of the names in the schedulers' texts: --names epochs=90 "len(loader)=391"."""
 
     def __post_init__(self) -> None:
         _set(self, names=_checked_names(self.names))
-        _set(self, lr=_unique("lr", self.lr), scheduler=_unique("scheduler", self.scheduler))
-        _set(self, lr=tuple(float(check_value("each of lr", lr, positive=True)) for lr in self.lr))
+        lr = self._default_lr() if self.lr is None else self.lr
+        _set(self, lr=_unique("lr", lr), scheduler=_unique("scheduler", self.scheduler))
+        _set(self, lr=tuple(float(check_value("each of lr", lr, positive=True)) for lr in self.rates))
+        if self.optimizer is not None:
+            for lr in self.rates:
+                _checked_optimizer(self.optimizer, self.names, lr)
+
+    def _default_lr(self) -> tuple[float, ...]:
+        """Return the rate that the optimizer sets, or the default rates of SGD."""
+        if self.optimizer is None:
+            return _DEFAULT_RATES
+        lr = _checked_optimizer(self.optimizer, self.names, None)
+        if "lr" in read_optimizer(self.optimizer, parse_names(self.names)).given:
+            return (lr,)
+        raise ValueError(
+            f"lr must be given with this optimizer: the rates to try, such as --lr {lr:g} {lr / 3:.1g}"
+        )
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Return the base learning rates."""
+        assert self.lr is not None
+        return self.lr
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +249,7 @@ class Training:
     """Units of each hidden layer. Without a value the model is linear."""
 
     momentum: float = 0.0
-    """Momentum of SGD: 0 (off) or more, and below 1."""
+    """Momentum of SGD: 0 (off) or more, and below 1. With --optimizer, write it there."""
 
     step_per: Literal["auto", "epoch", "batch"] = "auto"
     """When the scheduler steps. auto: per batch for OneCycleLR and CyclicLR, per epoch for others."""
@@ -292,12 +385,18 @@ class Device:
     """Devices, or all, to split batches (of a sweep: runs) over. Default: 1, or all if --distributed."""
 
     compilation_cache: Annotated[bool, _STATED] = True
-    """Program cache in the user's folder: later runs start sooner. --no-compilation-cache turns it off."""
+    """Keep compiled programs in the user's folder and in --out. --no-compilation-cache turns it off."""
+
+    deterministic: bool = False
+    """On a GPU: the same bits from every compilation, but slower. On a CPU they are always the same."""
+
+    autotune: Annotated[bool, _STATED] = True
+    """On a GPU: time kernels, and use the fastest. --no-autotune starts sooner, and may train slower."""
 
     def __post_init__(self) -> None:
         if self.devices is not None and not (isinstance(self.devices, str) and self.devices == "all"):
             _set_counts(self, devices=1)
-        _check_kinds(self, compilation_cache=bool)
+        _check_kinds(self, compilation_cache=bool, deterministic=bool, autotune=bool)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -432,6 +531,11 @@ class TrainConfig(RunConfig):
 
     def __post_init__(self) -> None:
         training, reader = self.training, self.schedule.reader
+        if self.schedule.optimizer is not None and training.momentum:
+            raise ValueError(
+                "momentum must be left out with --optimizer: write it there, as in "
+                f'--optimizer "SGD(momentum={training.momentum:g})"'
+            )
         if reader is None:
             if training.epochs is None:
                 _set(self, training=dataclasses.replace(training, epochs=DEFAULT_EPOCHS))
@@ -453,10 +557,11 @@ class TrainConfig(RunConfig):
         if reader is None or reader.recipe.is_complete:
             return self
         try:
-            recipe, epochs = reader.completed(steps_per_epoch, self.training.epochs)
+            optimizer = None if self.training.momentum else self.schedule.optimizer or ""
+            recipe, epochs, optimizer = reader.completed(steps_per_epoch, self.training.epochs, optimizer)
         except RecipeError as error:
             raise RateError(f"--{error} (with {steps_per_epoch} batches in an epoch)") from error
-        return self.replace(recipe=recipe.as_text(), epochs=epochs)
+        return self.replace(recipe=recipe.as_text(), epochs=epochs, optimizer=optimizer)
 
     def run_schedule(self, steps_per_epoch: int) -> RunSchedule:
         """Return the schedule for epochs of `steps_per_epoch` batches."""
@@ -478,7 +583,8 @@ class TrainConfig(RunConfig):
         reader, other = self.schedule.reader, given.schedule.reader
         if reader is None or other is None:
             return super().changes_to(given)
-        changes = super().changes_to(given.replace(recipe=self.schedule.recipe))
+        optimizer = given.schedule.optimizer or self.schedule.optimizer  # that of the config
+        changes = super().changes_to(given.replace(recipe=self.schedule.recipe, optimizer=optimizer))
         change = reader.recipe.change_to(other.recipe)
         return [*changes, f"in --recipe {change}"] if change else changes
 
@@ -504,7 +610,7 @@ class SweepConfig(RunConfig):
     @property
     def num_runs(self) -> int:
         """The number of runs: schedulers times rates times seeds."""
-        return len(self.schedule.scheduler) * len(self.schedule.lr) * self.training.seeds
+        return len(self.schedule.scheduler) * len(self.schedule.rates) * self.training.seeds
 
     def fixed_flags(self) -> dict[str, Any]:
         """Return the settings that decide the numbers of the sweep, including the size of its chunks."""
@@ -523,18 +629,37 @@ class SweepConfig(RunConfig):
 
     def single_runs(self) -> list[TrainConfig]:
         """Return the settings of the first seed of each scheduler at each rate, schedulers first."""
-        pairs = itertools.product(self.schedule.scheduler, self.schedule.lr)
+        pairs = itertools.product(self.schedule.scheduler, self.schedule.rates)
         return [self._single_run(scheduler, lr) for scheduler, lr in pairs]
 
     def _single_run(self, scheduler: str, lr: float) -> TrainConfig:
         names = [field.name for field in dataclasses.fields(Training)]
         training = {name: getattr(self.training, name) for name in names}
         try:
-            return TrainConfig(
-                TrainSchedule(scheduler, lr, self.schedule.names), TrainTraining(**training), self.data
-            )
+            own = self.schedule
+            schedule = TrainSchedule(scheduler, lr, optimizer=own.optimizer, names=own.names)
+            if schedule.optimizer != own.optimizer:
+                raise ValueError("it constructs an optimizer: give that as --optimizer, for all runs")
+            if schedule.cycle(num_steps=1):
+                raise ValueError(
+                    "it cycles the momentum, which a sweep cannot: give it cycle_momentum=False"
+                )
+            return TrainConfig(schedule, TrainTraining(**training), self.data)
         except (TypeError, ValueError) as error:
             raise ValueError(f"scheduler {shorten(str(scheduler))!r}: {error}") from error
+
+
+def _checked_optimizer(text: str, names: Sequence[str], lr: float | None) -> float:
+    """Return the learning rate of the optimizer of a text. An error names the flag."""
+    try:
+        return read_optimizer(text, parse_names(names), lr).param_groups[0]["lr"]
+    except ConflictingRateError as error:
+        raise ValueError(
+            f"lr must be left out, because --optimizer sets it to {error.written!r}, got {error.given}"
+        ) from error
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"optimizer: {message_of(error)}") from error
 
 
 def _is_plateau(schedule: Any) -> bool:

@@ -15,11 +15,13 @@ import optax
 from jax.sharding import Mesh
 
 import jaxlr
+from jaxlr.convert.optimizer_text import transformation
 from jaxlr.plateau import plateau_lr
 from jaxlr.schedules.compose import per_epoch
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data import load_dataset
 from jaxlr.train.data.splits import Data, split_dataset
+from jaxlr.train.device.compiler import compiler_options
 from jaxlr.train.device.mesh import (
     check_divides,
     describe_device,
@@ -34,11 +36,13 @@ from jaxlr.train.device.processes import from_first, is_first, joined, largest
 from jaxlr.train.device.signals import Interrupt
 from jaxlr.train.errors import LossError, StopError
 from jaxlr.train.model import mlp
+from jaxlr.train.optimizer import build_optimizer
 from jaxlr.train.output.checkpoint import Checkpoints, load_newest, read_newest, saved_epochs
 from jaxlr.train.output.console import Console
-from jaxlr.train.output.figures import plot_curves
+from jaxlr.train.output.figures import load_in_background, plot_curves
 from jaxlr.train.output.folder import RunFolder
 from jaxlr.train.output.records import MetricsLog, has_digest, read_history, write_json
+from jaxlr.train.output.run_programs import RunPrograms
 from jaxlr.train.runs import check_rates
 from jaxlr.train.step import (
     Apply,
@@ -115,19 +119,20 @@ def _train(config: TrainConfig, folder: RunFolder, console: Console) -> list[Row
     check_divides("--batch-size", config.training.batch_size, mesh)
     name, data_dir = config.data.dataset, config.data.data_dir
     dataset = from_first(lambda: load_dataset(name, data_dir, console.shows_progress))
-    with memory_errors(config.training.batch_size, ["--batch-size", "--hidden"]):
+    programs = RunPrograms(folder.path, "jit_run_epoch", config)
+    with memory_errors(config.training.batch_size, ["--batch-size", "--hidden"]), programs.in_use():
         data = replicate(mesh, split_dataset(dataset, config.data.validation_size))
         sizes = f"{len(data.train.labels)} training and {len(data.valid.labels)} validation samples"
         config = config.completed(count_steps(len(data.train.labels), config.training.batch_size))
         folder = RunFolder(folder.path, config)
-        console.say(f"{name}: {sizes}; {config.schedule.optimizer} under {config.schedule.label}")
+        console.say(f"{name}: {sizes}; {config.schedule.optimizer_label} under {config.schedule.label}")
         for sentence in config.schedule.assumptions:
             console.say(sentence)
         run = build_run(config, data.train, dataset.num_classes, mesh)
         with folder.storage_errors(), folder.claimed(dataset) if is_first() else contextlib.nullcontext():
-            state, history = _train_epochs(config, folder, console, run, data)
+            state, history = _train_epochs(config, folder, console, run, data, programs)
             if data.test is not None:
-                _score(run.apply, state.params, data.test, folder, console)
+                _score(config, run.apply, state.params, data.test, folder, console)
     console.show([{"out": folder.path}], [f"wrote {folder.path}"])
     return history
 
@@ -163,39 +168,46 @@ def build_run(config: TrainConfig, train_split: Split, num_classes: int, mesh: M
     state = TrainState(params, tx.init(params), shuffle_key)
     batch_size = min(training.batch_size, len(train_split.labels))
     epoch = functools.partial(run_epoch, apply, tx, batch_size, has_plateau)
-    program = jax.jit(epoch, donate_argnums=0, out_shardings=replicated(mesh))
+    options = compiler_options(config.device)
+    program = jax.jit(epoch, donate_argnums=0, out_shardings=replicated(mesh), compiler_options=options)
     return Run(apply, state, program, lr, mesh)
 
 
 def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Callable[..., float], bool]:
-    """Build SGD with the scheduler, the function for the rate of an epoch, and True for a plateau."""
+    """Build the optimizer with the scheduler, the function for an epoch's rate, and True for a plateau."""
     scheduler, counts_per_epoch, base_lr = config.run_schedule(steps_per_epoch)
-    momentum = config.training.momentum or None
+    momentum, optimizer = config.training.momentum, config.schedule.text_optimizer
     if isinstance(scheduler, optax.GradientTransformationExtraArgs):
-        tx = optax.chain(optax.sgd(base_lr, momentum), scheduler)
+        if optimizer is None:
+            tx = optax.chain(build_optimizer(None, base_lr, momentum), scheduler)
+        else:
+            tx = build_optimizer(optimizer, scheduler)
         return tx, lambda state, epoch: _shortest(plateau_lr(state.opt_state)), True
     # A lambda that fails at a later epoch is refused now, before the run starts.
     check_rates(config.schedule.label, scheduler, config.epochs * counts_per_epoch)
-    per_step = per_epoch(scheduler, steps_per_epoch // counts_per_epoch)
+    steps_per_count = steps_per_epoch // counts_per_epoch
+    per_step = per_epoch(scheduler, steps_per_count)
 
     def lr_of_last_batch(state: TrainState, epoch: int) -> float:
         del state
         return float(np.asarray(per_step((epoch + 1) * steps_per_epoch - 1)))
 
-    return optax.sgd(per_step, momentum), lr_of_last_batch, False
+    if (pair := config.schedule.cycle(config.epochs * counts_per_epoch)) is not None:
+        return transformation(pair, steps_per_epoch=steps_per_count), lr_of_last_batch, False
+    return build_optimizer(optimizer, scheduler, momentum, steps_per_count), lr_of_last_batch, False
 
 
 def _train_epochs(
-    config: TrainConfig, folder: RunFolder, console: Console, run: Run, data: Data
+    config: TrainConfig, folder: RunFolder, console: Console, run: Run, data: Data, programs: RunPrograms
 ) -> tuple[TrainState, list[Row]]:
     """Train the remaining epochs, and record each one when it ends. Return the last state and all rows."""
-    state, start, digest = from_first(lambda: _starting_point(config, folder, console, run.state))
+    state, start, digest = from_first(lambda: _starting_point(config, folder, console, run.state, programs))
     state = replicate(run.mesh, state)
     epochs = config.epochs
     stop_signal, is_lost = 0, False
     with (
         Interrupt() as interrupt,
-        _record(config, folder, start, digest) as record,
+        _record(config, folder, start, digest, programs) as record,
         console.progress(start, epochs) as bar,
     ):
         console.interrupt = interrupt
@@ -222,7 +234,7 @@ def _train_epochs(
 
 
 def _starting_point(
-    config: TrainConfig, folder: RunFolder, console: Console, initial: TrainState
+    config: TrainConfig, folder: RunFolder, console: Console, initial: TrainState, programs: RunPrograms
 ) -> tuple[TrainState, int, str | None]:
     """Return the state to train on, its first epoch, and the digest of the rows before that epoch.
 
@@ -230,7 +242,7 @@ def _starting_point(
     """
     if not config.output.resume:
         return initial, 0, None
-    checkpoint = load_newest(folder.checkpoints, initial, folder.check_settings, config.output.strict)
+    checkpoint = load_newest(folder.checkpoints, initial, folder.check_settings, programs.check)
     if checkpoint is None:
         console.say(f"no checkpoint in {folder.path}: starting")
         return initial, 0, None
@@ -249,9 +261,12 @@ def _train_epoch(run: Run, state: TrainState, epoch: int, data: Data) -> tuple[T
     return state, {"epoch": epoch, **values, "lr": lr, "seconds": round(time.perf_counter() - start, 4)}
 
 
-def _score(apply: Apply, params: Any, test: Split, folder: RunFolder, console: Console) -> None:
+def _score(
+    config: TrainConfig, apply: Apply, params: Any, test: Split, folder: RunFolder, console: Console
+) -> None:
     """Score the test split, once, with the weights of the last epoch."""
-    loss, accuracy = jax.jit(evaluate, static_argnums=0)(apply, params, test)
+    program = jax.jit(evaluate, static_argnums=0, compiler_options=compiler_options(config.device))
+    loss, accuracy = program(apply, params, test)
     score = {"test_loss": float(loss), "test_accuracy": float(accuracy)}
     if is_first():
         write_json(folder.path / "test.json", score)
@@ -275,9 +290,17 @@ class _Record:
 class _FolderRecord(_Record):
     """The epochs of a run in its folder: metrics and checkpoints."""
 
-    def __init__(self, log: MetricsLog, checkpoints: Checkpoints, losses: dict[int, float], settings: Row):
+    def __init__(
+        self,
+        log: MetricsLog,
+        checkpoints: Checkpoints,
+        losses: dict[int, float],
+        settings: Row,
+        programs: RunPrograms,
+    ):
         super().__init__(log.history)
         self._log, self._checkpoints, self._losses, self._settings = log, checkpoints, losses, settings
+        self._programs = programs
 
     def write(self, row: Row) -> None:
         """Record the metrics of an epoch."""
@@ -287,24 +310,28 @@ class _FolderRecord(_Record):
     def save(self, epoch: int, state: TrainState, now: bool) -> None:
         """Save a checkpoint if one is due, or now."""
         if now or self._checkpoints.is_due(epoch + 1):
+            self._programs.write()
             self._checkpoints.save(epoch, own_copy(state), self._settings, self._log.digest)
 
 
 @contextlib.contextmanager
-def _record(config: TrainConfig, folder: RunFolder, start: int, digest: str | None) -> Iterator[_Record]:
+def _record(
+    config: TrainConfig, folder: RunFolder, start: int, digest: str | None, programs: RunPrograms
+) -> Iterator[_Record]:
     """Record the epochs from `start` on, in the folder on process 0. Draw the curves at the end."""
     if not is_first():
         yield _Record([])
         return
     schedule, every = config.schedule, config.output.checkpoint_every
+    load_in_background()
     with MetricsLog(folder.path, config.output.tensorboard, start, digest) as log:
         losses = {row["epoch"]: row["valid_loss"] for row in log.history}
-        with Checkpoints(folder.checkpoints, losses, every) as checkpoints:
+        with Checkpoints(folder.checkpoints, losses, every, programs.numerics) as checkpoints:
             try:
-                yield _FolderRecord(log, checkpoints, losses, folder.saved_settings())
+                yield _FolderRecord(log, checkpoints, losses, folder.saved_settings(), programs)
             finally:  # draw the curves of a run that is stopped, too
                 if log.history:
-                    title = f"{schedule.label}, {schedule.optimizer}, {config.data.dataset}"
+                    title = f"{schedule.label}, {schedule.optimizer_label}, {config.data.dataset}"
                     plot_curves(log.history, folder.path / "curves.png", title)
 
 

@@ -10,14 +10,18 @@ import optax
 from jaxlr._checks import shown_value
 from jaxlr.cli.errors import RecipeError, in_flags
 from jaxlr.cli.recipe import Settings, read_recipe
+from jaxlr.convert.signatures import NAMES
 from jaxlr.frameworks import Recipe
 from jaxlr.frameworks.config import from_config
 from jaxlr.frameworks.recipe import Unreadable
 from jaxlr.plateau import PlateauState
+from jaxlr.train.optimizer import read_optimizer
 
 
 # The keys of the texts that hold a recipe, and of a Python config's expression in them.
 _SETTINGS, _EXPRESSION, _PAIRS = "jaxlr_recipe", "jaxlr_expression", "jaxlr_pairs"
+_CLASS_KEYS = ("class_path", "_target_", "type")
+_WITH_TORCHS_OPTIONS = ("lightning", "mmengine", "mmcv")
 DEFAULT_EPOCHS = 25
 _ANY_BATCHES = 10_000  # in an epoch, to check a recipe before the data are loaded
 _MANY_BATCHES = 2**20  # in an epoch, so many that a number of updates is nearly a share of them
@@ -108,14 +112,17 @@ class RecipeReader(NamedTuple):
                     "validation loss: change its mode, or its metric, in the config"
                 )
 
-    def completed(self, num_batches: int, epochs: int | None) -> tuple[RunRecipe, int]:
-        """Return the recipe with the numbers of the run, and the epochs of the run.
+    def completed(
+        self, num_batches: int, epochs: int | None, optimizer: str | None
+    ) -> tuple[RunRecipe, int, str | None]:
+        """Return the recipe with the numbers of the run, its epochs, and its optimizer or None for SGD.
 
         An update of the config is a batch of the run, whether or not the config accumulates several.
 
         Args:
             num_batches: batches in an epoch of the run.
             epochs: epochs of the run. None takes those of the config, or 25 if it does not say them.
+            optimizer: the text of --optimizer, "" if it is not given, or None for SGD with --momentum.
         """
         said = []
         steps = num_batches * self._batches_per_update()
@@ -133,7 +140,14 @@ class RecipeReader(NamedTuple):
             said.append(f"An epoch has {_counted(num_batches, 'batch')}, as the data of this run.")
         if recipe.unit == "evaluation":
             said.append("The plateau is stepped after each epoch, with the validation loss.")
-        if any((recipe.optimizer, recipe.momentum, recipe.weight_decay, recipe.clip)):
+        own = optimizer_text(recipe, self.recipe.settings)
+        if optimizer:
+            said.append(f"The optimizer is {optimizer}, by --optimizer.")
+        elif own and optimizer is not None:
+            optimizer = own
+            clip = "" if recipe.clip is None else ", but gradients are not clipped"
+            said.append(f"The optimizer is {own}, as the config{clip}.")
+        elif any((recipe.optimizer, recipe.momentum, recipe.weight_decay, recipe.clip)):
             said.append("The optimizer is SGD, with --momentum: that of the config is not used.")
         counts_per_epoch = 1 if is_per_epoch else num_batches
         num_epochs = epochs or -(-(recipe.num_counts or 0) // counts_per_epoch) or DEFAULT_EPOCHS
@@ -142,7 +156,8 @@ class RecipeReader(NamedTuple):
             said.append(f"The run has {_counted(num_epochs, 'epoch')}{source}.")
         said += _comparison(recipe, num_epochs * counts_per_epoch)
         assumptions = (*recipe.assumptions, *said)
-        return RunRecipe(self.recipe.settings, True, steps, epochs, assumptions), num_epochs
+        completed = RunRecipe(self.recipe.settings, True, steps, epochs, assumptions)
+        return completed, num_epochs, optimizer or None
 
     def _states_rate(self) -> bool:
         """Check if the config states a learning rate."""
@@ -171,6 +186,46 @@ class RecipeReader(NamedTuple):
         if long.unit != "update" or long.num_counts in (None, longer.num_counts):
             return 1
         return max(1, round(_MANY_BATCHES * _MANY_EPOCHS / long.num_counts))
+
+
+def optimizer_text(recipe: Recipe, settings: Settings) -> str | None:
+    """Return the optimizer of a config as a torch text, if the config states its class with all options.
+
+    Only the frameworks in `_WITH_TORCHS_OPTIONS` do. Others have options and defaults of their own.
+    """
+    is_constant = not callable(recipe.momentum) and not callable(recipe.weight_decay)
+    if recipe.framework not in _WITH_TORCHS_OPTIONS or recipe.optimizer not in NAMES or not is_constant:
+        return None
+    if any(each.get(key) for each in _mappings(settings) for key in ("paramwise_cfg", "constructor")):
+        return None
+    if re.search("OneCycle|Cyclic", json.dumps(_encoded(settings))):  # it cycles the momentum
+        return None
+    found = [each for each in _mappings(settings) if _class_of(each) == recipe.optimizer]
+    if len(found) != 1:
+        return None
+    options = found[0].get("init_args", found[0])
+    if not isinstance(options, Mapping):
+        return None
+    given = {key: value for key, value in options.items() if key not in (*_CLASS_KEYS, "lr", "params")}
+    try:
+        return read_optimizer(f"{recipe.optimizer}(**options)", {"options": given}).text
+    except (TypeError, ValueError):
+        return None
+
+
+def _class_of(settings: Settings) -> str | None:
+    """Return the class that a mapping names."""
+    named = next((settings[key] for key in _CLASS_KEYS if isinstance(settings.get(key), str)), "")
+    return named.rpartition(".")[2] if named.rpartition(".")[0] in ("", "torch.optim") else None
+
+
+def _mappings(value: Any) -> list[Settings]:
+    """Return all mappings in the settings of a config."""
+    if isinstance(value, list | tuple):
+        return [found for each in value for found in _mappings(each)]
+    if not isinstance(value, Mapping):
+        return []
+    return [value, *(found for each in value.values() for found in _mappings(each))]
 
 
 def _comparison(recipe: Recipe, num_counts: int) -> list[str]:

@@ -12,12 +12,14 @@ import optax
 from jaxtyping import Key
 
 from jaxlr._checks import shorten
+from jaxlr.convert.signatures import OptimizerCall
 from jaxlr.plateau import PlateauState, plateau_lr, reduce_lr_on_plateau
 from jaxlr.schedules._schedule import calls_function
 from jaxlr.schedules.compose import sample
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data.splits import Data
 from jaxlr.train.errors import RateError
+from jaxlr.train.optimizer import build_optimizer
 from jaxlr.train.step import Apply, TrainState, count_steps, run_epoch
 
 
@@ -115,6 +117,7 @@ def train_run(
     model: Model,
     batch_size: int = 32,
     momentum: float = 0.0,
+    optimizer: OptimizerCall | None = None,
 ) -> RunMetrics:
     """Train a run from its initial weights to its last epoch. The function is pure: jit it, vmap it.
 
@@ -128,6 +131,7 @@ def train_run(
         model: the functions `init(key) -> params` and `apply(params, images) -> logits`; static.
         batch_size: samples in a step; static.
         momentum: momentum of SGD, 0 (off) or more and below 1; static.
+        optimizer: that of the same settings, `config.schedule.text_optimizer`; static. None is SGD.
 
     Returns:
         The metrics of every epoch, each of shape (epochs,).
@@ -147,24 +151,29 @@ def train_run(
         >>> metrics.valid_loss.shape
         (3, 4)
     """
-    state = start_run(key, hyperparameters, model=model, momentum=momentum)
+    statics: Any = {"model": model, "momentum": momentum, "optimizer": optimizer}
+    state = start_run(key, hyperparameters, **statics)
 
     def epoch(state: TrainState, _: None) -> tuple[TrainState, RunMetrics]:
-        return continue_run(
-            state, hyperparameters, data, model=model, batch_size=batch_size, momentum=momentum
-        )
+        return continue_run(state, hyperparameters, data, batch_size=batch_size, **statics)
 
     _, metrics = jax.lax.scan(epoch, state, None, length=len(hyperparameters.rates))
     return metrics
 
 
 def start_run(
-    key: Key[jax.Array, ""], hyperparameters: Hyperparameters, *, model: Model, momentum: float = 0.0
+    key: Key[jax.Array, ""],
+    hyperparameters: Hyperparameters,
+    *,
+    model: Model,
+    momentum: float = 0.0,
+    optimizer: OptimizerCall | None = None,
 ) -> TrainState:
     """Return the state of `train_run` before its first epoch."""
     init_key, shuffle_key = jax.random.split(key)
     params = model[0](init_key)
-    tx = _optimizer(optax.constant_schedule(0.0), hyperparameters.plateau, momentum)  # the rate is not used
+    rate = optax.constant_schedule(0.0)  # it is not used
+    tx = _optimizer(rate, hyperparameters.plateau, momentum, optimizer)
     return TrainState(params, tx.init(params), shuffle_key)
 
 
@@ -176,14 +185,15 @@ def continue_run(
     model: Model,
     batch_size: int = 32,
     momentum: float = 0.0,
+    optimizer: OptimizerCall | None = None,
 ) -> tuple[TrainState, RunMetrics]:
     """Train one epoch of `train_run`. The metrics have shape ()."""
     batch_size = min(batch_size, len(data.train.labels))
     rate = _rate_of_step(hyperparameters, count_steps(len(data.train.labels), batch_size))
-    tx = _optimizer(rate, hyperparameters.plateau, momentum)
+    tx = _optimizer(rate, hyperparameters.plateau, momentum, optimizer)
     before = plateau_lr(state.opt_state)  # read now: the plateau steps at the end of the epoch
     state, metrics = run_epoch(model[1], tx, batch_size, True, state, data.train, data.valid)
-    last_step = optax.tree.get(state.opt_state, "count") - 1
+    last_step = _num_updates(state.opt_state) - 1
     lr = rate(last_step) / plateau_lr(hyperparameters.plateau) * before
     return state, RunMetrics(*metrics, lr=lr)
 
@@ -200,9 +210,22 @@ def _rate_of_step(hyperparameters: Hyperparameters, steps_per_epoch: int) -> Cal
     return lambda step: table[step // steps_per_rate]
 
 
-def _optimizer(rate: optax.Schedule, plateau: PlateauState, momentum: float) -> Any:
-    """Build SGD at a schedule of rates, then a plateau that starts from a given state."""
+def _num_updates(opt_state: Any) -> jax.Array:
+    """Return the number of updates that the schedules of an optimizer have seen."""
+
+    def is_count(node: Any) -> bool:
+        return isinstance(node, optax.ScaleByScheduleState)
+
+    nodes = jax.tree.leaves(opt_state, is_leaf=is_count)
+    return next(node.count for node in nodes if is_count(node))
+
+
+def _optimizer(
+    rate: optax.Schedule, plateau: PlateauState, momentum: float, optimizer: OptimizerCall | None
+) -> Any:
+    """Build the optimizer at a schedule of rates, then a plateau that starts from a given state."""
     # The update reads all hyperparameters from the state, so the update of any plateau works.
     update = reduce_lr_on_plateau(1.0).update
     lowered = optax.GradientTransformationExtraArgs(lambda params: plateau, update)
-    return optax.chain(optax.sgd(rate, momentum or None), lowered)
+    tx = optax.sgd(rate, momentum or None) if optimizer is None else build_optimizer(optimizer, rate)
+    return optax.chain(tx, lowered)

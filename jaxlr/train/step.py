@@ -13,6 +13,7 @@ from jaxlr.plateau import plateau_step
 
 Apply = Callable[[Any, jax.Array], jax.Array]
 Mean: TypeAlias = Float[Array, ""]
+Losses: TypeAlias = Float[Array, " samples"]
 
 # The number of samples that are evaluated at once: enough to keep a device busy, and few enough to fit into
 # its memory together with a model.
@@ -47,16 +48,17 @@ def count_steps(num_samples: int, batch_size: int) -> int:
     return -(-num_samples // batch_size)
 
 
-def train_step(apply: Apply, tx: Any, state: TrainState, batch: Split) -> tuple[TrainState, Mean]:
-    """Update the parameters from one batch. Return the new state and the mean loss of the batch."""
+def train_step(apply: Apply, tx: Any, state: TrainState, batch: Split) -> tuple[TrainState, Losses]:
+    """Update the parameters from one batch. Return the new state and the losses before the update."""
 
-    def mean_loss(params: Any) -> Mean:
-        return _cross_entropy(apply(params, batch.images), batch.labels).mean()
+    def mean_loss(params: Any) -> tuple[Mean, Losses]:
+        losses = _cross_entropy(apply(params, batch.images), batch.labels)
+        return losses.mean(), losses
 
-    loss, gradients = jax.value_and_grad(mean_loss)(state.params)
+    gradients, losses = jax.grad(mean_loss, has_aux=True)(state.params)
     updates, opt_state = tx.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    return state._replace(params=params, opt_state=opt_state), loss
+    return state._replace(params=params, opt_state=opt_state), losses
 
 
 def train_epoch(
@@ -69,16 +71,16 @@ def train_epoch(
     order = jax.random.permutation(shuffle_key, num_samples)
     full, last = jnp.split(order, [num_full * batch_size])
 
-    def step(state: TrainState, indices: Int[Array, " batch"]) -> tuple[TrainState, Mean]:
+    def step(state: TrainState, indices: Int[Array, " batch"]) -> tuple[TrainState, Losses]:
         batch = Split(train.images[indices], train.labels[indices])
         return train_step(apply, tx, state, batch)
 
     state = state._replace(key=key)
     state, losses = jax.lax.scan(step, state, full.reshape(num_full, batch_size))
-    total = losses.sum() * batch_size
+    total = losses.sum()
     if len(last):
-        state, last_loss = step(state, last)
-        total += last_loss * len(last)
+        state, last_losses = step(state, last)
+        total += last_losses.sum()
     return state, total / num_samples
 
 
@@ -111,7 +113,8 @@ def run_epoch(
     return state, EpochMetrics(train_loss, valid_loss, valid_accuracy)
 
 
-def _cross_entropy(
-    logits: Float[Array, "samples classes"], labels: Int[Array, " samples"]
-) -> Float[Array, " samples"]:
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+def _cross_entropy(logits: Float[Array, "samples classes"], labels: Int[Array, " samples"]) -> Losses:
+    # optax.softmax_cross_entropy_with_integer_labels indexes the logits. The gradient of that is a scatter,
+    # which is one more kernel of every step on a GPU.
+    is_label = jax.nn.one_hot(labels, logits.shape[-1], dtype=jnp.bool_)
+    return jax.nn.logsumexp(logits, axis=-1) - logits.sum(axis=-1, where=is_label)

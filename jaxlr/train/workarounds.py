@@ -1,6 +1,7 @@
 """Patches of other libraries. Each says what it does, why, and when it can be removed."""
 
 import contextlib
+import copy
 import functools
 import logging
 import os
@@ -121,6 +122,60 @@ def compress_with_checksums() -> None:
 
     for name in ("zstd", "zstandard"):
         setattr(compilation_cache, name, None)
+
+
+@contextlib.contextmanager
+def replaced_program_cache(cache: Any) -> Iterator[Any]:
+    """Make JAX use `cache` for all compiled programs in the block. Yield JAX's own cache, or None.
+
+    `cache` needs the methods `get(key)` and `put(key, program)`. JAX has a setting for one folder, but none
+    for two of them, or for another kind of cache.
+
+    See `_get_cache` in JAX 0.10 to 0.12:
+    https://github.com/jax-ml/jax/blob/main/jax/_src/compilation_cache.py. Remove when JAX accepts an object
+    as its cache.
+    """
+    from jax._src import compilation_cache  # pyright: ignore[reportPrivateImportUsage]
+
+    config: Any = jax.config
+    name = "jax_persistent_cache_min_compile_time_secs"
+    shortest = config.jax_persistent_cache_min_compile_time_secs
+    try:
+        if compilation_cache._cache is None:
+            compilation_cache._initialize_cache()
+    except OSError as error:
+        warnings.warn(f"compiled programs are not kept for other runs: {error}", stacklevel=2)
+    jax.config.update(name, 0.0)
+    try:
+        own = compilation_cache._cache
+        with _replaced(compilation_cache, "_cache", cache), _keys_without_paths():
+            yield own
+    finally:
+        jax.config.update(name, shortest)
+
+
+@contextlib.contextmanager
+def _keys_without_paths() -> Iterator[None]:
+    """Leave the folder of XLA's autotuning cache out of the keys of programs in the block.
+
+    JAX puts that folder into its program cache, whose path depends on the user. With the path in the key,
+    another user or another cache folder could not find the program of a run. JAX 0.12 leaves it out itself.
+
+    See `_hash_serialized_compile_options` in
+    https://github.com/jax-ml/jax/blob/main/jax/_src/cache_key.py. Remove when JAX 0.12 is the lowest
+    version that is supported.
+    """
+    from jax._src import cache_key  # pyright: ignore[reportPrivateImportUsage]
+
+    original = cache_key._hash_serialized_compile_options
+
+    def hash_without_path(hash_object: Any, options: Any, *args: Any, **kwargs: Any) -> None:
+        options = copy.deepcopy(options)
+        options.executable_build_options.debug_options.xla_gpu_per_fusion_autotune_cache_dir = ""
+        original(hash_object, options, *args, **kwargs)
+
+    with _replaced(cache_key, "_hash_serialized_compile_options", hash_without_path):
+        yield
 
 
 @functools.cache  # the hook is set once per process

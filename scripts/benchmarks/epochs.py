@@ -3,15 +3,16 @@
 import functools
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks.timing import Row, compared, interleaved
+from benchmarks.timing import Build, Row, Wanted, compared, failed
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data.dataset import Dataset
 from jaxlr.train.data.splits import split_dataset
@@ -24,50 +25,74 @@ HIDDEN = (256, 128)
 BATCH_SIZE = 32
 LR = 0.1
 CONFIG = TrainConfig.from_flags(hidden=HIDDEN, batch_size=BATCH_SIZE, lr=LR)  # the settings of the tutorial
+UNROLLED = {"jaxlr": 1, "the same, 4 steps unrolled": 4, "the same, 16 steps unrolled": 16}
 
 
-def measure(dataset: Dataset, rounds: int) -> list[Row]:
-    """Measure the epoch of every peer, relative to jaxlr's."""
-    calls: dict[str, Callable[[], Any]] = {**peers(dataset), **_parts(dataset)}
-    calls["floor: the step's matrix products alone"] = _matmul_floor(dataset)
-    if jax.default_backend() == "gpu":
-        calls["floor: the launches of the step's kernels alone"] = _launch_floor(dataset)
-    return compared("one epoch", interleaved(calls, rounds), "jaxlr")
-
-
-def peers(dataset: Dataset) -> dict[str, Callable[[], float]]:
-    """Map the name of each peer to a function that trains for an epoch and returns the validation loss."""
-    return {
-        **_torch_peers(dataset),
-        "plain Python loop over a jitted JAX step": _plain_jax(dataset),
-        "jaxlr": _jaxlr(dataset),
+def measure(dataset: Dataset, rounds: int, wanted: Wanted) -> Iterator[Row]:
+    """Measure the epoch of every peer, relative to jaxlr's. On a GPU, count the kernels of a step too."""
+    builds: dict[str, Build] = {
+        **peers(dataset),
+        "of that: its shuffle": lambda: _shuffle(dataset),
+        "of that: its validation": lambda: _validation(dataset),
+        "floor: the step's matrix products alone": lambda: _matmul_floor(dataset),
     }
+    is_gpu = jax.default_backend() == "gpu"
+    if is_gpu:
+        builds["floor: the launches of the step's kernels alone"] = lambda: _launch_floor(dataset)
+    yield from compared("one epoch", builds, "jaxlr", rounds, wanted)
+    for name in filter(wanted, UNROLLED if is_gpu else ()):
+        part = "kernels of a training step"
+        try:
+            yield Row(part, name, [_count_kernels(dataset, UNROLLED[name])], "")
+        except ValueError as error:
+            yield failed(part, name, error)
 
 
-def _jaxlr(dataset: Dataset) -> Callable[[], float]:
-    train, valid, _ = split_dataset(dataset)
-    run = build_run(CONFIG, train, dataset.num_classes)
-    states = [run.state]
+def peers(dataset: Dataset) -> dict[str, Build]:
+    """Map the name of each peer to a function that builds its epoch.
+
+    An epoch is a function that trains once on all samples and returns the validation loss.
+    """
+    unrolled = {name: functools.partial(jaxlr_epoch, dataset, steps) for name, steps in UNROLLED.items()}
+    plain = {"plain Python loop over a jitted JAX step": lambda: _plain_jax(dataset)}
+    return {**_torch_peers(dataset), **plain, **unrolled}
+
+
+def jaxlr_epoch(dataset: Dataset, unroll: int = 1) -> Callable[[], float]:
+    """Build jaxlr's epoch, with `unroll` training steps in each round of its loop."""
+    state, data, program = _program(dataset, unroll)
+    states = [state]
 
     def epoch() -> float:
-        state, metrics = run.epoch(states.pop(), train, valid)
+        state, metrics = program(states.pop(), *data)
         states.append(state)
         return float(metrics.valid_loss)
 
     return epoch
 
 
-def _parts(dataset: Dataset) -> dict[str, Callable[[], Any]]:
-    """Map names to the parts of jaxlr's epoch that are not training steps."""
+def _program(dataset: Dataset, unroll: int) -> tuple[Any, tuple[Any, Any], Any]:
+    """Return the initial state of a run, its data, and its compiled epoch."""
+    train, valid, _ = split_dataset(dataset)
+    run = build_run(CONFIG, train, dataset.num_classes)
+    epoch: Any = run.epoch
+    # jaxlr does not unroll: that takes longer to compile than most runs would gain.
+    with mock.patch.object(jax.lax, "scan", functools.partial(jax.lax.scan, unroll=unroll)):
+        return run.state, (train, valid), epoch.lower(run.state, train, valid).compile()
+
+
+def _shuffle(dataset: Dataset) -> Callable[[], Any]:
+    shuffle = jax.jit(lambda key: jax.random.permutation(key, len(dataset.train_labels)))
+    key = jax.random.key(0)
+    return lambda: jax.block_until_ready(shuffle(key))
+
+
+def _validation(dataset: Dataset) -> Callable[[], Any]:
     _, valid, _ = split_dataset(dataset)
     init, apply = mlp(_sizes(dataset))
-    params, key = jax.jit(init)(jax.random.key(0)), jax.random.key(0)
-    shuffle = jax.jit(lambda key: jax.random.permutation(key, len(dataset.train_labels)))
+    params = jax.jit(init)(jax.random.key(0))
     validate = jax.jit(functools.partial(evaluate, apply))
-    return {
-        "of that: its shuffle": lambda: jax.block_until_ready(shuffle(key)),
-        "of that: its validation": lambda: jax.block_until_ready(validate(params, valid)),
-    }
+    return lambda: jax.block_until_ready(validate(params, valid))
 
 
 def _plain_jax(dataset: Dataset) -> Callable[[], float]:
@@ -135,10 +160,7 @@ def _matmul_floor(dataset: Dataset) -> Callable[[], Any]:
 
 def _launch_floor(dataset: Dataset) -> Callable[[], Any]:
     """Launch as many empty kernels, one after the other, as jaxlr's compiled steps do in an epoch."""
-    train, valid, _ = split_dataset(dataset)
-    run = build_run(CONFIG, train, dataset.num_classes)
-    epoch_fn: Any = run.epoch
-    num_kernels = kernels_of_step(epoch_fn.lower(run.state, train, valid).compile().as_text() or "")
+    num_kernels = round(_count_kernels(dataset, 1))
 
     @jax.jit
     def epoch(value: jax.Array) -> jax.Array:
@@ -150,6 +172,12 @@ def _launch_floor(dataset: Dataset) -> Callable[[], Any]:
         return jax.lax.scan(step, value, None, length=_num_steps(dataset))[0]
 
     return lambda: jax.block_until_ready(epoch(jnp.zeros(())))
+
+
+def _count_kernels(dataset: Dataset, unroll: int) -> float:
+    """Count the kernels that a training step launches, as the mean over the unrolled steps."""
+    *_, program = _program(dataset, unroll)
+    return kernels_of_step(program.as_text()) / unroll
 
 
 def kernels_of_step(text: str) -> int:
@@ -165,7 +193,7 @@ def kernels_of_step(text: str) -> int:
     return max(counts)
 
 
-def _torch_peers(dataset: Dataset) -> dict[str, Callable[[], float]]:
+def _torch_peers(dataset: Dataset) -> dict[str, Build]:
     try:
         from benchmarks import torch_epochs
     except ModuleNotFoundError:  # torch is not installed: measure the others

@@ -3,13 +3,14 @@
 import re
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from benchmarks.epochs import CONFIG
-from benchmarks.timing import Row
+from benchmarks.timing import Row, Wanted
 from jaxlr.train.data.dataset import Dataset
 from jaxlr.train.data.splits import split_dataset
 from jaxlr.train.loop import build_run
@@ -19,7 +20,7 @@ SHOWN = 12
 PART = "instructions of an epoch"
 
 
-def measure(dataset: Dataset, rounds: int) -> list[Row]:
+def measure(dataset: Dataset, rounds: int, wanted: Wanted) -> Iterator[Row]:
     """Measure the instructions of an epoch that take the most time, and all others together."""
     train, valid, _ = split_dataset(dataset)
     run = build_run(CONFIG, train, dataset.num_classes)
@@ -35,9 +36,12 @@ def measure(dataset: Dataset, rounds: int) -> list[Row]:
             seconds.append(_seconds(Path(folder), origins))
     del seconds[0]  # the first run is slower, because it warms up
     shown = [name for name, _ in sum(seconds, Counter()).most_common(SHOWN)]
-    rows = [Row(PART, name, [each[name] for each in seconds], "s") for name in shown]
-    rest = [each.total() - sum(each[name] for name in shown) for each in seconds]
-    return [*rows, Row(PART, "all others", rest, "s")]
+    if not shown:
+        raise ValueError("the trace has no instruction of the compiled epoch")
+    times = {name: [each[name] for each in seconds] for name in shown}
+    times["all others"] = [each.total() - sum(each[name] for name in shown) for each in seconds]
+    for name in filter(wanted, times):
+        yield Row(PART, name, times[name], "s")
 
 
 def _seconds(folder: Path, origins: dict[str, str]) -> Counter[str]:

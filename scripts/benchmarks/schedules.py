@@ -3,7 +3,7 @@
 import functools
 import sys
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks.timing import Row, compared, interleaved
+from benchmarks.timing import Row, Wanted, compared
 from jaxlr.train.data.dataset import Dataset
 from jaxlr.train.model import mlp
 from jaxlr.train.step import Split, TrainState, train_step
@@ -54,22 +54,23 @@ NUM_STEPS = 200
 NUM_CALLS = 100
 
 
-def measure(dataset: Dataset, rounds: int) -> list[Row]:
+def measure(dataset: Dataset, rounds: int, wanted: Wanted) -> Iterator[Row]:
     """Measure each schedule in a compiled step, in operations of that step, eagerly, and on the host."""
-    rates: dict[str, Any] = {CONSTANT: 0.1, AGAIN: 0.1} | {name: CASES[name].build(0.1) for name in SHOWN}
-    steps = {name: _steps(dataset, rate) for name, rate in rates.items()}
-    rows = compared("train step under a schedule", interleaved(steps, rounds), CONSTANT)
+    shown = [name for name in SHOWN if wanted(name)]
+    schedules: dict[str, Any] = {name: CASES[name].build(0.1) for name in shown}
+    rates = {CONSTANT: 0.1, AGAIN: 0.1} | schedules
+    steps = {name: functools.partial(_steps, dataset, rate) for name, rate in rates.items()}
+    yield from compared("train step under a schedule", steps, CONSTANT, rounds, wanted)
     constant = operations(0.1)
-    for name in SHOWN:
-        added = operations(rates[name]) - constant
-        rows.append(Row("operations that a schedule adds to a step", name, [added], ""))
-    eager = {OPTAX: _device_calls(optax.exponential_decay(0.1, 30, 0.1, staircase=True))}
-    eager |= {name: _device_calls(rates[name]) for name in SHOWN}
-    rows += compared(f"{NUM_CALLS} calls with a device count", interleaved(eager, rounds), OPTAX)
-    for name in SHOWN:
-        per_second = [1 / seconds for seconds in _host_calls(rates[name], rounds)]
-        rows.append(Row("host evaluations of a schedule", name, per_second, "/s"))
-    return rows
+    for name in shown:
+        added = operations(schedules[name]) - constant
+        yield Row("operations that a schedule adds to a step", name, [added], "")
+    called = {OPTAX: optax.exponential_decay(0.1, 30, 0.1, staircase=True)} | schedules
+    eager = {name: functools.partial(_device_calls, schedule) for name, schedule in called.items()}
+    yield from compared(f"{NUM_CALLS} calls with a device count", eager, OPTAX, rounds, wanted)
+    for name in shown:
+        per_second = [1 / seconds for seconds in _host_calls(schedules[name], rounds)]
+        yield Row("host evaluations of a schedule", name, per_second, "/s")
 
 
 def operations(learning_rate: Any) -> int:

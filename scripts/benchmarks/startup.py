@@ -5,26 +5,32 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.timing import Row, compared, interleaved
+from benchmarks.timing import Row, Wanted, compared
 
 
-def measure(rounds: int) -> list[Row]:
-    """Measure `import jaxlr` against `import optax`, and a default run with and without a program cache."""
-    imports = {name: functools.partial(_python, "-c", name) for name in ("import optax", "import jaxlr")}
-    rows = compared("import", interleaved(imports, rounds), "import optax")
+def measure(rounds: int, wanted: Wanted) -> Iterator[Row]:
+    """Measure imports and short commands, and a default run with and without a program cache."""
+    programs = ("import optax", "import jaxlr", "import jaxlr; jaxlr.step_lr", "from jaxlr import *")
+    commands = {
+        **{
+            program: lambda program=program: functools.partial(_python, "-c", program)
+            for program in programs
+        },
+        "jaxlr --help": lambda: functools.partial(_python, "-m", "jaxlr", "--help"),
+        'jaxlr port "StepLR(30)"': lambda: functools.partial(_python, "-m", "jaxlr", "port", "StepLR(30)"),
+    }
+    yield from compared("start a process", commands, "import optax", rounds, wanted)
     with tempfile.TemporaryDirectory() as folder:
         warm = Path(folder) / "warm"
         runs = {
-            "nothing compiled before": lambda: _train(Path(tempfile.mkdtemp(dir=folder))),
-            "programs of an earlier run": lambda: _train(warm),
+            "nothing compiled before": lambda: lambda: _train(Path(tempfile.mkdtemp(dir=folder))),
+            "programs of an earlier run": lambda: lambda: _train(warm),
         }
-        seconds = interleaved(runs, rounds)
-    rows += compared(
-        "jaxlr train, 25 epochs of digits, start to figure", seconds, "nothing compiled before"
-    )
-    return rows
+        part = "jaxlr train, 25 epochs of digits, start to figure"
+        yield from compared(part, runs, "nothing compiled before", rounds, wanted)
 
 
 def _train(cache: Path) -> None:
@@ -41,4 +47,4 @@ def _python(*arguments: str, **environment: str) -> None:
     # Users import bytecode, because pip compiles what it installs. In a checkout the warm-up round compiles
     # it, unless this variable forbids that.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    subprocess.run([sys.executable, *arguments], env=environment, check=True)
+    subprocess.run([sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL, check=True)

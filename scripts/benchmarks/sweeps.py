@@ -1,9 +1,10 @@
 """The cost of a run in a sweep, where many runs train as one program."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from benchmarks.timing import Row, compared, interleaved
+from benchmarks.timing import Row, Wanted, compared, seconds_of
 from jaxlr.train.chunks import build_chunks
 from jaxlr.train.config import SweepConfig
 from jaxlr.train.data.dataset import Dataset
@@ -11,16 +12,19 @@ from jaxlr.train.data.splits import split_dataset
 
 
 SCHEDULERS = ("StepLR(10)", "MultiStepLR([10, 20])", "ExponentialLR(0.9)", "ReduceLROnPlateau(patience=5)")
+COUNTS = (1, 4, 16, 64, 256, 1024)
 EPOCHS = 2
 
 
-def measure(dataset: Dataset, counts: list[int], rounds: int) -> list[Row]:
-    """Measure an epoch of each number of runs, relative to the first number."""
-    calls = {f"{count} run{'s' * (count > 1)}": _runs(dataset, count) for count in counts}
-    seconds = {
-        name: [value / EPOCHS for value in values] for name, values in interleaved(calls, rounds).items()
-    }
-    return compared("an epoch of a sweep", seconds, next(iter(calls)))
+def measure(dataset: Dataset, rounds: int, wanted: Wanted) -> Iterator[Row]:
+    """Measure an epoch of each number of runs, relative to one run."""
+    builds = {_name(count): functools.partial(_runs, dataset, count) for count in COUNTS}
+    part = "an epoch of a sweep"
+    return compared(part, builds, _name(1), rounds, wanted, lambda epochs: seconds_of(epochs) / EPOCHS)
+
+
+def _name(count: int) -> str:
+    return f"{count} run{'s' * (count > 1)}"
 
 
 def _runs(dataset: Dataset, count: int) -> Callable[[], Any]:

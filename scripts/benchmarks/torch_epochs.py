@@ -1,5 +1,6 @@
 """An epoch in torch: the tutorial's loop, tensors on the device, and the same with torch.compile."""
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,21 +11,21 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
 
+from benchmarks.timing import Build
 from jaxlr.train.data.dataset import Dataset
 
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def peers(
-    dataset: Dataset, sizes: Sequence[int], batch_size: int, lr: float
-) -> dict[str, Callable[[], float]]:
-    """Map the name of each peer to a function that trains for an epoch and returns the validation loss."""
+def peers(dataset: Dataset, sizes: Sequence[int], batch_size: int, lr: float) -> dict[str, Build]:
+    """Map the name of each peer to a function that builds its epoch, as in `benchmarks.epochs.peers`."""
     compiled = "torch.compile of the loss" + (", CUDA graphs" if DEVICE.type == "cuda" else "")
+    task = dataset, sizes, batch_size, lr
     return {
-        "the tutorial's torch loop, DataLoader": _tutorial(dataset, sizes, batch_size, lr),
-        "torch, tensors on the device": _in_memory(dataset, sizes, batch_size, lr, lambda step: step),
-        f"{compiled}, tensors on the device": _in_memory(dataset, sizes, batch_size, lr, _compile),
+        "the tutorial's torch loop, DataLoader": functools.partial(_tutorial, *task),
+        "torch, tensors on the device": functools.partial(_in_memory, *task, lambda step: step),
+        f"{compiled}, tensors on the device": functools.partial(_in_memory, *task, _compile),
     }
 
 

@@ -16,6 +16,8 @@ from jaxlr.train.step import Apply
 
 
 _AXIS = "devices"
+# Variables that choose the devices of JAX.
+_CHOOSE_DEVICES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "JAX_DEFAULT_DEVICE", "JAX_NUM_CPU_DEVICES")
 
 
 def mesh_of(devices: int | Literal["all"] | None) -> Mesh | None:
@@ -50,11 +52,14 @@ def devices_found() -> Sequence[Any]:
         DeviceError: JAX sees no device.
     """
     try:
+        if isinstance(default := jax.config.jax_default_device, str):  # pyright: ignore[reportAttributeAccessIssue]
+            jax.devices(default)
         return jax.devices()
     except (RuntimeError, AssertionError) as error:  # AssertionError: JAX_PLATFORMS=cuda without CUDA
-        platforms = os.environ.get("JAX_PLATFORMS", "any platform")
-        reason = str(error) or "there is no such platform here: unset JAX_PLATFORMS, or install it"
-        raise DeviceError(f"JAX finds no device for {platforms}: {reason}") from error
+        reason = str(error) or "there is no such platform here"
+        given = [f"{name}={os.environ[name]}" for name in _CHOOSE_DEVICES if name in os.environ]
+        advice = f"; correct or unset {' and '.join(given)}" if given else ""
+        raise DeviceError(f"JAX finds no device: {reason}{advice}") from error
 
 
 def check_shares(devices: Sequence[Any]) -> None:

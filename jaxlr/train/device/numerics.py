@@ -10,7 +10,9 @@ from typing import Any
 
 import jax
 import jaxlib.version
+import optax
 
+import jaxlr
 from jaxlr.train.errors import CheckpointError
 
 
@@ -33,6 +35,8 @@ def numerics() -> dict[str, str]:
         **decisive_settings(),
         "JAX_DEFAULT_MATMUL_PRECISION": str(config.jax_default_matmul_precision),
         "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+        "jaxlr": jaxlr.__version__,
+        "optax": optax.__version__,
         "jax": jax.__version__,
         "jaxlib": jaxlib.version.__version__,
         "platform": device.client.platform_version,
@@ -40,17 +44,17 @@ def numerics() -> dict[str, str]:
     }
 
 
-def check_numerics(saved: dict[str, str], strict: bool) -> None:
+def check_numerics(saved: dict[str, str], now: dict[str, str], strict: bool) -> None:
     """Compare with what a checkpoint was computed with.
 
     Args:
         saved: the `numerics()` of that run.
+        now: the `numerics()` of this one.
         strict: refuse any difference. Otherwise one that may change only the last bits is a warning.
 
     Raises:
         CheckpointError: a difference is refused.
     """
-    now = numerics()
     changes = {name: (value, now[name]) for name, value in saved.items() if now.get(name, value) != value}
     if decisive := [name for name in changes if name in decisive_settings()]:
         was = " ".join(f"{name}={changes[name][0]}" for name in decisive)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 import warnings
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def _discard_oldest(folder: Path) -> None:
     for path in folder.iterdir():
         with contextlib.suppress(FileNotFoundError):  # another run may delete it at the same time
             status = path.stat()
+            if stat.S_ISDIR(status.st_mode):  # choices of XLA for GPUs, which are small
+                continue
             programs.append((max(status.st_atime, status.st_mtime), status.st_size, path))
     total = 0
     for _, size, path in sorted(programs, reverse=True):

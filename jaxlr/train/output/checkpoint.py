@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlr.train.device.numerics import check_numerics, numerics
+from jaxlr.train.device.numerics import numerics
 from jaxlr.train.errors import CheckpointError
 from jaxlr.train.workarounds import quiet_orbax, single_process_orbax
 
@@ -40,7 +40,13 @@ class Checkpoints:
     The best one is that with the lowest validation loss.
     """
 
-    def __init__(self, folder: Path, losses: dict[int, float], every: int | None = 1):
+    def __init__(
+        self,
+        folder: Path,
+        losses: dict[int, float],
+        every: int | None = 1,
+        numerics: Callable[[], dict[str, str]] = numerics,
+    ):
         """Prepare to write to `folder`, which is created on entering the context.
 
         Args:
@@ -48,10 +54,12 @@ class Checkpoints:
             losses: the validation loss of each epoch so far. The caller adds to it as epochs end.
             every: the number of epochs from one checkpoint to the next, or None to spend about
                 `_SHARE_OF_TIME` of the time on them.
+            numerics: returns everything that decides the bits of the run.
         """
         self._folder = folder.absolute()
         self._losses = losses
         self._every = every
+        self._numerics = numerics
         self._due = -math.inf  # on the monotonic clock
 
     def __enter__(self) -> Self:
@@ -91,7 +99,7 @@ class Checkpoints:
         start = time.monotonic()
         arrays = _to_host(state)
         leaves = _digests_of(arrays)
-        metadata = {"epoch": epoch, "config": config, "rows": rows, "numerics": numerics()}
+        metadata = {"epoch": epoch, "config": config, "rows": rows, "numerics": self._numerics()}
         metadata |= {"digest": _digest_with_names(leaves), "contents": _digest_without_names(leaves)}
         metadata["seal"] = _seal(metadata)
         with _os_errors():
@@ -111,7 +119,10 @@ def saved_epochs(folder: Path) -> list[int]:
 
 
 def load_newest(
-    folder: Path, like: Any, check: Callable[[dict[str, Any]], None], strict: bool = False
+    folder: Path,
+    like: Any,
+    check: Callable[[dict[str, Any]], None],
+    check_numerics: Callable[[dict[str, str]], None] = lambda saved: None,
 ) -> Checkpoint | None:
     """Load the newest checkpoint that is not damaged. Rename the damaged ones, with a warning.
 
@@ -121,17 +132,18 @@ def load_newest(
             dtypes to load.
         check: called with the config that was saved with the checkpoint. It raises an error if the run has
             other settings.
-        strict: refuse a checkpoint if anything changed that the bits of the run depend on.
+        check_numerics: called with the `numerics` that were saved with the checkpoint. It raises an error
+            if the run must not resume with other bits.
 
     Returns:
         The checkpoint, or None if there are no checkpoints.
 
     Raises:
-        CheckpointError: all checkpoints are damaged, or settings of JAX have changed since.
+        CheckpointError: all checkpoints are damaged.
     """
     damaged: dict[int, str] = {}
     with quiet_orbax():
-        checkpoint = _first_intact(folder, like, check, strict, damaged)
+        checkpoint = _first_intact(folder, like, check, check_numerics, damaged)
         if damaged:
             gc.collect()  # asyncio logs failed tasks when they are collected, so that must happen in here
     if checkpoint is not None:
@@ -207,7 +219,7 @@ def _first_intact(
     folder: Path,
     like: Any,
     check: Callable[[dict[str, Any]], None],
-    strict: bool,
+    check_numerics: Callable[[dict[str, str]], None],
     damaged: dict[int, str],
 ) -> Checkpoint | None:
     """Load the newest checkpoint that is not damaged. Add the epochs of newer ones to `damaged`."""
@@ -219,7 +231,7 @@ def _first_intact(
             damaged[epoch] = _one_line(error)
             continue
         check(metadata["config"])
-        check_numerics(metadata["numerics"], strict)
+        check_numerics(metadata["numerics"])
         try:
             return Checkpoint(epoch, _read_state(path, like, metadata["digest"]), metadata["rows"])
         except Exception as error:

@@ -1,14 +1,22 @@
 """The figures of a run and of a sweep: losses above, learning rates below."""
 
+import contextlib
+import importlib
 import textwrap
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxlr.plot import new_figure, suits_log_scale
+from jaxlr.drawing import new_figure, suits_log_scale
 from jaxlr.train.output.records import replacing
+
+
+def load_in_background() -> None:
+    """Import matplotlib in a thread, while the run compiles its program and trains."""
+    threading.Thread(target=_load, daemon=True).start()
 
 
 def plot_curves(history: Sequence[dict[str, Any]], path: Path, title: str) -> None:
@@ -77,6 +85,12 @@ def _draw_band(axes: Any, values: np.ndarray, label: str, step: str | None, styl
     axes.plot(epochs, values.mean(axis=0), label=label, drawstyle=drawstyle, **style)
     low, high = values.min(axis=0), values.max(axis=0)
     axes.fill_between(epochs, low, high, step=step, color=style["color"], alpha=0.15, linewidth=0)
+
+
+def _load() -> None:
+    with contextlib.suppress(Exception):  # the drawing imports it again, and raises the error
+        new_figure(1, 1)
+        importlib.import_module("matplotlib.backends.backend_agg")  # for image files
 
 
 def _panels(figure: Any, title: str) -> tuple[Any, Any]:

@@ -102,7 +102,7 @@ def best_curves(
     schedule, seeds = config.schedule, config.training.seeds
     for row in rows:
         scheduler, lr = row["scheduler"], row["base_lr"]
-        index = schedule.scheduler.index(scheduler) * len(schedule.lr) + schedule.lr.index(lr)
+        index = schedule.scheduler.index(scheduler) * len(schedule.rates) + schedule.rates.index(lr)
         own = slice(index * seeds, (index + 1) * seeds)
         label = f"{shorten(scheduler)}, SGD {lr:g}"
         own_metrics = np.asarray(metrics.valid_loss[own]), np.asarray(metrics.lr[own])

@@ -16,9 +16,10 @@ from jaxlr.train.device.signals import Interrupt
 from jaxlr.train.errors import StopError
 from jaxlr.train.output.checkpoint import Checkpoints, load_newest, read_newest, saved_epochs
 from jaxlr.train.output.console import Console
-from jaxlr.train.output.figures import plot_sweep
+from jaxlr.train.output.figures import load_in_background, plot_sweep
 from jaxlr.train.output.folder import RunFolder, saved_config
 from jaxlr.train.output.records import CsvLog
+from jaxlr.train.output.run_programs import RunPrograms
 from jaxlr.train.output.summary import as_text, best_curves, epoch_rows, read_summary, summarize
 from jaxlr.train.runs import RunMetrics
 
@@ -59,15 +60,18 @@ def sweep(config: SweepConfig) -> list[Row]:
     mesh = mesh_of(config.device.devices)
     console.say(f"jaxlr {jaxlr.__version__} on {describe_device(mesh)}")
     dataset = load_dataset(config.data.dataset, config.data.data_dir, console.shows_progress)
-    with memory_errors(config.training.batch_size, ["--seeds", "--chunk", "--batch-size", "--hidden"]):
+    programs = RunPrograms(folder.path, "jit_continue_run", config)
+    lower = ["--seeds", "--chunk", "--batch-size", "--hidden"]
+    with memory_errors(config.training.batch_size, lower), programs.in_use():
         data = split_dataset(dataset, config.data.validation_size)
         data = replicate(mesh, data._replace(test=None))
+        load_in_background()
         chunks = build_chunks(config, data, dataset.num_classes, mesh)
         config = config.replace(chunk=chunks.size)
         folder = RunFolder(folder.path, config)
         _introduce(config, data, console)
         with folder.storage_errors(), folder.claimed(dataset):
-            rows = _train(config, folder, console, chunks, data)
+            rows = _train(config, folder, console, chunks, data, programs)
     _show(config, folder, console, rows, f"wrote {folder.path}")
     return rows
 
@@ -91,7 +95,7 @@ def _finished_rows(saved: SweepConfig, config: SweepConfig, folder: RunFolder) -
 def _introduce(config: SweepConfig, data: Data, console: Console) -> None:
     sizes = f"{len(data.train.labels)} training and {len(data.valid.labels)} validation samples"
     console.say(f"{config.data.dataset}: {sizes}")
-    num_schedulers, num_rates = len(config.schedule.scheduler), len(config.schedule.lr)
+    num_schedulers, num_rates = len(config.schedule.scheduler), len(config.schedule.rates)
     console.say(
         f"{num_schedulers} schedulers x {num_rates} rates x {config.training.seeds} seeds = "
         f"{config.num_runs} runs of {config.epochs} epochs, {config.device.chunk} at once"
@@ -107,11 +111,16 @@ def _show(
 
 
 def _train(
-    config: SweepConfig, folder: RunFolder, console: Console, chunks: Chunks, data: Data
+    config: SweepConfig,
+    folder: RunFolder,
+    console: Console,
+    chunks: Chunks,
+    data: Data,
+    programs: RunPrograms,
 ) -> list[Row]:
     """Train the remaining epochs. A sweep that is stopped summarizes the runs that are complete."""
     epochs_per_run = config.epochs
-    done, progress = _starting_point(config, folder, console, chunks)
+    done, progress = _starting_point(config, folder, console, chunks, programs)
     training = chunks.train(data, done, progress)
     num_epochs = chunks.num_chunks * epochs_per_run
 
@@ -124,7 +133,9 @@ def _train(
         with (
             Interrupt() as interrupt,
             CsvLog(folder.path / "sweep.csv", rows_of(0, done // epochs_per_run)) as log,
-            Checkpoints(folder.checkpoints, {}, config.output.checkpoint_every) as checkpoints,
+            Checkpoints(
+                folder.checkpoints, {}, config.output.checkpoint_every, programs.numerics
+            ) as checkpoints,
             console.progress(done, num_epochs) as bar,
         ):
             console.interrupt = interrupt
@@ -135,6 +146,7 @@ def _train(
                 log.write(rows_of(num_ended - 1, num_ended) if epochs == 0 else ())
                 is_last = interrupt.number is not None or done == num_epochs
                 if is_last or checkpoints.is_due(epochs):
+                    programs.write()
                     checkpoints.save(done - 1, chunks.without_padding(progress), folder.saved_settings())
                 if is_last:
                     break
@@ -148,13 +160,13 @@ def _train(
 
 
 def _starting_point(
-    config: SweepConfig, folder: RunFolder, console: Console, chunks: Chunks
+    config: SweepConfig, folder: RunFolder, console: Console, chunks: Chunks, programs: RunPrograms
 ) -> tuple[int, Progress]:
     """Return the number of epochs done, across all chunks, and the progress after them."""
     start = chunks.initial_progress()
     if not config.output.resume:
         return 0, start
-    checkpoint = load_newest(folder.checkpoints, start, folder.check_settings, config.output.strict)
+    checkpoint = load_newest(folder.checkpoints, start, folder.check_settings, programs.check)
     if checkpoint is None:
         console.say(f"no checkpoint in {folder.path}: starting")
         return 0, start

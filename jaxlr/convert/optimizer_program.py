@@ -1,0 +1,258 @@
+"""The text of an optimizer, followed without executing it."""
+
+import ast
+import difflib
+import re
+from collections.abc import Collection, Sequence
+from typing import Any, NoReturn
+
+from jaxlr._checks import shorten
+from jaxlr.convert.constructors import Constructor
+from jaxlr.convert.errors import MissingNamesError
+from jaxlr.convert.expressions import Evaluator
+from jaxlr.convert.optimizer_reader import OptimizerReader, last_name, text_of
+from jaxlr.convert.signatures import CONVERTED, NAMES, OptimizerCall
+from jaxlr.convert.statements import Program
+from jaxlr.convert.syntax import quoted, source_of
+from jaxlr.convert.text import followed, parsed
+from jaxlr.convert.values import Names, Unevaluated
+
+
+EXAMPLE = "such as 'AdamW(params, lr=3e-4, weight_decay=0.1)'"
+# Calls that return an optimizer with the same updates.
+_HARMLESS = (
+    "prepare",
+    "prepare_optimizer",
+    "setup",
+    "setup_optimizers",
+    "initialize",
+    "DistributedOptimizer",
+)
+_SCHEDULES = re.compile(r"lr|sched|warm|anneal|cosine|decay|rate", re.IGNORECASE)
+_READS = re.compile(r"^_?(get|print|log|plot|show|read)", re.IGNORECASE)
+
+
+class OptimizerText:
+    """A text that was followed, with its optimizer and the scheduler of one parameter group."""
+
+    def __init__(self, text: str, names: Names | None, group: int, num_steps: int | None):
+        statements = [_Simplified().visit(each) for each in parsed(text, "optimizer", EXAMPLE)]
+        _check_groups_stay(statements)
+        self._evaluator = Evaluator({} if names is None else names)
+        if num_steps is not None:
+            self._evaluator.work.allow(num_steps)
+        self._statements = statements
+        self.reader: OptimizerReader = OptimizerReader(self._evaluator, group, _modules(statements))
+        self._program = Program(self._evaluator, self.reader)
+        try:
+            self.scheduler: Constructor | None = followed(self._program, self.reader, statements)
+            self.optimizer: OptimizerCall = self._optimizer()
+        except RecursionError:
+            raise ValueError("the text of the optimizer is nested too deeply to be read") from None
+        if self._evaluator.missing:
+            raise _missing(self._evaluator.missing, self._evaluator.missing_functions)
+
+    @property
+    def clips(self) -> bool:
+        """True if the text clips gradients."""
+        calls = (each for top in self._statements for each in ast.walk(top) if isinstance(each, ast.Call))
+        return any(last_name(each).startswith("clip_grad_") for each in calls)
+
+    @property
+    def work(self) -> Any:
+        """The operations that the text may still ask for."""
+        return self._evaluator.work
+
+    def _optimizer(self) -> OptimizerCall:
+        """Return the optimizer of the scheduler, or the only one of the text."""
+        given = None if self.scheduler is None else self.reader.optimizer_of(self.scheduler)
+        if isinstance(given, ast.expr):
+            self._check_is_ours(given)
+        if isinstance(given, OptimizerCall):
+            self._check_calls(given)
+            return given
+        held = self._held()
+        if len(held) > 1:
+            raise ValueError(
+                f"the text constructs two optimizers, {shorten(held[0].text)} and {shorten(held[1].text)}: "
+                "give the lines of one at a time"
+            )
+        if not held:
+            self._raise_missing()
+        self._check_calls(held[0])
+        return held[0]
+
+    def _held(self) -> list[OptimizerCall]:
+        """Return the optimizers that a name, or the last line, still refers to."""
+        found: list[OptimizerCall] = []
+        for each in _optimizers_in(self._program.held()):
+            found += [] if each in found else [each]
+        return found
+
+    def _check_is_ours(self, node: ast.expr) -> None:
+        """Refuse the expression of an optimizer whose updates are not known."""
+        value = self._evaluator.assigned.get(source_of(node))
+        if isinstance(value, Unevaluated):
+            if value.error is not None:
+                raise value.error
+            if self.reader.constructs(value.node):
+                raise _missing(value.missing)
+            node = value.node
+        if isinstance(node, ast.Call) and last_name(node) not in (*_HARMLESS, "optimizers"):
+            self._raise_unknown(node)
+
+    def _raise_unknown(self, node: ast.Call) -> NoReturn:
+        name = last_name(node)
+        near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.75)
+        hint = f"did you mean {near[0]}?" if near and near[0] != name else CONVERTED
+        raise ValueError(f"cannot convert the optimizer {shorten(source_of(node))!r}: {hint}")
+
+    def _raise_missing(self) -> NoReturn:
+        """Raise the error of the optimizer that could not be read, or that is not there."""
+        if self._evaluator.missing:
+            raise _missing(self._evaluator.missing, self._evaluator.missing_functions)
+        for value in self._evaluator.assigned.values():
+            if isinstance(value, Unevaluated) and self.reader.constructs(value.node):
+                if value.error is not None:
+                    raise value.error
+                raise _missing(value.missing)
+        match self._statements[-1]:
+            case ast.Expr(value=ast.Call() as call) | ast.Assign(value=ast.Call() as call):
+                if self.scheduler is None:
+                    self._raise_unknown(call)
+        raise ValueError(f"the text constructs no optimizer: write a call {EXAMPLE}")
+
+    def _check_calls(self, optimizer: OptimizerCall) -> None:
+        """Refuse a call that is given the optimizer and returns another one, or changes its rate."""
+        held = {name for name, value in self._evaluator.assigned.items() if value is optimizer}
+        held |= {
+            source_of(target)
+            for top in self._statements
+            for each in ast.walk(top)
+            if isinstance(each, ast.Assign) and self.reader.constructs_optimizer(each.value)
+            for target in each.targets
+        }
+        for statement in (each for top in self._statements for each in ast.walk(top)):
+            match statement:
+                case ast.Assign(targets=[target], value=ast.Call() as call):
+                    name = source_of(target)
+                case ast.Expr(value=ast.Call() as call):
+                    name = ""
+                case _:
+                    continue
+            called = last_name(call)
+            if called in _HARMLESS or self.reader.is_constructor(call):
+                continue
+            if not held & set(map(source_of, _arguments(call))):
+                continue
+            if name in held or re.search("opt", name.rpartition(".")[2], re.IGNORECASE):
+                raise ValueError(
+                    f"cannot read the call {called!r} around the optimizer: its updates are not known"
+                )
+            is_rate = _SCHEDULES.search(called) or _SCHEDULES.search(name)
+            if self.scheduler is None and is_rate and not _READS.search(called):
+                raise ValueError(
+                    f"cannot read {quoted(call)}, which may change the learning rate: leave the line out, "
+                    "and pass a schedule"
+                )
+
+
+class _Simplified(ast.NodeTransformer):
+    """Replaces the parameters in parameter groups, which may be any expression, by None.
+
+    It also drops `optimizer = prepare(optimizer)`, for calls that leave the updates as they are.
+    """
+
+    def visit_Assign(self, node: ast.Assign) -> ast.stmt:
+        """Leave out the names that keep their optimizer."""
+        self.generic_visit(node)
+        if not isinstance(node.value, ast.Call) or last_name(node.value) not in _HARMLESS:
+            return node
+        given = {source_of(each) for each in _arguments(node.value)}
+        targets = [
+            target
+            for each in node.targets
+            for target in (each.elts if isinstance(each, ast.Tuple | ast.List) else [each])
+            if source_of(target) not in given
+        ]
+        return ast.Assign(targets, ast.Constant(None)) if targets else ast.Pass()
+
+    def visit_Dict(self, node: ast.Dict) -> ast.expr:
+        """Replace the value of the key `params`."""
+        self.generic_visit(node)
+        for index, key in enumerate(node.keys):
+            if text_of(key) == "params" and not isinstance(node.values[index], ast.Dict):
+                node.values[index] = ast.Constant(None)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        """Replace the keyword `params` of a `dict`."""
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Name) and node.func.id == "dict":
+            for keyword in node.keywords:
+                if keyword.arg == "params":
+                    keyword.value = ast.Constant(None)
+        return node
+
+
+def _modules(statements: Sequence[ast.stmt]) -> dict[str, str]:
+    """Return the full names of what a text imports, by the names that it uses."""
+    names: dict[str, str] = {}
+    for each in (each for statement in statements for each in ast.walk(statement)):
+        match each:
+            case ast.ImportFrom(module=str() as module, names=aliases):
+                names |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in aliases}
+            case ast.Import(names=aliases):
+                names |= {alias.asname: alias.name for alias in aliases if alias.asname}
+            case ast.ClassDef(name=name) if name in NAMES:
+                names[name] = f"your own.{name}"
+    return names
+
+
+def _check_groups_stay(statements: Sequence[ast.stmt]) -> None:
+    """Refuse a text that changes the parameter groups of an optimizer after its construction."""
+    for statement in statements:
+        for each in ast.walk(statement):
+            match each:
+                case ast.Call(func=ast.Attribute(attr="add_param_group")):
+                    changed = True
+                case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
+                    changed = "param_groups" in source_of(owner)
+                case ast.For(target=ast.Name(id=name), iter=items):
+                    changed = "param_groups" in source_of(items) and any(
+                        isinstance(inner, ast.Subscript)
+                        and isinstance(inner.ctx, ast.Store)
+                        and source_of(inner.value) == name
+                        for inner in ast.walk(each)
+                    )
+                case _:
+                    continue
+            if changed:
+                first = ast.unparse(each).partition("\n")[0]
+                raise ValueError(
+                    f"cannot read {shorten(first)!r}: it changes the parameter groups after the "
+                    "construction of the optimizer. Write their options in its list, and the rate "
+                    "as a scheduler"
+                )
+
+
+def _missing(names: Sequence[str], functions: Collection[str] = ()) -> MissingNamesError:
+    error = MissingNamesError(names, functions)
+    error.reason = "the optimizer's text needs values for its names"
+    return error
+
+
+def _optimizers_in(values: Any) -> list[OptimizerCall]:
+    found: list[OptimizerCall] = []
+    waiting = [*values]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, OptimizerCall):
+            found.append(each)
+        elif isinstance(each, list | dict):
+            waiting += each.values() if isinstance(each, dict) else each
+    return found
+
+
+def _arguments(call: ast.Call) -> list[ast.expr]:
+    return [*call.args, *(each.value for each in call.keywords)]

@@ -1,0 +1,265 @@
+"""Read the optimizer in the text of a recipe. The text is never executed."""
+
+import ast
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from jaxlr._checks import shorten
+from jaxlr.convert.constructors import Constructor
+from jaxlr.convert.expressions import Evaluator
+from jaxlr.convert.reader import ConstructorReader
+from jaxlr.convert.signatures import MODULES, NAMES, WITHOUT_EFFECT, OptimizerCall, options_of, signature
+from jaxlr.convert.syntax import quoted, source_of
+from jaxlr.convert.values import UNKNOWN, Unevaluated
+
+
+_OWN_NAMES = ("name", "group_name", "params", "param_names")  # keys of a group that change no update
+_MOMENTA = ("cycle_momentum", "base_momentum", "max_momentum")
+_MOST_GROUPS = 100
+_GROUPS = re.compile("group", re.IGNORECASE)  # in the names of lists of parameter groups
+
+
+class OptimizerReader(ConstructorReader):
+    """Reads calls of optimizers, too.
+
+    Args:
+        evaluator: the evaluator of the text. Its constructors are read by this reader from now on.
+        group: the parameter group whose scheduler is read.
+        modules: the full names of what the text imports.
+    """
+
+    known: Collection[str] = frozenset({*ConstructorReader.known, *NAMES})
+
+    def __init__(self, evaluator: Evaluator, group: int, modules: Mapping[str, str]):
+        super().__init__(evaluator, group)
+        self._modules = modules
+        self._momenta: dict[int, dict[str, Any]] = {}  # by the id of the constructor
+        self._given: dict[int, OptimizerCall] = {}  # by the id of the constructor
+
+    def momentum_of(self, constructor: Constructor) -> tuple[Any, Any] | None:
+        """Return the two momenta between which a scheduler cycles, or None if it leaves it constant."""
+        if id(constructor) not in self._momenta:
+            return None
+        default = {"OneCycleLR": (0.85, 0.95), "CyclicLR": (0.8, 0.9)}[constructor.name]
+        found = self._momenta[id(constructor)]
+        if not found.get("cycle_momentum", True):
+            return None
+        values = [found.get(name, each) for name, each in zip(_MOMENTA[1:], default, strict=True)]
+        base, top = (
+            each[self._group] if isinstance(each, list) and self._group < len(each) else each
+            for each in values
+        )
+        return base, top
+
+    def optimizer_of(self, constructor: Constructor) -> OptimizerCall | ast.expr | None:
+        """Return the optimizer that a scheduler is given, or its expression where that is not known."""
+        if id(constructor) in self._optimizers:
+            return self._given.get(id(constructor), self._optimizers[id(constructor)])
+        inner = constructor.arguments.get("schedulers", [])
+        return next((found for part in inner if (found := self.optimizer_of(part)) is not None), None)
+
+    def _construct(self, call: ast.Call, scope: Mapping[str, Any]) -> Any:
+        resolved = self._resolved(call, scope)
+        if resolved is None:
+            return None
+        name = source_of(resolved.func)
+        if name not in NAMES:
+            constructor = super()._construct(call, scope)
+            if constructor is not None:
+                self._keep(constructor, resolved, scope)
+            return constructor
+        self._check_origin(call.func, name)
+        nodes = self._options(name, resolved, scope)
+        own = self._groups(name, nodes.pop("params", None), scope)
+        changing = {key: node for key, node in nodes.items() if key not in WITHOUT_EFFECT}
+        return OptimizerCall(
+            name, {key: self._evaluated(node, scope) for key, node in changing.items()}, own
+        )
+
+    def _keep(self, constructor: Constructor, call: ast.Call, scope: Mapping[str, Any]) -> None:
+        """Keep the optimizer that a scheduler is given, and the momenta between which it cycles."""
+        if constructor.torch_class.momentum is not None:
+            nodes = self._bound(constructor.torch_class, call, scope)
+            given = {key: self._evaluated(nodes[key], scope) for key in _MOMENTA if key in nodes}
+            self._momenta[id(constructor)] = given
+        node = self._optimizers.get(id(constructor))
+        value: Any = None if node is None else self._evaluator.assigned.get(source_of(node))
+        if isinstance(node, ast.Call) and self.is_constructor(node):
+            value = self._evaluator.value(node, scope)
+        if isinstance(value, OptimizerCall):
+            self._given[id(constructor)] = value
+
+    def constructs_optimizer(self, node: Any) -> bool:
+        """Check if an expression is itself the call of an optimizer's constructor."""
+        resolved = self._resolved(node) if isinstance(node, ast.Call) else None
+        return resolved is not None and source_of(resolved.func) in NAMES
+
+    def _is_optimizer(self, node: Any) -> bool:
+        return super()._is_optimizer(node) or self.constructs_optimizer(node)
+
+    def _class_named(self, node: ast.expr) -> Any:
+        named = super()._class_named(node)
+        if named is not None and named.name in NAMES:
+            self._check_origin(node, named.name)
+        return named
+
+    def _check_origin(self, func: ast.expr, name: str) -> None:
+        """Refuse a class of the same name from another library, which has other defaults."""
+        source = source_of(func)
+        if not isinstance(func, ast.Name | ast.Attribute) or source in self._evaluator.assigned:
+            return
+        root, dot, rest = source.partition(".")
+        full_name = f"{self._modules.get(root, root)}{dot}{rest}"
+        module = full_name.rpartition(".")[0]
+        if name in MODULES:
+            library, is_known = MODULES[name][0], module in ("", *MODULES[name])
+        else:
+            library = "torch.optim"
+            is_known = module in ("", "optim") or f"{module}.".startswith("torch.optim.")
+        if not is_known:
+            owner = library.partition(".")[0]
+            raise ValueError(
+                f"{shorten(full_name)} is not known to be {owner}'s {name}: write {library}.{name}(...) "
+                "with its options"
+            )
+
+    def _options(self, name: str, call: ast.Call, scope: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the syntax of all arguments of a call, by the names of the constructor's parameters."""
+        positional = self._positional(call.args, scope)
+        parameters = signature(name).parameters
+        in_order = [each.name for each in parameters.values() if each.kind is each.POSITIONAL_OR_KEYWORD]
+        if not (positional and self._is_number(positional[0], scope)):
+            in_order = ["params", *in_order]
+        if len(positional) > len(in_order):
+            raise ValueError(f"{name} takes at most {len(in_order)} arguments by position: {in_order}")
+        pairs = [*zip(in_order, positional, strict=False), *self._by_keyword(name, call.keywords, scope)]
+        nodes: dict[str, Any] = {}
+        for key, node in pairs:
+            if key != "params" and key not in parameters:
+                raise ValueError(f"{name} has no option {key!r}; it takes {', '.join(options_of(name))}")
+            if key in nodes:
+                raise ValueError(f"{name} is given its argument {key!r} twice")
+            nodes[key] = node
+        return nodes
+
+    def _by_keyword(
+        self, name: str, keywords: list[ast.keyword], scope: Mapping[str, Any]
+    ) -> list[tuple[str, Any]]:
+        """Return the arguments of a call by keyword, without options that only change the speed."""
+        known = [each for each in keywords if each.arg or not self._is_without_effect(each.value)]
+        return super()._by_keyword(name, known, scope)
+
+    def _is_without_effect(self, node: ast.expr) -> bool:
+        """Check if an expression is `{"fused": True} if has_gpu else {}`."""
+        assigned = self._evaluator.assigned.get(source_of(node))
+        node = assigned.node if isinstance(assigned, Unevaluated) else node
+        if not isinstance(node, ast.IfExp):
+            return False
+        return all(
+            each is not None and all(text_of(key) in WITHOUT_EFFECT for key in each)
+            for each in (keys_of(node.body), keys_of(node.orelse))
+        )
+
+    def _is_number(self, node: Any, scope: Mapping[str, Any]) -> bool:
+        """Check if a first argument is a number, so that the parameters have been left out."""
+        value = node
+        if isinstance(node, ast.expr):
+            value = None if scope else self._evaluator.value_if_any(node)
+        return isinstance(value, int | float) and not isinstance(value, bool)
+
+    def _groups(self, name: str, node: Any, scope: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+        """Return the options of each parameter group of its own."""
+        if node is None:
+            return ({},)
+        is_list = isinstance(node, ast.List | ast.Tuple | ast.ListComp)
+        holds_groups = isinstance(node, ast.expr) and any(map(_is_group, ast.walk(node)))
+        if is_list and holds_groups:
+            value: Any = self._evaluator.value(node, scope)
+        else:
+            value = self._evaluator.value_if_any(node) if isinstance(node, ast.expr) else node.value
+        if value is UNKNOWN:
+            return ({},)  # the missing names are recorded
+        if isinstance(value, Unevaluated):
+            self._check_no_groups(node, value)
+            return ({},)
+        if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
+            if len(value) > _MOST_GROUPS:
+                raise ValueError(
+                    f"{name} may have at most {_MOST_GROUPS} parameter groups, got {len(value)}"
+                )
+            return tuple(self._own_options(name, each) for each in value)
+        return ({},)
+
+    def _check_no_groups(self, node: Any, value: Unevaluated) -> None:
+        """Refuse parameter groups that are not known."""
+        names = [*_outer_names(node), *_outer_names(value.node)]
+        if not any(map(_is_group, ast.walk(value.node))) and not any(map(_GROUPS.search, names)):
+            return
+        if value.error is not None:
+            raise value.error
+        if not any(map(_is_group, ast.walk(value.node))):
+            raise ValueError(
+                f"the text does not show the parameter groups {quoted(node)}: add the lines that make "
+                "them, or write them as [{'params': ..., 'weight_decay': 0.1}, {'params': ...}]"
+            )
+        self._evaluator.missing.extend(
+            each for each in value.missing if each not in self._evaluator.missing
+        )
+
+    def _own_options(self, name: str, group: Mapping[Any, Any]) -> dict[str, Any]:
+        options: dict[str, Any] = {}
+        for key, value in group.items():
+            if key in _OWN_NAMES or key in WITHOUT_EFFECT:
+                continue
+            if key not in signature(name).parameters:
+                raise ValueError(
+                    f"a parameter group of {name} has no option {key!r}, which torch ignores; it takes "
+                    f"{', '.join(options_of(name))}"
+                )
+            options[key] = value
+        return options
+
+
+def _outer_names(node: ast.expr) -> list[str]:
+    """Return the names of the lists and functions that an expression takes parameters from."""
+    match node:
+        case ast.List(elts=elements) | ast.Tuple(elts=elements):
+            return [name for each in elements for name in _outer_names(each)]
+        case ast.Starred(value=value):
+            return _outer_names(value)
+        case ast.BinOp(left=left, right=right):
+            return [*_outer_names(left), *_outer_names(right)]
+        case ast.Call(args=args) if last_name(node) in ("list", "tuple", "chain", "filter"):
+            return [name for each in args for name in _outer_names(each)]
+        case ast.Call():
+            return [last_name(node)]
+        case ast.Name() | ast.Attribute():
+            return [source_of(node).rpartition(".")[2]]
+    return []
+
+
+def _is_group(node: ast.AST) -> bool:
+    """Check if a part of a text is a mapping of a parameter group."""
+    keys = keys_of(node) if isinstance(node, ast.expr) else None
+    return any(text_of(key) == "params" for key in keys or [])
+
+
+def keys_of(node: ast.expr) -> list[ast.expr | None] | None:
+    """Return the keys of a mapping, or None if an expression is none."""
+    match node:
+        case ast.Dict(keys=keys):
+            return list(keys)
+        case ast.Call(func=ast.Name(id="dict"), args=[], keywords=keywords):
+            return [None if each.arg is None else ast.Constant(each.arg) for each in keywords]
+    return None
+
+
+def text_of(node: ast.expr | None) -> Any:
+    """Return the value of a constant, or None for any other expression."""
+    return node.value if isinstance(node, ast.Constant) else None
+
+
+def last_name(call: ast.Call) -> str:
+    """Return the name of the function that is called, without its module."""
+    return source_of(call.func).rpartition(".")[2]

@@ -1,0 +1,104 @@
+"""Variables and limits of the environment that end the command with one line."""
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+
+pytest.importorskip("tyro")
+MIB = 2**20
+
+
+def refusal(*command: str, prepare: Callable[[], None] | None = None, **variables: str) -> str:
+    """Return the one line on stderr of a command that is refused."""
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxlr", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | variables,
+        preexec_fn=prepare,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("jaxlr: error: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr.removeprefix("jaxlr: error: ").rstrip()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        ("JAX_ENABLE_X64", "maybe", "must be true or false, got 'maybe'"),
+        ("JAX_NUMPY_RANK_PROMOTION", "never", "must be one of allow, warn, raise, got 'never'"),
+        ("JAX_NUMPY_DTYPE_PROMOTION", "loose", "must be one of standard, strict"),
+        ("JAX_COMPILATION_CACHE_MAX_SIZE", "1.5", "must be a whole number, got '1.5'"),
+        ("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "soon", "must be a number, got 'soon'"),
+        ("JAX_TRACER_ERROR_NUM_TRACEBACK_FRAMES", "few", "must be a whole number, got 'few'"),
+    ],
+)
+def test_a_malformed_variable_of_jax_is_named_with_the_accepted_values(variable, value, problem):
+    error = refusal("port", "StepLR(30)", **{variable: value})
+    assert error.startswith(f"{variable} {problem}")
+    assert error.endswith(f": correct it, or unset {variable}")
+
+
+def test_an_error_of_jax_without_a_list_of_values_is_one_line():
+    error = refusal("table", "StepLR(30)", JAX_DEFAULT_DEVICE="quantum")
+    assert error.startswith("JAX_DEFAULT_DEVICE is wrong: ")
+    assert error.endswith(": correct it, or unset JAX_DEFAULT_DEVICE")
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        ("--xla_dump_to=/tmp --xla_unheard_of=1", "Unknown flag in XLA_FLAGS: --xla_unheard_of=1"),
+        (
+            "--xla_force_host_platform_device_count=two",
+            "Couldn't interpret value two for flag xla_force_host_platform_device_count",
+        ),
+    ],
+)
+def test_flags_that_xla_cannot_read_are_one_line(flags, reason):
+    pytest.importorskip("flax")
+    error = refusal("train", XLA_FLAGS=flags)
+    assert error == f"XLA_FLAGS cannot be read: {reason}: correct them, or unset XLA_FLAGS"
+
+
+def test_training_with_too_little_memory_is_refused_before_jax_is_loaded():
+    """XLA would abort, or hang."""
+    error = refusal(
+        "train", prepare=lambda: resource.setrlimit(resource.RLIMIT_AS, (1000 * MIB, 1000 * MIB))
+    )
+    assert error.startswith("training needs about 2.2 GiB of address space, ")
+    assert error.endswith("1000 MiB: raise it with ulimit -v")
+
+
+def test_training_in_a_folder_that_was_removed_is_refused(tmp_path):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+
+    def leave():
+        os.chdir(folder)
+        folder.rmdir()
+
+    assert refusal("train", prepare=leave) == "the current folder no longer exists: change to another one"
+
+
+def test_the_list_of_commands_is_printed_without_jax():
+    program = """
+import sys
+sys.argv = ["jaxlr", "--help"]
+try:
+    from jaxlr.__main__ import main
+    main()
+except SystemExit:
+    print(*sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = done.stdout.splitlines()[-1].split()
+    assert "tyro" in loaded
+    assert not {"jax", "numpy", "optax", "flax"} & {*loaded}

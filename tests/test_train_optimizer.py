@@ -1,0 +1,231 @@
+"""Runs and sweeps with --optimizer: torch's updates, resumed bit for bit, and never another optimizer."""
+
+import re
+from typing import Any
+
+import pytest
+from folders import assert_same_run, small_mnist, unbroken_run
+from helpers import DEVICE_RTOL, assert_close
+from test_optimizer_text import programs
+
+import jaxlr
+from jaxlr.cli import main
+from jaxlr.convert.signatures import NAMES
+from jaxlr.train.config import SweepConfig, TrainConfig
+from jaxlr.train.loop import _build_optimizer
+from jaxlr.train.output.folder import saved_config
+from jaxlr.train.sweeps import sweep
+
+
+ADAMW = "AdamW(lr=3e-3, weight_decay=0.1)"
+STEPS = 7  # batches of an epoch
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Any:
+    return small_mnist(tmp_path_factory.mktemp("data") / "mnist")
+
+
+@pytest.fixture
+def small(data) -> list[str]:
+    return ["--dataset", "mnist", "--data-dir", str(data), "--hidden", "8", "--no-compilation-cache"]
+
+
+def program_of(**flags: Any) -> str:
+    """Return the program of an update of a run."""
+    config = TrainConfig.from_flags(epochs=3, **flags).completed(STEPS)
+    return programs(_build_optimizer(config, STEPS)[0])[1]
+
+
+@pytest.mark.parametrize("scheduler", ["StepLR(2)", "OneCycleLR(0.1, 21)", "ReduceLROnPlateau(patience=0)"])
+@pytest.mark.parametrize(
+    "optimizer", [ADAMW, "SGD(lr=0.1, momentum=0.9, nesterov=True)", "RMSprop(lr=0.01)"]
+)
+def test_run_has_the_optimizer_of_its_text(optimizer, scheduler):
+    steps = 1 if "OneCycle" in scheduler else STEPS
+    expected = jaxlr.optimizer_from_string(optimizer, scheduler, steps_per_epoch=steps)
+    assert program_of(optimizer=optimizer, scheduler=scheduler) == programs(expected)[1]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "Muon"])
+def test_every_optimizer_can_train(name):
+    assert program_of(optimizer=f"{name}()", scheduler="StepLR(2)")
+
+
+def test_resumed_run_equals_the_unbroken_run(small, tmp_path, capsys):
+    flags = [*small, "--optimizer", ADAMW, "--scheduler", "OneCycleLR(0.01, epochs=4, steps_per_epoch=7)"]
+    unbroken = unbroken_run([*flags, "--epochs", "4"], tmp_path / "unbroken")
+    out = unbroken_run([*flags, "--epochs", "2"], tmp_path / "resumed")
+    saved = saved_config(out, TrainConfig)
+    assert saved is not None
+    assert (saved.schedule.optimizer, saved.schedule.lr) == (ADAMW, 3e-3)
+    main(["train", "--resume", "--out", str(out), "--epochs", "4", "--quiet"])
+    assert_same_run(out, unbroken)
+    with pytest.raises(SystemExit):
+        main(["train", "--resume", "--out", str(out), "--optimizer", "AdamW(lr=3e-3)"])
+    assert (
+        "--optimizer was 'AdamW(lr=3e-3, weight_decay=0.1)', now 'AdamW(lr=3e-3)'"
+        in capsys.readouterr().err
+    )
+
+
+def test_sweep_has_the_numbers_of_train(data, tmp_path):
+    shared: Any = {
+        "dataset": "mnist", "data_dir": data, "hidden": (8,), "epochs": 3, "quiet": True,
+        "optimizer": "Adam(betas=(0.8, 0.99))", "compilation_cache": False,
+    }  # fmt: skip
+    scheduler = "ReduceLROnPlateau(patience=0, threshold=0.5)"
+    config = SweepConfig.from_flags(
+        **shared, scheduler=(scheduler,), lr=(0.01, 0.003), seeds=1, out=tmp_path / "sweep"
+    )
+    rows = {row["base_lr"]: row for row in sweep(config)}
+    single = TrainConfig.from_flags(**shared, scheduler=scheduler, lr=0.01, out=tmp_path / "run")
+    last = jaxlr.train.train(single)[-1]
+    assert last["lr"] < 0.01
+    assert_close(rows[0.01]["final_valid_loss_mean"], last["valid_loss"], 10 * DEVICE_RTOL)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "lr", "expected"),
+    [(ADAMW, None, 3e-3), ("AdamW()", None, 1e-3), ("AdamW()", 0.2, 0.2), (ADAMW, 3e-3, 3e-3)],
+)
+def test_rate_of_a_run_is_that_of_the_text_or_of_the_flag(optimizer, lr, expected):
+    assert TrainConfig.from_flags(optimizer=optimizer, lr=lr).schedule.lr == expected
+
+
+def test_rates_of_a_sweep():
+    assert SweepConfig.from_flags(optimizer=ADAMW).schedule.rates == (3e-3,)
+    assert SweepConfig.from_flags().schedule.rates == (0.03, 0.1, 0.3)
+    config = SweepConfig.from_flags(optimizer="AdamW()", lr=(0.1, 0.2))
+    assert SweepConfig.from_flags(**config.flags()) == config
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "message"),
+    [
+        (
+            "train",
+            ["--optimizer", ADAMW, "--lr", "0.1"],
+            "--lr must be left out, because --optimizer sets it to 0.003, got 0.1",
+        ),
+        (
+            "train",
+            ["--optimizer", "AdamW()", "--momentum", "0.9"],
+            "--momentum must be left out with --optimizer: write it there",
+        ),
+        ("train", ["--optimizer", "AdamWW()"], "--optimizer: cannot convert .* did you mean AdamW"),
+        ("train", ["--optimizer", "AdamW(lr=x)"], "--optimizer: .* give --names x=..."),
+        ("train", ["--optimizer", "Muon()"], "--optimizer: Muon is for matrices only"),
+        ("train", ["--optimizer", "SGD(); StepLR(3)"], "--optimizer: it has a scheduler, too"),
+        (
+            "train",
+            ["--optimizer", "SGD([{'params': a}, {'params': b}])"],
+            "--optimizer: it has several parameter",
+        ),
+        ("train", ["--optimizer", "SGD(lr=0)"], "--optimizer: lr must be a finite number above 0"),
+        (
+            "train",
+            ["--optimizer", "Adafactor()", "--scheduler", "ReduceLROnPlateau()"],
+            "cannot have a plateau",
+        ),
+        (
+            "train",
+            ["--optimizer", "Adagrad()", "--scheduler", "OneCycleLR(1, 9)"],
+            "Adagrad has no momentum",
+        ),
+        (
+            "train",
+            ["--optimizer", ADAMW, "--scheduler", "SGD(lr=0.003); StepLR(3)"],
+            "both state an optimizer",
+        ),
+        (
+            "sweep",
+            ["--optimizer", "AdamW()"],
+            "--lr must be given with this optimizer: the rates to try, such as",
+        ),
+        (
+            "sweep",
+            ["--optimizer", ADAMW, "--lr", "0.1", "0.2"],
+            "--lr must be left out, because --optimizer sets it to 0.003",
+        ),
+        (
+            "sweep",
+            ["--optimizer", ADAMW, "--scheduler", "OneCycleLR(1, 9)"],
+            "cycles the momentum, which a sweep",
+        ),
+        (
+            "sweep",
+            ["--scheduler", "SGD(lr=0.1); StepLR(3)", "--lr", "0.1"],
+            "give that as --optimizer, for all",
+        ),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused(refuse, command, flags, message):
+    assert re.search(message, refuse(command, *flags))
+
+
+def test_optimizer_in_the_text_of_a_scheduler_is_used():
+    text = "o = SGD(p, lr=0.1, momentum=0.9)\ns = StepLR(o, 2)"
+    config = TrainConfig.from_flags(scheduler=text)
+    assert (config.schedule.optimizer, config.schedule.lr) == ("SGD(lr=0.1, momentum=0.9)", 0.1)
+    assert TrainConfig.from_flags(**config.flags()) == config
+    assert program_of(scheduler=text) == program_of(
+        scheduler="StepLR(2)", optimizer="SGD(lr=0.1, momentum=0.9)"
+    )
+
+
+def test_optimizer_that_is_not_used_is_said():
+    config = TrainConfig.from_flags(
+        scheduler="o = SGD([{'params': a}, {'params': b}], lr=0.1)\ns = StepLR(o, 2)"
+    )
+    (sentence,) = config.schedule.assumptions
+    assert sentence.startswith(
+        "The optimizer is SGD, with --momentum: that of --scheduler is not used, because"
+    )
+
+
+MMENGINE = {
+    "optim_wrapper": {
+        "optimizer": {"type": "AdamW", "lr": 0.01, "betas": (0.9, 0.95), "weight_decay": 0.05}
+    },
+    "param_scheduler": [{"type": "MultiStepLR", "milestones": [2], "by_epoch": True, "gamma": 0.1}],
+    "train_cfg": {"by_epoch": True, "max_epochs": 3},
+}
+
+
+def completed(recipe: Any, **flags: Any) -> TrainConfig:
+    return TrainConfig.from_flags(recipe=recipe, **flags).completed(STEPS)
+
+
+def test_optimizer_of_a_recipe_with_torchs_options_is_used():
+    config = completed(MMENGINE)
+    assert config.schedule.optimizer == "AdamW(betas=(0.9, 0.95), weight_decay=0.05)"
+    assert f"The optimizer is {config.schedule.optimizer}, as the config." in config.schedule.assumptions
+    schedule, counts_per_epoch, _ = config.run_schedule(STEPS)
+    steps = STEPS // counts_per_epoch
+    expected = jaxlr.optimizer_from_string(config.schedule.optimizer, schedule, steps_per_epoch=steps)
+    assert programs(_build_optimizer(config, STEPS)[0])[1] == programs(expected)[1]
+    assert completed(MMENGINE, optimizer="SGD()").schedule.optimizer == "SGD()"
+    assert TrainConfig.from_flags(**config.flags()) == config
+    assert not config.changes_to(TrainConfig.from_flags(recipe=MMENGINE))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optim_wrapper": {**MMENGINE["optim_wrapper"], "paramwise_cfg": {"norm_decay_mult": 0.0}}},
+        {"optim_wrapper": {"optimizer": {"type": "AdamW", "lr": 0.01, "own": 3}}},
+        {"optim_wrapper": {"optimizer": {"type": "LBFGS", "lr": 0.01}}},
+    ],
+)
+def test_optimizer_of_a_recipe_that_cannot_be_read_exactly_is_said(change):
+    config = completed({**MMENGINE, **change})
+    assert config.schedule.optimizer is None
+    sentence = "The optimizer is SGD, with --momentum: that of the config is not used."
+    assert sentence in config.schedule.assumptions
+
+
+def test_recipe_gives_the_rates_of_the_optimizer(refuse):
+    with pytest.raises(ValueError, match="optimizer must not set lr, because --recipe does"):
+        TrainConfig.from_flags(recipe=MMENGINE, optimizer=ADAMW)
+    assert completed(MMENGINE, momentum=0.9).schedule.optimizer is None
