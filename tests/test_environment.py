@@ -1,27 +1,23 @@
 """Variables and limits of the environment that end the command with one line."""
 
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Callable
 
 import pytest
 
 
 pytest.importorskip("tyro")
-MIB = 2**20
 
 
-def refusal(*command: str, prepare: Callable[[], None] | None = None, **variables: str) -> str:
-    """Return the one line on stderr of a command that is refused."""
+def refusal(*command: str, first: str = ":", **variables: str) -> str:
+    """Return the one line on stderr of a command that is refused, after a shell has run `first`."""
     done = subprocess.run(
-        [sys.executable, "-m", "jaxlr", *command],
+        ["bash", "-c", f'{first} && exec "$@"', "bash", sys.executable, "-m", "jaxlr", *command],
         capture_output=True,
         text=True,
         check=False,
         env=os.environ | variables,
-        preexec_fn=prepare,
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("jaxlr: error: ")
@@ -70,22 +66,14 @@ def test_flags_that_xla_cannot_read_are_one_line(flags, reason):
 
 def test_training_with_too_little_memory_is_refused_before_jax_is_loaded():
     """XLA would abort, or hang."""
-    error = refusal(
-        "train", prepare=lambda: resource.setrlimit(resource.RLIMIT_AS, (1000 * MIB, 1000 * MIB))
-    )
+    error = refusal("train", first=f"ulimit -v {1000 * 1024}")
     assert error.startswith("training needs about 2.2 GiB of address space, ")
     assert error.endswith("1000 MiB: raise it with ulimit -v")
 
 
 def test_training_in_a_folder_that_was_removed_is_refused(tmp_path):
-    folder = tmp_path / "gone"
-    folder.mkdir()
-
-    def leave():
-        os.chdir(folder)
-        folder.rmdir()
-
-    assert refusal("train", prepare=leave) == "the current folder no longer exists: change to another one"
+    error = refusal("train", first=f"cd {tmp_path} && mkdir gone && cd gone && rmdir ../gone")
+    assert error == "the current folder no longer exists: change to another one"
 
 
 def test_the_list_of_commands_is_printed_without_jax():

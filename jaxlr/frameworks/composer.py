@@ -1,0 +1,331 @@
+"""Composer: the schedulers in YAML configs of LLM Foundry, MosaicML's examples, and Hydra.
+
+The rules are those of Composer 0.32 (`composer/optim/scheduler.py`, `composer/trainer/trainer.py`) and of
+LLM Foundry of 2025 (`llmfoundry/optim/scheduler.py`).
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+from jaxlr._checks import check_choice, check_positive_count, shown_value
+from jaxlr.frameworks.hydra import Tree
+from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.schedules import Phase, phased_lr
+from jaxlr.schedules.phases import Shape
+
+
+Unit = Literal["ba", "sp", "tok", "ep", "dur"]
+
+_NAMES = {  # of LLM Foundry
+    "constant_with_warmup": "ConstantWithWarmupScheduler",
+    "cosine_with_warmup": "CosineAnnealingWithWarmupScheduler",
+    "linear_decay_with_warmup": "LinearWithWarmupScheduler",
+    "inv_sqrt_with_warmup": "InverseSquareRootWithWarmupScheduler",
+}
+_RUN = ("max_duration", "scale_schedule_ratio", "step_schedulers_every_batch")
+_TIME = re.compile(r"\s*([\d._]+(?:e[+-]?\d+)?)\s*(ba|sp|tok|ep|dur)\s*", re.IGNORECASE)
+_MOST_TIME = 2**53
+_LARGEST_RATIO = 1000
+
+
+class _Time(NamedTuple):
+    """A length in one unit. Only "dur" has a fraction, and it is one of the whole run."""
+
+    value: float
+    unit: Unit
+
+
+class _Clock(NamedTuple):
+    """The settings of a scheduler, with times in batches.
+
+    A time is first rounded down to a whole number of its unit, as Composer does.
+    """
+
+    settings: Config
+    duration: _Time
+    ratio: float
+    steps_in_epoch: Callable[[], int]
+    size: Callable[[Unit], int]  # samples or tokens of a batch
+
+    def time(self, name: str, default: str | None = None, ratio: float | None = None) -> _Time:
+        """Return a setting in batches, samples or tokens, stretched by `scale_schedule_ratio`."""
+        text = self.settings.get(name, default)
+        if text is None:
+            raise ValueError(f"the config has no {name}: give names={{{name!r}: '100ba'}}")
+        return self.converted(_time(name, text), self.ratio if ratio is None else ratio)
+
+    def converted(self, time: _Time, ratio: float) -> _Time:
+        """Return a time as Composer converts it: a share of the run is not stretched again."""
+        value, unit = time
+        if unit == "dur":
+            value, unit, ratio = value * self.duration.value, self.duration.unit, 1.0
+            if unit == "ep":
+                return _Time(int(time.value * self.steps_in_epoch() * self.duration.value), "ba")
+        elif unit == "ep":
+            value, unit = value * self.steps_in_epoch(), "ba"
+        return _Time(int(value * ratio), unit)
+
+    def batches(self, time: _Time) -> float:
+        """Return a converted time in batches."""
+        return time.value if time.unit == "ba" else time.value / self.size(time.unit)
+
+    def factor(self, name: str, default: float) -> float:
+        """Return a setting that is a factor of the rate."""
+        return self.settings.number(name, default)
+
+
+def read(config: Config) -> Recipe:
+    """Read `scheduler`, the rate of `optimizer`, and `max_duration`. A count is a batch."""
+    settings = _inside(config.settings)
+    optimizer = _resolved(config, settings, "optimizer", ("name", "lr", "weight_decay"))
+    rate = optimizer.base_rate("lr")
+    config.state(optimizer=optimizer.stated_text("name") or _class_of(_section(settings, "optimizer")))
+    config.state(weight_decay=optimizer.stated("weight_decay"), clip=_clip(config, settings))
+    if "param_groups" in _section(settings, "optimizer"):
+        config.assume("The optimizer has param_groups. This is the rate of the parameters without one.")
+    run = _resolved(config, settings, None, (*_RUN, "global_train_batch_size", "max_seq_len"))
+    trainer = _resolved(config, settings, "trainer", _RUN)
+    run = config.of({**trainer.settings, **{key: run.get(key) for key in run.settings if run.has(key)}})
+    if not run.flag("step_schedulers_every_batch", True):
+        raise ValueError("step_schedulers_every_batch=False is not supported: a count is a batch")
+    ratio = run.number("scale_schedule_ratio", 1.0)
+    if ratio > _LARGEST_RATIO:
+        raise ValueError(f"scale_schedule_ratio must be at most {_LARGEST_RATIO}, got {ratio:g}")
+    section = _section(settings, "scheduler")
+    scheduler = _resolved(config, settings, "scheduler", tuple(section))
+    duration = _duration(run, ratio)
+    is_packed = _section(settings, "train_loader").get("name") == "text"
+    clock = _Clock(scheduler, duration, ratio, config.steps_in_epoch, partial(_size, run, is_packed))
+    name = _class_of(section) or scheduler.text("name")
+    kind = check_choice("the name of the scheduler", _NAMES.get(name, name), tuple(_RULES))
+    schedule = phased_lr(rate, _RULES[kind](clock))
+    is_known = duration.unit != "ep" or config.steps_per_epoch is not None
+    batches = math.ceil(clock.batches(clock.converted(duration, 1.0))) if is_known else None
+    return config.recipe("composer", schedule, "update", batches)
+
+
+def _recognizes(settings: Mapping[str, Any]) -> bool:
+    settings = _inside(settings)
+    optimizer, scheduler = _section(settings, "optimizer"), _section(settings, "scheduler")
+    target = scheduler.get("_target_")
+    if isinstance(target, str):
+        return target.startswith(("composer.", "llmfoundry."))
+    is_timed = "t_warmup" in scheduler or scheduler.get("name") in tuple(_RULES)
+    return "lr" in optimizer and is_timed and "max_duration" in settings
+
+
+FRAMEWORK = Framework(
+    name="composer",
+    read=read,
+    marks=(),
+    aliases=("llm-foundry", "llmfoundry", "mosaicml"),
+    recognizes=_recognizes,
+)
+
+
+def _inside(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the config inside of a YAML for MosaicML's platform."""
+    parameters = settings.get("parameters")
+    return parameters if isinstance(parameters, Mapping) and "optimizer" in parameters else settings
+
+
+def _resolved(
+    config: Config, settings: Mapping[str, Any], name: str | None, keys: tuple[str, ...]
+) -> Config:
+    """Return some settings of a section, or of the whole config, without references."""
+    section, path = (settings, ()) if name is None else (_section(settings, name), (name,))
+    tree = Tree(settings, config.of({}).get, ())
+    return config.of({key: tree.value(key, section[key], (*path, key)) for key in keys if key in section})
+
+
+def _section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a mapping of the config. A list of one is that one."""
+    found = settings.get(name, {})
+    if isinstance(found, list):
+        if len(found) != 1:
+            raise ValueError(f"{name} must be one {name}, got a list of {len(found)}")
+        found = found[0]
+    return found if isinstance(found, Mapping) else {}
+
+
+def _class_of(settings: Mapping[str, Any]) -> str | None:
+    target = settings.get("_target_")
+    return target.rpartition(".")[2] if isinstance(target, str) else None
+
+
+def _clip(config: Config, settings: Mapping[str, Any]) -> float | None:
+    """Return the largest norm of the gradients, of the algorithm that clips them."""
+    algorithms = _section(settings, "algorithms") if isinstance(settings.get("algorithms"), Mapping) else {}
+    clipping = algorithms.get("gradient_clipping")
+    if not isinstance(clipping, Mapping) or clipping.get("clipping_type") != "norm":
+        return None
+    return config.of(clipping).stated_clip("clipping_threshold")
+
+
+def _time(name: str, text: Any) -> _Time:
+    """Return a time such as "100ba", "0.06dur" or "1ep"."""
+    found = _TIME.fullmatch(text) if isinstance(text, str) and len(text) < 50 else None
+    if found is None:
+        raise ValueError(
+            f"{name} must be a number with the unit ba, sp, tok, ep or dur, such as '100ba', "
+            f"got {shown_value(text)}"
+        )
+    unit: Any = found[2].lower()
+    try:
+        value = float(found[1])
+    except ValueError:
+        raise ValueError(f"{name} must begin with a number, got {shown_value(text)}") from None
+    if value > _MOST_TIME or (unit != "dur" and value != int(value)):
+        raise ValueError(f"{name} must be a whole number of {unit} up to 2**53, got {shown_value(text)}")
+    return _Time(value, unit)
+
+
+def _duration(run: Config, ratio: float) -> _Time:
+    """Return the length of the run. A number without a unit counts epochs."""
+    value = run.get("max_duration") if run.epochs is None else run.whole_epochs()
+    if value is None:
+        raise ValueError("the config has no max_duration: give epochs, or names={'max_duration': '1000ba'}")
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = f"{value}ep"
+    duration = _time("max_duration", value)
+    if duration.unit == "dur" or int(duration.value * ratio) < 1:
+        raise ValueError(f"max_duration must be at least 1 of ba, sp, tok or ep, got {shown_value(value)}")
+    return _Time(int(duration.value * ratio), duration.unit)
+
+
+def _size(run: Config, is_packed: bool, unit: Unit) -> int:
+    """Return the samples or the tokens of a batch, which must not change."""
+    if unit == "sp":
+        batch = check_positive_count("global_train_batch_size", run.count("global_train_batch_size"))
+        run.assume(f"Each batch has {batch} samples.")
+        return batch
+    tokens = run.count("tokens_per_batch", None)
+    if tokens is None and is_packed:
+        tokens = run.count("global_train_batch_size") * run.count("max_seq_len")
+        run.assume(f"Each batch has {tokens} tokens: global_train_batch_size times max_seq_len.")
+    if tokens is None:
+        raise ValueError(
+            "the config does not say how many tokens a batch has: give names={'tokens_per_batch': ...}"
+        )
+    return check_positive_count("tokens_per_batch", tokens)
+
+
+def _ramp(clock: _Clock, end: float = 1.0, is_scaled: bool = False) -> tuple[list[Phase], _Time]:
+    """Return a line from 0 at the first batch, and the time of its end, which no ratio stretches."""
+    time = clock.time("t_warmup", ratio=1.0)
+    warmup = clock.batches(time)
+    if warmup == 0:
+        return [], time
+    # With scale_warmup the line is stretched, but it still stops at t_warmup.
+    span = clock.batches(clock.time("t_warmup")) if is_scaled else warmup
+    if span == 0:
+        raise ValueError("scale_schedule_ratio reduces t_warmup to 0: give a larger t_warmup")
+    return [Phase(math.ceil(warmup), "linear", start_factor=0.0, end_factor=end, span=span)], time
+
+
+def _after(
+    clock: _Clock,
+    ramp: tuple[list[Phase], _Time | None],
+    shape: Shape,
+    start: float,
+    end: float,
+    **more: Any,
+) -> list[Phase]:
+    """Return a warmup, and a shape up to `t_max`."""
+    phases, time = ramp
+    last = clock.time("t_max", "1dur")
+    if time is not None and last.unit != time.unit:
+        raise ValueError(
+            f"t_warmup and t_max must have the same unit, got {time.unit} and {last.unit}; a share of the "
+            "run and an epoch have that of max_duration"
+        )
+    begin, stop = 0.0 if time is None else clock.batches(time), clock.batches(last)
+    if time is None and stop == 0:
+        raise ValueError("t_max must be above 0, got 0")
+    first = math.ceil(begin)
+    if stop <= begin or shape == "constant":
+        return [*phases, Phase(start_factor=start)]
+    ends: Any = {"start_factor": start, "end_factor": end, "offset": first - begin, "span": stop - begin}
+    return [*phases, Phase(math.ceil(stop) - first, shape, **ends, **more)]
+
+
+_NO_RAMP: tuple[list[Phase], None] = ([], None)
+
+
+def _constant_warmup(clock: _Clock) -> list[Phase]:
+    alpha = clock.factor("alpha", 1.0)
+    return _after(clock, _ramp(clock, alpha, _is_scaled(clock)), "constant", alpha, alpha)
+
+
+def _linear_warmup(clock: _Clock) -> list[Phase]:
+    start = clock.factor("alpha_i", 1.0)
+    ramp = _ramp(clock, start, _is_scaled(clock))
+    return _after(clock, ramp, "linear", start, clock.factor("alpha_f", 0.0))
+
+
+def _cosine_warmup(clock: _Clock) -> list[Phase]:
+    ramp = _ramp(clock, is_scaled=_is_scaled(clock))
+    return _after(clock, ramp, "cosine", 1.0, clock.factor("alpha_f", 0.0))
+
+
+def _polynomial_warmup(clock: _Clock) -> list[Phase]:
+    ramp = _ramp(clock, is_scaled=_is_scaled(clock))
+    power = clock.settings.number("power", 2.0)
+    return _after(clock, ramp, "polynomial", 1.0, clock.factor("alpha_f", 0.0), power=power)
+
+
+def _linear(clock: _Clock) -> list[Phase]:
+    return _after(clock, _NO_RAMP, "linear", clock.factor("alpha_i", 1.0), clock.factor("alpha_f", 0.0))
+
+
+def _cosine(clock: _Clock) -> list[Phase]:
+    return _after(clock, _NO_RAMP, "cosine", 1.0, clock.factor("alpha_f", 0.0))
+
+
+def _polynomial(clock: _Clock) -> list[Phase]:
+    power = clock.settings.number("power")
+    return _after(clock, _NO_RAMP, "polynomial", 1.0, clock.factor("alpha_f", 0.0), power=power)
+
+
+def _inverse_sqrt(clock: _Clock) -> list[Phase]:
+    """Return LLM Foundry's inverse square root with a line at its end."""
+    for name in ("t_warmup", "t_scale", "t_cooldown"):
+        unit = _time(name, clock.settings.get(name)).unit
+        if unit != clock.duration.unit:
+            raise ValueError(
+                f"{name} must have the unit of max_duration, {clock.duration.unit}, got {unit}"
+            )
+    phases, time = _ramp(clock)
+    begin, span = clock.batches(time), clock.batches(clock.time("t_scale"))
+    if span == 0:
+        raise ValueError("t_scale must be above 0, got 0")
+    rest = clock.batches(clock.time("t_cooldown"))
+    start = max(begin, clock.batches(clock.time("t_max", "1dur")) - rest)
+    low, first = clock.factor("alpha_f_decay", 0.0), math.ceil(begin)
+    fall: Any = {"start_factor": 1.0, "end_factor": low, "offset": first - begin, "span": span}
+    phases = [*phases, Phase(math.ceil(start) - first, "inverse_sqrt", **fall)]
+    top = low + (1 - low) / math.sqrt(1 + (start - begin) / span)
+    if rest == 0:
+        return [*phases, Phase(start_factor=top)]
+    ends: Any = {"start_factor": top, "end_factor": clock.factor("alpha_f_cooldown", 0.0)}
+    offset = math.ceil(start) - start
+    return [*phases, Phase(math.ceil(rest), "linear", offset=offset, span=rest, **ends)]
+
+
+def _is_scaled(clock: _Clock) -> bool:
+    return clock.settings.flag("scale_warmup")
+
+
+_RULES: dict[str, Callable[[_Clock], list[Phase]]] = {
+    "ConstantWithWarmupScheduler": _constant_warmup,
+    "LinearWithWarmupScheduler": _linear_warmup,
+    "CosineAnnealingWithWarmupScheduler": _cosine_warmup,
+    "PolynomialWithWarmupScheduler": _polynomial_warmup,
+    "LinearScheduler": _linear,
+    "CosineAnnealingScheduler": _cosine,
+    "PolynomialScheduler": _polynomial,
+    "InverseSquareRootWithWarmupScheduler": _inverse_sqrt,
+}
