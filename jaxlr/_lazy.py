@@ -30,6 +30,6 @@ def on_first_use(
 
     def names() -> list[str]:
         # Modules are not listed before they are imported. Those of an extra may not be installed.
-        return sorted({*vars(sys.modules[package]), *module_of})
+        return sorted({*vars(sys.modules[package]), *module_of} - {"TYPE_CHECKING", on_first_use.__name__})
 
     return attribute, names

@@ -128,6 +128,7 @@ def test_the_names_can_be_listed_and_pickled_before_their_first_use():
     program = """
 import pickle, pydoc, jaxlr
 assert {*jaxlr.__all__} <= {*dir(jaxlr)}
+assert not {"TYPE_CHECKING", "on_first_use"} & {*dir(jaxlr)}
 assert "one_cycle_lr" not in vars(jaxlr)
 assert "one_cycle_lr(" in pydoc.render_doc(jaxlr)
 assert pickle.loads(pickle.dumps(jaxlr.step_lr)) is jaxlr.step_lr

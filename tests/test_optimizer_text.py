@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from test_optimizer import OPTIONS
 
 import jaxlr
+from jaxlr.convert.optimizer_text import read_pair
 from jaxlr.convert.signatures import NAMES, WITHOUT_EFFECT, options_of, signature
 from jaxlr.convert.updates import UPDATES
 from jaxlr.plateau import PlateauState
@@ -299,6 +300,97 @@ def test_text_that_torch_needs_more_for_is_read(case):
     assert program == programs(jaxlr.optimizer_from_string("AdamW(params, 0.1); StepLR(4)"))[1]
 
 
+ONE_GROUP = [
+    "self.params",
+    "filter(lambda p: p.requires_grad, model.parameters())",
+    "itertools.chain(a.parameters(), *[m.parameters() for m in models])",
+    "[p for m in models for p in m.parameters() if p.requires_grad]",
+    "(p for _, p in model.named_parameters())",
+    "model.module.parameters() if is_parallel else model.parameters()",
+    "sum([list(m.parameters()) for m in models], [])",
+    "[image.requires_grad_(), torch.zeros(3), nn.Parameter(torch.ones(2))]",
+    "[model.embed.weight, self.log_alpha]",
+    "list(model.parameters())[-2:]",
+    "set(model.parameters()) - set(head.parameters())",
+    "{name: p for name, p in model.named_parameters()}.values()",
+]
+
+
+@pytest.mark.parametrize("params", ONE_GROUP)
+def test_expression_of_parameters_is_one_group(params):
+    for text in (f"AdamW({params}, lr=0.1)", f"kept = {params}\nopt = AdamW(kept, lr=0.1)"):
+        read = read_pair(text)
+        assert (read.optimizer.given, read.optimizer.own) == ({"lr": 0.1}, ({},))
+
+
+def test_loop_that_collects_parameters_is_one_group():
+    text = """
+params_to_update = []
+for name, param in model.named_parameters():
+    if param.requires_grad:
+        params_to_update.append(param)
+optimizer = SGD(params_to_update, lr=0.1)
+"""
+    assert read_pair(text).optimizer.own == ({},)
+
+
+GROUPS_THAT_ARE_NOT_SHOWN = {
+    "the function of another file": "params = add_weight_decay(model, 0.05)\nopt = AdamW(params)",
+    "a method": "AdamW(model.get_parameters(lr=0.1))",
+    "a name for it": "parameters = get_parameter_groups(model)\nopt = AdamW(parameters)",
+    "a function of the text": """
+        def split(model, weight_decay):
+            decay = [p for p in model.parameters() if p.ndim > 1]
+            rest = [p for p in model.parameters() if p.ndim < 2]
+            return [{"params": rest, "weight_decay": 0.0}, {"params": decay, "weight_decay": weight_decay}]
+        optimizer = AdamW(split(model, 0.05), weight_decay=0.0)
+        """,
+    "a generator": """
+        def split(model):
+            for p in model.parameters():
+                yield dict(params=p, lr=0.1)
+        parameters = split(model)
+        optimizer = AdamW(parameters)
+        """,
+    "a loop": """
+        params = []
+        for name, p in model.named_parameters():
+            params += [{"params": [p], "lr": 0.2 if "bias" in name else 0.1}]
+        optimizer = SGD(params, momentum=0.9)
+        """,
+    "a loop over a mapping": """
+        found = {}
+        for name, p in model.named_parameters():
+            found[name] = dict(defaults, params=[p])
+        optimizer = SGD(found.values())
+        """,
+    "a loop that fills a mapping": """
+        found = []
+        for name, p in model.named_parameters():
+            each = {"lr": 0.2}
+            each["params"] = [p]
+            found.append(each)
+        optimizer = SGD(found)
+        """,
+    "a sum": "params = base + [{'params': head.parameters(), 'lr': 0.3}]\nopt = AdamW(params)",
+    "a starred name": "params = [*base, {'params': p, 'lr': 0.3}]\nopt = AdamW(params)",
+    "a comprehension over groups": "AdamW([each for each in param_groups if each['lr']])",
+}
+
+
+@pytest.mark.parametrize("case", GROUPS_THAT_ARE_NOT_SHOWN)
+def test_parameter_groups_that_a_text_does_not_show_are_refused(case):
+    with pytest.raises(
+        ValueError, match=r"does not show the parameter groups .* Write model.parameters\(\)"
+    ):
+        read_pair(textwrap.dedent(GROUPS_THAT_ARE_NOT_SHOWN[case]))
+
+
+def test_parameters_beside_groups_are_refused():
+    with pytest.raises(ValueError, match="AdamW takes a list of parameters or of groups, not of both"):
+        read_pair("AdamW([None, {'params': p}])")
+
+
 REFUSED = [
     (
         "AdamW(params, lr=0.1, wd=3)",
@@ -337,6 +429,16 @@ REFUSED = [
         "o = SGD(p, 0.1)\nfor g in o.param_groups:\n    g['momentum'] = 1",
         "changes the parameter groups after",
     ),
+    ("o = SGD(p, 0.1)\no.param_groups[0].update(lr=3)", "changes the parameter groups after"),
+    (
+        "o = SGD(p, 0.1)\nfor g in o.param_groups:\n    g.update({'lr': 3})",
+        "changes the parameter groups after",
+    ),
+    (
+        "try:\n    from apex.optimizers import FusedAdam as Adam\n"
+        "except ImportError:\n    from torch.optim import Adam\nopt = Adam(p)",
+        "apex.optimizers.FusedAdam is not known to be torch's Adam",
+    ),
     ("opt = SGD(p, 0.1)\nopt = Lookahead(opt)", "cannot convert the optimizer 'Lookahead.opt.'"),
     ("o = SGD(p, 0.1)\ns = StepLR(o, 3)\nopt = Lookahead(o)", "cannot read the call 'Lookahead' around"),
     ("o = SGD(p, 0.1); s = StepLR(o, 3)\no = OptimizerOf(o)", "cannot read the call 'OptimizerOf' around"),
@@ -349,6 +451,19 @@ REFUSED = [
         "cannot read 'OwnLR.opt, 3.', which may change the learning rate",
     ),
     ("opt = SGD(p, 0.1)\nadjust_learning_rate(opt, 3)", "which may change the learning rate"),
+    (
+        "opt = SGD(p, 0.1); s = StepLR(opt, 3)\nwarmup = WarmUpLR(opt, 9)",
+        "cannot read 'WarmUpLR.opt, 9.', which may change the learning rate",
+    ),
+    (
+        "opt = SGD(p, 0.1)\nself.lr_scheduler = Poly(0.1, 9)",
+        "cannot read 'Poly.0.1, 9.', which may change the learning rate",
+    ),
+    ("opt = create_optimizer(model)", "add the lines that define create_optimizer, or write the optimizer"),
+    (
+        "if args.kind == 'sgd':\n    opt = SGD(p, 0.1)",
+        "the optimizer's text needs values for its names: give names={'args.kind': ...}",
+    ),
     ("a = SGD(p, 0.1); b = SGD(q, 0.2)", "the text constructs two optimizers, SGD.lr=0.2. and SGD.lr=0.1."),
     ("if flag:\n    opt = SGD(p, 0.1)\nelse:\n    opt = Adam(p)", "give names={'flag': ...}"),
     ("AdamW(params, lr=", "cannot read the optimizer 'AdamW.params, lr='"),
@@ -421,12 +536,15 @@ def test_the_scheduler_may_be_a_text_of_its_own():
         ([], ValueError, "a schedule for each of the 1 groups, got 0"),
         ("StepLR(3)", ValueError, "StepLR and a StepLR for one|two|twice|ChainedScheduler"),
         (jaxlr.step_lr(0.1, 3), ValueError, "the text has a scheduler, and one is given"),
+        ("cosine", ValueError, "the text of the scheduler constructs none: write a call"),
+        ("StepLR", ValueError, "the text of the scheduler constructs none: write a call"),
+        (jaxlr.from_config("--lr 1 --sched step --epochs 9"), TypeError, "give its recipe.schedule"),
     ],
 )
 def test_what_is_no_schedule_is_refused(scheduler, kind, message):
     text = (
         "SGD(p, 0.1)"
-        if kind is TypeError or scheduler == []
+        if kind is TypeError or scheduler in ([], "cosine", "StepLR")
         else "o = SGD(p, 0.1); s = OneCycleLR(o, 1, 9)"
     )
     with pytest.raises(kind, match=message):

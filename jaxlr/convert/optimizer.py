@@ -258,6 +258,10 @@ def _clipped(
 
 def own_rates(scheduler: Any, num_groups: int) -> list[Any] | None:
     """Return the schedule or plateau of each group, or None if `scheduler` is neither."""
+    if "schedule" in getattr(scheduler, "_fields", ()):
+        raise TypeError(
+            "scheduler must be a schedule, got the Recipe of a config: give its recipe.schedule"
+        )
     rates = list(scheduler) if isinstance(scheduler, list | tuple) else None
     if isinstance(scheduler, optax.GradientTransformation) or rates is None:
         if not _is_rate(scheduler):

@@ -10,7 +10,7 @@ from jaxlr._checks import shorten
 from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.errors import MissingNamesError
 from jaxlr.convert.expressions import Evaluator
-from jaxlr.convert.optimizer_reader import OptimizerReader, last_name, text_of
+from jaxlr.convert.optimizer_reader import OptimizerReader, is_group, last_name, text_of
 from jaxlr.convert.signatures import CONVERTED, NAMES, OptimizerCall
 from jaxlr.convert.statements import Program
 from jaxlr.convert.syntax import quoted, source_of
@@ -29,6 +29,7 @@ _HARMLESS = (
     "DistributedOptimizer",
 )
 _SCHEDULES = re.compile(r"lr|sched|warm|anneal|cosine|decay|rate", re.IGNORECASE)
+_SCHEDULER = re.compile(r"(lr_?)?sched(ule|uler)?s?$", re.IGNORECASE)  # the name of a scheduler
 _READS = re.compile(r"^_?(get|print|log|plot|show|read)", re.IGNORECASE)
 
 
@@ -42,11 +43,19 @@ class OptimizerText:
         if num_steps is not None:
             self._evaluator.work.allow(num_steps)
         self._statements = statements
-        self.reader: OptimizerReader = OptimizerReader(self._evaluator, group, _modules(statements))
+        parts = [each for statement in statements for each in ast.walk(statement)]
+        has_groups = any(
+            is_group(each) or (isinstance(each, ast.expr) and text_of(each) == "params") for each in parts
+        )
+        self.reader: OptimizerReader = OptimizerReader(
+            self._evaluator, group, _modules(statements), has_groups
+        )
         self._program = Program(self._evaluator, self.reader)
         try:
             self.scheduler: Constructor | None = followed(self._program, self.reader, statements)
             self.optimizer: OptimizerCall = self._optimizer()
+        except MissingNamesError as error:
+            raise _missing(error.names) from None
         except RecursionError:
             raise ValueError("the text of the optimizer is nested too deeply to be read") from None
         if self._evaluator.missing:
@@ -105,6 +114,8 @@ class OptimizerText:
         name = last_name(node)
         near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.75)
         hint = f"did you mean {near[0]}?" if near and near[0] != name else CONVERTED
+        if name.islower():  # a function
+            hint = f"add the lines that define {name}, or write the optimizer that it returns"
         raise ValueError(f"cannot convert the optimizer {shorten(source_of(node))!r}: {hint}")
 
     def _raise_missing(self) -> NoReturn:
@@ -143,14 +154,15 @@ class OptimizerText:
             called = last_name(call)
             if called in _HARMLESS or self.reader.is_constructor(call):
                 continue
-            if not held & set(map(source_of, _arguments(call))):
+            is_given = bool(held & set(map(source_of, _arguments(call))))
+            if not is_given and not (self.scheduler is None and _SCHEDULER.match(name.rpartition(".")[2])):
                 continue
             if name in held or re.search("opt", name.rpartition(".")[2], re.IGNORECASE):
                 raise ValueError(
                     f"cannot read the call {called!r} around the optimizer: its updates are not known"
                 )
             is_rate = _SCHEDULES.search(called) or _SCHEDULES.search(name)
-            if self.scheduler is None and is_rate and not _READS.search(called):
+            if is_rate and not _READS.search(called):
                 raise ValueError(
                     f"cannot read {quoted(call)}, which may change the learning rate: leave the line out, "
                     "and pass a schedule"
@@ -201,7 +213,11 @@ def _modules(statements: Sequence[ast.stmt]) -> dict[str, str]:
     for each in (each for statement in statements for each in ast.walk(statement)):
         match each:
             case ast.ImportFrom(module=str() as module, names=aliases):
-                names |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in aliases}
+                for alias in aliases:
+                    key, full_name = alias.asname or alias.name, f"{module}.{alias.name}"
+                    if not full_name.startswith("torch.optim."):
+                        names[key] = full_name
+                    names.setdefault(key, full_name)  # after `except ImportError:`, it may not be torch's
             case ast.Import(names=aliases):
                 names |= {alias.asname: alias.name for alias in aliases if alias.asname}
             case ast.ClassDef(name=name) if name in NAMES:
@@ -216,14 +232,13 @@ def _check_groups_stay(statements: Sequence[ast.stmt]) -> None:
             match each:
                 case ast.Call(func=ast.Attribute(attr="add_param_group")):
                     changed = True
+                case ast.Call(func=ast.Attribute(value=owner, attr="update" | "pop" | "clear")):
+                    changed = "param_groups" in source_of(owner)
                 case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
                     changed = "param_groups" in source_of(owner)
                 case ast.For(target=ast.Name(id=name), iter=items):
                     changed = "param_groups" in source_of(items) and any(
-                        isinstance(inner, ast.Subscript)
-                        and isinstance(inner.ctx, ast.Store)
-                        and source_of(inner.value) == name
-                        for inner in ast.walk(each)
+                        _changes(inner, name) for inner in ast.walk(each)
                     )
                 case _:
                     continue
@@ -234,6 +249,16 @@ def _check_groups_stay(statements: Sequence[ast.stmt]) -> None:
                     "construction of the optimizer. Write their options in its list, and the rate "
                     "as a scheduler"
                 )
+
+
+def _changes(node: ast.AST, name: str) -> bool:
+    """Check if a part of a text sets or removes items of a mapping."""
+    match node:
+        case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
+            return source_of(owner) == name
+        case ast.Call(func=ast.Attribute(value=owner, attr="update" | "pop" | "clear")):
+            return source_of(owner) == name
+    return False
 
 
 def _missing(names: Sequence[str], functions: Collection[str] = ()) -> MissingNamesError:

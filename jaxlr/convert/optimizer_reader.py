@@ -17,7 +17,14 @@ from jaxlr.convert.values import UNKNOWN, Unevaluated
 _OWN_NAMES = ("name", "group_name", "params", "param_names")  # keys of a group that change no update
 _MOMENTA = ("cycle_momentum", "base_momentum", "max_momentum")
 _MOST_GROUPS = 100
+_MOST_NAMES = 20  # that stand for each other
 _GROUPS = re.compile("group", re.IGNORECASE)  # in the names of lists of parameter groups
+_PARAMETERS = ("parameters", "named_parameters")
+_TENSORS = re.compile(r"(torch|nn|F)\.|(.*\.)?(Parameter|Variable|requires_grad_|detach|clone|to|cuda)$")
+_ITERABLES = (
+    *("list", "tuple", "set", "iter", "sorted", "reversed", "chain", "from_iterable"),
+    *("filter", "map", "sum"),
+)
 
 
 class OptimizerReader(ConstructorReader):
@@ -27,13 +34,15 @@ class OptimizerReader(ConstructorReader):
         evaluator: the evaluator of the text. Its constructors are read by this reader from now on.
         group: the parameter group whose scheduler is read.
         modules: the full names of what the text imports.
+        has_groups: True if the text has a mapping of a parameter group anywhere.
     """
 
     known: Collection[str] = frozenset({*ConstructorReader.known, *NAMES})
 
-    def __init__(self, evaluator: Evaluator, group: int, modules: Mapping[str, str]):
+    def __init__(self, evaluator: Evaluator, group: int, modules: Mapping[str, str], has_groups: bool):
         super().__init__(evaluator, group)
         self._modules = modules
+        self._has_groups = has_groups
         self._momenta: dict[int, dict[str, Any]] = {}  # by the id of the constructor
         self._given: dict[int, OptimizerCall] = {}  # by the id of the constructor
 
@@ -173,7 +182,7 @@ class OptimizerReader(ConstructorReader):
         if node is None:
             return ({},)
         is_list = isinstance(node, ast.List | ast.Tuple | ast.ListComp)
-        holds_groups = isinstance(node, ast.expr) and any(map(_is_group, ast.walk(node)))
+        holds_groups = isinstance(node, ast.expr) and any(map(is_group, ast.walk(node)))
         if is_list and holds_groups:
             value: Any = self._evaluator.value(node, scope)
         else:
@@ -183,29 +192,64 @@ class OptimizerReader(ConstructorReader):
         if isinstance(value, Unevaluated):
             self._check_no_groups(node, value)
             return ({},)
-        if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
-            if len(value) > _MOST_GROUPS:
-                raise ValueError(
-                    f"{name} may have at most {_MOST_GROUPS} parameter groups, got {len(value)}"
-                )
-            return tuple(self._own_options(name, each) for each in value)
-        return ({},)
+        if not isinstance(value, list) or not any(isinstance(each, dict) for each in value):
+            return ({},)
+        if not all(isinstance(each, dict) for each in value):
+            raise ValueError(f"{name} takes a list of parameters or of groups, not of both")
+        if len(value) > _MOST_GROUPS:
+            raise ValueError(f"{name} may have at most {_MOST_GROUPS} parameter groups, got {len(value)}")
+        return tuple(self._own_options(name, each) for each in value)
 
     def _check_no_groups(self, node: Any, value: Unevaluated) -> None:
         """Refuse parameter groups that are not known."""
-        names = [*_outer_names(node), *_outer_names(value.node)]
-        if not any(map(_is_group, ast.walk(value.node))) and not any(map(_GROUPS.search, names)):
+        if self._is_plain(node):
             return
-        if value.error is not None:
-            raise value.error
-        if not any(map(_is_group, ast.walk(value.node))):
-            raise ValueError(
-                f"the text does not show the parameter groups {quoted(node)}: add the lines that make "
-                "them, or write them as [{'params': ..., 'weight_decay': 0.1}, {'params': ...}]"
+        if any(map(is_group, ast.walk(value.node))):
+            if value.error is not None:
+                raise value.error
+            self._evaluator.missing.extend(
+                each for each in value.missing if each not in self._evaluator.missing
             )
-        self._evaluator.missing.extend(
-            each for each in value.missing if each not in self._evaluator.missing
+            return
+        raise ValueError(
+            f"the text does not show the parameter groups {quoted(node)}: add the lines that make them, "
+            "or write them as [{'params': ..., 'weight_decay': 0.1}, {'params': ...}]. Write "
+            "model.parameters() if all parameters have the same options"
         )
+
+    def _is_plain(self, node: ast.expr, depth: int = 0) -> bool:
+        """Check if an expression stands for parameters, and not for parameter groups."""
+        inner: list[ast.expr] = []
+        match node:
+            case ast.Name() | ast.Attribute() | ast.Subscript():
+                assigned = self._evaluator.assigned.get(source_of(node))
+                if isinstance(assigned, Unevaluated) and source_of(assigned.node) != source_of(node):
+                    return depth < _MOST_NAMES and self._is_plain(assigned.node, depth + 1)
+                return not self._has_groups and not _GROUPS.search(source_of(node).rpartition(".")[2])
+            case ast.Call() if last_name(node) in _PARAMETERS or _TENSORS.match(source_of(node.func)):
+                return True
+            case ast.Call(args=args) if last_name(node) in _ITERABLES:
+                inner = args[-1:] if last_name(node) in ("filter", "map") else args
+            case ast.Call(func=ast.Attribute(value=owner, attr="values"), args=[]):
+                inner = [owner]
+            case ast.Call():  # of a function that the text defines
+                is_shown = source_of(node.func) in self._evaluator.assigned
+                return is_shown and not self._has_groups and not _GROUPS.search(last_name(node))
+            case ast.List(elts=elements) | ast.Tuple(elts=elements):
+                inner = elements
+            case ast.Starred(value=value) | ast.Await(value=value):
+                inner = [value]
+            case ast.BinOp(left=left, right=right) | ast.IfExp(body=left, orelse=right):
+                inner = [left, right]
+            case (
+                ast.ListComp(elt=element, generators=loops)
+                | ast.GeneratorExp(elt=element, generators=loops)
+                | ast.DictComp(value=element, generators=loops)
+            ):
+                inner = [each.iter for each in loops] if isinstance(element, ast.Name) else [element]
+            case _:
+                return isinstance(node, ast.Constant)
+        return all(self._is_plain(each, depth) for each in inner)
 
     def _own_options(self, name: str, group: Mapping[Any, Any]) -> dict[str, Any]:
         options: dict[str, Any] = {}
@@ -221,28 +265,11 @@ class OptimizerReader(ConstructorReader):
         return options
 
 
-def _outer_names(node: ast.expr) -> list[str]:
-    """Return the names of the lists and functions that an expression takes parameters from."""
-    match node:
-        case ast.List(elts=elements) | ast.Tuple(elts=elements):
-            return [name for each in elements for name in _outer_names(each)]
-        case ast.Starred(value=value):
-            return _outer_names(value)
-        case ast.BinOp(left=left, right=right):
-            return [*_outer_names(left), *_outer_names(right)]
-        case ast.Call(args=args) if last_name(node) in ("list", "tuple", "chain", "filter"):
-            return [name for each in args for name in _outer_names(each)]
-        case ast.Call():
-            return [last_name(node)]
-        case ast.Name() | ast.Attribute():
-            return [source_of(node).rpartition(".")[2]]
-    return []
-
-
-def _is_group(node: ast.AST) -> bool:
+def is_group(node: ast.AST) -> bool:
     """Check if a part of a text is a mapping of a parameter group."""
-    keys = keys_of(node) if isinstance(node, ast.expr) else None
-    return any(text_of(key) == "params" for key in keys or [])
+    if isinstance(node, ast.Call) and source_of(node.func) == "dict":
+        return any(each.arg == "params" for each in node.keywords)
+    return isinstance(node, ast.Dict) and any(text_of(key) == "params" for key in node.keys)
 
 
 def keys_of(node: ast.expr) -> list[ast.expr | None] | None:

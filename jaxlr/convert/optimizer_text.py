@@ -50,7 +50,8 @@ def optimizer_from_string(
 
     - The scheduler may stand after the optimizer, on a line of its own or after a semicolon. Without one
       the learning rate is constant.
-    - The parameters may be any expression, or be left out. Parameter groups are a list of mappings.
+    - The parameters may be left out. Parameter groups are a list of mappings. The result of a function that
+      the text does not define may be groups, so it is refused, but `model.parameters()` is not.
     - The class may be written with `torch.optim`, as imported by the text, or alone. A class of the same
       name from another library is refused.
     - `foreach`, `fused`, `capturable` and `differentiable` only change the speed, and are ignored.
@@ -95,9 +96,12 @@ def optimizer_from_string(
 
     Reference: `torch.optim`.
     """
-    if isinstance(scheduler, str):
+    has_text = isinstance(scheduler, str)
+    if has_text:
         text, scheduler = f"{text}\n{scheduler}", None
     pair = read_pair(text, names, num_steps, version)
+    if has_text and not pair.calls:
+        raise ValueError("the text of the scheduler constructs none: write a call such as 'StepLR(30)'")
     if scheduler is not None and pair.calls:
         raise ValueError("the text has a scheduler, and one is given: leave one of them out")
     if pair.clips:

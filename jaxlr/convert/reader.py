@@ -422,6 +422,11 @@ def _is_dict_call(node: ast.expr) -> bool:
 
 def raise_unknown(name: str) -> NoReturn:
     """Raise an error about the name of a scheduler that does not exist."""
+    if name in OPTIMIZERS:
+        raise ValueError(
+            f"{name} is an optimizer: convert it with jaxlr.optimizer_from_string, or write a scheduler "
+            f"{EXAMPLE}"
+        )
     spelled = _bare(name)
     known = {_bare(each): each for each in _KNOWN}
     # Other libraries have classes of similar names. So a hint must be for a slip of one or two letters.

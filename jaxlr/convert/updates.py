@@ -231,7 +231,8 @@ def _rate_at(settings: dict[str, Any]) -> Callable[[Any], Any]:
     rate: Any = settings["rate"]
     if rate is None:
         raise ValueError(
-            "the rule of this optimizer computes with the learning rate by itself: it cannot have a plateau"
+            "the rule of this optimizer computes with the learning rate by itself: it cannot have a "
+            "plateau. Give another scheduler, such as CosineAnnealingLR"
         )
     before = settings["num_updates"]
     return lambda count: rate(count - before) if callable(rate) else rate

@@ -123,8 +123,8 @@ class TrainSchedule:
         options = {"names": parse_names(self.names), "version": self.framework_version}
         try:
             return stated_optimizer(str(self.scheduler), init_value=self.lr, num_steps=1, **options), None
-        except ConflictingRateError:
-            raise
+        except ConflictingRateError as error:
+            raise ValueError(message_of(error)) from error
         except (TypeError, ValueError) as error:
             return None, message_of(error)
 
@@ -655,7 +655,8 @@ def _checked_optimizer(text: str, names: Sequence[str], lr: float | None) -> flo
         return read_optimizer(text, parse_names(names), lr).param_groups[0]["lr"]
     except ConflictingRateError as error:
         raise ValueError(
-            f"lr must be left out, because --optimizer sets it to {error.written!r}, got {error.given}"
+            f"lr must be left out, because --optimizer sets it to {error.written!r} (to resume, give the "
+            f"optimizer of the run), got {error.given}"
         ) from error
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
