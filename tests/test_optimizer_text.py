@@ -8,6 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import test_timm_optimizers as timm
 from hypothesis import given, settings
@@ -441,6 +442,18 @@ def test_parameters_that_are_no_matrices_are_refused(name, message):
     tx = jaxlr.optimizer_from_string(f"{name}(params)", transposed=True)
     with pytest.raises(ValueError, match=message):
         tx.init({"kernel": jnp.zeros((3, 4, 5))})
+
+
+def test_settings_are_not_rounded_to_the_dtype_of_the_parameters():
+    text = "opt = Lion(p, lr=0.01, betas=(0.9, 0.99)); OneCycleLR(opt, max_lr=0.1, total_steps=9)"
+    tx = jaxlr.optimizer_from_string(text)
+    grads = [jnp.asarray(each, jnp.bfloat16) for each in (256.0, -1.0)]
+    state = tx.init(jnp.ones([], jnp.bfloat16))
+    for grad in grads:
+        _, state = tx.update(grad, state, jnp.ones([], jnp.bfloat16))
+    moment = optax.tree.get(state, "mu")
+    first = float(jnp.asarray(0.01 * 256.0, jnp.bfloat16))
+    assert moment == jnp.asarray(0.99 * first - 0.01, jnp.bfloat16)
 
 
 def test_a_text_that_clips_gradients_warns():

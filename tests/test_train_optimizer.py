@@ -3,6 +3,9 @@
 import re
 from typing import Any
 
+import chex
+import jax
+import jax.numpy as jnp
 import pytest
 from folders import assert_same_run, small_mnist, unbroken_run
 from helpers import DEVICE_RTOL, assert_close
@@ -12,8 +15,11 @@ import jaxlr
 from jaxlr.cli import main
 from jaxlr.convert.signatures import NAMES
 from jaxlr.train.config import SweepConfig, TrainConfig
-from jaxlr.train.loop import _build_optimizer
+from jaxlr.train.loop import _build_optimizer, build_run
+from jaxlr.train.model import mlp
 from jaxlr.train.output.folder import saved_config
+from jaxlr.train.runs import hyperparameters_of, start_run
+from jaxlr.train.step import Split
 from jaxlr.train.sweeps import sweep
 
 
@@ -83,6 +89,22 @@ def test_sweep_has_the_numbers_of_train(data, tmp_path):
     last = jaxlr.train.train(single)[-1]
     assert last["lr"] < 0.01
     assert_close(rows[0.01]["final_valid_loss_mean"], last["valid_loss"], 10 * DEVICE_RTOL)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "Muon"])
+def test_run_of_a_sweep_starts_as_train_does(name):
+    config = TrainConfig.from_flags(optimizer=f"{name}()", scheduler="StepLR(2)", lr=0.03, hidden=())
+    split = Split(jnp.zeros((14, 2, 2), jnp.uint8), jnp.zeros(14, jnp.int32))
+    optimizer, hyperparameters = config.schedule.text_optimizer, hyperparameters_of(config, 1)
+    state = start_run(jax.random.key(0), hyperparameters, model=mlp([4, 3]), optimizer=optimizer)
+    expected = build_run(config, split, num_classes=3).state
+    chex.assert_trees_all_close(state.opt_state[0], expected.opt_state, rtol=DEVICE_RTOL)
+
+
+def test_hyperparameters_cannot_cycle_the_momentum():
+    config = TrainConfig.from_flags(optimizer=ADAMW, scheduler="OneCycleLR(0.1, total_steps=21)", epochs=3)
+    with pytest.raises(ValueError, match="cycles the momentum.*give it cycle_momentum=False"):
+        hyperparameters_of(config, STEPS)
 
 
 @pytest.mark.parametrize(

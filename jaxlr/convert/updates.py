@@ -165,7 +165,9 @@ def _lion(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
     first, beta2 = settings["beta1"], settings["beta2"]
     scale = optax.scale_by_lion(first, beta2)
     if weight is not None:
-        scale = optax.inject_hyperparams(optax.scale_by_lion)(lambda count: 1 - weight(count), beta2)
+        # Only the schedule is injected: Optax rounds injected numbers to the dtype of the parameters.
+        injected = optax.inject_hyperparams(lambda b1: optax.scale_by_lion(b1, beta2))
+        scale = injected(lambda count: 1 - weight(count))
     if settings.get("caution"):
         scale = _with_caution(scale, settings["shapes"])
     return [scale, *_decoupled(settings)]
