@@ -24,6 +24,7 @@ from jaxlr.train.sweeps import sweep
 
 
 ADAMW = "AdamW(lr=3e-3, weight_decay=0.1)"
+CORRECTED = "Lion(weight_decay=0.1, corrected_weight_decay=True)"
 STEPS = 7  # batches of an epoch
 
 
@@ -103,7 +104,7 @@ def test_run_of_a_sweep_starts_as_train_does(name):
 
 def test_hyperparameters_cannot_cycle_the_momentum():
     config = TrainConfig.from_flags(optimizer=ADAMW, scheduler="OneCycleLR(0.1, total_steps=21)", epochs=3)
-    with pytest.raises(ValueError, match="cycles the momentum.*give it cycle_momentum=False"):
+    with pytest.raises(ValueError, match=r"cycles the momentum.*give it cycle_momentum=False"):
         hyperparameters_of(config, STEPS)
 
 
@@ -143,6 +144,16 @@ def test_rates_of_a_sweep():
             "train",
             ["--optimizer", "SGD([{'params': a}, {'params': b}])"],
             "--optimizer: it has several parameter",
+        ),
+        (
+            "train",
+            ["--optimizer", CORRECTED, "--recipe", '{"sched": "cosine", "lr": 0.1, "epochs": 3}'],
+            "--optimizer must not have corrected_weight_decay with --recipe",
+        ),
+        (
+            "sweep",
+            ["--optimizer", CORRECTED, "--lr", "0.1", "0.2"],
+            "--lr must be one rate with corrected_weight_decay",
         ),
         ("train", ["--optimizer", "SGD(lr=0)"], "--optimizer: lr must be a finite number above 0"),
         (
