@@ -123,8 +123,8 @@ class TrainSchedule:
         options = {"names": parse_names(self.names), "version": self.framework_version}
         try:
             return stated_optimizer(str(self.scheduler), init_value=self.lr, num_steps=1, **options), None
-        except ConflictingRateError:
-            raise
+        except ConflictingRateError as error:
+            raise ValueError(message_of(error)) from error
         except (TypeError, ValueError) as error:
             return None, message_of(error)
 
