@@ -17,7 +17,7 @@ from test_optimizer import OPTIONS
 
 import jaxlr
 from jaxlr.convert.signatures import NAMES, WITHOUT_EFFECT, options_of, signature
-from jaxlr.convert.updates import UPDATES
+from jaxlr.convert.updates import RULES
 from jaxlr.plateau import PlateauState
 
 
@@ -108,8 +108,8 @@ def assert_same(torch: Any, text: str, params: Any = PARAMS, **more: Any) -> Non
 
 
 def test_every_converted_class_has_a_signature():
-    assert {*NAMES} == {*UPDATES}
-    assert all("lr" in signature(name).parameters for name in UPDATES)
+    assert {*NAMES} == {*RULES}
+    assert all("lr" in signature(name).parameters for name in RULES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -22,7 +22,7 @@ from jaxlr.convert.optimizer import (
 )
 from jaxlr.convert.position import first_step_of, steps_of
 from jaxlr.convert.signatures import MODULES
-from jaxlr.convert.updates import MOMENTS, UPDATES
+from jaxlr.convert.updates import RULES
 
 
 # Keys of param_groups that change an update, and that torch's optimizers do not have.
@@ -144,7 +144,7 @@ def resume_from_torch(
     def group_state(fresh: Any, index: int) -> Any:
         if not updates[index]:
             return fresh
-        return carried(fresh, lambda field: state.tree(field, index), MOMENTS[name], updates[index])
+        return carried(fresh, lambda field: state.tree(field, index), RULES[name].moments, updates[index])
 
     fresh: Any = tx.init(state.params())
     if num_groups == 1:
@@ -163,9 +163,9 @@ def _opened(optimizer: Any, class_name: str | None) -> tuple[str, Any]:
                 f"class_name is {class_name!r}, but the optimizer is a live {name}: leave it out"
             )
         return name, optimizer
-    if class_name not in UPDATES:
+    if class_name not in RULES:
         raise ValueError(
-            f"class_name must be the torch class of the saved optimizer, one of {', '.join(UPDATES)}, got "
+            f"class_name must be the torch class of the saved optimizer, one of {', '.join(RULES)}, got "
             f"{class_name!r}"
         )
     if not all(key in optimizer for key in ("state", "param_groups")):
@@ -202,7 +202,7 @@ def _counts_updates(name: str, group: Mapping[str, Any]) -> bool:
     """Check if the updates of a group depend on the number of updates before."""
     if name == "SGD":
         return bool(group.get("momentum")) and bool(group.get("dampening"))
-    return name not in ("RMSprop", "Adadelta", "Muon", "Lion")
+    return RULES[name].counts_updates
 
 
 def _check_rates(optimizer: Any, scheduler: Any, num_groups: int) -> None:

@@ -6,7 +6,7 @@ rate. The schedules in it count from 0. The setting `num_updates` is the number 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -266,40 +266,64 @@ def _scale_by_adagrad(initial_accumulator_value: float, eps: float) -> optax.Gra
     return optax.GradientTransformation(squares.init, update_fn)
 
 
-# The rules by the names of the classes of torch, and of timm.
-UPDATES: dict[str, Callable[..., list[Any]]] = {
-    "SGD": _sgd,
-    "Adam": _adam,
-    "AdamW": _adam,
-    "RMSprop": _rmsprop,
-    "Adagrad": _adagrad,
-    "NAdam": _nadam,
-    "RAdam": _radam,
-    "Adamax": _adamax,
-    "Adadelta": _adadelta,
-    "Muon": _muon,
-    "Adafactor": _adafactor,
-    "Rprop": _rprop,
-    "ASGD": _asgd,
-    "Lion": _lion,
-    "Lamb": _lamb,
-}
+class Rule(NamedTuple):
+    """The rule of an optimizer, and its place in a transformation.
 
-# The fields of the states of these links, by the names that torch gives them in `optimizer.state`.
-MOMENTS: dict[str, dict[str, str]] = {
-    "SGD": {"trace": "momentum_buffer"},
-    "Adam": {"mu": "exp_avg", "nu": "exp_avg_sq", "nu_max": "max_exp_avg_sq"},
-    "AdamW": {"mu": "exp_avg", "nu": "exp_avg_sq", "nu_max": "max_exp_avg_sq"},
-    "RMSprop": {"mu": "grad_avg", "nu": "square_avg", "trace": "momentum_buffer"},
-    "Adagrad": {"sum_of_squares": "sum"},
-    "NAdam": {"mu": "exp_avg", "nu": "exp_avg_sq", "mu_product": "mu_product"},
-    "RAdam": {"mu": "exp_avg", "nu": "exp_avg_sq"},
-    "Adamax": {"mu": "exp_avg", "nu": "exp_inf"},
-    "Adadelta": {"e_g": "square_avg", "e_x": "acc_delta"},
-    "Muon": {"trace": "momentum_buffer"},
-    "Adafactor": {"rows": "row_var", "columns": "col_var"},
-    "Rprop": {"step_sizes": "step_size", "previous": "prev"},
-    "ASGD": {"eta": "eta", "mu": "mu", "ax": "ax"},
-    "Lion": {"mu": "exp_avg"},
-    "Lamb": {"mu": "exp_avg", "nu": "exp_avg_sq"},
+    Args:
+        links: function of the settings of a group, and of 1 - momentum as a schedule or None. It returns
+            the links of a chain.
+        moments: the fields of the states of these links, with the names that torch gives them in
+            `optimizer.state`.
+        weight_decay: "coupled" if it is added to the gradients, "decoupled" if to the updates. A group may
+            say otherwise. "own" if the links decay the weights, or nothing does.
+        has_own_rate: True if the links apply the learning rate.
+        counts_updates: True if all parameters of a group must have made the same number of updates, because
+            the state has one count of them, or does not begin at 0.
+        depends_on_axes: True if it depends on which axis of a weight is which.
+    """
+
+    links: Callable[..., list[Any]]
+    moments: dict[str, str]
+    weight_decay: str = "coupled"
+    has_own_rate: bool = False
+    counts_updates: bool = True
+    depends_on_axes: bool = False
+
+
+_ADAM = {"mu": "exp_avg", "nu": "exp_avg_sq"}
+
+# The rules by the names of the classes of torch, and of timm.
+RULES = {
+    "SGD": Rule(_sgd, {"trace": "momentum_buffer"}),
+    "Adam": Rule(_adam, {**_ADAM, "nu_max": "max_exp_avg_sq"}),
+    "AdamW": Rule(_adam, {**_ADAM, "nu_max": "max_exp_avg_sq"}, weight_decay="decoupled"),
+    "RMSprop": Rule(
+        _rmsprop,
+        {"mu": "grad_avg", "nu": "square_avg", "trace": "momentum_buffer"},
+        counts_updates=False,
+    ),
+    "Adagrad": Rule(_adagrad, {"sum_of_squares": "sum"}),
+    "NAdam": Rule(_nadam, {**_ADAM, "mu_product": "mu_product"}),
+    "RAdam": Rule(_radam, _ADAM),
+    "Adamax": Rule(_adamax, {"mu": "exp_avg", "nu": "exp_inf"}),
+    "Adadelta": Rule(_adadelta, {"e_g": "square_avg", "e_x": "acc_delta"}, counts_updates=False),
+    "Muon": Rule(
+        _muon,
+        {"trace": "momentum_buffer"},
+        weight_decay="decoupled",
+        counts_updates=False,
+        depends_on_axes=True,
+    ),
+    "Adafactor": Rule(
+        _adafactor,
+        {"rows": "row_var", "columns": "col_var"},
+        weight_decay="decoupled",
+        depends_on_axes=True,
+    ),
+    "Rprop": Rule(
+        _rprop, {"step_sizes": "step_size", "previous": "prev"}, weight_decay="own", has_own_rate=True
+    ),
+    "ASGD": Rule(_asgd, {"eta": "eta", "mu": "mu", "ax": "ax"}, has_own_rate=True),
+    "Lion": Rule(_lion, {"mu": "exp_avg"}, weight_decay="own", counts_updates=False),
+    "Lamb": Rule(_lamb, _ADAM, weight_decay="own"),
 }
