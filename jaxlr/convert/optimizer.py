@@ -19,7 +19,7 @@ from jaxlr.convert.closed_form import (
     shifted,
     value_of_group,
 )
-from jaxlr.convert.fields import flag, number, numbers
+from jaxlr.convert.fields import flag, number, several
 from jaxlr.convert.live import from_torch, not_a_scheduler
 from jaxlr.convert.signatures import CONVERTED, MODULES
 from jaxlr.convert.updates import RULES, in_float32
@@ -398,13 +398,10 @@ def _settings(optimizer: Any, index: int) -> dict[str, Any]:
     """Return the hyperparameters of a group, with numbers as floats: torch accepts tensors for some."""
     settings = _Settings(optimizer.param_groups[index])
     if "betas" in settings:
-        numbers("betas of the optimizer", settings["betas"])
-        if len(settings["betas"]) != 2:
-            raise ValueError(f"betas of the optimizer must be two numbers, got {settings['betas']!r}")
-        settings["beta1"], settings["beta2"] = settings["betas"]
+        settings["beta1"], settings["beta2"] = several("betas of the optimizer", settings["betas"], 2)
     if isinstance(settings.get("eps"), list | tuple):  # of Adafactor
         if len(settings["eps"]) != 2:
-            raise ValueError(f"eps of the optimizer must be two numbers, got {settings['eps']!r}")
+            raise ValueError(f"eps of the optimizer must be 2 numbers, got {settings['eps']!r}")
         settings["eps1"], settings["eps"] = settings["eps"]
         if settings["eps1"] is not None:
             settings["eps1"] = check_value("eps", number("eps of the optimizer", settings["eps1"]))

@@ -18,7 +18,7 @@ from jaxlr.convert.adafactor import scale_by_adafactor
 from jaxlr.convert.adams import scale_by_adam, scale_by_adamax, scale_by_nadam, scale_by_radam
 from jaxlr.convert.asgd import scale_by_asgd
 from jaxlr.convert.axes import cautious, weight_axes
-from jaxlr.convert.fields import number, numbers
+from jaxlr.convert.fields import number, several
 from jaxlr.convert.lamb import scale_by_lamb
 from jaxlr.convert.muon import scale_by_muon
 from jaxlr.convert.rprop import scale_by_rprop
@@ -105,7 +105,7 @@ def _adadelta(settings: dict[str, Any], weight: None) -> list[Any]:
 
 
 def _muon(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
-    coefficients = _some_numbers("ns_coefficients", settings, 3)
+    coefficients = several("ns_coefficients of the optimizer", settings["ns_coefficients"], 3)
     num_steps = check_duration("ns_steps of the optimizer", settings["ns_steps"])
     adjust_lr_fn = "original" if settings["adjust_lr_fn"] is None else settings["adjust_lr_fn"]
     check_choice("adjust_lr_fn", adjust_lr_fn, ("original", "match_rms_adamw"))
@@ -129,6 +129,8 @@ def _muon(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
 
 def _adafactor(settings: dict[str, Any], weight: None) -> list[Any]:
     del weight  # torch refuses to cycle the momentum of an optimizer that has none
+    if "eps1" not in settings:
+        raise ValueError(f"eps of the optimizer must be 2 numbers, got {settings['eps']!r}")
     beta2_decay = number("beta2_decay of the optimizer", settings["beta2_decay"])
     if not -np.inf < beta2_decay <= 0:
         raise ValueError(f"beta2_decay of the optimizer must be at most 0, got {beta2_decay!r}")
@@ -146,7 +148,9 @@ def _adafactor(settings: dict[str, Any], weight: None) -> list[Any]:
 
 def _rprop(settings: dict[str, Any], weight: None) -> list[Any]:
     del weight  # torch refuses to cycle the momentum of an optimizer that has none
-    etas, step_sizes = (_some_numbers(name, settings, 2) for name in ("etas", "step_sizes"))
+    etas, step_sizes = (
+        several(f"{name} of the optimizer", settings[name], 2) for name in ("etas", "step_sizes")
+    )
     if not 0 < etas[0] < 1 < etas[1]:
         raise ValueError(f"etas of the optimizer must lie below and above 1, got {etas}")
     first = _rate_at(settings)(settings["num_updates"])
@@ -237,15 +241,6 @@ def _rate_at(settings: dict[str, Any]) -> Callable[[Any], Any]:
         )
     before = settings["num_updates"]
     return lambda count: rate(count - before) if callable(rate) else rate
-
-
-def _some_numbers(name: str, settings: dict[str, Any], how_many: int) -> tuple[float, ...]:
-    """Return a setting that consists of several numbers."""
-    found = settings[name]
-    numbers(f"{name} of the optimizer", found)
-    if len(found) != how_many:
-        raise ValueError(f"{name} of the optimizer must be {how_many} numbers, got {found!r}")
-    return tuple(number(f"{name} of the optimizer", each) for each in found)
 
 
 def _trace(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
