@@ -11,7 +11,7 @@ from test_live import build
 from test_timm_optimizers import stand_in
 
 import jaxlr
-from jaxlr.convert.updates import UPDATES
+from jaxlr.convert.updates import RULES
 
 
 RECURSIVE: list[Any] = []
@@ -88,7 +88,7 @@ def test_wrong_value_in_a_live_scheduler_or_its_group_is_refused_by_its_name(tor
         assert_is_named(error.value, "lr")
 
 
-@pytest.mark.parametrize("name", [*UPDATES])
+@pytest.mark.parametrize("name", [*RULES])
 def test_wrong_value_in_a_field_of_an_optimizer_is_refused_by_its_name(torch, name):
     weights = [torch.zeros(2, 2, requires_grad=True)]
     kind = getattr(torch.optim, name, None)

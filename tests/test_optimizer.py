@@ -527,6 +527,8 @@ REFUSED = {
     "a negative lr": ("SGD", {"lr": -0.1}, "lr must be a finite number of at least 0, got -0.1"),
     "an lr of no number": ("SGD", {"lr": "0.1"}, "lr of the optimizer must be a number"),
     "etas of one side": ("Rprop", {"etas": (1.1, 1.2)}, "etas of the optimizer must lie below and above 1"),
+    "one beta": ("Adam", {"betas": 0.9}, "betas of the optimizer must be 2 numbers, got 0.9"),
+    "one eps": ("Adafactor", {"eps": 1e-3}, "eps of the optimizer must be 2 numbers"),
     "one eta": ("Rprop", {"etas": (0.5,)}, "etas of the optimizer must be 2 numbers"),
     "a damped Nesterov": (
         "SGD",

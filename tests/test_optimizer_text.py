@@ -8,6 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import test_timm_optimizers as timm
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from test_optimizer import OPTIONS
 import jaxlr
 from jaxlr.convert.optimizer_text import read_pair
 from jaxlr.convert.signatures import NAMES, WITHOUT_EFFECT, options_of, signature
-from jaxlr.convert.updates import UPDATES
+from jaxlr.convert.updates import RULES
 from jaxlr.plateau import PlateauState
 
 
@@ -108,8 +109,8 @@ def assert_same(torch: Any, text: str, params: Any = PARAMS, **more: Any) -> Non
 
 
 def test_every_converted_class_has_a_signature():
-    assert {*NAMES} == {*UPDATES}
-    assert all("lr" in signature(name).parameters for name in UPDATES)
+    assert {*NAMES} == {*RULES}
+    assert all("lr" in signature(name).parameters for name in RULES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -559,6 +560,52 @@ def test_parameters_that_are_no_matrices_are_refused(name, message):
     tx = jaxlr.optimizer_from_string(f"{name}(params)", transposed=True)
     with pytest.raises(ValueError, match=message):
         tx.init({"kernel": jnp.zeros((3, 4, 5))})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "for g in opt.param_groups: g.update(lr=0.5)",
+        "for i, g in enumerate(opt.param_groups): g['weight_decay'] = 0.1 * i",
+        "opt.param_groups[0].update({'lr': 0.5})",
+        "[g.__setitem__('lr', 0.5) for g in opt.param_groups]",
+        "for g in opt.param_groups: change(g)",
+        "list(map(change, opt.param_groups))",
+        "opt.param_groups = groups",
+        "pg = opt.param_groups[0]; pg['betas'] = (0.1, 0.2)",
+        "pg = opt.param_groups; pg[0]['weight_decay'] = 0.3",
+        "(pg,) = opt.param_groups; pg['weight_decay'] = 0.3",
+    ],
+)
+def test_a_text_that_changes_the_parameter_groups_is_refused(line):
+    with pytest.raises(ValueError, match="changes the parameter groups after the construction"):
+        jaxlr.optimizer_from_string(f"opt = Adam(p, 0.1)\n{line}")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "for i, g in enumerate(opt.param_groups): writer.add_scalar('lr', g['lr'], i)",
+        "rates = [g['lr'] for g in opt.param_groups]; rates.append(0.1)",
+        "for g in opt.param_groups: g.setdefault('initial_lr', g['lr'])",
+        "print(opt.param_groups[0]['lr'])",
+        "entry = {}; entry.update(lr=opt.param_groups[0]['lr']); log(len(opt.param_groups))",
+    ],
+)
+def test_a_text_that_reads_the_parameter_groups_is_read(line):
+    assert jaxlr.optimizer_from_string(f"opt = Adam(p, 0.1)\n{line}")
+
+
+def test_settings_are_not_rounded_to_the_dtype_of_the_parameters():
+    text = "opt = Lion(p, lr=0.01, betas=(0.9, 0.99)); OneCycleLR(opt, max_lr=0.1, total_steps=9)"
+    tx = jaxlr.optimizer_from_string(text)
+    grads = [jnp.asarray(each, jnp.bfloat16) for each in (256.0, -1.0)]
+    state = tx.init(jnp.ones([], jnp.bfloat16))
+    for grad in grads:
+        _, state = tx.update(grad, state, jnp.ones([], jnp.bfloat16))
+    moment = optax.tree.get(state, "mu")
+    first = float(jnp.asarray(0.01 * 256.0, jnp.bfloat16))
+    assert moment == jnp.asarray(0.99 * first - 0.01, jnp.bfloat16)
 
 
 def test_a_text_that_clips_gradients_warns():

@@ -14,7 +14,7 @@ from test_timm_optimizers import stand_in
 
 import jaxlr
 from jaxlr._compat import enable_x64
-from jaxlr.convert.updates import UPDATES
+from jaxlr.convert.updates import RULES
 
 
 PAGE = (Path(__file__).parents[1] / "docs/optimizers.md").read_text()
@@ -66,6 +66,6 @@ def test_the_difference_of_a_row_is_the_measured_one(torch, torch_line, optax_li
 
 
 def test_the_page_names_every_optimizer():
-    assert {line.split("(")[0] for line, *_ in ROWS} >= {*UPDATES}
+    assert {line.split("(")[0] for line, *_ in ROWS} >= {*RULES}
     listed = PAGE.split("Both convert ")[1].split(", with every")[0]
-    assert re.findall(r"`(\w+)`", listed) == [*UPDATES]
+    assert re.findall(r"`(\w+)`", listed) == [*RULES]

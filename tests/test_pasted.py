@@ -522,8 +522,10 @@ def test_train_and_sweep_take_the_names_of_their_schedulers():
     assert {run.schedule.names for run in sweep.single_runs()} == {("n=2",)}
     with pytest.raises(ValueError, match=r"give --names n=\.\.\."):
         TrainConfig.from_flags(scheduler="StepLR(opt, step_size=n)")
+    text = "o = SGD(p, lr=0.5)\nStepLR(o, 3)"
+    assert TrainConfig.from_flags(scheduler=text).schedule.lr == 0.5
     with pytest.raises(ValueError, match=r"--lr is 0.1, but .* sets lr=0.5: give --lr 0.5"):
-        TrainConfig.from_flags(scheduler="o = SGD(p, lr=0.5)\nStepLR(o, 3)", lr=0.1)
+        TrainConfig.from_flags(scheduler=text, lr=0.1)
 
 
 @pytest.mark.parametrize(

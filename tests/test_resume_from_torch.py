@@ -329,11 +329,20 @@ def test_a_wrapped_scheduler_is_refused_with_its_attribute(torch):
         jaxlr.resume_from_torch(adam, linear, model, wrapped)
 
 
-@pytest.mark.parametrize("key", ["clip_threshold", "caution", "correct_bias"])
-def test_a_checkpoint_of_another_library_is_refused(torch, key):
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("clip_threshold", 1.0),
+        ("caution", True),
+        ("correct_bias", True),
+        ("correct_bias", False),
+        ("bias_correction", False),
+    ],
+)
+def test_a_checkpoint_of_another_library_is_refused(torch, key, value):
     model, adam = stepped(torch)
     saved = adam.state_dict()
-    saved["param_groups"][0][key] = 1.0
+    saved["param_groups"][0][key] = value
     with pytest.raises(ValueError, match=f"the param_groups have '{key}' and belong to "):
         jaxlr.resume_from_torch(saved, linear, model, class_name="Adam")
 

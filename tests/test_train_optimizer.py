@@ -3,6 +3,9 @@
 import re
 from typing import Any
 
+import chex
+import jax
+import jax.numpy as jnp
 import pytest
 from folders import assert_same_run, small_mnist, unbroken_run
 from helpers import DEVICE_RTOL, assert_close
@@ -12,12 +15,16 @@ import jaxlr
 from jaxlr.cli import main
 from jaxlr.convert.signatures import NAMES
 from jaxlr.train.config import SweepConfig, TrainConfig
-from jaxlr.train.loop import _build_optimizer
+from jaxlr.train.loop import _build_optimizer, build_run
+from jaxlr.train.model import mlp
 from jaxlr.train.output.folder import saved_config
+from jaxlr.train.runs import hyperparameters_of, start_run
+from jaxlr.train.step import Split
 from jaxlr.train.sweeps import sweep
 
 
 ADAMW = "AdamW(lr=3e-3, weight_decay=0.1)"
+CORRECTED = "Lion(weight_decay=0.1, corrected_weight_decay=True)"
 STEPS = 7  # batches of an epoch
 
 
@@ -85,6 +92,22 @@ def test_sweep_has_the_numbers_of_train(data, tmp_path):
     assert_close(rows[0.01]["final_valid_loss_mean"], last["valid_loss"], 10 * DEVICE_RTOL)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "Muon"])
+def test_run_of_a_sweep_starts_as_train_does(name):
+    config = TrainConfig.from_flags(optimizer=f"{name}()", scheduler="StepLR(2)", lr=0.03, hidden=())
+    split = Split(jnp.zeros((14, 2, 2), jnp.uint8), jnp.zeros(14, jnp.int32))
+    optimizer, hyperparameters = config.schedule.text_optimizer, hyperparameters_of(config, 1)
+    state = start_run(jax.random.key(0), hyperparameters, model=mlp([4, 3]), optimizer=optimizer)
+    expected = build_run(config, split, num_classes=3).state
+    chex.assert_trees_all_close(state.opt_state[0], expected.opt_state, rtol=DEVICE_RTOL)
+
+
+def test_hyperparameters_cannot_cycle_the_momentum():
+    config = TrainConfig.from_flags(optimizer=ADAMW, scheduler="OneCycleLR(0.1, total_steps=21)", epochs=3)
+    with pytest.raises(ValueError, match=r"cycles the momentum.*give it cycle_momentum=False"):
+        hyperparameters_of(config, STEPS)
+
+
 @pytest.mark.parametrize(
     ("optimizer", "lr", "expected"),
     [(ADAMW, None, 3e-3), ("AdamW()", None, 1e-3), ("AdamW()", 0.2, 0.2), (ADAMW, 3e-3, 3e-3)],
@@ -121,6 +144,16 @@ def test_rates_of_a_sweep():
             "train",
             ["--optimizer", "SGD([{'params': a}, {'params': b}])"],
             "--optimizer: it has several parameter",
+        ),
+        (
+            "train",
+            ["--optimizer", CORRECTED, "--recipe", '{"sched": "cosine", "lr": 0.1, "epochs": 3}'],
+            "--optimizer must not have corrected_weight_decay with --recipe",
+        ),
+        (
+            "sweep",
+            ["--optimizer", CORRECTED, "--lr", "0.1", "0.2"],
+            "--lr must be one rate with corrected_weight_decay",
         ),
         ("train", ["--optimizer", "SGD(lr=0)"], "--optimizer: lr must be a finite number above 0"),
         (

@@ -58,6 +58,14 @@ def numbers(name: str, value: Any) -> None:
         number(f"{name}[{index}]", each)
 
 
+def several(name: str, value: Any, how_many: int) -> tuple[float, ...]:
+    """Return a fixed number of numbers, such as the two betas of Adam."""
+    if not isinstance(value, list | tuple) or len(value) != how_many:
+        kind = ValueError if isinstance(value, list | tuple) else TypeError
+        raise kind(f"{name} must be {how_many} numbers, got {shown_value(value)}")
+    return tuple(number(f"{name}[{index}]", each) for index, each in enumerate(value))
+
+
 def milestones(name: str, value: Any) -> None:
     """Check that a value lists epochs, or counts how often each epoch is a milestone."""
     if isinstance(value, Mapping):

@@ -19,10 +19,10 @@ from jaxlr.convert.closed_form import (
     shifted,
     value_of_group,
 )
-from jaxlr.convert.fields import flag, number, numbers
+from jaxlr.convert.fields import flag, number, several
 from jaxlr.convert.live import from_torch, not_a_scheduler
 from jaxlr.convert.signatures import CONVERTED, MODULES
-from jaxlr.convert.updates import UPDATES, in_float32
+from jaxlr.convert.updates import RULES, in_float32
 from jaxlr.rates import record_rate
 from jaxlr.schedules.compose import per_epoch
 
@@ -59,14 +59,11 @@ _FLAGS = {
     "decoupled_decay",
     "corrected_weight_decay",
 }
-_DECOUPLED = ("AdamW", "Muon", "Adafactor")  # if the group does not say it
 _WRAPPERS = {"AcceleratedOptimizer", "LightningOptimizer", "_FabricOptimizer"}
 _NO_CYCLE = (
     "the momentum can only be cycled by a OneCycleLR or CyclicLR with a closed form, but {}: give it "
     "cycle_momentum=False"
 )
-_OWN_DECAY = ("Rprop", "Lion", "Lamb")  # their rules decay the weights, or nothing does
-_OWN_RATE = ("Rprop", "ASGD")  # their rules apply the learning rate
 # The methods of a torch optimizer that decide its updates.
 _METHODS = ("step", "_init_group", "_get_clip_grad_norm")
 
@@ -180,7 +177,7 @@ def build(
     `momenta` are schedules of 1 - momentum (or 1 - beta1) for each group, without a live scheduler.
     """
     steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
-    num_groups = len(optimizer.param_groups)
+    rule, num_groups = RULES[name], len(optimizer.param_groups)
     own = own_rates(scheduler, num_groups)
     if own is None and hasattr(scheduler, "scheduler"):  # a wrapper, such as that of Accelerate
         raise TypeError(not_a_scheduler(scheduler))
@@ -218,16 +215,16 @@ def build(
         else:
             rate = counted(converted)
         settings["rate"] = None if plateau else rate
-        weight_decay = 0.0 if name in _OWN_DECAY else settings["weight_decay"]
+        weight_decay = 0.0 if rule.weight_decay == "own" else settings["weight_decay"]
         decay = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
-        is_decoupled = settings.get("decoupled_weight_decay", name in _DECOUPLED)
+        is_decoupled = settings.get("decoupled_weight_decay", rule.weight_decay == "decoupled")
         links = [
             *([optax.scale(-1.0)] if settings.get("maximize") else []),
             *([] if is_decoupled else decay),
-            *UPDATES[name](settings, counted(weight) if weight else None),
+            *rule.links(settings, counted(weight) if weight else None),
             *(decay if is_decoupled else []),
             # `record_rate` reads the count of updates from this link.
-            optax.scale_by_learning_rate((lambda count: 1.0) if name in _OWN_RATE else rate),
+            optax.scale_by_learning_rate((lambda count: 1.0) if rule.has_own_rate else rate),
         ]
         recorded = record_rate(optax.chain(*links), rate)
         return in_float32(optax.chain(recorded, *plateau) if plateau else recorded)
@@ -365,7 +362,7 @@ def class_name_of(optimizer: Any) -> str:
     cls = type(optimizer)
     parent = next((base for base in cls.__mro__ if _is_converted(base)), None)
     if parent is None:
-        of_module = f" of {cls.__module__}" if cls.__name__ in UPDATES else ""
+        of_module = f" of {cls.__module__}" if cls.__name__ in RULES else ""
         raise TypeError(
             "optimizer must be a live torch optimizer with an equivalent here, got a "
             f"{cls.__name__}{of_module}; {CONVERTED}"
@@ -381,7 +378,7 @@ def _is_converted(cls: type) -> bool:
     """Check if a class is one whose rule is known."""
     if cls.__name__ in MODULES:
         return cls.__module__ in MODULES[cls.__name__]
-    return cls.__name__ in UPDATES and cls.__module__.startswith("torch.optim")
+    return cls.__name__ in RULES and cls.__module__.startswith("torch.optim")
 
 
 class _Settings(dict[str, Any]):
@@ -405,13 +402,10 @@ def _settings(optimizer: Any, index: int) -> dict[str, Any]:
     """Return the hyperparameters of a group, with numbers as floats: torch accepts tensors for some."""
     settings = _Settings(optimizer.param_groups[index])
     if "betas" in settings:
-        numbers("betas of the optimizer", settings["betas"])
-        if len(settings["betas"]) != 2:
-            raise ValueError(f"betas of the optimizer must be two numbers, got {settings['betas']!r}")
-        settings["beta1"], settings["beta2"] = settings["betas"]
+        settings["beta1"], settings["beta2"] = several("betas of the optimizer", settings["betas"], 2)
     if isinstance(settings.get("eps"), list | tuple):  # of Adafactor
         if len(settings["eps"]) != 2:
-            raise ValueError(f"eps of the optimizer must be two numbers, got {settings['eps']!r}")
+            raise ValueError(f"eps of the optimizer must be 2 numbers, got {settings['eps']!r}")
         settings["eps1"], settings["eps"] = settings["eps"]
         if settings["eps1"] is not None:
             settings["eps1"] = check_value("eps", number("eps of the optimizer", settings["eps1"]))

@@ -12,6 +12,7 @@ from jaxlr.convert.optimizer_text import TextPair, read_pair, transformation
 from jaxlr.convert.signatures import NAMES, OptimizerCall
 from jaxlr.convert.syntax import literal
 from jaxlr.convert.text import ported, steps_per_batch
+from jaxlr.convert.updates import RULES
 from jaxlr.convert.values import Names
 
 
@@ -177,7 +178,7 @@ def _from_string(optimizer: OptimizerCall, text: str, schedule: str | None) -> s
     arguments = [literal(text), *([schedule] if schedule else [])]
     if len(optimizer.own) > 1:
         arguments.append("labels=labels")
-    if optimizer.name in ("Muon", "Adafactor"):
+    if RULES[optimizer.name].depends_on_axes:
         arguments.append("transposed=True")
     return f"jaxlr.optimizer_from_string({', '.join(arguments)})"
 

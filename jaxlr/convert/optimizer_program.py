@@ -30,6 +30,8 @@ _HARMLESS = (
 )
 _SCHEDULES = re.compile(r"lr|sched|warm|anneal|cosine|decay|rate", re.IGNORECASE)
 _SCHEDULER = re.compile(r"(lr_?)?sched(ule|uler)?s?$", re.IGNORECASE)  # the name of a scheduler
+# Calls of Python that do not change what they are given.
+_READERS = ("len", "enumerate", "zip", "list", "tuple", "iter", "reversed", "range", "dict")
 _READS = re.compile(r"^_?(get|print|log|plot|show|read)", re.IGNORECASE)
 
 
@@ -227,38 +229,71 @@ def _modules(statements: Sequence[ast.stmt]) -> dict[str, str]:
 
 def _check_groups_stay(statements: Sequence[ast.stmt]) -> None:
     """Refuse a text that changes the parameter groups of an optimizer after its construction."""
-    for statement in statements:
-        for each in ast.walk(statement):
-            match each:
-                case ast.Call(func=ast.Attribute(attr="add_param_group")):
-                    changed = True
-                case ast.Call(func=ast.Attribute(value=owner, attr="update" | "pop" | "clear")):
-                    changed = "param_groups" in source_of(owner)
-                case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
-                    changed = "param_groups" in source_of(owner)
-                case ast.For(target=ast.Name(id=name), iter=items):
-                    changed = "param_groups" in source_of(items) and any(
-                        _changes(inner, name) for inner in ast.walk(each)
-                    )
-                case _:
-                    continue
-            if changed:
-                first = ast.unparse(each).partition("\n")[0]
-                raise ValueError(
-                    f"cannot read {shorten(first)!r}: it changes the parameter groups after the "
-                    "construction of the optimizer. Write their options in its list, and the rate "
-                    "as a scheduler"
-                )
+    nodes = [each for statement in statements for each in ast.walk(statement)]
+    aliases = {
+        source_of(target)
+        for each in nodes
+        if isinstance(each, ast.Assign) and _is_group(each.value)
+        for whole in each.targets
+        for target in (whole.elts if isinstance(whole, ast.Tuple | ast.List) else [whole])
+    }
+    for each in nodes:
+        names = _loop_names(each, aliases)
+        if any(_changes_group(inner, aliases | names) for inner in (ast.walk(each) if names else [each])):
+            first = ast.unparse(each).partition("\n")[0]
+            raise ValueError(
+                f"cannot read {shorten(first)!r}: it changes the parameter groups after the "
+                "construction of the optimizer. Write their options in its list, and the rate "
+                "as a scheduler"
+            )
 
 
-def _changes(node: ast.AST, name: str) -> bool:
-    """Check if a part of a text sets or removes items of a mapping."""
+def _loop_names(node: ast.AST, aliases: Collection[str]) -> set[str]:
+    """Return the names that a loop gives to the parameter groups of an optimizer."""
     match node:
+        case ast.For(target=target, iter=items):
+            loops = [(target, items)]
+        case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+            loops = [(each.target, each.iter) for each in node.generators]
+        case _:
+            return set()
+    return {
+        each.id
+        for target, items in loops
+        if "param_groups" in source_of(items) or source_of(items) in aliases
+        for each in ast.walk(target)
+        if isinstance(each, ast.Name) and not _is_number_of(each, target, items)
+    }
+
+
+def _is_number_of(name: ast.Name, target: ast.expr, items: ast.expr) -> bool:
+    """Check if a name is the number in a loop over enumerate(...)."""
+    is_numbered = isinstance(items, ast.Call) and last_name(items) == "enumerate"
+    return is_numbered and isinstance(target, ast.Tuple) and target.elts[0] is name
+
+
+def _changes_group(node: ast.AST, names: Collection[str]) -> bool:
+    """Check if an expression may change a parameter group, which may have one of these names."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr="add_param_group")):
+            return True
+        case ast.Attribute(attr="param_groups", ctx=ast.Store()):
+            return source_of(node) != "self.param_groups"  # a list of one's own
         case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
-            return source_of(owner) == name
-        case ast.Call(func=ast.Attribute(value=owner, attr="update" | "pop" | "clear")):
-            return source_of(owner) == name
+            return "param_groups" in source_of(owner) or _is_group(owner, names)
+        case ast.Call(func=ast.Attribute(value=owner, attr="update" | "pop" | "clear" | "__setitem__")):
+            return _is_group(owner, names)
+        case ast.Call() if isinstance(node.func, ast.Name):
+            is_other = last_name(node) in _READERS or _READS.search(last_name(node))
+            return not is_other and any(_is_group(each, names) for each in _arguments(node))
     return False
+
+
+def _is_group(node: ast.AST, names: Collection[str] = ()) -> bool:
+    """Check if an expression is a parameter group of an optimizer, or the list of them."""
+    if isinstance(node, ast.Subscript) and not isinstance(text_of(node.slice), str):
+        node = node.value
+    return source_of(node) in names or (isinstance(node, ast.Attribute) and node.attr == "param_groups")
 
 
 def _missing(names: Sequence[str], functions: Collection[str] = ()) -> MissingNamesError:

@@ -17,10 +17,8 @@ from jaxlr.convert.optimizer import build, check_labels, momentum_weight, own_ra
 from jaxlr.convert.optimizer_program import OptimizerText
 from jaxlr.convert.signatures import OptimizerCall
 from jaxlr.convert.text import is_rate, versioned
+from jaxlr.convert.updates import RULES
 from jaxlr.convert.values import Names
-
-
-_DEPENDS_ON_AXES = ("Muon", "Adafactor")
 
 
 class TextPair(NamedTuple):
@@ -157,7 +155,7 @@ def transformation(
 ) -> optax.GradientTransformationExtraArgs:
     """Return the transformation of an optimizer under its own scheduler, or under another schedule."""
     optimizer = pair.optimizer
-    if transposed is None and optimizer.name in _DEPENDS_ON_AXES:
+    if transposed is None and RULES[optimizer.name].depends_on_axes:
         raise ValueError(
             f"{optimizer.name} depends on which axis of a matrix is which: give transposed=True if they "
             "are (in, out), as in Flax, or transposed=False if they are (out, in), as in torch and Equinox"

@@ -22,17 +22,19 @@ from jaxlr.convert.optimizer import (
 )
 from jaxlr.convert.position import first_step_of, steps_of
 from jaxlr.convert.signatures import MODULES
-from jaxlr.convert.updates import MOMENTS, UPDATES
+from jaxlr.convert.updates import RULES
 
 
-# Keys of param_groups that change an update, and that torch's optimizers do not have.
+# Keys of param_groups that torch's optimizers do not have, and their owners.
 _FOREIGN = {
     "correct_bias": "the AdamW of older transformers",
     "scale_parameter": "the Adafactor of transformers",
     "clip_threshold": "the Adafactor of transformers or timm",
     "caution": "a cautious optimizer of timm",
     "corrected_weight_decay": "an optimizer of timm with a corrected weight decay",
+    "bias_correction": "an Adam of Apex or DeepSpeed without one",
 }
+_OFF_IN_TORCH = ("caution", "corrected_weight_decay")  # equal to torch if False
 _LR_RTOL = 1e-6  # a schedule of one's own may be computed in float32
 
 
@@ -144,7 +146,7 @@ def resume_from_torch(
     def group_state(fresh: Any, index: int) -> Any:
         if not updates[index]:
             return fresh
-        return carried(fresh, lambda field: state.tree(field, index), MOMENTS[name], updates[index])
+        return carried(fresh, lambda field: state.tree(field, index), RULES[name].moments, updates[index])
 
     fresh: Any = tx.init(state.params())
     if num_groups == 1:
@@ -163,9 +165,9 @@ def _opened(optimizer: Any, class_name: str | None) -> tuple[str, Any]:
                 f"class_name is {class_name!r}, but the optimizer is a live {name}: leave it out"
             )
         return name, optimizer
-    if class_name not in UPDATES:
+    if class_name not in RULES:
         raise ValueError(
-            f"class_name must be the torch class of the saved optimizer, one of {', '.join(UPDATES)}, got "
+            f"class_name must be the torch class of the saved optimizer, one of {', '.join(RULES)}, got "
             f"{class_name!r}"
         )
     if not all(key in optimizer for key in ("state", "param_groups")):
@@ -176,7 +178,7 @@ def _opened(optimizer: Any, class_name: str | None) -> tuple[str, Any]:
     groups = optimizer["param_groups"]
     check_groups(groups)
     for key, owner in ({} if class_name in MODULES else _FOREIGN).items():
-        if any(group.get(key) for group in groups):
+        if any(_is_foreign(group, key) for group in groups):
             raise ValueError(
                 f"class_name is {class_name!r}, but the param_groups have {key!r} and belong to {owner}, "
                 "which has other updates"
@@ -185,6 +187,13 @@ def _opened(optimizer: Any, class_name: str | None) -> tuple[str, Any]:
     return class_name, types.SimpleNamespace(
         state=optimizer["state"], param_groups=groups, defaults=defaults
     )
+
+
+def _is_foreign(group: Mapping[str, Any], key: str) -> bool:
+    """Check if a key of a group says that torch's rule is not its own."""
+    if key == "bias_correction":
+        return not group.get(key, True)
+    return key in group and (bool(group[key]) or key not in _OFF_IN_TORCH)
 
 
 def _check_lion(name: str, optimizer: Any) -> None:
@@ -202,7 +211,7 @@ def _counts_updates(name: str, group: Mapping[str, Any]) -> bool:
     """Check if the updates of a group depend on the number of updates before."""
     if name == "SGD":
         return bool(group.get("momentum")) and bool(group.get("dampening"))
-    return name not in ("RMSprop", "Adadelta", "Muon", "Lion")
+    return RULES[name].counts_updates
 
 
 def _check_rates(optimizer: Any, scheduler: Any, num_groups: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from jaxlr._checks import shown_value
 from jaxlr.convert.errors import ConflictingRateError
 from jaxlr.convert.syntax import literal
-from jaxlr.convert.updates import UPDATES
+from jaxlr.convert.updates import RULES
 
 
 # The parameters after `params`, in the words of torch 2.13.
@@ -77,7 +77,7 @@ _ROWS = {
         "decoupled_decay=False, corrected_weight_decay=False, foreach=None"
     ),
 }
-NAMES = (*UPDATES,)  # every one has a row
+NAMES = (*RULES,)  # every one has a row
 # The modules of those that are not torch's. Lion of lion-pytorch has the same defaults as timm's.
 MODULES: dict[str, tuple[str, ...]] = {
     "Lion": (

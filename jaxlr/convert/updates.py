@@ -6,7 +6,7 @@ rate. The schedules in it count from 0. The setting `num_updates` is the number 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from jaxlr.convert.adafactor import scale_by_adafactor
 from jaxlr.convert.adams import scale_by_adam, scale_by_adamax, scale_by_nadam, scale_by_radam
 from jaxlr.convert.asgd import scale_by_asgd
 from jaxlr.convert.axes import cautious, weight_axes
-from jaxlr.convert.fields import number, numbers
+from jaxlr.convert.fields import number, several
 from jaxlr.convert.lamb import scale_by_lamb
 from jaxlr.convert.muon import scale_by_muon
 from jaxlr.convert.rprop import scale_by_rprop
@@ -105,7 +105,7 @@ def _adadelta(settings: dict[str, Any], weight: None) -> list[Any]:
 
 
 def _muon(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
-    coefficients = _some_numbers("ns_coefficients", settings, 3)
+    coefficients = several("ns_coefficients of the optimizer", settings["ns_coefficients"], 3)
     num_steps = check_duration("ns_steps of the optimizer", settings["ns_steps"])
     adjust_lr_fn = "original" if settings["adjust_lr_fn"] is None else settings["adjust_lr_fn"]
     check_choice("adjust_lr_fn", adjust_lr_fn, ("original", "match_rms_adamw"))
@@ -129,6 +129,8 @@ def _muon(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
 
 def _adafactor(settings: dict[str, Any], weight: None) -> list[Any]:
     del weight  # torch refuses to cycle the momentum of an optimizer that has none
+    if "eps1" not in settings:
+        raise ValueError(f"eps of the optimizer must be 2 numbers, got {settings['eps']!r}")
     beta2_decay = number("beta2_decay of the optimizer", settings["beta2_decay"])
     if not -np.inf < beta2_decay <= 0:
         raise ValueError(f"beta2_decay of the optimizer must be at most 0, got {beta2_decay!r}")
@@ -146,7 +148,9 @@ def _adafactor(settings: dict[str, Any], weight: None) -> list[Any]:
 
 def _rprop(settings: dict[str, Any], weight: None) -> list[Any]:
     del weight  # torch refuses to cycle the momentum of an optimizer that has none
-    etas, step_sizes = (_some_numbers(name, settings, 2) for name in ("etas", "step_sizes"))
+    etas, step_sizes = (
+        several(f"{name} of the optimizer", settings[name], 2) for name in ("etas", "step_sizes")
+    )
     if not 0 < etas[0] < 1 < etas[1]:
         raise ValueError(f"etas of the optimizer must lie below and above 1, got {etas}")
     first = _rate_at(settings)(settings["num_updates"])
@@ -165,7 +169,9 @@ def _lion(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
     first, beta2 = settings["beta1"], settings["beta2"]
     scale = optax.scale_by_lion(first, beta2)
     if weight is not None:
-        scale = optax.inject_hyperparams(optax.scale_by_lion)(lambda count: 1 - weight(count), beta2)
+        # Only the schedule is injected: Optax rounds injected numbers to the dtype of the parameters.
+        injected = optax.inject_hyperparams(lambda b1: optax.scale_by_lion(b1, beta2))
+        scale = injected(lambda count: 1 - weight(count))
     if settings.get("caution"):
         scale = _with_caution(scale, settings["shapes"])
     return [scale, *_decoupled(settings)]
@@ -238,15 +244,6 @@ def _rate_at(settings: dict[str, Any]) -> Callable[[Any], Any]:
     return lambda count: rate(count - before) if callable(rate) else rate
 
 
-def _some_numbers(name: str, settings: dict[str, Any], how_many: int) -> tuple[float, ...]:
-    """Return a setting that consists of several numbers."""
-    found = settings[name]
-    numbers(f"{name} of the optimizer", found)
-    if len(found) != how_many:
-        raise ValueError(f"{name} of the optimizer must be {how_many} numbers, got {found!r}")
-    return tuple(number(f"{name} of the optimizer", each) for each in found)
-
-
 def _trace(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
     nesterov = settings.get("nesterov", False)
     if weight is not None:
@@ -265,40 +262,64 @@ def _scale_by_adagrad(initial_accumulator_value: float, eps: float) -> optax.Gra
     return optax.GradientTransformation(squares.init, update_fn)
 
 
-# The rules by the names of the classes of torch, and of timm.
-UPDATES: dict[str, Callable[..., list[Any]]] = {
-    "SGD": _sgd,
-    "Adam": _adam,
-    "AdamW": _adam,
-    "RMSprop": _rmsprop,
-    "Adagrad": _adagrad,
-    "NAdam": _nadam,
-    "RAdam": _radam,
-    "Adamax": _adamax,
-    "Adadelta": _adadelta,
-    "Muon": _muon,
-    "Adafactor": _adafactor,
-    "Rprop": _rprop,
-    "ASGD": _asgd,
-    "Lion": _lion,
-    "Lamb": _lamb,
-}
+class Rule(NamedTuple):
+    """The rule of an optimizer, and its place in a transformation.
 
-# The fields of the states of these links, by the names that torch gives them in `optimizer.state`.
-MOMENTS: dict[str, dict[str, str]] = {
-    "SGD": {"trace": "momentum_buffer"},
-    "Adam": {"mu": "exp_avg", "nu": "exp_avg_sq", "nu_max": "max_exp_avg_sq"},
-    "AdamW": {"mu": "exp_avg", "nu": "exp_avg_sq", "nu_max": "max_exp_avg_sq"},
-    "RMSprop": {"mu": "grad_avg", "nu": "square_avg", "trace": "momentum_buffer"},
-    "Adagrad": {"sum_of_squares": "sum"},
-    "NAdam": {"mu": "exp_avg", "nu": "exp_avg_sq", "mu_product": "mu_product"},
-    "RAdam": {"mu": "exp_avg", "nu": "exp_avg_sq"},
-    "Adamax": {"mu": "exp_avg", "nu": "exp_inf"},
-    "Adadelta": {"e_g": "square_avg", "e_x": "acc_delta"},
-    "Muon": {"trace": "momentum_buffer"},
-    "Adafactor": {"rows": "row_var", "columns": "col_var"},
-    "Rprop": {"step_sizes": "step_size", "previous": "prev"},
-    "ASGD": {"eta": "eta", "mu": "mu", "ax": "ax"},
-    "Lion": {"mu": "exp_avg"},
-    "Lamb": {"mu": "exp_avg", "nu": "exp_avg_sq"},
+    Args:
+        links: function of the settings of a group, and of 1 - momentum as a schedule or None. It returns
+            the links of a chain.
+        moments: the fields of the states of these links, with the names that torch gives them in
+            `optimizer.state`.
+        weight_decay: "coupled" if it is added to the gradients, "decoupled" if to the updates. A group may
+            say otherwise. "own" if the links decay the weights, or nothing does.
+        has_own_rate: True if the links apply the learning rate.
+        counts_updates: True if all parameters of a group must have made the same number of updates, because
+            the state has one count of them, or does not begin at 0.
+        depends_on_axes: True if it depends on which axis of a weight is which.
+    """
+
+    links: Callable[..., list[Any]]
+    moments: dict[str, str]
+    weight_decay: str = "coupled"
+    has_own_rate: bool = False
+    counts_updates: bool = True
+    depends_on_axes: bool = False
+
+
+_ADAM = {"mu": "exp_avg", "nu": "exp_avg_sq"}
+
+# The rules by the names of the classes of torch, and of timm.
+RULES = {
+    "SGD": Rule(_sgd, {"trace": "momentum_buffer"}),
+    "Adam": Rule(_adam, {**_ADAM, "nu_max": "max_exp_avg_sq"}),
+    "AdamW": Rule(_adam, {**_ADAM, "nu_max": "max_exp_avg_sq"}, weight_decay="decoupled"),
+    "RMSprop": Rule(
+        _rmsprop,
+        {"mu": "grad_avg", "nu": "square_avg", "trace": "momentum_buffer"},
+        counts_updates=False,
+    ),
+    "Adagrad": Rule(_adagrad, {"sum_of_squares": "sum"}),
+    "NAdam": Rule(_nadam, {**_ADAM, "mu_product": "mu_product"}),
+    "RAdam": Rule(_radam, _ADAM),
+    "Adamax": Rule(_adamax, {"mu": "exp_avg", "nu": "exp_inf"}),
+    "Adadelta": Rule(_adadelta, {"e_g": "square_avg", "e_x": "acc_delta"}, counts_updates=False),
+    "Muon": Rule(
+        _muon,
+        {"trace": "momentum_buffer"},
+        weight_decay="decoupled",
+        counts_updates=False,
+        depends_on_axes=True,
+    ),
+    "Adafactor": Rule(
+        _adafactor,
+        {"rows": "row_var", "columns": "col_var"},
+        weight_decay="decoupled",
+        depends_on_axes=True,
+    ),
+    "Rprop": Rule(
+        _rprop, {"step_sizes": "step_size", "previous": "prev"}, weight_decay="own", has_own_rate=True
+    ),
+    "ASGD": Rule(_asgd, {"eta": "eta", "mu": "mu", "ax": "ax"}, has_own_rate=True),
+    "Lion": Rule(_lion, {"mu": "exp_avg"}, weight_decay="own", counts_updates=False),
+    "Lamb": Rule(_lamb, _ADAM, weight_decay="own"),
 }

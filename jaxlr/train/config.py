@@ -130,8 +130,14 @@ class TrainSchedule:
 
     def _check_optimizer_of_recipe(self) -> None:
         _checked_optimizer(str(self.optimizer), self.names, None)
-        if "lr" in read_optimizer(self.optimizer, parse_names(self.names)).given:
+        given = read_optimizer(str(self.optimizer), parse_names(self.names)).given
+        if "lr" in given:
             raise ValueError("optimizer must not set lr, because --recipe does: leave it out")
+        if given.get("corrected_weight_decay"):
+            raise ValueError(
+                "optimizer must not have corrected_weight_decay with --recipe, because it divides by the "
+                "lr that the optimizer is created with: leave it out, or give --scheduler and --lr"
+            )
 
     @property
     def text_optimizer(self) -> OptimizerCall | None:
@@ -222,6 +228,13 @@ class SweepSchedule:
         if self.optimizer is not None:
             for lr in self.rates:
                 _checked_optimizer(self.optimizer, self.names, lr)
+            # The runs share one optimizer, and only its rates differ.
+            options = read_optimizer(self.optimizer, parse_names(self.names), self.rates[0]).given
+            if len(self.rates) > 1 and options.get("corrected_weight_decay"):
+                raise ValueError(
+                    "lr must be one rate with corrected_weight_decay, which divides by it: sweep each rate "
+                    "alone, or leave corrected_weight_decay out"
+                )
 
     def _default_lr(self) -> tuple[float, ...]:
         """Return the rate that the optimizer sets, or the default rates of SGD."""

@@ -58,6 +58,7 @@ def hyperparameters_of(config: TrainConfig, steps_per_epoch: int) -> Hyperparame
 
     Raises:
         RateError: a lambda in the scheduler fails at an epoch (or step) of the run.
+        ValueError: the scheduler cycles the momentum of the optimizer, which is not an array of rates.
 
     Example:
         >>> config = TrainConfig.from_flags(scheduler="StepLR(2)", lr=1.0, epochs=3)
@@ -67,6 +68,10 @@ def hyperparameters_of(config: TrainConfig, steps_per_epoch: int) -> Hyperparame
     config = config.completed(steps_per_epoch)
     scheduler, counts_per_epoch, base_lr = config.run_schedule(steps_per_epoch)
     shape = (config.epochs, counts_per_epoch)
+    if config.schedule.cycle(math.prod(shape)):
+        raise ValueError(
+            "the scheduler cycles the momentum, which hyperparameters do not: give it cycle_momentum=False"
+        )
     if isinstance(scheduler, optax.GradientTransformationExtraArgs):
         rates, plateau = np.full(shape, base_lr), scheduler
     else:
@@ -172,7 +177,8 @@ def start_run(
     """Return the state of `train_run` before its first epoch."""
     init_key, shuffle_key = jax.random.split(key)
     params = model[0](init_key)
-    rate = optax.constant_schedule(0.0)  # it is not used
+    # Rprop and ASGD keep the first rate in their state.
+    rate = optax.constant_schedule(jnp.asarray(hyperparameters.rates).reshape(-1)[0])
     tx = _optimizer(rate, hyperparameters.plateau, momentum, optimizer)
     return TrainState(params, tx.init(params), shuffle_key)
 
