@@ -540,3 +540,35 @@ def test_rate_of_the_only_optimizer_is_that_of_a_scheduler_that_does_not_name_it
     assert jaxlr.from_string(text)(0) == 3e-4
     with pytest.raises(ValueError, match=r"the scheduler's text sets lr=0.0003"):
         jaxlr.from_string(text, 0.1)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "warmup = WarmUpLR(optimizer, iter_per_epoch * args.warm)",
+        "warmup_scheduler = pytorch_warmup.LinearWarmup(optimizer, warmup_period=2000)",
+        "LinearWarmup(optimizer, 2000)",
+        "scheduler2 = MyScheduler(optimizer=optimizer)",
+        "if True:\n    self.warmup = WarmupPolyScheduler(optimizer, 3)",
+    ],
+)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_an_unknown_scheduler_of_the_same_optimizer_is_refused(line, is_first):
+    known = "scheduler = MultiStepLR(optimizer, milestones=[60, 120], gamma=0.2)"
+    text = f"{line}\n{known}" if is_first else f"{known}\n{line}"
+    with pytest.raises(ValueError, match="whose rates are not known"):
+        jaxlr.from_string(text, 0.1)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "warmup = WarmUpLR(other, 10)",
+        "rate = get_lr(optimizer)",
+        "model, optimizer = amp.initialize(model, optimizer)",
+        "if args.warmup == 'gradual':\n    scheduler = WarmUpLR(optimizer, 10)",
+    ],
+)
+def test_calls_that_are_no_second_scheduler_are_read(line):
+    text = f"{line}\nscheduler = StepLR(optimizer, 30)"
+    assert jaxlr.from_string(text, 0.1, names={"args.warmup": "none"})(30) == jaxlr.step_lr(0.1, 30)(30)

@@ -116,6 +116,14 @@ class ConstructorReader:
         self._used |= {id(constructor) for constructor in final}
         return Constructor(CLASSES["ChainedScheduler"], {"schedulers": final}, len(self.made) + 1)
 
+    def optimizers(self, constructor: Constructor) -> set[str]:
+        """Return the expressions of the optimizers that a scheduler and those in it are given."""
+        found = {
+            each for part in constructor.arguments.get("schedulers", []) for each in self.optimizers(part)
+        }
+        own = self._optimizers.get(id(constructor))
+        return found if own is None else found | {source_of(own)}
+
     def rate(self, constructor: Constructor) -> TextRate | None:
         """Return the rate with which the text creates the optimizer of a scheduler, if it says so."""
         inner = constructor.arguments.get("schedulers", [])

@@ -5,6 +5,7 @@ have no value then, so that a later use of one is an error that shows the statem
 """
 
 import ast
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from jaxlr.convert.syntax import quoted, source_of
 from jaxlr.convert.values import Unevaluated, unpacked
 
 
+_SCHEDULER = re.compile(r"(LR|Scheduler)$|[Ww]arm_?[Uu]p")  # the name of a scheduler
 _MOST_CALLS = 100  # of functions that build schedulers
 # Calls that may be given a scheduler, because they do not change it.
 _HARMLESS_CALLS = ("print", "info", "debug", "log", "warning", "train", "fit", "plot", "isinstance", "len")
@@ -41,6 +43,7 @@ class Program:
         self._is_returned = False
         self._builders: dict[str, ast.FunctionDef | ast.Lambda] = {}
         self._num_calls = 0
+        self._unknown_schedulers: list[ast.Call] = []
 
     def run(self, statements: Sequence[ast.stmt]) -> None:
         """Follow statements up to a `return`."""
@@ -70,6 +73,16 @@ class Program:
                 )
             found |= picked or inside
         return found
+
+    def check_alone(self, optimizer: str) -> None:
+        """Refuse a text that also gives the optimizer to a scheduler whose rates are not known."""
+        for call in self._unknown_schedulers:
+            arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+            if optimizer in map(source_of, arguments):
+                raise ValueError(
+                    f"the text also gives {optimizer} to {quoted(call)}, whose rates are not known: leave "
+                    "out the one that is not stepped, or pass both as a function to jaxlr.lambda_lr"
+                )
 
     def schedule_function(self) -> Function | None:
         """Return the last function of the text that gives a rate or a factor, if there is one."""
@@ -223,6 +236,8 @@ class Program:
             "tuple",
         ):
             return
+        if _SCHEDULER.search(source_of(node.func).rpartition(".")[2]):
+            self._unknown_schedulers.append(node)
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
         if any(self._is_scheduler(each) for each in arguments):
             raise ValueError(

@@ -202,6 +202,9 @@ def followed(program: Program, reader: ConstructorReader, statements: list[ast.s
     """Follow the statements of a text, and return the scheduler or the function of the step in it."""
     program.run(_unwrapped(statements, reader.known))
     constructor = reader.final(program.kept())
+    if constructor is not None:
+        for optimizer in reader.optimizers(constructor):
+            program.check_alone(optimizer)
     function = program.schedule_function()
     if constructor is None and function is not None and isinstance(statements[-1], ast.FunctionDef):
         schedule = function.as_rate()
