@@ -22,7 +22,7 @@ from jaxlr.convert.closed_form import (
 from jaxlr.convert.fields import flag, number, several
 from jaxlr.convert.live import from_torch, not_a_scheduler
 from jaxlr.convert.signatures import CONVERTED, MODULES
-from jaxlr.convert.updates import RULES, in_float32
+from jaxlr.convert.updates import RULES, Rule, in_float32
 from jaxlr.rates import record_rate
 from jaxlr.schedules.compose import per_epoch
 
@@ -177,7 +177,7 @@ def build(
     `momenta` are schedules of 1 - momentum (or 1 - beta1) for each group, without a live scheduler.
     """
     steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
-    rule, num_groups = RULES[name], len(optimizer.param_groups)
+    num_groups = len(optimizer.param_groups)
     own = own_rates(scheduler, num_groups)
     if own is None and hasattr(scheduler, "scheduler"):  # a wrapper, such as that of Accelerate
         raise TypeError(not_a_scheduler(scheduler))
@@ -193,47 +193,52 @@ def build(
 
     def transformation(index: int) -> optax.GradientTransformationExtraArgs:
         settings = _settings(optimizer, index)
-        settings["num_updates"] = num_updates[index] if num_updates else 0
-        settings["transposed"] = transposed
-        settings["shapes"] = collections.Counter(
-            tuple(shape)
-            for shape in (shapes[index] if shapes else [each.shape for each in settings["params"]])
-        )
+        group_shapes = shapes[index] if shapes else [each.shape for each in settings["params"]]
+        settings |= {
+            "num_updates": num_updates[index] if num_updates else 0,
+            "transposed": transposed,
+            "shapes": collections.Counter(map(tuple, group_shapes)),
+        }
         weight = momenta[index] if momenta else None
         if own and not momenta:
             _check_momentum_is_constant(optimizer.param_groups[index])
         elif not own:
             weight = _live_momentum_cycle(scheduler, index)
-        converted: Any = own[index] if own else None
+        schedule: Any = own[index] if own else None
         if scheduler is not None and not own:
-            converted = from_torch(scheduler, group=index, num_steps=num_steps)
-        plateau = [converted] if isinstance(converted, optax.GradientTransformation) else []
-        if plateau and own:
+            schedule = from_torch(scheduler, group=index, num_steps=num_steps)
+        is_plateau = isinstance(schedule, optax.GradientTransformation)
+        if is_plateau and own:
             rate: Any = own[index].init_value
-        elif plateau or converted is None:
-            rate = settings["lr"]
         else:
-            rate = counted(converted)
-        settings["rate"] = None if plateau else rate
-        weight_decay = 0.0 if rule.weight_decay == "own" else settings["weight_decay"]
-        decay = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
-        is_decoupled = settings.get("decoupled_weight_decay", rule.weight_decay == "decoupled")
-        links = [
-            *([optax.scale(-1.0)] if settings.get("maximize") else []),
-            *([] if is_decoupled else decay),
-            *rule.links(settings, counted(weight) if weight else None),
-            *(decay if is_decoupled else []),
-            # `record_rate` reads the count of updates from this link.
-            optax.scale_by_learning_rate((lambda count: 1.0) if rule.has_own_rate else rate),
-        ]
+            rate = settings["lr"] if is_plateau or schedule is None else counted(schedule)
+        settings["rate"] = None if is_plateau else rate
+        links = _links(RULES[name], settings, rate, counted(weight) if weight else None)
         recorded = record_rate(optax.chain(*links), rate)
-        return in_float32(optax.chain(recorded, *plateau) if plateau else recorded)
+        return in_float32(optax.chain(recorded, schedule) if is_plateau else recorded)
 
     if labels is None:
         tx = transformation(0)
     else:
         tx = optax.multi_transform({index: transformation(index) for index in range(num_groups)}, labels)
     return _clipped(tx, optimizer.defaults) if name == "Lamb" else tx
+
+
+def _links(
+    rule: Rule, settings: dict[str, Any], rate: Any, weight: optax.Schedule | None
+) -> list[optax.GradientTransformation]:
+    """Return the links of a group's chain: the rule of the optimizer, its weight decay and its rate."""
+    weight_decay = 0.0 if rule.weight_decay == "own" else settings["weight_decay"]
+    decay = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
+    is_decoupled = settings.get("decoupled_weight_decay", rule.weight_decay == "decoupled")
+    return [
+        *([optax.scale(-1.0)] if settings.get("maximize") else []),
+        *([] if is_decoupled else decay),
+        *rule.links(settings, weight),
+        *(decay if is_decoupled else []),
+        # `record_rate` reads the count of updates from this link.
+        optax.scale_by_learning_rate((lambda count: 1.0) if rule.has_own_rate else rate),
+    ]
 
 
 def _clipped(
