@@ -645,3 +645,17 @@ def test_the_rate_of_a_plateau_is_written_without_float32_digits(config):
 def test_config_json_does_not_record_resume(config):
     train(config.replace(epochs=1, resume=True))
     assert json.loads((config.output.out / "config.json").read_text())["resume"] is False
+
+
+def test_a_long_error_of_a_checkpoint_names_its_reason(tmp_path, monkeypatch):
+    """TensorStore names the file twice, then the reason, then its settings."""
+    file = f"{tmp_path}/{'long' * 40}"
+    message = f"RESOURCE_EXHAUSTED: Error writing {file!r}: Failed to open: {file!r}: Too many open files"
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise ValueError(f"{message} [tensorstore_spec='{'x' * 300}']")
+
+    with Checkpoints(tmp_path / "checkpoints", {0: 0.5}) as checkpoints:
+        monkeypatch.setattr(checkpoints._checkpointer, "save_async", fail)
+        with pytest.raises(OSError, match=r"^the checkpoint failed: ValueError: .*: Too many open files$"):
+            checkpoints.save(0, {"w": jnp.ones(2)}, {})

@@ -320,4 +320,7 @@ def _seal(metadata: dict[str, Any]) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    text = " ".join(f"{type(error).__name__}: {error}".split()).partition(" [tensorstore_spec=")[0]
+    if len(text) <= 200:
+        return text
+    return f"{text[:80]} ... {text[-115:]}"  # TensorStore repeats the path, and gives the reason last
