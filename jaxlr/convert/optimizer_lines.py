@@ -1,7 +1,6 @@
 """The lines of Python that make the schedule and the optimizer of a text."""
 
 import inspect
-import re
 from typing import Any, NamedTuple
 
 import optax
@@ -9,14 +8,13 @@ import optax
 from jaxlr.convert.calls import Call, jaxlr_text, torch_text
 from jaxlr.convert.classes import Effect
 from jaxlr.convert.optimizer_text import TextPair, read_pair, transformation
-from jaxlr.convert.signatures import NAMES, OptimizerCall
+from jaxlr.convert.signatures import OptimizerCall, names_optimizer
 from jaxlr.convert.syntax import literal
 from jaxlr.convert.text import ported, steps_per_batch
 from jaxlr.convert.updates import RULES
 from jaxlr.convert.values import Names
 
 
-_OPTIMIZER = re.compile(rf"\b({'|'.join(NAMES)})\b")
 _FUNCTIONS = {
     "SGD": "sgd",
     "Adam": "adam",
@@ -64,7 +62,7 @@ def lines_of_text(
     If only the optimizer of a text cannot be converted, a comment says why.
     """
     reason: Exception | None = None
-    if group is None and isinstance(text, str) and _OPTIMIZER.search(re.sub(r"#.*", "", text)):
+    if group is None and isinstance(text, str) and names_optimizer(text):
         try:
             return _lines(read_pair(text, names, num_steps, version, init_value), text)
         except (TypeError, ValueError) as error:

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -78,6 +79,7 @@ _ROWS = {
     ),
 }
 NAMES = (*RULES,)  # every one has a row
+_NAME = re.compile(rf"\b({'|'.join(NAMES)})\b")
 # The modules of those that are not torch's. Lion of lion-pytorch has the same defaults as timm's.
 MODULES: dict[str, tuple[str, ...]] = {
     "Lion": (
@@ -94,6 +96,11 @@ CONVERTED = (
 WITHOUT_EFFECT = ("foreach", "fused", "capturable", "differentiable")
 # The smallest and the largest value, where the updates do not check it themselves.
 _RANGES = {"rho": (0.0, 1.0), "d": (1.0, math.inf), "ns_steps": (0, 99)}
+
+
+def names_optimizer(text: str) -> bool:
+    """Check if the code of a text has the name of an optimizer, outside of comments."""
+    return bool(_NAME.search(re.sub(r"#.*", "", text)))
 
 
 @functools.cache

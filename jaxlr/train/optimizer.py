@@ -8,11 +8,10 @@ import optax
 
 from jaxlr._checks import check_value
 from jaxlr.convert.optimizer_text import TextPair, read_pair, transformation
-from jaxlr.convert.signatures import NAMES, OptimizerCall
+from jaxlr.convert.signatures import OptimizerCall, names_optimizer
 from jaxlr.schedules.compose import per_epoch
 
 
-_OPTIMIZERS = re.compile(rf"\b({'|'.join(NAMES)})\b")
 _CYCLES = re.compile(r"\b(OneCycleLR|CyclicLR)\b")  # schedulers that may cycle the momentum
 
 
@@ -49,7 +48,7 @@ def stated_optimizer(scheduler: str, **options: Any) -> OptimizerCall | None:
         TypeError: an option has the wrong type.
         ValueError: the optimizer cannot be read, or a run cannot have it.
     """
-    if not _OPTIMIZERS.search(re.sub(r"#.*", "", scheduler)):
+    if not names_optimizer(scheduler):
         return None
     optimizer = read_pair(scheduler, **options).optimizer
     return read_optimizer(optimizer.text, {}, optimizer.param_groups[0]["lr"])
