@@ -11,7 +11,7 @@ from test_live import build
 from test_timm_optimizers import stand_in
 
 import jaxlr
-from jaxlr.convert.updates import RULES
+from jaxlr.convert.optimizers.updates import RULES
 
 
 RECURSIVE: list[Any] = []

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from test_optimizer import OPTIONS
 
 import jaxlr
-from jaxlr.convert.optimizer_text import read_pair
-from jaxlr.convert.signatures import NAMES, WITHOUT_EFFECT, options_of, signature
-from jaxlr.convert.updates import RULES
+from jaxlr.convert.optimizers.signatures import NAMES, WITHOUT_EFFECT, options_of, signature
+from jaxlr.convert.optimizers.text import read_pair
+from jaxlr.convert.optimizers.updates import RULES
 from jaxlr.plateau import PlateauState
 
 

@@ -14,7 +14,7 @@ from test_timm_optimizers import stand_in
 
 import jaxlr
 from jaxlr._compat import enable_x64
-from jaxlr.convert.updates import RULES
+from jaxlr.convert.optimizers.updates import RULES
 
 
 PAGE = (Path(__file__).parents[1] / "docs/optimizers.md").read_text()

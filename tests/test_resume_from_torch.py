@@ -13,7 +13,7 @@ from helpers import assert_close, relative_error
 
 import jaxlr
 from jaxlr._compat import enable_x64
-from jaxlr.convert.muon import orthogonalized
+from jaxlr.convert.optimizers.muon import orthogonalized
 
 
 NUM_STEPS = 200

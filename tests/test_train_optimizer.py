@@ -13,7 +13,7 @@ from test_optimizer_text import programs
 
 import jaxlr
 from jaxlr.cli import main
-from jaxlr.convert.signatures import NAMES
+from jaxlr.convert.optimizers.signatures import NAMES
 from jaxlr.train.config import SweepConfig, TrainConfig
 from jaxlr.train.loop import _build_optimizer, build_run
 from jaxlr.train.model import mlp

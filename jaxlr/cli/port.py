@@ -10,7 +10,7 @@ import tyro
 from jaxlr.cli.errors import RecipeError, in_flags
 from jaxlr.cli.flags import RecipeFlags
 from jaxlr.convert.lines import line_of
-from jaxlr.convert.optimizer_lines import Lines, lines_of_text
+from jaxlr.convert.optimizers.lines import Lines, lines_of_text
 from jaxlr.frameworks import Recipe
 
 

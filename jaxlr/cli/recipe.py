@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from jaxlr._checks import shorten
 from jaxlr.cli.errors import RecipeError, in_flags
+from jaxlr.code.paste import dedented, unwrapped
 from jaxlr.convert.classes import CLASSES
-from jaxlr.convert.paste import dedented, unwrapped
 from jaxlr.frameworks import CALLS
 from jaxlr.frameworks.config import is_recognized
 from jaxlr.frameworks.files import LONGEST_CONFIG, read_config, read_text_config

@@ -8,10 +8,10 @@ from jaxlr._lazy import on_first_use
 if TYPE_CHECKING:
     from jaxlr.convert.lines import port
     from jaxlr.convert.live import from_state_dict, from_torch
-    from jaxlr.convert.names import parameter_names
-    from jaxlr.convert.optimizer import optimizer_from_torch
-    from jaxlr.convert.optimizer_text import optimizer_from_string
-    from jaxlr.convert.resume import resume_from_torch
+    from jaxlr.convert.optimizers.live import optimizer_from_torch
+    from jaxlr.convert.optimizers.names import parameter_names
+    from jaxlr.convert.optimizers.resume import resume_from_torch
+    from jaxlr.convert.optimizers.text import optimizer_from_string
     from jaxlr.convert.text import from_string
 
 
@@ -33,10 +33,10 @@ if not TYPE_CHECKING:
         {
             "lines": ["port"],
             "live": ["from_state_dict", "from_torch"],
-            "names": ["parameter_names"],
-            "optimizer": ["optimizer_from_torch"],
-            "optimizer_text": ["optimizer_from_string"],
-            "resume": ["resume_from_torch"],
+            "optimizers.live": ["optimizer_from_torch"],
+            "optimizers.names": ["parameter_names"],
+            "optimizers.resume": ["resume_from_torch"],
+            "optimizers.text": ["optimizer_from_string"],
             "text": ["from_string"],
         },
     )

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jaxlr._checks import shorten
+from jaxlr.code.definitions import Function
+from jaxlr.code.lambdas import Lambda
+from jaxlr.code.syntax import is_literal, literal
 from jaxlr.convert.classes import TorchClass
-from jaxlr.convert.definitions import Function
-from jaxlr.convert.lambdas import Lambda
-from jaxlr.convert.syntax import is_literal, literal
 
 
 _NOT_IN_TORCH = (

@@ -20,12 +20,12 @@ import jax
 import optax
 
 from jaxlr._checks import check_function
+from jaxlr.code.expressions import called_python
+from jaxlr.code.lambdas import Lambda
 from jaxlr.convert.calls import Call, build, taking_over
 from jaxlr.convert.chain import stepped_chain
 from jaxlr.convert.classes import CLASSES, Effect, TorchClass
 from jaxlr.convert.errors import MissingNumStepsError
-from jaxlr.convert.expressions import called_python
-from jaxlr.convert.lambdas import Lambda
 from jaxlr.schedules.compose import sequential_lr, starting_at, tabulate
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from jaxlr import schedules
 from jaxlr._checks import shorten
+from jaxlr.code.values import Names
 from jaxlr.convert.classes import class_of_state
 from jaxlr.convert.live import from_state_dict, from_torch
-from jaxlr.convert.optimizer_lines import lines_of_text
-from jaxlr.convert.values import Names
+from jaxlr.convert.optimizers.lines import lines_of_text
 from jaxlr.schedules._schedule import Schedule, call_text
 
 

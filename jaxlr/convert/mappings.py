@@ -11,9 +11,9 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from jaxlr.code.syntax import source_of
 from jaxlr.convert.classes import CLASSES
-from jaxlr.convert.signatures import NAMES as OPTIMIZERS
-from jaxlr.convert.syntax import source_of
+from jaxlr.convert.optimizers.signatures import NAMES as OPTIMIZERS
 from jaxlr.frameworks.files import read_config, read_yaml
 
 

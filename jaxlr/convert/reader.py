@@ -6,15 +6,15 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from jaxlr._checks import shorten
+from jaxlr.code.expressions import Evaluator
+from jaxlr.code.lambdas import Lambda
+from jaxlr.code.syntax import quoted, source_of
+from jaxlr.code.values import UNKNOWN, ClassName, Unevaluated
 from jaxlr.convert.classes import CLASSES, Effect, TorchClass
 from jaxlr.convert.constructors import Constructor
-from jaxlr.convert.expressions import Evaluator
 from jaxlr.convert.foreign import FOREIGN
-from jaxlr.convert.lambdas import Lambda
-from jaxlr.convert.signatures import NAMES as OPTIMIZERS
-from jaxlr.convert.signatures import OptimizerCall
-from jaxlr.convert.syntax import quoted, source_of
-from jaxlr.convert.values import UNKNOWN, ClassName, Unevaluated
+from jaxlr.convert.optimizers.signatures import NAMES as OPTIMIZERS
+from jaxlr.convert.optimizers.signatures import OptimizerCall
 
 
 EXAMPLE = "such as 'StepLR(step_size=30, gamma=0.1)'"

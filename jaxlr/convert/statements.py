@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxlr._checks import shorten
-from jaxlr.convert.builders import as_conditions, body_for_call, constants_of
+from jaxlr.code.builders import as_conditions, body_for_call, constants_of
+from jaxlr.code.definitions import Function, writes_rate
+from jaxlr.code.expressions import Evaluator
+from jaxlr.code.methods import change, only_reads
+from jaxlr.code.syntax import quoted, source_of
+from jaxlr.code.values import Unevaluated, unpacked
 from jaxlr.convert.constructors import Constructor
-from jaxlr.convert.definitions import Function, writes_rate
 from jaxlr.convert.errors import MissingNamesError
-from jaxlr.convert.expressions import Evaluator
-from jaxlr.convert.methods import change, only_reads
+from jaxlr.convert.optimizers.signatures import OptimizerCall
 from jaxlr.convert.reader import ConstructorReader
-from jaxlr.convert.signatures import OptimizerCall
-from jaxlr.convert.syntax import quoted, source_of
-from jaxlr.convert.values import Unevaluated, unpacked
 
 
 _SCHEDULER = re.compile(r"(LR|Scheduler)$|[Ww]arm_?[Uu]p")  # the name of a scheduler

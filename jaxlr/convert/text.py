@@ -12,19 +12,19 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_duration, check_positive_count, shorten
-from jaxlr.convert.builders import with_own_names
+from jaxlr.code.builders import with_own_names
+from jaxlr.code.definitions import Function
+from jaxlr.code.expressions import Evaluator
+from jaxlr.code.paste import dedented, unwrapped
+from jaxlr.code.syntax import source_of
+from jaxlr.code.values import Names, Unevaluated, Work
 from jaxlr.convert.calls import Call, build, jaxlr_text, torch_text
 from jaxlr.convert.classes import CLASSES
 from jaxlr.convert.constructors import Constructor, equivalent_call
-from jaxlr.convert.definitions import Function
 from jaxlr.convert.errors import ConflictingRateError, MissingNamesError, MissingRateError
-from jaxlr.convert.expressions import Evaluator
 from jaxlr.convert.mappings import as_python, with_calls
-from jaxlr.convert.paste import dedented, unwrapped
 from jaxlr.convert.reader import EXAMPLE, ConstructorReader, TextRate
 from jaxlr.convert.statements import Program
-from jaxlr.convert.syntax import source_of
-from jaxlr.convert.values import Names, Unevaluated, Work
 from jaxlr.frameworks.recipe import parsed_version
 from jaxlr.plateau import ScheduleOrPlateau
 

@@ -8,7 +8,7 @@ from typing import Any
 from jax.typing import ArrayLike
 
 from jaxlr._checks import shown_value
-from jaxlr.convert.values import Names, mapping_of
+from jaxlr.code.values import Names, mapping_of
 from jaxlr.frameworks import FRAMEWORKS
 from jaxlr.frameworks.files import read_config
 from jaxlr.frameworks.recipe import Config, Framework, Recipe

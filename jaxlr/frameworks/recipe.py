@@ -9,9 +9,9 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_positive_count, check_value, check_whole_number, shown_value
-from jaxlr.convert.expressions import Evaluator
-from jaxlr.convert.syntax import parse_expression
-from jaxlr.convert.values import Unevaluated
+from jaxlr.code.expressions import Evaluator
+from jaxlr.code.syntax import parse_expression
+from jaxlr.code.values import Unevaluated
 from jaxlr.plateau import ScheduleOrPlateau
 
 

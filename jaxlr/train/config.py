@@ -15,8 +15,8 @@ from jaxlr.cli.errors import RecipeError, flag_of
 from jaxlr.cli.flags import message_of, parse_names
 from jaxlr.convert import from_string
 from jaxlr.convert.errors import ConflictingRateError
-from jaxlr.convert.optimizer_text import TextPair
-from jaxlr.convert.signatures import OptimizerCall
+from jaxlr.convert.optimizers.signatures import OptimizerCall
+from jaxlr.convert.optimizers.text import TextPair
 from jaxlr.convert.text import steps_per_batch
 from jaxlr.plateau import plateau_lr
 from jaxlr.train.errors import RateError

@@ -15,7 +15,7 @@ import optax
 from jax.sharding import Mesh
 
 import jaxlr
-from jaxlr.convert.optimizer_text import transformation
+from jaxlr.convert.optimizers.text import transformation
 from jaxlr.plateau import plateau_lr
 from jaxlr.schedules.compose import per_epoch
 from jaxlr.train.config import TrainConfig

@@ -7,8 +7,8 @@ from typing import Any
 import optax
 
 from jaxlr._checks import check_value
-from jaxlr.convert.optimizer_text import TextPair, read_pair, transformation
-from jaxlr.convert.signatures import OptimizerCall, names_optimizer
+from jaxlr.convert.optimizers.signatures import OptimizerCall, names_optimizer
+from jaxlr.convert.optimizers.text import TextPair, read_pair, transformation
 from jaxlr.schedules.compose import per_epoch
 
 

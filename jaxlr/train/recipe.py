@@ -10,7 +10,7 @@ import optax
 from jaxlr._checks import shown_value
 from jaxlr.cli.errors import RecipeError, in_flags
 from jaxlr.cli.recipe import Settings, read_recipe
-from jaxlr.convert.signatures import NAMES
+from jaxlr.convert.optimizers.signatures import NAMES
 from jaxlr.frameworks import Recipe
 from jaxlr.frameworks.config import from_config
 from jaxlr.frameworks.recipe import Unreadable

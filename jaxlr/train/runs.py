@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Key
 
 from jaxlr._checks import shorten
-from jaxlr.convert.signatures import OptimizerCall
+from jaxlr.convert.optimizers.signatures import OptimizerCall
 from jaxlr.plateau import PlateauState, plateau_lr, reduce_lr_on_plateau
 from jaxlr.schedules._schedule import calls_function
 from jaxlr.schedules.compose import sample

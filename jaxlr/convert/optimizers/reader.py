@@ -6,12 +6,19 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from jaxlr._checks import shorten
+from jaxlr.code.expressions import Evaluator
+from jaxlr.code.syntax import quoted, source_of
+from jaxlr.code.values import UNKNOWN, Unevaluated
 from jaxlr.convert.constructors import Constructor
-from jaxlr.convert.expressions import Evaluator
+from jaxlr.convert.optimizers.signatures import (
+    MODULES,
+    NAMES,
+    WITHOUT_EFFECT,
+    OptimizerCall,
+    options_of,
+    signature,
+)
 from jaxlr.convert.reader import ConstructorReader
-from jaxlr.convert.signatures import MODULES, NAMES, WITHOUT_EFFECT, OptimizerCall, options_of, signature
-from jaxlr.convert.syntax import quoted, source_of
-from jaxlr.convert.values import UNKNOWN, Unevaluated
 
 
 _OWN_NAMES = ("name", "group_name", "params", "param_names")  # keys of a group that change no update

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxlr.convert.adams import Weight, bias_correction, lerp
-from jaxlr.convert.axes import Shapes, cautious, weight_axes
+from jaxlr.convert.optimizers.adams import Weight, bias_correction, lerp
+from jaxlr.convert.optimizers.axes import Shapes, cautious, weight_axes
 
 
 def scale_by_lamb(

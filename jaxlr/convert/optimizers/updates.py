@@ -14,14 +14,14 @@ import numpy as np
 import optax
 
 from jaxlr._checks import check_choice, check_duration
-from jaxlr.convert.adafactor import scale_by_adafactor
-from jaxlr.convert.adams import scale_by_adam, scale_by_adamax, scale_by_nadam, scale_by_radam
-from jaxlr.convert.asgd import scale_by_asgd
-from jaxlr.convert.axes import cautious, weight_axes
 from jaxlr.convert.fields import number, several
-from jaxlr.convert.lamb import scale_by_lamb
-from jaxlr.convert.muon import scale_by_muon
-from jaxlr.convert.rprop import scale_by_rprop
+from jaxlr.convert.optimizers.adafactor import scale_by_adafactor
+from jaxlr.convert.optimizers.adams import scale_by_adam, scale_by_adamax, scale_by_nadam, scale_by_radam
+from jaxlr.convert.optimizers.asgd import scale_by_asgd
+from jaxlr.convert.optimizers.axes import cautious, weight_axes
+from jaxlr.convert.optimizers.lamb import scale_by_lamb
+from jaxlr.convert.optimizers.muon import scale_by_muon
+from jaxlr.convert.optimizers.rprop import scale_by_rprop
 
 
 def in_float32(inner: optax.GradientTransformationExtraArgs) -> optax.GradientTransformationExtraArgs:

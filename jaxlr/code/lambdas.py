@@ -12,13 +12,13 @@ import numpy as np
 
 from jaxlr._checks import shorten, shown_value
 from jaxlr._compat import enable_x64
-from jaxlr.convert.functions import constant
-from jaxlr.convert.syntax import is_literal, literal, parse_expression, quoted, source_of
-from jaxlr.convert.values import UNKNOWN, names_in
+from jaxlr.code.functions import constant
+from jaxlr.code.syntax import is_literal, literal, parse_expression, quoted, source_of
+from jaxlr.code.values import UNKNOWN, names_in
 
 
 if TYPE_CHECKING:
-    from jaxlr.convert.expressions import Evaluator
+    from jaxlr.code.expressions import Evaluator
 
 # The operations of one call. Each operation on a traced epoch is compiled, which costs much more.
 _MOST_OPERATIONS = 50_000

@@ -4,8 +4,8 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxlr.convert.functions import Array
-from jaxlr.convert.syntax import quoted
+from jaxlr.code.functions import Array
+from jaxlr.code.syntax import quoted
 
 
 _MOST_ITEMS = 10_000

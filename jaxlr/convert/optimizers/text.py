@@ -10,15 +10,15 @@ import numpy as np
 import optax
 
 from jaxlr._checks import check_positive_count, shown_value
+from jaxlr.code.values import Names
 from jaxlr.convert.calls import Call
 from jaxlr.convert.calls import build as build_call
 from jaxlr.convert.constructors import Constructor, equivalent_call
-from jaxlr.convert.optimizer import build, check_labels, momentum_weight, own_rates
-from jaxlr.convert.optimizer_program import OptimizerText
-from jaxlr.convert.signatures import OptimizerCall
+from jaxlr.convert.optimizers.live import build, check_labels, momentum_weight, own_rates
+from jaxlr.convert.optimizers.program import OptimizerText
+from jaxlr.convert.optimizers.signatures import OptimizerCall
+from jaxlr.convert.optimizers.updates import RULES
 from jaxlr.convert.text import is_rate, versioned
-from jaxlr.convert.updates import RULES
-from jaxlr.convert.values import Names
 
 
 class TextPair(NamedTuple):

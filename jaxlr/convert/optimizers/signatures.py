@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxlr._checks import shown_value
+from jaxlr.code.syntax import literal
 from jaxlr.convert.errors import ConflictingRateError
-from jaxlr.convert.syntax import literal
-from jaxlr.convert.updates import RULES
+from jaxlr.convert.optimizers.updates import RULES
 
 
 # The parameters after `params`, in the words of torch 2.13.

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from jaxlr._checks import shorten
-from jaxlr.convert.functions import (
+from jaxlr.code.functions import (
     OPERATORS,
     PARAMETERS,
     Array,
@@ -23,11 +23,11 @@ from jaxlr.convert.functions import (
     function_name,
     picked,
 )
-from jaxlr.convert.lambdas import Frame, Lambda, Partial
-from jaxlr.convert.methods import result_of
-from jaxlr.convert.operations import attempted, calculated, compared, selected, traced_item
-from jaxlr.convert.syntax import is_literal, parse_expression, quoted, source_of
-from jaxlr.convert.values import (
+from jaxlr.code.lambdas import Frame, Lambda, Partial
+from jaxlr.code.methods import result_of
+from jaxlr.code.operations import attempted, calculated, compared, selected, traced_item
+from jaxlr.code.syntax import is_literal, parse_expression, quoted, source_of
+from jaxlr.code.values import (
     ABSENT,
     MOST_WORK,
     UNKNOWN,

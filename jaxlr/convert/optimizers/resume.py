@@ -8,11 +8,11 @@ import numpy as np
 import optax
 
 from jaxlr._checks import check_function, shown_value
-from jaxlr.convert.carry import TorchState, carried
 from jaxlr.convert.closed_form import State
 from jaxlr.convert.fields import number
 from jaxlr.convert.live import from_state_dict
-from jaxlr.convert.optimizer import (
+from jaxlr.convert.optimizers.carry import TorchState, carried
+from jaxlr.convert.optimizers.live import (
     build,
     check_groups,
     class_name_of,
@@ -20,9 +20,9 @@ from jaxlr.convert.optimizer import (
     own_rates,
     unwrapped,
 )
-from jaxlr.convert.position import first_step_of, steps_of
-from jaxlr.convert.signatures import MODULES
-from jaxlr.convert.updates import RULES
+from jaxlr.convert.optimizers.position import first_step_of, steps_of
+from jaxlr.convert.optimizers.signatures import MODULES
+from jaxlr.convert.optimizers.updates import RULES
 
 
 # Keys of param_groups that torch's optimizers do not have, and their owners.

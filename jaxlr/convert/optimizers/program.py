@@ -7,15 +7,15 @@ from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
 from jaxlr._checks import shorten
+from jaxlr.code.expressions import Evaluator
+from jaxlr.code.syntax import quoted, source_of
+from jaxlr.code.values import Names, Unevaluated
 from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.errors import MissingNamesError
-from jaxlr.convert.expressions import Evaluator
-from jaxlr.convert.optimizer_reader import OptimizerReader, is_group, last_name, text_of
-from jaxlr.convert.signatures import CONVERTED, NAMES, OptimizerCall
+from jaxlr.convert.optimizers.reader import OptimizerReader, is_group, last_name, text_of
+from jaxlr.convert.optimizers.signatures import CONVERTED, NAMES, OptimizerCall
 from jaxlr.convert.statements import Program
-from jaxlr.convert.syntax import quoted, source_of
 from jaxlr.convert.text import followed, parsed
-from jaxlr.convert.values import Names, Unevaluated
 
 
 EXAMPLE = "such as 'AdamW(params, lr=3e-4, weight_decay=0.1)'"

@@ -4,7 +4,7 @@ import ast
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 
-from jaxlr.convert.syntax import quoted
+from jaxlr.code.syntax import quoted
 
 
 _MODULES = ("math", "numpy", "torch", "bisect", "itertools")

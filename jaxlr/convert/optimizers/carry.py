@@ -11,7 +11,7 @@ import optax
 
 from jaxlr._checks import shorten, shown_value
 from jaxlr.convert.fields import number, whole
-from jaxlr.convert.names import known_names, split
+from jaxlr.convert.optimizers.names import known_names, split
 
 
 _FACTORS = ("row_var", "col_var")

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxlr.convert.adams import lerp
-from jaxlr.convert.axes import Shapes, weight_axes
+from jaxlr.convert.optimizers.adams import lerp
+from jaxlr.convert.optimizers.axes import Shapes, weight_axes
 
 
 class AdafactorState(NamedTuple):

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxlr.convert.adams import lerp
-from jaxlr.convert.axes import Shapes
+from jaxlr.convert.optimizers.adams import lerp
+from jaxlr.convert.optimizers.axes import Shapes
 
 
 def scale_by_muon(

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlr._checks import shorten
-from jaxlr.convert.builders import as_conditions
-from jaxlr.convert.expressions import Evaluator
-from jaxlr.convert.functions import where
-from jaxlr.convert.lambdas import Frame, Lambda
-from jaxlr.convert.syntax import quoted, source_of
-from jaxlr.convert.values import UNKNOWN, unpacked
+from jaxlr.code.builders import as_conditions
+from jaxlr.code.expressions import Evaluator
+from jaxlr.code.functions import where
+from jaxlr.code.lambdas import Frame, Lambda
+from jaxlr.code.syntax import quoted, source_of
+from jaxlr.code.values import UNKNOWN, unpacked
 
 
 _NOTHING = object()

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlr._checks import shown_value
-from jaxlr.convert.functions import OPERATORS, Array, apply_operator, contains, where
-from jaxlr.convert.syntax import quoted
-from jaxlr.convert.values import UNKNOWN, are_equal, are_numbers, size_of
+from jaxlr.code.functions import OPERATORS, Array, apply_operator, contains, where
+from jaxlr.code.syntax import quoted
+from jaxlr.code.values import UNKNOWN, are_equal, are_numbers, size_of
 
 
 Spend: TypeAlias = Callable[[int], None]  # takes a number of operations from the budget of the text

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from jaxlr._checks import shown_value
-from jaxlr.convert.functions import Array
-from jaxlr.convert.syntax import quoted, source_of
+from jaxlr.code.functions import Array
+from jaxlr.code.syntax import quoted, source_of
 
 
 # The values of the names in a text. Other objects with attributes are taken too.

@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 
 import optax
 
+from jaxlr.code.syntax import literal
+from jaxlr.code.values import Names
 from jaxlr.convert.calls import Call, jaxlr_text, torch_text
 from jaxlr.convert.classes import Effect
-from jaxlr.convert.optimizer_text import TextPair, read_pair, transformation
-from jaxlr.convert.signatures import OptimizerCall, names_optimizer
-from jaxlr.convert.syntax import literal
+from jaxlr.convert.optimizers.signatures import OptimizerCall, names_optimizer
+from jaxlr.convert.optimizers.text import TextPair, read_pair, transformation
+from jaxlr.convert.optimizers.updates import RULES
 from jaxlr.convert.text import ported, steps_per_batch
-from jaxlr.convert.updates import RULES
-from jaxlr.convert.values import Names
 
 
 _FUNCTIONS = {

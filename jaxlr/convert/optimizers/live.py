@@ -21,8 +21,8 @@ from jaxlr.convert.closed_form import (
 )
 from jaxlr.convert.fields import flag, number, several
 from jaxlr.convert.live import from_torch, not_a_scheduler
-from jaxlr.convert.signatures import CONVERTED, MODULES
-from jaxlr.convert.updates import RULES, Rule, in_float32
+from jaxlr.convert.optimizers.signatures import CONVERTED, MODULES
+from jaxlr.convert.optimizers.updates import RULES, Rule, in_float32
 from jaxlr.rates import record_rate
 from jaxlr.schedules.compose import per_epoch
 

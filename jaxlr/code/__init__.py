@@ -1,0 +1,1 @@
+"""Python text, read as values and never run."""

@@ -1,0 +1,1 @@
+"""Converters of torch's optimizers to Optax, with the update rules of torch."""
