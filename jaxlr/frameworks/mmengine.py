@@ -58,22 +58,26 @@ def optimizer(config: Config) -> TorchOptimizer:
     if constructor.rpartition(".")[2] != "DefaultOptimWrapperConstructor":
         raise OptimizerError(f"the constructor {shown_value(constructor)} is not supported")
     settings = wrapper.inner("optimizer")
-    clip = None
-    if wrapper.has("clip_grad"):
-        inner = wrapper.inner("clip_grad")
-        by_norm = check_choice("type of clip_grad", inner.text("type", "norm"), ("norm", "value")) == "norm"
-        size = inner.number("max_norm" if by_norm else "clip_value")
-        clip = Clip(size, inner.number("norm_type", 2.0) if by_norm else None)
     return TorchOptimizer(
         settings.text("type"),
         settings.options("type", "lr", "params", "_delete_"),
-        clip,
-        _undecayed(wrapper.inner("paramwise_cfg")),
+        clipping(wrapper, "clip_grad"),
+        undecayed(wrapper.inner("paramwise_cfg")),
         check_positive_count("accumulative_counts", wrapper.count("accumulative_counts", 1)),
     )
 
 
-def _undecayed(paramwise: Config) -> tuple[str, ...]:
+def clipping(config: Config, name: str) -> Clip | None:
+    """Return the clipping of `clip_grad=dict(max_norm=...)`."""
+    if not config.has(name):
+        return None
+    clip = config.inner(name)
+    if check_choice(f"type of {name}", clip.text("type", "norm"), ("norm", "value")) == "value":
+        return Clip(clip.number("clip_value"), None)
+    return Clip(clip.number("max_norm"), clip.number("norm_type", 2.0))
+
+
+def undecayed(paramwise: Config) -> tuple[str, ...]:
     """Return the parameters that `paramwise_cfg` leaves out of the weight decay."""
     found = [words for name, words in _DECAY_MULTS.items() if _is_off(name, paramwise.number(name, 1.0))]
     for name in paramwise.settings:

@@ -22,7 +22,7 @@ from jaxlr.convert.optimizers.signatures import (
 from jaxlr.convert.optimizers.text import TextPair, transformation
 from jaxlr.convert.optimizers.updates import RULES
 from jaxlr.frameworks.config import prepared
-from jaxlr.frameworks.recipe import Clip, Config, OptimizerError, Recipe, TorchOptimizer
+from jaxlr.frameworks.recipe import Clip, OptimizerError, Recipe, TorchOptimizer
 
 
 def optimizer_from_config(
@@ -114,7 +114,7 @@ class ConfigOptimizer(NamedTuple):
     recipe: Recipe
     stated: TorchOptimizer
     call: OptimizerCall  # with the rate at count 0
-    steps_per_count: int | None  # updates in a count of the schedule; None if the config does not say it
+    steps_per_epoch: int | None  # the argument of `from_config`
 
     @property
     def num_groups(self) -> int:
@@ -133,17 +133,14 @@ class ConfigOptimizer(NamedTuple):
         return callable(decay) or bool(self.call.param_groups[0].get("weight_decay"))
 
     @property
-    def spares_parameters(self) -> bool:
-        """True if the framework leaves some parameters out of the weight decay."""
-        return self.decays and bool(self.stated.undecayed)
+    def undecayed(self) -> tuple[str, ...]:
+        """The parameters that the framework leaves out of the weight decay."""
+        return self.stated.undecayed if self.decays else ()
 
-    def check(self, has_labels: bool = False) -> None:
-        """Refuse an optimizer that no group of parameters alone can have."""
-        if self.stated.own_rates and not has_labels:
-            groups = ", ".join(f"{index} ({name})" for index, name in enumerate(self.recipe.groups))
-            raise ValueError(
-                f"{self.stated.own_rates}: give labels, the group of each parameter, one of {groups}"
-            )
+    @property
+    def is_constant(self) -> bool:
+        """True if neither the momentum nor the weight decay changes during the run."""
+        return not callable(self.momentum) and not callable(self.recipe.weight_decay)
 
     def build(
         self,
@@ -151,19 +148,27 @@ class ConfigOptimizer(NamedTuple):
         transposed: bool | None,
         labels: Any = None,
         groups: Sequence["ConfigOptimizer"] = (),
+        steps_per_count: int | None = None,
     ) -> optax.GradientTransformationExtraArgs:
-        """Return the transformation, of one group unless there are `labels`."""
-        self.check(has_labels=labels is not None)
-        if self.spares_parameters and decay_mask is None:
+        """Return the transformation.
+
+        Args:
+            decay_mask: as in `optimizer_from_config`.
+            transposed: as in `optimizer_from_config`.
+            labels: the group of each parameter, or None for one group.
+            groups: the optimizer of each group, with `labels`.
+            steps_per_count: updates in a count of the schedule. None takes those of the config.
+        """
+        if self.stated.own_rates and labels is None:
+            known = ", ".join(f"{index} ({name})" for index, name in enumerate(self.recipe.groups))
             raise ValueError(
-                f"{self.recipe.framework} leaves {listed(self.stated.undecayed)} out of the weight decay: "
+                f"{self.stated.own_rates}: give labels, the group of each parameter, one of {known}"
+            )
+        if self.undecayed and decay_mask is None:
+            raise ValueError(
+                f"{self.recipe.framework} leaves {listed(self.undecayed)} out of the weight decay: "
                 "give decay_mask, the parameters that decay as a mask of Optax (docs/optimizers.md shows "
                 "masks), or True if all decay"
-            )
-        if self.steps_per_count is None:
-            raise ValueError(
-                "the schedule counts epochs: give steps_per_epoch, the length of the train dataloader of "
-                "one process"
             )
         call, rows = self.call, groups or (self,)
         mask = None if decay_mask is True or not self.decays else decay_mask
@@ -178,7 +183,7 @@ class ConfigOptimizer(NamedTuple):
             TextPair(call, (), (), clips=False),
             [row.recipe.schedule for row in rows],
             labels,
-            self.steps_per_count,
+            self.steps_per_count() if steps_per_count is None else steps_per_count,
             transposed,
             momenta=[_complement(row.momentum) for row in rows],
             decays=[_if_schedule(row.recipe.weight_decay) for row in rows],
@@ -186,6 +191,27 @@ class ConfigOptimizer(NamedTuple):
         )
         clip = self.stated.clip
         return tx if clip is None else optax.chain(_clipping(clip), tx)
+
+    def steps_per_count(self) -> int:
+        """Return the updates in a count of the schedule.
+
+        Raises:
+            OptimizerError: the schedule counts batches, and the config accumulates them.
+            ValueError: the batches of an epoch are not known.
+        """
+        accumulation = self.stated.batches_per_update
+        if self.recipe.unit == "iteration" and accumulation > 1:
+            raise OptimizerError(
+                f"the schedule counts batches, and an update accumulates {accumulation} of them"
+            )
+        if self.recipe.unit != "epoch":
+            return 1
+        if self.steps_per_epoch is None:
+            raise ValueError(
+                "the schedule counts epochs: give steps_per_epoch, the length of the train dataloader of "
+                "one process"
+            )
+        return -(-self.steps_per_epoch // accumulation)
 
 
 def read_optimizer(config: Any, init_value: Any = None, **arguments: Any) -> ConfigOptimizer:
@@ -201,7 +227,7 @@ def read_optimizer(config: Any, init_value: Any = None, **arguments: Any) -> Con
     _check_schedules(recipe, stated, call)
     call = OptimizerCall(call.name, {"lr": _first_rate(recipe), **call.given})
     call.check()
-    return ConfigOptimizer(recipe, stated, call, _steps_per_count(recipe, stated, complete))
+    return ConfigOptimizer(recipe, stated, call, complete.steps_per_epoch)
 
 
 def _checked(stated: TorchOptimizer, framework: str) -> dict[str, Any]:
@@ -219,7 +245,8 @@ def _checked(stated: TorchOptimizer, framework: str) -> dict[str, Any]:
             )
     if options.get("corrected_weight_decay"):
         raise OptimizerError("corrected_weight_decay is not supported with a config")
-    return options
+    defaults = {name: each.default for name, each in signature(stated.name).parameters.items()}
+    return {name: value for name, value in options.items() if value != defaults[name]}
 
 
 def _check_schedules(recipe: Recipe, stated: TorchOptimizer, call: OptimizerCall) -> None:
@@ -236,18 +263,6 @@ def _check_schedules(recipe: Recipe, stated: TorchOptimizer, call: OptimizerCall
 def _first_rate(recipe: Recipe) -> float:
     schedule: Any = recipe.schedule
     return float(schedule.init_value if recipe.unit == "evaluation" else schedule(0))
-
-
-def _steps_per_count(recipe: Recipe, stated: TorchOptimizer, config: Config) -> int | None:
-    """Return the updates in a count of the schedule, or None if the batches of an epoch are not known."""
-    accumulation = stated.batches_per_update
-    if recipe.unit == "iteration" and accumulation > 1:
-        raise OptimizerError(
-            f"the config accumulates {accumulation} batches in an update, and its schedule counts batches"
-        )
-    if recipe.unit != "epoch":
-        return 1
-    return None if config.steps_per_epoch is None else -(-config.steps_per_epoch // accumulation)
 
 
 def listed(words: Sequence[str]) -> str:

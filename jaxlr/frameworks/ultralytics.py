@@ -130,7 +130,8 @@ def _init_value(config: Config, steps: int, epochs: int) -> tuple[Any, str | Non
     if not config.has("nc"):
         raise ValueError(
             "optimizer 'auto' ignores lr0, and its rate depends on the number of classes: give "
-            "names={'nc': ...}; to train at lr0, name the optimizer in the config, such as 'SGD'"
+            "names={'nc': ...} or init_value; to train at lr0, name the optimizer in the config, such as "
+            "'SGD'"
         )
     rate = round(0.002 * 5 / (4 + config.count("nc")), 6)
     config.assume(f"optimizer 'auto' takes AdamW at rate {rate:g}, because the run is short.")
