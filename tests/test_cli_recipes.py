@@ -102,12 +102,14 @@ def test_the_ported_line_gives_the_curve_without_the_file(run, write, name, text
     assert printed.startswith(f"# {recipe.framework}: a count is one {unit}")
     for sentence in recipe.assumptions:
         assert f"# {sentence}\n" in printed
-    (line,) = [line for line in printed.splitlines() if not line.startswith("#")]
-    assert line.startswith("jaxlr.")
+    line, *more = [line for line in printed.splitlines() if not line.startswith("#")]
+    assert line.startswith("schedule = jaxlr." if more else "jaxlr.")
+    line = line.removeprefix("schedule = ")
     counts = recipe.num_counts or 50
     assert_close(eval(line, {"jaxlr": jaxlr})(np.arange(counts)), rates_of(recipe, counts), HOST_RTOL)
     fields = json.loads(run("port", name, *flags_of(numbers), "--format", "json"))
     assert fields.pop("jaxlr") == line
+    assert more == [f"tx = {fields.pop(name)}" for name in ("tx",) if name in fields]
     assert list(fields) == [field for field in recipe._fields if field != "schedule"]
     assert (fields["unit"], fields["num_counts"], fields["version"]) == (unit, recipe.num_counts, None)
     assert fields["assumptions"] == [*recipe.assumptions]
