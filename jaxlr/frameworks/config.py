@@ -79,21 +79,29 @@ def from_config(
     Reference: https://huggingface.co/docs/transformers/main_classes/trainer and the pages of the other
     frameworks.
     """
+    found, complete = prepared(
+        config,
+        framework,
+        names,
+        init_value=init_value,
+        version=version,
+        steps_per_epoch=steps_per_epoch,
+        epochs=epochs,
+        num_processes=num_processes,
+        group=group,
+    )
+    return found.read(complete)
+
+
+def prepared(config: Any, framework: str | None, names: Any, **arguments: Any) -> tuple[Framework, Config]:
+    """Return the framework of a config, and its settings with the other arguments of `from_config`."""
     settings = read_config(config)
-    names = {} if names is None else mapping_of(names)
     found = _recognized(settings) if framework is None else _named(framework)
-    arguments: dict[str, Any] = {
-        "init_value": init_value,
-        "version": version,
-        "steps_per_epoch": steps_per_epoch,
-        "epochs": epochs,
-        "num_processes": num_processes,
-        "group": group,
-    }
-    complete = Config(settings, names, **arguments)
+    complete = Config(settings, {} if names is None else mapping_of(names), **arguments)
+    version = arguments["version"]
     if version is not None and not found.has_versions:
         complete.assume(f"version {version!r} changes nothing: jaxlr has one rule for {found.name}.")
-    return found.read(complete)
+    return found, complete
 
 
 def _named(name: str) -> Framework:
