@@ -128,7 +128,10 @@ def _braces(text: str) -> Mapping[str, Any]:
     try:
         return _json(text)
     except ValueError as error:
-        for read in (lambda: mmpython.read(f"config = {text}", None)["config"], lambda: read_yaml(text)):
+        readers = [lambda: mmpython.read(f"config = {text}", None)["config"], lambda: read_yaml(text)]
+        if re.search(r":\s*(true|false|null)\b", text):  # names in Python
+            readers.reverse()
+        for read in readers:
             try:
                 settings = read()
             except (ValueError, ModuleNotFoundError):

@@ -1,16 +1,20 @@
 """Record the curves of frameworks for language and speech in `tests/framework_recipes_nlp.json`.
 
-The environment needs torch and NumPy. The folder holds clones of wenet-e2e/wenet, and of ftshijt/espnet, a
-fork of ESPnet of October 2025:
+The environment needs torch and NumPy. The folder holds clones of wenet-e2e/wenet, EleutherAI/gpt-neox,
+huggingface/nanotron, Lightning-AI/litgpt, and of ftshijt/espnet, a fork of ESPnet of October 2025:
 
     python scripts/recording/nlp.py FOLDER
 """
 
 import argparse
+import functools
 import json
+import math
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -74,7 +78,7 @@ def stepped(optimizer: torch.optim.Optimizer, scheduler: Any, num_steps: int = N
 
 def espnet(folder: Path) -> list[Any]:
     """Return the rates of ESPnet's schedulers, and of torch's that its configs name."""
-    names: dict[str, Any] = {"torch": torch, "np": np, "warnings": warnings, "math": __import__("math")}
+    names: dict[str, Any] = {"torch": torch, "np": np, "warnings": warnings, "math": math}
     names.update(_LRScheduler=lr_scheduler.LRScheduler, AbsBatchStepScheduler=object)
     names.update(typechecked=lambda function: function)
     for name, file in ESPNET_FILES.items():
@@ -111,13 +115,124 @@ def wenet(folder: Path) -> list[Any]:
     return cases
 
 
+# A version of GPT-NeoX, and a commit that has its rule.
+NEOX = (("2026.6", "19f294d5"), ("2025", "19f294d5^"), ("2.0", "v2.0"))
+NEOX_SETTINGS: tuple[dict[str, Any], ...] = (
+    {"lr_decay_style": "cosine", "warmup": 0.2, "min_lr": 1e-4},
+    {"lr_decay_style": "cosine", "warmup": 0.23, "min_lr": 1e-4, "lr_decay_iters": 27},
+    {"lr_decay_style": "cosine", "warmup": 0.01},
+    {"lr_decay_style": "cosine", "warmup": 0.0, "min_lr": 2e-4},
+    {"lr_decay_style": "linear", "warmup": 0.33, "min_lr": 3e-4},
+    {"lr_decay_style": "linear", "warmup": 0.1, "lr_decay_iters": 12, "min_lr": 1e-5},
+    {"lr_decay_style": "exponential", "warmup": 0.15, "min_lr": 6e-4},
+    {"lr_decay_style": "constant", "warmup": 0.25, "lr_decay_fraction": 0.55},
+)
+
+
+def gpt_neox(folder: Path) -> list[Any]:
+    """Return the rates of GPT-NeoX, of three versions."""
+    cases: list[Any] = []
+    for version, commit in NEOX:
+        text = text_at(folder / "gpt-neox", commit, "megatron/learning_rates.py")
+        names = definitions(text, ["AnnealingLR"], {"math": math, "print_rank_0": mock.Mock()})
+        text = text_at(folder / "gpt-neox", "HEAD", "megatron/training.py")
+        build = definitions(text, ["get_learning_rate_scheduler"], names)["get_learning_rate_scheduler"]
+        for given in NEOX_SETTINGS:
+            optimizer = new_optimizer(1e-3)
+            args = {"no_load_optim": False, "deepspeed": True, "optimizer_type": "adam", "lr": 1e-3}
+            args |= {
+                "lr_decay_iters": None,
+                "lr_decay_fraction": None,
+                "train_iters": NUM_STEPS,
+                "min_lr": 0.0,
+            }
+            args |= {"use_checkpoint_lr_scheduler": False, "override_lr_scheduler": False, "use_mup": False}
+            scheduler = build(optimizer, SimpleNamespace(**{**args, **given}))
+            settings = {"optimizer": {"type": "Adam", "params": {"lr": 1e-3}}, "train_iters": NUM_STEPS}
+            rates = stepped(optimizer, scheduler)
+            cases.append(case(version, "AnnealingLR", {**settings, **given}, rates))
+    return cases
+
+
+NANOTRON: tuple[dict[str, Any], ...] = (
+    {"lr_warmup_steps": 4, "lr_decay_style": "cosine", "min_decay_lr": 1e-5},
+    {"lr_warmup_steps": 0, "lr_decay_style": "linear", "min_decay_lr": 0.0},
+    {"lr_warmup_steps": 3, "lr_decay_starting_step": 10, "lr_decay_style": "1-sqrt", "min_decay_lr": 1e-4},
+    {
+        **{"lr_warmup_steps": 3, "lr_decay_starting_step": 12, "lr_decay_steps": 6},
+        **{"lr_decay_style": "linear", "min_decay_lr": 0},
+    },
+    {"lr_warmup_steps": 5, "lr_warmup_style": "constant", "lr_decay_steps": 9, "min_decay_lr": 2e-4},
+    {"lr_warmup_steps": 6, "lr_decay_starting_step": 2, "lr_decay_steps": 12, "min_decay_lr": 2e-4},
+    {"lr_warmup_steps": 2, "lr_decay_style": "cosine"},
+)
+
+
+def nanotron(folder: Path) -> list[Any]:
+    """Return the rates of nanotron's scheduler."""
+    names: dict[str, Any] = {"math": math, "partial": functools.partial, "LambdaLR": lr_scheduler.LambdaLR}
+    names |= {"log_rank": mock.Mock(), "logger": mock.Mock(), "logging": mock.Mock()}
+    text = text_at(folder / "nanotron", "HEAD", "src/nanotron/helpers.py")
+    build = definitions(text, ["lr_scheduler_builder"], names)["lr_scheduler_builder"]
+    cases: list[Any] = []
+    for given in NANOTRON:
+        scheduler = {"learning_rate": 1e-3, "lr_warmup_style": "linear", **given}
+        defaults = {"lr_decay_style": "linear", "lr_decay_steps": None, "lr_decay_starting_step": None}
+        args = SimpleNamespace(**{**defaults, "min_decay_lr": 1e-3, **scheduler})
+        optimizer = new_optimizer(1e-3)
+        wrapper = SimpleNamespace(get_base_optimizer=lambda optimizer=optimizer: optimizer)
+        rates = stepped(optimizer, build(wrapper, args, NUM_STEPS))
+        settings: dict[str, Any] = {"tokens": {"train_steps": NUM_STEPS}}
+        settings["optimizer"] = {"learning_rate_scheduler": scheduler}
+        cases.append(case("0.5", "lr_scheduler_builder", settings, rates))
+    return cases
+
+
+LITGPT: tuple[tuple[int, dict[str, Any]], ...] = (  # devices, and settings: 20 counts for each
+    (2, {"max_tokens": 20 * 2 * 16, "max_seq_length": 8, "lr_warmup_steps": 3, "min_lr": 4e-5}),
+    (1, {"max_tokens": 20 * 16 + 5, "max_seq_length": 8, "lr_warmup_steps": 0, "min_lr": 1e-4}),
+    (1, {"epochs": 3, "lr_warmup_steps": 5, "max_steps": 20}),
+    (2, {"epochs": 2, "lr_warmup_steps": 1}),
+)
+
+
+def litgpt(folder: Path) -> list[Any]:
+    """Return the rates of LitGPT's pretraining, which sets them, and of its finetuning."""
+    names: dict[str, Any] = {"math": math, "torch": torch}
+    for file, name in {"pretrain": "get_lr", "finetune/lora": "get_lr_scheduler"}.items():
+        definitions(text_at(folder / "litgpt", "HEAD", f"litgpt/{file}.py"), [name], names)
+    cases: list[Any] = []
+    for devices, given in LITGPT:
+        train = {"global_batch_size": 8, "micro_batch_size": 2, **given}
+        warmup, end = given["lr_warmup_steps"], given.get("max_steps", NUM_STEPS)
+        if "max_tokens" in given:
+            batches, call = 8 // devices // 2, "get_lr"
+            rates = [
+                names[call](1e-3, count, warmup * batches, end, given["min_lr"])
+                for count in range(NUM_STEPS)
+            ]
+        else:
+            optimizer, call = new_optimizer(1e-3), "get_lr_scheduler"
+            rates = stepped(optimizer, names[call](optimizer, warmup, end))
+        settings = {"train": train, "devices": devices}
+        settings["optimizer"] = {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1e-3}}
+        cases.append(case("0.5.13", call, settings, rates))
+    return cases
+
+
 def main() -> None:
     """Write the curves of each framework, one to a line."""
     parser = argparse.ArgumentParser(description="Record the curves of frameworks for language and speech.")
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     blocks: list[str] = []
-    for name, record in {"espnet": espnet, "wenet": wenet}.items():
+    for name, record in {
+        "espnet": espnet,
+        "wenet": wenet,
+        "gpt_neox": gpt_neox,
+        "nanotron": nanotron,
+        "litgpt": litgpt,
+    }.items():
         lines = ",\n".join(json.dumps(each) for each in record(folder))
         blocks.append(f"{json.dumps(name)}: [\n{lines}\n]")
     RECORDED.write_text("{\n" + ",\n".join(blocks) + "\n}\n")
