@@ -1,4 +1,4 @@
-"""Configs of GPT-NeoX, nanotron and LitGPT, beside the curves of their own schedulers."""
+"""Configs of GPT-NeoX, nanotron, LitGPT and OpenNMT, beside the curves of their own schedulers."""
 
 from typing import Any
 
@@ -32,6 +32,13 @@ def test_a_config_of_litgpt_gives_the_curve_of_its_command(case):
     recipe = from_config(case["settings"], steps_per_epoch=-(-batches // 4) * 4)
     assert_has_rates(recipe.schedule, case["rates"])
     assert (recipe.framework, recipe.num_counts) == ("litgpt", 20)
+
+
+@recorded("opennmt")
+def test_a_config_of_opennmt_gives_the_curve_of_its_decay(case):
+    recipe = from_config(case["settings"])
+    assert_has_rates(recipe.schedule, case["rates"])
+    assert (recipe.framework, recipe.num_counts) == ("opennmt", 20)
 
 
 PYTHIA = """
@@ -163,6 +170,35 @@ optimizer:
     lr: 0.0002
     weight_decay: 0.0
 """
+WMT17 = """
+data:
+    corpus_1:
+        path_src: data/src-train.txt
+train_steps: 100000
+valid_steps: 4000
+accum_count: [3]
+model_dtype: "fp16"
+optim: "fusedadam"
+learning_rate: 2
+warmup_steps: 6000
+decay_method: "noam"
+adam_beta2: 0.998
+max_grad_norm: 0
+hidden_size: 512
+dropout: [0.1]
+"""
+EOLE = """
+model:
+    architecture: "transformer_lm"
+    hidden_size: 256
+training:
+    optim: "adam"
+    learning_rate: 2
+    warmup_steps: 8000
+    decay_method: "noam"
+    train_steps: 50
+"""
+RSQRT = "onmt_train --data x --optim adam --learning_rate 0.1 --decay_method rsqrt --warmup_steps 400"
 # A config, other arguments, the framework, unit and num_counts, and rates by count.
 CONFIGS = [
     (PYTHIA, {}, ("gpt_neox", "update", 143_000), {0: 6e-4 / 1430, 715: 3e-4, 1430: 6e-4, 143_000: 6e-5}),
@@ -186,6 +222,14 @@ CONFIGS = [
         ("litgpt", "iteration", 5_722_045),
         {0: 0.0, 2000: 2e-4, 4000: 4e-4, 5_722_045: 4e-5},
     ),
+    (
+        WMT17,
+        {},
+        ("opennmt", "update", 100_000),
+        {5999: 2 * (512 * 6000) ** -0.5, 0: 2 / (512 * 6000**3) ** 0.5},
+    ),
+    (EOLE, {}, ("opennmt", "update", 50), {7999: 2 * (256 * 8000) ** -0.5}),
+    (RSQRT, {}, ("opennmt", "update", None), {0: 0.005, 399: 0.005, 1599: 0.0025}),
     (LORA, {"steps_per_epoch": 240}, ("litgpt", "update", 720), {0: 0.0, 5: 1e-4, 10: 2e-4, 365: 1e-4}),
 ]
 
@@ -212,6 +256,11 @@ def test_what_was_chosen_is_an_assumption():
     assert from_config(PYTHIA, version="2.0").assumptions == ()
     assert from_config(SMOLLM2.replace("lr_decay_steps: 400000", "")).assumptions == (
         "The decay has 398000 updates: those of the run, without the ones before it.",
+    )
+    assert from_config(WMT17.replace("noam", "none")).assumptions == (
+        "start_decay_steps is 50000, the default of OpenNMT.",
+        "decay_steps is 10000, the default of OpenNMT.",
+        "learning_rate_decay is 0.5, the default of OpenNMT.",
     )
     assert from_config(LORA, steps_per_epoch=240).assumptions == (
         "The run has 720 updates, each of 1 batches of a process.",
@@ -251,6 +300,10 @@ REFUSED = [
         {"num_processes": 8},
         "the config has no max_seq_length",
     ),
+    (WMT17.replace("noam", "noamwd"), {}, "decay_method must be one of 'none', .*, got 'noamwd'"),
+    (WMT17.replace("hidden_size: 512", ""), {}, "the config has no hidden_size: give names="),
+    (WMT17.replace("6000", "0"), {}, "warmup_steps must be .*, got 0"),
+    (EOLE.replace("noam", "cosine"), {}, "train_steps must be above warmup_steps, got 50 and 8000"),
     (LORA, {}, "the config does not say how many batches an epoch has: give steps_per_epoch"),
     (LORA, {"steps_per_epoch": 3}, "the run must be longer than lr_warmup_steps, got 9 updates and 10"),
     (LORA, {"num_processes": 9}, "global_batch_size / micro_batch_size of one process must be"),

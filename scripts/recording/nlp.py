@@ -1,7 +1,8 @@
 """Record the curves of frameworks for language and speech in `tests/framework_recipes_nlp.json`.
 
 The environment needs torch and NumPy. The folder holds clones of wenet-e2e/wenet, EleutherAI/gpt-neox,
-huggingface/nanotron, Lightning-AI/litgpt, and of ftshijt/espnet, a fork of ESPnet of October 2025:
+huggingface/nanotron, Lightning-AI/litgpt, OpenNMT/OpenNMT-py and eole-nlp/eole, and a clone of
+ftshijt/espnet, a fork of ESPnet of October 2025:
 
     python scripts/recording/nlp.py FOLDER
 """
@@ -220,6 +221,41 @@ def litgpt(folder: Path) -> list[Any]:
     return cases
 
 
+OPENNMT: tuple[dict[str, Any], ...] = (
+    {"decay_method": "noam", "warmup_steps": 5, "hidden_size": 512},
+    {"decay_method": "noam", "hidden_size": 64},
+    {"decay_method": "rsqrt", "warmup_steps": 7},
+    {"decay_method": "rsqrt", "warmup_steps": 1},
+    {"decay_method": "none", "start_decay_steps": 8, "decay_steps": 3, "learning_rate_decay": 0.7},
+    {"decay_method": "none", "start_decay_steps": 4, "decay_steps": 6},
+    {"decay_method": "none", "start_decay_steps": 1, "decay_steps": 5},
+    {"decay_method": "none"},
+    {"decay_method": "cosine", "warmup_steps": 5},  # of Eole only
+)
+
+
+def opennmt(folder: Path) -> list[Any]:
+    """Return the rates of OpenNMT-py and of Eole, whose first update is step 1."""
+    wanted = [f"{name}_decay" for name in ("noam", "noamwd", "cosine", "exponential", "rsqrt")]
+    wanted.append("make_learning_rate_decay_fn")
+    cases: list[Any] = []
+    for name, file in {"OpenNMT-py": "onmt", "eole": "eole"}.items():
+        names: dict[str, Any] = {"functools": functools, "sqrt": math.sqrt, "cos": math.cos, "pi": math.pi}
+        definitions(text_at(folder / name, "HEAD", f"{file}/utils/optimizers.py"), wanted, names)
+        for given in OPENNMT[: None if name == "eole" else -1]:
+            settings = {"learning_rate": 2.0, "train_steps": NUM_STEPS, **given}
+            defaults = {"warmup_steps": 4000, "start_decay_steps": 50_000, "decay_steps": 10_000}
+            defaults |= {"learning_rate_decay": 0.5, "hidden_size": -1}
+            opt = SimpleNamespace(**{**defaults, **settings})
+            if name == "eole":
+                settings = {"training": settings, "model": {"hidden_size": settings.pop("hidden_size", 2)}}
+                opt = SimpleNamespace(model=opt, training=opt)
+            decay = names["make_learning_rate_decay_fn"](opt)
+            rates = [2.0 * decay(step) for step in range(1, NUM_STEPS + 1)]
+            cases.append(case(None, name, settings, rates))
+    return cases
+
+
 def main() -> None:
     """Write the curves of each framework, one to a line."""
     parser = argparse.ArgumentParser(description="Record the curves of frameworks for language and speech.")
@@ -232,6 +268,7 @@ def main() -> None:
         "gpt_neox": gpt_neox,
         "nanotron": nanotron,
         "litgpt": litgpt,
+        "opennmt": opennmt,
     }.items():
         lines = ",\n".join(json.dumps(each) for each in record(folder))
         blocks.append(f"{json.dumps(name)}: [\n{lines}\n]")
