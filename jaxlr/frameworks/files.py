@@ -14,6 +14,7 @@ from jaxlr.frameworks import mmpython
 from jaxlr.frameworks.cards import is_card, read_card
 from jaxlr.frameworks.flags import read_flags, words_of
 from jaxlr.frameworks.recipe import Unreadable
+from jaxlr.frameworks.scripts import is_script, read_script
 
 
 # A hostile file must cost a second at most. PyYAML reads about 100,000 characters in that time.
@@ -149,6 +150,8 @@ def _check_length(text: str) -> None:
 def _python(text: str, path: Path | None) -> Mapping[str, Any]:
     """Read a Python config, or the TrainingArguments in a script of transformers or TRL."""
     settings = mmpython.read(text, path)
+    if is_script(text):
+        return read_script(text)
     if not _TRAINER.search(text):
         return settings
     calls = [node for node in ast.walk(ast.parse(text)) if _is_trainer(node)]
