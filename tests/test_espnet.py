@@ -1,5 +1,6 @@
-"""Configs of ESPnet, WeNet and FunASR, beside the curves of their own schedulers."""
+"""Configs of ESPnet, WeNet, FunASR and icefall, beside the curves of their own schedulers."""
 
+import pickle
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from framework_files import assert_has_rates, recorded
 from helpers import HOST_RTOL, assert_close
 
 import jaxlr
+from jaxlr.convert.lines import line_of
 
 
 from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
@@ -25,6 +27,13 @@ def test_wenet_repeats_its_first_step(case):
     assert_has_rates(recipe.schedule, case["rates"])
     assert case["rates"][0] == case["rates"][1]
     assert (recipe.framework, recipe.unit) == ("wenet", "update")
+
+
+@recorded("icefall")
+def test_the_flags_of_icefall_give_the_curve_of_eden(case):
+    recipe = from_config(case["settings"], steps_per_epoch=6)
+    assert_has_rates(recipe.schedule, case["rates"])
+    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("icefall", "iteration", None)
 
 
 E_BRANCHFORMER = """
@@ -146,6 +155,17 @@ train_conf:
     grad_clip: 5
     accum_grad: 2
 """
+ZIPFORMER = """
+export CUDA_VISIBLE_DEVICES="0,1,2,3"
+./zipformer/train.py \\
+  --world-size 4 \\
+  --num-epochs 30 \\
+  --start-epoch 1 \\
+  --use-fp16 1 \\
+  --base-lr 0.045 --lr-epochs 3.5 --lr-batches 7500 \\
+  --exp-dir zipformer/exp \\
+  --max-duration 1000
+"""
 CONFIGS = [  # a config, other arguments, the framework, unit and num_counts, and rates by count
     (
         E_BRANCHFORMER,
@@ -160,6 +180,12 @@ CONFIGS = [  # a config, other arguments, the framework, unit and num_counts, an
     (NO_SCHEDULER, {"steps_per_epoch": 5}, ("espnet", "update", 45), {0: 1e-3, 99: 1e-3}),
     (U2PP, {"epochs": 3}, ("wenet", "update", None), {0: 4e-8, 1: 4e-8, 25_000: 1e-3, 100_000: 5e-4}),
     (PARAFORMER, {"steps_per_epoch": 7}, ("espnet", "update", 1050), {0: 5e-4 / 30_000, 29_999: 5e-4}),
+    (
+        ZIPFORMER,
+        {"steps_per_epoch": 7500},
+        ("icefall", "iteration", 225_000),
+        {0: 0.045 * 0.501 * (1 + 7500.0**-2) ** -0.25, 7499: 0.045 * 2**-0.25},
+    ),
     (COSY_VOICE, {"init_value": 3.0}, ("espnet", "update", None), {0: 3.0, 9999: 3.0}),
 ]
 
@@ -211,7 +237,29 @@ def test_what_the_trainer_does_is_an_assumption():
     )
 
 
+def test_the_assumptions_of_icefall_name_the_warmup_of_eden():
+    assert from_config(ZIPFORMER, steps_per_epoch=9).assumptions == (
+        "warmup_start is 0.5, the default of Eden.",
+        "warmup_batches is 500, the default of Eden.",
+        "Every epoch has 9 batches. With batches of one duration their number varies a little.",
+    )
+    schedule = from_config(ZIPFORMER, 1.0, steps_per_epoch=9, names={"warmup_start": 0.1}).schedule
+    assert_close(schedule(0), 0.1018 * (1 + 7500.0**-2) ** -0.25, HOST_RTOL)
+
+
+def test_eden_pickles_and_is_no_line_of_public_functions():
+    schedule = from_config(ZIPFORMER, steps_per_epoch=9).schedule
+    assert pickle.loads(pickle.dumps(schedule))(20) == schedule(20)
+    assert repr(schedule).startswith("eden(")
+    with pytest.raises(ValueError, match="no public function of jaxlr makes this schedule"):
+        line_of(schedule)
+
+
 REFUSED = [
+    (ZIPFORMER, "the config does not say how many batches an epoch has: give steps_per_epoch"),
+    (ZIPFORMER.replace("--lr-batches 7500", ""), "the config has no lr_batches: give names="),
+    (ZIPFORMER.replace("3.5", "0"), "lr_epochs must be above 0, got 0"),
+    (ZIPFORMER + " --lr-hours 3", "lr_hours='3' is not supported: these scripts count hours"),
     (
         U2PP.replace("warmuplr", "NoamHoldAnnealing"),
         "scheduler must be one of 'warmuplr', got 'NoamHoldAnnealing'",

@@ -1,8 +1,8 @@
 """Record the curves of frameworks for language and speech in `tests/framework_recipes_nlp.json`.
 
 The environment needs torch and NumPy. The folder holds clones of wenet-e2e/wenet, EleutherAI/gpt-neox,
-huggingface/nanotron, Lightning-AI/litgpt, OpenNMT/OpenNMT-py and eole-nlp/eole, and a clone of
-ftshijt/espnet, a fork of ESPnet of October 2025:
+huggingface/nanotron, Lightning-AI/litgpt, OpenNMT/OpenNMT-py, eole-nlp/eole and k2-fsa/icefall, and a
+clone of ftshijt/espnet, a fork of ESPnet of October 2025:
 
     python scripts/recording/nlp.py FOLDER
 """
@@ -256,6 +256,31 @@ def opennmt(folder: Path) -> list[Any]:
     return cases
 
 
+ICEFALL: tuple[dict[str, Any], ...] = (
+    {"lr_batches": 5, "lr_epochs": 2, "warmup_batches": 6},
+    {"lr_batches": 7500, "lr_epochs": 3.5, "warmup_start": 0.1},
+    {"lr_batches": 9, "lr_epochs": 0.7, "warmup_batches": 0},
+    {"lr_batches": 30, "lr_epochs": 4, "warmup_batches": 4.5, "warmup_start": 0.0},
+)
+
+
+def icefall(folder: Path) -> list[Any]:
+    """Return the rates of Eden, set as `zipformer/train.py` does. An epoch has 6 batches."""
+    names: dict[str, Any] = {"Optimizer": torch.optim.Optimizer}
+    text = text_at(folder / "icefall", "HEAD", "egs/librispeech/ASR/zipformer/optim.py")
+    cls = definitions(text, ["LRScheduler", "Eden"], names)["Eden"]
+    cases: list[Any] = []
+    for given in ICEFALL:
+        optimizer, rates = new_optimizer(0.045), list[float]()
+        scheduler = cls(optimizer, **given)
+        for count in range(NUM_STEPS):
+            scheduler.step_epoch(count // 6)
+            scheduler.step_batch(count + 1)
+            rates.append(optimizer.param_groups[0]["lr"])
+        cases.append(case("2026.6", "Eden", {"base_lr": 0.045, **given}, rates))
+    return cases
+
+
 def main() -> None:
     """Write the curves of each framework, one to a line."""
     parser = argparse.ArgumentParser(description="Record the curves of frameworks for language and speech.")
@@ -269,6 +294,7 @@ def main() -> None:
         "nanotron": nanotron,
         "litgpt": litgpt,
         "opennmt": opennmt,
+        "icefall": icefall,
     }.items():
         lines = ",\n".join(json.dumps(each) for each in record(folder))
         blocks.append(f"{json.dumps(name)}: [\n{lines}\n]")
