@@ -255,13 +255,14 @@ def _mapping(loaded: Any, kind: str) -> Mapping[str, Any]:
 
 
 def _flags(words: Iterable[str]) -> Mapping[str, Any]:
-    """Read flags. The options of detectron2, such as `SOLVER.BASE_LR 0.01`, change its `--config-file`."""
+    """Read flags. The options of detectron2, such as `SOLVER.BASE_LR 0.01`, change its file."""
     flags, options = read_flags(words)
     settings = flags
-    if options and "config_file" in flags:
-        path = Path(str(flags["config_file"]))
+    name = "config_file" if "config_file" in flags else "cfg"
+    if options and name in flags:
+        path = Path(str(flags[name]).split()[0])
         if path.suffix.lower() not in (".yaml", ".yml"):
-            raise ValueError(f"the config_file {shorten(path.name)!r} must be a YAML config")
+            raise ValueError(f"the {name} {shorten(path.name)!r} must be a YAML config")
         settings = {**flags, **_read_file(path)}
     for option, value in options.items():
         nested: Any = value

@@ -1,0 +1,147 @@
+"""Record the curves of vision and 3D frameworks in `tests/framework_recipes_vision.json`.
+
+The environment needs torch. The folder holds clones of the repositories by their names:
+
+    python scripts/recording/vision.py FOLDER
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from pretraining import case, definitions, text_at
+
+
+RECORDED = Path(__file__).parents[2] / "tests/framework_recipes_vision.json"
+
+
+def namespace(settings: Any) -> Any:
+    """Return nested settings with attributes."""
+    if not isinstance(settings, dict):
+        return settings
+    return SimpleNamespace(**{name: namespace(value) for name, value in settings.items()})
+
+
+SLOWFAST: tuple[dict[str, Any], ...] = (
+    {"BASE_LR": 0.1, "MAX_EPOCH": 8, "WARMUP_EPOCHS": 3.0, "WARMUP_START_LR": 0.01},
+    {"BASE_LR": 0.1, "MAX_EPOCH": 8, "WARMUP_EPOCHS": 0.0, "COSINE_END_LR": 0.002},
+    {
+        **{"BASE_LR": 1.6e-3, "MAX_EPOCH": 9, "WARMUP_EPOCHS": 2.3, "WARMUP_START_LR": 1.6e-4},
+        **{"COSINE_END_LR": 1.6e-5, "COSINE_AFTER_WARMUP": True},
+    },
+    {
+        **{"BASE_LR": 0.8, "MAX_EPOCH": 12, "WARMUP_EPOCHS": 2.5, "WARMUP_START_LR": 0.01},
+        **{"LR_POLICY": "steps_with_relative_lrs", "STEPS": [0, 5, 9], "LRS": [1, 0.1, 0.01, 0.001]},
+    },
+    {
+        **{"BASE_LR": 0.8, "MAX_EPOCH": 9, "WARMUP_EPOCHS": 5.5, "WARMUP_START_LR": 0.9},
+        **{"LR_POLICY": "steps_with_relative_lrs", "STEPS": [0, 5, 9], "LRS": [1, 0.1, 0.01]},
+    },
+)
+SLOWFAST_DEFAULTS = {"LR_POLICY": "cosine", "COSINE_END_LR": 0.0, "COSINE_AFTER_WARMUP": False}
+PYCLS: tuple[dict[str, Any], ...] = (
+    {"BASE_LR": 0.8, "MAX_EPOCH": 20, "WARMUP_EPOCHS": 5, "LR_POLICY": "cos"},
+    {"BASE_LR": 0.8, "MAX_EPOCH": 20, "LR_POLICY": "cos", "MIN_LR": 0.05},
+    {"BASE_LR": 0.8, "MAX_EPOCH": 20, "WARMUP_EPOCHS": 3, "LR_POLICY": "exp", "MIN_LR": 0.01},
+    {"BASE_LR": 0.8, "MAX_EPOCH": 20, "WARMUP_EPOCHS": 3, "WARMUP_FACTOR": 0.2, "LR_POLICY": "lin"},
+    {"BASE_LR": 0.1, "MAX_EPOCH": 20, "WARMUP_EPOCHS": 7, "LR_POLICY": "steps", "STEPS": [0, 6, 12]},
+)
+PYCLS_DEFAULTS = {"MIN_LR": 0.0, "WARMUP_EPOCHS": 0, "WARMUP_FACTOR": 0.1, "LR_MULT": 0.1}
+
+
+def slowfast(folder: Path) -> list[Any]:
+    """Return the rates of PySlowFast in each batch, and of pycls in each epoch."""
+    cases: list[Any] = []
+    names = ["get_lr_at_epoch", "lr_func_cosine", "lr_func_steps_with_relative_lrs", "get_step_index"]
+    text = text_at(folder / "SlowFast", "HEAD", "slowfast/utils/lr_policy.py")
+    rate = definitions(text, [*names, "get_lr_func"], {"math": math})["get_lr_at_epoch"]
+    for given in SLOWFAST:
+        settings, batches = namespace({"SOLVER": {**SLOWFAST_DEFAULTS, **given}}), 7
+        epochs = [
+            epoch + batch / batches for epoch in range(given["MAX_EPOCH"]) for batch in range(batches)
+        ]
+        rates = [rate(settings, epoch) for epoch in epochs]
+        solver = {"SOLVER": {"LR_POLICY": "cosine", **given}}
+        cases.append(case(None, "get_lr_at_epoch", solver, rates, steps_per_epoch=batches))
+    names = ["get_epoch_lr", "get_lr_fun", "lr_fun_steps", "lr_fun_exp", "lr_fun_cos", "lr_fun_lin"]
+    text = text_at(folder / "pycls", "HEAD", "pycls/core/optimizer.py")
+    for given in PYCLS:
+        found = {"np": np, "cfg": namespace({"OPTIM": {**PYCLS_DEFAULTS, **given}})}
+        rate = definitions(text, names, found)["get_epoch_lr"]
+        rates = [rate(epoch) for epoch in range(given["MAX_EPOCH"])]
+        cases.append(case(None, "get_epoch_lr", {"OPTIM": given}, rates, steps_per_epoch=None))
+    return cases
+
+
+YOLO = {"lr0": 0.01, "lrf": 0.1, "warmup_epochs": 3.0, "warmup_bias_lr": 0.1, "momentum": 0.937}
+
+
+def ultralytics(folder: Path) -> list[Any]:
+    """Return the rates of YOLOv6 and YOLOv7, whose warmups have at least 1000 iterations."""
+    text = text_at(folder / "yolov7", "HEAD", "utils/general.py")
+    one_cycle = definitions(text, ["one_cycle"], {"math": math})["one_cycle"]
+    text = text_at(folder / "YOLOv6", "HEAD", "yolov6/solver/build.py")
+    build = definitions(text, ["build_lr_scheduler"], {"math": math, "torch": torch})["build_lr_scheduler"]
+    cases: list[Any] = []
+    for group, epochs, batches in ((0, 13, 90), (2, 13, 100)):
+        lf = one_cycle(1, YOLO["lrf"], epochs)
+        rates = yolo_rates(lf, epochs, batches, group)
+        settings = {**YOLO, "epochs": epochs, "anchor_t": 4.0, "loss_ota": 1}
+        more = {"steps_per_epoch": batches, "group": group}
+        cases.append(case(None, "one_cycle", settings, rates, **more))
+    for group, name in ((0, "Cosine"), (2, "Constant")):
+        solver, epochs, batches = {**YOLO, "optim": "SGD", "lr_scheduler": name}, 13, 90
+        lf = build(namespace({"solver": solver}), torch_sgd(0.01), epochs)[1]
+        rates = yolo_rates(lf, epochs, batches, group)
+        more = {"steps_per_epoch": batches, "group": group}
+        cases.append(case(None, "build_lr_scheduler", {"solver": solver, "epochs": epochs}, rates, **more))
+    return cases
+
+
+def torch_sgd(rate: float) -> torch.optim.SGD:
+    """Return an optimizer of one parameter."""
+    return torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
+
+
+def yolo_rates(lf: Callable[[int], float], epochs: int, batches: int, group: int) -> list[float]:
+    """Return the rates of the loop of YOLOv7's `train.py`, which YOLOv6 shares."""
+    sgd = torch_sgd(YOLO["lr0"])
+    scheduler = torch.optim.lr_scheduler.LambdaLR(sgd, lf)
+    scheduler.last_epoch = -1  # as in train.py
+    warmup = max(round(YOLO["warmup_epochs"] * batches), 1000)
+    rates: list[float] = []
+    for epoch in range(epochs):
+        for ni in range(epoch * batches, (epoch + 1) * batches):
+            if ni <= warmup:
+                start = YOLO["warmup_bias_lr"] if group == 2 else 0.0
+                rate = float(np.interp(ni, [0, warmup], [start, YOLO["lr0"] * lf(epoch)]))
+                sgd.param_groups[0]["lr"] = rate
+            rates.append(sgd.param_groups[0]["lr"])
+        sgd.step()
+        scheduler.step()
+    return rates
+
+
+RECORDERS: dict[str, Callable[[Path], list[Any]]] = {"slowfast": slowfast, "ultralytics": ultralytics}
+
+
+def main() -> None:
+    """Write the curves of each framework, one to a line."""
+    parser = argparse.ArgumentParser(description="Record the curves of vision and 3D frameworks.")
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    blocks: list[str] = []
+    for name, record in RECORDERS.items():
+        lines = ",\n".join(json.dumps(each) for each in record(folder))
+        blocks.append(f"{json.dumps(name)}: [\n{lines}\n]")
+    RECORDED.write_text("{\n" + ",\n".join(blocks) + "\n}\n")
+
+
+if __name__ == "__main__":
+    main()
