@@ -21,7 +21,7 @@ LONGEST_CONFIG = 100_000
 _MOST_VALUES = 20_000
 _MOST_EVENTS = 10_000  # keys, values and brackets of a YAML text
 _MOST_LEVELS = 50
-_MOST_BASES = 10
+_MOST_BASES = 20
 _MOST_ALIASES = 16  # each can double the size of what the aliases before it stand for
 # The classes that hold TrainingArguments in transformers, sentence-transformers and TRL.
 _TRAINER = re.compile(
@@ -225,27 +225,28 @@ def _toml(text: str) -> Mapping[str, Any]:
 
 
 def _with_base(config: Mapping[str, Any], path: Path, opened: list[Path]) -> Mapping[str, Any]:
-    """Merge a YAML config into the files of its `_BASE_`, as detectron2 does."""
-    if "_BASE_" not in config:
+    """Merge a YAML config into the files of its `_BASE_`, or of the `__include__` of RT-DETR."""
+    key = "_BASE_" if "_BASE_" in config else "__include__"
+    if key not in config:
         return config
-    names = config["_BASE_"] if isinstance(config["_BASE_"], list) else [config["_BASE_"]]
+    names = config[key] if isinstance(config[key], list) else [config[key]]
     merged: dict[str, Any] = {}
     for name in names:
         if not isinstance(name, str) or Path(name).is_absolute() or name.startswith("~") or "://" in name:
-            raise ValueError(f"cannot read the _BASE_ {shown_value(name)}: give a relative path")
+            raise ValueError(f"cannot read the {key} {shown_value(name)}: give a relative path")
         base = path.parent / name
         if base.suffix.lower() not in (".yaml", ".yml"):
-            raise ValueError(f"the _BASE_ file {shorten(base.name)!r} must be a YAML config")
+            raise ValueError(f"the {key} file {shorten(base.name)!r} must be a YAML config")
         opened.append(base)
         if len(opened) > _MOST_BASES:
-            raise ValueError(f"the _BASE_ files include each other, or are more than {_MOST_BASES}")
+            raise ValueError(f"the {key} files include each other, or are more than {_MOST_BASES}")
         try:
             found = _read_file(base, opened)
         except OSError as error:
             reason = error.strerror or "it cannot be opened"
-            raise ValueError(f"cannot read the _BASE_ file {shorten(str(base), 120)!r}: {reason}") from None
+            raise ValueError(f"cannot read the {key} file {shorten(str(base), 120)!r}: {reason}") from None
         merged = mmpython.merged(merged, dict(found))
-    return mmpython.merged(merged, {key: value for key, value in config.items() if key != "_BASE_"})
+    return mmpython.merged(merged, {name: value for name, value in config.items() if name != key})
 
 
 def _mapping(loaded: Any, kind: str) -> Mapping[str, Any]:

@@ -128,7 +128,66 @@ def yolo_rates(lf: Callable[[int], float], epochs: int, batches: int, group: int
     return rates
 
 
-RECORDERS: dict[str, Callable[[Path], list[Any]]] = {"slowfast": slowfast, "ultralytics": ultralytics}
+def detr(folder: Path) -> list[Any]:
+    """Return the rates of D-FINE and RT-DETR in each batch, and of DEIM."""
+    cases: list[Any] = []
+    for clone, file in (
+        ("D-FINE", "src/optim/warmup.py"),
+        ("RT-DETR", "rtdetrv2_pytorch/src/optim/warmup.py"),
+    ):
+        found = {"LRScheduler": torch.optim.lr_scheduler.LRScheduler, "register": lambda: lambda each: each}
+        text = text_at(folder / clone, "HEAD", file)
+        build = definitions(text, ["Warmup", "LinearWarmup"], found)["LinearWarmup"]
+        for duration, milestones in ((0, [2, 5]), (4, [2, 5]), (10, [1, 3]), (200, [1]), (11, [1000])):
+            settings = {
+                **{"epoches": 8, "optimizer": {"type": "AdamW", "lr": 1e-3}},
+                "lr_scheduler": {"type": "MultiStepLR", "milestones": milestones, "gamma": 0.1},
+                "lr_warmup_scheduler": {"type": "LinearWarmup", "warmup_duration": duration},
+            }
+            rates = warmed_rates(build, duration, milestones, 8, 5)
+            cases.append(case(None, clone, settings, rates, steps_per_epoch=5))
+    text = text_at(folder / "DEIM", "HEAD", "engine/optim/lr_scheduler.py")
+    found = definitions(text, ["flat_cosine_schedule"], {"math": math})
+    for warmup, flat, plain, duration in ((7, 4, 2, 0), (12, 1, 0, 500), (3, 9, 2, 500), (1, 99, 0, 500)):
+        own = {"warmup_iter": warmup, "flat_epoch": flat, "no_aug_epoch": plain, "lr_gamma": 0.5}
+        optimizer = {"type": "AdamW", "lr": 1e-3, "params": [{"params": "backbone", "lr": 1e-4}]}
+        settings: dict[str, Any] = {
+            "epoches": 10,
+            "optimizer": optimizer,
+            "lrsheduler": "flatcosine",
+            **own,
+        }
+        settings["lr_warmup_scheduler"] = {"type": "LinearWarmup", "warmup_duration": duration}
+        rate = found["flat_cosine_schedule"]
+        rates = [1e-3 / max(1, duration)]
+        rates += [rate(50, warmup, 5 * flat, 5 * plain, n, 1e-3, 5e-4) for n in range(49)]
+        cases.append(case(None, "DEIM", settings, rates, steps_per_epoch=5))
+    return cases
+
+
+def warmed_rates(
+    build: Callable[..., Any], duration: int, milestones: list[int], epochs: int, batches: int
+) -> list[float]:
+    """Return the rates of a scheduler of epochs, which waits for a warmup of batches."""
+    sgd = torch_sgd(1e-3)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(sgd, milestones, 0.1)
+    warmup = build(scheduler, duration)
+    rates: list[float] = []
+    for _ in range(epochs):
+        for _ in range(batches):
+            rates.append(sgd.param_groups[0]["lr"])
+            sgd.step()
+            warmup.step()
+        if warmup.finished():
+            scheduler.step()
+    return rates
+
+
+RECORDERS: dict[str, Callable[[Path], list[Any]]] = {
+    "slowfast": slowfast,
+    "ultralytics": ultralytics,
+    "detr": detr,
+}
 
 
 def main() -> None:
