@@ -147,7 +147,7 @@ REFUSED = [
         "type of lr_scheduler must be one of 'MultiStepLR'",
     ),
     (RT_DETR.replace("LinearWarmup", "Other"), BATCH, "type of lr_warmup_scheduler must be one of"),
-    (DEIM.replace("warmup_iter: 2000", "warmup_iter: 0"), BATCH, "warmup_iter must be a whole number of at least 1"),
+    (DEIM.replace("warmup_iter: 2000", "warmup_iter: 0"), BATCH, "warmup_iter must be a whole number"),
     (DEIM.replace("flatcosine", "flat"), BATCH, "lrsheduler must be one of 'flatcosine', got 'flat'"),
 ]
 

@@ -175,6 +175,12 @@ def read_yaml(text: str) -> Mapping[str, Any]:
         import yaml
     except ModuleNotFoundError:
         raise ModuleNotFoundError("a YAML config needs PyYAML: pip install pyyaml", name="yaml") from None
+    if text.lstrip().startswith("!!python/object:nerfstudio."):
+        # The config.yml of a run names the classes of its objects. Mappings and names are enough.
+        text = re.sub(r"!!python/name:([\w.]+) ''", r"\1", text)
+        text = re.sub(
+            r"!!python/(object(/\w+)*:nerfstudio[\w.]*|object/apply:pathlib\.\w+|tuple)", "", text
+        )
     try:
         _check_events(yaml.parse(text, Loader=yaml.SafeLoader))
         loaded = yaml.safe_load(text)

@@ -9,6 +9,7 @@ import argparse
 import json
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -183,10 +184,75 @@ def warmed_rates(
     return rates
 
 
+NERFSTUDIO: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("ExponentialDecaySchedulerConfig", {"lr_final": 1e-4, "max_steps": 30}),
+    ("ExponentialDecaySchedulerConfig", {"max_steps": 30, "warmup_steps": 7}),
+    (
+        "ExponentialDecaySchedulerConfig",
+        {"lr_final": 5e-7, "max_steps": 30, "warmup_steps": 10, "lr_pre_warmup": 0},
+    ),
+    (
+        "ExponentialDecaySchedulerConfig",
+        {"lr_final": 1e-3, "max_steps": 30, "warmup_steps": 9, "ramp": "linear"},
+    ),
+    ("CosineDecaySchedulerConfig", {"warm_up_end": 5, "learning_rate_alpha": 0.05, "max_steps": 30}),
+    ("MultiStepSchedulerConfig", {"milestones": [20, 10, 15], "gamma": 0.33}),
+)
+
+
+def nerfstudio(folder: Path) -> list[Any]:
+    """Return the rates of the schedulers of nerfstudio."""
+
+    class InstantiateConfig:
+        _target: Any
+
+        def setup(self) -> Any:
+            return self._target(self)
+
+    found: dict[str, Any] = {"np": np, "InstantiateConfig": InstantiateConfig, "__name__": __name__}
+    found |= {"dataclass": dataclass, "field": field, "lr_scheduler": torch.optim.lr_scheduler}
+    found["abstractmethod"] = lambda method: method
+    names = [name for call, _ in NERFSTUDIO for name in (call, call.removesuffix("Config"))]
+    text = text_at(folder / "nerfstudio", "HEAD", "nerfstudio/engine/schedulers.py")
+    definitions(text, ["Scheduler", "SchedulerConfig", *names], found)
+    cases: list[Any] = []
+    for call, settings in NERFSTUDIO:
+        sgd = torch_sgd(0.01)
+        scheduler = found[call](**settings).setup().get_scheduler(sgd, lr_init=0.01)
+        rates: list[float] = []
+        for _ in range(40):
+            rates.append(sgd.param_groups[0]["lr"])
+            sgd.step()
+            scheduler.step()
+        cases.append(case("1.1.5", call, settings, rates))
+    return cases
+
+
+def gaussian_splatting(folder: Path) -> list[Any]:
+    """Return the rates of `get_expon_lr_func`, as a call, and as the flags of a copy of `train.py`."""
+    text = text_at(folder / "2d-gaussian-splatting", "HEAD", "utils/general_utils.py")
+    build = definitions(text, ["get_expon_lr_func"], {"np": np})["get_expon_lr_func"]
+    settings: list[dict[str, Any]] = [
+        {"lr_init": 0.002, "lr_final": 2e-5, "lr_delay_steps": 10, "lr_delay_mult": 0.01, "max_steps": 30},
+        {"lr_init": 0.00016, "lr_final": 1.6e-6, "lr_delay_mult": 0.01, "max_steps": 30},
+    ]
+    cases: list[Any] = []
+    for each in settings:
+        rates = [build(**each)(step) for step in range(40)]
+        cases.append(case(None, "get_expon_lr_func", each, rates))
+    scaled = {**settings[1], "lr_init": 0.00016 * 3.7, "lr_final": 1.6e-6 * 3.7}
+    flags = {"position_lr_init": 0.00016, "position_lr_final": 1.6e-6, "position_lr_max_steps": 30}
+    flags |= {"position_lr_delay_mult": 0.01, "iterations": 40, "spatial_lr_scale": 3.7}
+    rates = [build(**scaled)(iteration) for iteration in range(1, 41)]
+    return [*cases, case(None, "update_learning_rate", flags, rates)]
+
+
 RECORDERS: dict[str, Callable[[Path], list[Any]]] = {
     "slowfast": slowfast,
     "ultralytics": ultralytics,
     "detr": detr,
+    "nerfstudio": nerfstudio,
+    "gaussian_splatting": gaussian_splatting,
 }
 
 
