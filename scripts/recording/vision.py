@@ -6,6 +6,7 @@ The environment needs torch. The folder holds clones of the repositories by thei
 """
 
 import argparse
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -247,12 +248,52 @@ def gaussian_splatting(folder: Path) -> list[Any]:
     return [*cases, case(None, "update_learning_rate", flags, rates)]
 
 
+PCDET: tuple[dict[str, Any], ...] = (
+    {"OPTIMIZER": "adam_onecycle", "PCT_START": 0.4, "DIV_FACTOR": 10, "MOMS": [0.95, 0.85]},
+    {"OPTIMIZER": "adam_onecycle", "PCT_START": 0.33, "DIV_FACTOR": 100.0, "MOMS": [0.9, 0.8052631]},
+    {"OPTIMIZER": "adam_cosineanneal", "PCT_START": 0.4, "WARMUP_ITER": 11, "MOMS": [0.9, 0.8052631]},
+    {"OPTIMIZER": "adam", "DECAY_STEP_LIST": [3, 5, 6], "LR_DECAY": 0.1, "LR_CLIP": 1e-5},
+)
+
+
+def openpcdet(folder: Path) -> list[Any]:
+    """Return the rates and the momentum of each batch in OpenPCDet."""
+    show = functools.partial(text_at, folder / "OpenPCDet", "HEAD")
+    names = ["LRSchedulerStep", "annealing_cos", "OneCycle", "linear_warmup", "CosineAnnealing"]
+    found: dict[str, Any] = {"np": np, "partial": functools.partial, "OptimWrapper": object}
+    found["lr_sched"] = torch.optim.lr_scheduler
+    definitions(show("tools/train_utils/optimization/learning_schedules_fastai.py"), names, found)
+    definitions(show("tools/train_utils/optimization/__init__.py"), ["build_scheduler"], found)
+    cases: list[Any] = []
+    for given in PCDET:
+        settings = {"LR": 0.003, "NUM_EPOCHS": 8, **given}
+        epochs, batches = settings["NUM_EPOCHS"], 5
+        is_lambda = given["OPTIMIZER"] == "adam"
+        optimizer: Any = torch_sgd(settings["LR"]) if is_lambda else SimpleNamespace()
+        section = SimpleNamespace(**{"DECAY_STEP_LIST": [], "LR_WARMUP": False, **settings})
+        scheduler, _ = found["build_scheduler"](optimizer, batches, epochs, -1, section)
+        rates: list[float] = []
+        momentum: list[float] = []
+        for count in range(epochs * batches):
+            if is_lambda:
+                scheduler.step(count)
+                rates.append(optimizer.param_groups[0]["lr"])
+            else:
+                scheduler.step(count, count // batches)
+                rates.append(float(optimizer.lr))
+                momentum.append(float(optimizer.mom))
+        more = {"steps_per_epoch": batches, "momentum": momentum or None}
+        cases.append(case(None, "build_scheduler", settings, rates, **more))
+    return cases
+
+
 RECORDERS: dict[str, Callable[[Path], list[Any]]] = {
     "slowfast": slowfast,
     "ultralytics": ultralytics,
     "detr": detr,
     "nerfstudio": nerfstudio,
     "gaussian_splatting": gaussian_splatting,
+    "openpcdet": openpcdet,
 }
 
 
