@@ -36,6 +36,7 @@ from jaxlr.frameworks import (
     torchtune,
     torchvision,
     ultralytics,
+    yolox,
 )
 from jaxlr.frameworks.recipe import Recipe
 
@@ -53,6 +54,7 @@ FRAMEWORKS = (
     detr.FRAMEWORK,
     slowfast.FRAMEWORK,
     detectron2.FRAMEWORK,
+    yolox.FRAMEWORK,
     openpcdet.FRAMEWORK,
     nerfstudio.FRAMEWORK,
     gaussian_splatting.FRAMEWORK,

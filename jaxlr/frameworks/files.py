@@ -28,6 +28,7 @@ _TRAINER = re.compile(
     r"\w*TrainingArguments\(|(?:RF)?(?:Async|Online)?(?:SFT|DPO|GRPO|RLOO|KTO|ORPO|CPO|BCO|PPO|TPO|XPO|PRM|GKD|"
     r"Reward|NashMD|SDFT|SDPO|SSD|GOLD|GMPO|MiniLLM|A2PO|Distillation)Config\("
 )
+_EXPERIMENT = re.compile(r"^class Exp\(\w*Exp\)", re.MULTILINE)  # of YOLOX
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".py", ".sh", ".txt", ".args")
 
 
@@ -146,6 +147,8 @@ def _check_length(text: str) -> None:
 def _python(text: str, path: Path | None) -> Mapping[str, Any]:
     """Read a Python config, or the TrainingArguments in a script of transformers or TRL."""
     settings = mmpython.read(text, path)
+    if _EXPERIMENT.search(text):
+        return {**mmpython.read(_attributes(text), None), "is_experiment": True}
     if not _TRAINER.search(text):
         return settings
     calls = [node for node in ast.walk(ast.parse(text)) if _is_trainer(node)]
@@ -160,6 +163,17 @@ def _python(text: str, path: Path | None) -> Mapping[str, Any]:
         for name, value in arguments.items()
     }
     return {**known, "is_training_arguments": True}
+
+
+def _attributes(text: str) -> str:
+    """Return the attributes that the `__init__` of a class sets, as the lines of a config."""
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    lines = ["get_lr_scheduler = True" for each in functions if each.name == "get_lr_scheduler"]
+    for statement in (line for each in functions if each.name == "__init__" for line in each.body):
+        match statement:
+            case ast.Assign(targets=[ast.Attribute(value=ast.Name(id="self"), attr=name)]):
+                lines.append(f"{name} = {ast.unparse(statement.value)}")
+    return "\n".join(lines)
 
 
 def _is_trainer(node: ast.AST) -> bool:

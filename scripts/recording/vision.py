@@ -287,6 +287,34 @@ def openpcdet(folder: Path) -> list[Any]:
     return cases
 
 
+YOLOX: tuple[dict[str, Any], ...] = (
+    {"max_epoch": 10, "warmup_epochs": 2, "no_aug_epochs": 3, "min_lr_ratio": 0.05},
+    {"max_epoch": 10, "warmup_epochs": 2, "no_aug_epochs": 3, "min_lr_ratio": 0.1, "warmup_lr": 0.001},
+    {"max_epoch": 10, "warmup_epochs": 0, "no_aug_epochs": 0, "min_lr_ratio": 0.05},
+    {"max_epoch": 10, "warmup_epochs": 3, "scheduler": "warmcos"},
+    {"max_epoch": 10, "warmup_epochs": 1, "scheduler": "cos"},
+    {"max_epoch": 10, "warmup_epochs": 0, "scheduler": "cos"},
+)
+
+
+def yolox(folder: Path) -> list[Any]:
+    """Return the rate of each batch in the order of the trainer of YOLOX, which sets it after the batch."""
+    names = ["LRScheduler", "cos_lr", "warm_cos_lr", "yolox_warm_cos_lr"]
+    text = text_at(folder / "YOLOX", "HEAD", "yolox/utils/lr_scheduler.py")
+    build = definitions(text, names, {"math": math, "partial": functools.partial})["LRScheduler"]
+    cases: list[Any] = []
+    for given in YOLOX:
+        full = {"scheduler": "yoloxwarmcos", "warmup_lr": 0.0, **given}
+        others = {name: given[name] for name in ("no_aug_epochs", "min_lr_ratio") if name in given}
+        start = {"warmup_epochs": given["warmup_epochs"], "warmup_lr_start": full["warmup_lr"]}
+        scheduler = build(full["scheduler"], 0.02, 7, given["max_epoch"], **start, **others)
+        rates = [full["warmup_lr"] if given["warmup_epochs"] else 0.02]
+        rates += [scheduler.update_lr(count) for count in range(1, 7 * given["max_epoch"])]
+        settings = {**full, "basic_lr_per_img": 0.02 / 64, "batch_size": 64}
+        cases.append(case("0.3.0", "LRScheduler", settings, rates, steps_per_epoch=7))
+    return cases
+
+
 RECORDERS: dict[str, Callable[[Path], list[Any]]] = {
     "slowfast": slowfast,
     "ultralytics": ultralytics,
@@ -294,6 +322,7 @@ RECORDERS: dict[str, Callable[[Path], list[Any]]] = {
     "nerfstudio": nerfstudio,
     "gaussian_splatting": gaussian_splatting,
     "openpcdet": openpcdet,
+    "yolox": yolox,
 }
 
 
