@@ -315,6 +315,59 @@ def yolox(folder: Path) -> list[Any]:
     return cases
 
 
+def fvcore_node(name: str, **settings: Any) -> dict[str, Any]:
+    """Return a scheduler as Hydra constructs it."""
+    return {"_target_": f"fvcore.common.param_scheduler.{name}ParamScheduler", **settings}
+
+
+LINE = fvcore_node("Linear", start_value=1e-7, end_value=5e-6)
+FALL = fvcore_node("Cosine", start_value=5e-6, end_value=5e-7)
+HOLD = fvcore_node("Constant", value=3e-6)
+FVCORE: tuple[dict[str, Any], ...] = (
+    FALL,
+    HOLD,
+    fvcore_node("PolynomialDecay", base_value=0.1, power=0.9),
+    fvcore_node(
+        "Composite", schedulers=[LINE, FALL], lengths=[0.1, 0.9], interval_scaling=["rescaled", "rescaled"]
+    ),
+    fvcore_node(
+        "Composite", schedulers=[LINE, FALL], lengths=[0.15, 0.85], interval_scaling=["rescaled", "fixed"]
+    ),
+    fvcore_node(
+        "Composite",
+        schedulers=[HOLD, LINE, FALL],
+        lengths=[0.33, 0.33, 0.3399],
+        interval_scaling=["fixed", "rescaled", "rescaled"],
+    ),
+)
+
+
+def sam(folder: Path) -> list[Any]:
+    """Return the rate of each batch in the trainer of SAM 2, with the schedulers of fvcore."""
+    text = text_at(folder / "fvcore", "HEAD", "fvcore/common/param_scheduler.py")
+    names = ["Linear", "Cosine", "Constant", "PolynomialDecay", "Composite", ""]
+    found = definitions(text, [f"{name}ParamScheduler" for name in names], {"math": math})
+
+    def built(node: Any) -> Any:
+        arguments = {name: value for name, value in node.items() if name != "_target_"}
+        if "schedulers" in arguments:
+            parts = [built(each) for each in arguments["schedulers"]]
+            arguments |= {"schedulers": parts, "lengths": [*arguments["lengths"]]}
+        return found[node["_target_"].rpartition(".")[2]](**arguments)
+
+    cases: list[Any] = []
+    for node in FVCORE:
+        scheduler, epochs, batches = built(node), 12, 7
+        rates: list[float] = []
+        for count in range(epochs * batches):
+            exact_epoch = count // batches + float(count % batches) / batches
+            rates.append(scheduler(exact_epoch / epochs))
+        optim = {"optimizer": {"_target_": "torch.optim.AdamW"}, "options": {"lr": [{"scheduler": node}]}}
+        settings = {"trainer": {"max_epochs": epochs, "optim": optim}}
+        cases.append(case(None, "step_schedulers", settings, rates, steps_per_epoch=batches))
+    return cases
+
+
 RECORDERS: dict[str, Callable[[Path], list[Any]]] = {
     "slowfast": slowfast,
     "ultralytics": ultralytics,
@@ -323,6 +376,7 @@ RECORDERS: dict[str, Callable[[Path], list[Any]]] = {
     "gaussian_splatting": gaussian_splatting,
     "openpcdet": openpcdet,
     "yolox": yolox,
+    "sam": sam,
 }
 
 
