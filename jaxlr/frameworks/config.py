@@ -46,8 +46,8 @@ def from_config(
         framework: the framework; None recognizes it. It is one of "addons", "axolotl", "composer",
             "deepspeed", "detectron2", "diffusers", "dino", "fairseq", "huggingface", "kohya", "ldm",
             "lightning", "mae", "megatron", "mmcv", "mmengine", "nanogpt", "nemo", "olmo", "open_clip",
-            "sentence_transformers", "swin", "timm", "torchtitan", "torchtune", "torchvision" and
-            "ultralytics".
+            "sentence_transformers", "swin", "timm", "torchtitan", "torchtune", "torchvision",
+            "ultralytics" and "lerobot".
         version: the version of the framework, such as "4.46", where its rules changed. None takes the
             newest rule, and says so in `assumptions`. They also say if the version changes nothing.
         steps_per_epoch: batches of one epoch in one process, `len(train_dataloader)`.

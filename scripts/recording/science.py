@@ -1,0 +1,118 @@
+"""Record the curves of LeRobot, fastai and others in `tests/framework_recipes_science.json`.
+
+The environment needs torch, diffusers, fastai and pytorch-ignite. The folder holds clones of
+huggingface/lerobot, aqlaboratory/openfold and MIC-DKFZ/nnUNet:
+
+    python scripts/recording/science.py FOLDER
+"""
+
+import argparse
+import ast
+import functools
+import json
+import logging
+import math
+import subprocess
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.optimization import get_scheduler  # pyright: ignore[reportMissingImports]
+
+
+RECORDED = Path(__file__).parents[2] / "tests/framework_recipes_science.json"
+
+
+def definitions(text: str, names: list[str], namespace: dict[str, Any]) -> dict[str, Any]:
+    """Run some functions and classes of a file, without the rest of it."""
+    tree = ast.parse(text)
+    tree.body = [each for each in tree.body if getattr(each, "name", None) in names]
+    tree.body.insert(0, ast.parse("from __future__ import annotations").body[0])
+    exec(compile(tree, "recorded", "exec"), namespace)
+    return namespace
+
+
+def text_at(clone: Path, commit: str, file: str) -> str:
+    """Return a file of a clone at a commit."""
+    return subprocess.check_output(["git", "-C", str(clone), "show", f"{commit}:{file}"], text=True)
+
+
+def case(version: str, call: str, settings: dict[str, Any], rates: list[float], **more: Any) -> Any:
+    """Return an entry of the file."""
+    rates = [float(rate) for rate in rates]
+    return {"version": version, "call": call, "settings": settings, **more, "rates": rates}
+
+
+def stepped(build: Callable[[Any], Any], rate: float, num_steps: int) -> list[float]:
+    """Return the rate of each step of a scheduler."""
+    sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
+    scheduler = build(sgd)
+    rates = [sgd.param_groups[0]["lr"]]
+    for _ in range(num_steps - 1):
+        sgd.step()
+        scheduler.step()
+        rates.append(sgd.param_groups[0]["lr"])
+    return rates
+
+
+DECAY = ("num_warmup_steps", "num_decay_steps", "peak_lr", "decay_lr")
+# A class, the settings, and the steps of the run.
+LEROBOT: tuple[tuple[str, dict[str, Any], int], ...] = (
+    ("DiffuserSchedulerConfig", {"name": "cosine", "num_warmup_steps": 5}, 30),
+    ("DiffuserSchedulerConfig", {"name": "linear", "num_warmup_steps": 0}, 30),
+    ("VQBeTSchedulerConfig", {"num_warmup_steps": 4, "num_vqvae_training_steps": 6}, 30),
+    ("VQBeTSchedulerConfig", {"num_warmup_steps": 0, "num_vqvae_training_steps": 0, "num_cycles": 1.5}, 30),
+    ("ConstantWithWarmupSchedulerConfig", {"num_warmup_steps": 6}, 30),
+    ("CosineAnnealingWithWarmupSchedulerConfig", {"num_warmup_steps": 6}, 30),
+    ("CosineDecayWithWarmupSchedulerConfig", dict(zip(DECAY, (5, 20, 1e-4, 2.5e-6), strict=True)), 30),
+    ("CosineDecayWithWarmupSchedulerConfig", dict(zip(DECAY, (7, 60, 1e-4, 2.5e-6), strict=True)), 30),
+    ("CosineDecayWithWarmupSchedulerConfig", dict(zip(DECAY, (0, 20, 5e-5, 0.0), strict=True)), 30),
+    ("CosineDecayWithWarmupSchedulerConfig", dict(zip(DECAY, (20, 20, 1e-4, 1e-5), strict=True)), 30),
+)
+
+
+def lerobot(folder: Path) -> list[Any]:
+    """Return the rates of LeRobot's schedulers, today and before they were scaled to the run."""
+    types: dict[type, str] = {}
+
+    class LRSchedulerConfig:
+        @staticmethod
+        def register_subclass(name: str) -> Any:
+            return lambda subclass: types.setdefault(subclass, name) and subclass
+
+    cases: list[Any] = []
+    for version, commit in (("0.6.1", "v0.6.1"), ("0.3.3", "v0.3.3")):
+        names: dict[str, Any] = {
+            "LRSchedulerConfig": LRSchedulerConfig,
+            "dataclass": dataclass,
+            "math": math,
+        }
+        names |= {"get_scheduler": get_scheduler, "asdict": asdict, "logging": logging, "LambdaLR": None}
+        names |= {"LambdaLR": torch.optim.lr_scheduler.LambdaLR, "require_package": lambda *a, **k: None}
+        text = text_at(folder / "lerobot", commit, "src/lerobot/optim/schedulers.py")
+        definitions(text, [name for name, _, _ in LEROBOT], names)
+        for name, settings, steps in LEROBOT:
+            if name not in names or (version == "0.3.3" and "Decay" not in name):
+                continue
+            config = names[name](**settings)
+            kind = types[names[name]]
+            rates = stepped(functools.partial(config.build, num_training_steps=steps), 1e-4, steps + 10)
+            cases.append(case(version, kind, settings, rates, init_value=1e-4, steps=steps))
+    return cases
+
+
+def main() -> None:
+    """Write the file."""
+    parser = argparse.ArgumentParser(description="Record the curves of LeRobot, fastai and others.")
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    warnings.simplefilter("ignore")
+    recorded = {each.__name__: each(folder) for each in (lerobot,)}
+    RECORDED.write_text(json.dumps(recorded, separators=(",", ":")))
+
+
+if __name__ == "__main__":
+    main()
