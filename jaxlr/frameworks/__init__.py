@@ -12,6 +12,7 @@ from jaxlr.frameworks import (
     diffusers,
     dino,
     fairseq,
+    fastai,
     huggingface,
     kohya,
     ldm,
@@ -66,6 +67,7 @@ FRAMEWORKS = (
     megatron.FRAMEWORK,
     huggingface.FRAMEWORK,
     addons.FRAMEWORK,
+    fastai.FRAMEWORK,
 )
 
 # Functions and classes of the frameworks that people write as a call, by name.

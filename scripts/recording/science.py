@@ -9,6 +9,7 @@ huggingface/lerobot, aqlaboratory/openfold and MIC-DKFZ/nnUNet:
 import argparse
 import ast
 import functools
+import importlib
 import json
 import logging
 import math
@@ -104,13 +105,63 @@ def lerobot(folder: Path) -> list[Any]:
     return cases
 
 
+# A method of fastai's Learner, its arguments, and the batches of an epoch.
+FASTAI: tuple[tuple[str, dict[str, Any], int], ...] = (
+    ("fit_one_cycle", {"n_epoch": 3, "lr_max": 3e-3}, 10),
+    ("fit_one_cycle", {"n_epoch": 2, "lr_max": 1e-2, "div": 10.0, "div_final": 1e3, "pct_start": 0.4}, 7),
+    ("fit_flat_cos", {"n_epoch": 3, "lr": 1e-3}, 9),
+    ("fit_flat_cos", {"n_epoch": 2, "lr": 1e-3, "pct_start": 0.5, "div_final": 100.0}, 8),
+    ("fine_tune", {"epochs": 2}, 10),
+    ("fine_tune", {"epochs": 3, "base_lr": 1e-3, "freeze_epochs": 2, "pct_start": 0.1, "div": 8.0}, 7),
+    ("fine_tune", {"epochs": 2, "freeze_epochs": 0}, 6),
+)
+
+
+def fastai(folder: Path) -> list[Any]:
+    """Return the rates that fastai's Learner logs, with its own positions in float32 and in float64."""
+    del folder
+    schedule: Any = importlib.import_module("fastai.callback.schedule")
+    learner: Any = importlib.import_module("fastai.learner")
+    load: Any = importlib.import_module("fastai.data.load").DataLoader
+    dls: Any = importlib.import_module("fastai.data.core").DataLoaders
+
+    class Logged(learner.Callback):
+        order = 61  # after the ParamScheduler
+
+        def before_batch(self) -> None:
+            if self.training:
+                rates.append(self.opt.hypers[-1]["lr"])
+
+    cases: list[Any] = []
+    single = schedule.tensor
+    for digits, tensor in (
+        ("float32", single),
+        ("float64", lambda x: torch.tensor(list(x), dtype=torch.float64)),
+    ):
+        schedule.tensor = tensor
+        for name, settings, batches in FASTAI:
+            data = [(torch.zeros(1), torch.zeros(1)) for _ in range(batches)]
+            made = learner.Learner(
+                dls(load(data, bs=1), load(data, bs=1)),
+                torch.nn.Linear(1, 1),
+                torch.nn.functional.mse_loss,
+                cbs=[Logged()],
+            )
+            rates: list[float] = []
+            with made.no_bar(), made.no_logging():
+                getattr(made, name)(**settings)
+            cases.append(case(f"2.8.12 {digits}", name, {**settings, "steps_per_epoch": batches}, rates))
+    schedule.tensor = single
+    return cases
+
+
 def main() -> None:
     """Write the file."""
     parser = argparse.ArgumentParser(description="Record the curves of LeRobot, fastai and others.")
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     warnings.simplefilter("ignore")
-    recorded = {each.__name__: each(folder) for each in (lerobot,)}
+    recorded = {each.__name__: each(folder) for each in (lerobot, fastai)}
     RECORDED.write_text(json.dumps(recorded, separators=(",", ":")))
 
 
