@@ -1,7 +1,7 @@
 """Record the curves of LeRobot, fastai and others in `tests/framework_recipes_science.json`.
 
 The environment needs torch, diffusers, fastai and pytorch-ignite. The folder holds clones of
-huggingface/lerobot, aqlaboratory/openfold and MIC-DKFZ/nnUNet:
+huggingface/lerobot and aqlaboratory/openfold:
 
     python scripts/recording/science.py FOLDER
 """
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from diffusers.optimization import get_scheduler  # pyright: ignore[reportMissingImports]
@@ -155,13 +156,59 @@ def fastai(folder: Path) -> list[Any]:
     return cases
 
 
+ALPHAFOLD = ("base_lr", "max_lr", "warmup_no_steps", "start_decay_after_n_steps", "decay_every_n_steps")
+# A class, and its settings.
+ADDONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("AlphaFoldLRScheduler", dict(zip(ALPHAFOLD, (0.0, 1e-3, 5, 12, 7), strict=True))),
+    ("AlphaFoldLRScheduler", dict(zip(ALPHAFOLD, (1e-5, 1.8e-3, 4, 4, 1), strict=True))),
+    (
+        "AlphaFoldLRScheduler",
+        {**dict(zip(ALPHAFOLD, (0.0, 1e-3, 1, 9, 5), strict=True)), "decay_factor": 0.5},
+    ),
+    ("PiecewiseLinear", {"milestones_values": [(0, 0.0), (8, 0.1), (20, 0.1), (20, 0.05), (33, 0.0)]}),
+    ("PiecewiseLinear", {"milestones_values": [(5, 1e-3), (17, 1e-4)]}),
+    ("CosineAnnealingScheduler", {"start_value": 0.1, "end_value": 1e-3, "cycle_size": 11}),
+    ("LinearCyclicalScheduler", {"start_value": 0.01, "end_value": 0.1, "cycle_size": 9}),
+    ("LinearCyclicalScheduler", {"start_value": 0.01, "end_value": 0.1, "cycle_size": 10}),
+    ("LinearCyclicalScheduler", {"start_value": 0.1, "end_value": 0.0, "cycle_size": 9, "monotonic": True}),
+)
+
+
+def addons(folder: Path) -> list[Any]:
+    """Return the rates of OpenFold's scheduler, and of those of ignite before each iteration."""
+    text = text_at(folder / "openfold", "HEAD", "openfold/utils/lr_schedulers.py")
+    openfold = definitions(text, ["AlphaFoldLRScheduler"], {"torch": torch})["AlphaFoldLRScheduler"]
+    # Today's torch has no argument verbose.
+    base: Any = torch.optim.lr_scheduler.LRScheduler.__init__
+    handlers: Any = importlib.import_module("ignite.handlers")
+    cases: list[Any] = []
+    for name, settings in ADDONS:
+        if name == "AlphaFoldLRScheduler":
+            with mock.patch.object(
+                torch.optim.lr_scheduler.LRScheduler,
+                "__init__",
+                lambda self, optimizer, last_epoch, verbose: base(self, optimizer, last_epoch),
+            ):
+                rates = stepped(functools.partial(openfold, **settings), 0.1, 40)
+            cases.append(case("2025", name, settings, rates))
+            continue
+        sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+        scheduler = getattr(handlers, name)(sgd, "lr", **settings)
+        rates = []
+        for _ in range(40):
+            scheduler(None)
+            rates.append(sgd.param_groups[0]["lr"])
+        cases.append(case("0.5.5", name, {"param_name": "lr", **settings}, rates))
+    return cases
+
+
 def main() -> None:
     """Write the file."""
     parser = argparse.ArgumentParser(description="Record the curves of LeRobot, fastai and others.")
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     warnings.simplefilter("ignore")
-    recorded = {each.__name__: each(folder) for each in (lerobot, fastai)}
+    recorded = {each.__name__: each(folder) for each in (lerobot, fastai, addons)}
     RECORDED.write_text(json.dumps(recorded, separators=(",", ":")))
 
 
