@@ -1,7 +1,7 @@
 """Record the curves of LeRobot, fastai and others in `tests/framework_recipes_science.json`.
 
 The environment needs torch, diffusers, fastai and pytorch-ignite. The folder holds clones of
-huggingface/lerobot and aqlaboratory/openfold:
+huggingface/lerobot, aqlaboratory/openfold and rampasek/GraphGPS, and `torch_geometric` of PyG as `pyg`:
 
     python scripts/recording/science.py FOLDER
 """
@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -202,13 +203,49 @@ def addons(folder: Path) -> list[Any]:
     return cases
 
 
+WARMED = {"num_warmup_epochs": 6, "max_epoch": 30}
+# A scheduler, and its settings.
+GRAPHGYM: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("none", {"max_epoch": 30}),
+    ("step", {"steps": [4, 20], "lr_decay": 0.3}),
+    ("cos", {"max_epoch": 30}),
+    ("linear_with_warmup", WARMED),
+    ("linear_with_warmup", {"num_warmup_epochs": 0, "max_epoch": 30}),
+    ("linear_with_warmup", {"num_warmup_epochs": 30, "max_epoch": 30}),
+    ("cosine_with_warmup", WARMED),
+    ("cosine_with_warmup", {"num_warmup_epochs": 1, "max_epoch": 30}),
+    ("cosine_with_warmup", {"num_warmup_epochs": 40, "max_epoch": 30}),
+    ("polynomial_with_warmup", WARMED),
+)
+
+
+def graphgym(folder: Path) -> list[Any]:
+    """Return the rates of the schedulers of PyG's GraphGym and of GraphGPS."""
+    schedulers: dict[Any, Any] = {}
+    register = SimpleNamespace(
+        register_scheduler=lambda name: lambda build: schedulers.setdefault(name, build),
+        register_optimizer=lambda name: lambda build: build,
+    )
+    names = {"optim": torch.optim, "math": math, "register": register, **vars(torch.optim.lr_scheduler)}
+    for file in ("pyg/graphgym/optim.py", "GraphGPS/graphgps/optimizer/extra_optimizers.py"):
+        clone, _, path = file.partition("/")
+        text = (folder / file).read_text() if clone == "pyg" else text_at(folder / clone, "HEAD", path)
+        functions = [each.name for each in ast.parse(text).body if isinstance(each, ast.FunctionDef)]
+        definitions(text, functions, names)
+    cases: list[Any] = []
+    for name, settings in GRAPHGYM:
+        rates = stepped(functools.partial(schedulers[name], **settings), 1e-3, 35)
+        cases.append(case("2.8.1", name, settings, rates, init_value=1e-3))
+    return cases
+
+
 def main() -> None:
     """Write the file."""
     parser = argparse.ArgumentParser(description="Record the curves of LeRobot, fastai and others.")
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     warnings.simplefilter("ignore")
-    recorded = {each.__name__: each(folder) for each in (lerobot, fastai, addons)}
+    recorded = {each.__name__: each(folder) for each in (lerobot, fastai, addons, graphgym)}
     RECORDED.write_text(json.dumps(recorded, separators=(",", ":")))
 
 
