@@ -1,7 +1,8 @@
 """Record the curves of LeRobot, fastai and others in `tests/framework_recipes_science.json`.
 
 The environment needs torch, diffusers, fastai and pytorch-ignite. The folder holds clones of
-huggingface/lerobot, aqlaboratory/openfold and rampasek/GraphGPS, and `torch_geometric` of PyG as `pyg`:
+huggingface/lerobot, aqlaboratory/openfold, rampasek/GraphGPS and FAIR-Chem/fairchem, and `torch_geometric` of
+PyG as `pyg`:
 
     python scripts/recording/science.py FOLDER
 """
@@ -15,6 +16,7 @@ import logging
 import math
 import subprocess
 import warnings
+from bisect import bisect
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -239,13 +241,53 @@ def graphgym(folder: Path) -> list[Any]:
     return cases
 
 
+STEPS = {"warmup_steps": 120, "warmup_factor": 0.2, "lr_gamma": 0.5}
+COSINE = {"lambda_type": "cosine", "warmup_factor": 0.2, "lr_min_factor": 0.01}
+MULTISTEP = {"lambda_type": "multistep", "warmup_factor": 0.1, "decay_rate": 0.3}
+# The section `optim`.
+FAIRCHEM: tuple[dict[str, Any], ...] = (
+    {**STEPS, "lr_milestones": [150, 300]},
+    {**STEPS, "lr_milestones": [100, 120, 121, 250]},
+    {**STEPS, "warmup_steps": -1, "lr_milestones": [100, 300]},
+    {"scheduler": "LambdaLR", "scheduler_params": {**COSINE, "warmup_epochs": 0.5}, "max_epochs": 9},
+    {"scheduler": "LambdaLR", "scheduler_params": {**COSINE, "warmup_epochs": 9}, "max_epochs": 9},
+    {
+        "scheduler": "LambdaLR",
+        "scheduler_params": {**MULTISTEP, "warmup_epochs": 1.7, "decay_epochs": [1, 4.6]},
+        "max_epochs": 9,
+    },
+)
+
+
+def fairchem(folder: Path) -> list[Any]:
+    """Return the rates of fairchem's rules, with 30 updates in an epoch."""
+    names: dict[str, Any] = {"bisect": bisect, "math": math, "aii": lambda value, kind: value}
+    files = ("common/utils.py", "models/equiformer_v2/trainers/lr_scheduler.py")
+    for file in files:
+        text = text_at(folder / "fairchem", "HEAD", f"src/fairchem/core/{file}")
+        definitions(text, ["warmup_lr_lambda", "CosineLRLambda", "MultistepLRLambda"], names)
+    cases: list[Any] = []
+    for optim in FAIRCHEM:
+        # The trainer of EquiformerV2 turns epochs into updates like this.
+        params = {**optim.get("scheduler_params", {}), "epochs": optim.get("max_epochs", 0)}
+        for key, value in params.items():
+            if "epochs" in key:
+                params[key] = [int(x * 30) for x in value] if isinstance(value, list) else int(value * 30)
+        rules = {"cosine": "CosineLRLambda", "multistep": "MultistepLRLambda"}
+        rule = names[rules[params["lambda_type"]]](params) if "lambda_type" in params else None
+        rule = rule or functools.partial(names["warmup_lr_lambda"], optim_config=optim)
+        rates = stepped(functools.partial(torch.optim.lr_scheduler.LambdaLR, lr_lambda=rule), 4e-4, 310)
+        cases.append(case("1.9", "optim", {"lr_initial": 4e-4, **optim}, rates))
+    return cases
+
+
 def main() -> None:
     """Write the file."""
     parser = argparse.ArgumentParser(description="Record the curves of LeRobot, fastai and others.")
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     warnings.simplefilter("ignore")
-    recorded = {each.__name__: each(folder) for each in (lerobot, fastai, addons, graphgym)}
+    recorded = {each.__name__: each(folder) for each in (lerobot, fastai, addons, graphgym, fairchem)}
     RECORDED.write_text(json.dumps(recorded, separators=(",", ":")))
 
 
