@@ -47,7 +47,8 @@ def body_for_call(
     changed = {name for each in body for name in _stored(each)} & values.keys()
     changed = values.keys() if keeps_names else changed
     replaced = {name: node for name, node in values.items() if name not in changed}
-    start: list[ast.stmt] = [ast.Assign([ast.Name(name, ast.Store())], values[name]) for name in changed]
+    assignments = (ast.Assign([ast.Name(name, ast.Store())], values[name]) for name in changed)
+    start: list[ast.stmt] = [ast.copy_location(each, call) for each in assignments]
     return [*start, *(_Substitution(replaced).visit(copy.deepcopy(each)) for each in body)]
 
 

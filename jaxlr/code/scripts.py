@@ -80,10 +80,12 @@ def _body(root: ast.FunctionDef, call: ast.Call | None) -> list[ast.stmt]:
 
 def _methods(owner: ast.ClassDef) -> list[ast.FunctionDef]:
     """Return the methods of a class as functions with the names by which they call each other."""
+    own = (each for each in owner.body if isinstance(each, ast.FunctionDef))
     return [
-        ast.FunctionDef(f"self.{each.name}", _without_self(each.args), each.body, each.decorator_list)
-        for each in owner.body
-        if isinstance(each, ast.FunctionDef)
+        ast.copy_location(
+            ast.FunctionDef(f"self.{e.name}", _without_self(e.args), e.body, e.decorator_list), e
+        )
+        for e in own
     ]
 
 

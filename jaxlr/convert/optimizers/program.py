@@ -190,7 +190,8 @@ class _Simplified(ast.NodeTransformer):
             for target in (each.elts if isinstance(each, ast.Tuple | ast.List) else [each])
             if source_of(target) not in given
         ]
-        return ast.Assign(targets, ast.Constant(None)) if targets else ast.Pass()
+        left = ast.Assign(targets, ast.Constant(None)) if targets else ast.Pass()
+        return ast.copy_location(left, node)
 
     def visit_Dict(self, node: ast.Dict) -> ast.expr:
         """Replace the value of the key `params`."""
