@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxlr._checks import PLATEAU_IS_NO_SCHEDULE, shown_value
+from jaxlr._checks import shown_value
 from jaxlr.convert import from_string
 from jaxlr.convert.errors import MissingNamesError
 from jaxlr.convert.text import steps_per_batch
@@ -204,7 +204,10 @@ def _read(recipe: Recipe) -> Reading:
 def _checked(reading: Reading) -> Reading:
     if not callable(reading.schedule):
         if hasattr(reading.schedule, "update"):
-            raise ValueError(PLATEAU_IS_NO_SCHEDULE)
+            raise ValueError(
+                "a plateau has no fixed curve to compare with a log: its learning rate depends on the "
+                "metrics of the run"
+            )
         raise TypeError(
             f"recipe must be a schedule, a text, a config or a file, got {shown_value(reading.schedule)}"
         )
