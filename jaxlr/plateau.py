@@ -11,22 +11,20 @@ from jax.typing import ArrayLike
 
 from jaxlr._checks import (
     PLATEAU_IS_NO_SCHEDULE,
-    as_array,
     check_choice,
     check_value,
     check_whole_number,
     is_real_dtype,
-    is_variable,
-    set_variable,
     shown_value,
 )
 from jaxlr._double_float import DoubleFloat, Real, as_real, round_to_float, select
+from jaxlr._flax import as_array, as_arrays, is_variable, opt_state_of, set_variable
 from jaxlr.schedules._schedule import PrintsAsCall
 
 
 # Outside this range a pair of float32 has no more digits than a single float32.
 _SMALLEST_LR, _LARGEST_LR = 1e-30, 1e30
-_MODES = ("min", "max")
+MODES = ("min", "max")
 _REALS = ("lr", "best", "init_value", "first_lr", "factor", "threshold", "min_lr", "max_lr", "eps")
 _THRESHOLD_MODES = ("rel", "abs", "magnitude")
 
@@ -59,7 +57,7 @@ class PlateauState(NamedTuple):
         return _step(self, metric)
 
 
-class _Plateau(PrintsAsCall, optax.GradientTransformationExtraArgs):
+class Plateau(PrintsAsCall, optax.GradientTransformationExtraArgs):
     """The transformation of a ReduceLROnPlateau, which refuses to be used as a schedule."""
 
     init_value: float | jax.Array
@@ -67,10 +65,10 @@ class _Plateau(PrintsAsCall, optax.GradientTransformationExtraArgs):
 
     @classmethod
     def build(
-        cls, init: Any, update: Any, init_value: float | jax.Array, name: str, arguments: Mapping[str, Any]
-    ) -> "_Plateau":
-        """Return a plateau with the two functions of a transformation, and with the call that makes it."""
-        plateau = cls(init, update)
+        cls, init: Any, init_value: float | jax.Array, name: str, arguments: Mapping[str, Any]
+    ) -> "Plateau":
+        """Return a plateau whose state is `init(params)`, with the call that makes it."""
+        plateau = cls(init, _update)
         plateau.init_value = init_value
         plateau._call = name, arguments
         return plateau
@@ -91,7 +89,7 @@ class _Plateau(PrintsAsCall, optax.GradientTransformationExtraArgs):
 
 # Python's error for a call is "'NAME' object is not callable", so this name is a message. With a method
 # `__call__`, `optax.sgd` would take a plateau for a schedule, and fail in its first update only.
-_Plateau.__name__ = (
+Plateau.__name__ = (
     "ReduceLROnPlateau (not a schedule: use jaxlr.with_plateau(lambda lr: optax.sgd(lr), plateau))"
 )
 
@@ -114,10 +112,10 @@ def reduce_lr_on_plateau(
 ) -> optax.GradientTransformationExtraArgs:
     r"""The learning rate is multiplied by `factor` when a metric has stopped improving.
 
-    `with_plateau` builds an optimizer with it, which takes the learning rate once. Or chain it after an
-    optimizer whose learning rate is `init_value`, or whose warmup ends at it. It multiplies the updates by
-    $\mathrm{lr} / \eta_0$. `plateau_step` passes it the metric $x$ of an epoch,
-    and updates the state as torch does:
+    `with_plateau` builds an optimizer with this transformation, and takes the learning rate once. Or chain
+    the transformation after an optimizer whose learning rate is `init_value`, or whose warmup ends at it.
+    It multiplies the updates by $\mathrm{lr} / \eta_0$, with $\eta_0$ = `init_value`. `plateau_step` passes
+    it the metric $x$ of an epoch, and updates the state as torch does:
 
     $$b' = \begin{cases} 0, \; x^* \leftarrow x & \text{if } x < x^* - m \\
                          b + 1 & \text{otherwise} \end{cases} \qquad
@@ -177,14 +175,14 @@ def reduce_lr_on_plateau(
     def init_fn(params: optax.Params) -> Any:
         del params
         return PlateauState(
-            lr=_copied_real(settings["init_value"]),
-            best=_copied_real(-np.inf if mode == "max" else np.inf),
-            num_bad_epochs=_copied_int(0),
-            cooldown_counter=_copied_int(0),
+            lr=copied_real(settings["init_value"]),
+            best=copied_real(-np.inf if mode == "max" else np.inf),
+            num_bad_epochs=copied_int(0),
+            cooldown_counter=copied_int(0),
             **fields_of(settings),
         )
 
-    return _Plateau.build(init_fn, _update, settings["init_value"], "reduce_lr_on_plateau", settings)
+    return Plateau.build(init_fn, settings["init_value"], "reduce_lr_on_plateau", settings)
 
 
 def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
@@ -324,24 +322,8 @@ def plateaus_in(tree: Any) -> Iterator[PlateauState]:
 
 
 def _is_plateau(node: Any) -> TypeGuard[PlateauState]:
-    """Check if a node is the state of a plateau: a `PlateauState`, or a `GreedyState` with its fields."""
+    """Return True if a node is the state of a plateau, such as a `PlateauState` or a `GreedyState`."""
     return isinstance(node, tuple) and hasattr(node, "num_bad_epochs")
-
-
-def unwrapped(tree: Any) -> Any:
-    """Return a tree with the values of the variables that `flax.nnx` wraps around its leaves."""
-    return jax.tree.map(as_array, tree, is_leaf=is_variable)
-
-
-def opt_state_of(holder: Any) -> Any:
-    """Return the optimizer state of an `nnx.Optimizer` or a `TrainState`, and any other value as it is."""
-    kind = type(holder)
-    if kind.__module__.startswith("flax.nnx") and kind.__name__ in ("State", "FlatState", "GraphState"):
-        raise ValueError(
-            "a State of Flax NNX does not hold the types of the optimizer state: pass the nnx.Optimizer "
-            "itself, or nnx.merge(graphdef, state) of what nnx.split returned"
-        )
-    return getattr(holder, "opt_state", holder)
 
 
 def _plateaus(opt_state: Any) -> Iterator[PlateauState]:
@@ -350,7 +332,7 @@ def _plateaus(opt_state: Any) -> Iterator[PlateauState]:
     found = False
     for state in plateaus_in(opt_state):
         found = True
-        state = unwrapped(state)
+        state = as_arrays(state)
         _check_types(state)
         yield state
     if not found:
@@ -369,7 +351,7 @@ def _replaced(opt_state: Any, change: Callable[[PlateauState], PlateauState]) ->
     ]
     for state in in_variables:
         variables = jax.tree.leaves(state, is_leaf=is_variable)
-        changed = jax.tree.leaves(change(unwrapped(state)))
+        changed = jax.tree.leaves(change(as_arrays(state)))
         for variable, value in zip(variables, changed, strict=True):
             set_variable(variable, value)
     if in_variables:
@@ -410,23 +392,25 @@ def _check_types(state: PlateauState) -> None:
 
 @jax.jit
 def _step(state: PlateauState, metric: Real) -> PlateauState:
-    better = _is_better(state, metric)
+    """Return the state after a metric, as torch's `ReduceLROnPlateau.step` does."""
+    better = is_better(state, metric)
     num_bad_epochs = jnp.where(better, 0, state.num_bad_epochs + 1)
     cooling = state.cooldown_counter > 0
     num_bad_epochs = jnp.where(cooling, 0, num_bad_epochs)
     reduce = num_bad_epochs > state.patience
     cooldown_counter = state.cooldown_counter - cooling.astype(np.int32)
     return state._replace(
-        lr=select(reduce, _reduced_lr(state), state.lr),
+        lr=select(reduce, reduced_lr(state), state.lr),
         best=select(better, metric, state.best),
         num_bad_epochs=jnp.where(reduce, 0, num_bad_epochs),
         cooldown_counter=jnp.where(reduce, state.cooldown, cooldown_counter),
     )
 
 
-def _is_better(state: Any, metric: Real) -> jax.Array:
+def is_better(state: Any, metric: Real) -> jax.Array:
+    """Return True if a metric is better than the best one by more than the margin."""
     best, one = state.best, as_real(1.0)
-    maximize = state.mode == _MODES.index("max")
+    maximize = state.mode == MODES.index("max")
     threshold = select(maximize, state.threshold, -state.threshold)
     bounds = (best * (one + threshold), best + threshold, best + threshold * abs(best))
     bound = bounds[0]
@@ -437,26 +421,27 @@ def _is_better(state: Any, metric: Real) -> jax.Array:
     return jnp.where(maximize, metric > bound, metric < bound)
 
 
-def _reduced_lr(state: PlateauState) -> Real:
+def reduced_lr(state: Any) -> Real:
+    """Return the learning rate after a reduction. One by `eps` or less is skipped."""
     lr = state.lr * state.factor
     lr = select(lr < state.min_lr, state.min_lr, lr)
     return select(state.lr - lr > state.eps, lr, state.lr)
 
 
-def _copied_int(value: ArrayLike) -> jax.Array:
+def copied_int(value: ArrayLike) -> jax.Array:
     """Return a new, strongly typed array, so that a scan can carry it and a jit can donate it."""
     return jnp.array(value, dtype=np.int32, copy=True)
 
 
-def _copied_real(value: ArrayLike) -> Real:
-    """Return a new real number, for the reasons of `_copied_int`."""
+def copied_real(value: ArrayLike) -> Real:
+    """Return a new real number, for the reasons of `copied_int`."""
     return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), as_real(value))
 
 
 def checked_settings(given: Mapping[str, Any], threshold_modes: tuple[str, ...]) -> dict[str, Any]:
     """Return the arguments of a plateau, in their order, after checking those that plateaus share."""
     settings = dict(given)
-    mode = check_choice("mode", settings["mode"], _MODES)
+    mode = check_choice("mode", settings["mode"], MODES)
     threshold_mode = check_choice("threshold_mode", settings["threshold_mode"], threshold_modes)
     settings["init_value"] = _check_init_value(settings["init_value"])
     factor = check_value("factor", settings["factor"], positive=True)
@@ -471,12 +456,12 @@ def checked_settings(given: Mapping[str, Any], threshold_modes: tuple[str, ...])
 
 def fields_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a plateau as the fields of its state."""
-    choices = {"mode": _MODES, "threshold_mode": _THRESHOLD_MODES}
+    choices = {"mode": MODES, "threshold_mode": _THRESHOLD_MODES}
     numbers = {
         name: choices[name].index(value) if name in choices else value for name, value in settings.items()
     }
     return {
-        name: _copied_real(number) if name in _REALS else _copied_int(number)
+        name: copied_real(number) if name in _REALS else copied_int(number)
         for name, number in numbers.items()
     }
 

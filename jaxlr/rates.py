@@ -12,7 +12,8 @@ from jax.typing import ArrayLike
 
 from jaxlr._checks import check_function, check_value, shown_value
 from jaxlr._double_float import as_real, round_to_float, select
-from jaxlr.plateau import PlateauState, _Plateau, opt_state_of, plateaus_in, reduce_lr_on_plateau, unwrapped
+from jaxlr._flax import as_arrays, opt_state_of
+from jaxlr.plateau import Plateau, PlateauState, plateaus_in, reduce_lr_on_plateau
 
 
 # The names that an optimizer under `optax.inject_hyperparams` gives to its learning rate.
@@ -80,7 +81,7 @@ def learning_rate(
                 "optax.multi_transform"
             )
         return {label: learning_rate(groups[label], each) for label, each in requested.items()}
-    plateaus = [unwrapped(state) for state in plateaus_in(opt_state)]
+    plateaus = [as_arrays(state) for state in plateaus_in(opt_state)]
     if len(plateaus) > 1:
         raise ValueError(
             f"opt_state holds {len(plateaus)} plateaus: pass rate as a dict with the learning rate of each "
@@ -139,7 +140,7 @@ def with_plateau(
     Reference: `torch.optim.lr_scheduler.ReduceLROnPlateau`.
     """
     check_function("optimizer", optimizer)
-    if isinstance(init_value, _Plateau):
+    if isinstance(init_value, Plateau):
         if settings:
             raise ValueError(
                 f"the plateau has its own settings: give {', '.join(settings)} where it is built"
@@ -198,7 +199,7 @@ def _base_rate(opt_state: Any, rate: Any, plateaus: list[PlateauState]) -> jax.A
         )
     if callable(rate):
         return _as_default_float(rate(_count(opt_state)))
-    if isinstance(rate, _Plateau):
+    if isinstance(rate, Plateau):
         rate.refuse()
     number = check_value("rate", rate)
     for state in plateaus:
@@ -239,9 +240,9 @@ def _held_rates(opt_state: Any) -> list[jax.Array]:
     for node in jax.tree.leaves(opt_state, is_leaf=holds):
         if isinstance(node, RateState):
             # An injected rate inside may have been set by hand since.
-            rates += _held_rates(node.inner_state) or [_as_default_float(unwrapped(node.rate))]
+            rates += _held_rates(node.inner_state) or [_as_default_float(as_arrays(node.rate))]
         elif (name := _injected_name(node)) is not None and name not in node.hyperparams_states:
-            rates.append(_as_default_float(unwrapped(node.hyperparams)[name]))
+            rates.append(_as_default_float(as_arrays(node.hyperparams)[name]))
     return rates
 
 
@@ -266,7 +267,7 @@ def _count(opt_state: Any) -> jax.Array:
         return False
 
     jax.tree.leaves(opt_state, is_leaf=collect)
-    counts = [unwrapped(count) for count in counts]
+    counts = [as_arrays(count) for count in counts]
     if not counts:
         raise ValueError(
             "opt_state counts no updates for a schedule: was the optimizer built with this schedule, and "

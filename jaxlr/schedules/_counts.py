@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxlr._checks import LARGEST_ARGUMENT, as_array, shown_value
+from jaxlr._checks import LARGEST_ARGUMENT, shown_value
 from jaxlr._compat import call_in_x64, has_explicit_sharding
+from jaxlr._flax import as_array
 
 
 # The largest count that an int64 array can hold.
