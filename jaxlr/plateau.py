@@ -1,6 +1,6 @@
 """ReduceLROnPlateau: its state, a pure step of that state, and the Optax transformation that holds it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, TypeGuard
 
 import jax
@@ -19,7 +19,7 @@ from jaxlr._checks import (
 )
 from jaxlr._double_float import DoubleFloat, Real, as_real, round_to_float, select
 from jaxlr._flax import as_array, as_arrays, is_variable, opt_state_of, set_variable
-from jaxlr.schedules._schedule import PrintsAsCall
+from jaxlr.schedules._printing import PrintsAsCall
 
 
 # Outside this range a pair of float32 has no more digits than a single float32.
@@ -220,7 +220,7 @@ def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
 
     Reference: `torch.optim.lr_scheduler.ReduceLROnPlateau.step`.
     """
-    states = list(_plateaus(opt_state))
+    states = _plateaus(opt_state)
     metric = as_array(metric)
     if not is_real_dtype(metric.dtype if isinstance(metric, jax.Array) else np.asarray(metric).dtype):
         raise TypeError(f"metric must be a real number, got {shown_value(metric)}")
@@ -258,7 +258,7 @@ def set_plateau_lr(opt_state: Any, lr: ArrayLike) -> Any:
 
     Reference: `optimizer.param_groups[0]["lr"] = lr`, https://docs.pytorch.org/docs/stable/optim.html.
     """
-    list(_plateaus(opt_state))
+    _plateaus(opt_state)  # refuse a state without a plateau
     checked = lr if isinstance(lr, jax.Array) and lr.shape else _check_init_value(lr, "lr")
 
     def replaced(state: PlateauState) -> PlateauState:
@@ -289,7 +289,7 @@ def plateau_lr(opt_state: Any) -> jax.Array:
 
     Reference: `torch.optim.lr_scheduler.LRScheduler.get_last_lr`.
     """
-    states = list(_plateaus(opt_state))
+    states = _plateaus(opt_state)
     if len(states) > 1:
         raise ValueError(
             f"opt_state holds {len(states)} plateaus; pass the part that holds the one you mean"
@@ -314,11 +314,14 @@ def _update(
         return jax.tree.map(lambda update: (update * scale).astype(update.dtype), updates), state
 
 
-def plateaus_in(tree: Any) -> Iterator[PlateauState]:
-    """Yield the plateaus in a tree as they are, with variables if Flax NNX holds them."""
-    for node in jax.tree.leaves(tree, is_leaf=_is_plateau):
-        if _is_plateau(node):
-            yield node
+def plateaus_in(tree: Any) -> list[PlateauState]:
+    """Return the plateaus in a tree as they are, with variables if Flax NNX holds them."""
+    return nodes_of(tree, _is_plateau)
+
+
+def nodes_of(tree: Any, is_wanted: Callable[[Any], bool]) -> list[Any]:
+    """Return the outermost nodes of a tree for which `is_wanted` is True."""
+    return [node for node in jax.tree.leaves(tree, is_leaf=is_wanted) if is_wanted(node)]
 
 
 def _is_plateau(node: Any) -> TypeGuard[PlateauState]:
@@ -326,20 +329,18 @@ def _is_plateau(node: Any) -> TypeGuard[PlateauState]:
     return isinstance(node, tuple) and hasattr(node, "num_bad_epochs")
 
 
-def _plateaus(opt_state: Any) -> Iterator[PlateauState]:
-    """Yield the plateaus in an optimizer state, at least one, with plain arrays."""
+def _plateaus(opt_state: Any) -> list[PlateauState]:
+    """Return the plateaus in an optimizer state, at least one, with plain arrays."""
     opt_state = opt_state_of(opt_state)
-    found = False
-    for state in plateaus_in(opt_state):
-        found = True
-        state = as_arrays(state)
-        _check_types(state)
-        yield state
-    if not found:
+    states = [as_arrays(state) for state in plateaus_in(opt_state)]
+    if not states:
         raise ValueError(
             "opt_state holds no plateau: chain jaxlr.reduce_lr_on_plateau(...) after the optimizer, "
             f"and pass the state of the whole chain, not {type(opt_state).__name__}"
         )
+    for state in states:
+        _check_types(state)
+    return states
 
 
 def _replaced(opt_state: Any, change: Callable[[PlateauState], PlateauState]) -> Any:
