@@ -413,10 +413,10 @@ def is_better(state: Any, metric: Real) -> jax.Array:
     best, one = state.best, as_real(1.0)
     maximize = state.mode == MODES.index("max")
     threshold = select(maximize, state.threshold, -state.threshold)
-    bounds = (best * (one + threshold), best + threshold, best + threshold * abs(best))
-    bound = bounds[0]
-    for index in (1, 2):
-        bound = select(state.threshold_mode == index, bounds[index], bound)
+    is_absolute = state.threshold_mode == _THRESHOLD_MODES.index("abs")
+    is_magnitude = state.threshold_mode == _THRESHOLD_MODES.index("magnitude")
+    bound = select(is_absolute, best + threshold, best * (one + threshold))
+    bound = select(is_magnitude, best + threshold * abs(best), bound)
     # Before the first metric the best is infinite, and arithmetic with it can give NaN.
     bound = select(jnp.isfinite(round_to_float(best)), bound, best)
     return jnp.where(maximize, metric > bound, metric < bound)
