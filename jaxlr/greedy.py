@@ -10,16 +10,9 @@ from jax.typing import ArrayLike
 
 from jaxlr._checks import check_positive_count
 from jaxlr._double_float import Real, as_real, round_to_float, select
-from jaxlr.plateau import (
-    MODES,
-    Plateau,
-    checked_settings,
-    copied_int,
-    copied_real,
-    fields_of,
-    is_better,
-    reduced_lr,
-)
+from jaxlr._plateau_settings import MODES, checked_settings, copied_int, copied_real, fields_of
+from jaxlr._plateaus import Plateau
+from jaxlr.plateau import is_better, reduced_lr
 
 
 _THRESHOLD_MODES = ("rel", "abs")

@@ -1,7 +1,6 @@
-"""ReduceLROnPlateau: its state, a pure step of that state, and the Optax transformation that holds it."""
+"""ReduceLROnPlateau: its state, a pure step of that state, and the functions that use it."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, TypeGuard
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -9,24 +8,17 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr._checks import (
-    PLATEAU_IS_NO_SCHEDULE,
-    check_choice,
-    check_value,
-    check_whole_number,
-    is_real_dtype,
-    shown_value,
+from jaxlr._double_float import Real, as_real, round_to_float, select
+from jaxlr._plateau_settings import (
+    MODES,
+    THRESHOLD_MODES,
+    check_init_value,
+    checked_settings,
+    copied_int,
+    copied_real,
+    fields_of,
 )
-from jaxlr._double_float import DoubleFloat, Real, as_real, round_to_float, select
-from jaxlr._flax import as_array, as_arrays, is_variable, opt_state_of, set_variable
-from jaxlr.schedules._printing import PrintsAsCall
-
-
-# Outside this range a pair of float32 has no more digits than a single float32.
-_SMALLEST_LR, _LARGEST_LR = 1e-30, 1e30
-MODES = ("min", "max")
-_REALS = ("lr", "best", "init_value", "first_lr", "factor", "threshold", "min_lr", "max_lr", "eps")
-_THRESHOLD_MODES = ("rel", "abs", "magnitude")
+from jaxlr._plateaus import Plateau, plateaus_of, replaced, stepped
 
 
 class PlateauState(NamedTuple):
@@ -55,43 +47,6 @@ class PlateauState(NamedTuple):
     def step(self, metric: Real) -> "PlateauState":
         """Return the state after the metric of an epoch."""
         return _step(self, metric)
-
-
-class Plateau(PrintsAsCall, optax.GradientTransformationExtraArgs):
-    """The transformation of a ReduceLROnPlateau, which refuses to be used as a schedule."""
-
-    init_value: float | jax.Array
-    _call: tuple[str, Mapping[str, Any]]
-
-    @classmethod
-    def build(
-        cls, init: Any, init_value: float | jax.Array, name: str, arguments: Mapping[str, Any]
-    ) -> "Plateau":
-        """Return a plateau whose state is `init(params)`, with the call that makes it."""
-        plateau = cls(init, _update)
-        plateau.init_value = init_value
-        plateau._call = name, arguments
-        return plateau
-
-    def as_call(self) -> tuple[str, Mapping[str, Any]]:
-        """Return the name of the function that makes the plateau, and its arguments."""
-        return self._call
-
-    def refuse(self, *_: Any) -> NoReturn:
-        """Raise the error that tells how to combine a plateau with an optimizer."""
-        raise TypeError(PLATEAU_IS_NO_SCHEDULE)
-
-    # An optimizer computes with a learning rate that is not callable, such as -1 * learning_rate.
-    __add__ = __radd__ = __sub__ = __rsub__ = refuse  # pyright: ignore[reportAssignmentType]
-    __mul__ = __rmul__ = refuse  # pyright: ignore[reportAssignmentType]
-    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = __float__ = refuse
-
-
-# Python's error for a call is "'NAME' object is not callable", so this name is a message. With a method
-# `__call__`, `optax.sgd` would take a plateau for a schedule, and fail in its first update only.
-Plateau.__name__ = (
-    "ReduceLROnPlateau (not a schedule: use jaxlr.with_plateau(lambda lr: optax.sgd(lr), plateau))"
-)
 
 
 # The result of a conversion: an `optax.Schedule`, or a plateau as a gradient transformation. It is `Any`,
@@ -170,7 +125,7 @@ def reduce_lr_on_plateau(
 
     Reference: `torch.optim.lr_scheduler.ReduceLROnPlateau`.
     """
-    settings = checked_settings(locals(), _THRESHOLD_MODES)
+    settings = checked_settings(locals(), THRESHOLD_MODES)
 
     def init_fn(params: optax.Params) -> Any:
         del params
@@ -220,16 +175,7 @@ def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
 
     Reference: `torch.optim.lr_scheduler.ReduceLROnPlateau.step`.
     """
-    states = _plateaus(opt_state)
-    metric = as_array(metric)
-    if not is_real_dtype(metric.dtype if isinstance(metric, jax.Array) else np.asarray(metric).dtype):
-        raise TypeError(f"metric must be a real number, got {shown_value(metric)}")
-    shapes = {state.patience.shape for state in states}
-    if shapes == {()} and np.size(metric) == 1:
-        metric = metric.reshape(()) if isinstance(metric, jax.Array) else np.asarray(metric).item()
-    for shape in shapes:
-        _check_metric_shape(np.shape(metric), shape)
-    return _replaced(opt_state, lambda state: state.step(as_real(metric)))
+    return stepped(opt_state, metric)
 
 
 def set_plateau_lr(opt_state: Any, lr: ArrayLike) -> Any:
@@ -258,14 +204,14 @@ def set_plateau_lr(opt_state: Any, lr: ArrayLike) -> Any:
 
     Reference: `optimizer.param_groups[0]["lr"] = lr`, https://docs.pytorch.org/docs/stable/optim.html.
     """
-    _plateaus(opt_state)  # refuse a state without a plateau
-    checked = lr if isinstance(lr, jax.Array) and lr.shape else _check_init_value(lr, "lr")
+    plateaus_of(opt_state)  # refuse a state without a plateau
+    checked = lr if isinstance(lr, jax.Array) and lr.shape else check_init_value(lr, "lr")
 
-    def replaced(state: PlateauState) -> PlateauState:
+    def at_lr(state: PlateauState) -> PlateauState:
         spread = jax.tree.map(lambda new: jnp.broadcast_to(new, state.patience.shape), as_real(checked))
         return state._replace(lr=spread)
 
-    return _replaced(opt_state, replaced)
+    return replaced(opt_state, at_lr)
 
 
 def plateau_lr(opt_state: Any) -> jax.Array:
@@ -289,106 +235,12 @@ def plateau_lr(opt_state: Any) -> jax.Array:
 
     Reference: `torch.optim.lr_scheduler.LRScheduler.get_last_lr`.
     """
-    states = _plateaus(opt_state)
+    states = plateaus_of(opt_state)
     if len(states) > 1:
         raise ValueError(
             f"opt_state holds {len(states)} plateaus; pass the part that holds the one you mean"
         )
     return round_to_float(states[0].lr)
-
-
-def _update(
-    updates: optax.Updates,
-    state: Any,
-    params: optax.Params | None = None,
-    *,
-    value: ArrayLike | None = None,
-    **extra_args: Any,
-) -> tuple[optax.Updates, Any]:
-    del params, extra_args
-    if value is not None:
-        state = plateau_step(state, value)
-    scale = round_to_float(state.lr) / round_to_float(state.init_value)
-    # Scale first and round to the dtype of the updates last: bfloat16 holds 0.1 to three digits only.
-    with jax.numpy_dtype_promotion("standard"):
-        return jax.tree.map(lambda update: (update * scale).astype(update.dtype), updates), state
-
-
-def plateaus_in(tree: Any) -> list[PlateauState]:
-    """Return the plateaus in a tree as they are, with variables if Flax NNX holds them."""
-    return nodes_of(tree, _is_plateau)
-
-
-def nodes_of(tree: Any, is_wanted: Callable[[Any], bool]) -> list[Any]:
-    """Return the outermost nodes of a tree for which `is_wanted` is True."""
-    return [node for node in jax.tree.leaves(tree, is_leaf=is_wanted) if is_wanted(node)]
-
-
-def _is_plateau(node: Any) -> TypeGuard[PlateauState]:
-    """Return True if a node is the state of a plateau, such as a `PlateauState` or a `GreedyState`."""
-    return isinstance(node, tuple) and hasattr(node, "num_bad_epochs")
-
-
-def _plateaus(opt_state: Any) -> list[PlateauState]:
-    """Return the plateaus in an optimizer state, at least one, with plain arrays."""
-    opt_state = opt_state_of(opt_state)
-    states = [as_arrays(state) for state in plateaus_in(opt_state)]
-    if not states:
-        raise ValueError(
-            "opt_state holds no plateau: chain jaxlr.reduce_lr_on_plateau(...) after the optimizer, "
-            f"and pass the state of the whole chain, not {type(opt_state).__name__}"
-        )
-    for state in states:
-        _check_types(state)
-    return states
-
-
-def _replaced(opt_state: Any, change: Callable[[PlateauState], PlateauState]) -> Any:
-    """Return `opt_state` with every plateau changed. Variables of `flax.nnx` are updated in place."""
-    in_variables = [
-        state
-        for state in plateaus_in(opt_state_of(opt_state))
-        if any(map(is_variable, jax.tree.leaves(state, is_leaf=is_variable)))
-    ]
-    for state in in_variables:
-        variables = jax.tree.leaves(state, is_leaf=is_variable)
-        changed = jax.tree.leaves(change(as_arrays(state)))
-        for variable, value in zip(variables, changed, strict=True):
-            set_variable(variable, value)
-    if in_variables:
-        return opt_state
-
-    def replace(node: Any) -> Any:
-        return change(node) if _is_plateau(node) else node
-
-    return jax.tree.map(replace, opt_state, is_leaf=_is_plateau)
-
-
-def _check_metric_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    if shape == expected:
-        return
-    advice = "reduce it to one number first, such as its mean"
-    if shape == ():
-        advice = (
-            f"pass a metric for each state of the batch, such as jnp.full({expected}, metric), or call "
-            "plateau_step inside of jax.vmap or jax.pmap"
-        )
-    raise ValueError(f"metric must have the shape of the learning rate, {expected}, got {shape}; {advice}")
-
-
-def _check_types(state: PlateauState) -> None:
-    """Raise an error if a real number was replaced by another type, such as by `optax.tree.set`."""
-    for name in _REALS:
-        if not hasattr(state, name):
-            continue
-        value = getattr(state, name)
-        is_float64 = isinstance(value, jax.Array | np.ndarray) and value.dtype == np.float64
-        if not isinstance(value, DoubleFloat) and not is_float64:
-            advice = "use jaxlr.set_plateau_lr" if name == "lr" else "give it when the plateau is built"
-            raise TypeError(
-                f"the plateau's {name} was replaced by {shown_value(value)}, which changes the structure "
-                f"of the state: {advice}"
-            )
 
 
 @jax.jit
@@ -413,8 +265,8 @@ def is_better(state: Any, metric: Real) -> jax.Array:
     best, one = state.best, as_real(1.0)
     maximize = state.mode == MODES.index("max")
     threshold = select(maximize, state.threshold, -state.threshold)
-    is_absolute = state.threshold_mode == _THRESHOLD_MODES.index("abs")
-    is_magnitude = state.threshold_mode == _THRESHOLD_MODES.index("magnitude")
+    is_absolute = state.threshold_mode == THRESHOLD_MODES.index("abs")
+    is_magnitude = state.threshold_mode == THRESHOLD_MODES.index("magnitude")
     bound = select(is_absolute, best + threshold, best * (one + threshold))
     bound = select(is_magnitude, best + threshold * abs(best), bound)
     # Before the first metric the best is infinite, and arithmetic with it can give NaN.
@@ -427,74 +279,3 @@ def reduced_lr(state: Any) -> Real:
     lr = state.lr * state.factor
     lr = select(lr < state.min_lr, state.min_lr, lr)
     return select(state.lr - lr > state.eps, lr, state.lr)
-
-
-def copied_int(value: ArrayLike) -> jax.Array:
-    """Return a new, strongly typed array, so that a scan can carry it and a jit can donate it."""
-    return jnp.array(value, dtype=np.int32, copy=True)
-
-
-def copied_real(value: ArrayLike) -> Real:
-    """Return a new real number, for the reasons of `copied_int`."""
-    return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), as_real(value))
-
-
-def checked_settings(given: Mapping[str, Any], threshold_modes: tuple[str, ...]) -> dict[str, Any]:
-    """Return the arguments of a plateau, in their order, after checking those that plateaus share."""
-    settings = dict(given)
-    mode = check_choice("mode", settings["mode"], MODES)
-    threshold_mode = check_choice("threshold_mode", settings["threshold_mode"], threshold_modes)
-    settings["init_value"] = _check_init_value(settings["init_value"])
-    factor = check_value("factor", settings["factor"], positive=True)
-    settings["factor"] = _check_below_one("factor", factor)
-    settings["threshold"] = _check_threshold(settings["threshold"], mode, threshold_mode)
-    for name in settings.keys() & {"min_lr", "max_lr", "eps"}:
-        settings[name] = check_value(name, settings[name])
-    for name in settings.keys() & {"patience", "cooldown", "warmup", "reset_start"}:
-        settings[name] = _check_duration(name, settings[name])
-    return settings
-
-
-def fields_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a plateau as the fields of its state."""
-    choices = {"mode": MODES, "threshold_mode": _THRESHOLD_MODES}
-    numbers = {
-        name: choices[name].index(value) if name in choices else value for name, value in settings.items()
-    }
-    return {
-        name: copied_real(number) if name in _REALS else copied_int(number)
-        for name, number in numbers.items()
-    }
-
-
-def _check_init_value(value: ArrayLike, name: str = "init_value") -> float | jax.Array:
-    init_value = check_value(name, value, positive=True)
-    if not isinstance(init_value, jax.Array) and not _SMALLEST_LR <= init_value <= _LARGEST_LR:
-        bounds = f"from {_SMALLEST_LR:g} to {_LARGEST_LR:g}"
-        raise ValueError(f"{name} must be {bounds}, so that float32 can hold it, got {init_value!r}")
-    return init_value
-
-
-def _check_below_one(name: str, value: float | jax.Array) -> float | jax.Array:
-    if not isinstance(value, jax.Array) and value >= 1:
-        raise ValueError(f"{name} must be below 1, got {value!r}")
-    return value
-
-
-def _check_threshold(value: ArrayLike, mode: str, threshold_mode: str) -> float | jax.Array:
-    threshold = check_value("threshold", value)
-    if mode == "min" and threshold_mode != "abs":
-        # The bound would be best * (1 - 1) = 0, and no loss would ever be better.
-        return _check_below_one("a relative threshold in mode 'min'", threshold)
-    return threshold
-
-
-def _check_duration(name: str, value: ArrayLike) -> int | jax.Array:
-    if isinstance(value, jax.Array):
-        if value.shape != ():
-            raise ValueError(f"{name} must be a scalar, got an array of shape {value.shape}")
-        return value
-    duration = check_whole_number(name, value)
-    if not 0 <= duration < 2**31:
-        raise ValueError(f"{name} must be a number of epochs from 0 to 2**31 - 1, got {value!r}")
-    return duration

@@ -13,7 +13,8 @@ from jax.typing import ArrayLike
 from jaxlr._checks import check_function, check_value, shown_value
 from jaxlr._double_float import as_real, round_to_float, select
 from jaxlr._flax import as_arrays, opt_state_of
-from jaxlr.plateau import Plateau, PlateauState, nodes_of, plateaus_in, reduce_lr_on_plateau
+from jaxlr._plateaus import Plateau, nodes_of, plateaus_in
+from jaxlr.plateau import PlateauState, reduce_lr_on_plateau
 
 
 # The names that an optimizer under `optax.inject_hyperparams` gives to its learning rate.

@@ -12,6 +12,7 @@ import optax
 
 from jaxlr._checks import check_duration, check_positive_count, check_value, shown_value
 from jaxlr._double_float import as_real
+from jaxlr._plateaus import Plateau
 from jaxlr.convert.classes import Effect, class_of
 from jaxlr.convert.closed_form import (
     NoClosedFormError,
@@ -24,7 +25,7 @@ from jaxlr.convert.errors import MissingNumStepsError
 from jaxlr.convert.fields import check_fields, check_group, number
 from jaxlr.convert.neighbors import check_functions, check_only_scheduler
 from jaxlr.convert.twin import StepsOptimizerError, twin_of
-from jaxlr.plateau import Plateau, ScheduleOrPlateau, reduce_lr_on_plateau
+from jaxlr.plateau import ScheduleOrPlateau, reduce_lr_on_plateau
 from jaxlr.schedules.compose import tabulate
 from jaxlr.schedules.decay import multiplicative_lr
 

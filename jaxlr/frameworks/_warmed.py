@@ -9,7 +9,9 @@ import optax
 
 from jaxlr._checks import check_value
 from jaxlr._double_float import Real, as_real, select
-from jaxlr.plateau import Plateau, PlateauState, copied_int, copied_real
+from jaxlr._plateau_settings import copied_int, copied_real
+from jaxlr._plateaus import Plateau
+from jaxlr.plateau import PlateauState
 
 
 class WarmedState(NamedTuple):

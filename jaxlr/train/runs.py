@@ -12,8 +12,9 @@ import optax
 from jaxtyping import Key
 
 from jaxlr._checks import shorten
+from jaxlr._plateaus import nodes_of
 from jaxlr.convert.optimizers.signatures import OptimizerCall
-from jaxlr.plateau import PlateauState, nodes_of, plateau_lr, reduce_lr_on_plateau
+from jaxlr.plateau import PlateauState, plateau_lr, reduce_lr_on_plateau
 from jaxlr.schedules._schedule import calls_function
 from jaxlr.schedules.compose import sample
 from jaxlr.train.config import TrainConfig
