@@ -178,8 +178,11 @@ def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Ca
     """Build the optimizer with the scheduler, the function for an epoch's rate, and True for a plateau."""
     scheduler, counts_per_epoch, base_lr = config.run_schedule(steps_per_epoch)
     momentum, optimizer = config.training.momentum, config.schedule.text_optimizer
+    own = config.schedule.optimizer_of_recipe(steps_per_epoch // counts_per_epoch)
     if isinstance(scheduler, optax.GradientTransformationExtraArgs):
-        if optimizer is None:
+        if own is not None:
+            tx = own
+        elif optimizer is None:
             tx = optax.chain(build_optimizer(None, base_lr, momentum), scheduler)
         else:
             tx = build_optimizer(optimizer, scheduler)
@@ -193,6 +196,8 @@ def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Ca
         del state
         return float(np.asarray(per_step((epoch + 1) * steps_per_epoch - 1)))
 
+    if own is not None:
+        return own, lr_of_last_batch, False
     if (pair := config.schedule.cycle(config.epochs * counts_per_epoch)) is not None:
         return transformation(pair, steps_per_epoch=steps_per_count), lr_of_last_batch, False
     return build_optimizer(optimizer, scheduler, momentum, steps_per_count), lr_of_last_batch, False

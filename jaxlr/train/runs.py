@@ -59,7 +59,8 @@ def hyperparameters_of(config: TrainConfig, steps_per_epoch: int) -> Hyperparame
 
     Raises:
         RateError: a lambda in the scheduler fails at an epoch (or step) of the run.
-        ValueError: the scheduler cycles the momentum of the optimizer, which is not an array of rates.
+        ValueError: the scheduler cycles the momentum of the optimizer, which is not an array of rates; or
+            the optimizer of the recipe is more than a torch text.
 
     Example:
         >>> config = TrainConfig.from_flags(scheduler="StepLR(2)", lr=1.0, epochs=3)
@@ -72,6 +73,11 @@ def hyperparameters_of(config: TrainConfig, steps_per_epoch: int) -> Hyperparame
     if config.schedule.cycle(math.prod(shape)):
         raise ValueError(
             "the scheduler cycles the momentum, which hyperparameters do not: give it cycle_momentum=False"
+        )
+    if config.schedule.optimizer_of_recipe(1) is not None:
+        raise ValueError(
+            "the optimizer of the recipe clips gradients, does not decay biases, or changes its momentum, "
+            "which hyperparameters do not: give optimizer, such as 'SGD(momentum=0.9)'"
         )
     if isinstance(scheduler, optax.GradientTransformationExtraArgs):
         rates, plateau = np.full(shape, base_lr), scheduler

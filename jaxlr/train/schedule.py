@@ -158,6 +158,13 @@ class TrainSchedule:
         recipe = RunRecipe.from_text(self.recipe)
         return RecipeReader(recipe, self.lr, self._values, self.framework, self.framework_version)
 
+    def optimizer_of_recipe(self, steps_per_count: int) -> optax.GradientTransformationExtraArgs | None:
+        """Return the optimizer of a config under its schedule, or None if a torch text states it all."""
+        reader = self.reader
+        if reader is None or not reader.recipe.builds_optimizer:
+            return None
+        return reader.optimizer(steps_per_count).transformation
+
     @property
     def assumptions(self) -> tuple[str, ...]:
         """Return the assumptions that complete the recipe, in sentences."""
