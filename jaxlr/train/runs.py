@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Key
 
 from jaxlr._checks import shorten
+from jaxlr._plateaus import nodes_of
 from jaxlr.convert.optimizers.signatures import OptimizerCall
 from jaxlr.plateau import PlateauState, plateau_lr, reduce_lr_on_plateau
 from jaxlr.schedules._schedule import calls_function
@@ -224,12 +225,7 @@ def _rate_of_step(hyperparameters: Hyperparameters, steps_per_epoch: int) -> Cal
 
 def _num_updates(opt_state: Any) -> jax.Array:
     """Return the number of updates that the schedules of an optimizer have seen."""
-
-    def is_count(node: Any) -> bool:
-        return isinstance(node, optax.ScaleByScheduleState)
-
-    nodes = jax.tree.leaves(opt_state, is_leaf=is_count)
-    return next(node.count for node in nodes if is_count(node))
+    return nodes_of(opt_state, lambda node: isinstance(node, optax.ScaleByScheduleState))[0].count
 
 
 def _optimizer(
