@@ -15,7 +15,7 @@ from jaxlr.convert.errors import MissingNamesError
 from jaxlr.convert.optimizers.reader import OptimizerReader, is_group, text_of
 from jaxlr.convert.optimizers.signatures import CONVERTED, NAMES, OptimizerCall
 from jaxlr.convert.reader import called_name
-from jaxlr.convert.statements import Program
+from jaxlr.convert.statements import NAME_OF_SCHEDULER, Program
 from jaxlr.convert.text import followed, parsed
 
 
@@ -125,7 +125,7 @@ class OptimizerText:
     def _raise_unknown(self, node: ast.Call) -> NoReturn:
         name = called_name(node)
         near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.75)
-        hint = f"did you mean {near[0]}?" if near and near[0] != name else CONVERTED
+        hint = f"{CONVERTED}; did you mean {near[0]}?" if near and near[0] != name else CONVERTED
         if name.islower():  # a function
             hint = f"add the lines that define {name}, or write the optimizer that it returns"
         raise ValueError(f"cannot convert the optimizer {shorten(source_of(node))!r}: {hint}")
@@ -139,9 +139,9 @@ class OptimizerText:
                 if value.error is not None:
                     raise value.error
                 raise _missing(value.missing)
-        match self._statements[-1]:
-            case ast.Expr(value=ast.Call() as call) | ast.Assign(value=ast.Call() as call):
-                if self.scheduler is None:
+        match self._statements:
+            case [ast.Expr(value=ast.Call() as call)] | [*_, ast.Assign(value=ast.Call() as call)]:
+                if self.scheduler is None and not NAME_OF_SCHEDULER.search(called_name(call)):
                     self._raise_unknown(call)
         if any(map(self.reader.constructs_optimizer, _calls(self._statements))):
             raise ValueError(
