@@ -10,9 +10,9 @@ from jax._src import compilation_cache  # pyright: ignore[reportPrivateImportUsa
 from processes import ENVIRONMENT, finish, start, wait_for_epoch
 
 from jaxlr.train import SweepConfig, TrainConfig, chunks, loop, sweep, train
-from jaxlr.train.config import Device
 from jaxlr.train.device.compiler import compiler_options, times_kernels
 from jaxlr.train.errors import CheckpointError
+from jaxlr.train.groups import Device
 from jaxlr.train.output import run_programs
 from jaxlr.train.output.run_programs import RunPrograms
 

@@ -152,8 +152,14 @@ def transformation(
     labels: Any = None,
     steps_per_epoch: int = 1,
     transposed: bool | None = None,
+    momenta: Sequence[optax.Schedule | None] | None = None,
+    decays: Sequence[optax.Schedule | None] | None = None,
+    decay_mask: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Return the transformation of an optimizer under its own scheduler, or under another schedule."""
+    """Return the transformation of an optimizer under its own scheduler, or under another schedule.
+
+    `momenta`, `decays` and `decay_mask` are those of `build`, for a schedule that is not a text.
+    """
     optimizer = pair.optimizer
     if transposed is None and RULES[optimizer.name].depends_on_axes:
         raise ValueError(
@@ -194,7 +200,9 @@ def transformation(
             steps_per_epoch,
             transposed is not False,
             shapes=[shapes] * len(groups),
-            momenta=cycles or None,
+            momenta=cycles or momenta,
+            decays=decays,
+            decay_mask=decay_mask,
         )
 
     return _with_shapes_of_params(with_shapes, transposed is not False)

@@ -2,7 +2,7 @@
 
 import jax
 
-from jaxlr.train.config import Device
+from jaxlr.train.groups import Device
 
 
 # XLA's debug_options_flags.cc describes these flags. They exist from JAX 0.10 to 0.12.
