@@ -21,7 +21,7 @@ from jaxlr.schedules.compose import per_epoch
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data import load_dataset
 from jaxlr.train.data.splits import Data, split_dataset
-from jaxlr.train.device.compiler import compiler_options
+from jaxlr.train.device.compiler import compiler_options, start_options
 from jaxlr.train.device.mesh import (
     check_divides,
     describe_device,
@@ -162,7 +162,7 @@ def build_run(config: TrainConfig, train_split: Split, num_classes: int, mesh: M
     num_features = int(np.prod(train_split.images.shape[1:]))
     init, apply = mlp([num_features, *training.hidden, num_classes])
     apply = split_batches(mesh, apply)
-    params = jax.jit(init)(init_key)
+    params = jax.jit(init, compiler_options=start_options())(init_key)
     steps_per_epoch = count_steps(len(train_split.labels), training.batch_size)
     config = config.completed(steps_per_epoch)
     tx, lr, has_plateau = _build_optimizer(config, steps_per_epoch)
