@@ -624,7 +624,7 @@ class Evaluator:
         self._budget -= amount
         self.work.left -= amount
         if self._budget < 0 or self.work.left < 0:
-            raise ValueError("the scheduler's text asks for too many values and operations")
+            raise ValueError("the text asks for too many values and operations")
 
 
 def _is_filtered(node: ast.Call) -> bool:

@@ -39,6 +39,7 @@ def unwrapped(text: str) -> str:
 
 def dedented(text: str) -> str:
     """Return a text without its indentation, which its first line may lack."""
+    text = re.sub(r"\A(\s*)elif\b", r"\1if", text)  # a branch that was copied alone
     first, _, rest = text.partition("\n")
     if first.rstrip().endswith(":") or text.lstrip().startswith(("def ", "class ", "@")):
         return textwrap.dedent(text.strip("\n")).strip()

@@ -54,7 +54,12 @@ class ConstructorReader:
 
     def constructs(self, node: ast.AST) -> bool:
         """Check if a constructor is called in a part of the text."""
-        return any(isinstance(each, ast.Call) and self._resolved(each) for each in ast.walk(node))
+        return self.constructed(node) is not None
+
+    def constructed(self, node: ast.AST) -> str | None:
+        """Return the name of the first constructor that is called in a part of the text, or None."""
+        calls = (self._resolved(each) for each in ast.walk(node) if isinstance(each, ast.Call))
+        return next((source_of(call.func) for call in calls if call is not None), None)
 
     def is_constructor(self, node: ast.Call) -> bool:
         """Check if an expression is itself the call of a constructor."""
@@ -138,12 +143,7 @@ class ConstructorReader:
 
     def rate_beside(self, statements: Sequence[ast.stmt]) -> TextRate | None:
         """Return the rate of the only optimizer of a text, whose scheduler does not name it."""
-        calls = [
-            each
-            for statement in statements
-            for each in ast.walk(statement)
-            if isinstance(each, ast.Call) and source_of(each.func).rpartition(".")[2] in OPTIMIZERS
-        ]
+        calls = optimizer_calls(statements)
         found = self._rate_node(calls[0]) if len(calls) == 1 else None
         return None if found is None else TextRate(found, self._evaluator.value_if_any(found))
 
@@ -426,6 +426,17 @@ def _holds_classes(table: ast.expr) -> bool:
 
 def _is_dict_call(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and source_of(node.func) == "dict"
+
+
+def optimizer_calls(statements: Sequence[ast.stmt]) -> list[ast.Call]:
+    """Return the calls of torch's optimizers in a text."""
+    nodes = (each for statement in statements for each in ast.walk(statement))
+    return [each for each in nodes if isinstance(each, ast.Call) and called_name(each) in OPTIMIZERS]
+
+
+def called_name(call: ast.Call) -> str:
+    """Return the name of the function that is called, without its module."""
+    return source_of(call.func).rpartition(".")[2]
 
 
 def raise_unknown(name: str) -> NoReturn:

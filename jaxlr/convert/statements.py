@@ -7,7 +7,7 @@ have no value then, so that a later use of one is an error that shows the statem
 import ast
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from jaxlr._checks import shorten
 from jaxlr.code.builders import as_conditions, body_for_call, constants_of
@@ -26,6 +26,7 @@ _SCHEDULER = re.compile(r"(LR|Scheduler)$|[Ww]arm_?[Uu]p")  # the name of a sche
 _MOST_CALLS = 100  # of functions that build schedulers
 # Calls that may be given a scheduler, because they do not change it.
 _HARMLESS_CALLS = ("print", "info", "debug", "log", "warning", "train", "fit", "plot", "isinstance", "len")
+_STEP_HOOK = re.compile(r"\.register_step_(pre|post)_hook$")
 _HARMLESS_METHODS = ("get_last_lr", "state_dict", "print_lr", "get_lr")
 
 
@@ -126,6 +127,8 @@ class Program:
                 self._loop(statement, target, items, body)
             case ast.While(test=test, body=body, orelse=[]) if not _steps(statement):
                 self._while(statement, test, body)
+            case ast.With() | ast.Try():
+                self._block(statement)
             case ast.FunctionDef(name=name):
                 self._define(statement, name)
             case ast.ClassDef(name=name) if (constants := constants_of(statement)) is not None:
@@ -135,7 +138,9 @@ class Program:
             case _:
                 self._skip(statement)
 
-    def _assign(self, statement: ast.stmt, target: ast.expr, value: Any) -> None:
+    def _assign(self, statement: ast.stmt, target: ast.expr | None, value: Any) -> None:
+        if target is None:
+            return
         if writes_rate(target):
             raise ValueError(
                 f"cannot read {quoted(statement)}: the text sets the learning rate by hand. Leave the line "
@@ -143,11 +148,8 @@ class Program:
             )
         if isinstance(target, ast.Attribute):
             owner = self._evaluator.assigned.get(source_of(target.value))
-            if isinstance(owner, Constructor):
-                raise ValueError(
-                    f"cannot read {quoted(statement)}: it changes a {owner.name} after its construction. "
-                    "Convert the live object with from_torch"
-                )
+            if isinstance(owner, Constructor | OptimizerCall):
+                self._refuse_change(statement, f"a {owner.name}")
         if isinstance(target, ast.Subscript) and self._set_item(statement, target, value):
             return
         if isinstance(target, ast.Tuple | ast.List):
@@ -215,7 +217,8 @@ class Program:
         self._refuse_unknown_call(node)
         value = self._evaluator.value(node)
         if not isinstance(value, Constructor | OptimizerCall | list) and not self._evaluator.missing:
-            raise ValueError(f"cannot read {quoted(node)}: write only the constructor of the scheduler")
+            name = self._reader.constructed(node)
+            raise ValueError(f"cannot read {quoted(node)}: write only the call of {name}")
         return value
 
     def _check_frequency(self, mapping: dict[Any, Any]) -> None:
@@ -240,9 +243,10 @@ class Program:
             self._unknown_schedulers.append(node)
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
         if any(self._is_scheduler(each) for each in arguments):
+            name = self._reader.constructed(node) or "a scheduler"
             raise ValueError(
-                f"cannot read the call {shorten(source_of(node.func))!r} around a scheduler: write only "
-                "the constructor of the scheduler"
+                f"cannot read the call {shorten(source_of(node.func))!r} around {name}: leave it out, if "
+                "it does not change the learning rate"
             )
 
     def _is_scheduler(self, node: ast.expr) -> bool:
@@ -270,6 +274,8 @@ class Program:
                 return
             case ast.Call(func=func) if source_of(func).rpartition(".")[2] in _HARMLESS_CALLS:
                 return
+        if isinstance(node, ast.Call) and _STEP_HOOK.search(source_of(node.func)):
+            self._refuse_change(statement, "an optimizer")
         is_builder = isinstance(node, ast.Call) and self._builder(node) is not None
         if (
             is_builder
@@ -280,6 +286,12 @@ class Program:
             return
         self._refuse_unknown_call(node)
         self._forget_changed(statement, "which may change a list or mapping")
+
+    def _refuse_change(self, statement: ast.stmt, changed: str) -> NoReturn:
+        raise ValueError(
+            f"cannot read {quoted(statement)}: it changes {changed} after its construction. Convert the "
+            "live object with from_torch or optimizer_from_torch"
+        )
 
     def _is_collection(self, node: ast.expr) -> bool:
         return isinstance(self._evaluator.assigned.get(source_of(node)), list | dict)
@@ -358,6 +370,26 @@ class Program:
         if isinstance(value, Unevaluated) or any(isinstance(e, ast.Break) for e in ast.walk(statement)):
             self._skip(statement)
 
+    def _block(self, statement: ast.With | ast.Try) -> None:
+        """Follow the body of a `with` or a `try`, unless an error in it may be a way to continue."""
+        match statement:
+            case ast.With(items=items, body=body) if "suppress" not in ast.unparse(items[0]):
+                for each in items:
+                    if each.optional_vars is not None:
+                        value = self._assigned_value(each.context_expr)
+                        self._assign(statement, each.optional_vars, value)
+                self.run(body)
+            case ast.Try(handlers=handlers) if not any(map(self._reader.constructs, handlers)):
+                # An import that may fail does not say which class a name stands for.
+                imports = ast.Import | ast.ImportFrom
+                body = [*statement.body, *statement.orelse]
+                self.run([each for each in body if not isinstance(each, imports)])
+                for each in (each for handler in handlers for each in handler.body):
+                    self._skip(each)  # forget the values that it would have changed
+                self.run(statement.finalbody)
+            case _:
+                self._skip(statement)
+
     def _define(self, statement: ast.FunctionDef, name: str) -> None:
         if self._reader.constructs(statement) or any(
             isinstance(each, ast.Call) and self._builder(each) is not None for each in ast.walk(statement)
@@ -371,8 +403,8 @@ class Program:
     def _skip(self, statement: ast.stmt) -> None:
         """Leave out a statement that cannot be followed, such as a training loop."""
         first = shorten(ast.unparse(statement).partition("\n")[0])
-        if self._reader.constructs(statement):
-            raise ValueError(f"cannot read {first!r}: write the scheduler outside of it")
+        if name := self._reader.constructed(statement):
+            raise ValueError(f"cannot read {first!r}: write the call of {name} outside of it")
         if writes_rate(statement):
             raise ValueError(
                 f"cannot read {first!r}: it sets the learning rate by hand. Write a function of the epoch "
@@ -380,7 +412,7 @@ class Program:
             )
         self._check_steps(statement, first)
         self._forget_changed(statement, "which may change a list or mapping")
-        error = ValueError(f"cannot read {first!r}, which assigns a name that the scheduler uses")
+        error = ValueError(f"cannot read {first!r}, which assigns a name that is used later")
         for each in ast.walk(statement):
             if isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Store | ast.Del):
                 source = source_of(each)
@@ -403,7 +435,7 @@ class Program:
                     continue
             for owner in filter(self._is_collection, owners):
                 name, first = source_of(owner), ast.unparse(statement).partition("\n")[0]
-                error = ValueError(f"cannot read {shorten(first)!r}, {reason} that the scheduler uses")
+                error = ValueError(f"cannot read {shorten(first)!r}, {reason} that is used later")
                 if not _constructors_in(self._evaluator.assigned[name]):
                     self._evaluator.assigned[name] = Unevaluated(ast.Name(name, ast.Load()), [], error)
 

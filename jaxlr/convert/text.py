@@ -5,7 +5,6 @@ import inspect
 import math
 import re
 import warnings
-from collections.abc import Collection
 from typing import Any
 
 from jax.core import Tracer
@@ -13,9 +12,10 @@ from jax.typing import ArrayLike
 
 from jaxlr._checks import check_duration, check_positive_count, shorten
 from jaxlr.code.builders import with_own_names
-from jaxlr.code.definitions import Function
+from jaxlr.code.definitions import Function, writes_rate
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.paste import dedented, unwrapped
+from jaxlr.code.scripts import flattened
 from jaxlr.code.syntax import source_of
 from jaxlr.code.values import Names, Unevaluated, Work
 from jaxlr.convert.calls import Call, build, jaxlr_text, torch_text
@@ -23,13 +23,23 @@ from jaxlr.convert.classes import CLASSES
 from jaxlr.convert.constructors import Constructor, equivalent_call
 from jaxlr.convert.errors import ConflictingRateError, MissingNamesError, MissingRateError
 from jaxlr.convert.mappings import as_python, with_calls
-from jaxlr.convert.reader import EXAMPLE, ConstructorReader, TextRate
+from jaxlr.convert.reader import (
+    EXAMPLE,
+    ConstructorReader,
+    TextRate,
+    called_name,
+    optimizer_calls,
+    raise_unknown,
+)
 from jaxlr.convert.statements import Program
 from jaxlr.frameworks.recipe import parsed_version
 from jaxlr.plateau import ScheduleOrPlateau
 
 
 _LONGEST_TEXT = 20_000
+_SCHEDULES = re.compile(
+    r"(LR|[Ss]cheduler)$|[Ww]arm_?[Uu]p"
+)  # the name of a scheduler, or of a function that makes one
 _MOST_LEVELS = 100  # of nested expressions: Python's own limit is not reached, however deep the caller is
 
 
@@ -195,44 +205,30 @@ def _follow(
         return constructor
     if evaluator.missing:
         raise MissingNamesError(evaluator.missing, evaluator.missing_functions)
+    optimizers = optimizer_calls(statements)
+    if optimizers and (len(statements) > 1 or not isinstance(statements[0], ast.Expr | ast.Assign)):
+        calls = [each for top in statements for each in ast.walk(top) if isinstance(each, ast.Call)]
+        likely = [call for call in calls if _SCHEDULES.search(called_name(call))]
+        raise_unknown(called_name((likely or optimizers)[0]))
     return reader.read(_expression(statements[-1], text))
 
 
 def followed(program: Program, reader: ConstructorReader, statements: list[ast.stmt]) -> Constructor | None:
     """Follow the statements of a text, and return the scheduler or the function of the step in it."""
-    program.run(_unwrapped(statements, reader.known))
+    program.run(flattened(statements, reader.known))
     constructor = reader.final(program.kept())
     if constructor is not None:
         for optimizer in reader.optimizers(constructor):
             program.check_alone(optimizer)
     function = program.schedule_function()
-    if constructor is None and function is not None and isinstance(statements[-1], ast.FunctionDef):
+    last = statements[-1]
+    if constructor is None and function is not None and isinstance(last, ast.FunctionDef):
+        if optimizer_calls(statements) and not writes_rate(last):
+            return None  # the function trains
         schedule = function.as_rate()
         schedule.check()
         return Constructor(CLASSES["LambdaLR"], {"lr_lambda": schedule}, 1)
     return constructor
-
-
-def _unwrapped(statements: list[ast.stmt], known: Collection[str]) -> list[ast.stmt]:
-    """Return the body of a function or method, if that is the whole text and it calls `known` classes."""
-    code = [each for each in statements if not isinstance(each, ast.Import | ast.ImportFrom)]
-    match code:
-        case [ast.FunctionDef(body=body)] if _calls(body, known):
-            return [each for each in statements if each not in code] + body
-        case [ast.ClassDef(body=body)]:
-            methods = [each for each in body if isinstance(each, ast.FunctionDef)]
-            building = [each for each in methods if _calls(each.body, known)]
-            if len(building) == 1:
-                return [each for each in statements if each not in code] + building[0].body
-    return statements
-
-
-def _calls(body: list[ast.stmt], known: Collection[str]) -> bool:
-    return any(
-        isinstance(each, ast.Call) and source_of(each.func).rpartition(".")[2] in known
-        for statement in body
-        for each in ast.walk(statement)
-    )
 
 
 def _base_rate(constructor: Constructor, rate: TextRate | None, init_value: Any) -> Any:

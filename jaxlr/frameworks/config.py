@@ -44,11 +44,12 @@ def from_config(
         init_value: learning rate of the optimizer, a finite number >= 0; may be traced. None takes it from
             the config.
         framework: the framework; None recognizes it. It is one of "addons", "axolotl", "composer",
-            "deepspeed", "detectron2", "diffusers", "dino", "fairseq", "huggingface", "kohya", "ldm",
-            "lightning", "mae", "megatron", "mmcv", "mmengine", "nanogpt", "nemo", "olmo", "open_clip",
-            "sentence_transformers", "swin", "timm", "torchtitan", "torchtune", "torchvision",
-            "ultralytics", "espnet", "gpt_neox", "icefall", "litgpt", "nanotron",
-            "opennmt" and "wenet".
+            "deepspeed", "detectron2", "detr", "diffusers", "dino", "espnet", "fairchem", "fairseq",
+            "fastai", "gaussian_splatting", "gpt_neox", "graphgym", "huggingface", "icefall", "kohya",
+            "ldm", "lerobot", "lightning", "litgpt", "mae", "megatron", "mmcv", "mmengine", "nanogpt",
+            "nanotron", "nemo", "nerfstudio", "olmo", "open_clip", "opennmt", "openpcdet", "sam",
+            "sentence_transformers", "slowfast", "swin", "timm", "torchtitan", "torchtune", "torchvision",
+            "ultralytics", "wenet" and "yolox".
         version: the version of the framework, such as "4.46", where its rules changed. None takes the
             newest rule, and says so in `assumptions`. They also say if the version changes nothing.
         steps_per_epoch: batches of one epoch in one process, `len(train_dataloader)`.

@@ -53,6 +53,8 @@ _DEFAULTS: dict[str, Any] = {
     "POLY_LR_CONSTANT_ENDING": 0.0,
 }
 _OPTIMIZER_DEFAULTS = {"MOMENTUM": 0.9, "WEIGHT_DECAY": 1e-4, "WEIGHT_DECAY_NORM": 0.0}
+# Settings of other frameworks whose configs have a SOLVER too, such as FastReID and Caffe2's Detectron.
+_OF_OTHERS = ("MAX_EPOCH", "MAX_EPOCHS", "EPOCHS", "NUM_EPOCHS", "LR_POLICY", "SCHED", "SCHEDULER")
 _STATED = ("LR_SCHEDULER_NAME", "MAX_ITER", "WARMUP_FACTOR", "WARMUP_ITERS")
 
 
@@ -135,6 +137,12 @@ FRAMEWORK = Framework(
 
 
 def _read_solver(config: Config, solver: Config) -> Recipe:
+    for name in _OF_OTHERS:
+        if solver.has(name):
+            raise ValueError(
+                f"SOLVER.{name} is a setting of another framework than detectron2, which is not supported: "
+                "write the schedule with jaxlr.phased_lr"
+            )
     missing = [name for name in _STATED if not solver.has(name)]
     if missing:
         values = ", ".join(f"{name} {_DEFAULTS[name]}" for name in missing)

@@ -12,6 +12,7 @@ from jaxlr._checks import check_choice, check_positive_count, shown_value
 from jaxlr.frameworks import mmpython
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.files import read_config
+from jaxlr.frameworks.flags import in_sections
 from jaxlr.frameworks.recipe import Config, Framework, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, phased_lr
 from jaxlr.schedules.phases import Shape
@@ -29,7 +30,7 @@ Rule = Literal["release", "spring", "first"]
 
 def read(config: Config) -> Recipe:
     """Read `optimizer`, `lr_scheduler` and `training`. A count is an update of the weights."""
-    config = config.of(_with_file(_nested(config.settings)))
+    config = config.of(_with_file(in_sections(config.settings, _SECTIONS)))
     optimizer = config.inner("optimizer")
     if config.init_value is None:
         optimizer = _completed(config, optimizer, {"lr": 8e-4})
@@ -51,7 +52,7 @@ def read(config: Config) -> Recipe:
 
 def optimizer(config: Config) -> TorchOptimizer:
     """Return the optimizer of `build_optimizers`. All parameters decay."""
-    config = config.of(_with_file(_nested(config.settings)))
+    config = config.of(_with_file(in_sections(config.settings, _SECTIONS)))
     section = _completed(config, config.inner("optimizer"), _OPTIMIZER_DEFAULTS)
     training = _completed(config, config.inner("training"), {"max_norm": 1.0})
     name = check_choice("name of the optimizer", section.text("name"), ("Adam", "AdamW"))
@@ -61,7 +62,7 @@ def optimizer(config: Config) -> TorchOptimizer:
 
 
 def _recognizes(settings: Mapping[str, Any]) -> bool:
-    settings = _nested(settings)
+    settings = in_sections(settings, _SECTIONS)
     job, training, scheduler, model = (
         found if isinstance(found := settings.get(name), Mapping) else {}
         for name in ("job", "training", "lr_scheduler", "model")
@@ -82,19 +83,6 @@ FRAMEWORK = Framework(
     recognizes=_recognizes,
     has_versions=True,
 )
-
-
-def _nested(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return flags such as `--optimizer.lr 3e-4` as the sections of a file."""
-    nested: dict[str, Any] = {}
-    for name, value in settings.items():
-        section, _, key = str(name).partition(".")
-        if section in _SECTIONS:
-            value = {key: value} if key else value
-            nested = mmpython.merged(nested, {section: value})
-        else:
-            nested[name] = value
-    return nested
 
 
 def _with_file(settings: Mapping[str, Any]) -> Mapping[str, Any]:

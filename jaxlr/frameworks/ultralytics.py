@@ -1,14 +1,16 @@
-"""Ultralytics YOLO: the `args.yaml` of a run, and the `hyp*.yaml` of YOLOv5.
+"""Ultralytics YOLO: the `args.yaml` of a run, and the files of YOLOv5, YOLOv6, YOLOv7 and YOLOv9.
 
-The rules are those of ultralytics 8.4.190, 8.3.200 and 8.1.41 (`engine/trainer.py`, `cfg/default.yaml`) and
-of YOLOv5 3.1 to 7.0 (`train.py`).
+The rules are those of ultralytics 8.4.190, 8.3.200 and 8.1.41 (`engine/trainer.py`, `cfg/default.yaml`),
+of YOLOv5 3.1 to 7.0 (`train.py`), of YOLOv6 0.4 (`core/engine.py`, `solver/build.py`), and of YOLOv7 and
+YOLOv9 (`train.py`).
 """
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
-from jaxlr._checks import check_positive_count, check_value
+from jaxlr._checks import check_choice, check_positive_count, check_value
 from jaxlr.frameworks.recipe import Clip, Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, chained_scheduler, per_epoch, phased_lr, sequential_lr
 
@@ -16,11 +18,14 @@ from jaxlr.schedules import Phase, chained_scheduler, per_epoch, phased_lr, sequ
 _CLASSES = {name.lower(): name for name in ("SGD", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop")}
 _LEAST_WARMUP = 100  # iterations, before 8.4
 _YOLOV5 = ("anchor_t", "iou_t", "cls_pw", "obj_pw", "obj", "fl_gamma")  # settings that ultralytics 8 lacks
+_YOLOV7 = ("loss_ota", "paste_in")  # settings that YOLOv5 lacks
 
 
 def read(config: Config) -> Recipe:
     """Read `lr0`, `lrf`, `cos_lr` and the warmup of an `args.yaml`. A count is a batch."""
+    config = _flattened(config)
     config.refuse("time", reason="a run that ends by the clock has no fixed number of epochs")
+    config.refuse("flat_cos_lr", reason="write the schedule with jaxlr.phased_lr")
     _check_version(config)
     steps = config.steps_in_epoch()
     epochs = config.whole_epochs("epochs")
@@ -71,14 +76,47 @@ def optimizer(config: Config) -> TorchOptimizer:
     return TorchOptimizer(name, options, Clip(10.0), ("biases", "norms"), accumulation, own)
 
 
+def _recognizes(settings: Mapping[str, Any]) -> bool:
+    return any(
+        isinstance(inner := settings.get(name), Mapping) and {"lr0", "warmup_epochs"} <= inner.keys()
+        for name in ("hyp", "solver")
+    )
+
+
 FRAMEWORK = Framework(
     name="ultralytics",
     read=read,
     optimizer=optimizer,
     marks=(("lr0", "lrf"), ("lr0", "warmup_epochs"), ("lr0", "epochs")),
     aliases=("yolo", "yolov5"),
+    recognizes=_recognizes,
     has_versions=True,
 )
+
+
+def _flattened(config: Config) -> Config:
+    """Return the settings of an `opt.yaml` of YOLOv5, or those of a config of YOLOv6, in one mapping."""
+    settings = {**config.settings}
+    if isinstance(hyp := settings.pop("hyp", None), Mapping):
+        settings |= hyp
+        settings.setdefault("batch", settings.get("batch_size"))
+    if config.flag("fixed_lr"):
+        settings["lrf"] = 1.0
+    if isinstance(solver := settings.pop("solver", None), Mapping):
+        settings |= {**solver, "optimizer": solver.get("optim")}
+        shape = config.of(settings).text("lr_scheduler")
+        if check_choice("lr_scheduler", shape, ("Cosine", "Constant")) == "Constant":
+            settings["lrf"] = 1.0
+        config.assume("The rules are those of YOLOv6: the warmup has at least 1000 iterations.")
+    elif any(map(config.of(settings).has, _YOLOV7)):
+        config.assume(
+            "The rules are those of YOLOv7: the warmup has at least 1000 iterations, and the decay is a "
+            "cosine. If the run had the flag --linear-lr, give names={'linear_lr': True}."
+        )
+    else:
+        return config.of(settings)
+    config.version = (6, 0)  # YOLOv6 and YOLOv7 have the rules of YOLOv5 6.0
+    return config.of(settings)
 
 
 def _check_version(config: Config) -> None:

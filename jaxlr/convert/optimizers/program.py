@@ -12,8 +12,9 @@ from jaxlr.code.syntax import quoted, source_of
 from jaxlr.code.values import Names, Unevaluated
 from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.errors import MissingNamesError
-from jaxlr.convert.optimizers.reader import OptimizerReader, is_group, last_name, text_of
+from jaxlr.convert.optimizers.reader import OptimizerReader, is_group, text_of
 from jaxlr.convert.optimizers.signatures import CONVERTED, NAMES, OptimizerCall
+from jaxlr.convert.reader import called_name
 from jaxlr.convert.statements import Program
 from jaxlr.convert.text import followed, parsed
 
@@ -67,7 +68,7 @@ class OptimizerText:
     def clips(self) -> bool:
         """True if the text clips gradients."""
         calls = (each for top in self._statements for each in ast.walk(top) if isinstance(each, ast.Call))
-        return any(last_name(each).startswith("clip_grad_") for each in calls)
+        return any(called_name(each).startswith("clip_grad_") for each in calls)
 
     @property
     def work(self) -> Any:
@@ -109,11 +110,11 @@ class OptimizerText:
             if self.reader.constructs(value.node):
                 raise _missing(value.missing)
             node = value.node
-        if isinstance(node, ast.Call) and last_name(node) not in (*_HARMLESS, "optimizers"):
+        if isinstance(node, ast.Call) and called_name(node) not in (*_HARMLESS, "optimizers"):
             self._raise_unknown(node)
 
     def _raise_unknown(self, node: ast.Call) -> NoReturn:
-        name = last_name(node)
+        name = called_name(node)
         near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.75)
         hint = f"did you mean {near[0]}?" if near and near[0] != name else CONVERTED
         if name.islower():  # a function
@@ -153,7 +154,7 @@ class OptimizerText:
                     name = ""
                 case _:
                     continue
-            called = last_name(call)
+            called = called_name(call)
             if called in _HARMLESS or self.reader.is_constructor(call):
                 continue
             is_given = bool(held & set(map(source_of, _arguments(call))))
@@ -180,7 +181,7 @@ class _Simplified(ast.NodeTransformer):
     def visit_Assign(self, node: ast.Assign) -> ast.stmt:
         """Leave out the names that keep their optimizer."""
         self.generic_visit(node)
-        if not isinstance(node.value, ast.Call) or last_name(node.value) not in _HARMLESS:
+        if not isinstance(node.value, ast.Call) or called_name(node.value) not in _HARMLESS:
             return node
         given = {source_of(each) for each in _arguments(node.value)}
         targets = [
@@ -189,7 +190,8 @@ class _Simplified(ast.NodeTransformer):
             for target in (each.elts if isinstance(each, ast.Tuple | ast.List) else [each])
             if source_of(target) not in given
         ]
-        return ast.Assign(targets, ast.Constant(None)) if targets else ast.Pass()
+        left = ast.Assign(targets, ast.Constant(None)) if targets else ast.Pass()
+        return ast.copy_location(left, node)
 
     def visit_Dict(self, node: ast.Dict) -> ast.expr:
         """Replace the value of the key `params`."""
@@ -268,7 +270,7 @@ def _loop_names(node: ast.AST, aliases: Collection[str]) -> set[str]:
 
 def _is_number_of(name: ast.Name, target: ast.expr, items: ast.expr) -> bool:
     """Check if a name is the number in a loop over enumerate(...)."""
-    is_numbered = isinstance(items, ast.Call) and last_name(items) == "enumerate"
+    is_numbered = isinstance(items, ast.Call) and called_name(items) == "enumerate"
     return is_numbered and isinstance(target, ast.Tuple) and target.elts[0] is name
 
 
@@ -284,7 +286,7 @@ def _changes_group(node: ast.AST, names: Collection[str]) -> bool:
         case ast.Call(func=ast.Attribute(value=owner, attr="update" | "pop" | "clear" | "__setitem__")):
             return _is_group(owner, names)
         case ast.Call() if isinstance(node.func, ast.Name):
-            is_other = last_name(node) in _READERS or _READS.search(last_name(node))
+            is_other = called_name(node) in _READERS or _READS.search(called_name(node))
             return not is_other and any(_is_group(each, names) for each in _arguments(node))
     return False
 

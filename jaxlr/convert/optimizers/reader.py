@@ -18,7 +18,7 @@ from jaxlr.convert.optimizers.signatures import (
     options_of,
     signature,
 )
-from jaxlr.convert.reader import ConstructorReader
+from jaxlr.convert.reader import ConstructorReader, called_name
 
 
 _OWN_NAMES = ("name", "group_name", "params", "param_names")  # keys of a group that change no update
@@ -233,15 +233,15 @@ class OptimizerReader(ConstructorReader):
                 if isinstance(assigned, Unevaluated) and source_of(assigned.node) != source_of(node):
                     return depth < _MOST_NAMES and self._is_plain(assigned.node, depth + 1)
                 return not self._has_groups and not _GROUPS.search(source_of(node).rpartition(".")[2])
-            case ast.Call() if last_name(node) in _PARAMETERS or _TENSORS.match(source_of(node.func)):
+            case ast.Call() if called_name(node) in _PARAMETERS or _TENSORS.match(source_of(node.func)):
                 return True
-            case ast.Call(args=args) if last_name(node) in _ITERABLES:
-                inner = args[-1:] if last_name(node) in ("filter", "map") else args
+            case ast.Call(args=args) if called_name(node) in _ITERABLES:
+                inner = args[-1:] if called_name(node) in ("filter", "map") else args
             case ast.Call(func=ast.Attribute(value=owner, attr="values"), args=[]):
                 inner = [owner]
             case ast.Call():  # of a function that the text defines
                 is_shown = source_of(node.func) in self._evaluator.assigned
-                return is_shown and not self._has_groups and not _GROUPS.search(last_name(node))
+                return is_shown and not self._has_groups and not _GROUPS.search(called_name(node))
             case ast.List(elts=elements) | ast.Tuple(elts=elements):
                 inner = elements
             case ast.Starred(value=value) | ast.Await(value=value):
@@ -292,8 +292,3 @@ def keys_of(node: ast.expr) -> list[ast.expr | None] | None:
 def text_of(node: ast.expr | None) -> Any:
     """Return the value of a constant, or None for any other expression."""
     return node.value if isinstance(node, ast.Constant) else None
-
-
-def last_name(call: ast.Call) -> str:
-    """Return the name of the function that is called, without its module."""
-    return source_of(call.func).rpartition(".")[2]
