@@ -35,19 +35,19 @@ def learning_rate(
 
     $$\mathrm{lr} = \mathrm{rate}(k) \, \frac{\mathrm{lr}_p}{\eta_0}$$
 
-    with $k$ the number of updates so far, which `opt_state` counts, and $\mathrm{lr}_p$ and $\eta_0$ the
-    learning rate and the `init_value` of its plateau, if it has one.
+    with $k$ the number of updates so far, which `opt_state` counts. If the state has a plateau,
+    $\mathrm{lr}_p$ is its learning rate and $\eta_0$ its `init_value`. Otherwise the quotient is 1.
 
-    An Optax state does not hold the schedule of its optimizer, so pass the same one as `rate`. Leave `rate`
-    out where the state holds the learning rate: with `with_plateau`, `optimizer_from_torch`, and a learning
-    rate under `optax.inject_hyperparams` that is not scheduled.
+    An Optax state does not hold the schedule of its optimizer, so pass the same one as `rate`. Some states
+    hold the learning rate: those of `with_plateau` and `optimizer_from_torch`, and those of
+    `optax.inject_hyperparams` with a learning rate that is not a schedule. Then leave `rate` out.
 
     Args:
         opt_state: the state of the optimizer, after its last update; or an `nnx.Optimizer`, or a Linen
             `TrainState`. It may be nested in `optax.MultiSteps` and other transformations.
         rate: the learning rate that the optimizer was built with, a number or a schedule of updates. For
-            an `optax.multi_transform` (or `partition`), a dict with one for each label. None is a learning
-            rate that the state holds.
+            an `optax.multi_transform` (or `partition`), a dict with one for each label. None takes the
+            learning rate that the state holds.
 
     Returns:
         The learning rate in JAX's default float type. For several groups, a dict with one for each label.
@@ -100,7 +100,7 @@ def with_plateau(
     warmup: optax.Schedule | None = None,
     **settings: Any,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Build an optimizer under a ReduceLROnPlateau, which states the learning rate once.
+    r"""Build an optimizer with a ReduceLROnPlateau. The learning rate is given once.
 
     $$\mathrm{lr} = \mathrm{warmup}(k) \, \frac{\mathrm{lr}_p}{\eta_0}$$
 

@@ -15,9 +15,9 @@ import jaxlr
 from jaxlr.cli import main
 from jaxlr.convert.optimizers.signatures import NAMES
 from jaxlr.train.config import SweepConfig, TrainConfig
-from jaxlr.train.loop import _build_optimizer, build_run
 from jaxlr.train.model import mlp
 from jaxlr.train.output.folder import saved_config
+from jaxlr.train.program import _build_optimizer, build_run
 from jaxlr.train.runs import hyperparameters_of, start_run
 from jaxlr.train.step import Split
 from jaxlr.train.sweeps import sweep

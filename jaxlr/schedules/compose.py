@@ -204,8 +204,8 @@ def per_epoch(
     Args:
         schedule: the schedule of epochs.
         steps_per_epoch: optimizer updates per epoch, including the last, smaller batch; a number > 0.
-        first_step: updates before count 0, a whole number >= 0. For a run that was stopped in the middle of
-            an epoch and continues with a new optimizer state, it is the number of updates so far.
+        first_step: updates before count 0, a whole number >= 0. If a run continues in the middle of an
+            epoch with a new optimizer state, it is the number of updates so far.
 
     Raises:
         TypeError: `schedule` is not callable, or `steps_per_epoch` or `first_step` is not a number.
