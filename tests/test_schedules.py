@@ -402,6 +402,7 @@ def test_the_result_is_a_float_on_the_host_and_jaxs_float_on_the_device(case):
     assert not three.weak_type
 
 
+@pytest.mark.heavy
 def test_a_host_count_uses_no_device():
     """JAX_PLATFORMS names a platform that does not exist, so any request for a device raises an error."""
     program = """
