@@ -31,6 +31,9 @@ from jaxlr.train.output.records import MetricsLog, write_json
 from jaxlr.train.step import TrainState
 
 
+pytestmark = pytest.mark.usefixtures("fast_programs")
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     return small_mnist(tmp_path_factory.mktemp("data") / "mnist")

@@ -26,6 +26,9 @@ from jaxlr.train.output.summary import read_summary
 from jaxlr.train.sweeps import sweep
 
 
+pytestmark = pytest.mark.usefixtures("fast_programs")
+
+
 # Momentum, a plateau that cuts, and three runs, so that the second chunk of two has to be filled up.
 RECIPE: dict[str, Any] = {
     "scheduler": ("StepLR(2)", "ReduceLROnPlateau(patience=0, threshold=0.5)", "ExponentialLR(0.9)"),
