@@ -384,7 +384,7 @@ def test_every_value_may_be_traced_with_host_and_device_counts(name):
     values = np.linspace(0.05, 0.95, 100, dtype=np.float32)
     each = np.stack([TRACED[name](float(value))(np.arange(40)) for value in values])
     both = (np.arange(40), jnp.arange(40))
-    for swept in jax.jit(jax.vmap(lambda value: [TRACED[name](value)(counts) for counts in both]))(values):
+    for swept in fast_jit(jax.vmap(lambda value: [TRACED[name](value)(counts) for counts in both]))(values):
         assert_close(swept, each, DEVICE_RTOL)
 
 
