@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import jax
 import pytest
+from helpers import FAST_COMPILATION
 
 from jaxlr._compat import enable_x64
 
@@ -113,6 +114,20 @@ def refuse(capsys):
         return output.err
 
     return refuse
+
+
+@pytest.fixture(scope="module")
+def fast_programs():
+    """Compile runs and sweeps in less than half of the time, where only equal bits matter, not which."""
+    from jaxlr.train import chunks, loop
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (chunks, loop):
+            given = module.compiler_options
+            patch.setattr(
+                module, "compiler_options", lambda device, given=given: given(device) | FAST_COMPILATION
+            )
+        yield
 
 
 @pytest.fixture

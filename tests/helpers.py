@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike
 HOST_RTOL = 1e-12  # our float64 against torch's float64
 DEVICE_RTOL = 1e-6  # our float32 inside jit against torch's float64
 
-_FAST_COMPILATION: dict[str, Any] = {"xla_backend_optimization_level": 0}
+FAST_COMPILATION: dict[str, Any] = {"xla_backend_optimization_level": 0}
 if (0, 8) <= jax.__version_info__ < (0, 11):  # others do not have this option
-    _FAST_COMPILATION["xla_cpu_use_fusion_emitters"] = False
+    FAST_COMPILATION["xla_cpu_use_fusion_emitters"] = False
 # jax.jit for tests that compare ways to call a schedule: it compiles in a quarter of the time.
 # The tests of the digits of a schedule use jax.jit itself, as users do.
-fast_jit = functools.partial(jax.jit, compiler_options=_FAST_COMPILATION)
+fast_jit = functools.partial(jax.jit, compiler_options=FAST_COMPILATION)
 
 
 def torch_curve(

@@ -384,7 +384,7 @@ def test_every_value_may_be_traced_with_host_and_device_counts(name):
     values = np.linspace(0.05, 0.95, 100, dtype=np.float32)
     each = np.stack([TRACED[name](float(value))(np.arange(40)) for value in values])
     both = (np.arange(40), jnp.arange(40))
-    for swept in jax.jit(jax.vmap(lambda value: [TRACED[name](value)(counts) for counts in both]))(values):
+    for swept in fast_jit(jax.vmap(lambda value: [TRACED[name](value)(counts) for counts in both]))(values):
         assert_close(swept, each, DEVICE_RTOL)
 
 
@@ -402,6 +402,7 @@ def test_the_result_is_a_float_on_the_host_and_jaxs_float_on_the_device(case):
     assert not three.weak_type
 
 
+@pytest.mark.heavy
 def test_a_host_count_uses_no_device():
     """JAX_PLATFORMS names a platform that does not exist, so any request for a device raises an error."""
     program = """

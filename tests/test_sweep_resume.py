@@ -25,6 +25,9 @@ from jaxlr.train.output.checkpoint import Checkpoints, saved_epochs
 from jaxlr.train.sweeps import sweep
 
 
+pytestmark = pytest.mark.usefixtures("fast_programs")
+
+
 # Momentum, a plateau that cuts, and three runs, so that the second chunk of two has to be filled up.
 RECIPE: dict[str, Any] = {
     "scheduler": ("StepLR(2)", "ReduceLROnPlateau(patience=0, threshold=0.5)", "ExponentialLR(0.9)"),
