@@ -229,7 +229,7 @@ class RecipeReader(NamedTuple):
         else:
             try:
                 own = self.optimizer(num_batches // counts_per_epoch, steps_per_epoch=steps, epochs=epochs)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, ArithmeticError) as error:
                 reason = error.reason if isinstance(error, OptimizerError) else _in_flags_of_train(error)
                 said.append(f"The optimizer is SGD, with --momentum, and not that of the config: {reason}.")
             else:

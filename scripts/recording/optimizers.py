@@ -261,14 +261,7 @@ def mmengine() -> Iterator[tuple[dict[str, Any], dict[str, Any], Any]]:
             [
                 cosine,
                 {"type": "LinearMomentum", "start_factor": 0.5, "end": 40, "by_epoch": False},
-                {
-                    "type": "CosineAnnealingParamScheduler",
-                    "param_name": "weight_decay",
-                    "T_max": 60,
-                    "eta_min": 0.3,
-                }
-                | {"by_epoch": False},
-            ][:2],
+            ],
         ),
     ]
     for wrapper, schedulers in cases:
