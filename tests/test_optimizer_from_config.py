@@ -229,6 +229,21 @@ def test_optimizer_is_the_one_of_the_source(config, text, clip, undecayed):
 
 REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (
+        {**MMENGINE, "optim_wrapper": {"optimizer": {"type": "Lamb", "lr": 0.1}}},
+        {},
+        "Lamb of transformers or MMPretrain is not supported",
+    ),
+    (
+        {**MMENGINE, "optim_wrapper": {**MMENGINE["optim_wrapper"], "type": "DeepSpeedOptimWrapper"}},
+        {},
+        "the type 'DeepSpeedOptimWrapper' of optim_wrapper",
+    ),
+    (
+        {**MMENGINE, "optim_wrapper": {**MMENGINE["optim_wrapper"], "paramwise_cfg": {"fix_lr": True}}},
+        {},
+        "fix_lr=True of paramwise_cfg is not supported",
+    ),
+    (
         {**TRAINER, "weight_decay": 0.1},
         {},
         "huggingface leaves biases and norms out of the weight decay: give decay_mask",
