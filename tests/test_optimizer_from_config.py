@@ -214,6 +214,14 @@ STATED: list[tuple[Any, str, Clip | None, tuple[str, ...]]] = [
         },
         *("AdamW(betas=(0.9, 0.95), weight_decay=0.002, eps=1e-07)", NORM, ()),
     ),
+    (
+        {
+            "trainer": {"max_duration": "60ba"},
+            "scheduler": {"_target_": "composer.optim.LinearWithWarmupScheduler", "t_warmup": "5ba"},
+            "optimizer": {"_target_": "torch.optim.AdamW", "lr": 0.1, "weight_decay": 0.2},
+        },
+        *("AdamW(weight_decay=0.2)", None, ()),
+    ),
     (YOLO, "Adam(weight_decay=0.2)", Clip(10.0), BIASES_AND_NORMS),
 ]
 

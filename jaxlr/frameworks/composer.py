@@ -130,6 +130,10 @@ def optimizer(config: Config) -> TorchOptimizer:
     settings = _inside(config.settings)
     section = _section(settings, "optimizer")
     resolved = _resolved(config, settings, "optimizer", tuple(section))
+    target = section.get("_target_")
+    if isinstance(target, str) and target.startswith("torch.optim."):
+        options = resolved.options("lr", "_target_", "_partial_")
+        return TorchOptimizer(target.rpartition(".")[2], options, _clipping(config, settings))
     written = resolved.text("name", None) or _class_of(section) or ""
     if written not in _OPTIMIZERS:
         known = ", ".join(map(repr, _OPTIMIZERS))
