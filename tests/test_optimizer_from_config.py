@@ -29,10 +29,10 @@ NOT_NORMS = {name: "norm" not in name for name in SHAPES}
 YOLO_GROUPS = {"dense.weight": 0, "dense.bias": 2, "norm.weight": 1, "norm.bias": 2}
 
 
-def gradients(count: Any, params: Any) -> Any:
+def gradients(count: Any, params: Any, numpy: Any = jnp) -> Any:
     """Return the gradients of `scripts/recording/optimizers.py`."""
     return {
-        name: jnp.sin(0.7 * count + jnp.arange(value.size)).reshape(value.shape) + 0.1 * value
+        name: numpy.sin(0.7 * count + np.arange(value.size)).reshape(value.shape) + 0.1 * value
         for name, value in params.items()
     }
 
@@ -98,6 +98,7 @@ YOLO = {
     **{"lr0": 0.01, "lrf": 0.1, "epochs": 6, "warmup_epochs": 1, "batch": 128, "optimizer": "Adam"},
     **{"momentum": 0.9, "weight_decay": 0.1},
 }
+MATRICES_OF_MODEL = ("biases", "vectors", "the names in model.no_weight_decay()")
 NORM, BIASES_AND_NORMS = Clip(1.0), ("biases", "norms")
 
 
@@ -186,13 +187,48 @@ STATED: list[tuple[Any, str, Clip | None, tuple[str, ...]]] = [
         None,
         ("biases", "vectors"),
     ),
+    (
+        "--lr_scheduler linear --learning_rate 1 --max_train_steps 9 --lr_warmup_steps 0 --adam_beta2 0.95",
+        *("AdamW(betas=(0.9, 0.95))", NORM, ()),
+    ),
+    (
+        {"MODEL": {"TYPE": "swin"}, "DATA": {"BATCH_SIZE": 128}}
+        | {"TRAIN": {"EPOCHS": 60, "WARMUP_EPOCHS": 2, "BASE_LR": 0.1, "LR_SCHEDULER": {"NAME": "cosine"}}},
+        *("AdamW(weight_decay=0.05)", Clip(5.0), MATRICES_OF_MODEL),
+    ),
+    (
+        "--blr 1.5e-4 --lr 0.1 --mask_ratio 0.75 --epochs 60",
+        *("AdamW(betas=(0.9, 0.95), weight_decay=0.05)", None, ("biases", "vectors")),
+    ),
+    (
+        "--train-data a --warmup 5 --wd 0.1 --model ViT-B-32 --epochs 60 --grad-clip-norm 1",
+        *("AdamW(betas=(0.9, 0.98), eps=1e-06, weight_decay=0.1)", NORM),
+        ("biases", "norms", "vectors", "the logit scale"),
+    ),
+    (
+        {
+            "max_duration": "60ba",
+            "scheduler": {"name": "cosine_with_warmup", "t_warmup": "5ba", "alpha_f": 0.1},
+            "optimizer": {"name": "decoupled_adamw", "lr": 0.5, "eps": "1e-7", "weight_decay": 1e-3},
+            "algorithms": {"gradient_clipping": {"clipping_type": "norm", "clipping_threshold": 1.0}},
+        },
+        *("AdamW(betas=(0.9, 0.95), weight_decay=0.002, eps=1e-07)", NORM, ()),
+    ),
+    (
+        {
+            "trainer": {"max_duration": "60ba"},
+            "scheduler": {"_target_": "composer.optim.LinearWithWarmupScheduler", "t_warmup": "5ba"},
+            "optimizer": {"_target_": "torch.optim.AdamW", "lr": 0.1, "weight_decay": 0.2},
+        },
+        *("AdamW(weight_decay=0.2)", None, ()),
+    ),
     (YOLO, "Adam(weight_decay=0.2)", Clip(10.0), BIASES_AND_NORMS),
 ]
 
 
 @pytest.mark.parametrize(("config", "text", "clip", "undecayed"), STATED)
 def test_optimizer_is_the_one_of_the_source(config, text, clip, undecayed):
-    read = read_optimizer(config, steps_per_epoch=10)
+    read = read_optimizer(config, steps_per_epoch=10, num_processes=1)
     given = {name: value for name, value in read.call.given.items() if name != "lr"}
     assert (read.call.__class__(read.call.name, given).text, read.stated.clip, read.stated.undecayed) == (
         *(text, clip, undecayed),
@@ -200,6 +236,21 @@ def test_optimizer_is_the_one_of_the_source(config, text, clip, undecayed):
 
 
 REFUSED: list[tuple[Any, dict[str, Any], str]] = [
+    (
+        {**MMENGINE, "optim_wrapper": {"optimizer": {"type": "Lamb", "lr": 0.1}}},
+        {},
+        "Lamb of transformers or MMPretrain is not supported",
+    ),
+    (
+        {**MMENGINE, "optim_wrapper": {**MMENGINE["optim_wrapper"], "type": "DeepSpeedOptimWrapper"}},
+        {},
+        "the type 'DeepSpeedOptimWrapper' of optim_wrapper",
+    ),
+    (
+        {**MMENGINE, "optim_wrapper": {**MMENGINE["optim_wrapper"], "paramwise_cfg": {"fix_lr": True}}},
+        {},
+        "fix_lr=True of paramwise_cfg is not supported",
+    ),
     (
         {**TRAINER, "weight_decay": 0.1},
         {},
@@ -337,3 +388,32 @@ def test_optimizer_that_no_line_makes_is_said(capsys):
         printed = capsys.readouterr().out
         assert f"# The optimizer is left out: {reason}" in printed
         assert printed.splitlines()[-1].startswith("jaxlr.")
+
+
+@enable_x64()
+def test_weight_decay_that_rises_is_that_of_torch():
+    torch = pytest.importorskip("torch")
+    rising = "--weight-decay-incr-style linear --start-weight-decay 0.1 --end-weight-decay 2"
+    config = f"{MEGATRON} {rising} --clip-grad 1"
+    recipe: Any = jaxlr.from_config(config)
+    start = {
+        name: np.cos(np.arange(float(np.prod(shape)))).reshape(shape) for name, shape in SHAPES.items()
+    }
+    params = {name: torch.tensor(value, requires_grad=True) for name, value in start.items()}
+    decayed, others = (
+        [value for name, value in params.items() if MATRICES[name] is decays] for decays in (True, False)
+    )
+    optimizer = torch.optim.AdamW([{"params": decayed}, {"params": others, "weight_decay": 0.0}], lr=0.1)
+    shown = []
+    for count in range(NUM_UPDATES):
+        optimizer.param_groups[0]["weight_decay"] = recipe.weight_decay(count)
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.schedule(count)
+        now = {name: value.detach().numpy() for name, value in params.items()}
+        for name, grad in gradients(count, now, np).items():
+            params[name].grad = torch.tensor(grad)
+        torch.nn.utils.clip_grad_norm_(params.values(), 1.0)
+        optimizer.step()
+        if count + 1 in SHOWN:
+            shown.append({name: value.detach().numpy().copy() for name, value in params.items()})
+    assert_runs_agree(jaxlr.optimizer_from_config(config, decay_mask=lambda params: MATRICES), shown)

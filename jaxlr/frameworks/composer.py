@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from jaxlr._checks import check_choice, check_positive_count, shown_value
 from jaxlr.frameworks.hydra import Tree
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Clip, Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, phased_lr
 from jaxlr.schedules.phases import Shape
 
@@ -24,6 +24,11 @@ _NAMES = {  # of LLM Foundry
     "cosine_with_warmup": "CosineAnnealingWithWarmupScheduler",
     "linear_decay_with_warmup": "LinearWithWarmupScheduler",
     "inv_sqrt_with_warmup": "InverseSquareRootWithWarmupScheduler",
+}
+_ADAMW = ("AdamW", {"betas": (0.9, 0.95), "weight_decay": 1e-5})
+_OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
+    **dict.fromkeys(("decoupled_adamw", "DecoupledAdamW"), _ADAMW),
+    **dict.fromkeys(("decoupled_lionw", "DecoupledLionW"), ("Lion", {"weight_decay": 0.0})),
 }
 _RUN = ("max_duration", "scale_schedule_ratio", "step_schedulers_every_batch")
 _TIME = re.compile(r"\s*([\d._]+(?:e[+-]?\d+)?)\s*(ba|sp|tok|ep|dur)\s*", re.IGNORECASE)
@@ -117,9 +122,39 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
     return "lr" in optimizer and is_timed and "max_duration" in settings
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the optimizer of Composer or LLM Foundry (`composer/optim/decoupled_weight_decay.py`).
+
+    Its weight decay follows the schedule, but is not multiplied by the rate of the optimizer.
+    """
+    settings = _inside(config.settings)
+    section = _section(settings, "optimizer")
+    resolved = _resolved(config, settings, "optimizer", tuple(section))
+    target = section.get("_target_")
+    if isinstance(target, str) and target.startswith("torch.optim."):
+        options = resolved.options("lr", "_target_", "_partial_")
+        return TorchOptimizer(target.rpartition(".")[2], options, _clipping(config, settings))
+    written = resolved.text("name", None) or _class_of(section) or ""
+    if written not in _OPTIMIZERS:
+        known = ", ".join(map(repr, _OPTIMIZERS))
+        raise OptimizerError(
+            f"the name of the optimizer must be one of {known}, got {shown_value(written)}"
+        )
+    name, defaults = _OPTIMIZERS[written]
+    options = {**defaults, **resolved.options("name", "lr", "_target_", "_partial_")}
+    rate = resolved.base_rate("lr")
+    if not (isinstance(rate, int | float) and rate > 0):
+        raise ValueError(
+            "the rate of the optimizer must be a number above 0, by which its weight decay is divided"
+        )
+    options["weight_decay"] = resolved.number("weight_decay", defaults["weight_decay"]) / rate
+    return TorchOptimizer(name, options, _clipping(config, settings))
+
+
 FRAMEWORK = Framework(
     name="composer",
     read=read,
+    optimizer=optimizer,
     marks=(),
     aliases=("llm-foundry", "llmfoundry", "mosaicml"),
     recognizes=_recognizes,
@@ -163,6 +198,19 @@ def _clip(config: Config, settings: Mapping[str, Any]) -> float | None:
     if not isinstance(clipping, Mapping) or clipping.get("clipping_type") != "norm":
         return None
     return config.of(clipping).stated_clip("clipping_threshold")
+
+
+def _clipping(config: Config, settings: Mapping[str, Any]) -> Clip | None:
+    algorithms = settings.get("algorithms") or {}
+    if not isinstance(algorithms, Mapping):
+        raise OptimizerError("algorithms is a list, which may clip gradients")
+    if "gradient_clipping" not in algorithms:
+        return None
+    clipping = config.of(algorithms).inner("gradient_clipping")
+    kind = clipping.text("clipping_type", "norm")
+    if kind not in ("norm", "value"):
+        raise OptimizerError(f"clipping_type must be 'norm' or 'value', got {shown_value(kind)}")
+    return Clip(clipping.number("clipping_threshold"), 2.0 if kind == "norm" else None)
 
 
 def _time(name: str, text: Any) -> _Time:

@@ -7,8 +7,9 @@ import math
 from typing import Any
 
 from jaxlr._checks import shown_value
+from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.huggingface_schedules import get_piecewise_constant_schedule, get_scheduler
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 
 
 _NAMES = ("linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup")
@@ -49,9 +50,25 @@ def read(config: Config) -> Recipe:
     return config.recipe("diffusers", schedule, "update", steps)
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the AdamW of the scripts (`examples/text_to_image/train_text_to_image.py`)."""
+    config.refuse("use_8bit_adam", reason="its state has 8 bits", error=OptimizerError)
+    name = config.text("optimizer", "AdamW")
+    if name.lower() != "adamw":
+        raise OptimizerError(f"optimizer must be 'AdamW', got {shown_value(name)}")
+    config = with_defaults(config, {"adam_weight_decay": 0.01, "max_grad_norm": 1.0}, "the scripts")
+    options = {
+        "betas": (config.number("adam_beta1", 0.9), config.number("adam_beta2", 0.999)),
+        "eps": config.number("adam_epsilon", 1e-8),
+        "weight_decay": config.number("adam_weight_decay"),
+    }
+    return TorchOptimizer("AdamW", options, config.clip("max_grad_norm"))
+
+
 FRAMEWORK = Framework(
     name="diffusers",
     read=read,
+    optimizer=optimizer,
     marks=(("lr_scheduler", "lr_warmup_steps"), ("lr_scheduler", "max_train_steps")),
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, phased_lr
 from jaxlr.schedules._counts import modulo
 from jaxlr.schedules._schedule import Schedule, prints_as_call
@@ -45,7 +45,20 @@ def read(config: Config) -> Recipe:
     return config.recipe("mae", schedule, "iteration", epochs * batches)
 
 
-FRAMEWORK = Framework(name="mae", read=read, marks=(("blr",), ("accum_iter", "warmup_epochs")))
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the AdamW of `main_pretrain.py`. Fine-tuning has a rate for each layer."""
+    if _script(config) != "main_pretrain.py":
+        raise OptimizerError("fine-tuning gives each layer a rate of its own")
+    config = with_defaults(config, {"weight_decay": 0.05}, "main_pretrain.py")
+    options = {"betas": (0.9, 0.95), "weight_decay": config.number("weight_decay")}
+    accumulation = max(1, config.count("accum_iter", 1))
+    undecayed = ("biases", "vectors")
+    return TorchOptimizer("AdamW", options, undecayed=undecayed, batches_per_update=accumulation)
+
+
+FRAMEWORK = Framework(
+    name="mae", read=read, optimizer=optimizer, marks=(("blr",), ("accum_iter", "warmup_epochs"))
+)
 
 
 def _script(config: Config) -> str | None:

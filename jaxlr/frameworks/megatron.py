@@ -63,7 +63,9 @@ def read(config: Config) -> Recipe:
 def optimizer(config: Config) -> TorchOptimizer:
     """Return the optimizer of `get_megatron_optimizer` (`core/optimizer/optimizer_config.py`)."""
     config = _flags(config)
-    config.refuse("decoupled_lr", reason="it gives some layers a rate of their own", error=OptimizerError)
+    config.refuse(
+        "decoupled_lr", "use_mup", reason="it gives some layers a rate of their own", error=OptimizerError
+    )
     config = with_defaults(config, {"optimizer": "adam", "clip_grad": 1.0}, "Megatron-LM")
     name = check_choice("optimizer", config.text("optimizer"), ("adam", "sgd"))
     style = config.text("weight_decay_incr_style", "constant")

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from jaxlr._checks import check_choice, check_positive_count, shown_value
-from jaxlr.frameworks.mmengine import clipping, scaled_rate, undecayed
+from jaxlr.frameworks.mmengine import class_of, clipping, scaled_rate, undecayed
 from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import (
     Phase,
@@ -64,7 +64,7 @@ def optimizer(config: Config) -> TorchOptimizer:
     if kind.removeprefix("GradientCumulative").removeprefix("Fp16") != "OptimizerHook":
         raise OptimizerError(f"the type {shown_value(kind)} of optimizer_config is not supported")
     return TorchOptimizer(
-        settings.text("type"),
+        class_of(settings),
         settings.options("type", "lr", "params", "paramwise_cfg", "_delete_"),
         clipping(hook, "grad_clip"),
         undecayed(settings.inner("paramwise_cfg")),

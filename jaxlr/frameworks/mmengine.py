@@ -53,18 +53,27 @@ def optimizer(config: Config) -> TorchOptimizer:
     """Return the optimizer of `optim_wrapper` (`optim/optimizer/default_constructor.py`)."""
     wrapper = config.inner("optim_wrapper")
     kind = wrapper.text("type", "OptimWrapper").rpartition(".")[2]
-    check_choice("type of optim_wrapper", kind, ("OptimWrapper", "AmpOptimWrapper"))
+    if kind not in ("OptimWrapper", "AmpOptimWrapper"):
+        raise OptimizerError(f"the type {shown_value(kind)} of optim_wrapper is not supported")
     constructor = wrapper.text("constructor", config.text("constructor", "DefaultOptimWrapperConstructor"))
     if constructor.rpartition(".")[2] != "DefaultOptimWrapperConstructor":
         raise OptimizerError(f"the constructor {shown_value(constructor)} is not supported")
     settings = wrapper.inner("optimizer")
     return TorchOptimizer(
-        settings.text("type"),
+        class_of(settings),
         settings.options("type", "lr", "params", "_delete_"),
         clipping(wrapper, "clip_grad"),
         undecayed(wrapper.inner("paramwise_cfg")),
         check_positive_count("accumulative_counts", wrapper.count("accumulative_counts", 1)),
     )
+
+
+def class_of(settings: Config) -> str:
+    """Return the class of an optimizer. Two names are not those of the classes that are known."""
+    name = settings.text("type")
+    if name in ("Adafactor", "Lamb"):
+        raise OptimizerError(f"{name} of transformers or MMPretrain is not supported")
+    return "Adafactor" if name == "TorchAdafactor" else name
 
 
 def clipping(config: Config, name: str) -> Clip | None:
@@ -81,14 +90,14 @@ def undecayed(paramwise: Config) -> tuple[str, ...]:
     """Return the parameters that `paramwise_cfg` leaves out of the weight decay."""
     found = [words for name, words in _DECAY_MULTS.items() if _is_off(name, paramwise.number(name, 1.0))]
     for name in paramwise.settings:
-        if name not in (*_DECAY_MULTS, "custom_keys", "bypass_duplicate", "_delete_"):
-            _check_mult(name, paramwise.number(name))
+        if name not in (*_DECAY_MULTS, "custom_keys", "bypass_duplicate", "_delete_", "_delete"):
+            _check_mult(name, paramwise.get(name))
     custom = paramwise.inner("custom_keys")
     for key in custom.settings:
         options = custom.inner(key)
         for name in options.settings:
             if name != "decay_mult":
-                _check_mult(f"{name} of {key!r}", options.number(name))
+                _check_mult(f"{name} of {key!r}", options.get(name))
         if _is_off(f"decay_mult of {key!r}", options.number("decay_mult", 1.0)):
             found.append(f"parameters with {key!r} in their name")
     return tuple(found)
@@ -99,7 +108,7 @@ def _is_off(name: str, mult: Any) -> bool:
 
 
 def _check_mult(name: str, mult: Any) -> bool:
-    if mult != 1:
+    if isinstance(mult, bool) or mult != 1:
         raise OptimizerError(f"{name}={mult!r} of paramwise_cfg is not supported")
     return False
 

@@ -8,9 +8,9 @@ from typing import Any
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr._checks import check_choice, check_duration, check_positive_count
+from jaxlr._checks import check_choice, check_duration, check_positive_count, shown_value
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, phased_lr
 
 
@@ -83,9 +83,33 @@ def read(config: Config) -> Recipe:
     return config.recipe("open_clip", schedule, "update", total)
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the AdamW of `main.py`. Models with "vit" in their name have other defaults."""
+    decays = ("text_layer_decay", "image_layer_decay", "visual_layer_decay", "audio_layer_decay")
+    config.refuse(*decays, reason="it gives each layer a rate of its own", error=OptimizerError)
+    config.refuse("opt_kwargs", "momentum", reason="only AdamW is read", error=OptimizerError)
+    model = config.text("model", None)
+    if model is None:
+        config.assume("model is RN50, the default of open_clip_train.")
+    is_vit = "vit" in (model or "RN50").lower()
+    beta2, eps = (0.98, 1e-6) if is_vit else (0.999, 1e-8)
+    defaults = {"opt": "adamw", "wd": 0.2, "beta1": 0.9, "beta2": beta2, "eps": eps}
+    config = with_defaults(config, defaults, "open_clip_train")
+    if config.text("opt").lower() != "adamw":
+        raise OptimizerError(f"opt must be 'adamw', got {shown_value(config.text('opt'))}")
+    options = {
+        "betas": (config.number("beta1"), config.number("beta2")),
+        "eps": config.number("eps"),
+        "weight_decay": config.number("wd"),
+    }
+    undecayed = ("biases", "norms", "vectors", "the logit scale")
+    return TorchOptimizer("AdamW", options, config.clip("grad_clip_norm"), undecayed)
+
+
 FRAMEWORK = Framework(
     name="open_clip",
     read=read,
+    optimizer=optimizer,
     marks=(
         *(("warmup", name) for name in ("train_data", "wd", "imagenet_val", "save_frequency")),
         *((name,) for name in ("accum_freq", "epochs_cooldown", "lr_cooldown_end", "lr_cooldown_power")),

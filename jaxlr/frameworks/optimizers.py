@@ -239,7 +239,7 @@ def _checked(stated: TorchOptimizer, framework: str) -> dict[str, Any]:
     options = {name: value for name, value in stated.options.items() if name not in WITHOUT_EFFECT}
     for name in options:
         if name not in signature(stated.name).parameters:
-            raise ValueError(
+            raise OptimizerError(
                 f"the optimizer {stated.name} has no option {shown_value(name)}; it takes "
                 f"{', '.join(options_of(stated.name))}"
             )

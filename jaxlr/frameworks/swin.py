@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxlr._checks import shown_value
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks._defaults import with_defaults
+from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.frameworks.timm_schedules import CosineLRScheduler, StepLRScheduler
 from jaxlr.schedules import Phase, multi_step_lr, phased_lr, sequential_lr
 
@@ -37,6 +38,27 @@ def read(config: Config) -> Recipe:
     )
     late = sequential_lr([phased_lr(init_value, [Phase(start_value=first)]), schedule], [1])
     return config.recipe("swin", late, "update", num_steps)
+
+
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the optimizer of `build_optimizer` (`optimizer.py`)."""
+    train = config.inner("TRAIN")
+    settings = train.inner("OPTIMIZER")
+    if train.number("LAYER_DECAY", 1.0) != 1:
+        raise OptimizerError("LAYER_DECAY gives each layer a rate of its own")
+    train = with_defaults(train, {"WEIGHT_DECAY": 0.05, "CLIP_GRAD": 5.0}, "config.py")
+    name = settings.text("NAME", "adamw").lower()
+    options: dict[str, Any] = {"weight_decay": train.number("WEIGHT_DECAY")}
+    if name == "sgd":
+        options |= {"momentum": settings.number("MOMENTUM", 0.9), "nesterov": True}
+    elif name == "adamw":
+        betas = settings.numbers("BETAS", [0.9, 0.999])
+        options |= {"eps": settings.number("EPS", 1e-8), "betas": tuple(betas)}
+    else:
+        raise OptimizerError(f"NAME of OPTIMIZER must be 'adamw' or 'sgd', got {shown_value(name)}")
+    undecayed = ("biases", "vectors", "the names in model.no_weight_decay()")
+    cls = "SGD" if name == "sgd" else "AdamW"
+    return TorchOptimizer(cls, options, train.clip("CLIP_GRAD"), undecayed)
 
 
 def _schedule(
@@ -77,7 +99,7 @@ def _is_swin(settings: Mapping[str, Any]) -> bool:
     return isinstance(model, Mapping) and str(model.get("TYPE")).lower().startswith("swin")
 
 
-FRAMEWORK = Framework(name="swin", read=read, marks=(), recognizes=_is_swin)
+FRAMEWORK = Framework(name="swin", read=read, optimizer=optimizer, marks=(), recognizes=_is_swin)
 
 
 def _updates_per_epoch(config: Config, train: Config) -> int:

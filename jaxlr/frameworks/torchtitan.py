@@ -13,7 +13,7 @@ from jaxlr.frameworks import mmpython
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.files import read_config
 from jaxlr.frameworks.flags import in_sections
-from jaxlr.frameworks.recipe import Config, Framework, Recipe, TorchOptimizer
+from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, phased_lr
 from jaxlr.schedules.phases import Shape
 
@@ -55,6 +55,7 @@ def optimizer(config: Config) -> TorchOptimizer:
     config = config.of(_with_file(in_sections(config.settings, _SECTIONS)))
     section = _completed(config, config.inner("optimizer"), _OPTIMIZER_DEFAULTS)
     training = _completed(config, config.inner("training"), {"max_norm": 1.0})
+    section.refuse("early_step_in_backward", reason="it updates in the backward pass", error=OptimizerError)
     name = check_choice("name of the optimizer", section.text("name"), ("Adam", "AdamW"))
     betas = (section.number("beta1"), section.number("beta2"))
     options = {"betas": betas, "eps": section.number("eps"), "weight_decay": section.number("weight_decay")}

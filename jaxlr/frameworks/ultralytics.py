@@ -189,7 +189,7 @@ def _weight_decay(config: Config) -> float:
     batch, decay = config.stated("batch"), config.number("weight_decay")
     if config.group != 0 or not batch:
         return 0.0 if config.group != 0 else decay
-    nominal = config.count("nbs", 64)
+    nominal = check_positive_count("nbs", config.count("nbs", 64))
     return decay * batch * max(round(nominal / batch), 1) / nominal
 
 

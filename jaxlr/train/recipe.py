@@ -229,11 +229,13 @@ class RecipeReader(NamedTuple):
         else:
             try:
                 own = self.optimizer(num_batches // counts_per_epoch, steps_per_epoch=steps, epochs=epochs)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, ArithmeticError) as error:
                 reason = error.reason if isinstance(error, OptimizerError) else _in_flags_of_train(error)
                 said.append(f"The optimizer is SGD, with --momentum, and not that of the config: {reason}.")
             else:
                 optimizer, builds_optimizer = own.text, own.is_more_than_text
+                stated = map(in_flags, own.read.recipe.assumptions)
+                said += [each for each in stated if each not in recipe.assumptions]
                 said += own.sentences()
         num_epochs = epochs or -(-(recipe.num_counts or 0) // counts_per_epoch) or DEFAULT_EPOCHS
         if epochs is None:

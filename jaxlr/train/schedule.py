@@ -36,7 +36,7 @@ class TrainSchedule:
     """Learning rate that the optimizer is created with. Default: 0.1, or the one in --recipe."""
 
     optimizer: Annotated[str | None, _STATED] = None
-    """Torch optimizer, in quotes: "AdamW(lr=3e-4, weight_decay=0.1)". Default: SGD, with --momentum."""
+    """Torch optimizer, in quotes: "AdamW(lr=3e-4)". Default: that of --recipe, or SGD, with --momentum."""
 
     names: Annotated[tuple[str, ...], _NAMES] = ()
     """Values of the names in the scheduler or the recipe: --names epochs=90 "len(loader)=391"."""

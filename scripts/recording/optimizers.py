@@ -6,6 +6,7 @@ huggingface, timm, ultralytics, mmengine, lightning and deepspeed:
     python scripts/recording/optimizers.py huggingface timm
 """
 
+import importlib
 import importlib.metadata
 import json
 import logging
@@ -43,6 +44,11 @@ class Model(torch.nn.Module):
                 )
 
 
+def imported(module: str, *names: str) -> list[Any]:
+    """Return functions and classes of a package that only one part needs."""
+    return [getattr(importlib.import_module(module), name) for name in names]
+
+
 def gradient(count: int, value: Any) -> Any:
     """Return the gradient of an update. `tests/test_optimizer_from_config.py` has the same formula."""
     noise = np.sin(0.7 * count + np.arange(value.numel())).reshape(value.shape)
@@ -78,7 +84,7 @@ def weights(model: Any) -> dict[str, list[float]]:
 
 def huggingface() -> Iterator[tuple[dict[str, Any], dict[str, Any], Any]]:
     """Yield runs of the Trainer's own optimizer, scheduler and groups."""
-    from transformers import Trainer, TrainingArguments
+    trainer_class, arguments_class = imported("transformers", "Trainer", "TrainingArguments")
 
     base = {"learning_rate": 0.01, "max_steps": NUM_UPDATES}
     cases: list[dict[str, Any]] = [
@@ -104,8 +110,8 @@ def huggingface() -> Iterator[tuple[dict[str, Any], dict[str, Any], Any]]:
     for case in cases:
         config = {**base, **case}
         with tempfile.TemporaryDirectory() as folder:
-            arguments = TrainingArguments(folder, use_cpu=True, report_to=[], **config)
-            trainer = Trainer(Model(), arguments)
+            arguments = arguments_class(folder, use_cpu=True, report_to=[], **config)
+            trainer = trainer_class(Model(), arguments)
             trainer.create_optimizer_and_scheduler(NUM_UPDATES)
             norm = arguments.max_grad_norm
             clip = (lambda p, norm=norm: torch.nn.utils.clip_grad_norm_(p, norm)) if norm > 0 else None
@@ -115,9 +121,13 @@ def huggingface() -> Iterator[tuple[dict[str, Any], dict[str, Any], Any]]:
 
 def timm() -> Iterator[tuple[dict[str, Any], dict[str, Any], Any]]:
     """Yield runs of `train.py`'s functions. Its defaults of the scheduler are written in each config."""
-    from timm.optim import create_optimizer_v2, optimizer_kwargs
-    from timm.scheduler import create_scheduler_v2, scheduler_kwargs
-    from timm.utils import dispatch_clip_grad
+    create_optimizer_v2, optimizer_kwargs = imported(
+        "timm.optim", "create_optimizer_v2", "optimizer_kwargs"
+    )
+    create_scheduler_v2, scheduler_kwargs = imported(
+        "timm.scheduler", "create_scheduler_v2", "scheduler_kwargs"
+    )
+    (dispatch_clip_grad,) = imported("timm.utils", "dispatch_clip_grad")
 
     steps = 10
     base: dict[str, Any] = {
@@ -168,7 +178,7 @@ def timm() -> Iterator[tuple[dict[str, Any], dict[str, Any], Any]]:
 
 def ultralytics() -> Iterator[tuple[dict[str, Any], dict[str, Any], Any]]:
     """Yield runs of `build_optimizer`, with the warmup as in `_do_train`."""
-    from ultralytics.engine.trainer import BaseTrainer
+    (base_trainer,) = imported("ultralytics.engine.trainer", "BaseTrainer")
 
     steps = 10
     base: dict[str, Any] = {
@@ -194,7 +204,7 @@ def ultralytics() -> Iterator[tuple[dict[str, Any], dict[str, Any], Any]]:
         model = Model()
         decay = config["weight_decay"] * config["batch"] * max(round(64 / config["batch"]), 1) / 64
         trainer: Any = types.SimpleNamespace(args=types.SimpleNamespace(**config), data={})
-        optimizer = BaseTrainer.build_optimizer(
+        optimizer = base_trainer.build_optimizer(
             trainer, model, config["optimizer"], config["lr0"], config["momentum"], decay
         )
         for group in optimizer.param_groups:
@@ -234,8 +244,8 @@ def ultralytics() -> Iterator[tuple[dict[str, Any], dict[str, Any], Any]]:
 
 def mmengine() -> Iterator[tuple[dict[str, Any], dict[str, Any], Any]]:
     """Yield runs of `build_optim_wrapper` and of the schedulers of MMEngine."""
-    from mmengine.optim import build_optim_wrapper
-    from mmengine.registry import PARAM_SCHEDULERS
+    (build_optim_wrapper,) = imported("mmengine.optim", "build_optim_wrapper")
+    (registry,) = imported("mmengine.registry", "PARAM_SCHEDULERS")
 
     adamw = {"type": "AdamW", "lr": 0.01, "betas": [0.9, 0.95], "weight_decay": 0.1}
     sgd = {"type": "SGD", "lr": 0.02, "momentum": 0.9, "weight_decay": 0.05, "nesterov": True}
@@ -261,22 +271,14 @@ def mmengine() -> Iterator[tuple[dict[str, Any], dict[str, Any], Any]]:
             [
                 cosine,
                 {"type": "LinearMomentum", "start_factor": 0.5, "end": 40, "by_epoch": False},
-                {
-                    "type": "CosineAnnealingParamScheduler",
-                    "param_name": "weight_decay",
-                    "T_max": 60,
-                    "eta_min": 0.3,
-                }
-                | {"by_epoch": False},
-            ][:2],
+            ],
         ),
     ]
     for wrapper, schedulers in cases:
         model = Model()
         built = build_optim_wrapper(model, {"type": "OptimWrapper", **wrapper})
         stepped: Any = [
-            PARAM_SCHEDULERS.build(dict(each), default_args={"optimizer": built.optimizer})
-            for each in schedulers
+            registry.build(dict(each), default_args={"optimizer": built.optimizer}) for each in schedulers
         ]
 
         def after_update(count: int, stepped: Any = stepped) -> None:
@@ -293,7 +295,7 @@ def mmengine() -> Iterator[tuple[dict[str, Any], dict[str, Any], Any]]:
 
 def lightning() -> Iterator[tuple[dict[str, Any], dict[str, Any], Any]]:
     """Yield runs of `Trainer.fit`."""
-    import pytorch_lightning as pl
+    pl: Any = importlib.import_module("pytorch_lightning")
 
     adamw = {"_target_": "torch.optim.AdamW", "lr": 0.01, "weight_decay": 0.1}
     sgd = {"_target_": "torch.optim.SGD", "lr": 0.02, "momentum": 0.9, "weight_decay": 0.01}
