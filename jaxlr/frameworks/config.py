@@ -48,7 +48,7 @@ def from_config(
             "lightning", "mae", "megatron", "mmcv", "mmengine", "nanogpt", "nemo", "olmo", "open_clip",
             "sentence_transformers", "swin", "timm", "torchtitan", "torchtune", "torchvision",
             "ultralytics", "espnet", "gpt_neox", "icefall", "litgpt", "nanotron",
-            "opennmt" and "wenet".
+            "opennmt", "speechbrain" and "wenet".
         version: the version of the framework, such as "4.46", where its rules changed. None takes the
             newest rule, and says so in `assumptions`. They also say if the version changes nothing.
         steps_per_epoch: batches of one epoch in one process, `len(train_dataloader)`.

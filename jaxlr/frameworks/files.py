@@ -29,6 +29,9 @@ _TRAINER = re.compile(
     r"\w*TrainingArguments\(|(?:RF)?(?:Async|Online)?(?:SFT|DPO|GRPO|RLOO|KTO|ORPO|CPO|BCO|PPO|TPO|XPO|PRM|GKD|"
     r"Reward|NashMD|SDFT|SDPO|SSD|GOLD|GMPO|MiniLLM|A2PO|Distillation)Config\("
 )
+# The tags of HyperPyYAML, and the key under which an object has the name of its class.
+_TAGS = re.compile(r"!(new|name|ref|apply)\b")
+MADE = "!new"
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".py", ".sh", ".txt", ".args")
 
 
@@ -183,7 +186,8 @@ def read_yaml(text: str) -> Mapping[str, Any]:
         raise ModuleNotFoundError("a YAML config needs PyYAML: pip install pyyaml", name="yaml") from None
     try:
         _check_events(yaml.parse(text, Loader=yaml.SafeLoader))
-        loaded = yaml.safe_load(text)
+        loader = _tagged(yaml) if _TAGS.search(text) else yaml.SafeLoader
+        loaded = yaml.load(text, loader)
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or str(error)
         mark = getattr(error, "problem_mark", None)
@@ -192,6 +196,23 @@ def read_yaml(text: str) -> Mapping[str, Any]:
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"cannot read the YAML config: {shorten(str(error), 150)}") from None
     return _mapping(loaded, "YAML")
+
+
+def _tagged(yaml: Any) -> Any:
+    """Return a loader of the tags of HyperPyYAML. It constructs nothing: an object is a mapping."""
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def made(loader: Any, name: str, node: Any) -> dict[str, Any]:
+        is_mapping = isinstance(node, yaml.MappingNode)
+        return {MADE: name, **(loader.construct_mapping(node, deep=True) if is_mapping else {})}
+
+    for prefix in ("!new:", "!name:"):
+        Loader.add_multi_constructor(prefix, made)
+    Loader.add_constructor("!ref", lambda loader, node: Unreadable(re.sub(r"[<>]", "", str(node.value))))
+    Loader.add_multi_constructor("!", lambda loader, name, node: None)
+    return Loader
 
 
 def _check_events(events: Any) -> None:
