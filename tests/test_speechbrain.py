@@ -106,6 +106,8 @@ lr_scheduler: !new:speechbrain.nnet.schedulers.ReduceLROnPlateau
 CONFIGS = [  # a config, other arguments, its unit and num_counts, and rates by count
     (CONFORMER, {}, ("update", None), {0: 1e-3, 1: 2e-8, 25_000: 5e-4, 50_000: 1e-3, 200_000: 5e-4}),
     (CONFORMER, {"init_value": 3.0}, ("update", None), {0: 3.0, 50_000: 3.0}),
+    (CONFORMER, {"steps_per_epoch": 7}, ("update", 770), {0: 1e-3}),
+    (CONFORMER + "grad_accumulation_factor: 4\n", {"steps_per_epoch": 7}, ("update", None), {1: 2e-8}),
     (ECAPA, {}, ("epoch", 20), {0: 1e-3, 19: 1e-4, 50: 1e-4}),
     (STEP, {"epochs": 7}, ("epoch", 7), {0: 0.4, 2: 0.4, 3: 0.2, 7: 0.1}),
 ]

@@ -31,9 +31,7 @@ def read(config: Config) -> Recipe:
     rule, setting, unit = _RULES[name]
     rate = settings.base_rate(setting)
     first = _first_rate(config, rate)
-    counts = None
-    if unit == "epoch" and (config.epochs is not None or config.has("number_of_epochs")):
-        counts = config.whole_epochs("number_of_epochs")
+    counts = _num_counts(config, unit)
     config.state(clip=config.stated_clip("max_grad_norm"))
     return config.recipe("speechbrain", rule(first, rate, settings), unit, counts)
 
@@ -94,6 +92,18 @@ def _first_rate(config: Config, rate: Any) -> Any:
         return found.number("lr")
     config.assume("The first count has the rate of the scheduler, as if it was that of the optimizer.")
     return rate
+
+
+def _num_counts(config: Config, unit: Unit) -> int | None:
+    """Return the epochs of the run, or its updates if an update has one batch."""
+    if config.epochs is None and not config.has("number_of_epochs"):
+        return None
+    epochs = config.whole_epochs("number_of_epochs")
+    if unit == "epoch":
+        return epochs
+    if config.steps_per_epoch is None or config.count("grad_accumulation_factor", 1) != 1:
+        return None
+    return epochs * config.steps_per_epoch
 
 
 def _new_bob(config: Config, settings: Config) -> Recipe:
