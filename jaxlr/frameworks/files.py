@@ -32,6 +32,8 @@ _TRAINER = re.compile(
 # The tags of HyperPyYAML, and the key under which an object has the name of its class.
 _TAGS = re.compile(r"!(new|name|ref|apply)\b")
 MADE = "!new"
+# A flag, or one of OpenNMT with its value, as in `-decay_method noam`, which is no difference in Python.
+_FLAG = re.compile(r"(^|\s)--\w|[\w\\]\s+-[a-z]+_\w+[ \t]+[\w./$]")
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".py", ".sh", ".txt", ".args")
 
 
@@ -72,7 +74,7 @@ def _is_path(text: str) -> bool:
     """Check if a text is the path of a file rather than a config: one line that ends as such files do."""
     if len(text) > 1000 or not text.strip():
         return False
-    if "\n" in text or "\0" in text or re.search(r"(^|\s)--\w", text):
+    if "\n" in text or "\0" in text or _FLAG.search(text):
         return False
     return Path(text).suffix.lower() in _SUFFIXES or not re.search(r"[={}()\[\]]|:\s", text)
 
@@ -96,7 +98,7 @@ def _read_file(path: Path, opened: list[Path] | None = None) -> Mapping[str, Any
             return read_card(text, _json)
         case ".py":
             return _python(text, path)
-        case ".txt" if not re.search(r"(^|\s)--\w", text):
+        case ".txt" if not _FLAG.search(text):
             return _read_text(text)
         case ".sh" | ".txt" | ".args":
             return _flags(words_of(text))
@@ -116,7 +118,7 @@ def _read_text(text: str) -> Mapping[str, Any]:
         return _braces(stripped)
     if is_card(text):
         return read_card(text, _json)
-    if re.search(r"(^|\s)--\w", text) and not re.search(r"^\w+:", text, re.MULTILINE):
+    if _FLAG.search(text) and not re.search(r"^\w+:", text, re.MULTILINE):
         return _flags(words_of(text))
     if re.search(r"^\[[\w.]+\][ \t]*$|^\w+[ \t]*=[ \t]*(true|false)\b", text, re.MULTILINE):
         return _toml(text)
