@@ -259,6 +259,7 @@ REFUSED = [
     (ZIPFORMER, "the config does not say how many batches an epoch has: give steps_per_epoch"),
     (ZIPFORMER.replace("--lr-batches 7500", ""), "the config has no lr_batches: give names="),
     (ZIPFORMER.replace("3.5", "0"), "lr_epochs must be above 0, got 0"),
+    (ZIPFORMER + " --warmup-steps 200", "warmup_steps='200' is not supported: give it as names="),
     (ZIPFORMER + " --lr-hours 3", "lr_hours='3' is not supported: these scripts count hours"),
     (
         U2PP.replace("warmuplr", "NoamHoldAnnealing"),

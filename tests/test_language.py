@@ -199,6 +199,12 @@ training:
     train_steps: 50
 """
 RSQRT = "onmt_train --data x --optim adam --learning_rate 0.1 --decay_method rsqrt --warmup_steps 400"
+ONE_DASH = """
+python train.py -data data/uspto -save_model models/model -gpu_ranks 0 \\
+    -train_steps 250000 -param_init 0 -param_init_glorot -batch_size 4096 -normalization tokens \\
+    -max_grad_norm 0 -optim adam -adam_beta1 0.9 -adam_beta2 0.998 -decay_method noam -warmup_steps 8000 \\
+    -learning_rate 2 -label_smoothing 0.0 -layers 4 -rnn_size 256 -share_embeddings
+"""
 # A config, other arguments, the framework, unit and num_counts, and rates by count.
 CONFIGS = [
     (PYTHIA, {}, ("gpt_neox", "update", 143_000), {0: 6e-4 / 1430, 715: 3e-4, 1430: 6e-4, 143_000: 6e-5}),
@@ -229,6 +235,13 @@ CONFIGS = [
         {5999: 2 * (512 * 6000) ** -0.5, 0: 2 / (512 * 6000**3) ** 0.5},
     ),
     (EOLE, {}, ("opennmt", "update", 50), {7999: 2 * (256 * 8000) ** -0.5}),
+    (ONE_DASH, {}, ("opennmt", "update", 250_000), {7999: 2 * (256 * 8000) ** -0.5}),
+    (
+        ONE_DASH.replace("\\\n", "").strip(),
+        {},
+        ("opennmt", "update", 250_000),
+        {0: 2 / (256 * 8000**3) ** 0.5},
+    ),
     (RSQRT, {}, ("opennmt", "update", None), {0: 0.005, 399: 0.005, 1599: 0.0025}),
     (LORA, {"steps_per_epoch": 240}, ("litgpt", "update", 720), {0: 0.0, 5: 1e-4, 10: 2e-4, 365: 1e-4}),
 ]

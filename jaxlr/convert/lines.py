@@ -114,6 +114,10 @@ def line_of(converted: Any) -> str:
         _check_printable(converted)
     elif converted.as_call()[0] == "warmed_plateau":
         raise ValueError("a plateau with a warmup cannot be printed as one line")
+    elif converted.as_call()[0] == "new_bob":
+        raise ValueError(
+            "no public function of jaxlr makes this plateau, so it cannot be printed as a line"
+        )
     return call_text(converted, "jaxlr.", most_items=math.inf)
 
 

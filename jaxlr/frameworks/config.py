@@ -48,8 +48,8 @@ def from_config(
             "fastai", "gaussian_splatting", "gpt_neox", "graphgym", "huggingface", "icefall", "kohya",
             "ldm", "lerobot", "lightning", "litgpt", "mae", "megatron", "mmcv", "mmengine", "nanogpt",
             "nanotron", "nemo", "nerfstudio", "olmo", "open_clip", "opennmt", "openpcdet", "sam",
-            "sentence_transformers", "slowfast", "swin", "timm", "torchtitan", "torchtune", "torchvision",
-            "ultralytics", "wenet" and "yolox".
+            "sentence_transformers", "slowfast", "speechbrain", "swin", "timm", "torchtitan", "torchtune",
+            "torchvision", "ultralytics", "wenet" and "yolox".
         version: the version of the framework, such as "4.46", where its rules changed. None takes the
             newest rule, and says so in `assumptions`. They also say if the version changes nothing.
         steps_per_epoch: batches of one epoch in one process, `len(train_dataloader)`.

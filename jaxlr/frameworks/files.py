@@ -30,6 +30,11 @@ _TRAINER = re.compile(
     r"Reward|NashMD|SDFT|SDPO|SSD|GOLD|GMPO|MiniLLM|A2PO|Distillation)Config\("
 )
 _EXPERIMENT = re.compile(r"^class Exp\(\w*Exp\)", re.MULTILINE)  # of YOLOX
+# The tags of HyperPyYAML, and the key under which an object has the name of its class.
+_TAGS = re.compile(r"!(new|name|ref|apply)\b")
+MADE = "!new"
+# A flag, or one of OpenNMT with its value, as in `-decay_method noam`, which is no difference in Python.
+_FLAG = re.compile(r"(^|\s)--\w|[\w\\]\s+-[a-z]+_\w+[ \t]+[\w./$]")
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".py", ".sh", ".txt", ".args")
 
 
@@ -70,7 +75,7 @@ def _is_path(text: str) -> bool:
     """Check if a text is the path of a file rather than a config: one line that ends as such files do."""
     if len(text) > 1000 or not text.strip():
         return False
-    if "\n" in text or "\0" in text or re.search(r"(^|\s)--\w", text):
+    if "\n" in text or "\0" in text or _FLAG.search(text):
         return False
     return Path(text).suffix.lower() in _SUFFIXES or not re.search(r"[={}()\[\]]|:\s", text)
 
@@ -94,7 +99,7 @@ def _read_file(path: Path, opened: list[Path] | None = None) -> Mapping[str, Any
             return read_card(text, _json)
         case ".py":
             return _python(text, path)
-        case ".txt" if not re.search(r"(^|\s)--\w", text):
+        case ".txt" if not _FLAG.search(text):
             return _read_text(text)
         case ".sh" | ".txt" | ".args":
             return _flags(words_of(text))
@@ -114,7 +119,7 @@ def _read_text(text: str) -> Mapping[str, Any]:
         return _braces(stripped)
     if is_card(text):
         return read_card(text, _json)
-    if re.search(r"(^|\s)--\w", text) and not re.search(r"^\w+:", text, re.MULTILINE):
+    if _FLAG.search(text) and not re.search(r"^\w+:", text, re.MULTILINE):
         return _flags(words_of(text))
     if re.search(r"^\[[\w.]+\][ \t]*$|^\w+[ \t]*=[ \t]*(true|false)\b", text, re.MULTILINE):
         return _toml(text)
@@ -203,7 +208,8 @@ def read_yaml(text: str) -> Mapping[str, Any]:
         )
     try:
         _check_events(yaml.parse(text, Loader=yaml.SafeLoader))
-        loaded = yaml.safe_load(text)
+        loader = _tagged(yaml) if _TAGS.search(text) else yaml.SafeLoader
+        loaded = yaml.load(text, loader)
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or str(error)
         mark = getattr(error, "problem_mark", None)
@@ -212,6 +218,23 @@ def read_yaml(text: str) -> Mapping[str, Any]:
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"cannot read the YAML config: {shorten(str(error), 150)}") from None
     return _mapping(loaded, "YAML")
+
+
+def _tagged(yaml: Any) -> Any:
+    """Return a loader of the tags of HyperPyYAML. It constructs nothing: an object is a mapping."""
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def made(loader: Any, name: str, node: Any) -> dict[str, Any]:
+        is_mapping = isinstance(node, yaml.MappingNode)
+        return {MADE: name, **(loader.construct_mapping(node, deep=True) if is_mapping else {})}
+
+    for prefix in ("!new:", "!name:"):
+        Loader.add_multi_constructor(prefix, made)
+    Loader.add_constructor("!ref", lambda loader, node: Unreadable(re.sub(r"[<>]", "", str(node.value))))
+    Loader.add_multi_constructor("!", lambda loader, name, node: None)
+    return Loader
 
 
 def _check_events(events: Any) -> None:

@@ -9,6 +9,8 @@ from jaxlr._checks import shorten
 from jaxlr.frameworks import mmpython
 
 
+# A flag of two dashes, or of one dash and several words, such as OpenNMT's -decay_method.
+_FLAG = re.compile(r"(?:--|-(?=[a-z]+_))([A-Za-z][\w.-]*)(?:=(.*))?", re.DOTALL)
 _OPTION = re.compile(r"SOLVER(\.[A-Z_]+){1,9}")  # the next word is its value
 
 
@@ -27,7 +29,7 @@ def read_flags(words: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
             options[word], values = next(words, ";"), None
             if options[word] == ";":
                 raise ValueError(f"the option {shorten(word)} has no value after it")
-        elif match := re.fullmatch(r"--([A-Za-z][\w.-]*)(?:=(.*))?", word, re.DOTALL):
+        elif match := _FLAG.fullmatch(word):
             name, value = match[1].replace("-", "_"), match[2]
             values = [] if value is None else [value]
             settings.setdefault(name, []).append(values)

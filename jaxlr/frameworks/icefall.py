@@ -21,6 +21,7 @@ _DEFAULTS = {"warmup_start": 0.5, "warmup_batches": 500}
 def read(config: Config) -> Recipe:
     """Read `--base-lr`, `--lr-batches`, `--lr-epochs` and `--num-epochs`. A count is a batch."""
     config.refuse("lr_hours", "lr_tokens", reason="these scripts count hours or tokens in place of epochs")
+    config.refuse("warmup_steps", reason="give it as names={'warmup_batches': ...}, and leave it out")
     rate = config.base_rate(config.first("base_lr", "initial_lr"))
     # The defaults of lr_batches and lr_epochs differ between the scripts, so they must be given.
     lr_batches, lr_epochs = _positive(config, "lr_batches"), _positive(config, "lr_epochs")

@@ -1,8 +1,8 @@
 """Record the curves of frameworks for language and speech in `tests/framework_recipes_nlp.json`.
 
 The environment needs torch and NumPy. The folder holds clones of wenet-e2e/wenet, EleutherAI/gpt-neox,
-huggingface/nanotron, Lightning-AI/litgpt, OpenNMT/OpenNMT-py, eole-nlp/eole and k2-fsa/icefall, and a
-clone of ftshijt/espnet, a fork of ESPnet of October 2025:
+huggingface/nanotron, Lightning-AI/litgpt, OpenNMT/OpenNMT-py, eole-nlp/eole, k2-fsa/icefall and
+speechbrain/speechbrain, and a clone of ftshijt/espnet, a fork of ESPnet of October 2025:
 
     python scripts/recording/nlp.py FOLDER
 """
@@ -281,6 +281,71 @@ def icefall(folder: Path) -> list[Any]:
     return cases
 
 
+SPEECHBRAIN: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("NoamScheduler", {"lr_initial": 0.001, "n_warmup_steps": 5}),
+    ("NoamScheduler", {"lr_initial": 1.0, "n_warmup_steps": 1, "model_size": 256}),
+    ("LinearScheduler", {"initial_value": 0.02, "final_value": 0.0004, "epoch_count": 25}),
+    ("StepScheduler", {"initial_value": 0.1}),
+    ("StepScheduler", {"initial_value": 0.1, "decay_factor": 0.7, "decay_drop": 3}),
+    ("NewBobScheduler", {"initial_value": 1.0}),
+    (
+        "NewBobScheduler",
+        {
+            **{"initial_value": 0.9, "annealing_factor": 0.8, "improvement_threshold": 0.05},
+            "patient": 2,
+        },
+    ),
+)
+METRICS = [
+    5.0,
+    4.9,
+    4.895,
+    4.9,
+    4.0,
+    3.99,
+    3.99,
+    3.98,
+    3.9,
+    3.89,
+    0.0,
+    0.0,
+    1.0,
+    1.0,
+    0.5,
+    0.4,
+    0.39,
+    0.4,
+    0.3,
+    0.2,
+]
+
+
+def speechbrain(folder: Path) -> list[Any]:
+    """Return the rates of SpeechBrain, whose recipes call a scheduler after an update or an epoch."""
+    names: dict[str, Any] = {"torch": torch, "math": math, "checkpoints": mock.MagicMock()}
+    names["checkpoints"].register_checkpoint_hooks = lambda cls: cls
+    names["checkpoints"].mark_as_saver = names["checkpoints"].mark_as_loader = lambda function: function
+    text = text_at(folder / "speechbrain", "HEAD", "speechbrain/nnet/schedulers.py")
+    definitions(text, [name for name, _ in SPEECHBRAIN], names)
+    cases: list[Any] = []
+    for name, given in SPEECHBRAIN:
+        rate = given["initial_value"] if name == "NewBobScheduler" else 0.003
+        optimizer, scheduler, rates = new_optimizer(rate), names[name](**given), list[float]()
+        for count, metric in enumerate(METRICS):
+            rates.append(optimizer.param_groups[0]["lr"])
+            if name == "NoamScheduler":
+                scheduler(optimizer)
+            else:
+                _, optimizer.param_groups[0]["lr"] = scheduler(
+                    metric if name == "NewBobScheduler" else count + 1
+                )
+        settings = {"lr_annealing": {"!new": f"speechbrain.nnet.schedulers.{name}", **given}}
+        settings["opt_class"] = {"!new": "torch.optim.Adam", "lr": rate}
+        metrics = {"metrics": METRICS} if name == "NewBobScheduler" else {}
+        cases.append(case("1.1.0", name, settings, rates, **metrics))
+    return cases
+
+
 def main() -> None:
     """Write the curves of each framework, one to a line."""
     parser = argparse.ArgumentParser(description="Record the curves of frameworks for language and speech.")
@@ -295,6 +360,7 @@ def main() -> None:
         "litgpt": litgpt,
         "opennmt": opennmt,
         "icefall": icefall,
+        "speechbrain": speechbrain,
     }.items():
         lines = ",\n".join(json.dumps(each) for each in record(folder))
         blocks.append(f"{json.dumps(name)}: [\n{lines}\n]")
