@@ -6,6 +6,7 @@ Each has a file with its configs, and long rules have another one. Both name the
 from jaxlr.frameworks import (
     addons,
     axolotl,
+    beit,
     composer,
     deepspeed,
     detectron2,
@@ -72,6 +73,7 @@ FRAMEWORKS = (
     diffusers.FRAMEWORK,
     nanogpt.FRAMEWORK,
     mae.FRAMEWORK,
+    beit.FRAMEWORK,
     dino.FRAMEWORK,
     open_clip.FRAMEWORK,
     ldm.FRAMEWORK,

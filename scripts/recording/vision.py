@@ -368,6 +368,42 @@ def sam(folder: Path) -> list[Any]:
     return cases
 
 
+BEIT: tuple[
+    tuple[str, str, dict[str, Any], int], ...
+] = (  # a clone, its file, the flags, and the processes
+    ("ConvNeXt", "utils.py", {"model": "convnext_tiny", "update_freq": 4, "lr": 4e-3, "min_lr": 1e-6}, 2),
+    (
+        "unilm",
+        "beit/utils.py",
+        {"num_mask_patches": 75, "lr": 1.5e-3, "min_lr": 1e-5, "warmup_steps": 31},
+        2,
+    ),
+    ("VideoMAE", "utils.py", {"mask_type": "tube", "num_frames": 16, "lr": 1.5e-4, "min_lr": 1e-5}, 8),
+)
+
+
+def beit(folder: Path) -> list[Any]:
+    """Return the arrays of BEiT, ConvNeXt and VideoMAE. Only the last scales its rates by the batch."""
+    cases: list[Any] = []
+    for clone, file, given, processes in BEIT:
+        found: dict[str, Any] = {"np": np, "math": math}
+        array = definitions(text_at(folder / clone, "HEAD", file), ["cosine_scheduler"], found)
+        settings = {"epochs": 9, "warmup_epochs": 2, "batch_size": 64, **given}
+        updates = 60 // given.get("update_freq", 1)
+        scale = 64 * processes / 256 if clone == "VideoMAE" else 1.0
+        rates = array["cosine_scheduler"](
+            given["lr"] * scale,
+            given["min_lr"] * scale,
+            9,
+            updates,
+            warmup_epochs=2,
+            warmup_steps=given.get("warmup_steps", -1),
+        )
+        more = {"steps_per_epoch": 60, "num_processes": processes}
+        cases.append(case(None, clone, settings, [*rates], **more))
+    return cases
+
+
 RECORDERS: dict[str, Callable[[Path], list[Any]]] = {
     "slowfast": slowfast,
     "ultralytics": ultralytics,
@@ -377,6 +413,7 @@ RECORDERS: dict[str, Callable[[Path], list[Any]]] = {
     "openpcdet": openpcdet,
     "yolox": yolox,
     "sam": sam,
+    "beit": beit,
 }
 
 
