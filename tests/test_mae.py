@@ -48,7 +48,7 @@ SCALED = {"blr": 1e-3, "batch_size": 256, "epochs": 10, "warmup_epochs": 0, "min
 ABSOLUTE = ["--lr", "1e-3", "--model=mae_vit_base_patch16", "--accum_iter=1", "--warmup_epochs=10"]
 PROBE_NAMES = {"warmup_epochs": 10, "min_lr": 0}
 CONVNEXT_V2 = """
-python main_pretrain.py --model convnextv2_base --batch_size 64 --update_freq 8 --blr 1.5e-4 --epochs 1600 \\
+main_pretrain.py --model convnextv2_base --batch_size 64 --update_freq 8 --blr 1.5e-4 --epochs 1600 \\
   --warmup_epochs 40 --min_lr 0 --mask_ratio 0.6
 """
 CONFIGS = [  # a config, other arguments, num_counts, and rates by count

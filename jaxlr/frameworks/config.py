@@ -46,7 +46,7 @@ def from_config(
         framework: the framework; None recognizes it. It is one of "addons", "axolotl", "composer",
             "deepspeed", "detectron2", "diffusers", "dino", "fairseq", "huggingface", "kohya", "ldm",
             "lightning", "mae", "megatron", "mmcv", "mmengine", "nanogpt", "nemo", "olmo", "open_clip",
-            "beit", "detr", "gaussian_splatting", "nerfstudio", "openpcdet", "sam",
+            "beit", "detr", "gaussian_splatting", "moco", "nerfstudio", "openpcdet", "sam",
             "slowfast", "yolox",
             "sentence_transformers", "swin", "timm", "torchtitan", "torchtune", "torchvision" and
             "ultralytics".

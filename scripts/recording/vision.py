@@ -404,6 +404,37 @@ def beit(folder: Path) -> list[Any]:
     return cases
 
 
+def adjusted(adjust: Callable[..., Any], arguments: Any, *, group: int = 0) -> float:
+    """Return the rate that a function `adjust_learning_rate` sets."""
+    parameters = [torch.zeros(1, requires_grad=True) for _ in range(2)]
+    groups = [{"params": parameters[:1], "fix_lr": False}, {"params": parameters[1:], "fix_lr": True}]
+    sgd = torch.optim.SGD(groups, lr=1.0)
+    adjust(sgd, *arguments)
+    return sgd.param_groups[group]["lr"]
+
+
+def moco(folder: Path) -> list[Any]:
+    """Return the rates of MoCo v2 and SimSiam in each epoch, and of MoCo v3 in each batch."""
+    name, found = "adjust_learning_rate", {"math": math}
+    cases: list[Any] = []
+    v2 = definitions(text_at(folder / "moco", "5bddfba", "main_moco.py"), [name], dict(found))[name]
+    for given in ({"cos": True}, {"cos": False, "schedule": [3, 7]}):
+        settings = {"moco_t": 0.2, "lr": 0.03, "epochs": 10, **given}
+        rates = [adjusted(v2, (epoch, SimpleNamespace(**settings))) for epoch in range(10)]
+        cases.append(case(None, "MoCo v2", settings, rates, steps_per_epoch=None, group=0))
+    simsiam = definitions(text_at(folder / "simsiam", "HEAD", "main_simsiam.py"), [name], dict(found))[name]
+    for group in (0, 1):
+        settings = {"fix_pred_lr": True, "lr": 0.05, "epochs": 10, "batch_size": 512}
+        arguments = namespace(settings)
+        rates = [adjusted(simsiam, (0.1, epoch, arguments), group=group) for epoch in range(10)]
+        cases.append(case(None, "SimSiam", settings, rates, steps_per_epoch=None, group=group))
+    v3 = definitions(text_at(folder / "moco-v3", "HEAD", "main_moco.py"), [name], dict(found))[name]
+    settings = {"moco_m_cos": True, "lr": 0.3, "epochs": 10, "batch_size": 1024, "warmup_epochs": 3}
+    arguments = namespace({**settings, "lr": 0.3 * 1024 / 256})
+    rates = [adjusted(v3, (count // 7 + count % 7 / 7, arguments)) for count in range(70)]
+    return [*cases, case(None, "MoCo v3", settings, rates, steps_per_epoch=7, group=0)]
+
+
 RECORDERS: dict[str, Callable[[Path], list[Any]]] = {
     "slowfast": slowfast,
     "ultralytics": ultralytics,
@@ -414,6 +445,7 @@ RECORDERS: dict[str, Callable[[Path], list[Any]]] = {
     "yolox": yolox,
     "sam": sam,
     "beit": beit,
+    "moco": moco,
 }
 
 
