@@ -54,7 +54,7 @@ def _read_flags(config: Config) -> Recipe:
     names = ["weights", *(["backbone"] if config.has("lr_backbone") else [])]
     names += ["linear_proj"] if config.has("lr_linear_proj_mult") else []
     group = names[config.groups(*names)] if len(names) > 1 else "weights"
-    init_value: Any = config.number("lr_backbone") if group == "backbone" else config.base_rate("lr")
+    init_value: Any = config.base_rate("lr_backbone" if group == "backbone" else "lr")
     if group == "linear_proj":
         init_value = init_value * config.number("lr_linear_proj_mult")
     if config.flag("multi_step_lr"):
