@@ -81,6 +81,7 @@ def test_defaults_and_scaling_are_assumptions():
 
 
 REFUSED = [
+    (VIDEOMAE, {**RUN, "init_value": 1.0, "names": {"lr": 0}}, "lr must be a finite number above 0"),
     (CONVNEXT, {}, "give steps_per_epoch"),
     (CONVNEXT, {"steps_per_epoch": 3}, "steps_per_epoch must be a whole number of at least 1"),
     (VIDEOMAE, RUN, "lr is scaled by the global batch size: give num_processes, or init_value and lr"),

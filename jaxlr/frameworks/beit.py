@@ -8,7 +8,7 @@ those of BEiT v2), facebookresearch/ConvNeXt (`main.py`) and MCG-NJU/VideoMAE (`
 from collections.abc import Mapping
 from typing import Any
 
-from jaxlr._checks import check_positive_count
+from jaxlr._checks import check_positive_count, check_value
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.dino import cosine_scheduler
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
@@ -85,10 +85,11 @@ FRAMEWORK = Framework(
 )
 
 
-def _scale(config: Config, frequency: int) -> float:
+def _scale(config: Config, frequency: int) -> Any:
     """Return the factor of VideoMAE: the global batch size over 256."""
     if config.init_value is not None and config.has("lr"):
-        return config.init_value / config.number("lr")  # pyright: ignore[reportReturnType, reportOperatorIssue]
+        rate: Any = check_value("lr", config.number("lr"), positive=True)
+        return config.init_value / rate
     if config.num_processes is None:
         raise ValueError("lr is scaled by the global batch size: give num_processes, or init_value and lr")
     batch = config.count("batch_size") * frequency * config.num_processes

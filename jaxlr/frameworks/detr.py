@@ -85,7 +85,7 @@ def _read_yaml(config: Config) -> Recipe:
     config.state(
         optimizer=optimizer.stated_text("type"),
         weight_decay=optimizer.stated("weight_decay"),
-        momentum=optimizer.numbers("betas", [None])[0],
+        momentum=(optimizer.numbers("betas") or [None])[0],
         clip=config.stated_clip("clip_max_norm"),
     )
     warmup = config.inner("lr_warmup_scheduler")

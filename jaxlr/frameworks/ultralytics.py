@@ -149,7 +149,7 @@ def _state_optimizer(config: Config, warmup: int, optimizer: str | None) -> None
     batch, decay = config.stated("batch"), config.stated("weight_decay")
     if config.group != 0 and decay is not None:
         decay = 0.0
-    elif decay is not None and batch:
+    elif decay is not None and batch and batch >= 1:
         nominal = config.count("nbs", 64)
         decay = decay * batch * max(round(nominal / batch), 1) / nominal
     if optimizer == "MuSGD":
