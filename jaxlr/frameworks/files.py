@@ -14,6 +14,7 @@ from jaxlr.frameworks import mmpython
 from jaxlr.frameworks.cards import is_card, read_card
 from jaxlr.frameworks.flags import read_flags, words_of
 from jaxlr.frameworks.recipe import Unreadable
+from jaxlr.frameworks.scripts import is_script, read_script
 
 
 # A hostile file must cost a second at most. PyYAML reads about 100,000 characters in that time.
@@ -129,7 +130,10 @@ def _braces(text: str) -> Mapping[str, Any]:
     try:
         return _json(text)
     except ValueError as error:
-        for read in (lambda: mmpython.read(f"config = {text}", None)["config"], lambda: read_yaml(text)):
+        readers = [lambda: mmpython.read(f"config = {text}", None)["config"], lambda: read_yaml(text)]
+        if re.search(r":\s*(true|false|null)\b", text):  # names in Python
+            readers.reverse()
+        for read in readers:
             try:
                 settings = read()
             except (ValueError, ModuleNotFoundError):
@@ -147,6 +151,8 @@ def _check_length(text: str) -> None:
 def _python(text: str, path: Path | None) -> Mapping[str, Any]:
     """Read a Python config, or the TrainingArguments in a script of transformers or TRL."""
     settings = mmpython.read(text, path)
+    if is_script(text):
+        return read_script(text)
     if _EXPERIMENT.search(text):
         return {**mmpython.read(_attributes(text), None), "is_experiment": True}
     if not _TRAINER.search(text):
