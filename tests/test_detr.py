@@ -105,6 +105,7 @@ def test_the_groups_and_the_optimizer_are_stated():
     recipe = from_config(DEFORMABLE)
     assert recipe.groups == ("weights", "backbone", "linear_proj")
     assert (recipe.optimizer, recipe.momentum) == ("sgd", 0.9)
+    assert from_config(RT_DETR.replace("[0.9, 0.999]", "[]"), **BATCH).momentum is None
     recipe = from_config(RT_DETR, group=2, steps_per_epoch=1000)
     assert recipe.groups[0] == "the others"
     assert (recipe.optimizer, recipe.momentum, recipe.weight_decay, recipe.clip) == ("AdamW", 0.9, 0, 0.1)

@@ -53,6 +53,11 @@ def test_a_config_as_people_write_it_gives_its_rates(config, arguments, num_coun
         assert_close(recipe.schedule(count), rate, HOST_RTOL)
 
 
+def test_a_call_needs_a_rate_above_0():
+    with pytest.raises(ValueError, match="lr_init must be a finite number above 0"):
+        from_string("get_expon_lr_func(lr_init=0.0, lr_final=0.1)")
+
+
 def test_defaults_are_assumptions():
     assert from_config(SLAM, **SCALE).assumptions == (
         "position_lr_init is 0.00016, the default of gaussian-splatting.",

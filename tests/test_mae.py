@@ -47,11 +47,16 @@ LINEAR_PROBE = (
 SCALED = {"blr": 1e-3, "batch_size": 256, "epochs": 10, "warmup_epochs": 0, "min_lr": 0, "model": "vit"}
 ABSOLUTE = ["--lr", "1e-3", "--model=mae_vit_base_patch16", "--accum_iter=1", "--warmup_epochs=10"]
 PROBE_NAMES = {"warmup_epochs": 10, "min_lr": 0}
+CONVNEXT_V2 = """
+main_pretrain.py --model convnextv2_base --batch_size 64 --update_freq 8 --blr 1.5e-4 --epochs 1600 \\
+  --warmup_epochs 40 --min_lr 0 --mask_ratio 0.6
+"""
 CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (PRETRAIN, {"num_processes": 64}, 80_000, {0: 0.0, 2000: 1.2e-3, 4000: 2.4e-3, 42_000: 1.2e-3}),
     (FINE_TUNE, {"num_processes": 8}, 10_000, {0: 0.0, 3: 0.0, 252: 1e-3 + 2e-5 * 0.4, 500: 2e-3}),
     (LINEAR_PROBE, {"num_processes": 32, "names": PROBE_NAMES}, 9000, {500: 3.2, 1000: 6.4, 5000: 3.2}),
     (SCALED, {"num_processes": 1}, 1000, {0: 1e-3, 500: 5e-4}),
+    (CONVNEXT_V2, {"num_processes": 8}, 160_000, {2000: 1.2e-3, 2007: 1.2e-3, 4000: 2.4e-3}),
     (ABSOLUTE, {"epochs": 20}, 2000, {1000: 1e-3, 1500: 5e-4}),
 ]
 

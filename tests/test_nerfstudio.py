@@ -180,6 +180,8 @@ def test_the_rate_of_the_optimizer_may_be_replaced():
 
 
 REFUSED = [
+    (TEMPLATE, {"init_value": 0.0}, "init_value must be a finite number above 0"),
+    ({"optimizers": {"a": 3, "b": {"optimizer": {"lr": 1}}}}, {}, "a must hold settings by name, got 3"),
     (NERFACTO, {"group": 2}, "group must be one of 0 .proposal_networks., 1 .fields., got 2"),
     (NEUS.replace("CosineDecay", "NeuS"), {}, "the scheduler 'NeuSScheduler' is not one of nerfstudio"),
     (NEUS.replace("500,", "30000,"), {}, "warm_up_end must be below max_steps, got 30000 and 20001"),

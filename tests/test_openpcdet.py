@@ -76,6 +76,10 @@ def test_the_momentum_of_adam_is_a_schedule():
     assert from_config(ADAM, steps_per_epoch=100).momentum is None
 
 
+def test_a_rate_of_0_is_clipped():
+    assert from_config(SGD, 0.0, steps_per_epoch=100).schedule(0) == 0.0002
+
+
 REFUSED = [
     (POINTPILLAR, None, "give steps_per_epoch"),
     (
@@ -87,6 +91,12 @@ REFUSED = [
     (POINTPILLAR.replace("[0.95, 0.85]", "[0.95]"), 9, r"MOMS must have two numbers, got \[0.95\]"),
     (ADAM.replace("LR_WARMUP: False", "LR_WARMUP: True"), 9, "LR_WARMUP=True is not supported"),
     (BEVFUSION.replace("NUM_EPOCHS: 80", "NUM_EPOCHS: 300"), 9, "supported up to 200 epochs, got 300"),
+    (
+        POINTPILLAR.replace("DIV_FACTOR: 10", "DIV_FACTOR: 0"),
+        9,
+        "DIV_FACTOR must be a finite number above 0",
+    ),
+    (ADAM.replace("LR_DECAY: 0.1", "LR_DECAY: 1e300"), 9, "LR_DECAY must be at most 1, got 1e"),
     (POINTPILLAR.replace("    DIV_FACTOR: 10\n", ""), 9, "the config has no DIV_FACTOR: give names="),
 ]
 

@@ -54,7 +54,10 @@ _DEFAULTS: dict[str, Any] = {
 }
 _OPTIMIZER_DEFAULTS = {"MOMENTUM": 0.9, "WEIGHT_DECAY": 1e-4, "WEIGHT_DECAY_NORM": 0.0}
 # Settings of other frameworks whose configs have a SOLVER too, such as FastReID and Caffe2's Detectron.
-_OF_OTHERS = ("MAX_EPOCH", "MAX_EPOCHS", "EPOCHS", "NUM_EPOCHS", "LR_POLICY", "SCHED", "SCHEDULER")
+_OF_OTHERS = (
+    *("MAX_EPOCH", "MAX_EPOCHS", "EPOCHS", "NUM_EPOCHS", "WARMUP_EPOCHS"),
+    *("LR_POLICY", "SCHED", "SCHEDULER"),
+)
 _STATED = ("LR_SCHEDULER_NAME", "MAX_ITER", "WARMUP_FACTOR", "WARMUP_ITERS")
 
 

@@ -54,7 +54,7 @@ def _read_flags(config: Config) -> Recipe:
     names = ["weights", *(["backbone"] if config.has("lr_backbone") else [])]
     names += ["linear_proj"] if config.has("lr_linear_proj_mult") else []
     group = names[config.groups(*names)] if len(names) > 1 else "weights"
-    init_value: Any = config.number("lr_backbone") if group == "backbone" else config.base_rate("lr")
+    init_value: Any = config.base_rate("lr_backbone" if group == "backbone" else "lr")
     if group == "linear_proj":
         init_value = init_value * config.number("lr_linear_proj_mult")
     if config.flag("multi_step_lr"):
@@ -85,7 +85,7 @@ def _read_yaml(config: Config) -> Recipe:
     config.state(
         optimizer=optimizer.stated_text("type"),
         weight_decay=optimizer.stated("weight_decay"),
-        momentum=optimizer.numbers("betas", [None])[0],
+        momentum=(optimizer.numbers("betas") or [None])[0],
         clip=config.stated_clip("clip_max_norm"),
     )
     warmup = config.inner("lr_warmup_scheduler")

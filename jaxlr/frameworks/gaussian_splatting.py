@@ -34,7 +34,8 @@ def get_expon_lr_func(
 ) -> optax.Schedule:
     """Return an exponential decay to `lr_final`, times a sine from `lr_delay_mult` to 1 at its start."""
     delay = check_duration("lr_delay_steps", lr_delay_steps)
-    decay = _decay(lr_final / lr_init, max_steps, 0)
+    first: Any = check_value("lr_init", lr_init, positive=True)
+    decay = _decay(lr_final / first, max_steps, 0)
     if delay == 0:
         return phased_lr(lr_init, [decay])
     start: Any = check_value("lr_delay_mult", lr_delay_mult)

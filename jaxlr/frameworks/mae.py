@@ -30,7 +30,7 @@ def read(config: Config) -> Recipe:
             del defaults["epochs"]
         config = with_defaults(config, defaults, script)
     epochs, warmup = config.whole_epochs("epochs"), config.count("warmup_epochs")
-    accumulation = max(1, config.count("accum_iter", 1))
+    accumulation = max(1, config.count(config.first("accum_iter", "update_freq"), 1))
     phases = [Phase(warmup * batches, "linear", start_factor=0.0, end_factor=1.0)]
     if epochs > warmup:
         floor = config.number("min_lr")
@@ -63,6 +63,8 @@ FRAMEWORK = Framework(
 
 def _script(config: Config) -> str | None:
     """Return the script that has such flags, whose defaults hold for the others."""
+    if config.has("update_freq"):
+        return None  # ConvNeXt V2, whose scripts have other defaults
     model = config.get("model")
     if any(map(config.has, _OF_PRETRAINING)) or (isinstance(model, str) and model.startswith("mae_")):
         return "main_pretrain.py"

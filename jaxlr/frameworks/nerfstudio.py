@@ -9,7 +9,7 @@ from typing import Any
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr._checks import check_choice, check_duration, check_positive_count, shown_value
+from jaxlr._checks import check_choice, check_duration, check_positive_count, check_value, shown_value
 from jaxlr.frameworks._curves import sine_ramp
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
@@ -36,6 +36,7 @@ def ExponentialDecaySchedulerConfig(  # noqa: N802
         raise ValueError(f"warmup_steps must be below max_steps, got {warmup} and {total}")
     end: Any = {"end_factor": 1.0} if lr_final is None else {"end_value": lr_final}
     decay = Phase(total - warmup, "exponential", start_factor=1.0, **end)
+    check_value("init_value", init_value, positive=True)
     if warmup == 0:
         return phased_lr(init_value, [decay])
     if check_choice("ramp", ramp, ("linear", "cosine")) == "linear":
@@ -94,7 +95,7 @@ def read(config: Config) -> Recipe:
     optimizers = trainers[0].get("optimizers", {"the optimizer": trainers[0]})
     names = [*map(str, optimizers)]
     number = config.groups(*names) if len(names) > 1 else 0
-    group = config.of([*optimizers.values()][number])
+    group = config.of(optimizers).inner(names[number])
     optimizer, scheduler = group.inner("optimizer"), group.inner("scheduler")
     if config.init_value is None:
         optimizer = with_defaults(optimizer, {"lr": 0.0005}, "nerfstudio")

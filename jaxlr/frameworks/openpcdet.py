@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jaxlr._checks import check_positive_count, shown_value
+from jaxlr._checks import check_positive_count, check_value, shown_value
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, phased_lr
 from jaxlr.schedules._counts import array_module
@@ -69,7 +69,8 @@ def _turn(section: Config, total: int) -> int:
 
 
 def _one_cycle(section: Config, total: int) -> list[Phase]:
-    turn, low = _turn(section, total), 1 / section.number("DIV_FACTOR")
+    divisor: Any = check_value("DIV_FACTOR", section.number("DIV_FACTOR"), positive=True)
+    turn, low = _turn(section, total), 1 / divisor
     return [
         Phase(turn, "cosine", start_factor=low, end_factor=1.0),
         Phase(total - turn, "cosine", end_factor=low / 1e4),
@@ -110,11 +111,13 @@ def _steps(section: Config, init_value: Any, batches: int) -> list[Phase]:
         check_positive_count("each of DECAY_STEP_LIST", step)
         for step in section.numbers("DECAY_STEP_LIST", [])
     )
-    decay, least = section.number("LR_DECAY"), section.number("LR_CLIP") / init_value
+    decay, least = section.number("LR_DECAY"), section.number("LR_CLIP")
+    if decay > 1:
+        raise ValueError(f"LR_DECAY must be at most 1, got {decay:g}")
     maximum = array_module(init_value).maximum
-    factors = [maximum(decay**number, least) for number in range(len(steps) + 1)]
+    rates = [maximum(init_value * decay**number, least) for number in range(len(steps) + 1)]
     lengths = [(after - before) * batches for before, after in zip([0, *steps], steps, strict=False)]
     return [
-        *(Phase(length, start_factor=factor) for length, factor in zip(lengths, factors, strict=False)),
-        Phase(start_factor=factors[-1]),
+        *(Phase(length, start_value=rate) for length, rate in zip(lengths, rates, strict=False)),
+        Phase(start_value=rates[-1]),
     ]

@@ -187,7 +187,7 @@ def _state_optimizer(config: Config, warmup: int, optimizer: str | None) -> None
 def _weight_decay(config: Config) -> float:
     """Return the weight decay for the global batch size. Norms and biases have none."""
     batch, decay = config.stated("batch"), config.number("weight_decay")
-    if config.group != 0 or not batch:
+    if config.group != 0 or not batch or batch < 1:
         return 0.0 if config.group != 0 else decay
     nominal = check_positive_count("nbs", config.count("nbs", 64))
     return decay * batch * max(round(nominal / batch), 1) / nominal

@@ -368,6 +368,73 @@ def sam(folder: Path) -> list[Any]:
     return cases
 
 
+BEIT: tuple[
+    tuple[str, str, dict[str, Any], int], ...
+] = (  # a clone, its file, the flags, and the processes
+    ("ConvNeXt", "utils.py", {"model": "convnext_tiny", "update_freq": 4, "lr": 4e-3, "min_lr": 1e-6}, 2),
+    (
+        "unilm",
+        "beit/utils.py",
+        {"num_mask_patches": 75, "lr": 1.5e-3, "min_lr": 1e-5, "warmup_steps": 31},
+        2,
+    ),
+    ("VideoMAE", "utils.py", {"mask_type": "tube", "num_frames": 16, "lr": 1.5e-4, "min_lr": 1e-5}, 8),
+)
+
+
+def beit(folder: Path) -> list[Any]:
+    """Return the arrays of BEiT, ConvNeXt and VideoMAE. Only the last scales its rates by the batch."""
+    cases: list[Any] = []
+    for clone, file, given, processes in BEIT:
+        found: dict[str, Any] = {"np": np, "math": math}
+        array = definitions(text_at(folder / clone, "HEAD", file), ["cosine_scheduler"], found)
+        settings = {"epochs": 9, "warmup_epochs": 2, "batch_size": 64, **given}
+        updates = 60 // given.get("update_freq", 1)
+        scale = 64 * processes / 256 if clone == "VideoMAE" else 1.0
+        rates = array["cosine_scheduler"](
+            given["lr"] * scale,
+            given["min_lr"] * scale,
+            9,
+            updates,
+            warmup_epochs=2,
+            warmup_steps=given.get("warmup_steps", -1),
+        )
+        more = {"steps_per_epoch": 60, "num_processes": processes}
+        cases.append(case(None, clone, settings, [*rates], **more))
+    return cases
+
+
+def adjusted(adjust: Callable[..., Any], arguments: Any, *, group: int = 0) -> float:
+    """Return the rate that a function `adjust_learning_rate` sets."""
+    parameters = [torch.zeros(1, requires_grad=True) for _ in range(2)]
+    groups = [{"params": parameters[:1], "fix_lr": False}, {"params": parameters[1:], "fix_lr": True}]
+    sgd = torch.optim.SGD(groups, lr=1.0)
+    adjust(sgd, *arguments)
+    return sgd.param_groups[group]["lr"]
+
+
+def moco(folder: Path) -> list[Any]:
+    """Return the rates of MoCo v2 and SimSiam in each epoch, and of MoCo v3 in each batch."""
+    name, found = "adjust_learning_rate", {"math": math}
+    cases: list[Any] = []
+    v2 = definitions(text_at(folder / "moco", "5bddfba", "main_moco.py"), [name], dict(found))[name]
+    for given in ({"cos": True}, {"cos": False, "schedule": [3, 7]}):
+        settings = {"moco_t": 0.2, "lr": 0.03, "epochs": 10, **given}
+        rates = [adjusted(v2, (epoch, SimpleNamespace(**settings))) for epoch in range(10)]
+        cases.append(case(None, "MoCo v2", settings, rates, steps_per_epoch=None, group=0))
+    simsiam = definitions(text_at(folder / "simsiam", "HEAD", "main_simsiam.py"), [name], dict(found))[name]
+    for group in (0, 1):
+        settings = {"fix_pred_lr": True, "lr": 0.05, "epochs": 10, "batch_size": 512}
+        arguments = namespace(settings)
+        rates = [adjusted(simsiam, (0.1, epoch, arguments), group=group) for epoch in range(10)]
+        cases.append(case(None, "SimSiam", settings, rates, steps_per_epoch=None, group=group))
+    v3 = definitions(text_at(folder / "moco-v3", "HEAD", "main_moco.py"), [name], dict(found))[name]
+    settings = {"moco_m_cos": True, "lr": 0.3, "epochs": 10, "batch_size": 1024, "warmup_epochs": 3}
+    arguments = namespace({**settings, "lr": 0.3 * 1024 / 256})
+    rates = [adjusted(v3, (count // 7 + count % 7 / 7, arguments)) for count in range(70)]
+    return [*cases, case(None, "MoCo v3", settings, rates, steps_per_epoch=7, group=0)]
+
+
 RECORDERS: dict[str, Callable[[Path], list[Any]]] = {
     "slowfast": slowfast,
     "ultralytics": ultralytics,
@@ -377,6 +444,8 @@ RECORDERS: dict[str, Callable[[Path], list[Any]]] = {
     "openpcdet": openpcdet,
     "yolox": yolox,
     "sam": sam,
+    "beit": beit,
+    "moco": moco,
 }
 
 

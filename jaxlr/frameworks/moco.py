@@ -1,0 +1,112 @@
+"""MoCo and SimSiam: the flags of their scripts for pretraining.
+
+The rules are those of facebookresearch/moco (`main_moco.py`, versions 1 and 2), facebookresearch/moco-v3
+(`main_moco.py`) and facebookresearch/simsiam (`main_simsiam.py`).
+"""
+
+import itertools
+import re
+from typing import Any
+
+from jaxlr._checks import check_positive_count
+from jaxlr.frameworks._defaults import with_defaults
+from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.schedules import Phase, cosine_annealing_lr, multi_step_lr, phased_lr
+
+
+_OF_V3 = ("moco_m_cos", "stop_grad_conv1", "moco_mlp_dim", "crop_min", "warmup_epochs")
+_SWITCHES = ("cos", "fix_pred_lr", "moco_m_cos", "stop_grad_conv1", "mlp", "aug_plus")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+_OF_SIMSIAM = ("fix_pred_lr", "pred_dim")
+
+
+def read(config: Config) -> Recipe:
+    """Read the flags of a script. A count of MoCo v3 is a batch, and else an epoch."""
+    if any(map(config.has, _OF_SIMSIAM)):
+        return _read_simsiam(config)
+    return _read_v3(config) if any(map(config.has, _OF_V3)) else _read_moco(config)
+
+
+FRAMEWORK = Framework(
+    name="moco",
+    read=read,
+    marks=(
+        *((name,) for name in ("moco_t", "moco_k", "moco_dim", "moco_m_cos", "stop_grad_conv1")),
+        ("fix_pred_lr",),
+    ),
+    aliases=("simsiam",),
+)
+
+
+def _completed(config: Config, script: str, **defaults: Any) -> Config:
+    """Return the flags with the defaults of a script, and without the folder that follows the last one."""
+    settings = {name: _without_folder(name, value) for name, value in config.settings.items()}
+    config = config.of(settings)
+    config = config.of({**settings, "lr": config.get(config.first("lr", "learning_rate"))})
+    given = {"lr": config.init_value, "epochs": config.epochs}
+    needed = {name: value for name, value in defaults.items() if given.get(name) is None}
+    config = with_defaults(config, needed, script)
+    config.state(
+        optimizer=config.stated_text("optimizer") or "sgd",
+        momentum=config.stated("momentum"),
+        weight_decay=config.stated(config.first("weight_decay", "wd")),
+    )
+    return config
+
+
+def _without_folder(name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if name in _SWITCHES:
+        return value.lower() != "false"
+    numbers = [*itertools.takewhile(_NUMBER.fullmatch, value.split())]
+    return " ".join(numbers) if numbers else value
+
+
+def _read_moco(config: Config) -> Recipe:
+    config = _completed(config, "main_moco.py", lr=0.03, epochs=200)
+    init_value, epochs = config.base_rate("lr"), config.whole_epochs("epochs")
+    if config.flag("cos"):
+        schedule = cosine_annealing_lr(init_value, epochs)
+    else:
+        config = with_defaults(config, {"schedule": [120, 160]}, "main_moco.py")
+        steps = [check_positive_count("each of schedule", step) for step in config.numbers("schedule")]
+        schedule = multi_step_lr(init_value, sorted(steps), 0.1)
+    return config.recipe("moco", schedule, "epoch", epochs)
+
+
+def _read_simsiam(config: Config) -> Recipe:
+    config = _completed(config, "main_simsiam.py", lr=0.05, epochs=100)
+    epochs, init_value = config.whole_epochs("epochs"), _scaled(config)
+    if config.flag("fix_pred_lr") and config.groups("encoder", "predictor") == 1:
+        schedule = phased_lr(init_value, [Phase(start_factor=1.0)])
+    else:
+        schedule = cosine_annealing_lr(init_value, epochs)
+    return config.recipe("moco", schedule, "epoch", epochs)
+
+
+def _read_v3(config: Config) -> Recipe:
+    config = _completed(config, "main_moco.py of MoCo v3", lr=0.6, epochs=100, warmup_epochs=10)
+    epochs, warmup, batches = (
+        config.whole_epochs("epochs"),
+        config.count("warmup_epochs"),
+        config.steps_in_epoch(),
+    )
+    phases = [Phase(warmup * batches, "linear", start_factor=0.0, end_factor=1.0)]
+    if epochs > warmup:
+        phases.append(Phase((epochs - warmup) * batches, "cosine", start_factor=1.0, end_factor=0.0))
+    return config.recipe("moco", phased_lr(_scaled(config), phases), "iteration", epochs * batches)
+
+
+def _scaled(config: Config) -> Any:
+    """Return the rate for a global batch of 256, scaled to the real one."""
+    if config.init_value is not None:
+        return config.base_rate("lr")
+    if not config.has("batch_size"):
+        raise ValueError(
+            "lr is scaled by the batch size of all processes: give names={'batch_size': ...}, or init_value"
+        )
+    batch = config.count("batch_size")
+    rate = config.number("lr") * batch / 256
+    config.assume(f"The rate is {rate:g}: lr for a batch of {batch} instead of 256.")
+    return rate
