@@ -88,5 +88,9 @@ def assert_is_torchs(actual: ArrayLike, torchs: np.ndarray, rtol: float, peak: f
 
 def assert_close(actual: ArrayLike, expected: ArrayLike, rtol: float) -> None:
     """Check for equality within a relative tolerance. An absolute one would hide small learning rates."""
+    left, right = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        if left.shape == right.shape and (np.abs(left - right) <= rtol * np.abs(right)).all():
+            return  # as most do. It is fast, and some compare a million rates.
     error = relative_error(actual, expected)
     assert error <= rtol, f"relative error {error:.3g} exceeds {rtol:.3g}"

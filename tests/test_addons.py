@@ -20,7 +20,7 @@ def test_a_class_gives_the_curve_of_the_original(case):
     if case.get("after_scheduler"):
         text = f"after = {case['after_scheduler']}\n{text[:-1]}, after_scheduler=after)"
     is_own = case["call"] == "CosineAnnealingWarmupRestarts"
-    assert_has_rates(from_string(text, None if is_own else case["init_value"]), case["rates"])
+    assert_has_rates(from_string(text, None if is_own else case.get("init_value")), case["rates"])
 
 
 def test_pl_bolts_reaches_the_base_rate_one_epoch_early():
@@ -97,6 +97,51 @@ else:
 ARGUMENTS = {"args.learning_rate": 0.03, "args.num_steps": 10_000, "args.warmup_steps": 500}
 DEEPLAB = "scheduler = utils.PolyLR(optimizer, max_iters=opts.total_itrs, power=0.9)"
 TRANSFORMER = "ScheduledOptim(optim.Adam(params), lr_mul=opt.lr_mul, d_model=512, n_warmup_steps=4000)"
+OPENFOLD = """
+lr_scheduler = AlphaFoldLRScheduler(
+    optimizer,
+    last_epoch=self.last_lr_step,
+    max_lr=learning_rate,
+    warmup_no_steps=getattr(self, "warmup_no_steps", 1000),
+)
+return {"optimizer": optimizer, "lr_scheduler": {"scheduler": lr_scheduler, "interval": "step"}}
+"""
+BOLTZ = """
+optimizer = torch.optim.Adam(parameters, lr=self.training_args.base_lr, eps=1e-8)
+scheduler = AlphaFoldLRScheduler(
+    optimizer,
+    base_lr=self.training_args.base_lr,
+    max_lr=self.training_args.max_lr,
+    warmup_no_steps=1000,
+    start_decay_after_n_steps=50000,
+    decay_every_n_steps=50000,
+    decay_factor=0.95,
+)
+"""
+TRANSFER = """
+optimizer = AdamW(model.parameters(), lr=args.lr, correct_bias=True)
+# Linearly decrease the learning rate from lr to zero
+scheduler = PiecewiseLinear(optimizer, "lr", [(0, args.lr), (args.n_epochs * len(train_loader), 0.0)])
+"""
+CIFAR = """
+milestones_values = [
+    (0, 0.0),
+    (le * config.num_warmup_epochs, config.lr),
+    (le * config.max_epochs, 0.0),
+]
+lr_scheduler = PiecewiseLinear(optimizer, param_name="lr", milestones_values=milestones_values)
+"""
+IGNITE = """
+scheduler = CosineAnnealingScheduler(optimizer, 'lr', 1e-2, 1e-4, 2 * len(train_loader))
+"""
+OF_OPENFOLD = {
+    "learning_rate": 2e-3,
+    "getattr(self, 'warmup_no_steps', 1000)": 1000,
+    "self.last_lr_step": -1,
+}
+OF_BOLTZ = {"self.training_args.base_lr": 0.0, "self.training_args.max_lr": 1.8e-3}
+OF_TRANSFER = {"args.lr": 6.25e-5, "args.n_epochs": 2, "len(train_loader)": 50}
+OF_CIFAR = {"le": 10, "config.num_warmup_epochs": 4, "config.lr": 0.4, "config.max_epochs": 24}
 SNIPPETS = [  # a text, the rate, names, and rates by count
     (
         MPRNET,
@@ -116,6 +161,11 @@ SNIPPETS = [  # a text, the rate, names, and rates by count
     (VIT, None, {**ARGUMENTS, "args.decay_type": "linear"}, {250: 0.015, 500: 0.03, 5250: 0.015}),
     (DEEPLAB, 0.01, {"opts.total_itrs": 100}, {0: 0.01, 50: 0.01 * 0.5**0.9, 100: 1e-6, 999: 1e-6}),
     (TRANSFORMER, None, {"opt.lr_mul": 2.0}, {3999: 2 / (512 * 4000) ** 0.5}),
+    (OPENFOLD, None, OF_OPENFOLD, {0: 0.0, 500: 1e-3, 1000: 2e-3, 50_000: 2e-3, 50_001: 1.9e-3}),
+    (BOLTZ, None, OF_BOLTZ, {500: 9e-4, 50_001: 1.71e-3, 99_999: 1.71e-3, 100_000: 1.8e-3 * 0.95**2}),
+    (TRANSFER, None, OF_TRANSFER, {0: 6.25e-5, 50: 3.125e-5, 100: 0.0, 101: 0.0}),
+    (CIFAR, None, OF_CIFAR, {0: 0.0, 20: 0.2, 40: 0.4, 140: 0.2, 240: 0.0}),
+    (IGNITE, None, {"len(train_loader)": 10}, {0: 1e-2, 10: 5.05e-3, 20: 1e-2}),
 ]
 
 
@@ -165,6 +215,21 @@ REFUSED = [
     ),
     ("LinearWarmupCosineAnnealingLR(opt, 5, 5)", "max_epochs must be above warmup_epochs, got 5 and 5"),
     ("NoamOpt(model.d_model, 2, 4000, opt)", r"give names=\{'model.d_model': ...\}"),
+    (
+        "AlphaFoldLRScheduler(opt, -1, False, 0.0)",
+        "the arguments of AlphaFoldLRScheduler have no fixed order",
+    ),
+    (
+        "AlphaFoldLRScheduler(opt, warmup_no_steps=0)",
+        "warmup_no_steps must be a whole number of at least 1",
+    ),
+    ("AlphaFoldLRScheduler(opt, start_decay_after_n_steps=9)", "must be at most start_decay_after_n_steps"),
+    ("PiecewiseLinear(opt, 'momentum', [(0, 0.9)])", "param_name must be one of 'lr', got 'momentum'"),
+    ("PiecewiseLinear(opt, 'lr', [(0, 0.9, 1)])", "milestones_values must be a list of pairs"),
+    ("PiecewiseLinear(opt, 'lr', [])", "milestones_values must have from 1 to 100 pairs, got 0"),
+    ("PiecewiseLinear(opt, 'lr', [(5, 0.9), (4, 0.1)])", "milestones must increase"),
+    ("CosineAnnealingScheduler(opt, T_max=9, eta_min=0)", "has no argument 'T_max'"),
+    ("CosineAnnealingScheduler(opt, 'lr', 0.1, 0, 9, cycle_mult=2)", "cycle_mult, .* are not supported"),
     (
         "SequentialLR(opt, [WarmupLinearSchedule(opt, 5, 9), StepLR(opt, 1)], [9])",
         "cannot be part of a compo",

@@ -337,8 +337,8 @@ def test_the_version_is_that_of_the_package():
 
 MISTAKES = [
     (["plot"], 'RECIPE must be at least one scheduler or config file, such as "StepLR(30)"'),
-    (["table"], "RECIPE"),
-    (["port"], "RECIPE"),
+    (["table"], "RECIPE must be given, before any --names (see jaxlr table --help)"),
+    (["verify"], "RECIPE and LOG must be given"),
     (["plot", "StpLR(3)"], "unknown scheduler 'StpLR': did you mean StepLR?"),
     (["table", "StpLR(3)"], "unknown scheduler 'StpLR': did you mean StepLR?"),
     (["port", "StpLR(3)"], "unknown scheduler 'StpLR': did you mean StepLR?"),
@@ -364,6 +364,10 @@ MISTAKES = [
     (["table", "StepLR(3)", "--formt", "csv"], "did you mean --format?"),
     (["table", "StepLR(3)", "--format", "xml"], "('text', 'csv', 'json') (see jaxlr table --help)"),
     (["table", "StepLR(3)", "StepLR(4)"], "Unrecognized options: StepLR(4) (see jaxlr table --help)"),
+    (["plot", "StepLR(3)", "--epochs"], "error: --epochs needs a value (see"),
+    (["plot", "StepLR(3)", "-o"], "error: --out needs a value (see"),
+    (["train", "--hidden", "128,64"], "--hidden cannot be read, got '128,64': give its values with spaces"),
+    (["verify", __file__, "StepLR(3)"], "No such file or directory: give LOG after RECIPE"),
     (["table", "StepLR(3)", "--names", "epochs"], "error: --names must be NAME=VALUE"),
     (["table", "StepLR(3)", "--names", "n=__import__('os')"], "got \"n=__import__('os')\""),
     (
@@ -481,6 +485,14 @@ def test_the_help_fits_a_screen_and_has_an_example(capsys, monkeypatch, command)
     text = capsys.readouterr().out
     assert len(text.splitlines()) <= (40 if command else 42)  # six lines for each of the seven commands
     assert " ".join(["Example: jaxlr", *command]) in " ".join(text.replace("│", " ").split())
+
+
+def test_the_help_ends_in_the_narrowest_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1")
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--help"])
+    assert stop.value.code == 0
+    assert len(capsys.readouterr().out.splitlines()) < 100
 
 
 @pytest.mark.parametrize("config", [TrainConfig, SweepConfig])

@@ -82,6 +82,11 @@ def mnist_idx(data_root: Path) -> Dataset:
 # The digits
 
 
+def test_digits_with_a_data_directory_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"digits are bundled, .*: leave it out, or name another dataset"):
+        load_dataset("digits", tmp_path)
+
+
 def test_digits_are_all_1797_scans_as_bytes():
     digits = load_dataset("digits")
     assert_split(digits.train_images, digits.train_labels, (1438, 8, 8))

@@ -335,5 +335,5 @@ def test_a_run_goes_to_its_end_if_nobody_reads_its_output(data, tmp_path):
         assert process.stderr is not None
         err = process.stderr.read()
     assert process.returncode == 0
-    assert err.startswith("jaxlr: warning: nobody reads the output any more")
+    assert err.startswith("jaxlr: warning: the output is not written any more")
     assert len(metrics(tmp_path / "run")) == 20

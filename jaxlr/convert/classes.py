@@ -31,6 +31,7 @@ from jaxlr.schedules import (
 MODULES = ("torch.optim.lr_scheduler", "torch.optim.swa_utils")
 # Parameters that do not change the learning rate. Their values are not even evaluated.
 _WITHOUT_EFFECT = ("optimizer", "verbose", "cycle_momentum", "base_momentum", "max_momentum")
+_WITHOUT_EFFECT += ("wd", "moms", "cbs", "reset_opt")  # of fastai
 # Attributes that several classes save. They identify a class only if no other mark is present.
 _SHARED_MARKS = ("factor", "gamma")
 # The keys of OneCycleLR before torch 1.8, which had no `_schedule_phases`.

@@ -11,6 +11,7 @@ _MAX_POSITIONAL = {"get_wsd_schedule": 2, "get_greedy_schedule": 0}
 _MAX_POSITIONAL |= {"CosineLRScheduler": 1, "TanhLRScheduler": 1}  # timm 0.5 reordered the others
 # Programs copy these classes with other parameters.
 _MAX_POSITIONAL |= {"NoamLR": 0, "PolyLR": 0, "ScheduledOptim": 0, "WarmupCosineSchedule": 2}
+_MAX_POSITIONAL |= {"AlphaFoldLRScheduler": 0}  # its first one is last_epoch
 
 
 def _row(name: str) -> TorchClass:

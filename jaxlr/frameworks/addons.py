@@ -3,16 +3,18 @@
 The sources are pl_bolts 0.7.0 (`optimizers/lr_scheduler.py`), ildoonet/pytorch-gradual-warmup-lr (2024),
 katsura-jp/pytorch-cosine-annealing-with-warmup (2022), The Annotated Transformer (`NoamOpt`),
 jadore801120/attention-is-all-you-need-pytorch (`ScheduledOptim`), tugstugi/pytorch-saltnet (`NoamLR`),
-MONAI 1.6.1 and pytorch-transformers 1.2 (`Warmup...Schedule`), VainF/DeepLabV3Plus-Pytorch (`PolyLR`).
+MONAI 1.6.1 and pytorch-transformers 1.2 (`Warmup...Schedule`), VainF/DeepLabV3Plus-Pytorch (`PolyLR`),
+OpenFold 2025 (`AlphaFoldLRScheduler`), pytorch-ignite 0.5.5 (`PiecewiseLinear` and the two cycles).
 """
 
 import math
+from itertools import pairwise
 from typing import Any, NoReturn
 
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr._checks import check_duration, check_positive_count, check_value
+from jaxlr._checks import check_choice, check_duration, check_positive_count, check_value, shown_value
 from jaxlr.frameworks._curves import floored, waves
 from jaxlr.frameworks.huggingface_schedules import (
     get_constant_schedule_with_warmup,
@@ -20,7 +22,7 @@ from jaxlr.frameworks.huggingface_schedules import (
     get_linear_schedule_with_warmup,
 )
 from jaxlr.frameworks.recipe import Config, Framework
-from jaxlr.schedules import Phase, exponential_lr, per_epoch, phased_lr, sequential_lr
+from jaxlr.schedules import Phase, exponential_lr, per_epoch, phased_lr, sequential_lr, starting_at
 from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 
@@ -165,6 +167,108 @@ def PolyLR(  # noqa: N802
     return floored(curve, check_value("min_lr", min_lr), 0)
 
 
+def AlphaFoldLRScheduler(  # noqa: N802
+    verbose: bool = False,
+    base_lr: float = 0.0,
+    max_lr: float = 0.001,
+    warmup_no_steps: int = 1000,
+    start_decay_after_n_steps: int = 50_000,
+    decay_every_n_steps: int = 50_000,
+    decay_factor: float = 0.95,
+) -> optax.Schedule:
+    """Return a line that ends at `base_lr + max_lr`, then `max_lr`, which falls in steps."""
+    del verbose
+    warmup = check_positive_count("warmup_no_steps", warmup_no_steps)
+    start = check_duration("start_decay_after_n_steps", start_decay_after_n_steps)
+    if warmup > start:
+        raise ValueError(
+            f"warmup_no_steps must be at most start_decay_after_n_steps, got {warmup} and {start}"
+        )
+    low, high = check_value("base_lr", base_lr), check_value("max_lr", max_lr)
+    top: Any = low + high
+    ramp = Phase(warmup + 1, "linear", start_value=low, end_value=top, span=warmup)
+    steps = per_epoch(exponential_lr(high * decay_factor, decay_factor), decay_every_n_steps)
+    # The first step of the decay is already one step old.
+    return sequential_lr(
+        [phased_lr(1.0, [ramp, Phase(start_value=high)]), starting_at(steps, 1)], [start + 1]
+    )
+
+
+def PiecewiseLinear(  # noqa: N802
+    param_name: str,
+    milestones_values: Any,
+    save_history: bool = False,
+    param_group_index: int | None = None,
+) -> optax.Schedule:
+    """Return lines between pairs of a count and a rate."""
+    del save_history, param_group_index
+    check_choice("param_name", param_name, ("lr",))
+    pairs = milestones_values
+    if not isinstance(pairs, list | tuple) or not all(
+        isinstance(p, list | tuple) and len(p) == 2 for p in pairs
+    ):
+        raise ValueError(f"milestones_values must be a list of pairs, got {shown_value(pairs)}")
+    if not 1 <= len(pairs) <= _MOST_CYCLES:
+        raise ValueError(f"milestones_values must have from 1 to {_MOST_CYCLES} pairs, got {len(pairs)}")
+    counts = [check_duration("a milestone", count) for count, _ in pairs]
+    if counts != sorted(counts):
+        raise ValueError(f"milestones must increase, got {shown_value(counts)}")
+    phases = [Phase(counts[0], start_value=pairs[0][1])]
+    for (begin, low), (end, high) in pairwise(zip(counts, (rate for _, rate in pairs), strict=True)):
+        phases.append(Phase(end - begin, "linear", start_value=low, end_value=high))
+    return phased_lr(1.0, [*phases, Phase(start_value=pairs[-1][1])])
+
+
+def CosineAnnealingScheduler(  # noqa: N802
+    param_name: str,
+    start_value: float,
+    end_value: float,
+    cycle_size: int,
+    cycle_mult: float = 1.0,
+    start_value_mult: float = 1.0,
+    end_value_mult: float = 1.0,
+    warmup_duration: int = 0,
+    save_history: bool = False,
+    param_group_index: int | None = None,
+) -> optax.Schedule:
+    """Return cosines of `cycle_size` counts, each from the start value."""
+    del save_history, param_group_index
+    length = _cycle_size(
+        param_name, cycle_size, cycle_mult, start_value_mult, end_value_mult, warmup_duration
+    )
+    fall = Phase(length, "cosine", start_value=start_value, end_value=end_value)
+    return phased_lr(1.0, [fall], repeat=1)
+
+
+def LinearCyclicalScheduler(  # noqa: N802
+    param_name: str,
+    start_value: float,
+    end_value: float,
+    cycle_size: int,
+    cycle_mult: float = 1.0,
+    start_value_mult: float = 1.0,
+    end_value_mult: float = 1.0,
+    warmup_duration: int = 0,
+    save_history: bool = False,
+    param_group_index: int | None = None,
+    monotonic: bool = False,
+) -> optax.Schedule:
+    """Return cycles of two lines, to the end value and back. With `monotonic`, of the first line."""
+    del save_history, param_group_index
+    length = _cycle_size(
+        param_name, cycle_size, cycle_mult, start_value_mult, end_value_mult, warmup_duration
+    )
+    there: Any = {"start_value": start_value, "end_value": end_value}
+    if monotonic:
+        return phased_lr(1.0, [Phase(length, "linear", **there)], repeat=1)
+    half = length / 2
+    turn = math.ceil(half)
+    back = Phase(
+        length - turn, "linear", start_value=end_value, end_value=start_value, offset=turn - half, span=half
+    )
+    return phased_lr(1.0, [Phase(turn, "linear", **there, span=half), back], repeat=2)
+
+
 def read(config: Config) -> NoReturn:
     """Refuse a config: these schedulers have none of their own."""
     del config
@@ -187,8 +291,23 @@ FRAMEWORK = Framework(
         WarmupConstantSchedule,
         WarmupCosineWithHardRestartsSchedule,
         PolyLR,
+        AlphaFoldLRScheduler,
+        PiecewiseLinear,
+        CosineAnnealingScheduler,
+        LinearCyclicalScheduler,
     ),
 )
+
+
+def _cycle_size(param_name: str, cycle_size: int, *changes: float) -> int:
+    """Return the length of ignite's cycles. Refuse cycles that differ from each other."""
+    check_choice("param_name", param_name, ("lr",))
+    if changes != (1, 1, 1, 0):
+        raise ValueError(
+            "cycle_mult, start_value_mult, end_value_mult and warmup_duration are not supported: write the "
+            "cycles as a PiecewiseLinear, or with jaxlr.phased_lr"
+        )
+    return check_positive_count("cycle_size", cycle_size)
 
 
 def _cycle_lengths(first: int, mult: float, warmup: int) -> list[int]:

@@ -2,10 +2,11 @@
 
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from jaxlr._checks import shorten
+from jaxlr.frameworks import mmpython
 
 
 # A flag of two dashes, or of one dash and several words, such as OpenNMT's -decay_method.
@@ -43,6 +44,19 @@ def read_flags(words: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
     if not settings and not options:
         raise ValueError("the text has no flag such as --learning_rate 2e-5")
     return _unrepeated(settings), options
+
+
+def in_sections(settings: Mapping[str, Any], sections: Collection[str]) -> Mapping[str, Any]:
+    """Return flags such as `--optimizer.lr 3e-4` as the sections of a file."""
+    nested: dict[str, Any] = {}
+    for name, value in settings.items():
+        section, _, key = str(name).partition(".")
+        if section in sections:
+            value = {key: value} if key else value
+            nested = mmpython.merged(nested, {section: value})
+        else:
+            nested[name] = value
+    return nested
 
 
 def words_of(text: str) -> list[str]:

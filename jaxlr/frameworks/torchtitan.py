@@ -12,7 +12,8 @@ from jaxlr._checks import check_choice, check_positive_count, shown_value
 from jaxlr.frameworks import mmpython
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.files import read_config
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.flags import in_sections
+from jaxlr.frameworks.recipe import Config, Framework, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, phased_lr
 from jaxlr.schedules.phases import Shape
 
@@ -20,6 +21,7 @@ from jaxlr.schedules.phases import Shape
 _SHAPES: dict[str, Shape] = {"linear": "linear", "sqrt": "1-sqrt", "cosine": "cosine"}
 _SCHEDULER = ("warmup_steps", "total_steps", "decay_ratio", "decay_type", "min_lr_factor", "lr_min")
 _DEFAULTS = {"warmup_steps": 200, "decay_type": "linear", "min_lr_factor": 0.0}
+_OPTIMIZER_DEFAULTS = {"name": "AdamW", "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.1}
 _SECTIONS = ("optimizer", "lr_scheduler", "training", "job")
 
 # The releases since June 2025, the source of April and May 2025, and the source before.
@@ -28,7 +30,7 @@ Rule = Literal["release", "spring", "first"]
 
 def read(config: Config) -> Recipe:
     """Read `optimizer`, `lr_scheduler` and `training`. A count is an update of the weights."""
-    config = config.of(_with_file(_nested(config.settings)))
+    config = config.of(_with_file(in_sections(config.settings, _SECTIONS)))
     optimizer = config.inner("optimizer")
     if config.init_value is None:
         optimizer = _completed(config, optimizer, {"lr": 8e-4})
@@ -48,8 +50,19 @@ def read(config: Config) -> Recipe:
     return config.recipe("torchtitan", schedule, "update", steps)
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the optimizer of `build_optimizers`. All parameters decay."""
+    config = config.of(_with_file(in_sections(config.settings, _SECTIONS)))
+    section = _completed(config, config.inner("optimizer"), _OPTIMIZER_DEFAULTS)
+    training = _completed(config, config.inner("training"), {"max_norm": 1.0})
+    name = check_choice("name of the optimizer", section.text("name"), ("Adam", "AdamW"))
+    betas = (section.number("beta1"), section.number("beta2"))
+    options = {"betas": betas, "eps": section.number("eps"), "weight_decay": section.number("weight_decay")}
+    return TorchOptimizer(name, options, training.clip("max_norm"))
+
+
 def _recognizes(settings: Mapping[str, Any]) -> bool:
-    settings = _nested(settings)
+    settings = in_sections(settings, _SECTIONS)
     job, training, scheduler, model = (
         found if isinstance(found := settings.get(name), Mapping) else {}
         for name in ("job", "training", "lr_scheduler", "model")
@@ -64,24 +77,12 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
 FRAMEWORK = Framework(
     name="torchtitan",
     read=read,
+    optimizer=optimizer,
     marks=(),
     aliases=("flame",),
     recognizes=_recognizes,
     has_versions=True,
 )
-
-
-def _nested(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return flags such as `--optimizer.lr 3e-4` as the sections of a file."""
-    nested: dict[str, Any] = {}
-    for name, value in settings.items():
-        section, _, key = str(name).partition(".")
-        if section in _SECTIONS:
-            value = {key: value} if key else value
-            nested = mmpython.merged(nested, {section: value})
-        else:
-            nested[name] = value
-    return nested
 
 
 def _with_file(settings: Mapping[str, Any]) -> Mapping[str, Any]:

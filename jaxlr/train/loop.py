@@ -21,7 +21,7 @@ from jaxlr.schedules.compose import per_epoch
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data import load_dataset
 from jaxlr.train.data.splits import Data, split_dataset
-from jaxlr.train.device.compiler import compiler_options
+from jaxlr.train.device.compiler import compiler_options, start_options
 from jaxlr.train.device.mesh import (
     check_divides,
     describe_device,
@@ -95,7 +95,7 @@ def train(config: TrainConfig) -> list[Row]:
 
 
 def _decide(config: TrainConfig) -> tuple[TrainConfig, Path, list[Row]]:
-    """Return the settings, a folder that has been checked, and all epochs if the run there is finished."""
+    """Return the settings, the folder, and the rows of a finished run. Otherwise there are no rows."""
     folder = RunFolder.of(config)
     folder.check()
     config = folder.with_saved_recipe()
@@ -114,6 +114,7 @@ def _finished_rows(config: TrainConfig, folder: RunFolder) -> list[Row]:
 
 
 def _train(config: TrainConfig, folder: RunFolder, console: Console) -> list[Row]:
+    """Load the data, then train and score the run in its folder. Return its rows."""
     mesh = mesh_of(config.device.devices)
     console.say(f"jaxlr {jaxlr.__version__} on {describe_device(mesh)}")
     check_divides("--batch-size", config.training.batch_size, mesh)
@@ -161,7 +162,7 @@ def build_run(config: TrainConfig, train_split: Split, num_classes: int, mesh: M
     num_features = int(np.prod(train_split.images.shape[1:]))
     init, apply = mlp([num_features, *training.hidden, num_classes])
     apply = split_batches(mesh, apply)
-    params = jax.jit(init)(init_key)
+    params = jax.jit(init, compiler_options=start_options())(init_key)
     steps_per_epoch = count_steps(len(train_split.labels), training.batch_size)
     config = config.completed(steps_per_epoch)
     tx, lr, has_plateau = _build_optimizer(config, steps_per_epoch)
@@ -177,8 +178,11 @@ def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Ca
     """Build the optimizer with the scheduler, the function for an epoch's rate, and True for a plateau."""
     scheduler, counts_per_epoch, base_lr = config.run_schedule(steps_per_epoch)
     momentum, optimizer = config.training.momentum, config.schedule.text_optimizer
+    own = config.schedule.optimizer_of_recipe(steps_per_epoch // counts_per_epoch)
     if isinstance(scheduler, optax.GradientTransformationExtraArgs):
-        if optimizer is None:
+        if own is not None:
+            tx = own
+        elif optimizer is None:
             tx = optax.chain(build_optimizer(None, base_lr, momentum), scheduler)
         else:
             tx = build_optimizer(optimizer, scheduler)
@@ -192,6 +196,8 @@ def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Ca
         del state
         return float(np.asarray(per_step((epoch + 1) * steps_per_epoch - 1)))
 
+    if own is not None:
+        return own, lr_of_last_batch, False
     if (pair := config.schedule.cycle(config.epochs * counts_per_epoch)) is not None:
         return transformation(pair, steps_per_epoch=steps_per_count), lr_of_last_batch, False
     return build_optimizer(optimizer, scheduler, momentum, steps_per_count), lr_of_last_batch, False
@@ -204,7 +210,7 @@ def _train_epochs(
     state, start, digest = from_first(lambda: _starting_point(config, folder, console, run.state, programs))
     state = replicate(run.mesh, state)
     epochs = config.epochs
-    stop_signal, is_lost = 0, False
+    stop_signal, has_diverged = 0, False
     with (
         Interrupt() as interrupt,
         _record(config, folder, start, digest, programs) as record,
@@ -216,8 +222,8 @@ def _train_epochs(
             bar.update()
             record.write(row)
             console.show([row], [_EPOCH_LINE.format(**row)])
-            is_lost = config.training.on_nan == "stop" and not has_finite_loss(row)
-            if is_lost:
+            has_diverged = config.training.on_nan == "stop" and not has_finite_loss(row)
+            if has_diverged:
                 break  # so that the NaN or infinite state is not saved
             stop_signal = largest(interrupt.number or 0)
             is_last = stop_signal > 0 or epoch + 1 == epochs
@@ -225,7 +231,7 @@ def _train_epochs(
             if is_last:
                 break
     history = record.history
-    if is_lost:
+    if has_diverged:
         raise LossError(from_first(lambda: _describe_loss(history, folder)))
     if stop_signal and history[-1]["epoch"] + 1 < epochs:
         number = signal.Signals(stop_signal)
@@ -254,6 +260,7 @@ def _starting_point(
 
 
 def _train_epoch(run: Run, state: TrainState, epoch: int, data: Data) -> tuple[TrainState, Row]:
+    """Train one epoch. Return the new state and the metrics."""
     start = time.perf_counter()
     lr = run.lr(state, epoch)  # before the epoch: a plateau steps at its end
     state, metrics = run.epoch(state, data.train, data.valid)

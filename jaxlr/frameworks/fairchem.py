@@ -1,0 +1,130 @@
+"""Fairchem, formerly OCP: the `optim` of its YAML configs.
+
+The rules are those of fairchem-core 1.9 (`modules/scheduler.py`, `common/utils.py`, and `lr_scheduler.py`
+of EquiformerV2 and eSEN).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import optax
+from jax.typing import ArrayLike
+
+from jaxlr._checks import check_choice, check_positive_count
+from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.schedules import Phase, phased_lr
+
+
+_TORCH = ("ReduceLROnPlateau", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "MultiStepLR", "StepLR")
+_TORCH += ("ExponentialLR", "OneCycleLR")
+
+
+def read(config: Config) -> Recipe:
+    """Read the section `optim`. A count is an update."""
+    optim = config.inner("optim")
+    parameters = optim.inner("scheduler_params")
+    of_optimizer = optim.inner("optimizer_params")
+    config.state(
+        optimizer=optim.stated_text("optimizer"),
+        weight_decay=(of_optimizer if of_optimizer.has("weight_decay") else optim).stated("weight_decay"),
+        clip=optim.stated_clip("clip_grad_norm"),
+    )
+    init_value = optim.base_rate("lr_initial")
+    schedule = _schedule(optim, parameters, init_value)
+    if isinstance(schedule, optax.GradientTransformation):
+        every = optim.count("eval_every", None)
+        when = "each epoch" if every is None else f"{every} updates"
+        config.assume(
+            f"The plateau is stepped after every evaluation, so after {when}, with the primary metric."
+        )
+        return config.recipe("fairchem", schedule, "evaluation", None)
+    has_length = config.steps_per_epoch is not None and (
+        config.epochs is not None or optim.has("max_epochs")
+    )
+    return config.recipe("fairchem", schedule, "update", _num_steps(optim) if has_length else None)
+
+
+def _recognizes(settings: Mapping[str, Any]) -> bool:
+    optim = settings.get("optim")
+    return isinstance(optim, Mapping) and "lr_initial" in optim
+
+
+FRAMEWORK = Framework(
+    name="fairchem", read=read, marks=(), recognizes=_recognizes, aliases=("ocp", "equiformer_v2", "esen")
+)
+
+
+def _schedule(optim: Config, parameters: Config, init_value: ArrayLike) -> Any:
+    if "scheduler" not in optim.settings:
+        return phased_lr(init_value, _warmed_steps(optim, "warmup_steps", "lr_milestones", "lr_gamma"))
+    name = check_choice("scheduler", optim.text("scheduler", "Null"), ("Null", "LambdaLR", *_TORCH))
+    if name == "Null":
+        return phased_lr(init_value, [Phase()])
+    if name != "LambdaLR":
+        return _torch_schedule(name, optim.of({**optim.settings, **parameters.settings}), init_value)
+    kind = check_choice("lambda_type", parameters.text("lambda_type"), ("cosine", "multistep"))
+    steps = optim.steps_in_epoch()
+    in_updates = {
+        name: int(parameters.number(name) * steps) for name in ("warmup_epochs",) if parameters.has(name)
+    }
+    if kind == "multistep":
+        in_updates["decay_epochs"] = [
+            int(epoch * steps) for epoch in parameters.numbers("decay_epochs", [])
+        ]
+    complete = optim.of({**parameters.settings, **in_updates})
+    if kind == "multistep":
+        return phased_lr(init_value, _warmed_steps(complete, "warmup_epochs", "decay_epochs", "decay_rate"))
+    ramp, total, floor = (
+        _ramp(complete, "warmup_epochs"),
+        _num_steps(optim),
+        parameters.number("lr_min_factor"),
+    )
+    begin = min(sum(phase.length or 0 for phase in ramp), total)
+    cosine = Phase(total - begin, "cosine", start_factor=1.0, end_factor=floor, offset=begin, span=total)
+    return phased_lr(init_value, [*ramp, cosine, Phase(start_factor=floor)])
+
+
+def _num_steps(optim: Config) -> int:
+    return check_positive_count("updates", int(optim.num_epochs("max_epochs") * optim.steps_in_epoch()))
+
+
+def _ramp(config: Config, name: str) -> list[Phase]:
+    """Return a line to the whole rate, which includes its end. A negative length is no warmup."""
+    if config.signed(name, 0.0) < 0:
+        return []
+    steps = check_positive_count(name, config.count(name))
+    start = config.number("warmup_factor")
+    return [Phase(steps + 1, "linear", start_factor=start, end_factor=1.0, span=steps)]
+
+
+def _warmed_steps(config: Config, warmup: str, milestones: str, gamma: str) -> list[Phase]:
+    """Return a warmup, and a constant between each two milestones. Those in the warmup count after it."""
+    if milestones == "lr_milestones" and (
+        config.has("warmup_epochs") or any(each < 100 for each in config.numbers(milestones, []))
+    ):
+        raise ValueError(
+            "lr_milestones and warmup_steps must be updates, and a milestone at least 100: a config in "
+            "epochs, with warmup_epochs, is older than fairchem"
+        )
+    phases = _ramp(config, warmup)
+    begin, factor = sum(phase.length or 0 for phase in phases), 1.0
+    if not config.has(milestones):
+        raise ValueError(f"the config has no {milestones}: give names={{{milestones!r}: [...]}}")
+    for milestone in sorted(map(int, config.numbers(milestones))):
+        phases.append(Phase(max(0, milestone - begin), start_factor=factor))
+        begin, factor = max(begin, milestone), factor * config.number(gamma)
+    return [*phases, Phase(start_factor=factor)]
+
+
+def _torch_schedule(name: str, config: Config, init_value: ArrayLike) -> Any:
+    """Return the schedule of torch's class with those settings that it has."""
+    # Imported here, because the readers of texts know the calls of all frameworks.
+    from jaxlr.convert.classes import CLASSES
+    from jaxlr.convert.text import from_string
+
+    given: list[str] = []
+    for key in (key for key in CLASSES[name].settings if config.has(key)):
+        value = config.get(key)
+        is_number = isinstance(value, str) and value[:1].isdigit()  # 1e-4, a text in YAML 1.1
+        given.append(f"{key}={config.number(key) if is_number else value!r}")
+    return from_string(f"{name}({', '.join(given)})", init_value)

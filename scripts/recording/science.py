@@ -1,0 +1,295 @@
+"""Record the curves of LeRobot, fastai and others in `tests/framework_recipes_science.json`.
+
+The environment needs torch, diffusers, fastai and pytorch-ignite. The folder holds clones of
+huggingface/lerobot, aqlaboratory/openfold, rampasek/GraphGPS and FAIR-Chem/fairchem, and `torch_geometric` of
+PyG as `pyg`:
+
+    python scripts/recording/science.py FOLDER
+"""
+
+import argparse
+import ast
+import functools
+import importlib
+import json
+import logging
+import math
+import subprocess
+import warnings
+from bisect import bisect
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import torch
+from diffusers.optimization import get_scheduler  # pyright: ignore[reportMissingImports]
+
+
+RECORDED = Path(__file__).parents[2] / "tests/framework_recipes_science.json"
+
+
+def definitions(text: str, names: list[str], namespace: dict[str, Any]) -> dict[str, Any]:
+    """Run some functions and classes of a file, without the rest of it."""
+    tree = ast.parse(text)
+    tree.body = [each for each in tree.body if getattr(each, "name", None) in names]
+    tree.body.insert(0, ast.parse("from __future__ import annotations").body[0])
+    exec(compile(tree, "recorded", "exec"), namespace)
+    return namespace
+
+
+def text_at(clone: Path, commit: str, file: str) -> str:
+    """Return a file of a clone at a commit."""
+    return subprocess.check_output(["git", "-C", str(clone), "show", f"{commit}:{file}"], text=True)
+
+
+def case(version: str, call: str, settings: dict[str, Any], rates: list[float], **more: Any) -> Any:
+    """Return an entry of the file."""
+    rates = [float(rate) for rate in rates]
+    return {"version": version, "call": call, "settings": settings, **more, "rates": rates}
+
+
+def stepped(build: Callable[[Any], Any], rate: float, num_steps: int) -> list[float]:
+    """Return the rate of each step of a scheduler."""
+    sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
+    scheduler = build(sgd)
+    rates = [sgd.param_groups[0]["lr"]]
+    for _ in range(num_steps - 1):
+        sgd.step()
+        scheduler.step()
+        rates.append(sgd.param_groups[0]["lr"])
+    return rates
+
+
+DECAY = ("num_warmup_steps", "num_decay_steps", "peak_lr", "decay_lr")
+# A class, the settings, and the steps of the run.
+LEROBOT: tuple[tuple[str, dict[str, Any], int], ...] = (
+    ("DiffuserSchedulerConfig", {"name": "cosine", "num_warmup_steps": 5}, 30),
+    ("DiffuserSchedulerConfig", {"name": "linear", "num_warmup_steps": 0}, 30),
+    ("VQBeTSchedulerConfig", {"num_warmup_steps": 4, "num_vqvae_training_steps": 6}, 30),
+    ("VQBeTSchedulerConfig", {"num_warmup_steps": 0, "num_vqvae_training_steps": 0, "num_cycles": 1.5}, 30),
+    ("ConstantWithWarmupSchedulerConfig", {"num_warmup_steps": 6}, 30),
+    ("CosineAnnealingWithWarmupSchedulerConfig", {"num_warmup_steps": 6}, 30),
+    ("CosineDecayWithWarmupSchedulerConfig", dict(zip(DECAY, (5, 20, 1e-4, 2.5e-6), strict=True)), 30),
+    ("CosineDecayWithWarmupSchedulerConfig", dict(zip(DECAY, (7, 60, 1e-4, 2.5e-6), strict=True)), 30),
+    ("CosineDecayWithWarmupSchedulerConfig", dict(zip(DECAY, (0, 20, 5e-5, 0.0), strict=True)), 30),
+    ("CosineDecayWithWarmupSchedulerConfig", dict(zip(DECAY, (20, 20, 1e-4, 1e-5), strict=True)), 30),
+)
+
+
+def lerobot(folder: Path) -> list[Any]:
+    """Return the rates of LeRobot's schedulers, today and before they were scaled to the run."""
+    types: dict[type, str] = {}
+
+    class LRSchedulerConfig:
+        @staticmethod
+        def register_subclass(name: str) -> Any:
+            return lambda subclass: types.setdefault(subclass, name) and subclass
+
+    cases: list[Any] = []
+    for version, commit in (("0.6.1", "v0.6.1"), ("0.3.3", "v0.3.3")):
+        names: dict[str, Any] = {
+            "LRSchedulerConfig": LRSchedulerConfig,
+            "dataclass": dataclass,
+            "math": math,
+        }
+        names |= {"get_scheduler": get_scheduler, "asdict": asdict, "logging": logging, "LambdaLR": None}
+        names |= {"LambdaLR": torch.optim.lr_scheduler.LambdaLR, "require_package": lambda *a, **k: None}
+        text = text_at(folder / "lerobot", commit, "src/lerobot/optim/schedulers.py")
+        definitions(text, [name for name, _, _ in LEROBOT], names)
+        for name, settings, steps in LEROBOT:
+            if name not in names or (version == "0.3.3" and "Decay" not in name):
+                continue
+            config = names[name](**settings)
+            kind = types[names[name]]
+            rates = stepped(functools.partial(config.build, num_training_steps=steps), 1e-4, steps + 10)
+            cases.append(case(version, kind, settings, rates, init_value=1e-4, steps=steps))
+    return cases
+
+
+# A method of fastai's Learner, its arguments, and the batches of an epoch.
+FASTAI: tuple[tuple[str, dict[str, Any], int], ...] = (
+    ("fit_one_cycle", {"n_epoch": 3, "lr_max": 3e-3}, 10),
+    ("fit_one_cycle", {"n_epoch": 2, "lr_max": 1e-2, "div": 10.0, "div_final": 1e3, "pct_start": 0.4}, 7),
+    ("fit_flat_cos", {"n_epoch": 3, "lr": 1e-3}, 9),
+    ("fit_flat_cos", {"n_epoch": 2, "lr": 1e-3, "pct_start": 0.5, "div_final": 100.0}, 8),
+    ("fine_tune", {"epochs": 2}, 10),
+    ("fine_tune", {"epochs": 3, "base_lr": 1e-3, "freeze_epochs": 2, "pct_start": 0.1, "div": 8.0}, 7),
+    ("fine_tune", {"epochs": 2, "freeze_epochs": 0}, 6),
+)
+
+
+def fastai(folder: Path) -> list[Any]:
+    """Return the rates that fastai's Learner logs, with its own positions in float32 and in float64."""
+    del folder
+    schedule: Any = importlib.import_module("fastai.callback.schedule")
+    learner: Any = importlib.import_module("fastai.learner")
+    load: Any = importlib.import_module("fastai.data.load").DataLoader
+    dls: Any = importlib.import_module("fastai.data.core").DataLoaders
+
+    class Logged(learner.Callback):
+        order = 61  # after the ParamScheduler
+
+        def before_batch(self) -> None:
+            if self.training:
+                rates.append(self.opt.hypers[-1]["lr"])
+
+    cases: list[Any] = []
+    single = schedule.tensor
+    for digits, tensor in (
+        ("float32", single),
+        ("float64", lambda x: torch.tensor(list(x), dtype=torch.float64)),
+    ):
+        schedule.tensor = tensor
+        for name, settings, batches in FASTAI:
+            data = [(torch.zeros(1), torch.zeros(1)) for _ in range(batches)]
+            made = learner.Learner(
+                dls(load(data, bs=1), load(data, bs=1)),
+                torch.nn.Linear(1, 1),
+                torch.nn.functional.mse_loss,
+                cbs=[Logged()],
+            )
+            rates: list[float] = []
+            with made.no_bar(), made.no_logging():
+                getattr(made, name)(**settings)
+            cases.append(case(f"2.8.12 {digits}", name, {**settings, "steps_per_epoch": batches}, rates))
+    schedule.tensor = single
+    return cases
+
+
+ALPHAFOLD = ("base_lr", "max_lr", "warmup_no_steps", "start_decay_after_n_steps", "decay_every_n_steps")
+# A class, and its settings.
+ADDONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("AlphaFoldLRScheduler", dict(zip(ALPHAFOLD, (0.0, 1e-3, 5, 12, 7), strict=True))),
+    ("AlphaFoldLRScheduler", dict(zip(ALPHAFOLD, (1e-5, 1.8e-3, 4, 4, 1), strict=True))),
+    (
+        "AlphaFoldLRScheduler",
+        {**dict(zip(ALPHAFOLD, (0.0, 1e-3, 1, 9, 5), strict=True)), "decay_factor": 0.5},
+    ),
+    ("PiecewiseLinear", {"milestones_values": [(0, 0.0), (8, 0.1), (20, 0.1), (20, 0.05), (33, 0.0)]}),
+    ("PiecewiseLinear", {"milestones_values": [(5, 1e-3), (17, 1e-4)]}),
+    ("CosineAnnealingScheduler", {"start_value": 0.1, "end_value": 1e-3, "cycle_size": 11}),
+    ("LinearCyclicalScheduler", {"start_value": 0.01, "end_value": 0.1, "cycle_size": 9}),
+    ("LinearCyclicalScheduler", {"start_value": 0.01, "end_value": 0.1, "cycle_size": 10}),
+    ("LinearCyclicalScheduler", {"start_value": 0.1, "end_value": 0.0, "cycle_size": 9, "monotonic": True}),
+)
+
+
+def addons(folder: Path) -> list[Any]:
+    """Return the rates of OpenFold's scheduler, and of those of ignite before each iteration."""
+    text = text_at(folder / "openfold", "HEAD", "openfold/utils/lr_schedulers.py")
+    openfold = definitions(text, ["AlphaFoldLRScheduler"], {"torch": torch})["AlphaFoldLRScheduler"]
+    # Today's torch has no argument verbose.
+    base: Any = torch.optim.lr_scheduler.LRScheduler.__init__
+    handlers: Any = importlib.import_module("ignite.handlers")
+    cases: list[Any] = []
+    for name, settings in ADDONS:
+        if name == "AlphaFoldLRScheduler":
+            with mock.patch.object(
+                torch.optim.lr_scheduler.LRScheduler,
+                "__init__",
+                lambda self, optimizer, last_epoch, verbose: base(self, optimizer, last_epoch),
+            ):
+                rates = stepped(functools.partial(openfold, **settings), 0.1, 40)
+            cases.append(case("2025", name, settings, rates))
+            continue
+        sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+        scheduler = getattr(handlers, name)(sgd, "lr", **settings)
+        rates = []
+        for _ in range(40):
+            scheduler(None)
+            rates.append(sgd.param_groups[0]["lr"])
+        cases.append(case("0.5.5", name, {"param_name": "lr", **settings}, rates))
+    return cases
+
+
+WARMED = {"num_warmup_epochs": 6, "max_epoch": 30}
+# A scheduler, and its settings.
+GRAPHGYM: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("none", {"max_epoch": 30}),
+    ("step", {"steps": [4, 20], "lr_decay": 0.3}),
+    ("cos", {"max_epoch": 30}),
+    ("linear_with_warmup", WARMED),
+    ("linear_with_warmup", {"num_warmup_epochs": 0, "max_epoch": 30}),
+    ("linear_with_warmup", {"num_warmup_epochs": 30, "max_epoch": 30}),
+    ("cosine_with_warmup", WARMED),
+    ("cosine_with_warmup", {"num_warmup_epochs": 1, "max_epoch": 30}),
+    ("cosine_with_warmup", {"num_warmup_epochs": 40, "max_epoch": 30}),
+    ("polynomial_with_warmup", WARMED),
+)
+
+
+def graphgym(folder: Path) -> list[Any]:
+    """Return the rates of the schedulers of PyG's GraphGym and of GraphGPS."""
+    schedulers: dict[Any, Any] = {}
+    register = SimpleNamespace(
+        register_scheduler=lambda name: lambda build: schedulers.setdefault(name, build),
+        register_optimizer=lambda name: lambda build: build,
+    )
+    names = {"optim": torch.optim, "math": math, "register": register, **vars(torch.optim.lr_scheduler)}
+    for file in ("pyg/graphgym/optim.py", "GraphGPS/graphgps/optimizer/extra_optimizers.py"):
+        clone, _, path = file.partition("/")
+        text = (folder / file).read_text() if clone == "pyg" else text_at(folder / clone, "HEAD", path)
+        functions = [each.name for each in ast.parse(text).body if isinstance(each, ast.FunctionDef)]
+        definitions(text, functions, names)
+    cases: list[Any] = []
+    for name, settings in GRAPHGYM:
+        rates = stepped(functools.partial(schedulers[name], **settings), 1e-3, 35)
+        cases.append(case("2.8.1", name, settings, rates, init_value=1e-3))
+    return cases
+
+
+STEPS = {"warmup_steps": 120, "warmup_factor": 0.2, "lr_gamma": 0.5}
+COSINE = {"lambda_type": "cosine", "warmup_factor": 0.2, "lr_min_factor": 0.01}
+MULTISTEP = {"lambda_type": "multistep", "warmup_factor": 0.1, "decay_rate": 0.3}
+# The section `optim`.
+FAIRCHEM: tuple[dict[str, Any], ...] = (
+    {**STEPS, "lr_milestones": [150, 300]},
+    {**STEPS, "lr_milestones": [100, 120, 121, 250]},
+    {**STEPS, "warmup_steps": -1, "lr_milestones": [100, 300]},
+    {"scheduler": "LambdaLR", "scheduler_params": {**COSINE, "warmup_epochs": 0.5}, "max_epochs": 9},
+    {"scheduler": "LambdaLR", "scheduler_params": {**COSINE, "warmup_epochs": 9}, "max_epochs": 9},
+    {
+        "scheduler": "LambdaLR",
+        "scheduler_params": {**MULTISTEP, "warmup_epochs": 1.7, "decay_epochs": [1, 4.6]},
+        "max_epochs": 9,
+    },
+)
+
+
+def fairchem(folder: Path) -> list[Any]:
+    """Return the rates of fairchem's rules, with 30 updates in an epoch."""
+    names: dict[str, Any] = {"bisect": bisect, "math": math, "aii": lambda value, kind: value}
+    files = ("common/utils.py", "models/equiformer_v2/trainers/lr_scheduler.py")
+    for file in files:
+        text = text_at(folder / "fairchem", "HEAD", f"src/fairchem/core/{file}")
+        definitions(text, ["warmup_lr_lambda", "CosineLRLambda", "MultistepLRLambda"], names)
+    cases: list[Any] = []
+    for optim in FAIRCHEM:
+        # The trainer of EquiformerV2 turns epochs into updates like this.
+        params = {**optim.get("scheduler_params", {}), "epochs": optim.get("max_epochs", 0)}
+        for key, value in params.items():
+            if "epochs" in key:
+                params[key] = [int(x * 30) for x in value] if isinstance(value, list) else int(value * 30)
+        rules = {"cosine": "CosineLRLambda", "multistep": "MultistepLRLambda"}
+        rule = names[rules[params["lambda_type"]]](params) if "lambda_type" in params else None
+        rule = rule or functools.partial(names["warmup_lr_lambda"], optim_config=optim)
+        rates = stepped(functools.partial(torch.optim.lr_scheduler.LambdaLR, lr_lambda=rule), 4e-4, 310)
+        cases.append(case("1.9", "optim", {"lr_initial": 4e-4, **optim}, rates))
+    return cases
+
+
+def main() -> None:
+    """Write the file."""
+    parser = argparse.ArgumentParser(description="Record the curves of LeRobot, fastai and others.")
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    warnings.simplefilter("ignore")
+    recorded = {each.__name__: each(folder) for each in (lerobot, fastai, addons, graphgym, fairchem)}
+    RECORDED.write_text(json.dumps(recorded, separators=(",", ":")))
+
+
+if __name__ == "__main__":
+    main()
