@@ -8,7 +8,8 @@ import optax
 
 from jaxlr._checks import check_value
 from jaxlr._double_float import Real, as_real, round_to_float, select
-from jaxlr.plateau import _copied_int, _copied_real, _Plateau, _update
+from jaxlr._plateau_settings import copied_int, copied_real
+from jaxlr._plateaus import Plateau
 
 
 class NewBobState(NamedTuple):
@@ -37,16 +38,16 @@ def new_bob(
     def init_fn(params: optax.Params) -> Any:
         del params
         return NewBobState(
-            lr=_copied_real(checked),
-            init_value=_copied_real(checked),
-            num_bad_epochs=_copied_int(0),
-            patience=_copied_int(patience),
-            factor=_copied_real(factor),
-            threshold=_copied_real(threshold),
-            metric=_copied_real(jnp.nan),
+            lr=copied_real(checked),
+            init_value=copied_real(checked),
+            num_bad_epochs=copied_int(0),
+            patience=copied_int(patience),
+            factor=copied_real(factor),
+            threshold=copied_real(threshold),
+            metric=copied_real(jnp.nan),
         )
 
-    return _Plateau.build(init_fn, _update, checked, "new_bob", arguments)
+    return Plateau.build(init_fn, checked, "new_bob", arguments)
 
 
 @jax.jit

@@ -43,6 +43,7 @@ def from_config(
             list of command-line flags.
         init_value: learning rate of the optimizer, a finite number >= 0; may be traced. None takes it from
             the config.
+    <<<<<<< HEAD
         framework: the framework; None recognizes it. It is one of "addons", "axolotl", "beit", "composer",
             "deepspeed", "detectron2", "detr", "diffusers", "dino", "espnet", "fairchem", "fairseq",
             "fastai", "gaussian_splatting", "gpt_neox", "graphgym", "huggingface", "icefall", "kohya",
