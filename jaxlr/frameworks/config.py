@@ -47,7 +47,7 @@ def from_config(
             "deepspeed", "detectron2", "diffusers", "dino", "fairseq", "huggingface", "kohya", "ldm",
             "lightning", "mae", "megatron", "mmcv", "mmengine", "nanogpt", "nemo", "olmo", "open_clip",
             "sentence_transformers", "swin", "timm", "torchtitan", "torchtune", "torchvision",
-            "ultralytics", "lerobot", "fastai", "graphgym" and "fairchem".
+            "ultralytics", "lerobot", "fastai", "graphgym", "fairchem", "stable_baselines3" and "cleanrl".
         version: the version of the framework, such as "4.46", where its rules changed. None takes the
             newest rule, and says so in `assumptions`. They also say if the version changes nothing.
         steps_per_epoch: batches of one epoch in one process, `len(train_dataloader)`.
