@@ -66,7 +66,7 @@ def read(config: Config) -> Recipe:
 
 def _recognizes(settings: Mapping[str, Any]) -> bool:
     sections = [each for each in (settings, *settings.values()) if isinstance(each, Mapping)]
-    return any({"n_timesteps", "policy"} <= section.keys() for section in sections)
+    return any("n_timesteps" in each and "Policy" in str(each.get("policy")) for each in sections)
 
 
 FRAMEWORK = Framework(
