@@ -38,7 +38,7 @@ def read(config: Config) -> Recipe:
     """Read the hyperparameters of one environment. A count is an update."""
     config = _of_environment(config)
     config.state(clip=config.stated_clip("max_grad_norm"))
-    algorithm = config.get("algo")
+    algorithm = config.text("algo", None)
     if config.init_value is None and algorithm in _ALGORITHMS:
         default = {"learning_rate": _ALGORITHMS[algorithm]["learning_rate"]}
         config = with_defaults(config, default, algorithm.upper())
