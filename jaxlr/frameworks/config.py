@@ -43,11 +43,11 @@ def from_config(
             list of command-line flags.
         init_value: learning rate of the optimizer, a finite number >= 0; may be traced. None takes it from
             the config.
-        framework: the framework; None recognizes it. It is one of "addons", "axolotl", "composer",
-            "deepspeed", "detectron2", "diffusers", "dino", "fairseq", "huggingface", "kohya", "ldm",
-            "lightning", "mae", "megatron", "mmcv", "mmengine", "nanogpt", "nemo", "olmo", "open_clip",
-            "sentence_transformers", "swin", "timm", "torchtitan", "torchtune", "torchvision",
-            "ultralytics", "lerobot", "fastai", "graphgym", "fairchem", "stable_baselines3" and "cleanrl".
+        framework: the framework; None recognizes it. It is one of "addons", "axolotl", "cleanrl",
+            "composer", "deepspeed", "detectron2", "diffusers", "diffusion_policy", "dino", "fairchem",
+            "fairseq", "fastai", "graphgym", "huggingface", "kohya", "ldm", "lerobot", "lightning", "mae",
+            "megatron", "mmcv", "mmengine", "nanogpt", "nemo", "olmo", "open_clip", "sentence_transformers",
+            "stable_baselines3", "swin", "timm", "torchtitan", "torchtune", "torchvision" and "ultralytics".
         version: the version of the framework, such as "4.46", where its rules changed. None takes the
             newest rule, and says so in `assumptions`. They also say if the version changes nothing.
         steps_per_epoch: batches of one epoch in one process, `len(train_dataloader)`.

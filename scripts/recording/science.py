@@ -1,8 +1,8 @@
 """Record the curves of LeRobot, fastai and others in `tests/framework_recipes_science.json`.
 
 The environment needs torch, diffusers, fastai, pytorch-ignite and stable_baselines3. The folder holds
-clones of huggingface/lerobot, aqlaboratory/openfold, rampasek/GraphGPS, FAIR-Chem/fairchem and
-vwxyzjn/cleanrl, and `torch_geometric` of PyG as `pyg`:
+clones of huggingface/lerobot, aqlaboratory/openfold, rampasek/GraphGPS, FAIR-Chem/fairchem,
+vwxyzjn/cleanrl and real-stanford/diffusion_policy, and `torch_geometric` of PyG as `pyg`:
 
     python scripts/recording/science.py FOLDER
 """
@@ -353,6 +353,23 @@ def cleanrl(folder: Path) -> list[Any]:
     return cases
 
 
+def diffusion_policy(folder: Path) -> list[Any]:
+    """Return the rates of the schedulers of Diffusion Policy, with 10 batches in an epoch."""
+    text = text_at(folder / "diffusion_policy", "HEAD", "diffusion_policy/model/common/lr_scheduler.py")
+    names = definitions(
+        text, ["get_scheduler"], dict(vars(importlib.import_module("diffusers.optimization")))
+    )
+    cases: list[Any] = []
+    for name, warmup, every in (("cosine", 6, 1), ("linear", 0, 2), ("constant_with_warmup", 5, 1)):
+        training = {"lr_scheduler": name, "lr_warmup_steps": warmup, "num_epochs": 4}
+        training |= {"gradient_accumulate_every": every}
+        build = functools.partial(
+            names["get_scheduler"], name, num_warmup_steps=warmup, num_training_steps=10 * 4 // every
+        )
+        cases.append(case("2024-12", name, training, stepped(build, 1e-4, 45), init_value=1e-4))
+    return cases
+
+
 def main() -> None:
     """Write the file."""
     parser = argparse.ArgumentParser(description="Record the curves of LeRobot, fastai and others.")
@@ -361,7 +378,16 @@ def main() -> None:
     warnings.simplefilter("ignore")
     recorded = {
         each.__name__: each(folder)
-        for each in (lerobot, fastai, addons, graphgym, fairchem, stable_baselines3, cleanrl)
+        for each in (
+            lerobot,
+            fastai,
+            addons,
+            graphgym,
+            fairchem,
+            stable_baselines3,
+            cleanrl,
+            diffusion_policy,
+        )
     }
     RECORDED.write_text(json.dumps(recorded, separators=(",", ":")))
 
