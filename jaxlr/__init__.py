@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jaxlr.drawing import plot
     from jaxlr.frameworks import Recipe
     from jaxlr.frameworks.config import from_config
+    from jaxlr.frameworks.optimizers import optimizer_from_config
     from jaxlr.greedy import greedy_lr
     from jaxlr.logs import fit, verify
     from jaxlr.plateau import plateau_lr, plateau_step, reduce_lr_on_plateau, set_plateau_lr
@@ -98,6 +99,7 @@ __all__ = [  # noqa: RUF022
     "clip_grad_norm",
     "port",
     "from_config",
+    "optimizer_from_config",
     "Recipe",
     "verify",
     "fit",
@@ -124,6 +126,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` as a sign that 
             "drawing": ["plot"],
             "frameworks": ["Recipe"],
             "frameworks.config": ["from_config"],
+            "frameworks.optimizers": ["optimizer_from_config"],
             "greedy": ["greedy_lr"],
             "logs": ["fit", "verify"],
             "plateau": ["plateau_lr", "plateau_step", "reduce_lr_on_plateau", "set_plateau_lr"],

@@ -23,27 +23,6 @@ PLATEAU_IS_NO_SCHEDULE = (
 )
 
 
-def is_variable(value: Any) -> bool:
-    """Check if a value is a variable of `flax.nnx`, which wraps an array. Flax is not imported for it."""
-    # Flax before 0.12 has `raw_value`.
-    return (hasattr(value, "get_value") and hasattr(value, "set_value")) or hasattr(value, "raw_value")
-
-
-def as_array(value: Any) -> Any:
-    """Return the array in a variable of `flax.nnx`, and any other value as it is."""
-    if not is_variable(value):
-        return value
-    return value.get_value() if hasattr(value, "get_value") else value.value
-
-
-def set_variable(variable: Any, value: jax.Array) -> None:
-    """Set the array in a variable of `flax.nnx`."""
-    if hasattr(variable, "set_value"):
-        variable.set_value(value)
-    else:
-        variable.value = value
-
-
 def check_positive_count(name: str, value: Any) -> int:
     """Return a static number of epochs or steps, at least 1, as an int."""
     count = check_whole_number(name, value)

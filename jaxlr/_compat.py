@@ -1,4 +1,4 @@
-"""One behaviour in all versions of JAX that the library supports."""
+"""Functions that behave alike in all versions of JAX that the library supports."""
 
 import functools
 from collections.abc import Callable, Sequence

@@ -90,22 +90,15 @@ def draw(ax: "Axes", curves: Sequence[Curve]) -> None:
 def draw_log(
     ax: "Axes", schedule: Any, counts: np.ndarray, rates: np.ndarray, expected: np.ndarray
 ) -> None:
-    """Add a schedule to `ax` as a line, and the rates of a log as points. Those that differ are crosses."""
+    """Add a schedule to `ax` as a line, and the rates of a log as points, or as crosses if they differ."""
     counts = np.maximum(counts, 0)
     along = np.unique(np.linspace(0, counts.max(), 2000).astype(np.int64))
     curve = [float(schedule(int(count))) for count in along]
     ax.step(along, curve, where="post", label="recipe", color="tab:blue")
     differs = np.abs(rates - expected) > 1e-3 * np.abs(rates).max()
-    few = max(1, len(counts) // 400)  # more points hide the line
-    ax.plot(
-        counts[~differs][::few],
-        rates[~differs][::few],
-        "o",
-        ms=4,
-        mfc="none",
-        label="log",
-        color="tab:orange",
-    )
+    agrees = np.flatnonzero(~differs)
+    agrees = agrees[:: max(1, len(counts) // 400)]  # more points would hide the line
+    ax.plot(counts[agrees], rates[agrees], "o", ms=4, mfc="none", label="log", color="tab:orange")
     if differs.any():
         ax.plot(counts[differs], rates[differs], "x", label="log, differs", color="tab:red")
     ax.set_xlabel("count of the schedule")

@@ -1,4 +1,4 @@
-"""GreedyLR of Hugging Face transformers: a plateau that raises the learning rate, too."""
+"""GreedyLR of Hugging Face transformers: a plateau that also raises the learning rate."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -10,16 +10,9 @@ from jax.typing import ArrayLike
 
 from jaxlr._checks import check_positive_count
 from jaxlr._double_float import Real, as_real, round_to_float, select
-from jaxlr.plateau import (
-    _MODES,
-    _copied_int,
-    _copied_real,
-    _is_better,
-    _Plateau,
-    _update,
-    checked_settings,
-    fields_of,
-)
+from jaxlr._plateau_settings import MODES, checked_settings, copied_int, copied_real, fields_of
+from jaxlr._plateaus import Plateau
+from jaxlr.plateau import is_better, reduced_lr
 
 
 _THRESHOLD_MODES = ("rel", "abs")
@@ -102,13 +95,15 @@ def greedy_lr(
     The margin $m$ is `threshold`, or `threshold` times $x^*$ in `threshold_mode` "rel". In `mode` "max" the
     condition is $x > x^* + m$.
 
-    After a reduction, `cooldown` evaluations do not count, and after an increase `warmup` evaluations. They
-    leave the best metric alone. The rate returns to `init_value` after `reset_start` reductions in a row at
-    `min_lr` or below, and the best metric is forgotten. An increase begins that count again.
+    The `cooldown` evaluations after a reduction, and the `warmup` evaluations after an increase,
+    do not count. They do not change the best metric. After `reset_start` reductions in a row at `min_lr` or
+    below, the rate returns to `init_value` and the best metric is forgotten. An increase begins that count
+    again.
 
-    The default `min_lr` is above the rates of most fine-tuning runs. A rate below it is never reduced.
+    Set `min_lr` for fine-tuning. Its default is above most of these rates, and a rate below it is never
+    reduced.
 
-    Each number but `window_size` may be a JAX scalar, traced or not. Then its range is not checked.
+    Every number except `window_size` may be a JAX scalar, traced or not. Then its range is not checked.
 
     Args:
         init_value: learning rate of the optimizer that comes before, from 1e-30 to 1e30.
@@ -123,8 +118,8 @@ def greedy_lr(
         min_lr: lower bound of the learning rate, >= 0.
         max_lr: upper bound of the learning rate, >= 0.
         eps: changes by this much or less are skipped, >= 0.
-        smooth: True takes the mean of the last `window_size` metrics for the metric.
-        window_size: metrics in the mean, at least 1.
+        smooth: if True, $x$ is the mean of the last `window_size` metrics.
+        window_size: metrics in the mean, a whole number from 1 to 1,000,000.
         reset_start: reductions in a row at `min_lr` or below, after which the rate is reset, >= 0.
 
     Returns:
@@ -137,13 +132,13 @@ def greedy_lr(
     Example:
         >>> import jaxlr
         >>> opt_state = greedy_lr(0.1, factor=0.5, patience=1).init({})
-        >>> for valid_loss in (0.9, 0.8, 0.7, 0.7):
+        >>> for valid_loss in (0.9, 0.8, 0.8, 0.8):
         ...     opt_state = jaxlr.plateau_step(opt_state, valid_loss)
         ...     print(jaxlr.plateau_lr(opt_state))
         0.1
         0.2
         0.2
-        0.2
+        0.1
 
     Reference: `transformers.GreedyLR` of transformers 5.24, https://arxiv.org/abs/2512.14527.
     """
@@ -158,39 +153,40 @@ def greedy_lr(
     def init_fn(params: optax.Params) -> Any:
         del params
         return GreedyState(
-            lr=_copied_real(settings["init_value"]),
-            best=_copied_real(-np.inf if mode == "max" else np.inf),
-            num_bad_epochs=_copied_int(0),
-            num_good_epochs=_copied_int(0),
-            cooldown_counter=_copied_int(0),
-            warmup_counter=_copied_int(0),
-            reset_counter=_copied_int(settings["reset_start"]),
+            lr=copied_real(settings["init_value"]),
+            best=copied_real(-np.inf if mode == "max" else np.inf),
+            num_bad_epochs=copied_int(0),
+            num_good_epochs=copied_int(0),
+            cooldown_counter=copied_int(0),
+            warmup_counter=copied_int(0),
+            reset_counter=copied_int(settings["reset_start"]),
             window=_empty_window(length) if smooth else None,
-            first_lr=_copied_real(settings["init_value"]),
+            first_lr=copied_real(settings["init_value"]),
             **fields_of(numbers),
         )
 
-    return _Plateau.build(init_fn, _update, settings["init_value"], "greedy_lr", settings)
+    return Plateau.build(init_fn, settings["init_value"], "greedy_lr", settings)
 
 
 @jax.jit
 def _step(state: GreedyState, metric: Real) -> GreedyState:
+    """Return the state after a metric, as the `step` of transformers does."""
     window = None
     if state.window is not None:
         window, metric = _pushed(state.window, metric)
     cooling = state.cooldown_counter > 0
     warming = ~cooling & (state.warmup_counter > 0)
     waiting = cooling | warming
-    better = ~waiting & _is_better(state, metric)
+    better = ~waiting & is_better(state, metric)
     num_good_epochs = jnp.where(better, state.num_good_epochs + 1, 0)
     num_bad_epochs = jnp.where(waiting | better, 0, state.num_bad_epochs + 1)
     increase = num_good_epochs > state.patience
     reduce = num_bad_epochs > state.patience
-    lr = select(increase, _increased_lr(state), select(reduce, _reduced_lr(state), state.lr))
+    lr = select(increase, _increased_lr(state), select(reduce, reduced_lr(state), state.lr))
     at_min = reduce & ~(lr > state.min_lr)
     reset_counter = state.reset_counter - at_min.astype(np.int32)
     reset = at_min & (reset_counter <= 0)
-    worst = as_real(jnp.where(state.mode == _MODES.index("max"), -np.inf, np.inf).astype(np.float32))
+    worst = as_real(jnp.where(state.mode == MODES.index("max"), -np.inf, np.inf).astype(np.float32))
     if window is not None:
         window = _cleared(window, reset)
     return state._replace(
@@ -206,6 +202,7 @@ def _step(state: GreedyState, metric: Real) -> GreedyState:
 
 
 def _increased_lr(state: GreedyState) -> Real:
+    """Return the learning rate after an increase. One by `eps` or less is skipped."""
     # The `select` hides the factor: XLA replaces a division by a constant with a rounded product.
     factor = select(jnp.isnan(round_to_float(state.lr)), state.lr, state.factor)
     lr = state.lr / factor
@@ -213,14 +210,8 @@ def _increased_lr(state: GreedyState) -> Real:
     return select(lr - state.lr > state.eps, lr, state.lr)
 
 
-def _reduced_lr(state: GreedyState) -> Real:
-    lr = state.lr * state.factor
-    lr = select(lr < state.min_lr, state.min_lr, lr)
-    return select(state.lr - lr > state.eps, lr, state.lr)
-
-
 def _empty_window(length: int) -> Window:
-    return Window(_copied_real(np.zeros(length)), _copied_real(0.0), _copied_int(0))
+    return Window(copied_real(np.zeros(length)), copied_real(0.0), copied_int(0))
 
 
 def _pushed(window: Window, metric: Real) -> tuple[Window, Real]:

@@ -1,7 +1,6 @@
-"""ReduceLROnPlateau: its state, a pure step of that state, and the Optax transformation that holds it."""
+"""ReduceLROnPlateau: its state, a pure step of that state, and the functions that use it."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, TypeGuard
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -9,26 +8,17 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr._checks import (
-    PLATEAU_IS_NO_SCHEDULE,
-    as_array,
-    check_choice,
-    check_value,
-    check_whole_number,
-    is_real_dtype,
-    is_variable,
-    set_variable,
-    shown_value,
+from jaxlr._double_float import Real, as_real, round_to_float, select
+from jaxlr._plateau_settings import (
+    MODES,
+    THRESHOLD_MODES,
+    check_init_value,
+    checked_settings,
+    copied_int,
+    copied_real,
+    fields_of,
 )
-from jaxlr._double_float import DoubleFloat, Real, as_real, round_to_float, select
-from jaxlr.schedules._schedule import PrintsAsCall
-
-
-# Outside this range a pair of float32 has no more digits than a single float32.
-_SMALLEST_LR, _LARGEST_LR = 1e-30, 1e30
-_MODES = ("min", "max")
-_REALS = ("lr", "best", "init_value", "first_lr", "factor", "threshold", "min_lr", "max_lr", "eps")
-_THRESHOLD_MODES = ("rel", "abs", "magnitude")
+from jaxlr._plateaus import Plateau, plateaus_of, replaced, stepped
 
 
 class PlateauState(NamedTuple):
@@ -59,43 +49,6 @@ class PlateauState(NamedTuple):
         return _step(self, metric)
 
 
-class _Plateau(PrintsAsCall, optax.GradientTransformationExtraArgs):
-    """The transformation of a ReduceLROnPlateau, which refuses to be used as a schedule."""
-
-    init_value: float | jax.Array
-    _call: tuple[str, Mapping[str, Any]]
-
-    @classmethod
-    def build(
-        cls, init: Any, update: Any, init_value: float | jax.Array, name: str, arguments: Mapping[str, Any]
-    ) -> "_Plateau":
-        """Return a plateau with the two functions of a transformation, and with the call that makes it."""
-        plateau = cls(init, update)
-        plateau.init_value = init_value
-        plateau._call = name, arguments
-        return plateau
-
-    def as_call(self) -> tuple[str, Mapping[str, Any]]:
-        """Return the name of the function that makes the plateau, and its arguments."""
-        return self._call
-
-    def refuse(self, *_: Any) -> NoReturn:
-        """Raise the error that tells how to combine a plateau with an optimizer."""
-        raise TypeError(PLATEAU_IS_NO_SCHEDULE)
-
-    # An optimizer computes with a learning rate that is not callable, such as -1 * learning_rate.
-    __add__ = __radd__ = __sub__ = __rsub__ = refuse  # pyright: ignore[reportAssignmentType]
-    __mul__ = __rmul__ = refuse  # pyright: ignore[reportAssignmentType]
-    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = __float__ = refuse
-
-
-# Python's error for a call is "'NAME' object is not callable", so this name is a message. With a method
-# `__call__`, `optax.sgd` would take a plateau for a schedule, and fail in its first update only.
-_Plateau.__name__ = (
-    "ReduceLROnPlateau (not a schedule: use jaxlr.with_plateau(lambda lr: optax.sgd(lr), plateau))"
-)
-
-
 # The result of a conversion: an `optax.Schedule`, or a plateau as a gradient transformation. It is `Any`,
 # so that a typed program can use it as either.
 ScheduleOrPlateau: TypeAlias = Any
@@ -114,10 +67,10 @@ def reduce_lr_on_plateau(
 ) -> optax.GradientTransformationExtraArgs:
     r"""The learning rate is multiplied by `factor` when a metric has stopped improving.
 
-    `with_plateau` builds an optimizer with it, which takes the learning rate once. Or chain it after an
-    optimizer whose learning rate is `init_value`, or whose warmup ends at it. It multiplies the updates by
-    $\mathrm{lr} / \eta_0$. `plateau_step` passes it the metric $x$ of an epoch,
-    and updates the state as torch does:
+    `with_plateau` builds an optimizer with this transformation, and takes the learning rate once. Or chain
+    the transformation after an optimizer whose learning rate is `init_value`, or whose warmup ends at it.
+    It multiplies the updates by $\mathrm{lr} / \eta_0$, with $\eta_0$ = `init_value`. `plateau_step` passes
+    it the metric $x$ of an epoch, and updates the state as torch does:
 
     $$b' = \begin{cases} 0, \; x^* \leftarrow x & \text{if } x < x^* - m \\
                          b + 1 & \text{otherwise} \end{cases} \qquad
@@ -172,19 +125,19 @@ def reduce_lr_on_plateau(
 
     Reference: `torch.optim.lr_scheduler.ReduceLROnPlateau`.
     """
-    settings = checked_settings(locals(), _THRESHOLD_MODES)
+    settings = checked_settings(locals(), THRESHOLD_MODES)
 
     def init_fn(params: optax.Params) -> Any:
         del params
         return PlateauState(
-            lr=_copied_real(settings["init_value"]),
-            best=_copied_real(-np.inf if mode == "max" else np.inf),
-            num_bad_epochs=_copied_int(0),
-            cooldown_counter=_copied_int(0),
+            lr=copied_real(settings["init_value"]),
+            best=copied_real(-np.inf if mode == "max" else np.inf),
+            num_bad_epochs=copied_int(0),
+            cooldown_counter=copied_int(0),
             **fields_of(settings),
         )
 
-    return _Plateau.build(init_fn, _update, settings["init_value"], "reduce_lr_on_plateau", settings)
+    return Plateau.build(init_fn, settings["init_value"], "reduce_lr_on_plateau", settings)
 
 
 def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
@@ -222,16 +175,7 @@ def plateau_step(opt_state: Any, metric: ArrayLike) -> Any:
 
     Reference: `torch.optim.lr_scheduler.ReduceLROnPlateau.step`.
     """
-    states = list(_plateaus(opt_state))
-    metric = as_array(metric)
-    if not is_real_dtype(metric.dtype if isinstance(metric, jax.Array) else np.asarray(metric).dtype):
-        raise TypeError(f"metric must be a real number, got {shown_value(metric)}")
-    shapes = {state.patience.shape for state in states}
-    if shapes == {()} and np.size(metric) == 1:
-        metric = metric.reshape(()) if isinstance(metric, jax.Array) else np.asarray(metric).item()
-    for shape in shapes:
-        _check_metric_shape(np.shape(metric), shape)
-    return _replaced(opt_state, lambda state: state.step(as_real(metric)))
+    return stepped(opt_state, metric)
 
 
 def set_plateau_lr(opt_state: Any, lr: ArrayLike) -> Any:
@@ -260,14 +204,14 @@ def set_plateau_lr(opt_state: Any, lr: ArrayLike) -> Any:
 
     Reference: `optimizer.param_groups[0]["lr"] = lr`, https://docs.pytorch.org/docs/stable/optim.html.
     """
-    list(_plateaus(opt_state))
-    checked = lr if isinstance(lr, jax.Array) and lr.shape else _check_init_value(lr, "lr")
+    plateaus_of(opt_state)  # refuse a state without a plateau
+    checked = lr if isinstance(lr, jax.Array) and lr.shape else check_init_value(lr, "lr")
 
-    def replaced(state: PlateauState) -> PlateauState:
+    def at_lr(state: PlateauState) -> PlateauState:
         spread = jax.tree.map(lambda new: jnp.broadcast_to(new, state.patience.shape), as_real(checked))
         return state._replace(lr=spread)
 
-    return _replaced(opt_state, replaced)
+    return replaced(opt_state, at_lr)
 
 
 def plateau_lr(opt_state: Any) -> jax.Array:
@@ -291,7 +235,7 @@ def plateau_lr(opt_state: Any) -> jax.Array:
 
     Reference: `torch.optim.lr_scheduler.LRScheduler.get_last_lr`.
     """
-    states = list(_plateaus(opt_state))
+    states = plateaus_of(opt_state)
     if len(states) > 1:
         raise ValueError(
             f"opt_state holds {len(states)} plateaus; pass the part that holds the one you mean"
@@ -299,216 +243,39 @@ def plateau_lr(opt_state: Any) -> jax.Array:
     return round_to_float(states[0].lr)
 
 
-def _update(
-    updates: optax.Updates,
-    state: Any,
-    params: optax.Params | None = None,
-    *,
-    value: ArrayLike | None = None,
-    **extra_args: Any,
-) -> tuple[optax.Updates, Any]:
-    del params, extra_args
-    if value is not None:
-        state = plateau_step(state, value)
-    scale = round_to_float(state.lr) / round_to_float(state.init_value)
-    # Scale first and round to the dtype of the updates last: bfloat16 holds 0.1 to three digits only.
-    with jax.numpy_dtype_promotion("standard"):
-        return jax.tree.map(lambda update: (update * scale).astype(update.dtype), updates), state
-
-
-def plateaus_in(tree: Any) -> Iterator[PlateauState]:
-    """Yield the plateaus in a tree as they are, with variables if Flax NNX holds them."""
-    for node in jax.tree.leaves(tree, is_leaf=_is_plateau):
-        if _is_plateau(node):
-            yield node
-
-
-def _is_plateau(node: Any) -> TypeGuard[PlateauState]:
-    """Check if a node is the state of a plateau: a `PlateauState`, or a `GreedyState` with its fields."""
-    return isinstance(node, tuple) and hasattr(node, "num_bad_epochs")
-
-
-def unwrapped(tree: Any) -> Any:
-    """Return a tree with the values of the variables that `flax.nnx` wraps around its leaves."""
-    return jax.tree.map(as_array, tree, is_leaf=is_variable)
-
-
-def opt_state_of(holder: Any) -> Any:
-    """Return the optimizer state of an `nnx.Optimizer` or a `TrainState`, and any other value as it is."""
-    kind = type(holder)
-    if kind.__module__.startswith("flax.nnx") and kind.__name__ in ("State", "FlatState", "GraphState"):
-        raise ValueError(
-            "a State of Flax NNX does not hold the types of the optimizer state: pass the nnx.Optimizer "
-            "itself, or nnx.merge(graphdef, state) of what nnx.split returned"
-        )
-    return getattr(holder, "opt_state", holder)
-
-
-def _plateaus(opt_state: Any) -> Iterator[PlateauState]:
-    """Yield the plateaus in an optimizer state, at least one, with plain arrays."""
-    opt_state = opt_state_of(opt_state)
-    found = False
-    for state in plateaus_in(opt_state):
-        found = True
-        state = unwrapped(state)
-        _check_types(state)
-        yield state
-    if not found:
-        raise ValueError(
-            "opt_state holds no plateau: chain jaxlr.reduce_lr_on_plateau(...) after the optimizer, "
-            f"and pass the state of the whole chain, not {type(opt_state).__name__}"
-        )
-
-
-def _replaced(opt_state: Any, change: Callable[[PlateauState], PlateauState]) -> Any:
-    """Return `opt_state` with every plateau changed. Variables of `flax.nnx` are updated in place."""
-    in_variables = [
-        state
-        for state in plateaus_in(opt_state_of(opt_state))
-        if any(map(is_variable, jax.tree.leaves(state, is_leaf=is_variable)))
-    ]
-    for state in in_variables:
-        variables = jax.tree.leaves(state, is_leaf=is_variable)
-        changed = jax.tree.leaves(change(unwrapped(state)))
-        for variable, value in zip(variables, changed, strict=True):
-            set_variable(variable, value)
-    if in_variables:
-        return opt_state
-
-    def replace(node: Any) -> Any:
-        return change(node) if _is_plateau(node) else node
-
-    return jax.tree.map(replace, opt_state, is_leaf=_is_plateau)
-
-
-def _check_metric_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    if shape == expected:
-        return
-    advice = "reduce it to one number first, such as its mean"
-    if shape == ():
-        advice = (
-            f"pass a metric for each state of the batch, such as jnp.full({expected}, metric), or call "
-            "plateau_step inside of jax.vmap or jax.pmap"
-        )
-    raise ValueError(f"metric must have the shape of the learning rate, {expected}, got {shape}; {advice}")
-
-
-def _check_types(state: PlateauState) -> None:
-    """Raise an error if a real number was replaced by another type, such as by `optax.tree.set`."""
-    for name in _REALS:
-        if not hasattr(state, name):
-            continue
-        value = getattr(state, name)
-        is_float64 = isinstance(value, jax.Array | np.ndarray) and value.dtype == np.float64
-        if not isinstance(value, DoubleFloat) and not is_float64:
-            advice = "use jaxlr.set_plateau_lr" if name == "lr" else "give it when the plateau is built"
-            raise TypeError(
-                f"the plateau's {name} was replaced by {shown_value(value)}, which changes the structure "
-                f"of the state: {advice}"
-            )
-
-
 @jax.jit
 def _step(state: PlateauState, metric: Real) -> PlateauState:
-    better = _is_better(state, metric)
+    """Return the state after a metric, as torch's `ReduceLROnPlateau.step` does."""
+    better = is_better(state, metric)
     num_bad_epochs = jnp.where(better, 0, state.num_bad_epochs + 1)
     cooling = state.cooldown_counter > 0
     num_bad_epochs = jnp.where(cooling, 0, num_bad_epochs)
     reduce = num_bad_epochs > state.patience
     cooldown_counter = state.cooldown_counter - cooling.astype(np.int32)
     return state._replace(
-        lr=select(reduce, _reduced_lr(state), state.lr),
+        lr=select(reduce, reduced_lr(state), state.lr),
         best=select(better, metric, state.best),
         num_bad_epochs=jnp.where(reduce, 0, num_bad_epochs),
         cooldown_counter=jnp.where(reduce, state.cooldown, cooldown_counter),
     )
 
 
-def _is_better(state: Any, metric: Real) -> jax.Array:
+def is_better(state: Any, metric: Real) -> jax.Array:
+    """Return True if a metric is better than the best one by more than the margin."""
     best, one = state.best, as_real(1.0)
-    maximize = state.mode == _MODES.index("max")
+    maximize = state.mode == MODES.index("max")
     threshold = select(maximize, state.threshold, -state.threshold)
-    bounds = (best * (one + threshold), best + threshold, best + threshold * abs(best))
-    bound = bounds[0]
-    for index in (1, 2):
-        bound = select(state.threshold_mode == index, bounds[index], bound)
+    is_absolute = state.threshold_mode == THRESHOLD_MODES.index("abs")
+    is_magnitude = state.threshold_mode == THRESHOLD_MODES.index("magnitude")
+    bound = select(is_absolute, best + threshold, best * (one + threshold))
+    bound = select(is_magnitude, best + threshold * abs(best), bound)
     # Before the first metric the best is infinite, and arithmetic with it can give NaN.
     bound = select(jnp.isfinite(round_to_float(best)), bound, best)
     return jnp.where(maximize, metric > bound, metric < bound)
 
 
-def _reduced_lr(state: PlateauState) -> Real:
+def reduced_lr(state: Any) -> Real:
+    """Return the learning rate after a reduction. One by `eps` or less is skipped."""
     lr = state.lr * state.factor
     lr = select(lr < state.min_lr, state.min_lr, lr)
     return select(state.lr - lr > state.eps, lr, state.lr)
-
-
-def _copied_int(value: ArrayLike) -> jax.Array:
-    """Return a new, strongly typed array, so that a scan can carry it and a jit can donate it."""
-    return jnp.array(value, dtype=np.int32, copy=True)
-
-
-def _copied_real(value: ArrayLike) -> Real:
-    """Return a new real number, for the reasons of `_copied_int`."""
-    return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), as_real(value))
-
-
-def checked_settings(given: Mapping[str, Any], threshold_modes: tuple[str, ...]) -> dict[str, Any]:
-    """Return the arguments of a plateau, in their order, after checking those that plateaus share."""
-    settings = dict(given)
-    mode = check_choice("mode", settings["mode"], _MODES)
-    threshold_mode = check_choice("threshold_mode", settings["threshold_mode"], threshold_modes)
-    settings["init_value"] = _check_init_value(settings["init_value"])
-    factor = check_value("factor", settings["factor"], positive=True)
-    settings["factor"] = _check_below_one("factor", factor)
-    settings["threshold"] = _check_threshold(settings["threshold"], mode, threshold_mode)
-    for name in settings.keys() & {"min_lr", "max_lr", "eps"}:
-        settings[name] = check_value(name, settings[name])
-    for name in settings.keys() & {"patience", "cooldown", "warmup", "reset_start"}:
-        settings[name] = _check_duration(name, settings[name])
-    return settings
-
-
-def fields_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a plateau as the fields of its state."""
-    choices = {"mode": _MODES, "threshold_mode": _THRESHOLD_MODES}
-    numbers = {
-        name: choices[name].index(value) if name in choices else value for name, value in settings.items()
-    }
-    return {
-        name: _copied_real(number) if name in _REALS else _copied_int(number)
-        for name, number in numbers.items()
-    }
-
-
-def _check_init_value(value: ArrayLike, name: str = "init_value") -> float | jax.Array:
-    init_value = check_value(name, value, positive=True)
-    if not isinstance(init_value, jax.Array) and not _SMALLEST_LR <= init_value <= _LARGEST_LR:
-        bounds = f"from {_SMALLEST_LR:g} to {_LARGEST_LR:g}"
-        raise ValueError(f"{name} must be {bounds}, so that float32 can hold it, got {init_value!r}")
-    return init_value
-
-
-def _check_below_one(name: str, value: float | jax.Array) -> float | jax.Array:
-    if not isinstance(value, jax.Array) and value >= 1:
-        raise ValueError(f"{name} must be below 1, got {value!r}")
-    return value
-
-
-def _check_threshold(value: ArrayLike, mode: str, threshold_mode: str) -> float | jax.Array:
-    threshold = check_value("threshold", value)
-    if mode == "min" and threshold_mode != "abs":
-        # The bound would be best * (1 - 1) = 0, and no loss would ever be better.
-        return _check_below_one("a relative threshold in mode 'min'", threshold)
-    return threshold
-
-
-def _check_duration(name: str, value: ArrayLike) -> int | jax.Array:
-    if isinstance(value, jax.Array):
-        if value.shape != ():
-            raise ValueError(f"{name} must be a scalar, got an array of shape {value.shape}")
-        return value
-    duration = check_whole_number(name, value)
-    if not 0 <= duration < 2**31:
-        raise ValueError(f"{name} must be a number of epochs from 0 to 2**31 - 1, got {value!r}")
-    return duration

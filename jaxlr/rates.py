@@ -12,7 +12,9 @@ from jax.typing import ArrayLike
 
 from jaxlr._checks import check_function, check_value, shown_value
 from jaxlr._double_float import as_real, round_to_float, select
-from jaxlr.plateau import PlateauState, _Plateau, opt_state_of, plateaus_in, reduce_lr_on_plateau, unwrapped
+from jaxlr._flax import as_arrays, opt_state_of
+from jaxlr._plateaus import Plateau, nodes_of, plateaus_in
+from jaxlr.plateau import PlateauState, reduce_lr_on_plateau
 
 
 # The names that an optimizer under `optax.inject_hyperparams` gives to its learning rate.
@@ -33,19 +35,19 @@ def learning_rate(
 
     $$\mathrm{lr} = \mathrm{rate}(k) \, \frac{\mathrm{lr}_p}{\eta_0}$$
 
-    with $k$ the number of updates so far, which `opt_state` counts, and $\mathrm{lr}_p$ and $\eta_0$ the
-    learning rate and the `init_value` of its plateau, if it has one.
+    with $k$ the number of updates so far, which `opt_state` counts. If the state has a plateau,
+    $\mathrm{lr}_p$ is its learning rate and $\eta_0$ its `init_value`. Otherwise the quotient is 1.
 
-    An Optax state does not hold the schedule of its optimizer, so pass the same one as `rate`. Leave `rate`
-    out where the state holds the learning rate: with `with_plateau`, `optimizer_from_torch`, and a learning
-    rate under `optax.inject_hyperparams` that is not scheduled.
+    An Optax state does not hold the schedule of its optimizer, so pass the same one as `rate`. Some states
+    hold the learning rate: those of `with_plateau` and `optimizer_from_torch`, and those of
+    `optax.inject_hyperparams` with a learning rate that is not a schedule. Then leave `rate` out.
 
     Args:
         opt_state: the state of the optimizer, after its last update; or an `nnx.Optimizer`, or a Linen
             `TrainState`. It may be nested in `optax.MultiSteps` and other transformations.
         rate: the learning rate that the optimizer was built with, a number or a schedule of updates. For
-            an `optax.multi_transform` (or `partition`), a dict with one for each label. None is a learning
-            rate that the state holds.
+            an `optax.multi_transform` (or `partition`), a dict with one for each label. None takes the
+            learning rate that the state holds.
 
     Returns:
         The learning rate in JAX's default float type. For several groups, a dict with one for each label.
@@ -80,7 +82,7 @@ def learning_rate(
                 "optax.multi_transform"
             )
         return {label: learning_rate(groups[label], each) for label, each in requested.items()}
-    plateaus = [unwrapped(state) for state in plateaus_in(opt_state)]
+    plateaus = [as_arrays(state) for state in plateaus_in(opt_state)]
     if len(plateaus) > 1:
         raise ValueError(
             f"opt_state holds {len(plateaus)} plateaus: pass rate as a dict with the learning rate of each "
@@ -98,7 +100,7 @@ def with_plateau(
     warmup: optax.Schedule | None = None,
     **settings: Any,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Build an optimizer under a ReduceLROnPlateau, which states the learning rate once.
+    r"""Build an optimizer with a ReduceLROnPlateau. The learning rate is given once.
 
     $$\mathrm{lr} = \mathrm{warmup}(k) \, \frac{\mathrm{lr}_p}{\eta_0}$$
 
@@ -139,7 +141,7 @@ def with_plateau(
     Reference: `torch.optim.lr_scheduler.ReduceLROnPlateau`.
     """
     check_function("optimizer", optimizer)
-    if isinstance(init_value, _Plateau):
+    if isinstance(init_value, Plateau):
         if settings:
             raise ValueError(
                 f"the plateau has its own settings: give {', '.join(settings)} where it is built"
@@ -158,8 +160,8 @@ def with_plateau(
     recorded = record_rate(optimizer(rate), rate)
 
     def update_plateau(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
-        # The optimizer has the rate of this program. A state from another one may have begun elsewhere.
-        return plateau.update(updates, _begun_at(plateau.init_value, state), params, **extra_args)
+        # The optimizer has the rate of this program. A restored state may be of a program with another one.
+        return plateau.update(updates, _with_init_value(state, plateau.init_value), params, **extra_args)
 
     return optax.chain(recorded, optax.GradientTransformationExtraArgs(plateau.init, update_plateau))
 
@@ -198,7 +200,7 @@ def _base_rate(opt_state: Any, rate: Any, plateaus: list[PlateauState]) -> jax.A
         )
     if callable(rate):
         return _as_default_float(rate(_count(opt_state)))
-    if isinstance(rate, _Plateau):
+    if isinstance(rate, Plateau):
         rate.refuse()
     number = check_value("rate", rate)
     for state in plateaus:
@@ -236,12 +238,12 @@ def _held_rates(opt_state: Any) -> list[jax.Array]:
         return isinstance(node, RateState) or _injected_name(node) is not None
 
     rates = []
-    for node in jax.tree.leaves(opt_state, is_leaf=holds):
+    for node in nodes_of(opt_state, holds):
         if isinstance(node, RateState):
             # An injected rate inside may have been set by hand since.
-            rates += _held_rates(node.inner_state) or [_as_default_float(unwrapped(node.rate))]
-        elif (name := _injected_name(node)) is not None and name not in node.hyperparams_states:
-            rates.append(_as_default_float(unwrapped(node.hyperparams)[name]))
+            rates += _held_rates(node.inner_state) or [_as_default_float(as_arrays(node.rate))]
+        elif (name := _injected_name(node)) not in node.hyperparams_states:
+            rates.append(_as_default_float(as_arrays(node.hyperparams)[name]))
     return rates
 
 
@@ -254,19 +256,14 @@ def _injected_name(node: Any) -> str | None:
 
 def _count(opt_state: Any) -> jax.Array:
     """Return the number of updates that the schedule of an optimizer has seen."""
-    counts: list[Any] = []
 
-    def collect(node: Any) -> bool:
-        if (name := _injected_name(node)) is not None and name in node.hyperparams_states:
-            counts.append(node.hyperparams_states[name].count)
-            return True
-        if isinstance(node, optax.ScaleByScheduleState):
-            counts.append(node.count)
-            return True
-        return False
+    def counter(node: Any) -> Any:
+        if (name := _injected_name(node)) is not None:
+            return node.hyperparams_states.get(name)
+        return node if isinstance(node, optax.ScaleByScheduleState) else None
 
-    jax.tree.leaves(opt_state, is_leaf=collect)
-    counts = [unwrapped(count) for count in counts]
+    nodes = nodes_of(opt_state, lambda node: counter(node) is not None)
+    counts = [as_arrays(counter(node).count) for node in nodes]
     if not counts:
         raise ValueError(
             "opt_state counts no updates for a schedule: was the optimizer built with this schedule, and "
@@ -283,24 +280,22 @@ def _count(opt_state: Any) -> jax.Array:
 
 def _groups(opt_state: Any) -> Mapping[Any, Any] | None:
     """Return the states of the groups of the outermost `optax.multi_transform`, by label."""
-    found: list[Any] = []
 
-    def collect(node: Any) -> bool:
-        if isinstance(getattr(node, "inner_states", None), Mapping):
-            found.append(node.inner_states)
-            return True
-        return isinstance(node, RateState)  # it holds one rate for all groups inside of it
+    def is_end(node: Any) -> bool:
+        # A RateState holds one rate for all groups inside of it.
+        return isinstance(node, RateState) or isinstance(getattr(node, "inner_states", None), Mapping)
 
-    jax.tree.leaves(opt_state, is_leaf=collect)
-    return found[0] if found else None
+    found = [node for node in nodes_of(opt_state, is_end) if not isinstance(node, RateState)]
+    return found[0].inner_states if found else None
 
 
-def _begun_at(init_value: Any, state: PlateauState) -> PlateauState:
-    begun = state.init_value
+def _with_init_value(state: PlateauState, init_value: Any) -> PlateauState:
+    """Return a state with the `init_value` of this program."""
+    saved = state.init_value
     # A division by a constant would be compiled as a product with its rounded inverse. The `select` hides
     # the constant.
-    is_unknown = jnp.isnan(round_to_float(begun))
-    return state._replace(init_value=select(is_unknown, begun, as_real(init_value)))
+    is_unknown = jnp.isnan(round_to_float(saved))
+    return state._replace(init_value=select(is_unknown, saved, as_real(init_value)))
 
 
 def _as_default_float(value: Any) -> jax.Array:

@@ -1,5 +1,6 @@
 """Settings and fixtures of all tests: strict JAX, torch, the real data, and a runner of commands."""
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -10,6 +11,7 @@ from typing import Any, NoReturn
 
 import jax
 import pytest
+from helpers import FAST_COMPILATION
 
 from jaxlr._compat import enable_x64
 
@@ -51,6 +53,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(_NO_TORCH))
 
 
+def pytest_collection_finish() -> None:
+    """Hide imports from the garbage collector, and from `from_torch`, which visits every object."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_runtest_teardown() -> None:
     """Kill the processes that a failed test has left behind."""
     import processes  # here, because it copies the environment, which pytest_configure changes
@@ -71,9 +79,12 @@ def _default_signals():
 def torch() -> ModuleType:
     """Return torch, which most tests compare with. Without it the test is skipped, or fails in CI."""
     try:
-        return importlib.import_module("torch")
+        torch = importlib.import_module("torch")
     except ImportError:
         _skip_or_fail(_NO_TORCH)
+    torch.optim.SGD([torch.zeros(1)])  # the first optimizer imports a million objects
+    gc.freeze()
+    return torch
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +114,20 @@ def refuse(capsys):
         return output.err
 
     return refuse
+
+
+@pytest.fixture(scope="module")
+def fast_programs():
+    """Compile runs and sweeps in less than half of the time, where only equal bits matter, not which."""
+    from jaxlr.train import chunks, loop
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (chunks, loop):
+            given = module.compiler_options
+            patch.setattr(
+                module, "compiler_options", lambda device, given=given: given(device) | FAST_COMPILATION
+            )
+        yield
 
 
 @pytest.fixture

@@ -119,6 +119,7 @@ def test_an_infinite_rate_is_null_in_json(run):
     assert json.loads(text.splitlines()[399])["lr"] is None
 
 
+@pytest.mark.heavy
 def test_a_reader_of_the_table_that_stops_early_is_no_error():
     with start("ExponentialLR(0.9999)", "--epochs", 100_000, name="table") as table:
         assert table.stdout is not None
@@ -135,6 +136,7 @@ def test_the_text_may_come_from_standard_input(run, monkeypatch):
     assert printed == "epoch,lr\n0,0.1\n1,0.1\n2,0.010000000000000002\n"
 
 
+@pytest.mark.heavy
 def test_a_table_needs_no_package_for_training_or_drawing():
     program = "from jaxlr.cli import main; main(['table', 'StepLR(3)']); import sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -330,6 +332,7 @@ def test_the_ported_line_as_json_has_what_was_read_beside_it(run):
     assert both == {"jaxlr": "jaxlr.step_lr(0.1, step_size=30)", "torch": "StepLR(step_size=30)"}
 
 
+@pytest.mark.heavy
 def test_the_version_is_that_of_the_package():
     done = process("--version", text=True)
     assert (done.returncode, done.stdout) == (0, f"jaxlr {jaxlr.__version__}\n")
@@ -337,8 +340,8 @@ def test_the_version_is_that_of_the_package():
 
 MISTAKES = [
     (["plot"], 'RECIPE must be at least one scheduler or config file, such as "StepLR(30)"'),
-    (["table"], "RECIPE"),
-    (["port"], "RECIPE"),
+    (["table"], "RECIPE must be given, before any --names (see jaxlr table --help)"),
+    (["verify"], "RECIPE and LOG must be given"),
     (["plot", "StpLR(3)"], "unknown scheduler 'StpLR': did you mean StepLR?"),
     (["table", "StpLR(3)"], "unknown scheduler 'StpLR': did you mean StepLR?"),
     (["port", "StpLR(3)"], "unknown scheduler 'StpLR': did you mean StepLR?"),
@@ -364,6 +367,10 @@ MISTAKES = [
     (["table", "StepLR(3)", "--formt", "csv"], "did you mean --format?"),
     (["table", "StepLR(3)", "--format", "xml"], "('text', 'csv', 'json') (see jaxlr table --help)"),
     (["table", "StepLR(3)", "StepLR(4)"], "Unrecognized options: StepLR(4) (see jaxlr table --help)"),
+    (["plot", "StepLR(3)", "--epochs"], "error: --epochs needs a value (see"),
+    (["plot", "StepLR(3)", "-o"], "error: --out needs a value (see"),
+    (["train", "--hidden", "128,64"], "--hidden cannot be read, got '128,64': give its values with spaces"),
+    (["verify", __file__, "StepLR(3)"], "No such file or directory: give LOG after RECIPE"),
     (["table", "StepLR(3)", "--names", "epochs"], "error: --names must be NAME=VALUE"),
     (["table", "StepLR(3)", "--names", "n=__import__('os')"], "got \"n=__import__('os')\""),
     (
@@ -402,6 +409,7 @@ def in_shell(shell, *arguments, **settings):
     return subprocess.run(command, capture_output=True, text=True, check=False, **settings)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("command", ["table", "train"])
 @pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-", ">/dev/full", "2>/dev/full"])
 def test_closed_or_full_streams_cause_no_traceback(command, stream, tmp_path):
@@ -430,6 +438,7 @@ jaxlr.__main__.run()
 """
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
@@ -449,12 +458,14 @@ def test_after_an_error_the_process_ends_even_if_a_thread_does_not(arguments, er
     assert (tmp_path / "x.png").exists() == (arguments[0] == "plot")
 
 
+@pytest.mark.heavy
 def test_a_reader_of_the_help_that_stops_early_is_no_error():
     done = in_shell('set -o pipefail; "$@" | head -1', "train", "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: jaxlr train")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
 def test_a_plot_can_be_drawn_in_any_encoding(encoding):
     environment = {"PYTHONIOENCODING": encoding, "COLUMNS": "80"}
@@ -465,6 +476,7 @@ def test_a_plot_can_be_drawn_in_any_encoding(encoding):
     assert ("▐".encode() in done.stdout) == (encoding == "utf-8")
 
 
+@pytest.mark.heavy
 def test_a_mistake_in_a_real_process_shows_no_traceback():
     done = process("plot", "StpLR(3)", text=True)
     assert (done.returncode, done.stdout) == (2, "")
@@ -481,6 +493,14 @@ def test_the_help_fits_a_screen_and_has_an_example(capsys, monkeypatch, command)
     text = capsys.readouterr().out
     assert len(text.splitlines()) <= (40 if command else 42)  # six lines for each of the seven commands
     assert " ".join(["Example: jaxlr", *command]) in " ".join(text.replace("│", " ").split())
+
+
+def test_the_help_ends_in_the_narrowest_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1")
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--help"])
+    assert stop.value.code == 0
+    assert len(capsys.readouterr().out.splitlines()) < 100
 
 
 @pytest.mark.parametrize("config", [TrainConfig, SweepConfig])

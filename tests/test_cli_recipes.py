@@ -102,12 +102,14 @@ def test_the_ported_line_gives_the_curve_without_the_file(run, write, name, text
     assert printed.startswith(f"# {recipe.framework}: a count is one {unit}")
     for sentence in recipe.assumptions:
         assert f"# {sentence}\n" in printed
-    (line,) = [line for line in printed.splitlines() if not line.startswith("#")]
-    assert line.startswith("jaxlr.")
+    line, *more = [line for line in printed.splitlines() if not line.startswith("#")]
+    assert line.startswith("schedule = jaxlr." if more else "jaxlr.")
+    line = line.removeprefix("schedule = ")
     counts = recipe.num_counts or 50
     assert_close(eval(line, {"jaxlr": jaxlr})(np.arange(counts)), rates_of(recipe, counts), HOST_RTOL)
     fields = json.loads(run("port", name, *flags_of(numbers), "--format", "json"))
     assert fields.pop("jaxlr") == line
+    assert more == [f"tx = {fields.pop(name)}" for name in ("tx",) if name in fields]
     assert list(fields) == [field for field in recipe._fields if field != "schedule"]
     assert (fields["unit"], fields["num_counts"], fields["version"]) == (unit, recipe.num_counts, None)
     assert fields["assumptions"] == [*recipe.assumptions]
@@ -264,7 +266,7 @@ MISTAKES = [
     (["port", "foo.yaml"], "its settings are ['foo']: give --framework, a name that"),
     (
         ["port", "foo.yaml", "--framework", "tim"],
-        "error: --framework must be a name that help(jaxlr.from_config) lists, such as 'timm'",
+        "error: --framework must be a name that the documentation lists, such as 'timm'",
     ),
     (["port", "args.yaml", "--framework-version", "new"], "error: --framework-version must be a text such"),
     (["table", "ds.json"], "how many updates the run has: give --epochs and --steps-per-epoch (see"),
@@ -443,7 +445,7 @@ def completed(**flags):
     ],
 )
 def test_a_run_has_the_rates_of_its_recipe(text, flags, epochs, arguments):
-    config = completed(recipe=text, **flags)
+    config = completed(recipe=text, optimizer="SGD()", **flags)
     assert config.epochs == epochs
     recipe = jaxlr.from_config(text, flags.get("lr"), **arguments)
     rates = hyperparameters_of(config, BATCHES).rates
@@ -482,7 +484,8 @@ def test_a_run_says_which_numbers_it_supplied(text, flags, sentence):
 def test_a_plateau_starts_from_the_rate_of_the_config():
     settings = {"learning_rate": 0.3, "lr_scheduler_type": "reduce_lr_on_plateau"}
     keywords = {"patience": 2}
-    config = completed(recipe={**settings, "lr_scheduler_kwargs": keywords}, epochs=4)
+    recipe = {**settings, "lr_scheduler_kwargs": keywords}
+    config = completed(recipe=recipe, epochs=4, optimizer="SGD()")
     assert config.run_schedule(BATCHES)[1:] == (1, 0.3)
     stepped = "The plateau is stepped after each epoch, with the validation loss."
     assert stepped in config.schedule.assumptions
@@ -523,7 +526,7 @@ def test_a_run_is_resumed_without_its_file_and_keeps_its_schedule(write, run, re
     recipe = write("args.yaml", TRAINER.replace("3.0", "2.0"))
     rates = rates_of(jaxlr.from_config(Path(recipe), steps_per_epoch=4 * BATCHES), 3 * BATCHES)
     printed = run("train", "--recipe", recipe, "--out", "run", "--hidden")
-    assert "SGD under the recipe of huggingface\n" in printed
+    assert "AdamW(weight_decay=0.0) under the recipe of huggingface\n" in printed
     assert "\nAn epoch has 45 batches, as the data of this run.\n" in printed
     saved = json.loads(Path("run/config.json").read_text())
     assert saved["recipe"]["jaxlr_recipe"]["warmup_steps"] == 20

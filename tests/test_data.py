@@ -82,6 +82,11 @@ def mnist_idx(data_root: Path) -> Dataset:
 # The digits
 
 
+def test_digits_with_a_data_directory_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"digits are bundled, .*: leave it out, or name another dataset"):
+        load_dataset("digits", tmp_path)
+
+
 def test_digits_are_all_1797_scans_as_bytes():
     digits = load_dataset("digits")
     assert_split(digits.train_images, digits.train_labels, (1438, 8, 8))
@@ -113,6 +118,7 @@ def test_every_digit_is_in_both_splits():
         assert 0.05 < shares.min() < shares.max() < 0.15
 
 
+@pytest.mark.heavy
 def test_importing_the_module_loads_no_data_library():
     libraries = ("sklearn", "tensorflow_datasets", "pooch", "requests", "PIL", "tqdm")
     check = f"import sys, jaxlr.train.data; assert not sys.modules.keys() & {set(libraries)}"
@@ -463,6 +469,7 @@ def test_decoding_shows_a_bar_if_asked(tmp_path: Path, capsys: pytest.CaptureFix
     assert "decoding train: 100%" in capsys.readouterr().err
 
 
+@pytest.mark.heavy
 def test_decoding_without_a_bar_prints_nothing_and_leaves_logging_as_it_was(tmp_path: Path):
     prepare_random(tmp_path / "tiny" / "1.0.0")
     program = f"""

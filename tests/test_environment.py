@@ -25,6 +25,7 @@ def refusal(*command: str, first: str = ":", **variables: str) -> str:
     return done.stderr.removeprefix("jaxlr: error: ").rstrip()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("variable", "value", "problem"),
     [
@@ -42,12 +43,14 @@ def test_a_malformed_variable_of_jax_is_named_with_the_accepted_values(variable,
     assert error.endswith(f": correct it, or unset {variable}")
 
 
+@pytest.mark.heavy
 def test_an_error_of_jax_without_a_list_of_values_is_one_line():
     error = refusal("table", "StepLR(30)", JAX_DEFAULT_DEVICE="quantum")
     assert error.startswith("JAX_DEFAULT_DEVICE is wrong: ")
     assert error.endswith(": correct it, or unset JAX_DEFAULT_DEVICE")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
@@ -64,6 +67,7 @@ def test_flags_that_xla_cannot_read_are_one_line(flags, reason):
     assert error == f"XLA_FLAGS cannot be read: {reason}: correct them, or unset XLA_FLAGS"
 
 
+@pytest.mark.heavy
 def test_training_with_too_little_memory_is_refused_before_jax_is_loaded():
     """XLA would abort, or hang."""
     error = refusal("train", first=f"ulimit -v {1000 * 1024}")
@@ -71,11 +75,13 @@ def test_training_with_too_little_memory_is_refused_before_jax_is_loaded():
     assert error.endswith("1000 MiB: raise it with ulimit -v")
 
 
+@pytest.mark.heavy
 def test_training_in_a_folder_that_was_removed_is_refused(tmp_path):
     error = refusal("train", first=f"cd {tmp_path} && mkdir gone && cd gone && rmdir ../gone")
     assert error == "the current folder no longer exists: change to another one"
 
 
+@pytest.mark.heavy
 def test_the_list_of_commands_is_printed_without_jax():
     program = """
 import sys

@@ -32,16 +32,19 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.heavy
 def test_importing_jaxlr_loads_no_other_package():
     loaded = loaded_by("import jaxlr") - loaded_by("pass")
     assert loaded - sys.stdlib_module_names == {"jaxlr"}
 
 
+@pytest.mark.heavy
 def test_all_public_names_need_only_the_packages_of_jax_and_optax():
     loaded = loaded_by("from jaxlr import *") - loaded_by("import jax, optax")
     assert loaded - sys.stdlib_module_names == {"jaxlr"}
 
 
+@pytest.mark.heavy
 def test_a_schedule_loads_no_framework():
     program = "import jaxlr, sys; jaxlr.step_lr(0.1, 30); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -124,6 +127,7 @@ def parents(module: str) -> list[str]:
     return [module[: dot.start()] for dot in re.finditer(r"\.", module)]
 
 
+@pytest.mark.heavy
 def test_the_names_can_be_listed_and_pickled_before_their_first_use():
     program = """
 import pickle, pydoc, jaxlr
@@ -171,6 +175,7 @@ def run_without(packages: tuple[str, ...], *commands: list[str]) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.heavy
 def test_the_command_needs_the_extra_train_only_to_train():
     pytest.importorskip("tyro")
     commands = [
@@ -208,6 +213,7 @@ def test_training_on_an_older_jax_is_refused(monkeypatch):
         check_installed("train")
 
 
+@pytest.mark.heavy
 def test_the_training_package_is_imported_when_it_is_first_used():
     pytest.importorskip("flax")
     program = (

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import DEVICE_RTOL, HOST_RTOL, assert_close, assert_is_torchs
+from helpers import DEVICE_RTOL, HOST_RTOL, assert_close, assert_is_torchs, fast_jit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -130,7 +130,7 @@ def test_live_scheduler_continues_in_closed_form_on_a_device(torch, text, epoch,
     expected = curve_from_here(scheduler, group)
     counts = np.arange(EPOCHS_AFTER)
     smooth = np.abs(expected) > 1e-9  # smaller rates of torch have lost their digits
-    on_device = np.asarray(jax.jit(schedule)(jnp.asarray(counts)))
+    on_device = np.asarray(fast_jit(schedule)(counts))
     assert_close(on_device[smooth], expected[smooth], DEVICE_RTOL)
 
 

@@ -133,6 +133,14 @@ def test_a_damaged_line_is_left_out_and_named(tmp_path, bad):
         assert log.notes == (f"1 damaged line is left out (line {line}).",)
 
 
+def test_a_rate_that_is_no_number_is_left_out_with_a_note(tmp_path):
+    rows = ['{"step": 0, "lr": 0.1}', '{"step": 1, "lr": NaN}', '{"step": 2, "loss": 1}']
+    (tmp_path / "log.jsonl").write_text("\n".join(rows))
+    log = read_log(tmp_path / "log.jsonl")
+    assert log.columns["lr"].steps.tolist() == [0]
+    assert log.notes == ("1 row is left out, because lr is no number there.",)
+
+
 def test_a_resumed_part_replaces_the_steps_that_it_did_again(tmp_path):
     steps = [1, 2, 3, 4, 3, 4, 5]
     rates = [0.5, 0.4, 0.3, 0.2, 0.31, 0.21, 0.11]
@@ -195,6 +203,9 @@ def test_columns_with_other_names_can_be_given(tmp_path):
         (b'{\n"a": 1', "it is no complete JSON, and has no log_history"),
         (b'{\n"a": 1}', "no log_history, and no lists of one length"),
         (b"step,lr\n1,nan\n", "the column 'lr' of log has no number"),
+        (b"step,lr\n", "log has no row that can be read"),
+        (b"[]", "log has no row that can be read"),
+        (b"step;lr\n0;0,1\n", "line 2 must have a cell for each column, and numbers such as 0.1"),
     ],
 )
 def test_a_file_without_rates_is_refused(tmp_path, content, message):

@@ -1,10 +1,12 @@
 """The wheel holds the package and nothing else; the source archive holds everything that its tests read."""
 
+import functools
 import runpy
 import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,12 +17,23 @@ from jaxlr import _extras
 ROOT = Path(__file__).parents[1]
 
 
-def build(target: str, folder: Path) -> Path:
-    pytest.importorskip("hatchling")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", folder]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (built,) = folder.iterdir()
-    return built
+pytestmark = pytest.mark.heavy
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory) -> Callable[[str], Path]:
+    """Return a function that builds a target once and returns its file."""
+
+    @functools.cache
+    def build(target: str) -> Path:
+        pytest.importorskip("hatchling")
+        folder = tmp_path_factory.mktemp(target)
+        command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", folder]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        (built,) = folder.iterdir()
+        return built
+
+    return build
 
 
 def files(*patterns: str) -> set[str]:
@@ -28,8 +41,8 @@ def files(*patterns: str) -> set[str]:
     return {path.relative_to(ROOT).as_posix() for path in found}
 
 
-def test_the_wheel_holds_the_package_its_licence_and_metadata(tmp_path):
-    with zipfile.ZipFile(build("wheel", tmp_path)) as wheel:
+def test_the_wheel_holds_the_package_its_licence_and_metadata(build):
+    with zipfile.ZipFile(build("wheel")) as wheel:
         names = wheel.namelist()
     about = [name for name in names if ".dist-info/" in name]
     assert {*names} - {*about} == files("jaxlr/**/*.py", "jaxlr/py.typed")
@@ -37,16 +50,16 @@ def test_the_wheel_holds_the_package_its_licence_and_metadata(tmp_path):
 
 
 @pytest.mark.parametrize("target", ["wheel", "sdist"])
-def test_twine_accepts_what_is_built(tmp_path, target):
+def test_twine_accepts_what_is_built(build, target):
     pytest.importorskip("twine")
-    command = [sys.executable, "-m", "twine", "check", "--strict", build(target, tmp_path)]
+    command = [sys.executable, "-m", "twine", "check", "--strict", build(target)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "PASSED" in done.stdout
 
 
-def test_the_source_archive_holds_everything_that_its_tests_read(tmp_path):
-    with tarfile.open(build("sdist", tmp_path)) as archive:
+def test_the_source_archive_holds_everything_that_its_tests_read(build):
+    with tarfile.open(build("sdist")) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     read = files(
         "jaxlr/**/*.py", "tests/*.*", "scripts/**/*", "docs/**/*", "*.md", "mkdocs.yml", "pyproject.toml"

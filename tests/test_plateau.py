@@ -56,7 +56,8 @@ torch_settings = st.fixed_dictionaries(
         "threshold_mode": st.sampled_from(["rel", "abs"]),
         "factor": st.one_of(st.sampled_from([0.1, 0.5, 0.9]), st.floats(0.01, 0.99)),
         "patience": st.integers(0, 4),
-        "threshold": st.one_of(st.sampled_from([0.0, 1e-4, 1e-3, 0.25]), st.floats(0, 0.5)),
+        # Below 1e-16, torch's 1 - threshold is 1. Ours keeps the difference.
+        "threshold": st.one_of(st.sampled_from([0.0, 1e-4, 1e-3, 0.25]), st.floats(1e-12, 0.5)),
         "cooldown": st.integers(0, 4),
         "min_lr": st.one_of(st.just(0.0), st.sampled_from([0.2, 1e-3]), st.floats(0, 0.1)),
         "eps": st.one_of(st.sampled_from([0.0, 1e-8, 0.05]), st.floats(0, 0.01)),

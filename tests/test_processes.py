@@ -46,6 +46,7 @@ def test_a_process_that_still_runs_after_its_test_is_killed():
     assert process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.heavy
 def test_a_test_that_hangs_fails_with_the_line_where_it_waits(tmp_path: Path):
     (tmp_path / "test_hangs.py").write_text("import time\n\ndef test_hangs():\n    time.sleep(250)\n")
     settings = ["-c", str(processes.ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), "-o", "timeout=1"]

@@ -124,9 +124,8 @@ def continued(
             opt_state = jax.tree.map(lambda new, old: jnp.where(is_end, new, old), stepped, opt_state)
         return (optax.apply_updates(params, updates), opt_state), None
 
-    (params, _), _ = jax.jit(lambda *carry: jax.lax.scan(step, carry, jnp.arange(first, NUM_STEPS)))(
-        params, opt_state
-    )
+    steps = jnp.arange(first, NUM_STEPS)
+    (params, _), _ = jax.jit(lambda *carry: jax.lax.scan(step, carry, steps))(params, opt_state)
     return params
 
 

@@ -164,6 +164,7 @@ def test_an_unknown_part_of_the_benchmark_is_refused():
         benchmark.main(benchmark.Config(("epcoh:jaxlr",)))
 
 
+@pytest.mark.heavy
 def test_the_check_of_a_gpu_has_a_function_and_a_limit_for_each_part():
     script = SCRIPTS / "gpu_check"
     limits = re.search(r"^limits=\((.*?)^\)", script.read_text(), re.DOTALL | re.MULTILINE)

@@ -87,7 +87,7 @@ COUNT_COLLECTIVES = """
 import re, sys
 from jaxlr.train.config import SweepConfig, TrainConfig
 from jaxlr.train.data import load_dataset
-from jaxlr.train.loop import build_run
+from jaxlr.train.program import build_run
 from jaxlr.train.data.splits import split_dataset
 from jaxlr.train.device.mesh import mesh_of, replicate
 from jaxlr.train.chunks import build_chunks

@@ -306,7 +306,7 @@ MISTAKES = [
     (["--lr"], "error: --lr must hold at least one, got none"),
     (["--lr", "0.1", "1e-1"], "error: --lr holds 0.1 twice"),
     (["--lr", "0.1", "-1"], "error: each of --lr must be a finite number above 0, got -1.0"),
-    (["--lr", "0.1", "fast"], "--lr: Could not find valid parse for arguments: ['0.1', 'fast']"),
+    (["--lr", "0.1", "fast"], "--lr cannot be read, got '0.1', 'fast': give its values with spaces"),
     (["--lr", "1e-300"], "--lr must be from 1e-30 to 1e+30"),
     (["--seeds", "0"], "error: --seeds must be from 1 to 2**31 - 1, got 0"),
     (["--seed", "-1"], "error: --seed must be from 0 to 2**31 - 1, got -1"),

@@ -22,8 +22,10 @@ from jaxlr.train.chunks import Chunks
 from jaxlr.train.config import SweepConfig
 from jaxlr.train.errors import StorageError
 from jaxlr.train.output.checkpoint import Checkpoints, saved_epochs
-from jaxlr.train.output.summary import read_summary
 from jaxlr.train.sweeps import sweep
+
+
+pytestmark = pytest.mark.usefixtures("fast_programs")
 
 
 # Momentum, a plateau that cuts, and three runs, so that the second chunk of two has to be filled up.
@@ -253,14 +255,16 @@ def test_a_resumed_sweep_refuses_changed_settings_that_affect_its_numbers(finish
     assert (finished.output.out / "sweep.csv").read_bytes() == before
 
 
-def test_a_table_that_cannot_be_read_is_written_again(finished):
-    table = finished.output.out / "summary.csv"
-    expected = table.read_bytes()
-    for content in (b"a,b\n1,2\n", b"", b"\xff", expected.replace(b"seeds", b"seed")):
-        table.write_bytes(content)
-        assert read_summary(table) == []
-    sweep(finished.replace(resume=True))
-    assert table.read_bytes() == expected
+@pytest.mark.parametrize("name", ["sweep.csv", "summary.csv"])
+def test_a_digit_that_was_changed_in_a_finished_sweep_is_written_again(finished, whole, epochs, name):
+    path = finished.output.out / name
+    content = path.read_bytes()
+    last = max(content.rindex(b"%d" % digit) for digit in range(10) if b"%d" % digit in content)
+    path.write_bytes(content[:last] + (b"8" if content[last:][:1] == b"9" else b"9") + content[last + 1 :])
+    with pytest.warns(UserWarning, match=f"{path} was changed since .* it is written again"):
+        sweep(finished.replace(resume=True))
+    assert epochs == []
+    assert_same_sweep(finished.output.out, whole)
 
 
 def test_a_change_of_seeds_does_not_name_the_chunk_too(config):

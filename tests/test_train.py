@@ -156,6 +156,7 @@ def read_metrics(out) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.heavy
 def test_the_default_run_learns_the_digits(default_run):
     out, _ = default_run
     rows = read_metrics(out)
@@ -164,6 +165,7 @@ def test_the_default_run_learns_the_digits(default_run):
     assert rows[-1]["valid_accuracy"] > 0.93
 
 
+@pytest.mark.heavy
 def test_the_default_run_prints_its_device_and_a_line_per_epoch_and_no_progress_bar(default_run):
     _, done = default_run
     lines = done.stdout.splitlines()
@@ -174,6 +176,7 @@ def test_the_default_run_prints_its_device_and_a_line_per_epoch_and_no_progress_
     assert done.stderr == ""
 
 
+@pytest.mark.heavy
 def test_the_default_run_writes_its_config_and_a_figure(default_run):
     out, _ = default_run
     config = json.loads((out / "config.json").read_text())
@@ -374,6 +377,7 @@ def test_a_working_directory_that_checkpoints_cannot_have_is_refused(tmp_path, r
     assert "a path with '[' is not supported" in refuse("train", "--out", "run")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
 def test_in_any_encoding_a_mistake_is_one_line_and_a_scheduler_with_accents_runs(tmp_path, encoding):
     environment = os.environ | {"PYTHONIOENCODING": encoding}
@@ -400,6 +404,7 @@ def test_a_run_without_compilation_is_refused(refuse, tmp_path):
         assert "JAX_DISABLE_JIT" in refuse("train", "--epochs", 1, "--out", tmp_path / "run")
 
 
+@pytest.mark.heavy
 def test_a_missing_device_is_one_line(tmp_path):
     command = [sys.executable, "-m", "jaxlr", "train", "--out", str(tmp_path / "run")]
     environment = os.environ | {"JAX_PLATFORMS": "nonesuch"}
@@ -415,6 +420,7 @@ def test_a_missing_default_device_is_one_line(refuse, tmp_path):
         assert "JAX finds no device: " in refuse("train", "--out", tmp_path / "run")
 
 
+@pytest.mark.heavy
 def test_the_second_of_two_runs_in_one_folder_is_refused(tmp_path):
     runs = [start("--epochs", 1, "--out", tmp_path / "run") for _ in range(2)]
     errors = [run.communicate()[1] for run in runs]
@@ -447,6 +453,7 @@ def test_python_arguments_may_be_whole_floats_and_paths_as_text(tmp_path):
     assert len(train(config)) == 2
 
 
+@pytest.mark.heavy
 def test_a_mistake_in_a_real_process_shows_no_traceback(tmp_path):
     command = [sys.executable, "-m", "jaxlr", "train", "--scheduler", "StpLR(3)"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)

@@ -15,9 +15,9 @@ import jaxlr
 from jaxlr.cli import main
 from jaxlr.convert.optimizers.signatures import NAMES
 from jaxlr.train.config import SweepConfig, TrainConfig
-from jaxlr.train.loop import _build_optimizer, build_run
 from jaxlr.train.model import mlp
 from jaxlr.train.output.folder import saved_config
+from jaxlr.train.program import _build_optimizer, build_run
 from jaxlr.train.runs import hyperparameters_of, start_run
 from jaxlr.train.step import Split
 from jaxlr.train.sweeps import sweep
@@ -244,18 +244,100 @@ def test_optimizer_of_a_recipe_with_torchs_options_is_used():
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("wrapper", "reason"),
     [
-        {"optim_wrapper": {**MMENGINE["optim_wrapper"], "paramwise_cfg": {"norm_decay_mult": 0.0}}},
-        {"optim_wrapper": {"optimizer": {"type": "AdamW", "lr": 0.01, "own": 3}}},
-        {"optim_wrapper": {"optimizer": {"type": "LBFGS", "lr": 0.01}}},
+        ({**MMENGINE["optim_wrapper"], "paramwise_cfg": {"bias_lr_mult": 2.0}}, "bias_lr_mult=2.0 of"),
+        ({"optimizer": {"type": "AdamW", "lr": 0.01, "own": 3}}, "the optimizer AdamW has no option 'own'"),
+        (
+            {"optimizer": {"type": "LBFGS", "lr": 0.01}},
+            "the optimizer 'LBFGS' of mmengine is not supported",
+        ),
+        ({"optimizer": {"type": "Muon", "lr": 0.01}}, "Muon is for matrices only"),
     ],
 )
-def test_optimizer_of_a_recipe_that_cannot_be_read_exactly_is_said(change):
-    config = completed({**MMENGINE, **change})
+def test_optimizer_of_a_recipe_that_cannot_be_had_is_said(wrapper, reason):
+    config = completed({**MMENGINE, "optim_wrapper": wrapper})
     assert config.schedule.optimizer is None
-    sentence = "The optimizer is SGD, with --momentum: that of the config is not used."
-    assert sentence in config.schedule.assumptions
+    sentence = f"The optimizer is SGD, with --momentum, and not that of the config: {reason}"
+    assert any(each.startswith(sentence) for each in config.schedule.assumptions)
+
+
+def kernels(params: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+
+def groups_of_yolo(params: Any) -> Any:
+    return jax.tree.map(lambda is_kernel: 0 if is_kernel else 2, kernels(params))
+
+
+TRAINER = {"learning_rate": 0.1, "lr_scheduler_type": "linear", "max_steps": 21, "weight_decay": 0.1}
+YOLO = {
+    **{"lr0": 0.01, "lrf": 0.01, "epochs": 3, "warmup_epochs": 1, "batch": 64, "optimizer": "SGD"},
+    **{"momentum": 0.937, "warmup_momentum": 0.8, "weight_decay": 0.0005},
+}
+MOMENTUM = {"type": "LinearMomentum", "start_factor": 0.5, "by_epoch": True, "end": 2}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "arguments", "sentences"),
+    [
+        (
+            TRAINER,
+            {"decay_mask": kernels},
+            (
+                "The optimizer is AdamW(weight_decay=0.1), as the config.",
+                "The gradients are clipped to a norm of 1.",
+                "The biases have no weight decay, as in huggingface.",
+            ),
+        ),
+        (
+            {**TRAINER, "lr_scheduler_type": "reduce_lr_on_plateau", "optim": "sgd"},
+            {"decay_mask": kernels},
+            ("The biases have no weight decay, as in huggingface.",),
+        ),
+        (
+            YOLO,
+            {"labels": groups_of_yolo},
+            (
+                "The biases are in a group of their own, as in ultralytics.",
+                "The momentum follows the schedule of the config.",
+            ),
+        ),
+        (
+            "--sched cosine --lr 0.1 --epochs 3 --clip-grad 0.5 --clip-mode value --grad-accum-steps 4",
+            {"decay_mask": kernels},
+            ("Each gradient is clipped to a size of 0.5.", "An update is one batch of this run."),
+        ),
+        (
+            {**MMENGINE, "param_scheduler": [*MMENGINE["param_scheduler"], MOMENTUM]},
+            {},
+            ("The momentum follows the schedule of the config.",),
+        ),
+    ],
+)
+def test_run_has_the_whole_optimizer_of_its_recipe(recipe, arguments, sentences):
+    config = completed(recipe)
+    for sentence in sentences:
+        assert any(each.startswith(sentence) for each in config.schedule.assumptions)
+    steps = 4 * STEPS if "grad-accum" in str(recipe) else STEPS
+    expected = jaxlr.optimizer_from_config(recipe, steps_per_epoch=steps, **arguments)
+    assert programs(_build_optimizer(config, STEPS)[0])[1] == programs(expected)[1]
+    assert TrainConfig.from_flags(**config.flags()) == config
+    with pytest.raises(ValueError, match="which hyperparameters do not: give optimizer"):
+        hyperparameters_of(config, STEPS)
+
+
+def test_resumed_run_keeps_the_optimizer_of_its_config(small, tmp_path):
+    flags = [*small, "--recipe", "--learning_rate 0.01 --lr_scheduler_type linear --max_steps 28"]
+    unbroken = unbroken_run([*flags, "--epochs", "3"], tmp_path / "unbroken")
+    out = unbroken_run([*flags, "--epochs", "2"], tmp_path / "resumed")
+    main(["train", "--resume", "--out", str(out), "--epochs", "3", "--quiet"])
+    assert_same_run(out, unbroken)
+
+
+def test_rate_beside_the_optimizer_auto_is_refused():
+    with pytest.raises(ValueError, match="'auto' of the recipe chooses the learning rate, and ignores lr0"):
+        completed({**YOLO, "optimizer": "auto"}, lr=0.1, names=("nc=80",))
 
 
 def test_recipe_gives_the_rates_of_the_optimizer(refuse):

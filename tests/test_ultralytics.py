@@ -18,7 +18,7 @@ from_config: Any = jaxlr.from_config  # a type checker would ask which recipes a
 def test_an_args_file_gives_the_rates_of_its_version(case):
     arguments = {name: case[name] for name in ("version", "steps_per_epoch", "group")}
     recipe = from_config(case["settings"], **arguments)
-    assert recipe.num_counts == len(case["rates"])
+    assert (recipe.framework, recipe.num_counts) == ("ultralytics", len(case["rates"]))
     assert_has_rates(recipe.schedule, case["rates"])
 
 
@@ -138,6 +138,69 @@ def test_a_file_of_yolov5_has_the_rules_of_7_0():
         from_config(HYP, epochs=5, steps_per_epoch=10, version="2.0")
 
 
+YOLOV7 = HYP.replace("0.5  # cls", "0.3  # cls") + "paste_in: 0.15\nloss_ota: 1 # use ComputeLossOTA\n"
+YOLOV6 = """
+# YOLOv6s model
+model = dict(
+    type='YOLOv6s',
+    head=dict(anchors_init=[[10,13, 19,19, 33,23]], strides=[8, 16, 32]),
+)
+
+solver = dict(
+    optim='SGD',
+    lr_scheduler='Cosine',
+    lr0=0.01,
+    lrf=0.1,
+    momentum=0.937,
+    weight_decay=0.0005,
+    warmup_epochs=3.0,
+    warmup_momentum=0.8,
+    warmup_bias_lr=0.1
+)
+
+data_aug = dict(
+    hsv_h=0.015,
+    mosaic=1.0,
+)
+"""
+OPT = """
+weights: yolov5s.pt
+cfg: ''
+data: data/coco128.yaml
+hyp:
+  lr0: 0.01
+  lrf: 0.1
+  momentum: 0.937
+  weight_decay: 0.0005
+  warmup_epochs: 3.0
+  warmup_momentum: 0.8
+  warmup_bias_lr: 0.1
+  anchor_t: 4.0
+epochs: 50
+batch_size: 16
+optimizer: SGD
+cos_lr: true
+"""
+
+
+def test_the_files_of_other_versions_of_yolo_have_their_rules():
+    """YOLOv7 and YOLOv6 have the rules of YOLOv5 6.0, and an `opt.yaml` holds the epochs and `cos_lr`."""
+    run = {"epochs": 50, "steps_per_epoch": 100}
+    expected = from_config(HYP, version="6.0", **run).schedule
+    for config, sentence in ((YOLOV7, "those of YOLOv7"), (YOLOV6, "those of YOLOv6")):
+        recipe = from_config(config, **run)
+        assert [recipe.schedule(n) for n in range(0, 5000, 99)] == [expected(n) for n in range(0, 5000, 99)]
+        assert sentence in recipe.assumptions[0]
+        assert recipe.version is None
+    linear = from_config(YOLOV7, names={"linear_lr": True}, **run)
+    assert_close(linear.schedule(2000), 0.01 * (1 - 0.9 * 19 / 49), 1e-12)
+    recipe = from_config(OPT, steps_per_epoch=100)
+    cosine = from_config(HYP + "cos_lr: true\n", **run).schedule
+    assert (recipe.num_counts, recipe.optimizer, recipe.schedule(2000)) == (5000, "SGD", cosine(2000))
+    fixed = from_config({**MAPPING, "fixed_lr": True}, steps_per_epoch=50)
+    assert fixed.schedule(4999) == 0.01
+
+
 def test_the_rates_of_a_run_agree_with_its_results_csv():
     """The bias and weight rates at the end of its first epoch: 2 epochs of 34 batches, ultralytics 8.3."""
     config = {"lr0": 0.01, "lrf": 0.01, "epochs": 2, "warmup_epochs": 3.0, "warmup_bias_lr": 0.1}
@@ -170,6 +233,13 @@ REFUSED = [
         "group must be one of 0 .weights., 1 .norms., 2 .biases., got 3",
     ),
     ({"lr0": 0.1, "epochs": 5}, {"steps_per_epoch": 9}, "the config has no lrf: give names="),
+    (YOLOV6, {"steps_per_epoch": 9}, "the config has no epochs: give epochs"),
+    (
+        YOLOV6.replace("Cosine", "Linear"),
+        {"steps_per_epoch": 9, "epochs": 9},
+        "lr_scheduler must be one of 'Cosine', 'Constant', got 'Linear'",
+    ),
+    ({**MAPPING, "flat_cos_lr": True}, {"steps_per_epoch": 9}, "flat_cos_lr=True is not supported: write"),
 ]
 
 

@@ -288,7 +288,7 @@ def test_a_schedule_of_optax_agrees(tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "error", "message"),
     [
-        ("ReduceLROnPlateau(optimizer)", ValueError, "ReduceLROnPlateau is not a schedule"),
+        ("ReduceLROnPlateau(optimizer)", ValueError, "a plateau has no fixed curve to compare"),
         ("StepLR(optimizer", ValueError, "cannot read the scheduler"),
         ({"epochs": 3}, ValueError, "the config is of no known framework"),
         ("CosineAnnealingLR(opt, a + b)", ValueError, "the scheduler's text needs values for its names"),

@@ -42,7 +42,8 @@ class FitConfig(LogFlags):
 
 def _as_text(found: Fit, name: str) -> str:
     """Return the candidates as Python, with comments above each."""
-    lines = [f"# {name} ({found.kind}): {found.num_points} rates in {found.column}"]
+    plural = "s" if found.num_points > 1 else ""
+    lines = [f"# {name} ({found.kind}): {found.num_points} rate{plural} in {found.column}"]
     lines += [f"# {note}" for note in found.notes]
     if not found.agrees:
         lines.append("# No schedule that is tried agrees with all rates. This is the nearest one:")

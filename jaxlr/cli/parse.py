@@ -6,8 +6,10 @@ import dataclasses
 import difflib
 import importlib
 import io
+import os
 import pkgutil
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +32,17 @@ _COMMANDS = {
     "fit": ("cli.fit", "FitConfig"),
 }
 TRAINING_COMMANDS = ("train", "sweep")
+NARROWEST = 40  # columns of a terminal
 _TYRO = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone)
 # What tyro says, and what a user needs to read.
 _PLAIN_ERRORS = (
     (r"^Error parsing (?!--)[^:]*: ", ""),  # without a flag to blame, tyro names the whole command
+    (r"^Missing value for argument '(?:-\w/)?(--\S+)'.*", r"\1 needs a value"),
     (r"no type matching .* Got errors: - (?:<class '\w+'>|tuple\[.*?\]): (.*?)( - typing\..*)?$", r"\1"),
+    (
+        r"^Error parsing (--\S+): Could not find valid parse for arguments: \[(.*)\]",
+        r"\1 cannot be read, got \2: give its values with spaces between them",
+    ),
     (r"^Error parsing (--\S+).*: invalid literal for int\(\).*: ", r"\1 must be a whole number, got "),
     (r"(?<!\.)\.$", ""),
     (r"^Error parsing (--\S+).*: could not convert string to float: ", r"\1 must be a number, got "),
@@ -50,6 +58,8 @@ def parse(args: list[str]) -> tuple[str, Any]:
         refuse(f"there is no command {command[:100]!r}, only {', '.join(_COMMANDS)} ({hint})")
     if command in _COMMANDS:
         import_jax(to_train=command in TRAINING_COMMANDS)
+    if shutil.get_terminal_size().columns < NARROWEST:  # tyro would print a letter per line, or never end
+        os.environ["COLUMNS"] = str(NARROWEST)
     stderr = io.StringIO()
     try:
         with contextlib.redirect_stderr(stderr):
@@ -154,6 +164,9 @@ def _error_of_tyro(box: str, command: str) -> str:
     message, program = parts[0], f"jaxlr {command}".strip()
     for pattern, plain in _PLAIN_ERRORS:
         message = re.sub(pattern, plain, message)
+    if message.startswith("Missing from "):  # the name of each argument, followed by its help
+        names = re.findall(r"(?:: |\(required\) )([A-Z]+) ", message)
+        message = f"{' and '.join(names)} must be given" + (", before any --names" * ("RECIPE" in names))
     if command:
         message = with_flags(message, _names(command))
     suggestion = re.search(r"Perhaps you meant:\W*(--[\w-]+)", " ".join(parts))

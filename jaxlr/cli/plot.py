@@ -7,17 +7,18 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
 
 from jaxlr.cli.errors import RecipeError
 from jaxlr.cli.flags import CurveFlags, RecipeCurve, as_json
+from jaxlr.cli.parse import NARROWEST
 from jaxlr.drawing import Curve, draw, new_figure, require, suits_log_scale
 
 
-_NARROWEST, _WIDEST, _HEIGHT = 40, 1000, 17  # characters of a line, and the height of the axes
+_WIDEST, _HEIGHT = 1000, 17  # characters of a line, and the height of the axes
 _TICKS = 5  # one at each quarter of the axes
 _FRAME_IN_ASCII = str.maketrans("┌┐└┘─│", "++++-|")
 
@@ -77,14 +78,26 @@ def _on_one_axis(recipes: Sequence[RecipeCurve]) -> tuple[str, list[Curve]]:
 
 def _write_image(unit: str, curves: Sequence[Curve], path: Path) -> None:
     figure = new_figure(7, 4.5)
-    if path.suffix[1:].lower() not in figure.canvas.get_supported_filetypes():
-        raise RecipeError(f"--out must end in .png, .svg, .pdf or the like, got {str(path)!r}")
     ax = figure.subplots()
     draw(ax, curves)
     ax.set_xlabel(unit)
     for text in figure.legend(loc="outside upper left", frameon=False).get_texts():
         text.set_parse_math(False)  # a $ in the user's text starts no formula
-    figure.savefig(path, dpi=150)
+    save_image(figure, path, "--out")
+
+
+def save_image(figure: Any, path: Path, flag: str) -> None:
+    """Write a figure to the path that `flag` gives.
+
+    Raises:
+        RecipeError: it is not the path of an image, or cannot be written.
+    """
+    if path.suffix[1:].lower() not in figure.canvas.get_supported_filetypes():
+        raise RecipeError(f"{flag} must end in .png, .svg, .pdf or the like, got {str(path)!r}")
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise RecipeError(f"{flag}: cannot write {str(path)!r}: {error.strerror or error}") from error
 
 
 def _as_json(curve: RecipeCurve) -> str:
@@ -101,7 +114,7 @@ def _as_text(unit: str, curves: Sequence[Curve]) -> str:
     y_ticks, limits = _ticks(np.concatenate(rates), is_log)
     end = max(curve.edges[-1] for curve in curves)
     x_ticks = [f"{count:g}" for count in np.linspace(0, end, _TICKS)]
-    columns = min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
+    columns = min(max(shutil.get_terminal_size().columns, NARROWEST), _WIDEST)
     quarter = (columns - len("|| ") - max(map(len, y_ticks))) // (_TICKS - 1)
     drawing = require("uniplot").plot_to_string(
         xs=[np.repeat(curve.edges, 2)[1:-1] for curve in curves],

@@ -8,10 +8,14 @@ import optax
 import tyro
 
 from jaxlr.cli.errors import RecipeError, in_flags
-from jaxlr.cli.flags import RecipeFlags
+from jaxlr.cli.flags import RecipeFlags, message_of
+from jaxlr.cli.recipe import Settings
 from jaxlr.convert.lines import line_of
 from jaxlr.convert.optimizers.lines import Lines, lines_of_text
 from jaxlr.frameworks import Recipe
+from jaxlr.frameworks.lines import tx_line
+from jaxlr.frameworks.optimizers import read_optimizer
+from jaxlr.frameworks.recipe import OptimizerError
 
 
 _BESIDES = ("momentum", "weight_decay", "optimizer", "clip")  # what a config states beside the schedule
@@ -19,7 +23,7 @@ _BESIDES = ("momentum", "weight_decay", "optimizer", "clip")  # what a config st
 
 @dataclasses.dataclass(frozen=True)
 class PortConfig(RecipeFlags):
-    """Print the Python line that a torch scheduler or a config file becomes, ready to paste.
+    """Print the Python lines that a torch scheduler or a config file becomes, ready to paste.
 
     Example: jaxlr port "SequentialLR(opt, [LinearLR(opt), StepLR(opt, 30)], [5])" --lr 0.1
     """
@@ -46,13 +50,33 @@ class PortConfig(RecipeFlags):
             result = {
                 name: _line(value) if _is_schedule(value) else value for name, value in values.items()
             }
-            stated = [f"{name}: {result[name]}" for name in _BESIDES if result[name] is not None]
-            groups = [f"Group {self.group} of {', '.join(recipe.groups)}."] if recipe.groups else []
-            printed, comments = result["jaxlr"], [_heading(recipe), *groups, *recipe.assumptions, *stated]
+            tx, more = self._tx(source.settings, recipe)
+            groups: list[str] = []
+            if tx is None:
+                groups = [f"Group {self.group} of {', '.join(recipe.groups)}."] if recipe.groups else []
+                more = [f"{name}: {result[name]}" for name in _BESIDES if result[name] is not None] + more
+            else:
+                result["tx"] = tx
+            lines = Lines(result["jaxlr"], tx, "", name=_name(recipe))
+            printed, comments = lines.code, [_heading(recipe), *groups, *recipe.assumptions, *more]
         if self.format == "json":
             print(json.dumps(result))
         else:
             print(*(f"# {comment}" for comment in comments), printed, sep="\n")
+
+    def _tx(self, settings: Settings, recipe: Recipe) -> tuple[str | None, list[str]]:
+        """Return the line of the optimizer of all groups, or None, and comments on it."""
+        if self.group != 0:
+            return None, []
+        try:
+            read = read_optimizer(settings, self.lr, **self.config_arguments())
+            line, comments = tx_line(read, _name(recipe))
+        except OptimizerError as error:
+            return None, [f"The optimizer is left out: {error.reason}."]
+        except (TypeError, ValueError, ArithmeticError) as error:
+            return None, [f"The optimizer is left out: {message_of(error)}."]
+        added = [each for each in map(in_flags, read.recipe.assumptions) if each not in recipe.assumptions]
+        return line, [*added, *comments]
 
     @staticmethod
     def _lines(text: str, lr: float | None, group: int, **options: Any) -> Lines:
@@ -61,6 +85,10 @@ class PortConfig(RecipeFlags):
 
 def _is_schedule(value: Any) -> bool:
     return callable(value) or isinstance(value, optax.GradientTransformation)
+
+
+def _name(recipe: Recipe) -> str:
+    return "plateau" if recipe.unit == "evaluation" else "schedule"
 
 
 def _line(schedule: Any) -> str:

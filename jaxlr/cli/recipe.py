@@ -1,37 +1,21 @@
 """The RECIPE of a command: the text of a torch scheduler, or the config of a framework."""
 
-import ast
 import re
 import shlex
 import sys
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxlr._checks import shorten
 from jaxlr.cli.errors import RecipeError, in_flags
-from jaxlr.code.paste import dedented, unwrapped
-from jaxlr.convert.classes import CLASSES
-from jaxlr.frameworks import CALLS
-from jaxlr.frameworks.config import is_recognized
-from jaxlr.frameworks.files import LONGEST_CONFIG, read_config, read_text_config
+from jaxlr.frameworks.files import LONGEST_CONFIG
+from jaxlr.frameworks.forms import Settings, read_file, settings_of
 
 
-# Files with these names are never torch code. All other files and texts may be.
-_CONFIG_SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown")
-_SUFFIXES = (*_CONFIG_SUFFIXES, ".py", ".sh", ".txt", ".args")
-_CALL = re.compile(rf"\b({'|'.join([*CLASSES, *CALLS])})\s*\(")
-_CLASS = re.compile(rf"\b({'|'.join(CLASSES)})\b")
 _NO_PATH = re.compile(r"[={}()\[\]]|:\s|(^|\s)--\w")
 _PATH = re.compile(r"[/\\]|\.[a-z]\w{0,7}$")
-_CONFIG_LINE = re.compile(
-    r"\A\s*\{|(^|\s)--[A-Za-z]|^(?!(else|try|finally):)[\w.\"'-]+:(\s|$)", re.MULTILINE
-)
-
 _QUOTED_FLAGS = re.compile(r"--[\w.-]+(\s+\S|=\S+\s+--\w)")  # flags of a script, in one word
-
-Settings = Mapping[str, Any]
 
 
 class Source(NamedTuple):
@@ -49,10 +33,6 @@ def read_recipe(recipe: str, framework: str | None = None) -> Source:
     - The path of a file is the text in it. A path that does not exist is an error.
     - Anything else is itself a text: of a torch scheduler, of a config, or flags of a training script.
 
-    A text is torch's if it calls a scheduler that `from_string` knows, or ends in a function. Otherwise it
-    is a config, if a framework recognizes it. A config of no framework that names a class of torch is
-    torch's too, such as `{"name": "StepLR", "step_size": 3}`.
-
     Args:
         recipe: the argument of the command.
         framework: the framework of the config, which makes any text a config.
@@ -66,9 +46,11 @@ def read_recipe(recipe: str, framework: str | None = None) -> Source:
         if not text.strip():
             raise RecipeError("standard input is empty" if recipe == "-" else "the recipe is empty")
         if recipe == "-":
-            return _of_text(text, framework)
+            return _source(shorten(text), text, settings_of(text, framework))
         path = _path_of(recipe)
-        return _of_text(recipe, framework) if path is None else _of_file(path, framework)
+        if path is None:
+            return _source(shorten(recipe), recipe, settings_of(recipe, framework))
+        return _source(path.name, *read_file(path, framework))
     except OSError as error:
         raise RecipeError(f"cannot read {shorten(recipe)!r}: {error.strerror or error}") from error
     except (TypeError, ValueError) as error:
@@ -118,50 +100,5 @@ def _path_of(recipe: str) -> Path | None:
     return None
 
 
-def _of_file(path: Path, framework: str | None) -> Source:
-    suffix = path.suffix.lower()
-    with path.open(encoding="utf-8-sig") as file:  # a pipe can be read only once
-        try:
-            text = file.read(LONGEST_CONFIG + 1)
-        except UnicodeDecodeError:
-            raise RecipeError(f"{path.name} is not a text in UTF-8") from None
-    read = (lambda: read_config(path)) if suffix in _SUFFIXES else (lambda: read_text_config(text))
-    settings = _settings(text, framework, read, can_be_code=suffix not in _CONFIG_SUFFIXES)
-    return Source(path.name, text if settings is None else "", settings)
-
-
-def _of_text(text: str, framework: str | None) -> Source:
-    settings = _settings(text, framework, lambda: read_text_config(text))
-    return Source(shorten(text), text if settings is None else "", settings)
-
-
-def _settings(
-    text: str, framework: str | None, read: Callable[[], Settings], can_be_code: bool = True
-) -> Settings | None:
-    """Return the settings of a config, or None if the text is torch's."""
-    if framework is not None:
-        return read()
-    if can_be_code and _is_torch_code(text):
-        return None
-    looks_like_config = not can_be_code or _CONFIG_LINE.search(text) is not None
-    try:
-        settings = read()
-    except (ValueError, ModuleNotFoundError):
-        if looks_like_config and not _CLASS.search(text):
-            raise
-        return None
-    if is_recognized(settings):
-        return settings
-    return settings if looks_like_config and not _CLASS.search(text) else None
-
-
-def _is_torch_code(text: str) -> bool:
-    """Check if a text calls a scheduler, or ends in a function of the step."""
-    if _CALL.search(re.sub(r"#.*", "", text)):
-        return True
-    try:
-        with warnings.catch_warnings(action="ignore", category=SyntaxWarning):
-            statements = ast.parse(dedented(unwrapped(text))).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return bool(statements) and isinstance(statements[-1], ast.FunctionDef)
+def _source(label: str, text: str, settings: Settings | None) -> Source:
+    return Source(label, text if settings is None else "", settings)

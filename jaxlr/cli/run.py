@@ -93,13 +93,13 @@ def _printing() -> Iterator[None]:
         except SystemExit as error:  # from tyro, after the help or an error
             stop = error
         if stop is None or not stop.code:
-            print(end="", flush=True)
+            sys.stdout.flush()
     except OSError as error:
         # The rest of the buffer must not raise again when Python exits.
         with contextlib.suppress(io.UnsupportedOperation):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             sys.exit(0)
-        refuse(str(error))
+        refuse(f"cannot write the output: {error.strerror or error}")
     if stop is not None:
         raise stop

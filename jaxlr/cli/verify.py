@@ -10,6 +10,7 @@ import tyro
 
 from jaxlr.cli.errors import RecipeError, in_flags
 from jaxlr.cli.flags import RecipeFlags, message_of
+from jaxlr.cli.plot import save_image
 from jaxlr.drawing import draw_log, new_figure
 from jaxlr.logs import Verification, verify
 
@@ -89,7 +90,8 @@ class VerifyConfig(VerifyFlags):
         except (TypeError, ValueError, ArithmeticError) as error:
             raise RecipeError(message_of(error)) from error
         except OSError as error:
-            raise RecipeError(unreadable(self.log, error)) from error
+            hint = ": give LOG after RECIPE" if Path(self.recipe).is_file() else ""
+            raise RecipeError(unreadable(self.log, error) + hint) from error
         if self.plot is not None:
             write_plot(result.schedule, result.counts, result.rates, result.expected, self.plot)
         print(json.dumps(as_json(result)) if self.format == "json" else as_text(result, self.log.name))
@@ -103,7 +105,8 @@ def unreadable(log: Path, error: OSError) -> str:
 
 def as_text(result: Verification, name: str) -> str:
     """Return the lines of a comparison."""
-    number = f"{result.num_points} rates in {result.column}"
+    all_rates = f"{result.num_points} rate{'s' if result.num_points > 1 else ''}"
+    number = f"{all_rates} in {result.column}"
     lines = [("log", f"{name} ({result.kind}): {number}, {result.printed_digits} digits")]
     lines += [("", note) for note in result.notes]
     lines.append(("recipe", f"{result.num_agreeing} of {result.num_points} agree as it is"))
@@ -114,11 +117,12 @@ def as_text(result: Verification, name: str) -> str:
         )
     lines += [("" if index else "explained", reason) for index, reason in enumerate(result.explanations)]
     if result.num_explained == result.num_points:
-        verdict = f"all {result.num_points} rates agree to {result.digits} digits"
+        every = f"all {all_rates} agree" if result.num_points > 1 else "the only rate agrees"
+        verdict = f"{every} to {result.digits} digits"
         if not result.agrees:
             verdict += ", but not with the recipe as it is"
     else:
-        verdict = f"{result.num_points - result.num_explained} of {result.num_points} rates differ"
+        verdict = f"{result.num_points - result.num_explained} of {all_rates} differ"
         if not result.explanations:
             verdict += ", and nothing that is tried explains them"
     lines.append(("result", verdict))
@@ -138,10 +142,5 @@ def write_plot(
 ) -> None:
     """Write an image of a schedule with the logged points on it."""
     figure = new_figure(7, 4.5)
-    if path.suffix[1:].lower() not in figure.canvas.get_supported_filetypes():
-        raise RecipeError(f"--plot must end in .png, .svg, .pdf or the like, got {str(path)!r}")
     draw_log(figure.subplots(), schedule, counts, rates, expected)
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise RecipeError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+    save_image(figure, path, "--plot")

@@ -10,8 +10,12 @@ from jaxlr.code.syntax import quoted
 _MODULES = ("math", "numpy", "torch", "bisect", "itertools")
 
 
-def body_for_call(definition: ast.FunctionDef | ast.Lambda, call: ast.Call) -> list[ast.stmt]:
+def body_for_call(
+    definition: ast.FunctionDef | ast.Lambda, call: ast.Call, keeps_names: bool = False
+) -> list[ast.stmt]:
     """Return the statements of a function with the arguments of a call in the place of its parameters.
+
+    With `keeps_names`, the statements assign the arguments to the parameters instead.
 
     Raises:
         ValueError: the arguments do not fit, or the function assigns to a parameter.
@@ -41,8 +45,10 @@ def body_for_call(definition: ast.FunctionDef | ast.Lambda, call: ast.Call) -> l
         body = definition.body
     # An argument is evaluated once per use. So a parameter that is assigned to keeps its own name.
     changed = {name for each in body for name in _stored(each)} & values.keys()
+    changed = values.keys() if keeps_names else changed
     replaced = {name: node for name, node in values.items() if name not in changed}
-    start: list[ast.stmt] = [ast.Assign([ast.Name(name, ast.Store())], values[name]) for name in changed]
+    assignments = (ast.Assign([ast.Name(name, ast.Store())], values[name]) for name in changed)
+    start: list[ast.stmt] = [ast.copy_location(each, call) for each in assignments]
     return [*start, *(_Substitution(replaced).visit(copy.deepcopy(each)) for each in body)]
 
 

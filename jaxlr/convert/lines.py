@@ -10,7 +10,8 @@ from jaxlr.code.values import Names
 from jaxlr.convert.classes import class_of_state
 from jaxlr.convert.live import from_state_dict, from_torch
 from jaxlr.convert.optimizers.lines import lines_of_text
-from jaxlr.schedules._schedule import Schedule, call_text
+from jaxlr.schedules._printing import call_text
+from jaxlr.schedules._schedule import Schedule
 
 
 def port(

@@ -12,6 +12,7 @@ import optax
 
 from jaxlr._checks import check_duration, check_positive_count, check_value, shown_value
 from jaxlr._double_float import as_real
+from jaxlr._plateaus import Plateau
 from jaxlr.convert.classes import Effect, class_of
 from jaxlr.convert.closed_form import (
     NoClosedFormError,
@@ -24,7 +25,7 @@ from jaxlr.convert.errors import MissingNumStepsError
 from jaxlr.convert.fields import check_fields, check_group, number
 from jaxlr.convert.neighbors import check_functions, check_only_scheduler
 from jaxlr.convert.twin import StepsOptimizerError, twin_of
-from jaxlr.plateau import ScheduleOrPlateau, _Plateau, reduce_lr_on_plateau
+from jaxlr.plateau import ScheduleOrPlateau, reduce_lr_on_plateau
 from jaxlr.schedules.compose import tabulate
 from jaxlr.schedules.decay import multiplicative_lr
 
@@ -254,7 +255,7 @@ def _plateau(state: State, lr: float, group: int) -> Any:
 
     saved = {**settings, "min_lrs": [min_lr], "best": best, **counters, "_last_lr": [lr]}
     arguments = {"class_name": torch_class.name, "state_dict": saved}
-    return _Plateau.build(init_fn, tx.update, tx.init_value, "from_state_dict", arguments)
+    return Plateau.build(init_fn, tx.init_value, "from_state_dict", arguments)
 
 
 def _check_next_rates(scheduler: Any, schedule: Any, group: int) -> None:

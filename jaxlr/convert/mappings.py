@@ -22,6 +22,7 @@ _ARGUMENTS = ("init_args", "args", "params", "kwargs", "parameters")
 _IGNORED = ("_partial_", "_recursive_", "_convert_", "_args_", "verbose")
 # Settings of the schedulers of MMEngine, which has classes of the same names.
 _OF_MMENGINE = ("by_epoch", "begin", "end", "convert_to_iter_based", "param_name")
+_WRAPPERS = ("OptimWrapper", "AmpOptimWrapper", "ApexOptimWrapper")  # of an optimizer, in MMEngine
 _YAML = re.compile(rf"^[ \t-]*['\"]?({'|'.join(_NAMES)})['\"]?[ \t]*:[ \t]+\S", re.MULTILINE)
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)")
 
@@ -97,6 +98,11 @@ class _Converter(ast.NodeTransformer):
         return self._converted(node, {each.arg: each.value for each in node.keywords})
 
     def _converted(self, node: ast.expr, values: dict[str | None, ast.expr]) -> ast.expr:
+        if _text(values.get("type")) in _WRAPPERS:
+            raise ValueError(
+                f"cannot read the {_text(values['type'])}: it is MMEngine's. Give its optimizer alone, "
+                "such as dict(type='SGD', lr=0.1), and convert its schedule with jaxlr.from_config"
+            )
         tag = next((key for key in _NAMES if _class_in(values.get(key))), None)
         if tag is None or None in values:
             return node
@@ -133,7 +139,7 @@ def _check_is_torchs(name: str, tag: str, values: Mapping[str | None, Any]) -> N
     if found := [key for key in _OF_MMENGINE if key in values]:
         raise ValueError(
             f"cannot read the {name} with {found[0]!r}: it is MMEngine's, which differs from torch's. "
-            "Write its rate as a function of the step, 'def get_lr(step): ...'"
+            "Convert the config with jaxlr.from_config"
         )
     if tag == "type" and name in ("LinearLR", "ConstantLR") and "total_iters" not in values:
         raise ValueError(

@@ -54,7 +54,12 @@ class ConstructorReader:
 
     def constructs(self, node: ast.AST) -> bool:
         """Check if a constructor is called in a part of the text."""
-        return any(isinstance(each, ast.Call) and self._resolved(each) for each in ast.walk(node))
+        return self.constructed(node) is not None
+
+    def constructed(self, node: ast.AST) -> str | None:
+        """Return the name of the first constructor that is called in a part of the text, or None."""
+        calls = (self._resolved(each) for each in ast.walk(node) if isinstance(each, ast.Call))
+        return next((source_of(call.func) for call in calls if call is not None), None)
 
     def is_constructor(self, node: ast.Call) -> bool:
         """Check if an expression is itself the call of a constructor."""
@@ -118,11 +123,8 @@ class ConstructorReader:
 
     def optimizers(self, constructor: Constructor) -> set[str]:
         """Return the expressions of the optimizers that a scheduler and those in it are given."""
-        found = {
-            each for part in constructor.arguments.get("schedulers", []) for each in self.optimizers(part)
-        }
-        own = self._optimizers.get(id(constructor))
-        return found if own is None else found | {source_of(own)}
+        given = (self._optimizers.get(id(part)) for part in constructor.with_parts)
+        return {source_of(own) for own in given if own is not None}
 
     def rate(self, constructor: Constructor) -> TextRate | None:
         """Return the rate with which the text creates the optimizer of a scheduler, if it says so."""
@@ -138,12 +140,7 @@ class ConstructorReader:
 
     def rate_beside(self, statements: Sequence[ast.stmt]) -> TextRate | None:
         """Return the rate of the only optimizer of a text, whose scheduler does not name it."""
-        calls = [
-            each
-            for statement in statements
-            for each in ast.walk(statement)
-            if isinstance(each, ast.Call) and source_of(each.func).rpartition(".")[2] in OPTIMIZERS
-        ]
+        calls = optimizer_calls(statements)
         found = self._rate_node(calls[0]) if len(calls) == 1 else None
         return None if found is None else TextRate(found, self._evaluator.value_if_any(found))
 
@@ -251,6 +248,8 @@ class ConstructorReader:
             values[key] = self._value_for_group(torch_class, key, value)
             if isinstance(value, Constructor):  # the after_scheduler of a GradualWarmupScheduler
                 self._used.add(id(value))
+            if key == "lr_lambda" and isinstance(argument, ast.Name | ast.Attribute) and value is UNKNOWN:
+                self._evaluator.missing_functions.add(source_of(argument))
             if key == "lr_lambda" and isinstance(values[key], Lambda):
                 values[key].check_takes_epoch()
                 values[key].check()
@@ -376,7 +375,11 @@ class ConstructorReader:
             known = self._evaluator.is_known(keyword.value, scope) or _is_dict_call(keyword.value)
             found = self._evaluator.value(keyword.value, scope) if known else None
             if not isinstance(found, dict):
-                raise ValueError(f"{name} is given **{source_of(keyword.value)}: write the arguments out")
+                source = source_of(keyword.value)
+                raise ValueError(
+                    f"{name} is given **{source}: write the arguments out, or give "
+                    f"names={{{source!r}: {{...}}}}"
+                )
             pairs += [(str(key), _Value(value)) for key, value in found.items()]
         return pairs
 
@@ -426,6 +429,17 @@ def _holds_classes(table: ast.expr) -> bool:
 
 def _is_dict_call(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and source_of(node.func) == "dict"
+
+
+def optimizer_calls(statements: Sequence[ast.stmt]) -> list[ast.Call]:
+    """Return the calls of torch's optimizers in a text."""
+    nodes = (each for statement in statements for each in ast.walk(statement))
+    return [each for each in nodes if isinstance(each, ast.Call) and called_name(each) in OPTIMIZERS]
+
+
+def called_name(call: ast.Call) -> str:
+    """Return the name of the function that is called, without its module."""
+    return source_of(call.func).rpartition(".")[2]
 
 
 def raise_unknown(name: str) -> NoReturn:

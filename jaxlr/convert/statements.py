@@ -7,7 +7,7 @@ have no value then, so that a later use of one is an error that shows the statem
 import ast
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from jaxlr._checks import shorten
 from jaxlr.code.builders import as_conditions, body_for_call, constants_of
@@ -22,10 +22,14 @@ from jaxlr.convert.optimizers.signatures import OptimizerCall
 from jaxlr.convert.reader import ConstructorReader
 
 
-_SCHEDULER = re.compile(r"(LR|Scheduler)$|[Ww]arm_?[Uu]p")  # the name of a scheduler
+# The name of a scheduler, or of a function that makes one.
+NAME_OF_SCHEDULER = re.compile(r"(LR|[Ss]cheduler)$|[Ww]arm_?[Uu]p")
 _MOST_CALLS = 100  # of functions that build schedulers
 # Calls that may be given a scheduler, because they do not change it.
-_HARMLESS_CALLS = ("print", "info", "debug", "log", "warning", "train", "fit", "plot", "isinstance", "len")
+_HARMLESS_CALLS = ("print", "info", "debug", "log", "warning", "plot", "isinstance", "len")
+# Functions that step it, and those that keep it for later.
+_TRAINS = re.compile(r"(^|_)(train|trainer|fit|evaluate|validate|test|save|register)(_|$)")
+_STEP_HOOK = re.compile(r"\.register_step_(pre|post)_hook$")
 _HARMLESS_METHODS = ("get_last_lr", "state_dict", "print_lr", "get_lr")
 
 
@@ -44,6 +48,7 @@ class Program:
         self._builders: dict[str, ast.FunctionDef | ast.Lambda] = {}
         self._num_calls = 0
         self._unknown_schedulers: list[ast.Call] = []
+        self.num_added = 0  # parameter groups that were added to optimizers
 
     def run(self, statements: Sequence[ast.stmt]) -> None:
         """Follow statements up to a `return`."""
@@ -126,6 +131,8 @@ class Program:
                 self._loop(statement, target, items, body)
             case ast.While(test=test, body=body, orelse=[]) if not _steps(statement):
                 self._while(statement, test, body)
+            case ast.With() | ast.Try():
+                self._block(statement)
             case ast.FunctionDef(name=name):
                 self._define(statement, name)
             case ast.ClassDef(name=name) if (constants := constants_of(statement)) is not None:
@@ -135,7 +142,9 @@ class Program:
             case _:
                 self._skip(statement)
 
-    def _assign(self, statement: ast.stmt, target: ast.expr, value: Any) -> None:
+    def _assign(self, statement: ast.stmt, target: ast.expr | None, value: Any) -> None:
+        if target is None:
+            return
         if writes_rate(target):
             raise ValueError(
                 f"cannot read {quoted(statement)}: the text sets the learning rate by hand. Leave the line "
@@ -143,11 +152,8 @@ class Program:
             )
         if isinstance(target, ast.Attribute):
             owner = self._evaluator.assigned.get(source_of(target.value))
-            if isinstance(owner, Constructor):
-                raise ValueError(
-                    f"cannot read {quoted(statement)}: it changes a {owner.name} after its construction. "
-                    "Convert the live object with from_torch"
-                )
+            if isinstance(owner, Constructor | OptimizerCall):
+                self._refuse_change(statement, f"a {owner.name}")
         if isinstance(target, ast.Subscript) and self._set_item(statement, target, value):
             return
         if isinstance(target, ast.Tuple | ast.List):
@@ -215,7 +221,8 @@ class Program:
         self._refuse_unknown_call(node)
         value = self._evaluator.value(node)
         if not isinstance(value, Constructor | OptimizerCall | list) and not self._evaluator.missing:
-            raise ValueError(f"cannot read {quoted(node)}: write only the constructor of the scheduler")
+            name = self._reader.constructed(node)
+            raise ValueError(f"cannot read {quoted(node)}: write only the call of {name}")
         return value
 
     def _check_frequency(self, mapping: dict[Any, Any]) -> None:
@@ -231,18 +238,17 @@ class Program:
         """Refuse a call that is given a scheduler: it may return another one."""
         if not isinstance(node, ast.Call) or self._reader.constructs(node.func):
             return
-        if self._reader.is_constructor(node) or source_of(node.func).rpartition(".")[2] in (
-            "list",
-            "tuple",
-        ):
+        name = source_of(node.func).rpartition(".")[2]
+        if self._reader.is_constructor(node) or name in ("list", "tuple") or _is_harmless(node.func):
             return
-        if _SCHEDULER.search(source_of(node.func).rpartition(".")[2]):
+        if NAME_OF_SCHEDULER.search(name):
             self._unknown_schedulers.append(node)
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
         if any(self._is_scheduler(each) for each in arguments):
+            name = self._reader.constructed(node) or "a scheduler"
             raise ValueError(
-                f"cannot read the call {shorten(source_of(node.func))!r} around a scheduler: write only "
-                "the constructor of the scheduler"
+                f"cannot read the call {shorten(source_of(node.func))!r} around {name}: leave it out, if "
+                "it does not change the learning rate"
             )
 
     def _is_scheduler(self, node: ast.expr) -> bool:
@@ -256,6 +262,8 @@ class Program:
         self._shown.append(value)
 
     def _expression(self, statement: ast.stmt, node: ast.expr) -> None:
+        if isinstance(node, ast.Call) and _STEP_HOOK.search(source_of(node.func)):
+            self._refuse_change(statement, "an optimizer")
         match node:
             case ast.Call(func=ast.Attribute(value=owner, attr=method)) if self._is_collection(owner):
                 if not only_reads(method):
@@ -268,7 +276,15 @@ class Program:
                         "with from_torch, or a saved state with from_state_dict"
                     )
                 return
-            case ast.Call(func=func) if source_of(func).rpartition(".")[2] in _HARMLESS_CALLS:
+            case ast.Call(func=func) if _is_harmless(func) and not self._reader.is_constructor(node):
+                return  # but fit_one_cycle of fastai is a scheduler
+            case ast.Call(func=ast.Attribute(value=owner, attr="add_param_group"), args=[group]) if (
+                isinstance(optimizer := self._evaluator.assigned.get(source_of(owner)), OptimizerCall)
+            ):
+                self._add_group(statement, optimizer, group)
+                return
+            case ast.Call(func=ast.Attribute(attr="append"), args=[item]) if self._reader.constructs(item):
+                self._show(item)  # the list was made elsewhere
                 return
         is_builder = isinstance(node, ast.Call) and self._builder(node) is not None
         if (
@@ -280,6 +296,24 @@ class Program:
             return
         self._refuse_unknown_call(node)
         self._forget_changed(statement, "which may change a list or mapping")
+
+    def _add_group(self, statement: ast.stmt, optimizer: OptimizerCall, group: ast.expr) -> None:
+        """Follow `optimizer.add_param_group({...})`."""
+        options = self._evaluator.value(group)
+        if self._evaluator.missing:
+            return
+        if self._reader.made or not isinstance(options, dict):
+            self._refuse_change(statement, f"a {optimizer.name}")
+        larger = optimizer.with_group(options)
+        self.num_added += 1
+        assigned = self._evaluator.assigned
+        assigned |= {name: larger for name, value in assigned.items() if value is optimizer}
+
+    def _refuse_change(self, statement: ast.stmt, changed: str) -> NoReturn:
+        raise ValueError(
+            f"cannot read {quoted(statement)}: it changes {changed} after its construction. Convert the "
+            "live object with from_torch or optimizer_from_torch"
+        )
 
     def _is_collection(self, node: ast.expr) -> bool:
         return isinstance(self._evaluator.assigned.get(source_of(node)), list | dict)
@@ -322,7 +356,7 @@ class Program:
         if not isinstance(value, Unevaluated):
             self.run(body if value else orelse)
         elif not self._matters(statement):
-            self._skip(statement)
+            self._skip(statement, value.missing)
         elif value.error is not None:
             raise value.error
         else:
@@ -358,6 +392,26 @@ class Program:
         if isinstance(value, Unevaluated) or any(isinstance(e, ast.Break) for e in ast.walk(statement)):
             self._skip(statement)
 
+    def _block(self, statement: ast.With | ast.Try) -> None:
+        """Follow the body of a `with` or a `try`, unless an error in it may be a way to continue."""
+        match statement:
+            case ast.With(items=items, body=body) if "suppress" not in ast.unparse(items[0]):
+                for each in items:
+                    if each.optional_vars is not None:
+                        value = self._assigned_value(each.context_expr)
+                        self._assign(statement, each.optional_vars, value)
+                self.run(body)
+            case ast.Try(handlers=handlers) if not any(map(self._reader.constructs, handlers)):
+                # An import that may fail does not say which class a name stands for.
+                imports = ast.Import | ast.ImportFrom
+                body = [*statement.body, *statement.orelse]
+                self.run([each for each in body if not isinstance(each, imports)])
+                for each in (each for handler in handlers for each in handler.body):
+                    self._skip(each)  # forget the values that it would have changed
+                self.run(statement.finalbody)
+            case _:
+                self._skip(statement)
+
     def _define(self, statement: ast.FunctionDef, name: str) -> None:
         if self._reader.constructs(statement) or any(
             isinstance(each, ast.Call) and self._builder(each) is not None for each in ast.walk(statement)
@@ -368,11 +422,14 @@ class Program:
         except ValueError as error:
             self._evaluator.assigned[name] = Unevaluated(ast.Name(name, ast.Load()), [], error)
 
-    def _skip(self, statement: ast.stmt) -> None:
-        """Leave out a statement that cannot be followed, such as a training loop."""
+    def _skip(self, statement: ast.stmt, missing: Sequence[str] = ()) -> None:
+        """Leave out a statement that cannot be followed, such as a training loop.
+
+        The names that it assigns have no value then, or need those that are missing.
+        """
         first = shorten(ast.unparse(statement).partition("\n")[0])
-        if self._reader.constructs(statement):
-            raise ValueError(f"cannot read {first!r}: write the scheduler outside of it")
+        if name := self._reader.constructed(statement):
+            raise ValueError(f"cannot read {first!r}: write the call of {name} outside of it")
         if writes_rate(statement):
             raise ValueError(
                 f"cannot read {first!r}: it sets the learning rate by hand. Write a function of the epoch "
@@ -380,14 +437,16 @@ class Program:
             )
         self._check_steps(statement, first)
         self._forget_changed(statement, "which may change a list or mapping")
-        error = ValueError(f"cannot read {first!r}, which assigns a name that the scheduler uses")
+        error = ValueError(f"cannot read {first!r}, which assigns a name that is used later")
         for each in ast.walk(statement):
             if isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Store | ast.Del):
                 source = source_of(each)
                 if isinstance(self._evaluator.assigned.get(source), Constructor):
                     raise ValueError(f"cannot read {first!r}, which replaces a scheduler")
                 if source not in self._evaluator.names:
-                    self._evaluator.assigned[source] = Unevaluated(ast.Name(source, ast.Load()), [], error)
+                    self._evaluator.assigned[source] = Unevaluated(
+                        ast.Name(source, ast.Load()), [*missing], None if missing else error
+                    )
 
     def _forget_changed(self, statement: ast.stmt, reason: str) -> None:
         """Forget the value of each list and mapping that a statement may change."""
@@ -395,7 +454,7 @@ class Program:
             match each:
                 case ast.Call(func=ast.Attribute(value=owner, attr=method)) if not only_reads(method):
                     owners = [owner, *each.args]
-                case ast.Call(func=func, args=args) if source_of(func) not in _HARMLESS_CALLS:
+                case ast.Call(func=func, args=args) if not _is_harmless(func):
                     owners = args
                 case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
                     owners = [owner]
@@ -403,7 +462,7 @@ class Program:
                     continue
             for owner in filter(self._is_collection, owners):
                 name, first = source_of(owner), ast.unparse(statement).partition("\n")[0]
-                error = ValueError(f"cannot read {shorten(first)!r}, {reason} that the scheduler uses")
+                error = ValueError(f"cannot read {shorten(first)!r}, {reason} that is used later")
                 if not _constructors_in(self._evaluator.assigned[name]):
                     self._evaluator.assigned[name] = Unevaluated(ast.Name(name, ast.Load()), [], error)
 
@@ -431,6 +490,12 @@ class Program:
                 f"cannot read {first!r}: it does not step all schedulers at once. Write them as one "
                 "SequentialLR, with the epochs of the change as milestones"
             )
+
+
+def _is_harmless(func: ast.expr) -> bool:
+    """Check if a function does not change what it is given, or only trains with it."""
+    name = source_of(func).rpartition(".")[2]
+    return name in _HARMLESS_CALLS or bool(_TRAINS.search(name) and not NAME_OF_SCHEDULER.search(name))
 
 
 def _constructors_in(value: Any) -> set[int]:

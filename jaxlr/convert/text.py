@@ -5,7 +5,6 @@ import inspect
 import math
 import re
 import warnings
-from collections.abc import Collection
 from typing import Any
 
 from jax.core import Tracer
@@ -13,9 +12,10 @@ from jax.typing import ArrayLike
 
 from jaxlr._checks import check_duration, check_positive_count, shorten
 from jaxlr.code.builders import with_own_names
-from jaxlr.code.definitions import Function
+from jaxlr.code.definitions import Function, writes_rate
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.paste import dedented, unwrapped
+from jaxlr.code.scripts import flattened
 from jaxlr.code.syntax import source_of
 from jaxlr.code.values import Names, Unevaluated, Work
 from jaxlr.convert.calls import Call, build, jaxlr_text, torch_text
@@ -23,13 +23,20 @@ from jaxlr.convert.classes import CLASSES
 from jaxlr.convert.constructors import Constructor, equivalent_call
 from jaxlr.convert.errors import ConflictingRateError, MissingNamesError, MissingRateError
 from jaxlr.convert.mappings import as_python, with_calls
-from jaxlr.convert.reader import EXAMPLE, ConstructorReader, TextRate
-from jaxlr.convert.statements import Program
+from jaxlr.convert.reader import (
+    EXAMPLE,
+    ConstructorReader,
+    TextRate,
+    called_name,
+    optimizer_calls,
+    raise_unknown,
+)
+from jaxlr.convert.statements import NAME_OF_SCHEDULER, Program
 from jaxlr.frameworks.recipe import parsed_version
 from jaxlr.plateau import ScheduleOrPlateau
 
 
-_LONGEST_TEXT = 20_000
+_LONGEST_TEXT = 100_000
 _MOST_LEVELS = 100  # of nested expressions: Python's own limit is not reached, however deep the caller is
 
 
@@ -166,6 +173,11 @@ def _read(
     if num_steps is not None:
         num_steps = check_positive_count("num_steps", num_steps)
         evaluator.work.allow(num_steps)
+    if group and "add_param_group" in text:
+        raise ValueError(
+            "the text adds parameter groups, so that their rates are not known here: convert it with "
+            "jaxlr.optimizer_from_string, or with group=0"
+        )
     reader = ConstructorReader(evaluator, group)
     try:
         constructor = _follow(statements, evaluator, reader, text)
@@ -195,44 +207,43 @@ def _follow(
         return constructor
     if evaluator.missing:
         raise MissingNamesError(evaluator.missing, evaluator.missing_functions)
+    is_alone = len(statements) == 1 and isinstance(statements[0], ast.Expr | ast.Assign | ast.Return)
+    if not is_alone:
+        _raise_no_scheduler(statements, reader)
     return reader.read(_expression(statements[-1], text))
+
+
+def _raise_no_scheduler(statements: list[ast.stmt], reader: ConstructorReader) -> None:
+    """Raise the error about a program without a scheduler, if the program shows the reason."""
+    if any(map(reader.constructs, statements)):
+        raise ValueError(
+            "the text constructs no scheduler for these names: no branch or function that does is reached"
+        )
+    last = statements[-1]
+    if isinstance(last, ast.ClassDef) and NAME_OF_SCHEDULER.search(last.name):
+        raise_unknown(last.name)
+    if optimizers := optimizer_calls(statements):
+        calls = [each for top in statements for each in ast.walk(top) if isinstance(each, ast.Call)]
+        likely = [call for call in calls if NAME_OF_SCHEDULER.search(called_name(call))]
+        raise_unknown(called_name((likely or optimizers)[0]))
 
 
 def followed(program: Program, reader: ConstructorReader, statements: list[ast.stmt]) -> Constructor | None:
     """Follow the statements of a text, and return the scheduler or the function of the step in it."""
-    program.run(_unwrapped(statements, reader.known))
+    program.run(flattened(statements, reader.known))
     constructor = reader.final(program.kept())
     if constructor is not None:
         for optimizer in reader.optimizers(constructor):
             program.check_alone(optimizer)
     function = program.schedule_function()
-    if constructor is None and function is not None and isinstance(statements[-1], ast.FunctionDef):
+    last = statements[-1]
+    if constructor is None and function is not None and isinstance(last, ast.FunctionDef):
+        if optimizer_calls(statements) and not writes_rate(last):
+            return None  # the function trains
         schedule = function.as_rate()
         schedule.check()
         return Constructor(CLASSES["LambdaLR"], {"lr_lambda": schedule}, 1)
     return constructor
-
-
-def _unwrapped(statements: list[ast.stmt], known: Collection[str]) -> list[ast.stmt]:
-    """Return the body of a function or method, if that is the whole text and it calls `known` classes."""
-    code = [each for each in statements if not isinstance(each, ast.Import | ast.ImportFrom)]
-    match code:
-        case [ast.FunctionDef(body=body)] if _calls(body, known):
-            return [each for each in statements if each not in code] + body
-        case [ast.ClassDef(body=body)]:
-            methods = [each for each in body if isinstance(each, ast.FunctionDef)]
-            building = [each for each in methods if _calls(each.body, known)]
-            if len(building) == 1:
-                return [each for each in statements if each not in code] + building[0].body
-    return statements
-
-
-def _calls(body: list[ast.stmt], known: Collection[str]) -> bool:
-    return any(
-        isinstance(each, ast.Call) and source_of(each.func).rpartition(".")[2] in known
-        for statement in body
-        for each in ast.walk(statement)
-    )
 
 
 def _base_rate(constructor: Constructor, rate: TextRate | None, init_value: Any) -> Any:

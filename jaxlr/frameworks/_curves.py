@@ -77,6 +77,18 @@ def falling_waves(length: int, cycles: float, **low: Any) -> list[Phase]:
 
 
 @prints_as_call
+def sine_ramp(steps: int, start: ArrayLike) -> optax.Schedule:
+    """Return a factor that climbs from `start` to 1 in `steps`, along the first quarter of a sine."""
+
+    def formula(count: Any) -> Any:
+        module = array_module(count, start)
+        share = module.minimum(count, steps) / steps
+        return start + (1 - start) * module.sin(math.pi / 2 * share)
+
+    return Schedule(formula, init_value=1.0)
+
+
+@prints_as_call
 def floored(schedule: optax.Schedule, floor: ArrayLike, begin: int) -> optax.Schedule:
     """Return a schedule that is at least `floor` from the count `begin` on."""
     if not isinstance(floor, jax.Array) and floor == 0:

@@ -9,7 +9,9 @@ import optax
 
 from jaxlr._checks import check_value
 from jaxlr._double_float import Real, as_real, select
-from jaxlr.plateau import PlateauState, _copied_int, _copied_real, _Plateau, _update
+from jaxlr._plateau_settings import copied_int, copied_real
+from jaxlr._plateaus import Plateau
+from jaxlr.plateau import PlateauState
 
 
 class WarmedState(NamedTuple):
@@ -43,16 +45,16 @@ def warmed_plateau(plateau: Any, warmup: int, warmup_lr: float) -> optax.Gradien
 
     def init_fn(params: optax.Params) -> Any:
         return WarmedState(
-            lr=_copied_real(warmup_lr),
-            init_value=_copied_real(plateau.init_value),
-            num_steps=_copied_int(0),
-            warmup=_copied_int(warmup),
-            warmup_lr=_copied_real(warmup_lr),
+            lr=copied_real(warmup_lr),
+            init_value=copied_real(plateau.init_value),
+            num_steps=copied_int(0),
+            warmup=copied_int(warmup),
+            warmup_lr=copied_real(warmup_lr),
             plateau=plateau.init(params),
         )
 
     arguments = {"plateau": plateau, "warmup": warmup, "warmup_lr": warmup_lr}
-    return _Plateau.build(init_fn, _update, plateau.init_value, "warmed_plateau", arguments)
+    return Plateau.build(init_fn, plateau.init_value, "warmed_plateau", arguments)
 
 
 @jax.jit

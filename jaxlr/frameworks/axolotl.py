@@ -14,7 +14,7 @@ from jaxlr._checks import check_value
 from jaxlr.frameworks import huggingface
 from jaxlr.frameworks._curves import warmup, waves
 from jaxlr.frameworks.huggingface_schedules import get_scheduler
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import (
     Phase,
     chained_scheduler,
@@ -50,9 +50,17 @@ def read(config: Config) -> Recipe:
     return config.recipe("axolotl", schedule, "update", num_steps)
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the optimizer of the Trainer, whose default is 'adamw_torch_fused'."""
+    for name in ("embedding_lr", "embedding_lr_scale", "lr_groups"):
+        config.refuse(name, reason="it gives a parameter group a rate of its own", error=OptimizerError)
+    return huggingface.optimizer(config)
+
+
 FRAMEWORK = Framework(
     name="axolotl",
     read=read,
+    optimizer=optimizer,
     marks=(
         ("base_model", "learning_rate"),
         ("base_model", "lr_scheduler"),

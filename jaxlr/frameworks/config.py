@@ -44,10 +44,12 @@ def from_config(
         init_value: learning rate of the optimizer, a finite number >= 0; may be traced. None takes it from
             the config.
         framework: the framework; None recognizes it. It is one of "addons", "axolotl", "cleanrl",
-            "composer", "deepspeed", "detectron2", "diffusers", "diffusion_policy", "dino", "fairchem",
-            "fairseq", "fastai", "graphgym", "huggingface", "kohya", "ldm", "lerobot", "lightning", "mae",
-            "megatron", "mmcv", "mmengine", "nanogpt", "nemo", "olmo", "open_clip", "sentence_transformers",
-            "stable_baselines3", "swin", "timm", "torchtitan", "torchtune", "torchvision" and "ultralytics".
+            "composer", "deepspeed", "detectron2", "detr", "diffusers", "diffusion_policy", "dino",
+            "espnet", "fairchem", "fairseq", "fastai", "gaussian_splatting", "gpt_neox", "graphgym",
+            "huggingface", "icefall", "kohya", "ldm", "lerobot", "lightning", "litgpt", "mae", "megatron",
+            "mmcv", "mmengine", "nanogpt", "nanotron", "nemo", "nerfstudio", "olmo", "open_clip", "opennmt",
+            "openpcdet", "sam", "sentence_transformers", "slowfast", "stable_baselines3", "swin", "timm",
+            "torchtitan", "torchtune", "torchvision", "ultralytics", "wenet" and "yolox".
         version: the version of the framework, such as "4.46", where its rules changed. None takes the
             newest rule, and says so in `assumptions`. They also say if the version changes nothing.
         steps_per_epoch: batches of one epoch in one process, `len(train_dataloader)`.
@@ -79,21 +81,29 @@ def from_config(
     Reference: https://huggingface.co/docs/transformers/main_classes/trainer and the pages of the other
     frameworks.
     """
+    found, complete = prepared(
+        config,
+        framework,
+        names,
+        init_value=init_value,
+        version=version,
+        steps_per_epoch=steps_per_epoch,
+        epochs=epochs,
+        num_processes=num_processes,
+        group=group,
+    )
+    return found.read(complete)
+
+
+def prepared(config: Any, framework: str | None, names: Any, **arguments: Any) -> tuple[Framework, Config]:
+    """Return the framework of a config, and its settings with the other arguments of `from_config`."""
     settings = read_config(config)
-    names = {} if names is None else mapping_of(names)
     found = _recognized(settings) if framework is None else _named(framework)
-    arguments: dict[str, Any] = {
-        "init_value": init_value,
-        "version": version,
-        "steps_per_epoch": steps_per_epoch,
-        "epochs": epochs,
-        "num_processes": num_processes,
-        "group": group,
-    }
-    complete = Config(settings, names, **arguments)
+    complete = Config(settings, {} if names is None else mapping_of(names), **arguments)
+    version = arguments["version"]
     if version is not None and not found.has_versions:
         complete.assume(f"version {version!r} changes nothing: jaxlr has one rule for {found.name}.")
-    return found.read(complete)
+    return found, complete
 
 
 def _named(name: str) -> Framework:

@@ -8,8 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxlr._checks import check_choice, shown_value
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, phased_lr
+
+
+_CLASSES = {"adam": "Adam", "adamw": "AdamW", "adagrad": "Adagrad", "lion": "Lion"}
+_OWN_RULES = ("onebitadam", "zerooneadam", "lamb", "onebitlamb", "muadam", "muadamw", "musgd", "muon")
 
 
 def read(config: Config) -> Recipe:
@@ -119,9 +123,51 @@ _TYPES: dict[str, Callable[[Config, Config], tuple[Any, int | None]]] = {
     "LRRangeTest": _range_test,
 }
 
+
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the optimizer of the engine. Its Adam is AdamW unless adam_w_mode is off."""
+    section = config.inner("optimizer")
+    params = _without_auto(section.inner("params"))
+    written: str = section.text("type")
+    config.assume(
+        "All parameters are in one group, as deepspeed.initialize(model_parameters=...) has them."
+    )
+    clip = _without_auto(config, "gradient_clipping")
+    is_torch = params.flag("torch_adam")
+    options = params.options(
+        "lr", "params", "torch_adam", "adam_w_mode", "bias_correction", "set_grad_none"
+    )
+    name: str = _CLASSES.get(written.lower(), written)
+    if name == "Adam":
+        name = "AdamW" if params.flag("adam_w_mode", True) else "Adam"
+    if written.lower() in _OWN_RULES or not params.flag("bias_correction", True):
+        raise OptimizerError(
+            f"the optimizer {shown_value(written)} has a rule of DeepSpeed's own, which is not supported"
+        )
+    if not is_torch and name == "AdamW":
+        options = {"weight_decay": 0.0, **options}
+    schedule = config.inner("scheduler").inner("params")
+    cycles = config.inner("scheduler").get("type") == "OneCycle" and schedule.flag("cycle_momentum", True)
+    if cycles and name in ("Adam", "AdamW", "Lion"):
+        options["betas"] = (0.9, 0.99)  # beta1 follows its schedule
+    return TorchOptimizer(name, options, clip.clip("gradient_clipping"))
+
+
+def _without_auto(section: Config, *names: str) -> Config:
+    """Return settings with those of `names` in the place of "auto", which the Trainer would fill in."""
+    settings = dict(section.settings)
+    for name in names or [each for each in settings if each != "lr"]:
+        if settings.get(name) == "auto":
+            settings[name] = section.of({}).get(name)
+            if settings[name] is None:
+                raise ValueError(f"{name} is 'auto': give names={{{name!r}: ...}}, its value in the run")
+    return section.of(settings)
+
+
 FRAMEWORK = Framework(
     name="deepspeed",
     read=read,
+    optimizer=optimizer,
     marks=(("scheduler", "train_batch_size"), ("scheduler", "zero_optimization")),
     recognizes=lambda settings: (
         isinstance(scheduler := settings.get("scheduler"), Mapping) and scheduler.get("type") in [*_TYPES]

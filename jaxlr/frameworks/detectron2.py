@@ -16,7 +16,16 @@ import jax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_choice, check_positive_count, check_value, shown_value
-from jaxlr.frameworks.recipe import Config, Framework, Recipe, Unreadable
+from jaxlr.frameworks._defaults import with_defaults
+from jaxlr.frameworks.recipe import (
+    Clip,
+    Config,
+    Framework,
+    OptimizerError,
+    Recipe,
+    TorchOptimizer,
+    Unreadable,
+)
 from jaxlr.schedules import (
     Phase,
     chained_scheduler,
@@ -43,6 +52,9 @@ _DEFAULTS: dict[str, Any] = {
     "POLY_LR_POWER": 0.9,
     "POLY_LR_CONSTANT_ENDING": 0.0,
 }
+_OPTIMIZER_DEFAULTS = {"MOMENTUM": 0.9, "WEIGHT_DECAY": 1e-4, "WEIGHT_DECAY_NORM": 0.0}
+# Settings of other frameworks whose configs have a SOLVER too, such as FastReID and Caffe2's Detectron.
+_OF_OTHERS = ("MAX_EPOCH", "MAX_EPOCHS", "EPOCHS", "NUM_EPOCHS", "LR_POLICY", "SCHED", "SCHEDULER")
 _STATED = ("LR_SCHEDULER_NAME", "MAX_ITER", "WARMUP_FACTOR", "WARMUP_ITERS")
 
 
@@ -84,15 +96,53 @@ def read(config: Config) -> Recipe:
     return _read_lazy(config)
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the SGD of `build_optimizer`."""
+    if "SOLVER" not in config.settings:
+        raise OptimizerError("the optimizer of a lazy config is not supported")
+    solver = config.inner("SOLVER")
+    if solver.number("BIAS_LR_FACTOR", 1.0) != 1:
+        raise OptimizerError("BIAS_LR_FACTOR other than 1 is not supported")
+    name = solver.text("OPTIMIZER", "SGD")
+    if name.lower() != "sgd":  # a setting of projects
+        raise OptimizerError(f"OPTIMIZER {shown_value(name)} of a project is not supported")
+    solver = with_defaults(solver, _OPTIMIZER_DEFAULTS, "detectron2")
+    decay = solver.number("WEIGHT_DECAY")
+    options = {"momentum": solver.number("MOMENTUM"), "nesterov": solver.flag("NESTEROV")}
+    undecayed: list[str] = []
+    for setting, words in (("WEIGHT_DECAY_NORM", "norms"), ("WEIGHT_DECAY_BIAS", "biases")):
+        own = solver.number(setting, decay)
+        if own not in (0, decay):
+            raise OptimizerError(f"{setting}={own:g} is not supported beside WEIGHT_DECAY {decay:g}")
+        if own != decay:
+            undecayed.append(words)
+    clip = solver.inner("CLIP_GRADIENTS")
+    found: Clip | None = None
+    if clip.flag("ENABLED"):
+        kind = clip.text("CLIP_TYPE", "value")
+        if check_choice("CLIP_TYPE", kind, ("value", "norm", "full_model")) == "norm":
+            raise OptimizerError("CLIP_TYPE 'norm', of each parameter by itself, is not supported")
+        size = clip.number("CLIP_VALUE", 1.0)
+        found = Clip(size, None if kind == "value" else clip.number("NORM_TYPE", 2.0))
+    return TorchOptimizer("SGD", {**options, "weight_decay": decay}, found, tuple(undecayed))
+
+
 FRAMEWORK = Framework(
     name="detectron2",
     read=read,
+    optimizer=optimizer,
     marks=(("SOLVER",), ("lr_multiplier",)),
     calls=(WarmupMultiStepLR, WarmupCosineLR),
 )
 
 
 def _read_solver(config: Config, solver: Config) -> Recipe:
+    for name in _OF_OTHERS:
+        if solver.has(name):
+            raise ValueError(
+                f"SOLVER.{name} is a setting of another framework than detectron2, which is not supported: "
+                "write the schedule with jaxlr.phased_lr"
+            )
     missing = [name for name in _STATED if not solver.has(name)]
     if missing:
         values = ", ".join(f"{name} {_DEFAULTS[name]}" for name in missing)

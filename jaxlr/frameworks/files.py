@@ -14,6 +14,7 @@ from jaxlr.frameworks import mmpython
 from jaxlr.frameworks.cards import is_card, read_card
 from jaxlr.frameworks.flags import read_flags, words_of
 from jaxlr.frameworks.recipe import Unreadable
+from jaxlr.frameworks.scripts import is_script, read_script
 
 
 # A hostile file must cost a second at most. PyYAML reads about 100,000 characters in that time.
@@ -21,13 +22,14 @@ LONGEST_CONFIG = 100_000
 _MOST_VALUES = 20_000
 _MOST_EVENTS = 10_000  # keys, values and brackets of a YAML text
 _MOST_LEVELS = 50
-_MOST_BASES = 10
+_MOST_BASES = 20
 _MOST_ALIASES = 16  # each can double the size of what the aliases before it stand for
 # The classes that hold TrainingArguments in transformers, sentence-transformers and TRL.
 _TRAINER = re.compile(
     r"\w*TrainingArguments\(|(?:RF)?(?:Async|Online)?(?:SFT|DPO|GRPO|RLOO|KTO|ORPO|CPO|BCO|PPO|TPO|XPO|PRM|GKD|"
     r"Reward|NashMD|SDFT|SDPO|SSD|GOLD|GMPO|MiniLLM|A2PO|Distillation)Config\("
 )
+_EXPERIMENT = re.compile(r"^class Exp\(\w*Exp\)", re.MULTILINE)  # of YOLOX
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".py", ".sh", ".txt", ".args")
 
 
@@ -128,7 +130,10 @@ def _braces(text: str) -> Mapping[str, Any]:
     try:
         return _json(text)
     except ValueError as error:
-        for read in (lambda: mmpython.read(f"config = {text}", None)["config"], lambda: read_yaml(text)):
+        readers = [lambda: mmpython.read(f"config = {text}", None)["config"], lambda: read_yaml(text)]
+        if re.search(r":\s*(true|false|null)\b", text):  # names in Python
+            readers.reverse()
+        for read in readers:
             try:
                 settings = read()
             except (ValueError, ModuleNotFoundError):
@@ -146,6 +151,10 @@ def _check_length(text: str) -> None:
 def _python(text: str, path: Path | None) -> Mapping[str, Any]:
     """Read a Python config, or the TrainingArguments in a script of transformers or TRL."""
     settings = mmpython.read(text, path)
+    if is_script(text):
+        return read_script(text)
+    if _EXPERIMENT.search(text):
+        return {**mmpython.read(_attributes(text), None), "is_experiment": True}
     if not _TRAINER.search(text):
         return settings
     calls = [node for node in ast.walk(ast.parse(text)) if _is_trainer(node)]
@@ -162,6 +171,17 @@ def _python(text: str, path: Path | None) -> Mapping[str, Any]:
     return {**known, "is_training_arguments": True}
 
 
+def _attributes(text: str) -> str:
+    """Return the attributes that the `__init__` of a class sets, as the lines of a config."""
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    lines = ["get_lr_scheduler = True" for each in functions if each.name == "get_lr_scheduler"]
+    for statement in (line for each in functions if each.name == "__init__" for line in each.body):
+        match statement:
+            case ast.Assign(targets=[ast.Attribute(value=ast.Name(id="self"), attr=name)]):
+                lines.append(f"{name} = {ast.unparse(statement.value)}")
+    return "\n".join(lines)
+
+
 def _is_trainer(node: ast.AST) -> bool:
     if not isinstance(node, ast.Call) or not node.keywords:
         return False
@@ -175,6 +195,12 @@ def read_yaml(text: str) -> Mapping[str, Any]:
         import yaml
     except ModuleNotFoundError:
         raise ModuleNotFoundError("a YAML config needs PyYAML: pip install pyyaml", name="yaml") from None
+    if text.lstrip().startswith("!!python/object:nerfstudio."):
+        # The config.yml of a run names the classes of its objects. Mappings and names are enough.
+        text = re.sub(r"!!python/name:([\w.]+) ''", r"\1", text)
+        text = re.sub(
+            r"!!python/(object(/\w+)*:nerfstudio[\w.]*|object/apply:pathlib\.\w+|tuple)", "", text
+        )
     try:
         _check_events(yaml.parse(text, Loader=yaml.SafeLoader))
         loaded = yaml.safe_load(text)
@@ -225,27 +251,28 @@ def _toml(text: str) -> Mapping[str, Any]:
 
 
 def _with_base(config: Mapping[str, Any], path: Path, opened: list[Path]) -> Mapping[str, Any]:
-    """Merge a YAML config into the files of its `_BASE_`, as detectron2 does."""
-    if "_BASE_" not in config:
+    """Merge a YAML config into the files of its `_BASE_`, or of the `__include__` of RT-DETR."""
+    key = "_BASE_" if "_BASE_" in config else "__include__"
+    if key not in config:
         return config
-    names = config["_BASE_"] if isinstance(config["_BASE_"], list) else [config["_BASE_"]]
+    names = config[key] if isinstance(config[key], list) else [config[key]]
     merged: dict[str, Any] = {}
     for name in names:
         if not isinstance(name, str) or Path(name).is_absolute() or name.startswith("~") or "://" in name:
-            raise ValueError(f"cannot read the _BASE_ {shown_value(name)}: give a relative path")
+            raise ValueError(f"cannot read the {key} {shown_value(name)}: give a relative path")
         base = path.parent / name
         if base.suffix.lower() not in (".yaml", ".yml"):
-            raise ValueError(f"the _BASE_ file {shorten(base.name)!r} must be a YAML config")
+            raise ValueError(f"the {key} file {shorten(base.name)!r} must be a YAML config")
         opened.append(base)
         if len(opened) > _MOST_BASES:
-            raise ValueError(f"the _BASE_ files include each other, or are more than {_MOST_BASES}")
+            raise ValueError(f"the {key} files include each other, or are more than {_MOST_BASES}")
         try:
             found = _read_file(base, opened)
         except OSError as error:
             reason = error.strerror or "it cannot be opened"
-            raise ValueError(f"cannot read the _BASE_ file {shorten(str(base), 120)!r}: {reason}") from None
+            raise ValueError(f"cannot read the {key} file {shorten(str(base), 120)!r}: {reason}") from None
         merged = mmpython.merged(merged, dict(found))
-    return mmpython.merged(merged, {key: value for key, value in config.items() if key != "_BASE_"})
+    return mmpython.merged(merged, {name: value for name, value in config.items() if name != key})
 
 
 def _mapping(loaded: Any, kind: str) -> Mapping[str, Any]:
@@ -255,13 +282,14 @@ def _mapping(loaded: Any, kind: str) -> Mapping[str, Any]:
 
 
 def _flags(words: Iterable[str]) -> Mapping[str, Any]:
-    """Read flags. The options of detectron2, such as `SOLVER.BASE_LR 0.01`, change its `--config-file`."""
+    """Read flags. The options of detectron2, such as `SOLVER.BASE_LR 0.01`, change its file."""
     flags, options = read_flags(words)
     settings = flags
-    if options and "config_file" in flags:
-        path = Path(str(flags["config_file"]))
+    name = "config_file" if "config_file" in flags else "cfg"
+    if options and name in flags:
+        path = Path(str(flags[name]).split()[0])
         if path.suffix.lower() not in (".yaml", ".yml"):
-            raise ValueError(f"the config_file {shorten(path.name)!r} must be a YAML config")
+            raise ValueError(f"the {name} {shorten(path.name)!r} must be a YAML config")
         settings = {**flags, **_read_file(path)}
     for option, value in options.items():
         nested: Any = value

@@ -11,12 +11,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxlr._checks import shown_value
+from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.huggingface_schedules import CALLS, check_type, get_scheduler, keywords_of
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 
 
+_OPTIMIZERS = {
+    **dict.fromkeys(("adamw_torch", "adamw_torch_fused", "adamw_torch_xla", "adamw_apex_fused"), "AdamW"),
+    **{"sgd": "SGD", "adagrad": "Adagrad", "rmsprop": "RMSprop"},
+}
+_OTHER_OPTIMIZERS = ("optim_args", "use_galore", "use_apollo", "use_badam", "use_adam_mini", "use_muon")
 # "Use adamw_torch with betas=..." of a model card, and "Adam with betas=..." of an older one.
 _CARD_OPTIMIZER = re.compile(r"(?:Use )?(?:OptimizerNames\.)?(\w+) with ")
+_CARD_NUMBERS = re.compile(r"betas=\(([\d.e-]+), ?([\d.e-]+)\) and epsilon=([\d.e-]+)")
 
 
 def read(config: Config) -> Recipe:
@@ -52,6 +59,39 @@ def read(config: Config) -> Recipe:
     return config.recipe("huggingface", schedule, "update", num_steps)
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the optimizer of the Trainer, which axolotl has, too (`trainer_optimizer.py`)."""
+    config.refuse(
+        "loraplus_lr_ratio",
+        reason="LoRA+ has parameter groups with rates of their own",
+        error=OptimizerError,
+    )
+    config.refuse(*_OTHER_OPTIMIZERS, reason="it changes the optimizer", error=OptimizerError)
+    key = config.first("optim", "optimizer")
+    written = config.text(key, None)
+    if config.flag("is_model_card"):
+        config = _of_card(config, written)
+    else:
+        config = with_defaults(config, {"max_grad_norm": 1.0}, "TrainingArguments")
+    if config.has("deepspeed"):
+        config.assume("The optimizer is that of TrainingArguments, and not one of the DeepSpeed config.")
+    if written is None:
+        written = "adamw_torch"
+        config.assume("optim is 'adamw_torch', the default of TrainingArguments.")
+    elif match := _CARD_OPTIMIZER.match(written):
+        written = match[1]
+    name = written.removeprefix("OptimizerNames.").lower()
+    if name not in _OPTIMIZERS:
+        known = ", ".join(map(repr, _OPTIMIZERS))
+        raise OptimizerError(f"{key} must be one of {known}, got {shown_value(written)}")
+    options: dict[str, Any] = {"weight_decay": config.number("weight_decay", 0.0)}
+    if _OPTIMIZERS[name] == "AdamW":
+        options["betas"] = (config.number("adam_beta1", 0.9), config.number("adam_beta2", 0.999))
+        options["eps"] = config.number("adam_epsilon", 1e-8)
+    clip = config.clip("max_grad_norm")
+    return TorchOptimizer(_OPTIMIZERS[name], options, clip, ("biases", "norms"))
+
+
 FRAMEWORK = Framework(
     name="huggingface",
     read=read,
@@ -64,6 +104,7 @@ FRAMEWORK = Framework(
         ("learning_rate", "is_training_arguments"),
         ("learning_rate", "model_name_or_path"),
     ),
+    optimizer=optimizer,
     aliases=("transformers", "trl", "llamafactory"),
     calls=CALLS,
     has_versions=True,
@@ -76,6 +117,18 @@ def lora_plus_rate(config: Config, rate: Any) -> Any:
     if group == 2:
         return config.number("loraplus_lr_embedding", 1e-6)
     return rate * config.number("loraplus_lr_ratio") if group == 1 else rate
+
+
+def _of_card(config: Config, optimizer: str | None) -> Config:
+    """Return the settings of a model card with the numbers in the text of its optimizer."""
+    for name in ("weight_decay", "max_grad_norm"):
+        if not config.has(name):
+            raise ValueError(f"a model card does not state {name}: give names={{{name!r}: ...}}")
+    match = _CARD_NUMBERS.search(optimizer or "")
+    if match is None:
+        return config
+    names = ("adam_beta1", "adam_beta2", "adam_epsilon")
+    return config.of({**config.settings, **dict(zip(names, match.groups(), strict=True))})
 
 
 def _state_optimizer(config: Config) -> None:

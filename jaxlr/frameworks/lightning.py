@@ -7,13 +7,14 @@ Hydra 1.3.8 (`_target_`) and of OmegaConf 2.3.1 (`${...}`).
 import math
 import re
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any, NamedTuple
 
 import optax
 
-from jaxlr._checks import check_positive_count, shown_value
+from jaxlr._checks import check_choice, check_positive_count, shown_value
 from jaxlr.frameworks.hydra import Node, Tree
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Clip, Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import per_epoch, phased_lr
 from jaxlr.schedules._counts import floor_divide, modulo
 from jaxlr.schedules._schedule import Schedule, prints_as_call
@@ -82,7 +83,7 @@ class _Trainer(NamedTuple):
         limits = [self._limit("max_steps")]
         epochs = self.num_epochs()
         if epochs is not None and self.config.steps_per_epoch is not None:
-            limits.append(epochs * -(-self.config.steps_per_epoch // self._accumulation()))
+            limits.append(epochs * -(-self.config.steps_per_epoch // self.accumulation()))
         return min((int(limit) for limit in limits if limit is not None), default=None)
 
     def every(self, schedule: optax.Schedule, frequency: int) -> optax.Schedule:
@@ -91,7 +92,7 @@ class _Trainer(NamedTuple):
         It moves only where an update ends. Batches are counted from 0 in each epoch. The last batch of an
         epoch ends an update, even if fewer than `accumulate_grad_batches` came before it.
         """
-        batches, accumulation = self.config.steps_in_epoch(), self._accumulation()
+        batches, accumulation = self.config.steps_in_epoch(), self.accumulation()
         both = math.lcm(frequency, accumulation)
         updates = -(-batches // accumulation)
         moves = batches // both + (batches % accumulation != 0 and batches % frequency == 0)
@@ -107,7 +108,20 @@ class _Trainer(NamedTuple):
         norm = self._limit("gradient_clip_val")
         return norm if by_norm else None
 
-    def _accumulation(self) -> int:
+    def clipping(self) -> Clip | None:
+        """Return the clipping of the gradients, by their norm or by value."""
+        norm = self._setting("gradient_clip_val")
+        if not norm:
+            return None
+        kind = check_choice(
+            "gradient_clip_algorithm", self._setting("gradient_clip_algorithm") or "norm", ("norm", "value")
+        )
+        return Clip(
+            self.config.of({"gradient_clip_val": norm}).number("gradient_clip_val"), {"norm": 2.0}.get(kind)
+        )
+
+    def accumulation(self) -> int:
+        """Return the batches whose gradients are accumulated for an update."""
         number = self._setting("accumulate_grad_batches")
         return 1 if number is None else check_positive_count("accumulate_grad_batches", number)
 
@@ -318,6 +332,50 @@ def _stepping(tree: Tree, config: Config, node: Node) -> Config:
     return config.of(found)
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the only optimizer of the config. All parameters decay."""
+    from jaxlr.convert.optimizers.signatures import MODULES
+
+    tree = Tree(config.settings, config.of({}).get, _rows())
+    trainer, scheduler = _Trainer(tree, config), _scheduler(tree)
+    found = tree.outermost(_is_optimizer) if scheduler is None else _optimizers(tree, scheduler)
+    if len(found) != 1:
+        raise OptimizerError(f"the config must have one optimizer with its rate, got {len(found)}")
+    node = found[0]
+    module = node.target.rpartition(".")[0]
+    is_known = module in MODULES.get(node.name, ("",)) or f"{module}.".startswith("torch.optim.")
+    arguments = node.arguments
+    options = {
+        name: tree.value(name, value, (*arguments.path, name)) for name, value in arguments.settings.items()
+    }
+    return TorchOptimizer(
+        node.name if is_known else node.target,
+        config.of(options).options("params", "lr"),
+        trainer.clipping(),
+        batches_per_update=trainer.accumulation(),
+        momentum=None if scheduler is None else _momentum_cycle(tree, config, scheduler),
+    )
+
+
+def _momentum_cycle(tree: Tree, config: Config, scheduler: Node) -> Any:
+    """Return the momentum that a OneCycleLR or CyclicLR cycles, as a schedule, or None."""
+    row = _rows().get(scheduler.name)
+    text = tree.call_text(_with_missing(config, scheduler, row), _STEPPING) if row else ""
+    if not re.search(r"\b(OneCycleLR|CyclicLR)\b", text):
+        return None
+    from jaxlr.convert.optimizers.text import read_pair
+
+    pair = read_pair(f"SGD(lr=1.0)\n{text}")
+    call, momenta = pair.calls[0], pair.cycles[0]
+    if momenta is None:
+        return None
+    if _stepping(tree, config, scheduler).count("frequency", 1) != 1:
+        raise OptimizerError("a momentum that cycles is supported only with a frequency of 1")
+    cycle: Any = call.torch_class.momentum
+    settings = {key: value for key, value in call.arguments.items() if key in signature(cycle).parameters}
+    return cycle(**settings, base_momentum=momenta[0], max_momentum=momenta[1])
+
+
 def _recognizes(settings: Mapping[str, Any]) -> bool:
     """Check if a config names a scheduler or an optimizer by its class, or is a part of a Hydra config."""
     tree = Tree(settings, lambda name: None, ())
@@ -330,6 +388,7 @@ FRAMEWORK = Framework(
     name="lightning",
     read=read,
     marks=(),
+    optimizer=optimizer,
     recognizes=_recognizes,
     aliases=("pytorch_lightning", "pytorch-lightning", "hydra", "lightningcli"),
 )

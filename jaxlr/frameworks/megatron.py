@@ -10,7 +10,8 @@ from typing import Any
 
 from jaxlr._checks import check_choice, check_positive_count
 from jaxlr.frameworks._curves import floored
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks._defaults import with_defaults
+from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, phased_lr
 from jaxlr.schedules.phases import Shape
 
@@ -27,8 +28,7 @@ _RAMPS = ("rampup_batch_size", "step_batch_size_schedule")
 
 def read(config: Config) -> Recipe:
     """Read `--lr`, `--min-lr`, `--lr-decay-style`, and the warmup and decay in iterations or samples."""
-    if isinstance(flags := config.settings.get("MODEL_ARGS"), Mapping):
-        config = config.of({str(key).lstrip("-").replace("-", "_"): value for key, value in flags.items()})
+    config = _flags(config)
     config.refuse(*_RAMPS, reason="the schedule counts samples, and their number in an update changes")
     if config.flag("use_checkpoint_opt_param_scheduler") or config.flag("override_opt_param_scheduler"):
         config.assume("The run is new. A resumed run may keep the settings of its checkpoint.")
@@ -60,9 +60,40 @@ def read(config: Config) -> Recipe:
     return config.recipe("megatron", schedule, "update", updates)
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the optimizer of `get_megatron_optimizer` (`core/optimizer/optimizer_config.py`)."""
+    config = _flags(config)
+    config.refuse("decoupled_lr", reason="it gives some layers a rate of their own", error=OptimizerError)
+    config = with_defaults(config, {"optimizer": "adam", "clip_grad": 1.0}, "Megatron-LM")
+    name = check_choice("optimizer", config.text("optimizer"), ("adam", "sgd"))
+    style = config.text("weight_decay_incr_style", "constant")
+    if style == "constant":
+        config = with_defaults(config, {"weight_decay": 0.01}, "Megatron-LM")
+    elif _updates(config) is None:
+        raise ValueError("the config has no train_iters: give names={'train_iters': ...}")
+    decay = {"weight_decay": config.number("weight_decay", 0.01)}
+    undecayed = ("biases", "vectors")
+    if name == "sgd":
+        momentum = config.number("sgd_momentum", 0.9)
+        return TorchOptimizer("SGD", {"momentum": momentum, **decay}, config.clip("clip_grad"), undecayed)
+    betas = (config.number("adam_beta1", 0.9), config.number("adam_beta2", 0.999))
+    options = {"betas": betas, "eps": config.number("adam_eps", 1e-8), **decay}
+    cls = "AdamW" if config.flag("decoupled_weight_decay", True) else "Adam"
+    return TorchOptimizer(cls, options, config.clip("clip_grad"), undecayed)
+
+
+def _flags(config: Config) -> Config:
+    """Return the flags, which a YAML test case has in `MODEL_ARGS`."""
+    flags = config.settings.get("MODEL_ARGS")
+    if not isinstance(flags, Mapping):
+        return config
+    return config.of({str(key).lstrip("-").replace("-", "_"): value for key, value in flags.items()})
+
+
 FRAMEWORK = Framework(
     name="megatron",
     read=read,
+    optimizer=optimizer,
     marks=(
         *((name,) for name in ("lr_decay_style", "lr_warmup_fraction", "lr_decay_samples", "MODEL_ARGS")),
         *(("train_iters", name) for name in ("lr", "lr_decay_iters")),

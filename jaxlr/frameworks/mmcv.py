@@ -12,8 +12,8 @@ from typing import Any
 import jax
 
 from jaxlr._checks import check_choice, check_positive_count, shown_value
-from jaxlr.frameworks.mmengine import scaled_rate
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.mmengine import clipping, scaled_rate, undecayed
+from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import (
     Phase,
     chained_scheduler,
@@ -55,7 +55,26 @@ def read(config: Config) -> Recipe:
     return config.recipe("mmcv", chained_scheduler(init_value, factors), run.unit, run.num_counts)
 
 
-FRAMEWORK = Framework(name="mmcv", read=read, marks=(("lr_config",),), aliases=("mmcls",))
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the optimizer of `optimizer` and `optimizer_config` (`runner/hooks/optimizer.py`)."""
+    config.refuse("momentum_config", reason="it changes the momentum", error=OptimizerError)
+    settings, hook = config.inner("optimizer"), config.inner("optimizer_config")
+    settings.refuse("constructor", reason="it may make groups of parameters", error=OptimizerError)
+    kind = hook.text("type", "OptimizerHook")
+    if kind.removeprefix("GradientCumulative").removeprefix("Fp16") != "OptimizerHook":
+        raise OptimizerError(f"the type {shown_value(kind)} of optimizer_config is not supported")
+    return TorchOptimizer(
+        settings.text("type"),
+        settings.options("type", "lr", "params", "paramwise_cfg", "_delete_"),
+        clipping(hook, "grad_clip"),
+        undecayed(settings.inner("paramwise_cfg")),
+        check_positive_count("cumulative_iters", hook.count("cumulative_iters", 1)),
+    )
+
+
+FRAMEWORK = Framework(
+    name="mmcv", read=read, optimizer=optimizer, marks=(("lr_config",),), aliases=("mmcls",)
+)
 
 
 class _Run:

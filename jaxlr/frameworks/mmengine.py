@@ -7,14 +7,20 @@ The rules are those of MMEngine 0.10.7 (`runner/runner.py`). Those of its loops 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jaxlr._checks import check_choice, shown_value
+from jaxlr._checks import check_choice, check_positive_count, shown_value
 from jaxlr.frameworks.mmengine_schedules import Loop, check_settings, combined, scheduler_name
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Clip, Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.plateau import reduce_lr_on_plateau
 
 
 _OTHERS = ("Momentum", "WeightDecay")  # endings of the names of schedulers that do not change the rate
 _MOST_SCHEDULERS = 20
+_DECAY_MULTS = {
+    "norm_decay_mult": "norms",
+    "bias_decay_mult": "biases",
+    "dwconv_decay_mult": "depthwise convolutions",
+    "flat_decay_mult": "vectors",
+}
 
 
 def read(config: Config) -> Recipe:
@@ -43,9 +49,65 @@ def read(config: Config) -> Recipe:
     return config.recipe("mmengine", schedule, loop.unit, loop.num_counts)
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the optimizer of `optim_wrapper` (`optim/optimizer/default_constructor.py`)."""
+    wrapper = config.inner("optim_wrapper")
+    kind = wrapper.text("type", "OptimWrapper").rpartition(".")[2]
+    check_choice("type of optim_wrapper", kind, ("OptimWrapper", "AmpOptimWrapper"))
+    constructor = wrapper.text("constructor", config.text("constructor", "DefaultOptimWrapperConstructor"))
+    if constructor.rpartition(".")[2] != "DefaultOptimWrapperConstructor":
+        raise OptimizerError(f"the constructor {shown_value(constructor)} is not supported")
+    settings = wrapper.inner("optimizer")
+    return TorchOptimizer(
+        settings.text("type"),
+        settings.options("type", "lr", "params", "_delete_"),
+        clipping(wrapper, "clip_grad"),
+        undecayed(wrapper.inner("paramwise_cfg")),
+        check_positive_count("accumulative_counts", wrapper.count("accumulative_counts", 1)),
+    )
+
+
+def clipping(config: Config, name: str) -> Clip | None:
+    """Return the clipping of `clip_grad=dict(max_norm=...)`."""
+    if not config.has(name):
+        return None
+    clip = config.inner(name)
+    if check_choice(f"type of {name}", clip.text("type", "norm"), ("norm", "value")) == "value":
+        return Clip(clip.number("clip_value"), None)
+    return Clip(clip.number("max_norm"), clip.number("norm_type", 2.0))
+
+
+def undecayed(paramwise: Config) -> tuple[str, ...]:
+    """Return the parameters that `paramwise_cfg` leaves out of the weight decay."""
+    found = [words for name, words in _DECAY_MULTS.items() if _is_off(name, paramwise.number(name, 1.0))]
+    for name in paramwise.settings:
+        if name not in (*_DECAY_MULTS, "custom_keys", "bypass_duplicate", "_delete_"):
+            _check_mult(name, paramwise.number(name))
+    custom = paramwise.inner("custom_keys")
+    for key in custom.settings:
+        options = custom.inner(key)
+        for name in options.settings:
+            if name != "decay_mult":
+                _check_mult(f"{name} of {key!r}", options.number(name))
+        if _is_off(f"decay_mult of {key!r}", options.number("decay_mult", 1.0)):
+            found.append(f"parameters with {key!r} in their name")
+    return tuple(found)
+
+
+def _is_off(name: str, mult: Any) -> bool:
+    return mult == 0 or _check_mult(name, mult)
+
+
+def _check_mult(name: str, mult: Any) -> bool:
+    if mult != 1:
+        raise OptimizerError(f"{name}={mult!r} of paramwise_cfg is not supported")
+    return False
+
+
 FRAMEWORK = Framework(
     name="mmengine",
     read=read,
+    optimizer=optimizer,
     marks=(("param_scheduler",), ("optim_wrapper",)),
     aliases=("mmdet", "mmpretrain", "mmseg", "openmmlab"),
 )

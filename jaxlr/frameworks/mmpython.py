@@ -20,6 +20,8 @@ _MOST_ITEMS = 10_000
 _LONGEST_SOURCE = 500
 _LARGEST = 1e300
 _BASE_REFERENCE = re.compile(r"\{\{\s*(_base_\.[\w.]{1,200})\s*\}\}")
+# The dataclasses of nerfstudio, which are read as mappings.
+_DATACLASS = re.compile(r"TrainerConfig|MethodSpecification|(R?AdamW?Optimizer|\w+Scheduler)Config")
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": abs,
     "float": float,
@@ -339,7 +341,7 @@ class _File:
         return found
 
     def _call(self, call: ast.Call) -> Any:
-        """Return the value of `dict(...)`, `L(Class)(...)` or a function of numbers or lists, else None."""
+        """Return the value of `dict(...)`, `L(Class)(...)` or a known function or class, else None."""
         match call:
             case ast.Call(func=ast.Name(id="dict"), args=[] | [_] as arguments):
                 start = self._value(arguments[0]) if arguments else {}
@@ -353,6 +355,8 @@ class _File:
                 return self._of_model_zoo(name)
             case ast.Call(func=ast.Name(id="get_cfg") | ast.Attribute(attr="get_cfg"), args=[]):
                 return _Nodes()
+            case ast.Call(args=[]) if _DATACLASS.fullmatch(_called_name(call) or ""):
+                return self._keywords(call, {"_target_": _called_name(call)})
             case ast.Call(keywords=[]):
                 return self._function(_called_name(call), [self._value(node) for node in call.args])
         return None

@@ -6,7 +6,7 @@ The rules are those of karpathy/nanoGPT of November 2025, and of the time before
 from typing import Any
 
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Config, Framework, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, phased_lr
 
 
@@ -35,9 +35,19 @@ def read(config: Config) -> Recipe:
     return config.recipe("nanogpt", phased_lr(init_value, [ramp, cosine]), "update", num_iterations)
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the AdamW of `configure_optimizers`."""
+    defaults = {"weight_decay": 0.1, "beta1": 0.9, "beta2": 0.95, "grad_clip": 1.0}
+    config = with_defaults(config, defaults, "train.py")
+    betas = (config.number("beta1"), config.number("beta2"))
+    options = {"betas": betas, "weight_decay": config.number("weight_decay")}
+    return TorchOptimizer("AdamW", options, config.clip("grad_clip"), ("biases", "norms", "vectors"))
+
+
 FRAMEWORK = Framework(
     name="nanogpt",
     read=read,
+    optimizer=optimizer,
     marks=(
         ("decay_lr",),
         ("lr_decay_iters", "learning_rate"),

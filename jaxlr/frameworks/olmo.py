@@ -109,6 +109,8 @@ def _read_core(config: Config) -> Recipe:
     kind = _CORE.get(kind or "", kind)
     check_choice("the class of the scheduler", kind or "no _CLASS_", tuple(_CORE.values()))
     scheduler = config.of({"units": "steps", **scheduler.settings})
+    if isinstance(steps := trainer.get("max_duration"), int | float):  # from `names`
+        trainer = config.of({"max_duration": {"value": steps, "unit": "steps"}})
     duration = trainer.inner("max_duration")
     length = duration.number("value") if trainer.has("max_duration") else None
     unit = None if length is None else duration.text("unit")

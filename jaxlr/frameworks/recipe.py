@@ -76,12 +76,54 @@ class Recipe(NamedTuple):
     clip: float | None = None
 
 
+class OptimizerError(ValueError):
+    """A config whose optimizer is not supported, though its schedule is."""
+
+    def __init__(self, reason: str):
+        super().__init__(
+            f"{reason}: change the config, or take the schedule from jaxlr.from_config, and build the "
+            "optimizer with Optax"
+        )
+        self.reason: str = reason
+
+
+class Clip(NamedTuple):
+    """The clipping of the gradients before each update."""
+
+    size: float
+    norm_type: float | None = 2.0  # of the norm of all gradients together; None limits each element
+
+
+class TorchOptimizer(NamedTuple):
+    """The optimizer that a framework builds for a config.
+
+    Args:
+        name: its class, in torch or timm.
+        options: the options of the class but the learning rate, where they are not its defaults. A schedule
+            of the momentum or weight decay in the recipe replaces theirs.
+        clip: the clipping of the gradients.
+        undecayed: the parameters that the framework leaves out of the weight decay, such as "biases".
+        batches_per_update: the batches whose gradients are accumulated for an update.
+        own_rates: the reason if the parameter groups of the recipe have learning rates of their own.
+        momentum: a schedule of the momentum by the counts of the recipe, if the recipe does not have it.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    clip: Clip | None = None
+    undecayed: tuple[str, ...] = ()
+    batches_per_update: int = 1
+    own_rates: str = ""
+    momentum: optax.Schedule | None = None
+
+
 class Framework(NamedTuple):
     """A framework whose configs are read."""
 
     name: str
     read: Callable[["Config"], Recipe]
     marks: tuple[tuple[str, ...], ...]  # keys that tell its configs: all those of one tuple are there
+    optimizer: Callable[["Config"], TorchOptimizer] | None = None
     aliases: tuple[str, ...] = ()
     calls: tuple[Callable[..., Any], ...] = ()  # functions named as people write them in a call
     recognizes: Callable[[Mapping[str, Any]], bool] | None = None  # where no key tells its configs
@@ -264,6 +306,22 @@ class Config:
             raise ValueError(f"{name} must be true or false, got {shown_value(value)}")
         return word in _TRUE
 
+    def clip(self, name: str, default: float | None = None) -> Clip | None:
+        """Return the clipping to a norm of all gradients. A norm of 0 or less switches it off."""
+        norm = self.signed(name, default or 0.0)
+        return Clip(norm) if norm > 0 else None
+
+    def options(self, *without: str) -> dict[str, Any]:
+        """Return the settings of a mapping with the options of a torch optimizer."""
+        names = [name for name in self.settings if name not in without and self.get(name) is not None]
+        return {name: self._plain(name, self.get(name)) for name in names}
+
+    def _plain(self, name: str, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return tuple(self._plain(name, item) for item in value)
+        is_number = isinstance(value, str) and len(value) < 50 and _NUMBER.fullmatch(value)
+        return self._as_number(name, value) if is_number else value
+
     def numbers(self, name: str, default: Any = None) -> Any:
         """Return a setting as a list of numbers: a list, a single number, or a text such as "30 60"."""
         value = self.get(name)
@@ -306,12 +364,12 @@ class Config:
         """Return the number of epochs, which must be whole."""
         return check_positive_count("epochs", self.num_epochs(*names))
 
-    def refuse(self, *names: str, reason: str) -> None:
+    def refuse(self, *names: str, reason: str, error: type[ValueError] = ValueError) -> None:
         """Refuse a config in which one of these settings is on."""
         for name in names:
             value = self.get(name)
             if value not in (None, False, 0, "", [], ()):
-                raise ValueError(f"{name}={shown_value(value)} is not supported: {reason}")
+                raise error(f"{name}={shown_value(value)} is not supported: {reason}")
 
     def recipe(self, framework: str, schedule: Any, unit: Unit, num_counts: int | None) -> Recipe:
         """Return the recipe with the assumptions so far."""

@@ -7,7 +7,8 @@ import math
 from typing import Any
 
 from jaxlr._checks import shown_value
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks._defaults import with_defaults
+from jaxlr.frameworks.recipe import Clip, Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.frameworks.timm_schedules import (
     CALLS,
     RENAMED,
@@ -17,6 +18,27 @@ from jaxlr.frameworks.timm_schedules import (
 )
 
 
+# The classes and their options by the names of `--opt` (`optim/_optim_factory.py`).
+_OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
+    **dict.fromkeys(("sgd", "nesterov"), ("SGD", {"nesterov": True})),
+    "momentum": ("SGD", {}),
+    "adam": ("Adam", {}),
+    "adamw": ("AdamW", {}),
+    "nadam": ("NAdam", {}),
+    "radam": ("RAdam", {}),
+    "radamw": ("RAdam", {"decoupled_weight_decay": True}),
+    "adamax": ("Adamax", {}),
+    "adadelta": ("Adadelta", {}),
+    "adagrad": ("Adagrad", {"eps": 1e-8}),
+    "rmsprop": ("RMSprop", {"alpha": 0.9}),
+    "lion": ("Lion", {}),
+    "clion": ("Lion", {"caution": True}),
+    "lamb": ("Lamb", {}),
+    "lambc": ("Lamb", {"trust_clip": True}),
+    "lambw": ("Lamb", {"decoupled_decay": True}),
+    "clamb": ("Lamb", {"caution": True}),
+}
+_OLD_OPTIMIZERS = ("sgd", "nesterov", "momentum", "adam", "adamw")  # the same in all versions
 _FLAGS_OF_DEIT = ("data_set", "dist_eval", "distillation_type", "repeated_aug", "teacher_model")
 
 
@@ -109,9 +131,49 @@ _SETTINGS: tuple[tuple[str, str, Any, str], ...] = (
 # The defaults of train.py from 0.5 to 0.7. Those of 0.4 are in `_read_old`.
 _OLDER = {"warmup_epochs": 3, "warmup_lr": 1e-4, "min_lr": 1e-6, "decay_epochs": 100, "cooldown_epochs": 10}
 _STATED = ("warmup_epochs", "warmup_lr", "min_lr")
+
+
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the optimizer of `create_optimizer_v2`."""
+    config.refuse("layer_decay", reason="it gives each layer a rate of its own", error=OptimizerError)
+    config.refuse("opt_args", reason="it is no flag of train.py", error=OptimizerError)
+    defaults = {"opt": "sgd", "weight_decay": 2e-5}
+    if config.since(1, 0) is False and not config.has("weight_decay"):
+        raise ValueError(
+            "the default weight_decay of timm before 1.0 is not known: give names={'weight_decay': ...}"
+        )
+    config = with_defaults(config, defaults, "train.py")
+    name = config.text("opt").lower()
+    known = _OPTIMIZERS if config.since(1, 0) is not False else _OLD_OPTIMIZERS
+    if name not in known:
+        raise OptimizerError(f"opt must be one of {', '.join(map(repr, known))}, got {shown_value(name)}")
+    cls, options = _OPTIMIZERS[name]
+    options = {"weight_decay": config.number("weight_decay"), **options}
+    if cls in ("SGD", "RMSprop"):
+        options["momentum"] = with_defaults(config, {"momentum": 0.9}, "train.py").number("momentum")
+    if config.has("opt_eps") and cls not in ("SGD", "Lion"):
+        options["eps"] = config.number("opt_eps")
+    if config.has("opt_betas") and cls not in ("SGD", "RMSprop", "Adagrad", "Adadelta"):
+        options["betas"] = tuple(config.numbers("opt_betas"))
+    options |= config.inner("opt_kwargs").options("params", "lr")
+    accumulation = max(1, config.count("grad_accum_steps", 1))
+    undecayed = ("biases", "vectors", "the names in model.no_weight_decay()")
+    return TorchOptimizer(cls, options, _clip(config), undecayed, accumulation)
+
+
+def _clip(config: Config) -> Clip | None:
+    if not config.has("clip_grad"):
+        return None
+    mode = config.text("clip_mode", "norm")
+    if mode not in ("norm", "value"):
+        raise OptimizerError(f"clip_mode must be 'norm' or 'value', got {shown_value(mode)}")
+    return Clip(config.number("clip_grad"), 2.0 if mode == "norm" else None)
+
+
 FRAMEWORK = Framework(
     name="timm",
     read=read,
+    optimizer=optimizer,
     marks=(("sched",), ("sched_on_updates",), ("cooldown_epochs",), ("lr_cycle_limit",)),
     calls=CALLS,
     has_versions=True,

@@ -13,7 +13,7 @@ from jaxlr.frameworks import mmpython
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.files import read_config
 from jaxlr.frameworks.flags import in_sections
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Config, Framework, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, phased_lr
 from jaxlr.schedules.phases import Shape
 
@@ -21,6 +21,7 @@ from jaxlr.schedules.phases import Shape
 _SHAPES: dict[str, Shape] = {"linear": "linear", "sqrt": "1-sqrt", "cosine": "cosine"}
 _SCHEDULER = ("warmup_steps", "total_steps", "decay_ratio", "decay_type", "min_lr_factor", "lr_min")
 _DEFAULTS = {"warmup_steps": 200, "decay_type": "linear", "min_lr_factor": 0.0}
+_OPTIMIZER_DEFAULTS = {"name": "AdamW", "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.1}
 _SECTIONS = ("optimizer", "lr_scheduler", "training", "job")
 
 # The releases since June 2025, the source of April and May 2025, and the source before.
@@ -49,6 +50,17 @@ def read(config: Config) -> Recipe:
     return config.recipe("torchtitan", schedule, "update", steps)
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the optimizer of `build_optimizers`. All parameters decay."""
+    config = config.of(_with_file(in_sections(config.settings, _SECTIONS)))
+    section = _completed(config, config.inner("optimizer"), _OPTIMIZER_DEFAULTS)
+    training = _completed(config, config.inner("training"), {"max_norm": 1.0})
+    name = check_choice("name of the optimizer", section.text("name"), ("Adam", "AdamW"))
+    betas = (section.number("beta1"), section.number("beta2"))
+    options = {"betas": betas, "eps": section.number("eps"), "weight_decay": section.number("weight_decay")}
+    return TorchOptimizer(name, options, training.clip("max_norm"))
+
+
 def _recognizes(settings: Mapping[str, Any]) -> bool:
     settings = in_sections(settings, _SECTIONS)
     job, training, scheduler, model = (
@@ -65,6 +77,7 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
 FRAMEWORK = Framework(
     name="torchtitan",
     read=read,
+    optimizer=optimizer,
     marks=(),
     aliases=("flame",),
     recognizes=_recognizes,

@@ -7,7 +7,8 @@ The rules are those of torchvision 0.15 to 0.24 (`references/classification/trai
 from typing import Any
 
 from jaxlr._checks import check_choice, check_duration, check_positive_count, shown_value
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks._defaults import with_defaults
+from jaxlr.frameworks.recipe import Clip, Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import (
     chained_scheduler,
     constant_lr,
@@ -22,6 +23,11 @@ from jaxlr.schedules import (
 )
 
 
+_OWN_DECAYS = {
+    "norm_weight_decay": "norms",
+    "bias_weight_decay": "biases",
+    "transformer_embedding_decay": "class tokens and position embeddings",
+}
 _DETECTORS = ("rcnn", "retinanet", "ssd", "fcos")
 _SEGMENTERS = ("fcn_", "deeplabv3", "lraspp")
 _DETECTION_FLAGS = (
@@ -62,9 +68,51 @@ def read(config: Config) -> Recipe:
     ](settings)
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the optimizer of one of the scripts."""
+    task = _task(config)
+    if not config.has("weight_decay") and config.has("wd"):
+        config = config.of({**config.settings, "weight_decay": config.get("wd")})
+    defaults = {"opt": "sgd", "momentum": 0.9, "weight_decay": 1e-4}
+    config = with_defaults(config, defaults, f"the {task} script")
+    name = config.text("opt").lower()
+    if task == "segmentation":
+        config.refuse("clip_grad_norm", reason="the segmentation script has no such flag")
+        name = "sgd"
+    decay, momentum = config.number("weight_decay"), config.number("momentum")
+    if name.startswith("sgd"):
+        options = {"momentum": momentum, "nesterov": "nesterov" in name and task != "segmentation"}
+        found = TorchOptimizer("SGD", {**options, "weight_decay": decay})
+    elif name == "adamw":
+        found = TorchOptimizer("AdamW", {"weight_decay": decay})
+    elif name == "rmsprop" and task == "classification":
+        options = {"momentum": momentum, "eps": 0.0316, "alpha": 0.9}
+        found = TorchOptimizer("RMSprop", {**options, "weight_decay": decay})
+    else:
+        raise ValueError(
+            f"opt must be 'sgd', 'sgd_nesterov', 'adamw' or 'rmsprop', got {shown_value(name)}"
+        )
+    clip = Clip(config.number("clip_grad_norm")) if config.has("clip_grad_norm") else None
+    aux = "aux_loss gives the auxiliary classifier ten times the rate" if config.flag("aux_loss") else ""
+    return found._replace(clip=clip, undecayed=_undecayed(config, decay), own_rates=aux)
+
+
+def _undecayed(config: Config, decay: float) -> tuple[str, ...]:
+    """Return the parameters whose own weight decay is 0."""
+    found: list[str] = []
+    for name, words in _OWN_DECAYS.items():
+        own = config.number(name, decay)
+        if own not in (0, decay):
+            raise OptimizerError(f"{name}={own:g} beside a weight_decay of {decay:g} is not supported")
+        if own != decay:
+            found.append(words)
+    return tuple(found)
+
+
 FRAMEWORK = Framework(
     name="torchvision",
     read=read,
+    optimizer=optimizer,
     marks=(
         ("lr_warmup_method",),
         ("lr_warmup_decay",),

@@ -1,25 +1,31 @@
-"""Ultralytics YOLO: the `args.yaml` of a run, and the `hyp*.yaml` of YOLOv5.
+"""Ultralytics YOLO: the `args.yaml` of a run, and the files of YOLOv5, YOLOv6, YOLOv7 and YOLOv9.
 
-The rules are those of ultralytics 8.4.190, 8.3.200 and 8.1.41 (`engine/trainer.py`, `cfg/default.yaml`) and
-of YOLOv5 3.1 to 7.0 (`train.py`).
+The rules are those of ultralytics 8.4.190, 8.3.200 and 8.1.41 (`engine/trainer.py`, `cfg/default.yaml`),
+of YOLOv5 3.1 to 7.0 (`train.py`), of YOLOv6 0.4 (`core/engine.py`, `solver/build.py`), and of YOLOv7 and
+YOLOv9 (`train.py`).
 """
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
-from jaxlr._checks import check_value
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr._checks import check_choice, check_positive_count, check_value
+from jaxlr.frameworks.recipe import Clip, Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, chained_scheduler, per_epoch, phased_lr, sequential_lr
 
 
+_CLASSES = {name.lower(): name for name in ("SGD", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop")}
 _LEAST_WARMUP = 100  # iterations, before 8.4
 _YOLOV5 = ("anchor_t", "iou_t", "cls_pw", "obj_pw", "obj", "fl_gamma")  # settings that ultralytics 8 lacks
+_YOLOV7 = ("loss_ota", "paste_in")  # settings that YOLOv5 lacks
 
 
 def read(config: Config) -> Recipe:
     """Read `lr0`, `lrf`, `cos_lr` and the warmup of an `args.yaml`. A count is a batch."""
+    config = _flattened(config)
     config.refuse("time", reason="a run that ends by the clock has no fixed number of epochs")
+    config.refuse("flat_cos_lr", reason="write the schedule with jaxlr.phased_lr")
     _check_version(config)
     steps = config.steps_in_epoch()
     epochs = config.whole_epochs("epochs")
@@ -41,13 +47,76 @@ def read(config: Config) -> Recipe:
     return config.recipe("ultralytics", schedule, "iteration", epochs * steps)
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the optimizer of `build_optimizer`. Only the weights decay, which are group 0."""
+    _check_version(config)
+    if config.since(7) is False:
+        raise OptimizerError("the optimizer of YOLOv5 before 7.0 is not supported")
+    steps, epochs = config.steps_in_epoch(), config.whole_epochs("epochs")
+    _, written = _init_value(config, steps, epochs)
+    if written is None:
+        if _is_auto(config):
+            raise ValueError("optimizer 'auto' chooses the optimizer with its rate: leave init_value out")
+        written = "SGD"
+        config.assume("The optimizer is SGD, the default of YOLOv5.")
+    name = _CLASSES.get(written.lower(), written)
+    momentum = 0.9 if _is_auto(config) else config.number("momentum")
+    options: dict[str, Any] = {"momentum": momentum}
+    if name == "SGD":
+        options["nesterov"] = True
+    elif name != "RMSprop":
+        options = {"betas": (momentum, 0.999)}
+    options["weight_decay"] = _weight_decay(config)
+    accumulation = max(
+        1, round(config.count("nbs", 64) / check_positive_count("batch", config.count("batch")))
+    )
+    warmup = _warmup_iterations(config, steps, epochs)
+    starts = not _is_auto(config) and warmup > 0 and config.number("warmup_bias_lr", 0.1) != 0
+    own = "the rate of the biases begins at warmup_bias_lr" if starts else ""
+    return TorchOptimizer(name, options, Clip(10.0), ("biases", "norms"), accumulation, own)
+
+
+def _recognizes(settings: Mapping[str, Any]) -> bool:
+    return any(
+        isinstance(inner := settings.get(name), Mapping) and {"lr0", "warmup_epochs"} <= inner.keys()
+        for name in ("hyp", "solver")
+    )
+
+
 FRAMEWORK = Framework(
     name="ultralytics",
     read=read,
+    optimizer=optimizer,
     marks=(("lr0", "lrf"), ("lr0", "warmup_epochs"), ("lr0", "epochs")),
     aliases=("yolo", "yolov5"),
+    recognizes=_recognizes,
     has_versions=True,
 )
+
+
+def _flattened(config: Config) -> Config:
+    """Return the settings of an `opt.yaml` of YOLOv5, or those of a config of YOLOv6, in one mapping."""
+    settings = {**config.settings}
+    if isinstance(hyp := settings.pop("hyp", None), Mapping):
+        settings |= hyp
+        settings.setdefault("batch", settings.get("batch_size"))
+    if config.flag("fixed_lr"):
+        settings["lrf"] = 1.0
+    if isinstance(solver := settings.pop("solver", None), Mapping):
+        settings |= {**solver, "optimizer": solver.get("optim")}
+        shape = config.of(settings).text("lr_scheduler")
+        if check_choice("lr_scheduler", shape, ("Cosine", "Constant")) == "Constant":
+            settings["lrf"] = 1.0
+        config.assume("The rules are those of YOLOv6: the warmup has at least 1000 iterations.")
+    elif any(map(config.of(settings).has, _YOLOV7)):
+        config.assume(
+            "The rules are those of YOLOv7: the warmup has at least 1000 iterations, and the decay is a "
+            "cosine. If the run had the flag --linear-lr, give names={'linear_lr': True}."
+        )
+    else:
+        return config.of(settings)
+    config.version = (6, 0)  # YOLOv6 and YOLOv7 have the rules of YOLOv5 6.0
+    return config.of(settings)
 
 
 def _check_version(config: Config) -> None:
@@ -99,7 +168,8 @@ def _init_value(config: Config, steps: int, epochs: int) -> tuple[Any, str | Non
     if not config.has("nc"):
         raise ValueError(
             "optimizer 'auto' ignores lr0, and its rate depends on the number of classes: give "
-            "names={'nc': ...}; to train at lr0, name the optimizer in the config, such as 'SGD'"
+            "names={'nc': ...} or init_value; to train at lr0, name the optimizer in the config, such as "
+            "'SGD'"
         )
     rate = round(0.002 * 5 / (4 + config.count("nc")), 6)
     config.assume(f"optimizer 'auto' takes AdamW at rate {rate:g}, because the run is short.")
@@ -108,15 +178,19 @@ def _init_value(config: Config, steps: int, epochs: int) -> tuple[Any, str | Non
 
 def _state_optimizer(config: Config, warmup: int, optimizer: str | None) -> None:
     """State the optimizer, its momentum, and the weight decay, which only the weights have."""
-    batch, decay = config.stated("batch"), config.stated("weight_decay")
-    if config.group != 0 and decay is not None:
-        decay = 0.0
-    elif decay is not None and batch:
-        nominal = config.count("nbs", 64)
-        decay = decay * batch * max(round(nominal / batch), 1) / nominal
+    decay = None if config.stated("weight_decay") is None else _weight_decay(config)
     if optimizer == "MuSGD":
         config.assume("MuSGD trains the last layers of the head at three times the rate.")
     config.state(optimizer=optimizer, weight_decay=decay, momentum=_momentum(config, warmup, optimizer))
+
+
+def _weight_decay(config: Config) -> float:
+    """Return the weight decay for the global batch size. Norms and biases have none."""
+    batch, decay = config.stated("batch"), config.number("weight_decay")
+    if config.group != 0 or not batch:
+        return 0.0 if config.group != 0 else decay
+    nominal = config.count("nbs", 64)
+    return decay * batch * max(round(nominal / batch), 1) / nominal
 
 
 def _momentum(config: Config, warmup: int, optimizer: str | None) -> Any:

@@ -270,6 +270,10 @@ class _Rows:
     def log(self, kind: str, name: str, step_column: str | None, rate_column: str | None) -> Log:
         """Return the rates in the rows."""
         rows, keys = self.rows, [*self.keys]
+        if not rows:
+            wanted = "must have a cell for each column, and numbers such as 0.1"
+            line = f": line {self.damaged[0]} {wanted}" if self.damaged else ""
+            raise ValueError(f"{name} has no row that can be read{line}")
         if rate_column is not None and rate_column not in keys:
             raise ValueError(f"{name} has no column {rate_column!r}, it has {_listed(keys)}")
         rates = [rate_column] if rate_column is not None else [key for key in keys if is_rate(key)]
@@ -283,6 +287,9 @@ class _Rows:
             chosen = [row for row in rows if number_of(row.get(key)) is not None]
             if chosen:
                 columns[key] = self._points(chosen, key, step, epoch, kind)
+                if others := sum(row.get(key) not in (None, "") for row in rows) - len(chosen):
+                    plural = "s are" if others > 1 else " is"
+                    self.notes.append(f"{others} row{plural} left out, because {key} is no number there.")
         if not columns:
             raise ValueError(
                 f"the column {rates[0]!r} of {name} has no number: give rate_column, another one"

@@ -6,24 +6,18 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxlr._checks import PLATEAU_IS_NO_SCHEDULE, shown_value
+from jaxlr._checks import shown_value
 from jaxlr.convert import from_string
-from jaxlr.convert.classes import CLASSES
 from jaxlr.convert.errors import MissingNamesError
 from jaxlr.convert.text import steps_per_batch
-from jaxlr.frameworks import CALLS
-from jaxlr.frameworks.config import from_config, is_recognized
-from jaxlr.frameworks.files import read_config, read_text_config
+from jaxlr.frameworks.config import from_config
+from jaxlr.frameworks.files import read_config
+from jaxlr.frameworks.forms import SUFFIXES, read_file, settings_of
 from jaxlr.frameworks.recipe import Recipe
 
 
-_SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".sh", ".args", ".txt", ".py")
 _MOST_NUMBERS = 12
 _COUNT = re.compile(r"warm|step|epoch|cycle|iter|max_num|^(end|t_max|t_0|milestones)$", re.IGNORECASE)
-_CONFIG = re.compile(r"^\s*\{|(^|\s)--\w|^\s*([-*]\s+)?[\w-]+\s*:\s", re.MULTILINE)
-_PYTHON = re.compile(
-    rf"^\s*(def|class|for|if|with)\b|\b({'|'.join([*CLASSES, *CALLS])})\s*\(", re.MULTILINE
-)
 # The last version before each change of a rule that the readers know.
 VERSIONS = {"huggingface": ("4.51", "4.48"), "ultralytics": ("8.3", "8.1.41")}
 
@@ -63,36 +57,18 @@ class Source:
         elif isinstance(recipe, Mapping | list):
             self.settings = read_config(recipe)
         elif isinstance(recipe, PathLike):
-            self._read_file(Path(recipe))
+            self.text, self.settings = read_file(Path(recipe), self.arguments.get("framework"))
         elif isinstance(recipe, str):
             self._read_text(recipe)
         else:
             self.fixed = _checked(Reading(recipe, None))
 
-    def _read_file(self, path: Path) -> None:
-        if path.suffix.lower() in (".py", ".txt"):  # a config, or code with a torch scheduler
-            text = path.read_text(encoding="utf-8-sig")
-            if _PYTHON.search(text):
-                self.text = text
-                return
-        self.settings = read_config(path)
-
     def _read_text(self, text: str) -> None:
-        if "\n" not in text and len(text) < 1000 and Path(text).suffix.lower() in _SUFFIXES:
-            self._read_file(Path(text))
-            return
-        looks_like_config = bool(_CONFIG.search(text))
-        settings: Mapping[str, Any] | None = None
-        if not _PYTHON.search(text):
-            try:
-                settings = read_text_config(text)
-            except (ValueError, ModuleNotFoundError):
-                if looks_like_config:
-                    raise
-        if settings is not None and (looks_like_config or is_recognized(settings)):
-            self.settings = settings
+        framework = self.arguments.get("framework")
+        if "\n" not in text and len(text) < 1000 and Path(text).suffix.lower() in SUFFIXES:
+            self.text, self.settings = read_file(Path(text), framework)
         else:
-            self.text = text
+            self.text, self.settings = text, settings_of(text, framework)
 
     def read(
         self, settings: Mapping[str, Any] | None = None, text: str | None = None, **changes: Any
@@ -228,7 +204,10 @@ def _read(recipe: Recipe) -> Reading:
 def _checked(reading: Reading) -> Reading:
     if not callable(reading.schedule):
         if hasattr(reading.schedule, "update"):
-            raise ValueError(PLATEAU_IS_NO_SCHEDULE)
+            raise ValueError(
+                "a plateau has no fixed curve to compare with a log: its learning rate depends on the "
+                "metrics of the run"
+            )
         raise TypeError(
             f"recipe must be a schedule, a text, a config or a file, got {shown_value(reading.schedule)}"
         )

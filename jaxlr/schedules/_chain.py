@@ -1,6 +1,6 @@
-"""One step of a schedule in a chain: the change that torch's scheduler makes to the rate that it finds.
+"""The step of a schedule in a chain: the change that torch's scheduler makes to the current rate.
 
-Most schedulers multiply the rate by a factor, or replace it. For the others this module has the rule.
+Most schedulers multiply the rate by a factor, or replace it. The others have a rule of their own here.
 """
 
 import bisect
@@ -14,12 +14,12 @@ import optax
 from jaxlr.schedules._schedule import Schedule, factor_of
 
 
-# The epoch and the rate that a scheduler finds, to the rate that it leaves.
+# From the epoch and the rate before the step to the rate after it.
 Step = Callable[[int, float], float]
 
 
 def step_of(schedule: optax.Schedule) -> Step:
-    """Return the step of a schedule. In epoch 0 it is the constructor's."""
+    """Return the step of a schedule. In epoch 0 it does what the constructor of torch's scheduler does."""
     if isinstance(schedule, Schedule) and schedule.step is not None:
         return schedule.step
     base: Any = factor_of(schedule)
@@ -75,7 +75,7 @@ class CosineStep:
 
 @dataclasses.dataclass(frozen=True)
 class AveragingStep:
-    """The step of a SWALR. It finds the start of the anneal from the rate, and moves on to `swa_lr`."""
+    """The step of a SWALR. It computes the start of the anneal from the rate, then moves to `swa_lr`."""
 
     swa_lr: Any
     length: int
@@ -106,7 +106,7 @@ def switching(schedules: Sequence[optax.Schedule], milestones: Sequence[int]) ->
 
 
 def slowed(schedule: optax.Schedule, epoch_of: Callable[[int], Any]) -> Step:
-    """Return the step of a scheduler that is stepped up to `epoch_of(count)` at each count."""
+    """Return the step of a scheduler that is at epoch `epoch_of(count)` at each count."""
 
     def step(count: int, lr: float) -> float:
         first = epoch_of(count - 1) + 1 if count else 0
@@ -123,7 +123,7 @@ def stopping(num_decays: Callable[[int], int]) -> Step:
 
 
 def _multiplying(schedule: optax.Schedule, base: Any) -> Step:
-    """Multiply by the ratio of two successive rates of the schedule. A rate of 0 stays 0."""
+    """Return the step that multiplies by the ratio of two successive rates. A rate of 0 stays 0."""
 
     def step(epoch: int, lr: float) -> float:
         before = _rate(schedule, epoch - 1) if epoch else float(base)
@@ -133,6 +133,7 @@ def _multiplying(schedule: optax.Schedule, base: Any) -> Step:
 
 
 def _overwriting(schedule: optax.Schedule) -> Step:
+    """Return the step of a scheduler that replaces the rate."""
     return lambda epoch, lr: _rate(schedule, epoch)
 
 

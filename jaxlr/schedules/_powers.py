@@ -81,6 +81,7 @@ def power(base: float | jax.Array, exponent: Count, largest: int = LARGEST_COUNT
 
 
 def _power_from_tables(base: float, exponent: jax.Array, largest: int) -> jax.Array:
+    """Return `base ** exponent` as a product of table entries, one for each digit of the exponent."""
     dtype = jax.dtypes.canonicalize_dtype(float)
     largest = min(largest, np.iinfo(exponent.dtype).max)
     tables = _power_tables(base, largest, np.dtype(dtype))
@@ -124,19 +125,14 @@ def _traced_power(base: jax.Array, exponent: jax.Array) -> jax.Array:
     """Return `base ** exponent` as 2 ** (exponent * log2(base)), with the product as a double float."""
     if base.dtype == np.float64:
         return base ** exponent.astype(np.float64)
-    significand, scale = jnp.frexp(base)
-    below = significand < math.sqrt(0.5)
-    significand = jnp.where(below, significand * 2, significand)
-    scale = scale - below.astype(scale.dtype)
+    significand, scale = split_float(base)
     # If scale is not 0, the power has saturated by 2**20. If it is 0, the base is near 1 and the power may
     # not have saturated.
     exponent = jnp.where(scale == 0, exponent, jnp.minimum(exponent, 2**20)).astype(np.int32)
     product = exact_double_float(exponent) * log2(significand)
     whole = jnp.round(product.high)
     fraction = (product.high - whole) + product.low
-    binary = jnp.clip(whole.astype(np.int32) + exponent * scale, -252, 252)
-    half = binary // 2  # the result may fit a float32 even if 2.0**binary does not
-    result = jnp.exp2(fraction) * exact_exp2(half) * exact_exp2(binary - half)
+    result = exp2(fraction, jnp.clip(whole.astype(np.int32) + exponent * scale, -252, 252))
     at_zero = jnp.where(base == 0, (exponent == 0).astype(base.dtype), jnp.nan)
     return jnp.where(base > 0, result, at_zero)
 
@@ -162,12 +158,26 @@ def log2(significand: jax.Array) -> DoubleFloat:
     return (s + s * square * (as_double_float(1 / 3) + tail)) * as_double_float(2 / math.log(2))
 
 
+def split_float(value: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the significand of a positive float32, from sqrt(1/2) to sqrt(2), and its exponent of 2."""
+    significand, exponent = jnp.frexp(value)
+    below = significand < math.sqrt(0.5)
+    return jnp.where(below, significand * 2, significand), exponent - below.astype(exponent.dtype)
+
+
 def exact_double_float(integer: jax.Array) -> DoubleFloat:
+    """Return an int32 without rounding."""
     low = integer & 0xFFF
     high = as_double_float((integer - low).astype(np.float32))
     return high + low.astype(np.float32)
 
 
-def exact_exp2(exponent: jax.Array) -> jax.Array:
+def exp2(fraction: jax.Array, whole: jax.Array) -> jax.Array:
+    """Return 2.0 ** (fraction + whole), for integers -252 <= whole <= 252."""
+    half = whole // 2  # the result may fit a float32 even if 2.0**whole does not
+    return jnp.exp2(fraction) * _exact_exp2(half) * _exact_exp2(whole - half)
+
+
+def _exact_exp2(exponent: jax.Array) -> jax.Array:
     """Return 2.0 ** exponent from its bits, for -126 <= exponent <= 127. `jnp.exp2` is off by 2e-6."""
     return jax.lax.bitcast_convert_type((exponent + 127) << 23, np.float32)

@@ -16,25 +16,13 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
-from jaxlr._checks import plain
 from jaxlr.schedules._counts import as_count, as_float
+from jaxlr.schedules._printing import PrintsAsCall
 
 
 _P = ParamSpec("_P")
-_MOST_ITEMS = 12  # of a list that is printed in full
 # What a function of the count may read, so that its values depend on the count alone.
 _MATHEMATICAL = (math, jnp, abs, float, int, max, min, pow, round, sum)
-
-
-class PrintsAsCall:
-    """An object whose `repr` is the call that makes it."""
-
-    def as_call(self) -> tuple[str, Mapping[str, Any]]:
-        """Return the name of a public function or class, and its arguments in their order."""
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
-        return call_text(self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -141,90 +129,19 @@ def factor_of(schedule: optax.Schedule) -> float | jax.Array | None:
     return schedule.init_value if isinstance(schedule, Schedule) else 1.0
 
 
-def call_text(value: Any, prefix: str = "", most_items: float = _MOST_ITEMS) -> str:
-    """Return Python text that makes a value: a schedule, or an argument of one.
-
-    Args:
-        value: the value.
-        prefix: text before the names of our functions, such as "jaxlr.".
-        most_items: number of items of a list from which on it is abbreviated with "...".
-    """
-
-    def text(value: Any) -> str:
-        return call_text(value, prefix, most_items)
-
-    if isinstance(value, PrintsAsCall):
-        name, arguments = value.as_call()
-        return f"{prefix}{_call(name, arguments, text)}"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{key!r}: {text(item)}' for key, item in value.items())}}}"
-    if isinstance(value, list | tuple | np.ndarray):
-        return f"[{', '.join(_item_texts(value, text, most_items))}]"
-    if isinstance(value, jax.Array):
-        return _array_text(value)
-    if isinstance(value, functools.partial):
-        keywords = [f"{name}={text(item)}" for name, item in value.keywords.items()]
-        return f"functools.partial({', '.join([*map(text, [value.func, *value.args]), *keywords])})"
-    if callable(value):
-        return _function_text(value, text)
-    value = plain(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"float('{value}')"
-    return repr(value)
-
-
-def _call(name: str, arguments: Mapping[str, Any], text: Callable[[Any], str]) -> str:
-    """Return a call. The first argument needs no name. An argument that is None is left out."""
-    first = next(iter(arguments), None)
-    written = [
-        text(value) if key == first else f"{key}={text(value)}"
-        for key, value in arguments.items()
-        if value is not None
-    ]
-    return f"{name}({', '.join(written)})"
-
-
-def _item_texts(items: Any, text: Callable[[Any], str], most_items: float) -> list[str]:
-    if len(items) <= most_items:
-        return [text(item) for item in items]
-    return [*(text(item) for item in items[: int(most_items) // 2]), "...", text(items[-1])]
-
-
-def _array_text(array: jax.Array) -> str:
-    if isinstance(array, Tracer):
-        return f"<traced {array.dtype}>"
-    if array.shape or not array.is_fully_addressable or array.is_deleted():
-        return f"<{array.dtype}{list(array.shape)}>"
-    return f"jnp.{array.dtype}({array.item()!r})"
-
-
-def _function_text(function: Any, text: Callable[[Any], str]) -> str:
-    owner = getattr(function, "__self__", None)
-    if isinstance(owner, list | tuple | np.ndarray):
-        return f"{text(owner)}.{function.__name__}"
-    name, module = getattr(function, "__qualname__", None), getattr(function, "__module__", None)
-    if name is None or not (owner is None or isinstance(owner, types.ModuleType)):
-        return repr(function)
-    if "<" in name:
-        return f"<function {name}>"
-    return name if module in (None, "__main__", "builtins") else f"{module}.{name}"
-
-
 def _frozen(value: Any) -> Any:
     """Return an argument as it is now. A list or an array of the caller may change later."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
-    return tuple(map(_frozen, value)) if isinstance(value, Sequence) and not _is_atom(value) else value
-
-
-def _is_atom(value: Any) -> bool:
-    return isinstance(value, str | range)
+    is_list = isinstance(value, Sequence) and not isinstance(value, str | range)
+    return tuple(map(_frozen, value)) if is_list else value
 
 
 def _is_pure(function: Any) -> bool:
-    """Check if a function reads its argument, constants and mathematical functions only, and can be traced.
+    """Return True if a function depends on the count alone, and JAX can trace it.
 
-    Any other function may change its values from one call to the next, so it is called each time.
+    It may read its argument, constants and mathematical functions. Any other function may return another
+    value at the next call, so it is called each time.
     """
     if not isinstance(function, types.FunctionType) or function.__closure__ or function.__defaults__:
         return False
@@ -247,4 +164,5 @@ def _is_pure(function: Any) -> bool:
 
 
 def _called(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """Make a schedule again from its pickle."""
     return function(**arguments)

@@ -1,4 +1,4 @@
-"""The shapes of a phase, as the shares of its start value and its end value in the rate."""
+"""The shapes of a phase: the shares of its start value and of its end value in the rate."""
 
 import dataclasses
 import math
@@ -20,7 +20,7 @@ from jaxlr.schedules._counts import (
     fold,
     remaining,
 )
-from jaxlr.schedules._powers import exact_double_float, exact_exp2, log2
+from jaxlr.schedules._powers import exact_double_float, exp2, log2, split_float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,19 +143,19 @@ def _cosine(start: Any, end: Any, at: Position) -> Float:
 
 
 def _geometric(start: Any, end: Any, at: Position) -> Float:
-    """The geometric mean of the two values, weighted by the shares of the span that are left and done."""
+    """Return the geometric mean of two values, weighted by the parts of the span that are left and done."""
     if not _is_float32(at.count):
         return start ** (at.left / at.span) * end ** (at.done / at.span)
     part = at.part_done
     if not isinstance(start, jax.Array) and not isinstance(end, jax.Array):
-        return _exp2(as_double_float(math.log2(start)) + part * math.log2(end / start))
+        return _double_exp2(as_double_float(math.log2(start)) + part * math.log2(end / start))
     return _traced_geometric(jnp.float32(start), jnp.float32(end), part)
 
 
 @jax.custom_jvp
 def _traced_geometric(start: jax.Array, end: jax.Array, part: DoubleFloat) -> jax.Array:
     log_start = _double_log2(start)
-    rate = _exp2(log_start + part * (_double_log2(end) - log_start))
+    rate = _double_exp2(log_start + part * (_double_log2(end) - log_start))
     return jnp.where((start > 0) & (end > 0), rate, jnp.nan)
 
 
@@ -166,23 +166,21 @@ def _traced_geometric_jvp(primals, tangents):
     return rate, rate * ((1 - part.high) / start * tangents[0] + part.high / end * tangents[1])
 
 
-def _exp2(exponent: DoubleFloat) -> jax.Array:
+def _double_exp2(exponent: DoubleFloat) -> jax.Array:
+    """Return 2 ** exponent as a float32."""
     whole = jnp.clip(jnp.round(exponent.high), -252, 252)
     fraction = (exponent.high - whole) + exponent.low
-    binary = whole.astype(np.int32)
-    half = binary // 2  # the result may fit a float32 even if 2.0**binary does not
-    return jnp.exp2(fraction) * exact_exp2(half) * exact_exp2(binary - half)
+    return exp2(fraction, whole.astype(np.int32))
 
 
 def _double_log2(value: jax.Array) -> DoubleFloat:
-    significand, scale = jnp.frexp(value)
-    below = significand < math.sqrt(0.5)
-    significand = jnp.where(below, significand * 2, significand)
-    return log2(significand) + (scale - below.astype(scale.dtype)).astype(np.float32)
+    """Return the logarithm to base 2 of a positive float32."""
+    significand, scale = split_float(value)
+    return log2(significand) + scale.astype(np.float32)
 
 
 def _power(ratio: Real, rounded: Float, exponent: float) -> Float:
-    """The power `ratio ** exponent`. `rounded` is the ratio as a float."""
+    """Return `ratio ** exponent`. `rounded` is the ratio as a float."""
     if not isinstance(ratio, DoubleFloat):
         return array_module(ratio).power(ratio, exponent)
     if exponent <= 1 and exponent == float(np.float32(exponent)):
@@ -197,7 +195,7 @@ def _power(ratio: Real, rounded: Float, exponent: float) -> Float:
 
 
 def _power_complement(part: Float, rest: Float, at: Position) -> Float:
-    """The complement `1 - (part / span) ** power`, where `part + rest` is the span."""
+    """Return `1 - (part / span) ** power`, where `part + rest` is the span."""
     xp = array_module(part)
     with np.errstate(divide="ignore"):
         # Each of the two logarithms loses digits where the other one keeps them.
@@ -206,7 +204,7 @@ def _power_complement(part: Float, rest: Float, at: Position) -> Float:
 
 
 def _tanh_angle(at: Position) -> Real:
-    """Twice the argument of timm's tanh: 14 at the start of the span, -6 at its end."""
+    """Return twice the argument of timm's tanh: 14 at the start of the span, -6 at its end."""
     return at.part_left * 20.0 - 6.0
 
 
@@ -217,10 +215,7 @@ def _exp(value: Real) -> Float:
 
 
 def _expm1(value: Float) -> Float:
-    """The difference `exp(value) - 1`, for values below 0.7.
-
-    XLA's expm1 has an error of three roundings in float32.
-    """
+    """Return `exp(value) - 1` for values below 0.7. XLA's expm1 is off by three roundings in float32."""
     if not isinstance(value, jax.Array) or value.dtype == np.float64:
         return array_module(value).expm1(value)
     small = jnp.where(jnp.abs(value) <= 0.7, value, 0.0)

@@ -194,10 +194,9 @@ def per_epoch(
 
     In code: `schedule((first_step + count) // steps_per_epoch)` if `steps_per_epoch` is a whole number.
 
-    It has a fraction if gradients accumulate across epochs: 7 batches per epoch, with an update every 2
-    batches, are 3.5 updates per epoch. An update belongs to the epoch of its last batch, because it is made
-    then. If the loop makes an update with the batches that are left at the end of an epoch, the number is
-    whole: 4.
+    If gradients accumulate across epochs, `steps_per_epoch` may have a fraction. With 7 batches per epoch
+    and an update every 2 batches, it is 3.5. An update belongs to the epoch of its last batch. If the loop
+    also makes an update with the last batch of an epoch alone, `steps_per_epoch` is 4.
 
     The arithmetic is exact. A float stands for the simplest fraction that rounds to it, so `7 / 3` is
     `Fraction(7, 3)`.
@@ -205,8 +204,8 @@ def per_epoch(
     Args:
         schedule: the schedule of epochs.
         steps_per_epoch: optimizer updates per epoch, including the last, smaller batch; a number > 0.
-        first_step: updates before count 0, a whole number >= 0. For a run that was stopped in the middle of
-            an epoch and continues with a new optimizer state, it is the number of updates so far.
+        first_step: updates before count 0, a whole number >= 0. If a run continues in the middle of an
+            epoch with a new optimizer state, it is the number of updates so far.
 
     Raises:
         TypeError: `schedule` is not callable, or `steps_per_epoch` or `first_step` is not a number.
@@ -281,11 +280,11 @@ def starting_at(schedule: optax.Schedule, first: int) -> optax.Schedule:
 
 @prints_as_call
 def tabulate(fn: Callable[[int], float], num_steps: int) -> optax.Schedule:
-    r"""Any Python function of the epoch as a schedule. It is called once per epoch, in float64.
+    r"""Any Python function of the epoch as a schedule. The function is called once per epoch.
 
     $$\mathrm{lr}(e) = f(\min(e, N - 1))$$
 
-    In code: `table[min(count, num_steps - 1)]`, where `table = [fn(0), ..., fn(num_steps - 1)]`.
+    with $f$ = `fn`, $N$ = `num_steps` and $e$ = `count`.
 
     Args:
         fn: Python function of the epoch (or step), called with 0 to `num_steps` - 1, in order.

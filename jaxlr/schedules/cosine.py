@@ -38,7 +38,9 @@ def cosine_annealing_lr(
     $$\mathrm{lr}(e) = \eta_{\min} + \tfrac{1}{2}(\eta_0 - \eta_{\min})
         \left(1 + \cos \frac{\pi e}{T_{\max}}\right)$$
 
-    In code: `eta_min + (init_value - eta_min) * (1 + cos(pi * count / T_max)) / 2`.
+    with $\eta_0$ = `init_value`, $\eta_{\min}$ = `eta_min`, $T_{\max}$ = `T_max` and $e$ = `count`. In
+    code: `eta_min + (init_value - eta_min) * (1 + cos(pi * count / T_max)) / 2`.
+
     After `T_max` the rate rises again, as in torch. The period is 2 `T_max`.
 
     Args:
@@ -99,6 +101,8 @@ def cosine_annealing_warm_restarts(
         >>> schedule = cosine_annealing_warm_restarts(1.0, T_0=2, T_mult=2)
         >>> [round(schedule(epoch), 3) for epoch in (0, 1, 2, 3, 4, 5, 6)]
         [1.0, 0.5, 1.0, 0.854, 0.5, 0.146, 1.0]
+        >>> round(schedule(0.5), 3)  # after half of epoch 0
+        0.854
 
     Reference: `torch.optim.lr_scheduler.CosineAnnealingWarmRestarts`; SGDR,
     https://arxiv.org/abs/1608.03983.
@@ -134,6 +138,7 @@ def swa_lr(
 
     with $\eta_0$ = `init_value`, $\eta_s$ = `swa_lr`, $N$ = `anneal_epochs` and $e$ = `count`. The
     weight $\alpha(t)$ is $(1 - \cos \pi t) / 2$ if `anneal_strategy` is "cos", and $t$ if it is "linear".
+    With `anneal_epochs` = 0 the rate is always `swa_lr`, as in torch.
 
     Args:
         init_value: learning rate of the first epoch, a finite number >= 0; may be traced.

@@ -20,12 +20,12 @@ from jaxlr.schedules._anneal import anneal_unit, blend
 from jaxlr.schedules._counts import (
     Count,
     Float,
-    apply_to_each,
     at_most,
     choose,
     is_before,
     remaining,
 )
+from jaxlr.schedules._functions import apply_to_each
 from jaxlr.schedules._periods import cycle_and_position, distances
 from jaxlr.schedules._powers import power, power_and_complement
 from jaxlr.schedules._schedule import Schedule, prints_as_call
@@ -262,38 +262,45 @@ def _triangles(
         check_function("scale_fn", scale_fn)
         mode = scale_mode
 
-    def scale(count: Count, cycle: Count) -> tuple[Any, Any]:
-        """Return the scale of a triangle, and 1 minus the scale to full precision."""
-        match mode:
-            case "triangular2":
-                size = power(0.5, cycle)
-            case "exp_range":
-                return power_and_complement(gamma, count)
-            case "cycle":
-                size = apply_to_each(scale_fn, cycle + 1)
-            case "iterations":
-                size = apply_to_each(scale_fn, count)
-            case _:
-                size = 1.0
-        return size, 1 - size
+    scale_of = _scaling(mode, gamma, scale_fn)
 
     def triangle(foot: Float, peak: Float, count: Count) -> Float:
         cycle, position = cycle_and_position(count, total)
         since_foot, until_peak, until_foot = distances(position, up, total)
         rising = until_peak >= 0
-        leg = choose(rising, float(up), float(down))
-        height = choose(rising, since_foot, until_foot) / leg
-        depth = abs(until_peak) / leg
-        size, complement = scale(count, cycle)
+        side = choose(rising, float(up), float(down))
+        height = choose(rising, since_foot, until_foot) / side
+        depth = abs(until_peak) / side  # 1 - height
+        scale, complement = scale_of(count, cycle)
         # At a foot the height is 0. It must not be multiplied by a scale that has overflowed to infinity.
-        to_peak = height * choose(height == 0, 1.0, size)
+        to_peak = height * choose(height == 0, 1.0, scale)
         # foot + (peak - foot) w = peak w + foot (1 - w). The right side has weights of one sign up to a
         # scale of 1, where the left side cancels if the peak is below the foot. Above 1, the right side
         # would cancel.
-        to_foot = depth * choose(size > 1, 1.0, size) + complement
-        return choose(size > 1, foot + (peak - foot) * to_peak, peak * to_peak + foot * to_foot)
+        to_foot = depth * choose(scale > 1, 1.0, scale) + complement
+        return choose(scale > 1, foot + (peak - foot) * to_peak, peak * to_peak + foot * to_foot)
 
     return triangle
+
+
+def _scaling(mode: str, gamma: Any, scale_fn: Callable[[Any], Any] | None) -> Callable[[Any, Any], Any]:
+    """Return a function of (count, cycle) for the scale of a triangle, and 1 - scale to full precision."""
+
+    def scale(count: Count, cycle: Count) -> tuple[Any, Any]:
+        match mode:
+            case "triangular2":
+                scale = power(0.5, cycle)
+            case "exp_range":
+                return power_and_complement(gamma, count)
+            case "cycle":
+                scale = apply_to_each(scale_fn, cycle + 1)
+            case "iterations":
+                scale = apply_to_each(scale_fn, count)
+            case _:
+                scale = 1.0
+        return scale, 1 - scale
+
+    return scale
 
 
 def _one_cycle(
@@ -307,18 +314,8 @@ def _one_cycle(
     """Return a function of (values, count) that moves from each value to the next, phase by phase."""
     num_steps = _check_total_steps(total_steps, epochs, steps_per_epoch)
     check_choice("anneal_strategy", anneal_strategy, ("cos", "linear"))
-    if isinstance(pct_start, jax.Array):
-        raise TypeError(f"pct_start must be a number known at compile time, got {pct_start!r}")
-    pct_start = float(check_at_most("pct_start", check_value("pct_start", pct_start), 1.0))
-    rise = float(pct_start * num_steps) - 1  # rounded as in torch
-    if rise == 0:
-        raise ValueError(
-            "pct_start * total_steps must not be 1, because the rise would have no steps, "
-            f"got {pct_start!r} * {num_steps}"
-        )
-    ends = [rise, 2 * pct_start * num_steps - 2, num_steps - 1] if three_phase else [rise, num_steps - 1]
+    ends = _ends_of_phases(num_steps, pct_start, three_phase)
     starts = [0.0, *ends[:-1]]
-
     units = [
         anneal_unit(end - start, anneal_strategy) if end != start else 1.0
         for start, end in zip(starts, ends, strict=True)
@@ -341,7 +338,22 @@ def _one_cycle(
     return phases
 
 
+def _ends_of_phases(num_steps: int, pct_start: float, three_phase: bool) -> list[float]:
+    """Return the steps at which the phases of one cycle end, rounded as in torch."""
+    if isinstance(pct_start, jax.Array):
+        raise TypeError(f"pct_start must be a number known at compile time, got {pct_start!r}")
+    pct_start = float(check_at_most("pct_start", check_value("pct_start", pct_start), 1.0))
+    rise = float(pct_start * num_steps) - 1
+    if rise == 0:
+        raise ValueError(
+            "pct_start * total_steps must not be 1, because the rise would have no steps, "
+            f"got {pct_start!r} * {num_steps}"
+        )
+    return [rise, 2 * pct_start * num_steps - 2, num_steps - 1] if three_phase else [rise, num_steps - 1]
+
+
 def _check_total_steps(total_steps: int | None, epochs: int | None, steps_per_epoch: int | None) -> int:
+    """Return the number of steps, which is given once: alone, or as epochs of a number of steps."""
     if total_steps is not None and epochs is None and steps_per_epoch is None:
         return check_positive_count("total_steps", total_steps)
     if total_steps is None and epochs is not None and steps_per_epoch is not None:

@@ -25,7 +25,6 @@ from jaxlr.schedules._counts import (
     LARGEST_COUNT,
     Count,
     Float,
-    apply_to_each,
     as_float,
     at_most,
     choose,
@@ -35,6 +34,7 @@ from jaxlr.schedules._counts import (
     look_up,
     remaining,
 )
+from jaxlr.schedules._functions import apply_to_each
 from jaxlr.schedules._powers import decayed, power_of_rest
 from jaxlr.schedules._schedule import Schedule, prints_as_call
 
@@ -45,7 +45,7 @@ def lambda_lr(init_value: ArrayLike, lr_lambda: Callable[[Any], Any]) -> optax.S
 
     $$\mathrm{lr}(e) = \eta_0 \, f(e)$$
 
-    In code: `init_value * lr_lambda(count)`.
+    with $\eta_0$ = `init_value`, $f$ = `lr_lambda` and $e$ = `count`.
 
     On the host, `lr_lambda` is called with a Python int for each epoch, as in torch. On a device it is
     traced. Use `tabulate` for a function that JAX cannot trace, such as one with `if`, `int()` or
@@ -81,7 +81,7 @@ def multiplicative_lr(
     with $\eta_0$ = `init_value`, $f$ = `lr_lambda`, $N$ = `num_steps` and $e$ = `count`.
 
     A running product has no closed form, so the products are computed in float64 when the schedule is
-    built. The last value holds from epoch `num_steps` - 1 on, where torch keeps multiplying.
+    built. From epoch `num_steps` - 1 on, the last product holds. Torch keeps multiplying.
 
     Args:
         init_value: learning rate of the first epoch, a finite number >= 0; may be traced.
@@ -92,9 +92,9 @@ def multiplicative_lr(
         ValueError: an argument is out of range, or a product is not finite.
 
     Example:
-        >>> schedule = multiplicative_lr(1.0, lambda epoch: 0.5, num_steps=100)
-        >>> schedule(3)
-        0.125
+        >>> schedule = multiplicative_lr(1.0, lambda epoch: 0.5, num_steps=4)
+        >>> [schedule(epoch) for epoch in range(6)]
+        [1.0, 0.5, 0.25, 0.125, 0.125, 0.125]
 
     Reference: `torch.optim.lr_scheduler.MultiplicativeLR`.
     """
@@ -115,7 +115,8 @@ def step_lr(init_value: ArrayLike, step_size: int, gamma: ArrayLike = 0.1) -> op
 
     $$\mathrm{lr}(e) = \eta_0 \, \gamma^{\lfloor e / s \rfloor}$$
 
-    In code: `init_value * gamma ** (count // step_size)`.
+    with $\eta_0$ = `init_value`, $\gamma$ = `gamma`, $s$ = `step_size` and $e$ = `count`. In code:
+    `init_value * gamma ** (count // step_size)`.
 
     Args:
         init_value: learning rate of the first epoch, a finite number >= 0; may be traced.
@@ -147,7 +148,8 @@ def multi_step_lr(
 
     $$\mathrm{lr}(e) = \eta_0 \, \gamma^{\#\{m \in M : m \le e\}}$$
 
-    In code: `init_value * gamma ** sum(m <= count for m in milestones)`.
+    with $\eta_0$ = `init_value`, $\gamma$ = `gamma`, $M$ = `milestones` and $e$ = `count`. In code:
+    `init_value * gamma ** sum(m <= count for m in milestones)`.
 
     The milestones may be in any order. A milestone that is listed twice decays twice, and one at 0 decays
     the first epoch.
@@ -180,7 +182,9 @@ def constant_lr(init_value: ArrayLike, factor: ArrayLike = 1 / 3, total_iters: i
 
     $$\mathrm{lr}(e) = \eta_0 f \text{ if } e < T, \text{ else } \eta_0$$
 
-    In code: `init_value * (factor if count < total_iters else 1)`.
+    with $\eta_0$ = `init_value`, $f$ = `factor`, $T$ = `total_iters` and $e$ = `count`. In code:
+    `init_value * (factor if count < total_iters else 1)`.
+
     With `total_iters` = 0 the factor stays for ever, as in torch.
 
     Args:
@@ -218,7 +222,10 @@ def linear_lr(
 
     $$\mathrm{lr}(e) = \eta_0 \left(s + (t - s) \frac{\min(e, T)}{T}\right)$$
 
-    In code: `init_value * (start_factor + (end_factor - start_factor) * min(count / total_iters, 1))`.
+    with $\eta_0$ = `init_value`, $s$ = `start_factor`, $t$ = `end_factor`, $T$ = `total_iters` and
+    $e$ = `count`. In code:
+    `init_value * (start_factor + (end_factor - start_factor) * min(count / total_iters, 1))`.
+
     With `total_iters` = 0 the factor is always `start_factor`, as in torch.
 
     Args:
@@ -244,7 +251,8 @@ def linear_lr(
     def formula(count: Count) -> Float:
         done = at_most(count, total_iters)
         left = remaining(length, done)
-        # s + (t - s) d / T = s (T - d) / T + t d / T, which keeps the digits of a small end factor.
+        # With d = min(e, T): s + (t - s) d / T = s (T - d) / T + t d / T. The right side keeps the digits
+        # of a small end factor.
         return init_value * anneal(start_factor, end_factor, as_float(done), left, length, "linear")
 
     return Schedule(formula, init_value)
@@ -256,7 +264,8 @@ def exponential_lr(init_value: ArrayLike, gamma: ArrayLike) -> optax.Schedule:
 
     $$\mathrm{lr}(e) = \eta_0 \, \gamma^e$$
 
-    In code: `init_value * gamma ** count`.
+    with $\eta_0$ = `init_value`, $\gamma$ = `gamma` and $e$ = `count`. In code:
+    `init_value * gamma ** count`.
 
     Args:
         init_value: learning rate of the first epoch, a finite number >= 0; may be traced.
@@ -281,7 +290,9 @@ def polynomial_lr(init_value: ArrayLike, total_iters: int = 5, power: ArrayLike 
 
     $$\mathrm{lr}(e) = \eta_0 \left(1 - \frac{\min(e, T)}{T}\right)^p$$
 
-    In code: `init_value * (1 - min(count / total_iters, 1)) ** power`.
+    with $\eta_0$ = `init_value`, $T$ = `total_iters`, $p$ = `power` and $e$ = `count`. In code:
+    `init_value * (1 - min(count / total_iters, 1)) ** power`.
+
     With `total_iters` = 0 the rate is always `init_value`, as in torch.
 
     Args:
@@ -313,7 +324,7 @@ def _decaying(
     num_decays: Callable[[Any], Any],
     most_decays: int,
 ) -> optax.Schedule:
-    """Return the schedule that has multiplied `init_value` by `gamma` for `num_decays(count)` times."""
+    """Return the schedule `init_value * gamma ** num_decays(count)`."""
     is_zero = not isinstance(gamma, jax.Array) and gamma == 0
     return Schedule(
         lambda count: decayed(init_value, gamma, num_decays(count), most_decays),

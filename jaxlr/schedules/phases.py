@@ -25,7 +25,8 @@ from jaxlr.schedules._counts import (
     largest_count,
     modulo,
 )
-from jaxlr.schedules._schedule import PrintsAsCall, Schedule, prints_as_call
+from jaxlr.schedules._printing import PrintsAsCall
+from jaxlr.schedules._schedule import Schedule, prints_as_call
 from jaxlr.schedules._shapes import Position, mix
 
 
@@ -141,7 +142,7 @@ class Phase(PrintsAsCall):
                 raise ValueError(f"give {place}_factor or {place}_value, not both")
         self._check_end()
         self._check_power()
-        self._check_clock()
+        self._check_span()
 
     def as_call(self) -> tuple[str, dict[str, Any]]:
         """Return the name of the class, and its arguments. None stands for a default."""
@@ -188,7 +189,7 @@ class Phase(PrintsAsCall):
             raise ValueError(f"a phase of shape {self.shape!r} needs a power, such as power=2.0")
         self._set("power", _check_static("power", self.power, positive=True))
 
-    def _check_clock(self) -> None:
+    def _check_span(self) -> None:
         self._set("offset", _check_static("offset", self.offset))
         if self.span is None:
             if self.shape in _WITHOUT_END or self.shape == "constant" or self.length is not None:
@@ -271,10 +272,12 @@ def phased_lr(init_value: ArrayLike, phases: Sequence[Phase], *, repeat: int = 0
     init_value = check_value("init_value", init_value)
     phases = _check_phases(phases)
     repeat = _check_repeat(repeat, phases)
-    legs = _legs(init_value, phases)
-    begins = [leg.begin for leg in legs]
+    segments = _segments(init_value, phases)
+    begins = [segment.begin for segment in segments]
     begin_of_loop, end_of_loop = _loop(phases, repeat)
-    is_static = not any(isinstance(value, jax.Array) for leg in legs for value in (leg.start, leg.end))
+    is_static = not any(
+        isinstance(value, jax.Array) for segment in segments for value in (segment.start, segment.end)
+    )
 
     def formula(count: Count) -> Float:
         if not is_static:
@@ -282,20 +285,20 @@ def phased_lr(init_value: ArrayLike, phases: Sequence[Phase], *, repeat: int = 0
         if repeat:
             count = _wrap(count, begin_of_loop, end_of_loop)
         if isinstance(count, jax.Array):
-            return _rate_of_every_leg(legs, count)
+            return _rate_of_every_segment(segments, count)
         active = count_reached(begins[1:], count)
         if isinstance(count, int):
-            return legs[active].rate(count - begins[active])
+            return segments[active].rate(count - begins[active])
         rates = np.empty(count.shape)
         for index in np.unique(active):
-            rates[active == index] = legs[index].rate(count[active == index] - begins[index])
+            rates[active == index] = segments[index].rate(count[active == index] - begins[index])
         return rates
 
     has_factors_only = all(phase.start_value is None and phase.end_value is None for phase in phases)
     return Schedule(formula, init_value if has_factors_only else None)
 
 
-class _Leg(NamedTuple):
+class _Segment(NamedTuple):
     """A phase with the count at which it begins, and with its values as learning rates."""
 
     begin: int
@@ -329,17 +332,18 @@ class _Leg(NamedTuple):
         )
 
     def position(self, since: Count) -> Position:
+        """Return the position on the shape, `since` steps after the phase began."""
         return Position(since, self.offset, self.ahead, self.span, self.power, self.past_end)
 
 
-def _legs(init_value: float | jax.Array, phases: list[Phase]) -> list[_Leg]:
+def _segments(init_value: float | jax.Array, phases: list[Phase]) -> list[_Segment]:
     """Compute the first count and the rates of each phase. Leave out the phases of length 0."""
-    legs: list[_Leg] = []
+    segments: list[_Segment] = []
     begin, rate = 0, init_value
     for index, phase in enumerate(phases):
-        start = _rate(init_value, phase.start_factor, phase.start_value, rate)
+        start = _rate_of(init_value, phase.start_factor, phase.start_value, rate)
         default_end = start if phase.shape == "constant" else 0.0
-        end = _rate(init_value, phase.end_factor, phase.end_value, default_end)
+        end = _rate_of(init_value, phase.end_factor, phase.end_value, default_end)
         if phase.length == 0:
             rate = _rate_after_no_steps(phase, begin, start, end)
             continue
@@ -347,13 +351,13 @@ def _legs(init_value: float | jax.Array, phases: list[Phase]) -> list[_Leg]:
             raise ValueError(
                 f"phases[{index}] must start above 0 to be exponential, got 0: give it a start_factor"
             )
-        leg = _leg(index, phase, begin, start, end)
-        legs.append(leg)
-        if leg.length is not None:
-            begin, rate = begin + leg.length, leg.rate_at_end(leg.length)
-    if not legs or phases[-1].length == 0:
-        legs.append(_Leg(begin, None, "constant", rate, rate, 1.0, 0, 1, 1, "never"))
-    return legs
+        segment = _segment(index, phase, begin, start, end)
+        segments.append(segment)
+        if segment.length is not None:
+            begin, rate = begin + segment.length, segment.rate_at_end(segment.length)
+    if not segments or phases[-1].length == 0:
+        segments.append(_Segment(begin, None, "constant", rate, rate, 1.0, 0, 1, 1, "never"))
+    return segments
 
 
 def _rate_after_no_steps(phase: Phase, begin: int, start: Any, end: Any) -> Any:
@@ -362,10 +366,10 @@ def _rate_after_no_steps(phase: Phase, begin: int, start: Any, end: Any) -> Any:
         return end
     if phase.offset == 0:
         return start
-    return _leg(0, phase, max(begin, 1), start, end).rate_at_end(0)
+    return _segment(0, phase, max(begin, 1), start, end).rate_at_end(0)
 
 
-def _leg(index: int, phase: Phase, begin: int, start: Any, end: Any) -> _Leg:
+def _segment(index: int, phase: Phase, begin: int, start: Any, end: Any) -> _Segment:
     shape, power = phase.shape, phase.power or 1.0
     if shape in ("inverse_sqrt", "1-sqrt"):
         shape, power = {"inverse_sqrt": "inverse_power", "1-sqrt": "power"}[shape], 0.5
@@ -384,23 +388,24 @@ def _leg(index: int, phase: Phase, begin: int, start: Any, end: Any) -> _Leg:
     else:
         ahead = phase.length or 0
         span = phase.offset + ahead
-    clock = (phase.offset, ahead, span, phase._past_end())
-    return _Leg(begin, phase.length, shape, start, end, power, *clock)
+    past_end = phase._past_end()
+    return _Segment(begin, phase.length, shape, start, end, power, phase.offset, ahead, span, past_end)
 
 
-def _rate(init_value: Any, factor: Any, value: Any, default: Any) -> float | jax.Array:
+def _rate_of(init_value: Any, factor: Any, value: Any, default: Any) -> float | jax.Array:
+    """Return the rate that a phase states as a factor or as a value, or else the default."""
     if value is not None:
         return value
     return default if factor is None else init_value * factor
 
 
-def _rate_of_every_leg(legs: list[_Leg], count: jax.Array) -> Float:
-    """Evaluate every leg at a count clipped to the leg, and choose the last one that has begun."""
+def _rate_of_every_segment(segments: list[_Segment], count: jax.Array) -> Float:
+    """Evaluate every segment at a count clipped to the segment, and choose the last one that has begun."""
     rate: Any = None
-    for leg in legs:
-        since = jnp.maximum(count - min(leg.begin, largest_count(count)), 0)
-        this = leg.rate(since)
-        rate = this if rate is None else choose(is_before(count, leg.begin), rate, this)
+    for segment in segments:
+        since = jnp.maximum(count - min(segment.begin, largest_count(count)), 0)
+        this = segment.rate(since)
+        rate = this if rate is None else choose(is_before(count, segment.begin), rate, this)
     return rate
 
 
@@ -415,6 +420,7 @@ def _wrap(count: Count, begin: int, end: int) -> Count:
 
 
 def _loop(phases: list[Phase], repeat: int) -> tuple[int, int]:
+    """Return the counts at which the phases that repeat begin and end."""
     ends = [0, *itertools.accumulate(phase.length or 0 for phase in phases)]
     return ends[len(phases) - repeat], ends[-1]
 

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxlr.train.config import SweepConfig
+from jaxlr.train.config import SweepConfig, TrainConfig
 from jaxlr.train.data.splits import Data
-from jaxlr.train.device.compiler import compiler_options
+from jaxlr.train.device.compiler import compiler_options, start_options
 from jaxlr.train.device.mesh import count_devices, divided
 from jaxlr.train.model import mlp
 from jaxlr.train.runs import Hyperparameters, RunMetrics, continue_run, hyperparameters_of, start_run
@@ -120,27 +120,19 @@ def build_chunks(config: SweepConfig, data: Data, num_classes: int, mesh: Mesh |
     """
     training = config.training
     singles = config.single_runs()
-    steps_per_epoch = count_steps(len(data.train.labels), training.batch_size)
-    listed = [hyperparameters_of(single, steps_per_epoch) for single in singles]
-    # If one scheduler steps per batch, the rates of the others are repeated for each batch of an epoch.
-    shape = (config.epochs, max(each.rates.shape[1] for each in listed))
-    listed = [each._replace(rates=np.broadcast_to(each.rates, shape)) for each in listed]
-    hyperparameters = jax.tree.map(lambda *leaves: np.stack(leaves), *listed)
+    hyperparameters = _stacked(singles, count_steps(len(data.train.labels), training.batch_size))
     seeds = np.arange(training.seed, training.seed + training.seeds)
 
     num_features = int(np.prod(data.train.images.shape[1:]))
     model = mlp([num_features, *training.hidden, num_classes])
     # The rate of this optimizer is not used: its schedules are those of the hyperparameters.
     optimizer = singles[0].schedule.text_optimizer
-    own: Any = {"model": model, "momentum": training.momentum, "optimizer": optimizer}
-    start = jax.jit(
-        jax.vmap(functools.partial(start_run, **own), in_axes=(0, 0)),
-        out_shardings=divided(mesh),
-    )
+    statics: Any = {"model": model, "momentum": training.momentum, "optimizer": optimizer}
+    starts = jax.vmap(functools.partial(start_run, **statics), in_axes=(0, 0))
+    start = jax.jit(starts, out_shardings=divided(mesh), compiler_options=start_options())
+    continue_one = functools.partial(continue_run, batch_size=training.batch_size, **statics)
     epoch = jax.jit(
-        jax.vmap(
-            functools.partial(continue_run, batch_size=training.batch_size, **own), in_axes=(0, 0, None)
-        ),
+        jax.vmap(continue_one, in_axes=(0, 0, None)),
         donate_argnums=0,
         out_shardings=divided(mesh),
         compiler_options=compiler_options(config.device),
@@ -211,6 +203,17 @@ def _padded(size: int, mesh: Mesh | None) -> int:
     """Round up to a multiple of the number of devices."""
     devices = count_devices(mesh)
     return -(-size // devices) * devices
+
+
+def _stacked(configs: list[TrainConfig], steps_per_epoch: int) -> Hyperparameters:
+    """Return the hyperparameters of several runs, stacked along a first axis."""
+    listed = [hyperparameters_of(config, steps_per_epoch) for config in configs]
+    # If one scheduler steps per batch, the rates of the others are repeated for each batch of an epoch.
+    columns = max(each.rates.shape[1] for each in listed)
+    listed = [
+        each._replace(rates=np.broadcast_to(each.rates, (len(each.rates), columns))) for each in listed
+    ]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *listed)
 
 
 def _take(hyperparameters: Hyperparameters, pairs: np.ndarray) -> Hyperparameters:

@@ -1,23 +1,16 @@
 """The host side of one run: load the data, run the compiled epochs, write lines and files."""
 
 import contextlib
-import functools
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import numpy as np
-import optax
-from jax.sharding import Mesh
 
 import jaxlr
-from jaxlr.convert.optimizers.text import transformation
-from jaxlr.plateau import plateau_lr
-from jaxlr.schedules.compose import per_epoch
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data import load_dataset
 from jaxlr.train.data.splits import Data, split_dataset
@@ -29,29 +22,18 @@ from jaxlr.train.device.mesh import (
     mesh_of,
     own_copy,
     replicate,
-    replicated,
-    split_batches,
 )
 from jaxlr.train.device.processes import from_first, is_first, joined, largest
 from jaxlr.train.device.signals import Interrupt
 from jaxlr.train.errors import LossError, StopError
-from jaxlr.train.model import mlp
-from jaxlr.train.optimizer import build_optimizer
 from jaxlr.train.output.checkpoint import Checkpoints, load_newest, read_newest, saved_epochs
 from jaxlr.train.output.console import Console
 from jaxlr.train.output.figures import load_in_background, plot_curves
 from jaxlr.train.output.folder import RunFolder
 from jaxlr.train.output.records import MetricsLog, has_digest, read_history, write_json
 from jaxlr.train.output.run_programs import RunPrograms
-from jaxlr.train.runs import check_rates
-from jaxlr.train.step import (
-    Apply,
-    Split,
-    TrainState,
-    count_steps,
-    evaluate,
-    run_epoch,
-)
+from jaxlr.train.program import Run, build_run
+from jaxlr.train.step import Apply, Split, TrainState, count_steps, evaluate
 
 
 _EPOCH_LINE = (
@@ -95,7 +77,7 @@ def train(config: TrainConfig) -> list[Row]:
 
 
 def _decide(config: TrainConfig) -> tuple[TrainConfig, Path, list[Row]]:
-    """Return the settings, a folder that has been checked, and all epochs if the run there is finished."""
+    """Return the settings, the folder, and the rows of a finished run. Otherwise there are no rows."""
     folder = RunFolder.of(config)
     folder.check()
     config = folder.with_saved_recipe()
@@ -114,6 +96,7 @@ def _finished_rows(config: TrainConfig, folder: RunFolder) -> list[Row]:
 
 
 def _train(config: TrainConfig, folder: RunFolder, console: Console) -> list[Row]:
+    """Load the data, then train and score the run in its folder. Return its rows."""
     mesh = mesh_of(config.device.devices)
     console.say(f"jaxlr {jaxlr.__version__} on {describe_device(mesh)}")
     check_divides("--batch-size", config.training.batch_size, mesh)
@@ -137,66 +120,6 @@ def _train(config: TrainConfig, folder: RunFolder, console: Console) -> list[Row
     return history
 
 
-class Run(NamedTuple):
-    """A compiled epoch and the state that it starts from."""
-
-    apply: Apply
-    state: TrainState
-    epoch: Callable[..., Any]  # (state, train, valid) -> (state, metrics)
-    lr: Callable[[TrainState, int], float]  # the learning rate of an epoch, from its number
-    mesh: Mesh | None  # the devices that batches are split over, if there are several
-
-
-def build_run(config: TrainConfig, train_split: Split, num_classes: int, mesh: Mesh | None = None) -> Run:
-    """Build the initial state, and one compiled call that trains an epoch and validates.
-
-    Args:
-        config: the settings.
-        train_split: the training samples, images of shape (samples, ...).
-        num_classes: the labels are 0 to `num_classes` - 1.
-        mesh: the devices to split batches over. The state is on one of them.
-    """
-    training = config.training
-    init_key, shuffle_key = jax.random.split(jax.random.key(training.seed))
-    num_features = int(np.prod(train_split.images.shape[1:]))
-    init, apply = mlp([num_features, *training.hidden, num_classes])
-    apply = split_batches(mesh, apply)
-    params = jax.jit(init)(init_key)
-    steps_per_epoch = count_steps(len(train_split.labels), training.batch_size)
-    config = config.completed(steps_per_epoch)
-    tx, lr, has_plateau = _build_optimizer(config, steps_per_epoch)
-    state = TrainState(params, tx.init(params), shuffle_key)
-    batch_size = min(training.batch_size, len(train_split.labels))
-    epoch = functools.partial(run_epoch, apply, tx, batch_size, has_plateau)
-    options = compiler_options(config.device)
-    program = jax.jit(epoch, donate_argnums=0, out_shardings=replicated(mesh), compiler_options=options)
-    return Run(apply, state, program, lr, mesh)
-
-
-def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Callable[..., float], bool]:
-    """Build the optimizer with the scheduler, the function for an epoch's rate, and True for a plateau."""
-    scheduler, counts_per_epoch, base_lr = config.run_schedule(steps_per_epoch)
-    momentum, optimizer = config.training.momentum, config.schedule.text_optimizer
-    if isinstance(scheduler, optax.GradientTransformationExtraArgs):
-        if optimizer is None:
-            tx = optax.chain(build_optimizer(None, base_lr, momentum), scheduler)
-        else:
-            tx = build_optimizer(optimizer, scheduler)
-        return tx, lambda state, epoch: _shortest(plateau_lr(state.opt_state)), True
-    # A lambda that fails at a later epoch is refused now, before the run starts.
-    check_rates(config.schedule.label, scheduler, config.epochs * counts_per_epoch)
-    steps_per_count = steps_per_epoch // counts_per_epoch
-    per_step = per_epoch(scheduler, steps_per_count)
-
-    def lr_of_last_batch(state: TrainState, epoch: int) -> float:
-        del state
-        return float(np.asarray(per_step((epoch + 1) * steps_per_epoch - 1)))
-
-    if (pair := config.schedule.cycle(config.epochs * counts_per_epoch)) is not None:
-        return transformation(pair, steps_per_epoch=steps_per_count), lr_of_last_batch, False
-    return build_optimizer(optimizer, scheduler, momentum, steps_per_count), lr_of_last_batch, False
-
-
 def _train_epochs(
     config: TrainConfig, folder: RunFolder, console: Console, run: Run, data: Data, programs: RunPrograms
 ) -> tuple[TrainState, list[Row]]:
@@ -204,7 +127,7 @@ def _train_epochs(
     state, start, digest = from_first(lambda: _starting_point(config, folder, console, run.state, programs))
     state = replicate(run.mesh, state)
     epochs = config.epochs
-    stop_signal, is_lost = 0, False
+    stop_signal, has_diverged = 0, False
     with (
         Interrupt() as interrupt,
         _record(config, folder, start, digest, programs) as record,
@@ -216,8 +139,8 @@ def _train_epochs(
             bar.update()
             record.write(row)
             console.show([row], [_EPOCH_LINE.format(**row)])
-            is_lost = config.training.on_nan == "stop" and not has_finite_loss(row)
-            if is_lost:
+            has_diverged = config.training.on_nan == "stop" and not has_finite_loss(row)
+            if has_diverged:
                 break  # so that the NaN or infinite state is not saved
             stop_signal = largest(interrupt.number or 0)
             is_last = stop_signal > 0 or epoch + 1 == epochs
@@ -225,7 +148,7 @@ def _train_epochs(
             if is_last:
                 break
     history = record.history
-    if is_lost:
+    if has_diverged:
         raise LossError(from_first(lambda: _describe_loss(history, folder)))
     if stop_signal and history[-1]["epoch"] + 1 < epochs:
         number = signal.Signals(stop_signal)
@@ -254,6 +177,7 @@ def _starting_point(
 
 
 def _train_epoch(run: Run, state: TrainState, epoch: int, data: Data) -> tuple[TrainState, Row]:
+    """Train one epoch. Return the new state and the metrics."""
     start = time.perf_counter()
     lr = run.lr(state, epoch)  # before the epoch: a plateau steps at its end
     state, metrics = run.epoch(state, data.train, data.valid)
@@ -351,8 +275,3 @@ def _describe_loss(history: list[Row], folder: RunFolder) -> str:
         " start a new run with a lower --lr, or continue as torch would, with --on-nan continue; "
         + folder.resume_hint()
     )
-
-
-def _shortest(value: jax.Array) -> float:
-    """Return the shortest decimal that rounds to `value` in its dtype: 0.1, not 0.10000000149011612."""
-    return float(str(np.asarray(value)))

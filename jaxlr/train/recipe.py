@@ -2,26 +2,25 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
 import optax
 
 from jaxlr._checks import shown_value
 from jaxlr.cli.errors import RecipeError, in_flags
 from jaxlr.cli.recipe import Settings, read_recipe
-from jaxlr.convert.optimizers.signatures import NAMES
+from jaxlr.convert.optimizers.signatures import OptimizerCall
 from jaxlr.frameworks import Recipe
 from jaxlr.frameworks.config import from_config
-from jaxlr.frameworks.recipe import Unreadable
+from jaxlr.frameworks.optimizers import ConfigOptimizer, read_optimizer
+from jaxlr.frameworks.recipe import OptimizerError, Unreadable
 from jaxlr.plateau import PlateauState
-from jaxlr.train.optimizer import read_optimizer
 
 
 # The keys of the texts that hold a recipe, and of a Python config's expression in them.
 _SETTINGS, _EXPRESSION, _PAIRS = "jaxlr_recipe", "jaxlr_expression", "jaxlr_pairs"
-_CLASS_KEYS = ("class_path", "_target_", "type")
-_WITH_TORCHS_OPTIONS = ("lightning", "mmengine", "mmcv")
 DEFAULT_EPOCHS = 25
 _ANY_BATCHES = 10_000  # in an epoch, to check a recipe before the data are loaded
 _MANY_BATCHES = 2**20  # in an epoch, so many that a number of updates is nearly a share of them
@@ -40,6 +39,7 @@ class RunRecipe(NamedTuple):
     steps_per_epoch: int | None = None  # the argument of from_config
     epochs: int | None = None  # the argument of from_config; None takes those of the config
     assumptions: tuple[str, ...] = ()  # of from_config and of the run
+    builds_optimizer: bool = False  # the optimizer is that of the config, and more than a torch text
 
     @classmethod
     def from_text(cls, text: str) -> "RunRecipe":
@@ -65,6 +65,49 @@ class RunRecipe(NamedTuple):
         return None
 
 
+class RunOptimizer(NamedTuple):
+    """The optimizer of a config, for the MLP of a run."""
+
+    read: ConfigOptimizer
+    transformation: optax.GradientTransformationExtraArgs
+    spares_biases: bool  # from the weight decay, or from the rate of the others
+
+    @property
+    def text(self) -> str:
+        """The optimizer as a torch text, without its learning rate."""
+        call = self.read.call
+        given = {name: value for name, value in call.given.items() if name != "lr"}
+        return OptimizerCall(call.name, given).text
+
+    @property
+    def is_more_than_text(self) -> bool:
+        """True if the torch text alone would make other updates."""
+        return self.spares_biases or self.read.stated.clip is not None or not self.read.is_constant
+
+    def sentences(self) -> list[str]:
+        """Describe the optimizer in sentences."""
+        said = [f"The optimizer is {self.text}, as the config."]
+        clip, framework = self.read.stated.clip, self.read.recipe.framework
+        if clip is not None:
+            what = "Each gradient is" if clip.norm_type is None else "The gradients are"
+            norm = "a size" if clip.norm_type is None else "a norm"
+            said.append(f"{what} clipped to {norm} of {clip.size:g}.")
+        if self.read.stated.own_rates:
+            said.append(f"The biases are in a group of their own, as in {framework}.")
+        elif self.spares_biases:
+            said.append(f"The biases have no weight decay, as in {framework}.")
+        if callable(self.read.momentum):
+            said.append("The momentum follows the schedule of the config.")
+        if callable(self.read.recipe.weight_decay):
+            said.append("The weight decay follows the schedule of the config.")
+        accumulation = self.read.stated.batches_per_update
+        if accumulation > 1 and self.read.recipe.unit != "update":  # else `_batches_per_update` finds it
+            said.append(
+                f"An update is one batch of this run. The config accumulates {accumulation} for it."
+            )
+        return said
+
+
 class RecipeReader(NamedTuple):
     """The recipe of a run with the flags that complete it."""
 
@@ -80,25 +123,62 @@ class RecipeReader(NamedTuple):
         Raises:
             ValueError: as `from_config` raises, with advice in flags.
         """
-        numbers = {"steps_per_epoch": self.recipe.steps_per_epoch, "epochs": self.recipe.epochs, **numbers}
+        try:
+            recipe = from_config(self.recipe.settings, self.lr, **self._arguments(**numbers))
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise RecipeError(f"recipe: {_in_flags_of_train(error)}") from error
+        return recipe._replace(assumptions=tuple(map(in_flags, recipe.assumptions)))
+
+    def _arguments(self, **numbers: Any) -> dict[str, Any]:
+        """Return the arguments of `from_config`, with the numbers of the run unless others are given."""
         names = dict(self.names)
         # The flag --num-processes is the number of this run. That of the config's run is a name.
-        arguments: dict[str, Any] = {
+        return {
             "num_processes": names.pop("num_processes", None),
             "names": names,
             "framework": self.framework,
             "version": self.version,
+            "steps_per_epoch": self.recipe.steps_per_epoch,
+            "epochs": self.recipe.epochs,
+            **numbers,
         }
-        try:
-            recipe = from_config(self.recipe.settings, self.lr, **arguments, **numbers)
-        except (TypeError, ValueError, ArithmeticError) as error:
-            message = in_flags(str(error), num_processes="--names num_processes=...")
-            raise RecipeError(f"recipe: {message}") from error
-        return recipe._replace(assumptions=tuple(map(in_flags, recipe.assumptions)))
+
+    def optimizer(self, steps_per_count: int, **numbers: Any) -> RunOptimizer:
+        """Return the optimizer of the config for the MLP of a run.
+
+        Args:
+            steps_per_count: updates in a count of the schedule.
+            numbers: as in `read`.
+
+        Raises:
+            TypeError: as `optimizer_from_config` raises it.
+            ValueError: as `optimizer_from_config` raises it, or a run cannot have this optimizer.
+        """
+        arguments = self._arguments(**numbers)
+
+        def of_group(group: int) -> ConfigOptimizer:
+            return read_optimizer(self.recipe.settings, self.lr, **arguments, group=group)
+
+        first = of_group(0)
+        if first.call.name == "Muon":
+            raise OptimizerError("Muon is for matrices only, and the model has biases")
+        labels, groups = None, []
+        if first.stated.own_rates and "biases" in first.recipe.groups:
+            labels = _groups_of_mlp(first.recipe.groups.index("biases"))
+            groups = [of_group(group) for group in range(first.num_groups)]
+        spares_biases = bool({"biases", "vectors"} & {*first.undecayed})
+        mask = _is_kernel if spares_biases and not groups else True
+        tx = first.build(mask, True, labels, groups, steps_per_count)
+        return RunOptimizer(first, tx, spares_biases or bool(groups))
 
     def check(self, epochs: int | None) -> None:
         """Refuse a recipe that no run can use, before its data are loaded."""
         if self.lr is not None and self._replace(lr=None)._states_rate():
+            if str(self.recipe.settings.get("optimizer")).lower() == "auto":  # of Ultralytics
+                raise RecipeError(
+                    "the optimizer 'auto' of the recipe chooses the learning rate, and ignores lr0: leave "
+                    "--lr out, or name the optimizer in the config, such as 'SGD', with its lr0"
+                )
             raise RecipeError("the recipe states its learning rate: leave --lr out, or change the config")
         numbers = {"steps_per_epoch": _ANY_BATCHES, "epochs": epochs or self._missing_epochs(_ANY_BATCHES)}
         schedule: Any = self.read(**numbers).schedule
@@ -140,23 +220,28 @@ class RecipeReader(NamedTuple):
             said.append(f"An epoch has {_counted(num_batches, 'batch')}, as the data of this run.")
         if recipe.unit == "evaluation":
             said.append("The plateau is stepped after each epoch, with the validation loss.")
-        own = optimizer_text(recipe, self.recipe.settings)
+        counts_per_epoch = 1 if is_per_epoch else num_batches
+        builds_optimizer = False
         if optimizer:
             said.append(f"The optimizer is {optimizer}, by --optimizer.")
-        elif own and optimizer is not None:
-            optimizer = own
-            clip = "" if recipe.clip is None else ", but gradients are not clipped"
-            said.append(f"The optimizer is {own}, as the config{clip}.")
-        elif any((recipe.optimizer, recipe.momentum, recipe.weight_decay, recipe.clip)):
-            said.append("The optimizer is SGD, with --momentum: that of the config is not used.")
-        counts_per_epoch = 1 if is_per_epoch else num_batches
+        elif optimizer is None:
+            said.append("The optimizer is SGD, with --momentum, and not that of the config.")
+        else:
+            try:
+                own = self.optimizer(num_batches // counts_per_epoch, steps_per_epoch=steps, epochs=epochs)
+            except (TypeError, ValueError) as error:
+                reason = error.reason if isinstance(error, OptimizerError) else _in_flags_of_train(error)
+                said.append(f"The optimizer is SGD, with --momentum, and not that of the config: {reason}.")
+            else:
+                optimizer, builds_optimizer = own.text, own.is_more_than_text
+                said += own.sentences()
         num_epochs = epochs or -(-(recipe.num_counts or 0) // counts_per_epoch) or DEFAULT_EPOCHS
         if epochs is None:
             source = ", as the config" if recipe.num_counts else ""
             said.append(f"The run has {_counted(num_epochs, 'epoch')}{source}.")
         said += _comparison(recipe, num_epochs * counts_per_epoch)
         assumptions = (*recipe.assumptions, *said)
-        completed = RunRecipe(self.recipe.settings, True, steps, epochs, assumptions)
+        completed = RunRecipe(self.recipe.settings, True, steps, epochs, assumptions, builds_optimizer)
         return completed, num_epochs, optimizer or None
 
     def _states_rate(self) -> bool:
@@ -188,44 +273,18 @@ class RecipeReader(NamedTuple):
         return max(1, round(_MANY_BATCHES * _MANY_EPOCHS / long.num_counts))
 
 
-def optimizer_text(recipe: Recipe, settings: Settings) -> str | None:
-    """Return the optimizer of a config as a torch text, if the config states its class with all options.
-
-    Only the frameworks in `_WITH_TORCHS_OPTIONS` do. Others have options and defaults of their own.
-    """
-    is_constant = not callable(recipe.momentum) and not callable(recipe.weight_decay)
-    if recipe.framework not in _WITH_TORCHS_OPTIONS or recipe.optimizer not in NAMES or not is_constant:
-        return None
-    if any(each.get(key) for each in _mappings(settings) for key in ("paramwise_cfg", "constructor")):
-        return None
-    if re.search("OneCycle|Cyclic", json.dumps(_encoded(settings))):  # it cycles the momentum
-        return None
-    found = [each for each in _mappings(settings) if _class_of(each) == recipe.optimizer]
-    if len(found) != 1:
-        return None
-    options = found[0].get("init_args", found[0])
-    if not isinstance(options, Mapping):
-        return None
-    given = {key: value for key, value in options.items() if key not in (*_CLASS_KEYS, "lr", "params")}
-    try:
-        return read_optimizer(f"{recipe.optimizer}(**options)", {"options": given}).text
-    except (TypeError, ValueError):
-        return None
+def _is_kernel(params: Any) -> Any:
+    """Return a mask of the parameters of the MLP, which are matrices and biases."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
-def _class_of(settings: Settings) -> str | None:
-    """Return the class that a mapping names."""
-    named = next((settings[key] for key in _CLASS_KEYS if isinstance(settings.get(key), str)), "")
-    return named.rpartition(".")[2] if named.rpartition(".")[0] in ("", "torch.optim") else None
+def _groups_of_mlp(biases: int) -> Callable[[Any], Any]:
+    """Return a function of the parameters of the MLP, which gives group 0 to the matrices."""
+    return lambda params: jax.tree.map(lambda is_kernel: 0 if is_kernel else biases, _is_kernel(params))
 
 
-def _mappings(value: Any) -> list[Settings]:
-    """Return all mappings in the settings of a config."""
-    if isinstance(value, list | tuple):
-        return [found for each in value for found in _mappings(each)]
-    if not isinstance(value, Mapping):
-        return []
-    return [value, *(found for each in value.values() for found in _mappings(each))]
+def _in_flags_of_train(error: Exception) -> str:
+    return in_flags(str(error), num_processes="--names num_processes=...")
 
 
 def _comparison(recipe: Recipe, num_counts: int) -> list[str]:

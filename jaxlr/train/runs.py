@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Key
 
 from jaxlr._checks import shorten
+from jaxlr._plateaus import nodes_of
 from jaxlr.convert.optimizers.signatures import OptimizerCall
 from jaxlr.plateau import PlateauState, plateau_lr, reduce_lr_on_plateau
 from jaxlr.schedules._schedule import calls_function
@@ -58,7 +59,8 @@ def hyperparameters_of(config: TrainConfig, steps_per_epoch: int) -> Hyperparame
 
     Raises:
         RateError: a lambda in the scheduler fails at an epoch (or step) of the run.
-        ValueError: the scheduler cycles the momentum of the optimizer, which is not an array of rates.
+        ValueError: the scheduler cycles the momentum of the optimizer, which is not an array of rates; or
+            the optimizer of the recipe is more than a torch text.
 
     Example:
         >>> config = TrainConfig.from_flags(scheduler="StepLR(2)", lr=1.0, epochs=3)
@@ -71,6 +73,11 @@ def hyperparameters_of(config: TrainConfig, steps_per_epoch: int) -> Hyperparame
     if config.schedule.cycle(math.prod(shape)):
         raise ValueError(
             "the scheduler cycles the momentum, which hyperparameters do not: give it cycle_momentum=False"
+        )
+    if config.schedule.optimizer_of_recipe(1) is not None:
+        raise ValueError(
+            "the optimizer of the recipe clips gradients, does not decay biases, or changes its momentum, "
+            "which hyperparameters do not: give optimizer, such as 'SGD(momentum=0.9)'"
         )
     if isinstance(scheduler, optax.GradientTransformationExtraArgs):
         rates, plateau = np.full(shape, base_lr), scheduler
@@ -218,12 +225,7 @@ def _rate_of_step(hyperparameters: Hyperparameters, steps_per_epoch: int) -> Cal
 
 def _num_updates(opt_state: Any) -> jax.Array:
     """Return the number of updates that the schedules of an optimizer have seen."""
-
-    def is_count(node: Any) -> bool:
-        return isinstance(node, optax.ScaleByScheduleState)
-
-    nodes = jax.tree.leaves(opt_state, is_leaf=is_count)
-    return next(node.count for node in nodes if is_count(node))
+    return nodes_of(opt_state, lambda node: isinstance(node, optax.ScaleByScheduleState))[0].count
 
 
 def _optimizer(

@@ -1,6 +1,9 @@
 """The host side of a sweep: train all runs, write lines, files and the table."""
 
+import hashlib
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,9 +21,9 @@ from jaxlr.train.output.checkpoint import Checkpoints, load_newest, read_newest,
 from jaxlr.train.output.console import Console
 from jaxlr.train.output.figures import load_in_background, plot_sweep
 from jaxlr.train.output.folder import RunFolder, saved_config
-from jaxlr.train.output.records import CsvLog
+from jaxlr.train.output.records import CsvLog, as_csv
 from jaxlr.train.output.run_programs import RunPrograms
-from jaxlr.train.output.summary import as_text, best_curves, epoch_rows, read_summary, summarize
+from jaxlr.train.output.summary import as_text, best_curves, epoch_rows, read_metrics, summarize
 from jaxlr.train.runs import RunMetrics
 
 
@@ -77,19 +80,27 @@ def sweep(config: SweepConfig) -> list[Row]:
 
 
 def _finished_rows(saved: SweepConfig, config: SweepConfig, folder: RunFolder) -> list[Row]:
-    """Return the summary of a sweep that is finished, or no rows if there is still something to do."""
+    """Return the summary of a sweep that is finished and undamaged, or no rows."""
     num_chunks = -(-config.num_runs // (saved.device.chunk or config.num_runs))
     has_all_epochs = saved_epochs(folder.checkpoints)[:1] == [num_chunks * config.epochs - 1]
-    has_all_files = folder.has_content("sweep.csv", "summary.csv", "sweep.png")
-    has_same_target = saved.training.target_accuracy == config.training.target_accuracy
-    if not (has_all_epochs and has_all_files and has_same_target):
+    if not (has_all_epochs and folder.has_content("sweep.csv", "summary.csv", "sweep.png")):
         return []
-    if read_newest(folder.checkpoints) is None:
+    metrics, table = folder.path / "sweep.csv", folder.path / "summary.csv"
+    if (checkpoint := read_newest(folder.checkpoints)) is None:
         return []
-    rows = read_summary(folder.path / "summary.csv")
-    num_lines = len((folder.path / "sweep.csv").read_bytes().splitlines())
-    is_whole = num_lines == 1 + config.num_runs * config.epochs
-    return rows if is_whole and len(rows) * config.training.seeds == config.num_runs else []
+    if hashlib.sha256(metrics.read_bytes()).hexdigest() != checkpoint["rows"]:
+        _warn_of_change(metrics)
+        return []
+    rows = summarize(config, read_metrics(metrics, config.epochs))
+    if table.read_bytes() == as_csv(rows).encode():
+        return rows
+    if saved.training.target_accuracy == config.training.target_accuracy:
+        _warn_of_change(table)
+    return []
+
+
+def _warn_of_change(path: Path) -> None:
+    warnings.warn(f"{path} was changed since the sweep wrote it: it is written again", stacklevel=2)
 
 
 def _introduce(config: SweepConfig, data: Data, console: Console) -> None:
@@ -147,7 +158,9 @@ def _train(
                 is_last = interrupt.number is not None or done == num_epochs
                 if is_last or checkpoints.is_due(epochs):
                     programs.write()
-                    checkpoints.save(done - 1, chunks.without_padding(progress), folder.saved_settings())
+                    checkpoints.save(
+                        done - 1, chunks.without_padding(progress), folder.saved_settings(), log.digest
+                    )
                 if is_last:
                     break
     finally:

@@ -49,7 +49,7 @@ def _main(count: int) -> None:
     from jaxlr.train.data import load_dataset
     from jaxlr.train.data.splits import split_dataset
     from jaxlr.train.device.mesh import mesh_of, replicate
-    from jaxlr.train.loop import build_run
+    from jaxlr.train.program import build_run
 
     config = TrainConfig.from_flags(batch_size=BATCH_SIZE, devices=count)
     dataset, mesh = load_dataset("digits"), mesh_of(count)

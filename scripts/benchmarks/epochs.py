@@ -16,8 +16,8 @@ from benchmarks.timing import Build, Row, Wanted, compared, failed
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data.dataset import Dataset
 from jaxlr.train.data.splits import split_dataset
-from jaxlr.train.loop import build_run
 from jaxlr.train.model import mlp
+from jaxlr.train.program import build_run
 from jaxlr.train.step import evaluate
 
 

@@ -13,7 +13,7 @@ from benchmarks.epochs import CONFIG
 from benchmarks.timing import Row, Wanted
 from jaxlr.train.data.dataset import Dataset
 from jaxlr.train.data.splits import split_dataset
-from jaxlr.train.loop import build_run
+from jaxlr.train.program import build_run
 
 
 SHOWN = 12

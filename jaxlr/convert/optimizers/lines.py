@@ -1,6 +1,7 @@
 """The lines of Python that make the schedule and the optimizer of a text."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import optax
@@ -121,20 +122,44 @@ def _tx(pair: TextPair, name: str, is_plateau: bool) -> str:
                 "its groups cycle different momenta: call jaxlr.optimizer_from_string with the text"
             )
         return _from_string(optimizer, f"{optimizer.text}; {texts.pop()}", None)
-    native = _native(optimizer) if len(optimizer.own) == 1 else None
-    if native is None:
-        return _from_string(optimizer, optimizer.text, name if pair.calls else None)
-    before, function, options = native
     rate = name if pair.calls else literal(float(optimizer.param_groups[0]["lr"]))
+    native = native_call(optimizer, rate, is_plateau=is_plateau) if len(optimizer.own) == 1 else None
+    return native or _from_string(optimizer, optimizer.text, name if pair.calls else None)
+
+
+def native_call(
+    optimizer: OptimizerCall,
+    rate: str,
+    links: Sequence[str] = (),
+    mask: str = "",
+    is_plateau: bool = False,
+) -> str | None:
+    """Return the call of Optax's function with the same rule, or None if Optax has none.
+
+    Args:
+        optimizer: the optimizer, with one parameter group.
+        rate: the text of its rate, or the name of its plateau.
+        links: links before the optimizer, such as a clipping.
+        mask: the name of the mask of its weight decay, if it has one.
+        is_plateau: True if `rate` is a plateau.
+    """
+    native = _native(optimizer, mask)
+    if native is None:
+        return None
+    before, function, options = native
 
     def made(rate: str) -> str:
-        call = f"optax.{function}({', '.join([rate, *options])})"
-        return f"optax.chain({', '.join([*before, call])})" if before else call
+        return with_links([*links, *before], f"optax.{function}({', '.join([rate, *options])})")
 
-    return f"jaxlr.with_plateau(lambda rate: {made('rate')}, {name})" if is_plateau else made(rate)
+    return f"jaxlr.with_plateau(lambda rate: {made('rate')}, {rate})" if is_plateau else made(rate)
 
 
-def _native(optimizer: OptimizerCall) -> tuple[list[str], str, list[str]] | None:
+def with_links(links: Sequence[str], call: str) -> str:
+    """Return the text of a chain that ends with a call."""
+    return f"optax.chain({', '.join([*links, call])})" if links else call
+
+
+def _native(optimizer: OptimizerCall, mask: str) -> tuple[list[str], str, list[str]] | None:
     """Return the links before Optax's function with the same rule, its name and its options, or None."""
     options = optimizer.param_groups[0]
     function = _FUNCTIONS.get(optimizer.name)
@@ -151,7 +176,8 @@ def _native(optimizer: OptimizerCall) -> tuple[list[str], str, list[str]] | None
         function = "adam"
     before = ["optax.scale(-1.0)"] if options["maximize"] else []
     if options["weight_decay"] and function != "adamw":
-        before.append(f"optax.add_decayed_weights({_number(options['weight_decay'])})")
+        masked = f", {mask}" if mask else ""
+        before.append(f"optax.add_decayed_weights({_number(options['weight_decay'])}{masked})")
     given = {"eps_in_sqrt": False, **options}
     if "betas" in options:
         given |= dict(zip(("b1", "b2"), options["betas"], strict=True))
@@ -165,7 +191,8 @@ def _native(optimizer: OptimizerCall) -> tuple[list[str], str, list[str]] | None
     }
     if function != "adamw":
         changed.pop("weight_decay", None)  # it is a link
-    return before, function, [f"{name}={_number(value)}" for name, value in changed.items()]
+    written = [f"{name}={_number(value)}" for name, value in changed.items()]
+    return before, function, [*written, f"mask={mask}"] if mask and function == "adamw" else written
 
 
 def _number(value: Any) -> str:

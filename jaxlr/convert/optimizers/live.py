@@ -21,8 +21,9 @@ from jaxlr.convert.closed_form import (
 )
 from jaxlr.convert.fields import flag, number, several
 from jaxlr.convert.live import from_torch, not_a_scheduler
+from jaxlr.convert.neighbors import with_parts
 from jaxlr.convert.optimizers.signatures import CONVERTED, MODULES
-from jaxlr.convert.optimizers.updates import RULES, Rule, in_float32
+from jaxlr.convert.optimizers.updates import RULES, Rule, decayed_weights, in_float32
 from jaxlr.rates import record_rate
 from jaxlr.schedules.compose import per_epoch
 
@@ -169,12 +170,15 @@ def build(
     num_updates: Sequence[int] | None = None,
     shapes: Sequence[Any] | None = None,
     momenta: Sequence[optax.Schedule | None] | None = None,
+    decays: Sequence[optax.Schedule | None] | None = None,
+    decay_mask: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Return the transformation of an optimizer of torch's class `name`, as `optimizer_from_torch`.
 
     Update 0 comes after `first_step` updates of the current epoch. `num_updates` are those that each group
     has made before. `shapes` are those of its parameters, where a saved optimizer does not have them.
     `momenta` are schedules of 1 - momentum (or 1 - beta1) for each group, without a live scheduler.
+    `decays` are schedules of the weight decay for each group. `decay_mask` is a mask of Optax.
     """
     steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
     num_groups = len(optimizer.param_groups)
@@ -198,7 +202,10 @@ def build(
             "num_updates": num_updates[index] if num_updates else 0,
             "transposed": transposed,
             "shapes": collections.Counter(map(tuple, group_shapes)),
+            "decay_mask": decay_mask,
         }
+        if decays and (decay := decays[index]) is not None:
+            settings["decay_schedule"] = counted(decay)
         weight = momenta[index] if momenta else None
         if own and not momenta:
             _check_momentum_is_constant(optimizer.param_groups[index])
@@ -228,8 +235,7 @@ def _links(
     rule: Rule, settings: dict[str, Any], rate: Any, weight: optax.Schedule | None
 ) -> list[optax.GradientTransformation]:
     """Return the links of a group's chain: the rule of the optimizer, its weight decay and its rate."""
-    weight_decay = 0.0 if rule.weight_decay == "own" else settings["weight_decay"]
-    decay = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
+    decay = [] if rule.weight_decay == "own" else decayed_weights(settings)
     is_decoupled = settings.get("decoupled_weight_decay", rule.weight_decay == "decoupled")
     return [
         *([optax.scale(-1.0)] if settings.get("maximize") else []),
@@ -301,7 +307,7 @@ def _check_momentum_is_constant(group: Any) -> None:
 
 def _live_momentum_cycle(scheduler: Any, index: int) -> optax.Schedule | None:
     """Return the `momentum_cycle` of a live scheduler, or None if no scheduler sets the momentum."""
-    if not any(getattr(part, "cycle_momentum", False) for part in _parts(scheduler)):
+    if not any(getattr(part, "cycle_momentum", False) for part in with_parts(scheduler)):
         return None
     try:
         state = State.from_live(scheduler)
@@ -316,7 +322,7 @@ def momentum_cycle(state: State, group: Mapping[str, Any], index: int) -> optax.
     One minus a cycle from a to b is a cycle from 1 - a to 1 - b. Computed like this, 1 - beta1 keeps its
     digits in float32.
     """
-    cycling = [part for part in _with_parts(state) if part.values.get("cycle_momentum", False)]
+    cycling = [part for part in state.with_parts if part.values.get("cycle_momentum", False)]
     if not cycling:
         return None
     try:
@@ -344,15 +350,6 @@ def momentum_weight(call: Call, base: Any, top: Any) -> optax.Schedule:
     parameters = inspect.signature(cycle).parameters
     settings = {key: value for key, value in call.arguments.items() if key in parameters}
     return cycle(**settings, base_momentum=1 - base, max_momentum=1 - top)
-
-
-def _with_parts(state: State) -> list[State]:
-    return [state, *(part for each in state.parts for part in _with_parts(each))]
-
-
-def _parts(scheduler: Any) -> list[Any]:
-    """Return a scheduler and all schedulers in it."""
-    return [scheduler, *(part for each in getattr(scheduler, "_schedulers", []) for part in _parts(each))]
 
 
 def unwrapped(optimizer: Any) -> Any:

@@ -16,12 +16,12 @@ from jaxlr.convert.optimizers.signatures import (
     WITHOUT_EFFECT,
     OptimizerCall,
     options_of,
+    own_options,
     signature,
 )
-from jaxlr.convert.reader import ConstructorReader
+from jaxlr.convert.reader import ConstructorReader, called_name
 
 
-_OWN_NAMES = ("name", "group_name", "params", "param_names")  # keys of a group that change no update
 _MOMENTA = ("cycle_momentum", "base_momentum", "max_momentum")
 _MOST_GROUPS = 100
 _MOST_NAMES = 20  # that stand for each other
@@ -70,10 +70,8 @@ class OptimizerReader(ConstructorReader):
 
     def optimizer_of(self, constructor: Constructor) -> OptimizerCall | ast.expr | None:
         """Return the optimizer that a scheduler is given, or its expression where that is not known."""
-        if id(constructor) in self._optimizers:
-            return self._given.get(id(constructor), self._optimizers[id(constructor)])
-        inner = constructor.arguments.get("schedulers", [])
-        return next((found for part in inner if (found := self.optimizer_of(part)) is not None), None)
+        ids = [id(part) for part in constructor.with_parts if id(part) in self._optimizers]
+        return self._given.get(ids[0], self._optimizers[ids[0]]) if ids else None
 
     def _construct(self, call: ast.Call, scope: Mapping[str, Any]) -> Any:
         resolved = self._resolved(call, scope)
@@ -205,7 +203,7 @@ class OptimizerReader(ConstructorReader):
             raise ValueError(f"{name} takes a list of parameters or of groups, not of both")
         if len(value) > _MOST_GROUPS:
             raise ValueError(f"{name} may have at most {_MOST_GROUPS} parameter groups, got {len(value)}")
-        return tuple(self._own_options(name, each) for each in value)
+        return tuple(own_options(name, each) for each in value)
 
     def _check_no_groups(self, node: Any, value: Unevaluated) -> None:
         """Refuse parameter groups that are not known."""
@@ -233,15 +231,15 @@ class OptimizerReader(ConstructorReader):
                 if isinstance(assigned, Unevaluated) and source_of(assigned.node) != source_of(node):
                     return depth < _MOST_NAMES and self._is_plain(assigned.node, depth + 1)
                 return not self._has_groups and not _GROUPS.search(source_of(node).rpartition(".")[2])
-            case ast.Call() if last_name(node) in _PARAMETERS or _TENSORS.match(source_of(node.func)):
+            case ast.Call() if called_name(node) in _PARAMETERS or _TENSORS.match(source_of(node.func)):
                 return True
-            case ast.Call(args=args) if last_name(node) in _ITERABLES:
-                inner = args[-1:] if last_name(node) in ("filter", "map") else args
+            case ast.Call(args=args) if called_name(node) in _ITERABLES:
+                inner = args[-1:] if called_name(node) in ("filter", "map") else args
             case ast.Call(func=ast.Attribute(value=owner, attr="values"), args=[]):
                 inner = [owner]
             case ast.Call():  # of a function that the text defines
                 is_shown = source_of(node.func) in self._evaluator.assigned
-                return is_shown and not self._has_groups and not _GROUPS.search(last_name(node))
+                return is_shown and not self._has_groups and not _GROUPS.search(called_name(node))
             case ast.List(elts=elements) | ast.Tuple(elts=elements):
                 inner = elements
             case ast.Starred(value=value) | ast.Await(value=value):
@@ -257,19 +255,6 @@ class OptimizerReader(ConstructorReader):
             case _:
                 return isinstance(node, ast.Constant)
         return all(self._is_plain(each, depth) for each in inner)
-
-    def _own_options(self, name: str, group: Mapping[Any, Any]) -> dict[str, Any]:
-        options: dict[str, Any] = {}
-        for key, value in group.items():
-            if key in _OWN_NAMES or key in WITHOUT_EFFECT:
-                continue
-            if key not in signature(name).parameters:
-                raise ValueError(
-                    f"a parameter group of {name} has no option {key!r}, which torch ignores; it takes "
-                    f"{', '.join(options_of(name))}"
-                )
-            options[key] = value
-        return options
 
 
 def is_group(node: ast.AST) -> bool:
@@ -292,8 +277,3 @@ def keys_of(node: ast.expr) -> list[ast.expr | None] | None:
 def text_of(node: ast.expr | None) -> Any:
     """Return the value of a constant, or None for any other expression."""
     return node.value if isinstance(node, ast.Constant) else None
-
-
-def last_name(call: ast.Call) -> str:
-    """Return the name of the function that is called, without its module."""
-    return source_of(call.func).rpartition(".")[2]

@@ -152,8 +152,14 @@ def transformation(
     labels: Any = None,
     steps_per_epoch: int = 1,
     transposed: bool | None = None,
+    momenta: Sequence[optax.Schedule | None] | None = None,
+    decays: Sequence[optax.Schedule | None] | None = None,
+    decay_mask: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Return the transformation of an optimizer under its own scheduler, or under another schedule."""
+    """Return the transformation of an optimizer under its own scheduler, or under another schedule.
+
+    `momenta`, `decays` and `decay_mask` are those of `build`, for a schedule that is not a text.
+    """
     optimizer = pair.optimizer
     if transposed is None and RULES[optimizer.name].depends_on_axes:
         raise ValueError(
@@ -194,7 +200,9 @@ def transformation(
             steps_per_epoch,
             transposed is not False,
             shapes=[shapes] * len(groups),
-            momenta=cycles or None,
+            momenta=cycles or momenta,
+            decays=decays,
+            decay_mask=decay_mask,
         )
 
     return _with_shapes_of_params(with_shapes, transposed is not False)
@@ -221,15 +229,10 @@ def _shape_in_torch(shape: tuple[int, ...], is_transposed: bool) -> tuple[int, .
 
 def _momenta(read: OptimizerText, scheduler: Constructor) -> tuple[Any, Any] | None:
     """Return the two momenta between which a scheduler cycles that of the optimizer, or None."""
-    cycling = [part for part in _parts(scheduler) if read.reader.momentum_of(part)]
+    cycling = [part for part in scheduler.with_parts if read.reader.momentum_of(part)]
     if cycling and cycling != [scheduler]:
         raise ValueError(
             f"the momentum can only be cycled by a OneCycleLR or CyclicLR alone, but {scheduler.name} "
             f"contains a {cycling[0].name} that does: give it cycle_momentum=False"
         )
     return read.reader.momentum_of(scheduler)
-
-
-def _parts(scheduler: Constructor) -> list[Constructor]:
-    inner = scheduler.arguments.get("schedulers", [])
-    return [scheduler, *(part for each in inner for part in _parts(each))]

@@ -198,14 +198,22 @@ def _lamb(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
     return [scale, *(_decoupled(settings) if is_decoupled else [])]
 
 
+def decayed_weights(settings: dict[str, Any]) -> list[Any]:
+    """Return the link that adds the weight decay, which may follow a schedule, and none without it."""
+    weight_decay, schedule = settings["weight_decay"], settings.get("decay_schedule")
+    mask = settings.get("decay_mask")
+    if schedule is not None:
+        # A function of the number alone: Optax would take a mask that is a function for a schedule.
+        return [optax.inject_hyperparams(lambda decay: optax.add_decayed_weights(decay, mask))(schedule)]
+    return [optax.add_decayed_weights(weight_decay, mask)] if weight_decay else []
+
+
 def _decoupled(settings: dict[str, Any]) -> list[Any]:
     """Return the link of timm's decoupled weight decay, which may follow the square of the rate."""
-    if not settings["weight_decay"]:
-        return []
-    if not settings.get("corrected_weight_decay"):
-        return [optax.add_decayed_weights(settings["weight_decay"])]
+    if not settings["weight_decay"] or not settings.get("corrected_weight_decay"):
+        return decayed_weights(settings)
     share, before = _decay_share(settings), settings["num_updates"]
-    return [optax.inject_hyperparams(optax.add_decayed_weights)(lambda count: share(count + before))]
+    return decayed_weights({**settings, "decay_schedule": lambda count: share(count + before)})
 
 
 def _decay_share(settings: dict[str, Any]) -> Callable[[Any], Any]:

@@ -20,8 +20,8 @@ def load_dataset(name: str, data_dir: Path | None = None, progress: bool = False
     Args:
         name: `digits` (bundled with scikit-learn), `mnist`, or a TFDS dataset as `name`, `name/config` or
             `name:version`.
-        data_dir: the folder that holds the data. The default is `TFDS_DATA_DIR`, or `~/tensorflow_datasets`
-            if that is not set.
+        data_dir: the folder that holds the data, but not `digits`. The default is `TFDS_DATA_DIR`, or
+            `~/tensorflow_datasets` if that is not set.
         progress: show a progress bar while downloading and decoding.
 
     Raises:
@@ -30,6 +30,11 @@ def load_dataset(name: str, data_dir: Path | None = None, progress: bool = False
     if data_dir is not None and not data_dir.is_dir():
         raise DataError(f"the data directory {data_dir} is not a directory: name one that exists")
     if name == "digits":
+        if data_dir is not None:
+            raise DataError(
+                f"digits are bundled, not in the data directory {data_dir}: leave it out, or name another "
+                "dataset, such as mnist"
+            )
         return load_digits()
     root = data_dir or _default_dir()
     try:

@@ -106,9 +106,11 @@ def memory_errors(batch_size: int, flags: Sequence[str]) -> Iterator[None]:
         if isinstance(error, jax.errors.JaxRuntimeError) and not _is_out_of_memory(reason):
             raise
         devices = ", ".join(str(device) for device in jax.devices())
-        lower = f"{', '.join(flags[:-1])} or {flags[-1]}"
+        advice = f"lower {', '.join(flags[:-1])} or {flags[-1]}"
+        if jax.devices()[0].platform == "gpu":
+            advice += ", or end other processes on the GPU, which nvidia-smi lists"
         raise DeviceError(
-            f"out of memory on {devices} with batches of {batch_size}: lower {lower} ({reason[:200]})"
+            f"out of memory on {devices} with batches of {batch_size}: {advice} ({reason[:200]})"
         ) from error
 
 

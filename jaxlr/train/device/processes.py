@@ -9,9 +9,9 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from jaxlr.train.config import TrainDevice
 from jaxlr.train.device.watchdog import Watchdog, gloo_to_stderr, initialize
 from jaxlr.train.errors import LossError, StopError
+from jaxlr.train.groups import TrainDevice
 
 
 T = TypeVar("T")

@@ -23,10 +23,10 @@ from typing import Any, NoReturn
 
 import jax
 
-from jaxlr.train.config import TrainDevice
 from jaxlr.train.device.mesh import check_shares, devices_found
 from jaxlr.train.device.numerics import decisive_settings
 from jaxlr.train.errors import DeviceError
+from jaxlr.train.groups import TrainDevice
 
 
 _LOST_STATUS = 5  # exit status of the processes that remain when one is lost

@@ -31,7 +31,7 @@ class Checkpoint(NamedTuple):
 
     epoch: int  # the last epoch that `state` was trained for
     state: Any  # a `TrainState`, or any other pytree of arrays and keys
-    rows: str | None = None  # the digest of the rows of metrics.jsonl up to this epoch
+    rows: str | None = None  # the digest of metrics.jsonl or sweep.csv up to this epoch
 
 
 class Checkpoints:
@@ -94,7 +94,7 @@ class Checkpoints:
             epoch: the last epoch that `state` was trained for.
             state: the state of the run.
             config: the settings of the run.
-            rows: the digest of the rows of metrics.jsonl up to this epoch.
+            rows: the digest of metrics.jsonl or sweep.csv up to this epoch.
         """
         start = time.monotonic()
         arrays = _to_host(state)

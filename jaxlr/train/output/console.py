@@ -55,4 +55,4 @@ class Console:
                 write(sys.stdout, f"{line}\n", self._is_stopping)
             except OSError as error:  # a reader that has gone, such as `head`, must not end the run
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                warnings.warn(f"nobody reads the output any more: {error}", stacklevel=2)
+                warnings.warn(f"the output is not written any more: {error.strerror}", stacklevel=2)

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import hashlib
+import io
 import json
 import math
 import os
@@ -97,7 +98,8 @@ class CsvLog:
     def __init__(self, path: Path, rows: Iterable[dict[str, Any]] = ()):
         """Open the file with `rows` as its content. Whatever it held is replaced in one step."""
         self._path = path
-        self._writer: csv.DictWriter | None = None
+        self._is_empty = True
+        self._digest = hashlib.sha256()
         with contextlib.ExitStack() as stack:
             with replacing(path) as scratch:
                 self._file = stack.enter_context(scratch.open("w", newline="", encoding="utf-8"))
@@ -110,6 +112,11 @@ class CsvLog:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of the file so far."""
+        return self._digest.hexdigest()
+
     def close(self) -> None:
         """Close the file."""
         self._files.close()
@@ -120,12 +127,23 @@ class CsvLog:
         _sync(self._file, self._path)
 
     def _add(self, rows: Iterable[dict[str, Any]]) -> None:
-        for row in rows:
-            if self._writer is None:
-                self._writer = csv.DictWriter(self._file, list(row), lineterminator="\n")
-                self._writer.writeheader()
-            self._writer.writerow(row)
+        if text := as_csv(rows, has_header=self._is_empty):
+            self._is_empty = False
+            self._digest.update(text.encode())
+            self._file.write(text)
         self._file.flush()
+
+
+def as_csv(rows: Iterable[dict[str, Any]], has_header: bool = True) -> str:
+    """Format rows with the same keys as the lines of a CSV file."""
+    lines, writer = io.StringIO(), None
+    for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(lines, list(row), lineterminator="\n")
+            if has_header:
+                writer.writeheader()
+        writer.writerow(row)
+    return lines.getvalue()
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

@@ -63,20 +63,6 @@ def summarize(config: SweepConfig, metrics: RunMetrics) -> list[dict[str, Any]]:
     )
 
 
-def read_summary(path: Path) -> list[dict[str, Any]]:
-    """Read the rows that `summarize` returned from summary.csv. Return no rows if the file is damaged."""
-    kinds = {"scheduler": str, "seeds": int, "reached_target": int}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [
-                {name: kinds.get(name, float)(text) for name, text in row.items()}
-                for row in csv.DictReader(file)
-            ]
-    except (TypeError, ValueError, csv.Error):
-        return []
-    return rows if all({*row} == {*_COLUMNS} for row in rows) else []
-
-
 def epoch_rows(config: SweepConfig, first: int, metrics: RunMetrics) -> Iterator[dict[str, Any]]:
     """Yield a dict with the columns of sweep.csv for each epoch of each run.
 
@@ -92,6 +78,13 @@ def epoch_rows(config: SweepConfig, first: int, metrics: RunMetrics) -> Iterator
         about = {"scheduler": schedule.scheduler, "base_lr": schedule.lr, "seed": training.seed + seed}
         for epoch, values in enumerate(zip(*run, strict=True)):
             yield {**about, "epoch": epoch, **dict(zip(metrics._fields, values, strict=True))}
+
+
+def read_metrics(path: Path, epochs: int) -> RunMetrics:
+    """Read the metrics of all runs, each of `epochs` epochs, from an undamaged sweep.csv."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [[row[name] for name in RunMetrics._fields] for row in csv.DictReader(file)]
+    return RunMetrics(*np.array(rows, np.float32).T.reshape(len(RunMetrics._fields), -1, epochs))
 
 
 def best_curves(

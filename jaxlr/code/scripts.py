@@ -1,0 +1,142 @@
+"""Whole scripts: the function that constructs, such as `main`, in the place of its call."""
+
+import ast
+from collections.abc import Collection, Iterable, Sequence
+
+from jaxlr._checks import shorten
+from jaxlr.code.builders import body_for_call
+from jaxlr.code.syntax import source_of
+
+
+_IS_MAIN = ("__name__ == '__main__'", "'__main__' == __name__")
+_MOST_LEVELS = 10  # of functions that call each other
+
+
+def flattened(statements: Sequence[ast.stmt], known: Collection[str]) -> list[ast.stmt]:
+    """Replace the function that constructs `known` classes by its statements.
+
+    A script seldom constructs at its top. It does so in a `main`, in a method, or in functions that these
+    call. A function whose result is used stays a function. One that the text does not call is read last.
+
+    Raises:
+        ValueError: several functions construct, and none of them calls the others.
+    """
+    result = [*statements]
+    for _ in range(_MOST_LEVELS):
+        found = _without_one(result, known)
+        if found is None:
+            break
+        result = found
+    return result
+
+
+def _without_one(statements: Sequence[ast.stmt], known: Collection[str]) -> list[ast.stmt] | None:
+    """Replace one function by its statements, or return None if none must be replaced."""
+    top: list[ast.stmt] = []
+    for each in statements:
+        match each:
+            case ast.If(test=test, body=body) if source_of(test) in _IS_MAIN:
+                top += body
+            case _:
+                top.append(each)
+    methods = {id(each): _methods(each) for each in top if isinstance(each, ast.ClassDef)}
+    functions = [each for each in top if isinstance(each, ast.FunctionDef)]
+    functions += [each for own in methods.values() for each in own]
+    calls = {id(each): _calls(each.body) for each in functions}
+    building = _building(functions, calls, known)
+    names = {each.name for each in building}
+    rest = [each for each in top if not isinstance(each, ast.FunctionDef | ast.ClassDef)]
+    others = _calls(each for each in rest if _bare_call(each, names) is None)
+    if not building or others & names or any(_last(each) in known for each in others):
+        return None
+    root = _root(building, calls, [call for each in rest if (call := _bare_call(each, names))])
+    owner = next((own for own in methods.values() if root in own), [])
+    helpers = [each for each in owner if each in building and each is not root]
+    left = [
+        each
+        for each in top
+        if each is not root and not any(method in building for method in methods.get(id(each), []))
+    ]
+    places = [index for index, each in enumerate(left) if _bare_call(each, {root.name})]
+    is_once = len(places) == 1
+    place = places[0] if is_once else len(left)
+    call = _bare_call(left[place], {root.name}) if is_once else None
+    before = [each for index, each in enumerate(left) if index < place and index not in places]
+    after = [each for index, each in enumerate(left) if index > place and index not in places]
+    return [*helpers, *before, *_body(root, call), *after]
+
+
+def _building(
+    functions: Sequence[ast.FunctionDef], calls: dict[int, set[str]], known: Collection[str]
+) -> list[ast.FunctionDef]:
+    """Return the functions that construct, and those that call them."""
+    names = {each.name for each in functions if any(_last(called) in known for called in calls[id(each)])}
+    for _ in range(_MOST_LEVELS):
+        names |= {each.name for each in functions if calls[id(each)] & names}
+    return [each for each in functions if each.name in names]
+
+
+def _root(
+    building: Sequence[ast.FunctionDef], calls: dict[int, set[str]], bare: Sequence[ast.Call]
+) -> ast.FunctionDef:
+    """Return the function that calls the others."""
+    inner = {name for each in building for name in calls[id(each)] - {each.name}}
+    roots = [each for each in building if each.name not in inner]
+    called = [each for each in roots if any(source_of(call.func) == each.name for call in bare)]
+    roots = called or roots or building[:1]
+    if len(roots) > 1:
+        first, second = (repr(shorten(each.name.removeprefix("self."))) for each in roots[:2])
+        raise ValueError(
+            f"the text constructs in several functions, {first} and {second}: give the lines of one of them"
+        )
+    return roots[0]
+
+
+def _body(root: ast.FunctionDef, call: ast.Call | None) -> list[ast.stmt]:
+    """Return the statements of a function, with the arguments of a call as its variables."""
+    if call is not None and not root.decorator_list:  # a decorator may give other arguments
+        try:
+            return body_for_call(root, call, keeps_names=True)
+        except ValueError:
+            pass  # an argument is missing, so its parameter is a name that `names` must give
+    return root.body
+
+
+def _methods(owner: ast.ClassDef) -> list[ast.FunctionDef]:
+    """Return the methods of a class as functions with the names by which they call each other."""
+    own = (each for each in owner.body if isinstance(each, ast.FunctionDef))
+    return [
+        ast.copy_location(
+            ast.FunctionDef(f"self.{e.name}", _without_self(e.args), e.body, e.decorator_list), e
+        )
+        for e in own
+    ]
+
+
+def _without_self(arguments: ast.arguments) -> ast.arguments:
+    fields = dict(ast.iter_fields(arguments))
+    if arguments.args and arguments.args[0].arg == "self":
+        fields["args"] = arguments.args[1:]
+    return ast.arguments(**fields)
+
+
+def _bare_call(statement: ast.stmt, names: Collection[str]) -> ast.Call | None:
+    """Return the call of one of the functions that is a whole statement, or None."""
+    match statement:
+        case ast.Expr(value=ast.Call() as call) if source_of(call.func) in names:
+            return call
+    return None
+
+
+def _calls(body: Iterable[ast.stmt]) -> set[str]:
+    """Return what statements call, as it is written."""
+    nodes = (each for statement in body for each in ast.walk(statement))
+    return {
+        source_of(each.func)
+        for each in nodes
+        if isinstance(each, ast.Call) and isinstance(each.func, ast.Name | ast.Attribute)
+    }
+
+
+def _last(source: str) -> str:
+    return source.rpartition(".")[2]

@@ -1,0 +1,182 @@
+"""ESPnet and WeNet: the `scheduler` and the `scheduler_conf` of their YAML configs, which FunASR shares.
+
+The rules are those of ESPnet of October 2025 (`espnet2/schedulers/`, `espnet2/train/trainer.py`), WeNet of
+December 2025 (`wenet/utils/scheduler.py`, `wenet/utils/train_utils.py`) and FunASR of 2026
+(`funasr/bin/train_ds.py`).
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any
+
+from jaxlr._checks import check_choice, check_positive_count
+from jaxlr.frameworks._defaults import with_defaults
+from jaxlr.frameworks.recipe import Config, Framework, Recipe, Unit
+from jaxlr.schedules import Phase, phased_lr
+
+
+# The classes that are torch's, or those of an add-on, and the unit in which the trainer steps them.
+_CLASSES: dict[str, tuple[str, Unit]] = {
+    "steplr": ("StepLR", "epoch"),
+    "multisteplr": ("MultiStepLR", "epoch"),
+    "exponentiallr": ("ExponentialLR", "epoch"),
+    "cosineannealinglr": ("CosineAnnealingLR", "epoch"),
+    "reducelronplateau": ("ReduceLROnPlateau", "evaluation"),
+    "cycliclr": ("CyclicLR", "update"),
+    "onecyclelr": ("OneCycleLR", "update"),
+    "cosineannealingwarmrestarts": ("CosineAnnealingWarmRestarts", "update"),
+    "cosineannealingwarmuprestarts": ("CosineAnnealingWarmupRestarts", "update"),
+}
+
+
+# The keys of WeNet's configs that ESPnet lacks. FunASR has them too, beside its train_conf.
+_OF_WENET = ("dataset_conf", "collate_conf")
+
+
+def read(config: Config) -> Recipe:
+    """Read `optim`, `scheduler` and their settings. A count is an update, or an epoch for a StepLR."""
+    if isinstance(config.settings.get("train_conf"), Mapping):
+        config = _flat(config)
+    second = config.groups("optim", "optim2") if config.has("optim2") else 0
+    return _read(config, "espnet", f"{second + 1 if second else ''}")
+
+
+def read_wenet(config: Config) -> Recipe:
+    """Read the same settings of WeNet, which takes every step of its warmup one update later."""
+    return _read(config, "wenet", "")
+
+
+def _read(config: Config, framework: str, number: str) -> Recipe:
+    optimizer, scheduler = config.inner(f"optim{number}_conf"), config.inner(f"scheduler{number}_conf")
+    rate = optimizer.base_rate("lr")
+    _state(config, optimizer, f"optim{number}")
+    name = config.text(f"scheduler{number}", None)
+    if name is None:
+        config.assume("The config has no scheduler, so the rate is constant.")
+        name = "constantlr"
+    if framework == "wenet":
+        check_choice("scheduler", name, ("warmuplr",))
+        config.assume(
+            "Updates 0 and 1 have the same rate: WeNet sets its scheduler back by a step at the start."
+        )
+        phases = [Phase(1, start_factor=1 / _warmup(scheduler)), *_warmup_lr(rate, scheduler)]
+        return config.recipe(framework, phased_lr(rate, phases), "update", _num_updates(config))
+    kind = check_choice("scheduler", name.lower(), (*_RULES, *_CLASSES))
+    if kind in _CLASSES:
+        schedule, unit = _of_class(config, rate, kind, scheduler.settings), _CLASSES[kind][1]
+        counts = {"update": _num_updates, "epoch": _num_epochs}.get(unit)
+        return config.recipe(framework, schedule, unit, counts and counts(config))
+    if kind == "noamlr":
+        rate = rate * with_defaults(scheduler, {"model_size": 320}, "ESPnet").number("model_size") ** -0.5
+        rate *= _warmup(scheduler) ** -0.5
+    schedule = phased_lr(rate, _RULES[kind](rate, scheduler))
+    return config.recipe(framework, schedule, "update", _num_updates(config))
+
+
+def _flat(config: Config) -> Config:
+    """Return the settings of FunASR, or of the `train_conf` of CosyVoice, as those of one section."""
+    if config.has("scheduler"):
+        config.assume(
+            "The run is one of FunASR's train_ds.py. Its train.py takes one more step after each epoch."
+        )
+    return config.of({**config.inner("train_conf").settings, **config.settings})
+
+
+def _of_class(config: Config, rate: Any, kind: str, arguments: Mapping[str, Any]) -> Any:
+    """Return the schedule of a class of torch, or the plateau."""
+    # Imported here, because the readers of texts know the calls of all frameworks.
+    from jaxlr.convert.text import from_string
+
+    name = _CLASSES[kind][0]
+    if name == "ReduceLROnPlateau":
+        config.assume("The plateau is stepped after each epoch, with val_scheduler_criterion.")
+    written = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    return from_string(f"{name}(optimizer, {written})", rate)
+
+
+def _state(config: Config, optimizer: Config, name: str) -> None:
+    """State the optimizer, and the clipping if it is by the 2-norm."""
+    betas = optimizer.get("betas")
+    if isinstance(betas, list | tuple) and betas:
+        optimizer = config.of({**optimizer.settings, "momentum": betas[0]})
+    config.state(optimizer=config.stated_text(name), weight_decay=optimizer.stated("weight_decay"))
+    config.state(momentum=optimizer.stated("momentum"))
+    if config.get("grad_clip_type", 2) == 2:
+        config.state(clip=config.stated_clip("grad_clip"))
+
+
+def _num_epochs(config: Config) -> int | None:
+    if config.epochs is None and not config.has("max_epoch"):
+        return None
+    return config.whole_epochs("max_epoch")
+
+
+def _num_updates(config: Config) -> int | None:
+    """Return the updates of the run: the batches of an epoch that are left over make none."""
+    epochs = _num_epochs(config)
+    batches = config.count("num_iters_per_epoch", config.steps_per_epoch)
+    if epochs is None or batches is None:
+        return None
+    return epochs * (batches // check_positive_count("accum_grad", config.count("accum_grad", 1)))
+
+
+def _warmup(scheduler: Config) -> int:
+    warmup = with_defaults(scheduler, {"warmup_steps": 25_000}, "ESPnet").count("warmup_steps")
+    return check_positive_count("warmup_steps", warmup)
+
+
+def _warmup_lr(rate: Any, scheduler: Config) -> list[Phase]:
+    """Return a line from step 1, then the inverse square root of the step."""
+    warmup = _warmup(scheduler)
+    ramp = Phase(warmup - 1, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=warmup)
+    return [ramp, Phase(shape="inverse_sqrt", start_factor=1.0, span=warmup)]
+
+
+def _piecewise(rate: Any, scheduler: Config) -> list[Phase]:
+    """Return lines between rates at the given steps, then the inverse square root of the step."""
+    steps, rates = scheduler.numbers("warmup_steps_list"), scheduler.numbers("warmup_lr_list")
+    if not steps or not rates or len(steps) != len(rates) or steps[0] != 0:
+        raise ValueError("warmup_steps_list must begin with 0, and have a rate each in warmup_lr_list")
+    lengths = [check_positive_count("warmup_steps_list", last - first) for first, last in pairwise(steps)]
+    if not lengths:
+        raise ValueError("warmup_steps_list must have at least two steps")
+    # The first update is step 1, and the last step of the lines has the last rate of the list.
+    ends = [{"start_value": first, "end_value": last} for first, last in pairwise(rates)]
+    lines = [Phase(length, "linear", span=length, **end) for length, end in zip(lengths, ends, strict=True)]
+    first = Phase(lengths[0] - 1, "linear", offset=1, span=lengths[0], **ends[0])
+    decay = Phase(shape="inverse_sqrt", start_factor=1.0, offset=1, span=steps[-1])
+    return [first, *lines[1:], Phase(1, start_value=rates[-1]), decay]
+
+
+_RULES: dict[str, Callable[[Any, Config], list[Phase]]] = {
+    "warmuplr": _warmup_lr,
+    "noamlr": _warmup_lr,
+    "piecewiselinearwarmuplr": _piecewise,
+    "constantlr": lambda rate, scheduler: [Phase()],
+}
+
+
+def _recognizes(settings: Mapping[str, Any]) -> bool:
+    """Check if a config, or its `train_conf`, has a scheduler or an optimizer with settings beside it."""
+    inner = settings.get("train_conf")
+    sections = [settings, inner] if isinstance(inner, Mapping) else [settings]
+    return any(
+        isinstance(each.get(name), str) and isinstance(each.get(f"{name}_conf"), Mapping)
+        for each in sections
+        for name in ("scheduler", "optim")
+    )
+
+
+def _recognizes_wenet(settings: Mapping[str, Any]) -> bool:
+    is_of_wenet = any(name in settings for name in _OF_WENET) and "train_conf" not in settings
+    return is_of_wenet and _recognizes(settings)
+
+
+FRAMEWORK = Framework(
+    name="espnet",
+    read=read,
+    marks=(),
+    recognizes=_recognizes,
+    aliases=("ESPnet", "espnet2", "funasr", "FunASR", "cosyvoice"),
+)
+WENET = Framework(name="wenet", read=read_wenet, marks=(), recognizes=_recognizes_wenet, aliases=("WeNet",))

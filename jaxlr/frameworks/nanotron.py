@@ -1,0 +1,77 @@
+"""Nanotron: the `learning_rate_scheduler` in its YAML configs, such as those of SmolLM.
+
+The rules are those of huggingface/nanotron of April 2026 (`src/nanotron/helpers.py`, `config/config.py`).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxlr._checks import check_choice, check_positive_count
+from jaxlr.frameworks._defaults import with_defaults
+from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.schedules import Phase, phased_lr
+from jaxlr.schedules.phases import Shape
+
+
+_SHAPES: dict[str, Shape] = {"linear": "linear", "cosine": "cosine", "1-sqrt": "1-sqrt"}
+_DEFAULTS = {"lr_warmup_steps": 0, "lr_decay_style": "linear"}
+
+
+def read(config: Config) -> Recipe:
+    """Read `learning_rate_scheduler` and `train_steps`. A count is an update of the weights."""
+    optimizer, tokens = config.inner("optimizer"), config.inner("tokens")
+    scheduler = optimizer.inner("learning_rate_scheduler") if optimizer.settings else config
+    factory = optimizer.inner("optimizer_factory")
+    config.state(optimizer=factory.stated_text("name"), momentum=factory.stated("adam_beta1"))
+    config.state(weight_decay=optimizer.stated("weight_decay"), clip=optimizer.stated_clip("clip_grad"))
+    rate = scheduler.base_rate("learning_rate")
+    updates = tokens.count("train_steps", None)
+    scheduler = with_defaults(scheduler, _DEFAULTS, "nanotron")
+    warmup = scheduler.count("lr_warmup_steps")
+    start = scheduler.count("lr_decay_starting_step", None)
+    steps = scheduler.count("lr_decay_steps", None)
+    if steps is None:
+        total = check_positive_count("train_steps", tokens.count("train_steps"))
+        # Nanotron takes off the warmup too where the decay has a step to start at.
+        steps = max(0, total - warmup - (start or 0))
+        scheduler.assume(f"The decay has {steps} updates: those of the run, without the ones before it.")
+    if warmup == 0 and steps == 0:
+        raise ValueError("lr_decay_steps must be above 0 without a warmup, got 0")
+    style = check_choice("lr_decay_style", scheduler.text("lr_decay_style"), tuple(_SHAPES))
+    start = warmup if start is None else start
+    low: dict[str, Any] = {"end_factor": 1.0}
+    if scheduler.has("min_decay_lr"):
+        low = {"end_value": scheduler.number("min_decay_lr")}
+    else:
+        scheduler.assume("The config has no min_decay_lr, so the rate does not decay.")
+    first, end = max(warmup + 1, start), start + steps  # update `warmup` belongs to the warmup
+    phases = [_ramp(scheduler, warmup), Phase(first - warmup - 1, start_factor=1.0)]
+    if first < end:
+        ends: Any = {"start_factor": 1.0, "offset": first - start, "span": steps, **low}
+        phases.append(Phase(end - first, _SHAPES[style], **ends))
+    rest = {name.replace("end_", "start_"): value for name, value in low.items()}
+    schedule = phased_lr(rate, [*phases, Phase(**rest)])
+    return config.recipe("nanotron", schedule, "update", updates)
+
+
+def _recognizes(settings: Mapping[str, Any]) -> bool:
+    optimizer = settings.get("optimizer")
+    return isinstance(optimizer, Mapping) and "learning_rate_scheduler" in optimizer
+
+
+FRAMEWORK = Framework(
+    name="nanotron",
+    read=read,
+    marks=(("lr_warmup_style",), ("lr_decay_starting_step",), ("min_decay_lr",)),
+    recognizes=_recognizes,
+)
+
+
+def _ramp(scheduler: Config, warmup: int) -> Phase:
+    """Return the updates from 0 to `warmup`. Without a warmup, update 0 has the rate 0."""
+    style = check_choice(
+        "lr_warmup_style", scheduler.text("lr_warmup_style", "linear"), ("linear", "constant")
+    )
+    if style == "constant":
+        return Phase(warmup + 1, start_factor=1.0)
+    return Phase(warmup + 1, "linear", start_factor=0.0, end_factor=1.0, span=max(1, warmup))

@@ -1,0 +1,175 @@
+"""nerfstudio: the schedulers of its Python configs, and the `config.yml` of its runs.
+
+The rules are those of nerfstudio 1.1.5 (`engine/schedulers.py`, `engine/optimizers.py`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optax
+from jax.typing import ArrayLike
+
+from jaxlr._checks import check_choice, check_duration, check_positive_count, shown_value
+from jaxlr.frameworks._curves import sine_ramp
+from jaxlr.frameworks._defaults import with_defaults
+from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.schedules import Phase, chained_scheduler, multi_step_lr, phased_lr
+
+
+_MILESTONES = (500_000, 750_000, 900_000)
+
+
+def ExponentialDecaySchedulerConfig(  # noqa: N802
+    init_value: ArrayLike,
+    lr_pre_warmup: float = 1e-8,
+    lr_final: float | None = None,
+    warmup_steps: int = 0,
+    max_steps: int = 100_000,
+    ramp: str = "cosine",
+) -> optax.Schedule:
+    """Return a warmup along a sine, then an exponential decay to `lr_final` at `max_steps`."""
+    warmup, total = (
+        check_duration("warmup_steps", warmup_steps),
+        check_positive_count("max_steps", max_steps),
+    )
+    if warmup >= total:
+        raise ValueError(f"warmup_steps must be below max_steps, got {warmup} and {total}")
+    end: Any = {"end_factor": 1.0} if lr_final is None else {"end_value": lr_final}
+    decay = Phase(total - warmup, "exponential", start_factor=1.0, **end)
+    if warmup == 0:
+        return phased_lr(init_value, [decay])
+    if check_choice("ramp", ramp, ("linear", "cosine")) == "linear":
+        line = Phase(warmup, "linear", start_value=lr_pre_warmup, end_factor=1.0)
+        return phased_lr(init_value, [line, decay])
+    start: Any = lr_pre_warmup / init_value
+    factor: Any = {"end_factor": 1.0 if lr_final is None else lr_final / init_value}
+    decay = Phase(total - warmup, "exponential", start_factor=1.0, **factor)
+    after = phased_lr(1.0, [Phase(warmup, start_factor=1.0), decay])
+    return chained_scheduler(init_value, [sine_ramp(warmup, start), after])
+
+
+def CosineDecaySchedulerConfig(  # noqa: N802
+    init_value: ArrayLike,
+    warm_up_end: int = 5000,
+    learning_rate_alpha: float = 0.05,
+    max_steps: int = 300_000,
+) -> optax.Schedule:
+    """Return a warmup from 0, then a cosine to `learning_rate_alpha` of the rate, which rises again."""
+    warmup, total = check_duration("warm_up_end", warm_up_end), check_positive_count("max_steps", max_steps)
+    if warmup >= total:
+        raise ValueError(f"warm_up_end must be below max_steps, got {warmup} and {total}")
+    return phased_lr(
+        init_value,
+        [
+            Phase(warmup, "linear", start_factor=0.0, end_factor=1.0),
+            Phase(None, "cosine", start_factor=1.0, end_factor=learning_rate_alpha, span=total - warmup),
+        ],
+    )
+
+
+def MultiStepSchedulerConfig(  # noqa: N802
+    init_value: ArrayLike,
+    max_steps: int | None = None,
+    gamma: float = 0.33,
+    milestones: Sequence[int] | None = None,
+) -> optax.Schedule:
+    """Return a rate that falls by `gamma` at each milestone, which early versions took from `max_steps`."""
+    if milestones is None:
+        if max_steps is not None:
+            raise ValueError(
+                "early versions of nerfstudio took the milestones from max_steps, and later ones take "
+                f"{_MILESTONES}: give milestones"
+            )
+        milestones = _MILESTONES
+    return multi_step_lr(init_value, sorted(milestones), gamma)
+
+
+def read(config: Config) -> Recipe:
+    """Read `optimizers` and `max_num_iterations`. A count is an iteration."""
+    trainers = _trainers(config.settings)
+    if len(trainers) != 1:
+        raise ValueError(
+            f"the text has {len(trainers)} configs with optimizers: give the one that you mean"
+        )
+    optimizers = trainers[0].get("optimizers", {"the optimizer": trainers[0]})
+    names = [*map(str, optimizers)]
+    number = config.groups(*names) if len(names) > 1 else 0
+    group = config.of([*optimizers.values()][number])
+    optimizer, scheduler = group.inner("optimizer"), group.inner("scheduler")
+    if config.init_value is None:
+        optimizer = with_defaults(optimizer, {"lr": 0.0005}, "nerfstudio")
+    init_value = optimizer.base_rate("lr")
+    config.state(
+        optimizer=_name(optimizer.settings).removesuffix("OptimizerConfig") or None,
+        weight_decay=optimizer.stated("weight_decay"),
+        clip=optimizer.stated_clip("max_norm"),
+    )
+    num_counts = config.of(trainers[0]).count("max_num_iterations", None)
+    schedule = _schedule(init_value, scheduler)
+    return config.recipe("nerfstudio", schedule, "iteration", num_counts)
+
+
+def _trainers(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the configs in a file that have optimizers, or the one group of a fragment."""
+    inner = [each for each in settings.values() if isinstance(each, Mapping)]
+    inner += [each["config"] for each in inner if isinstance(each.get("config"), Mapping)]
+    found = [each for each in (settings, *inner) if isinstance(each.get("optimizers"), Mapping)]
+    found = [each for each in found if any(map(_is_group, each["optimizers"].values()))]
+    if not found and _is_group(settings) and "OptimizerConfig" in _name(settings["optimizer"]):
+        return [settings]
+    return found
+
+
+def _is_group(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and isinstance(found := value.get("optimizer"), Mapping)
+        and "lr" in found
+    )
+
+
+FRAMEWORK = Framework(
+    name="nerfstudio",
+    read=read,
+    marks=(),
+    calls=(ExponentialDecaySchedulerConfig, CosineDecaySchedulerConfig, MultiStepSchedulerConfig),
+    recognizes=lambda settings: bool(_trainers(settings)),
+)
+
+
+def _name(settings: Mapping[str, Any]) -> str:
+    """Return the class of a call, or that of a `config.yml`, which lacks the last word of the call's."""
+    return str(settings.get("_target_") or settings.get("_target") or "").rpartition(".")[2]
+
+
+def _schedule(init_value: Any, scheduler: Config) -> Any:
+    if not scheduler.settings:
+        return phased_lr(init_value, [Phase(start_factor=1.0)])
+    name = _name(scheduler.settings).removesuffix("Config")
+    if name == "ExponentialDecayScheduler":
+        scheduler = with_defaults(scheduler, {"max_steps": 100_000}, "nerfstudio")
+        return ExponentialDecaySchedulerConfig(
+            init_value,
+            scheduler.number("lr_pre_warmup", 1e-8),
+            scheduler.number("lr_final", None),
+            scheduler.count("warmup_steps", 0),
+            scheduler.count("max_steps"),
+            scheduler.text("ramp", "cosine"),
+        )
+    if name == "CosineDecayScheduler":
+        defaults = {"warm_up_end": 5000, "learning_rate_alpha": 0.05, "max_steps": 300_000}
+        scheduler = with_defaults(scheduler, defaults, "nerfstudio")
+        return CosineDecaySchedulerConfig(
+            init_value,
+            scheduler.count("warm_up_end"),
+            scheduler.number("learning_rate_alpha"),
+            scheduler.count("max_steps"),
+        )
+    if name == "MultiStepScheduler":
+        given: Any = scheduler.numbers("milestones")
+        milestones = given and [check_positive_count("each of milestones", number) for number in given]
+        gamma = with_defaults(scheduler, {"gamma": 0.33}, "nerfstudio").number("gamma")
+        return MultiStepSchedulerConfig(init_value, scheduler.count("max_steps", None), gamma, milestones)
+    raise ValueError(
+        f"the scheduler {shown_value(name)} is not one of nerfstudio 1.1: write it with phased_lr"
+    )

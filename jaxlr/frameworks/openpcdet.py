@@ -1,0 +1,120 @@
+"""OpenPCDet: the `OPTIMIZATION` of its YAML configs.
+
+The rules are those of open-mmlab/OpenPCDet of April 2024 (`tools/train_utils/optimization/`).
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from jaxlr._checks import check_positive_count, shown_value
+from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.schedules import Phase, phased_lr
+from jaxlr.schedules._counts import array_module
+
+
+_MOST_EPOCHS = 200  # each of them is a phase, which costs time in a compiled step
+
+
+def read(config: Config) -> Recipe:
+    """Read `OPTIMIZER`, `LR` and `NUM_EPOCHS`. A count is a batch."""
+    section = config.inner("OPTIMIZATION")
+    batches = config.steps_in_epoch()
+    total = section.whole_epochs("NUM_EPOCHS") * batches
+    name = section.text("OPTIMIZER")
+    init_value = section.base_rate("LR")
+    momentum: Any = section.stated("MOMENTUM") if name == "sgd" else None
+    if name == "adam_onecycle":
+        phases = _one_cycle(section, total)
+        momentum = _momentum(section, total)
+    elif name == "adam_cosineanneal":
+        phases = _cosine(section, total, batches)
+        momentum = _momentum(section, total)
+    elif name in ("adam", "sgd"):
+        section.refuse("LR_WARMUP", reason="the warmup of OpenPCDet fails where it begins")
+        phases = _steps(section, init_value, batches)
+    else:
+        raise ValueError(
+            "OPTIMIZER must be one of 'adam_onecycle', 'adam_cosineanneal', 'adam', 'sgd', got "
+            f"{shown_value(name)}"
+        )
+    config.state(
+        optimizer=name,
+        momentum=momentum,
+        weight_decay=section.stated("WEIGHT_DECAY"),
+        clip=section.stated_clip("GRAD_NORM_CLIP"),
+    )
+    return config.recipe("openpcdet", phased_lr(init_value, phases), "iteration", total)
+
+
+def _recognizes(settings: Mapping[str, Any]) -> bool:
+    return isinstance(found := settings.get("OPTIMIZATION"), Mapping) and "OPTIMIZER" in found
+
+
+FRAMEWORK = Framework(
+    name="openpcdet",
+    read=read,
+    marks=(),
+    aliases=("pcdet",),
+    recognizes=_recognizes,
+)
+
+
+def _turn(section: Config, total: int) -> int:
+    """Return the batch at which the rate is highest and the momentum lowest."""
+    turn = int(section.number("PCT_START") * total)
+    if not 0 < turn < total:
+        raise ValueError(f"PCT_START must leave a batch before it and one after it, got {turn} of {total}")
+    return turn
+
+
+def _one_cycle(section: Config, total: int) -> list[Phase]:
+    turn, low = _turn(section, total), 1 / section.number("DIV_FACTOR")
+    return [
+        Phase(turn, "cosine", start_factor=low, end_factor=1.0),
+        Phase(total - turn, "cosine", end_factor=low / 1e4),
+    ]
+
+
+def _momentum(section: Config, total: int) -> Any:
+    """Return beta1, which falls while the rate rises, and then rises."""
+    turn, values = _turn(section, total), section.numbers("MOMS", [])
+    if len(values) != 2:
+        raise ValueError(f"MOMS must have two numbers, got {values[:5]}")
+    return phased_lr(
+        1.0,
+        [
+            Phase(turn, "cosine", start_value=values[0], end_value=values[1]),
+            Phase(total - turn, "cosine", end_value=values[0]),
+        ],
+    )
+
+
+def _cosine(section: Config, total: int, batches: int) -> list[Phase]:
+    """Return a line from a third of the rate, and a cosine of the epochs to a thousandth of it."""
+    warmup, epochs = min(section.count("WARMUP_ITER"), total), total // batches
+    if epochs > _MOST_EPOCHS:
+        raise ValueError(f"adam_cosineanneal is supported up to {_MOST_EPOCHS} epochs, got {epochs}")
+    line = Phase(warmup, "linear", start_factor=0.33333333, end_factor=1.0, span=max(1, warmup))
+    begins = [max(warmup, epoch * batches) for epoch in range(epochs + 1)]
+    factors = [0.001 + 0.999 * (1 + math.cos(math.pi * epoch / epochs)) / 2 for epoch in range(epochs)]
+    return [
+        line,
+        *(Phase(begins[n + 1] - begins[n], start_factor=factor) for n, factor in enumerate(factors)),
+    ]
+
+
+def _steps(section: Config, init_value: Any, batches: int) -> list[Phase]:
+    """Return a rate that falls by `LR_DECAY` at each epoch of `DECAY_STEP_LIST`, to `LR_CLIP` at least."""
+    steps = sorted(
+        check_positive_count("each of DECAY_STEP_LIST", step)
+        for step in section.numbers("DECAY_STEP_LIST", [])
+    )
+    decay, least = section.number("LR_DECAY"), section.number("LR_CLIP") / init_value
+    maximum = array_module(init_value).maximum
+    factors = [maximum(decay**number, least) for number in range(len(steps) + 1)]
+    lengths = [(after - before) * batches for before, after in zip([0, *steps], steps, strict=False)]
+    return [
+        *(Phase(length, start_factor=factor) for length, factor in zip(lengths, factors, strict=False)),
+        Phase(start_factor=factors[-1]),
+    ]

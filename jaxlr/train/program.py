@@ -1,0 +1,91 @@
+"""The program of a run: one compiled epoch, and the state that it starts from."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from jaxlr.convert.optimizers.text import transformation
+from jaxlr.plateau import plateau_lr
+from jaxlr.schedules.compose import per_epoch
+from jaxlr.train.config import TrainConfig
+from jaxlr.train.device.compiler import compiler_options, start_options
+from jaxlr.train.device.mesh import replicated, split_batches
+from jaxlr.train.model import mlp
+from jaxlr.train.optimizer import build_optimizer
+from jaxlr.train.runs import check_rates
+from jaxlr.train.step import Apply, Split, TrainState, count_steps, run_epoch
+
+
+class Run(NamedTuple):
+    """A compiled epoch and the state that it starts from."""
+
+    apply: Apply
+    state: TrainState
+    epoch: Callable[..., Any]  # (state, train, valid) -> (state, metrics)
+    lr: Callable[[TrainState, int], float]  # the learning rate of an epoch, from its number
+    mesh: Mesh | None  # the devices that batches are split over, if there are several
+
+
+def build_run(config: TrainConfig, train_split: Split, num_classes: int, mesh: Mesh | None = None) -> Run:
+    """Build the initial state, and one compiled call that trains an epoch and validates.
+
+    Args:
+        config: the settings.
+        train_split: the training samples, images of shape (samples, ...).
+        num_classes: the labels are 0 to `num_classes` - 1.
+        mesh: the devices to split batches over. The state is on one of them.
+    """
+    training = config.training
+    init_key, shuffle_key = jax.random.split(jax.random.key(training.seed))
+    num_features = int(np.prod(train_split.images.shape[1:]))
+    init, apply = mlp([num_features, *training.hidden, num_classes])
+    apply = split_batches(mesh, apply)
+    params = jax.jit(init, compiler_options=start_options())(init_key)
+    steps_per_epoch = count_steps(len(train_split.labels), training.batch_size)
+    config = config.completed(steps_per_epoch)
+    tx, lr, has_plateau = _build_optimizer(config, steps_per_epoch)
+    state = TrainState(params, tx.init(params), shuffle_key)
+    batch_size = min(training.batch_size, len(train_split.labels))
+    epoch = functools.partial(run_epoch, apply, tx, batch_size, has_plateau)
+    options = compiler_options(config.device)
+    program = jax.jit(epoch, donate_argnums=0, out_shardings=replicated(mesh), compiler_options=options)
+    return Run(apply, state, program, lr, mesh)
+
+
+def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Callable[..., float], bool]:
+    """Return the optimizer, a function for the rate of an epoch, and True if it has a plateau."""
+    scheduler, counts_per_epoch, base_lr = config.run_schedule(steps_per_epoch)
+    momentum, optimizer = config.training.momentum, config.schedule.text_optimizer
+    own = config.schedule.optimizer_of_recipe(steps_per_epoch // counts_per_epoch)
+    if isinstance(scheduler, optax.GradientTransformationExtraArgs):
+        if own is not None:
+            tx = own
+        elif optimizer is None:
+            tx = optax.chain(build_optimizer(None, base_lr, momentum), scheduler)
+        else:
+            tx = build_optimizer(optimizer, scheduler)
+        return tx, lambda state, epoch: _shortest(plateau_lr(state.opt_state)), True
+    # A lambda that fails at a later epoch is refused now, before the run starts.
+    check_rates(config.schedule.label, scheduler, config.epochs * counts_per_epoch)
+    steps_per_count = steps_per_epoch // counts_per_epoch
+    per_step = per_epoch(scheduler, steps_per_count)
+
+    def lr_of_last_batch(state: TrainState, epoch: int) -> float:
+        del state
+        return float(np.asarray(per_step((epoch + 1) * steps_per_epoch - 1)))
+
+    if own is not None:
+        return own, lr_of_last_batch, False
+    if (pair := config.schedule.cycle(config.epochs * counts_per_epoch)) is not None:
+        return transformation(pair, steps_per_epoch=steps_per_count), lr_of_last_batch, False
+    return build_optimizer(optimizer, scheduler, momentum, steps_per_count), lr_of_last_batch, False
+
+
+def _shortest(value: jax.Array) -> float:
+    """Return the shortest decimal that rounds to `value` in its dtype: 0.1, not 0.10000000149011612."""
+    return float(str(np.asarray(value)))

@@ -1,0 +1,339 @@
+"""The optimizers of configs, beside runs of the frameworks themselves and of torch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from helpers import assert_close, fast_jit
+
+import jaxlr
+from jaxlr._compat import enable_x64
+from jaxlr.cli import main
+from jaxlr.frameworks.optimizers import read_optimizer
+from jaxlr.frameworks.recipe import Clip
+
+
+RECORDED = json.loads((Path(__file__).parent / "framework_optimizers.json").read_text())
+CASES = [(name, case) for name, each in RECORDED.items() for case in each["cases"]]
+NUM_UPDATES, SHOWN = 60, (1, 25, 60)
+SHAPES = {"dense.weight": (3, 4), "dense.bias": (3,), "norm.weight": (3,), "norm.bias": (3,)}
+X64_RTOL = 1e-10
+MATRICES = {name: len(shape) > 1 for name, shape in SHAPES.items()}
+NOT_BIASES = {name: not name.endswith("bias") for name in SHAPES}
+NOT_NORMS = {name: "norm" not in name for name in SHAPES}
+YOLO_GROUPS = {"dense.weight": 0, "dense.bias": 2, "norm.weight": 1, "norm.bias": 2}
+
+
+def gradients(count: Any, params: Any) -> Any:
+    """Return the gradients of `scripts/recording/optimizers.py`."""
+    return {
+        name: jnp.sin(0.7 * count + jnp.arange(value.size)).reshape(value.shape) + 0.1 * value
+        for name, value in params.items()
+    }
+
+
+def our_run(tx: Any) -> list[Any]:
+    """Return the weights after the updates in `SHOWN`."""
+    params: Any = {name: jnp.cos(jnp.arange(float(np.prod(s)))).reshape(s) for name, s in SHAPES.items()}
+
+    def step(carry: Any, count: Any) -> Any:
+        params, opt_state = carry
+        updates, opt_state = tx.update(gradients(count, params), opt_state, params)
+        params = jax.tree.map(jnp.add, params, updates)
+        return (params, opt_state), params
+
+    _, all_params = fast_jit(lambda params: jax.lax.scan(step, (params, tx.init(params)), jnp.arange(60)))(
+        params
+    )
+    return [jax.tree.map(lambda leaf, at=at: leaf[at - 1], all_params) for at in SHOWN]
+
+
+def assert_runs_agree(tx: Any, expected: list[Any]) -> None:
+    for ours, theirs in zip(our_run(tx), expected, strict=True):
+        for name in SHAPES:
+            assert_close(np.ravel(ours[name]), np.ravel(theirs[name]), X64_RTOL)
+
+
+def parameters_that_decay(framework: str, config: Any) -> Any:
+    if framework == "mmengine":
+        return MATRICES if "paramwise_cfg" in config["optim_wrapper"] else None
+    return {"huggingface": MATRICES, "timm": MATRICES, "ultralytics": MATRICES}.get(framework)
+
+
+@pytest.mark.parametrize(
+    ("framework", "case"), CASES, ids=[f"{name}-{index}" for index, (name, _) in enumerate(CASES)]
+)
+def test_run_is_that_of_the_framework(framework, case):
+    config = case["config"]
+    own: Any = {"decay_mask": parameters_that_decay(framework, config)}
+    if config.get("warmup_bias_lr") and config["warmup_epochs"]:
+        own = {"labels": YOLO_GROUPS}
+    with enable_x64():
+        tx = jaxlr.optimizer_from_config(config, framework=framework, **case["arguments"], **own)
+        assert_runs_agree(tx, case["weights"])
+
+
+TRAINER = {"learning_rate": 0.01, "lr_scheduler_type": "cosine", "max_steps": 60}
+TIMM = {"sched": "cosine", "lr": 0.1, "epochs": 6}
+MMENGINE = {
+    "optim_wrapper": {"optimizer": {"type": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}},
+    "param_scheduler": [],
+}
+SOLVER = {"BASE_LR": 0.1, "STEPS": [40], "MAX_ITER": 60, "WARMUP_ITERS": 5}
+RESNET = "--model resnet50 --lr-scheduler steplr --lr-step-size 2 --epochs 6"
+TITAN = {"job": {}, "training": {"steps": 60}, "optimizer": {"lr": 0.01}}
+MEGATRON = "--lr 0.1 --lr-decay-style cosine --train-iters 60"
+TUNE = {"epochs": 3, "gradient_accumulation_steps": 2, "clip_grad_norm": 1.0}
+LIGHTNING = {
+    "optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": "1e-3", "betas": [0.8, 0.9]}},
+    "lr_scheduler": {"class_path": "torch.optim.lr_scheduler.StepLR", "init_args": {"step_size": 2}},
+}
+DEEPSPEED = {"scheduler": {"type": "WarmupLR", "params": {}}}
+YOLO = {
+    **{"lr0": 0.01, "lrf": 0.1, "epochs": 6, "warmup_epochs": 1, "batch": 128, "optimizer": "Adam"},
+    **{"momentum": 0.9, "weight_decay": 0.1},
+}
+NORM, BIASES_AND_NORMS = Clip(1.0), ("biases", "norms")
+
+
+def ds(kind: str, **params: Any) -> Any:
+    return {**DEEPSPEED, "optimizer": {"type": kind, "params": {"lr": 0.1, **params}}}
+
+
+# A config, and the torch text, the clipping and the parameters without weight decay that the framework's
+# source gives it.
+STATED: list[tuple[Any, str, Clip | None, tuple[str, ...]]] = [
+    (TRAINER, "AdamW(weight_decay=0.0)", NORM, BIASES_AND_NORMS),
+    ({**TRAINER, "max_grad_norm": 0, "optim": "OptimizerNames.SGD"}, "SGD()", None, BIASES_AND_NORMS),
+    (
+        {**TRAINER, "weight_decay": "1e-2", "adam_beta2": 0.98},
+        "AdamW(betas=(0.9, 0.98))",
+        NORM,
+        BIASES_AND_NORMS,
+    ),
+    (
+        "base_model: a\nlearning_rate: 1e-3\nlr_scheduler: cosine\nmax_steps: 60\nweight_decay: 0.1\n",
+        *("AdamW(weight_decay=0.1)", NORM, BIASES_AND_NORMS),
+    ),
+    (
+        TIMM,
+        "SGD(weight_decay=2e-05, nesterov=True, momentum=0.9)",
+        None,
+        ("biases", "vectors", "the names in model.no_weight_decay()"),
+    ),
+    (ds("Adam"), "AdamW(weight_decay=0.0)", None, ()),
+    (ds("Adam", torch_adam=True), "AdamW()", None, ()),
+    (ds("AdamW", adam_w_mode=False, weight_decay=0.2), "AdamW(weight_decay=0.2)", None, ()),
+    (ds("Adam", adam_w_mode=False, weight_decay=0.2), "Adam(weight_decay=0.2)", None, ()),
+    ({**ds("SGD", momentum=0.9), "gradient_clipping": 1.0}, "SGD(momentum=0.9)", NORM, ()),
+    (ds("Lion", betas=[0.9, 0.98]), "Lion(betas=(0.9, 0.98))", None, ()),
+    (LIGHTNING, "Adam(betas=(0.8, 0.9))", None, ()),
+    (MMENGINE, "SGD(momentum=0.9, weight_decay=0.1)", None, ()),
+    (
+        {"lr_config": None, "total_epochs": 6, "optimizer": {"type": "SGD", "lr": 0.1, "momentum": 0.9}}
+        | {"optimizer_config": {"grad_clip": {"max_norm": 1.0, "norm_type": 2}}},
+        *("SGD(momentum=0.9)", NORM, ()),
+    ),
+    (RESNET, "SGD(momentum=0.9, weight_decay=0.0001)", None, ()),
+    (
+        f"{RESNET} --opt sgd_nesterov --momentum 0.8 --norm-weight-decay 0",
+        "SGD(momentum=0.8, nesterov=True, weight_decay=0.0001)",
+        None,
+        ("norms",),
+    ),
+    (
+        f"{RESNET} --opt rmsprop --wd 1e-5 --clip-grad-norm 1",
+        "RMSprop(momentum=0.9, eps=0.0316, alpha=0.9, weight_decay=1e-05)",
+        NORM,
+        (),
+    ),
+    (
+        f"{RESNET} --opt adamw --weight-decay 0.3 --bias-weight-decay 0",
+        "AdamW(weight_decay=0.3)",
+        None,
+        ("biases",),
+    ),
+    ({"SOLVER": SOLVER}, "SGD(momentum=0.9, weight_decay=0.0001)", None, ("norms",)),
+    (
+        {
+            "SOLVER": {**SOLVER, "NESTEROV": True, "WEIGHT_DECAY_NORM": 1e-4, "WEIGHT_DECAY_BIAS": 0.0}
+            | {"CLIP_GRADIENTS": {"ENABLED": True}}
+        },
+        *("SGD(momentum=0.9, nesterov=True, weight_decay=0.0001)", Clip(1.0, None), ("biases",)),
+    ),
+    (
+        "learning_rate = 0.1\nlr_decay_iters = 60\nmax_iters = 60\nwarmup_iters = 5\nbeta2 = 0.99\n",
+        "AdamW(betas=(0.9, 0.99), weight_decay=0.1)",
+        NORM,
+        ("biases", "norms", "vectors"),
+    ),
+    (TITAN, "AdamW(betas=(0.9, 0.95), weight_decay=0.1)", NORM, ()),
+    (
+        {"optimizer": {"_component_": "torch.optim.AdamW", "lr": 0.1, "fused": True}, **TUNE},
+        "AdamW()",
+        NORM,
+        (),
+    ),
+    (MEGATRON, "AdamW()", NORM, ("biases", "vectors")),
+    (
+        f"{MEGATRON} --optimizer sgd --clip-grad 0 --weight-decay 0.1",
+        "SGD(momentum=0.9, weight_decay=0.1)",
+        None,
+        ("biases", "vectors"),
+    ),
+    (YOLO, "Adam(weight_decay=0.2)", Clip(10.0), BIASES_AND_NORMS),
+]
+
+
+@pytest.mark.parametrize(("config", "text", "clip", "undecayed"), STATED)
+def test_optimizer_is_the_one_of_the_source(config, text, clip, undecayed):
+    read = read_optimizer(config, steps_per_epoch=10)
+    given = {name: value for name, value in read.call.given.items() if name != "lr"}
+    assert (read.call.__class__(read.call.name, given).text, read.stated.clip, read.stated.undecayed) == (
+        *(text, clip, undecayed),
+    )
+
+
+REFUSED: list[tuple[Any, dict[str, Any], str]] = [
+    (
+        {**TRAINER, "weight_decay": 0.1},
+        {},
+        "huggingface leaves biases and norms out of the weight decay: give decay_mask",
+    ),
+    (TIMM, {}, "timm leaves biases, vectors and the names in model.no_weight_decay.. out"),
+    (TIMM, {"decay_mask": MATRICES}, "the schedule counts epochs: give steps_per_epoch"),
+    (
+        {**TRAINER, "optim": "paged_adamw_8bit"},
+        {},
+        "optim must be one of .* got 'paged_adamw_8bit': change the config, or take the schedule",
+    ),
+    ({**TRAINER, "optim": "adafactor"}, {}, "optim must be one of 'adamw_torch'"),
+    (
+        {**TRAINER, "optim": "sgd", "optim_args": "momentum=0.9"},
+        {},
+        "optim_args='momentum=0.9' is not supported",
+    ),
+    (
+        {**TRAINER, "loraplus_lr_ratio": 16},
+        {},
+        "LoRA. has parameter groups with rates of their own: change",
+    ),
+    ({**TIMM, "layer_decay": 0.75}, {}, "layer_decay=0.75 is not supported: it gives each layer a rate"),
+    ({**TIMM, "clip_grad": 0.1, "clip_mode": "agc"}, {}, "clip_mode must be 'norm' or 'value'"),
+    ({**TIMM, "opt": "lars"}, {}, "opt must be one of 'sgd'"),
+    (
+        {**TIMM, "opt": "lamb"},
+        {"version": "0.4"},
+        "weight_decay of timm before 1.0 is not known: give names",
+    ),
+    (ds("Adam", betas="auto"), {}, "betas is 'auto': give names={'betas': ...}"),
+    (ds("OneBitAdam"), {}, "the optimizer 'OneBitAdam' has a rule of DeepSpeed's own"),
+    (ds("Adan"), {}, "the optimizer 'Adan' of deepspeed is not supported; jaxlr converts"),
+    (ds("SGD", betas=[0.9, 0.9]), {}, "the optimizer SGD has no option 'betas'; it takes lr, momentum"),
+    (ds("SGD", nesterov=True), {}, "nesterov needs a momentum above 0"),
+    (
+        {**LIGHTNING, "optimizer": {"class_path": "apex.optimizers.FusedAdam", "init_args": {"lr": 1}}},
+        {},
+        "'apex.optimizers.FusedAdam' of lightning is not supported",
+    ),
+    (
+        {**MMENGINE, "optim_wrapper": {**MMENGINE["optim_wrapper"], "constructor": "LayerDecay"}},
+        {},
+        "the constructor 'LayerDecay'",
+    ),
+    (
+        {
+            **MMENGINE,
+            "optim_wrapper": {
+                **MMENGINE["optim_wrapper"],
+                "paramwise_cfg": {"custom_keys": {"head": {"lr_mult": 10}}},
+            },
+        },
+        {},
+        "lr_mult of 'head'=10",
+    ),
+    (
+        {**MMENGINE, "optim_wrapper": {**MMENGINE["optim_wrapper"], "accumulative_counts": 4}},
+        {"steps_per_epoch": 5},
+        "an update accumulates 4 of them",
+    ),
+    (f"{RESNET} --norm-weight-decay 0.5", {}, "norm_weight_decay=0.5 beside a weight_decay of 0.0001"),
+    ({"SOLVER": {**SOLVER, "BIAS_LR_FACTOR": 2.0}}, {}, "BIAS_LR_FACTOR other than 1"),
+    (f"{MEGATRON} --decoupled-lr 0.3", {}, "decoupled_lr='0.3' is not supported"),
+    (f"{MEGATRON} --optimizer muon", {}, "optimizer must be one of 'adam', 'sgd'"),
+    (
+        YOLO,
+        {"steps_per_epoch": 10},
+        "begins at warmup_bias_lr: give labels, .* 0 .weights., 1 .norms., 2 .biases.",
+    ),
+    (
+        {**YOLO, "batch": 16},
+        {"steps_per_epoch": 10, "labels": YOLO_GROUPS},
+        "an update accumulates 4 of them",
+    ),
+    (YOLO, {"steps_per_epoch": 10, "labels": YOLO_GROUPS, "decay_mask": True}, "leave decay_mask out"),
+    (
+        {},
+        {"framework": "ldm"},
+        "jaxlr reads only the schedule of ldm",
+    ),
+    (
+        "- learning_rate: 1e-05\n- lr_scheduler_type: constant\n- optimizer: Adam with betas=(0.9,0.999)\n",
+        *({}, "a model card does not state weight_decay: give names={'weight_decay': ...}"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("config", "arguments", "message"), REFUSED)
+def test_what_would_make_other_updates_is_refused(config, arguments, message):
+    with pytest.raises(ValueError, match=message.replace("{", r"\{")):
+        jaxlr.optimizer_from_config(config, **arguments)
+
+
+def test_model_card_gives_the_numbers_of_its_optimizer():
+    card = (
+        "- learning_rate: 1e-05\n- lr_scheduler_type: constant\n- num_epochs: 3\n"
+        "- optimizer: Use adamw_torch_fused with betas=(0.8,0.95) and epsilon=1e-06 and optimizer_args=No\n"
+    )
+    read = read_optimizer(card, names={"weight_decay": 0.1, "max_grad_norm": 1.0})
+    assert read.call.text == "AdamW(lr=1e-05, weight_decay=0.1, betas=(0.8, 0.95), eps=1e-06)"
+
+
+@pytest.mark.parametrize(
+    ("config", "mask"),
+    [
+        ({**TRAINER, "weight_decay": 0.1, "adam_beta2": 0.95}, MATRICES),
+        ({**TRAINER, "lr_scheduler_type": "reduce_lr_on_plateau"}, None),
+        ({**TIMM, "clip_grad": 0.2, "clip_mode": "value", "grad_accum_steps": 3}, MATRICES),
+        ({**TIMM, "opt": "nadam", "weight_decay": 0.0, "clip_grad": 0.5}, None),
+    ],
+)
+def test_ported_lines_make_the_same_updates(config, mask, capsys):
+    main(["port", json.dumps(config), "--steps-per-epoch", "10", "--format", "json"])
+    fields = json.loads(capsys.readouterr().out)
+    with enable_x64():
+        scope: Any = {"jaxlr": jaxlr, "optax": optax, "decay_mask": mask}
+        scope["schedule"] = scope["plateau"] = eval(fields["jaxlr"], scope)
+        tx = jaxlr.optimizer_from_config(config, steps_per_epoch=10, decay_mask=mask)
+        assert_runs_agree(eval(fields["tx"], scope), our_run(tx))
+
+
+def test_optimizer_that_no_line_makes_is_said(capsys):
+    for config, reason in (
+        (YOLO, "the rate of the biases begins at warmup_bias_lr, so call"),
+        ({**TIMM, "opt": "lamb"}, "Lamb needs a mask, so call jaxlr.optimizer_from_config with decay_mask"),
+        (
+            {**YOLO, "optimizer": "SGD", "warmup_bias_lr": 0, "warmup_momentum": 0.8},
+            "its momentum or weight decay",
+        ),
+        ({**TIMM, "opt": "lars"}, "opt must be one of"),
+    ):
+        main(["port", json.dumps(config), "--steps-per-epoch", "10"])
+        printed = capsys.readouterr().out
+        assert f"# The optimizer is left out: {reason}" in printed
+        assert printed.splitlines()[-1].startswith("jaxlr.")
