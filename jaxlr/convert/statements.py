@@ -276,8 +276,8 @@ class Program:
                         "with from_torch, or a saved state with from_state_dict"
                     )
                 return
-            case ast.Call(func=func) if _is_harmless(func):
-                return
+            case ast.Call(func=func) if _is_harmless(func) and not self._reader.is_constructor(node):
+                return  # but fit_one_cycle of fastai is a scheduler
             case ast.Call(func=ast.Attribute(value=owner, attr="add_param_group"), args=[group]) if (
                 isinstance(optimizer := self._evaluator.assigned.get(source_of(owner)), OptimizerCall)
             ):

@@ -43,14 +43,8 @@ def from_config(
             list of command-line flags.
         init_value: learning rate of the optimizer, a finite number >= 0; may be traced. None takes it from
             the config.
-    <<<<<<< HEAD
-        framework: the framework; None recognizes it. It is one of "addons", "axolotl", "beit", "composer",
-            "deepspeed", "detectron2", "detr", "diffusers", "dino", "espnet", "fairchem", "fairseq",
-            "fastai", "gaussian_splatting", "gpt_neox", "graphgym", "huggingface", "icefall", "kohya",
-            "ldm", "lerobot", "lightning", "litgpt", "mae", "megatron", "mmcv", "mmengine", "moco",
-            "nanogpt", "nanotron", "nemo", "nerfstudio", "olmo", "open_clip", "opennmt", "openpcdet", "sam",
-            "sentence_transformers", "slowfast", "speechbrain", "swin", "timm", "torchtitan", "torchtune",
-            "torchvision", "ultralytics", "wenet" and "yolox".
+        framework: the name of the framework, such as "timm". None recognizes it. The error about an unknown
+            name lists all names.
         version: the version of the framework, such as "4.46", where its rules changed. None takes the
             newest rule, and says so in `assumptions`. They also say if the version changes nothing.
         steps_per_epoch: batches of one epoch in one process, `len(train_dataloader)`.

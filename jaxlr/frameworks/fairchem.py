@@ -64,7 +64,7 @@ def _schedule(optim: Config, parameters: Config, init_value: ArrayLike) -> Any:
         return _torch_schedule(name, optim.of({**optim.settings, **parameters.settings}), init_value)
     kind = check_choice("lambda_type", parameters.text("lambda_type"), ("cosine", "multistep"))
     steps = optim.steps_in_epoch()
-    in_updates = {
+    in_updates: dict[str, Any] = {
         name: int(parameters.number(name) * steps) for name in ("warmup_epochs",) if parameters.has(name)
     }
     if kind == "multistep":

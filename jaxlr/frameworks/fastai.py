@@ -34,7 +34,7 @@ def fit_one_cycle(
     """Return a cosine that rises from `lr_max / div`, then one that falls to `lr_max / div_final`."""
     del wd, moms, cbs, reset_opt, optimizer
     length = _num_steps(n_epoch, steps_per_epoch, start_epoch)
-    start = 1 / check_value("div", div, positive=True)
+    start: Any = 1 / check_value("div", div, positive=True)
     return _two_cosines(lr_max, length, pct_start, start, div_final)
 
 

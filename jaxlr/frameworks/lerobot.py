@@ -115,7 +115,7 @@ def _preset(config: Config, optimizer: Config, scheduler: Config) -> tuple[Confi
     A policy without a row in the table is None: then the sections of a saved file have its preset.
     """
     policy = config.inner("policy")
-    kind = policy.settings.get("type", config.get("policy.type"))
+    kind = policy.text("type", None) or config.text("policy.type", None)
     if kind is None and policy.has("path"):
         raise ValueError(
             "policy.path names a config that is not read: give the train_config.json of the run, or "
@@ -165,10 +165,11 @@ def _state(config: Config, optimizer: Config) -> None:
     kind = config.inner("optimizer").text("type", None)
     if kind is not None:
         check_choice("type of the optimizer", kind, ("adam", "adamw", "sgd"))
-    betas = optimizer.numbers(f"{prefix}betas", [None])
+    betas = optimizer.get(f"{prefix}betas")
+    first = betas[0] if isinstance(betas, list | tuple) and betas else None
     config.state(
         optimizer=kind,
-        momentum=betas[0],
+        momentum=config.of({"betas": first}).stated("betas"),
         weight_decay=optimizer.stated(f"{prefix}weight_decay"),
         clip=optimizer.stated_clip(f"{prefix}grad_clip_norm"),
     )

@@ -1,8 +1,8 @@
 """Record the curves of LeRobot, fastai and others in `tests/framework_recipes_science.json`.
 
-The environment needs torch, diffusers, fastai and pytorch-ignite. The folder holds clones of
-huggingface/lerobot, aqlaboratory/openfold, rampasek/GraphGPS and FAIR-Chem/fairchem, and `torch_geometric` of
-PyG as `pyg`:
+The environment needs torch, diffusers, fastai, pytorch-ignite and stable_baselines3. The folder holds
+clones of huggingface/lerobot, aqlaboratory/openfold, rampasek/GraphGPS, FAIR-Chem/fairchem,
+vwxyzjn/cleanrl and real-stanford/diffusion_policy, and `torch_geometric` of PyG as `pyg`:
 
     python scripts/recording/science.py FOLDER
 """
@@ -281,13 +281,114 @@ def fairchem(folder: Path) -> list[Any]:
     return cases
 
 
+# An algorithm, its environment, and its settings in rl-zoo3.
+ZOO: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    (
+        "ppo",
+        "CartPole-v1",
+        {"n_envs": 2, "n_steps": 16, "batch_size": 12, "n_epochs": 2, "n_timesteps": 160},
+    ),
+    (
+        "ppo",
+        "CartPole-v1",
+        {"n_envs": 1, "n_steps": 32, "batch_size": 32, "n_epochs": 1, "n_timesteps": 320},
+    ),
+    ("a2c", "CartPole-v1", {"n_envs": 2, "n_timesteps": 100}),
+    (
+        "sac",
+        "Pendulum-v1",
+        {"learning_starts": 10, "train_freq": 4, "gradient_steps": 2, "n_timesteps": 40},
+    ),
+    (
+        "sac",
+        "Pendulum-v1",
+        {"learning_starts": 8, "train_freq": 4, "gradient_steps": -1, "n_timesteps": 40},
+    ),
+    ("td3", "Pendulum-v1", {"learning_starts": 9, "train_freq": 3, "gradient_steps": 1, "n_timesteps": 42}),
+    ("dqn", "CartPole-v1", {"learning_starts": 0, "train_freq": 5, "n_timesteps": 50}),
+)
+
+
+def stable_baselines3(folder: Path) -> list[Any]:
+    """Return the rate of every update that the algorithms of Stable-Baselines3 make."""
+    del folder
+    sb3: Any = importlib.import_module("stable_baselines3")
+    make_vec_env: Any = importlib.import_module("stable_baselines3.common.env_util").make_vec_env
+    cases: list[Any] = []
+    for algorithm, env, settings in ZOO:
+        given = {key: value for key, value in settings.items() if key not in ("n_envs", "n_timesteps")}
+        model = getattr(sb3, algorithm.upper())(
+            "MlpPolicy",
+            make_vec_env(env, settings.get("n_envs", 1)),
+            learning_rate=lambda progress_remaining: progress_remaining * 1e-3,
+            device="cpu",
+            **given,
+        )
+        rates: list[float] = []
+        optimizer = model.critic.optimizer if algorithm in ("sac", "td3") else model.policy.optimizer
+        optimizer.register_step_pre_hook(
+            lambda sgd, *_, rates=rates: rates.append(sgd.param_groups[0]["lr"])
+        )
+        model.learn(settings["n_timesteps"])
+        cases.append(case("2.9.2", algorithm, {"learning_rate": "lin_1e-3", **settings}, rates))
+    return cases
+
+
+def cleanrl(folder: Path) -> list[Any]:
+    """Return the rate of every iteration, from the lines of CleanRL's PPO that set it."""
+    text = text_at(folder / "cleanrl", "HEAD", "cleanrl/ppo_atari.py")
+    lines = [line.strip() for line in text.splitlines()]
+    begin = next(number for number, line in enumerate(lines) if line.startswith("frac = "))
+    code = compile("\n".join(lines[begin : begin + 3]), "recorded", "exec")
+    cases: list[Any] = []
+    for total, envs in ((1000, 4), (1024, 8)):
+        settings = {"total_timesteps": total, "num_envs": envs, "num_steps": 16, "learning_rate": 2.5e-4}
+        args = SimpleNamespace(**settings, num_iterations=total // (envs * 16))
+        sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=2.5e-4)
+        rates: list[float] = []
+        for iteration in range(1, args.num_iterations + 1):
+            exec(code, {"args": args, "iteration": iteration, "optimizer": sgd})
+            rates.append(sgd.param_groups[0]["lr"])
+        cases.append(case("2026-04", "ppo", settings, rates))
+    return cases
+
+
+def diffusion_policy(folder: Path) -> list[Any]:
+    """Return the rates of the schedulers of Diffusion Policy, with 10 batches in an epoch."""
+    text = text_at(folder / "diffusion_policy", "HEAD", "diffusion_policy/model/common/lr_scheduler.py")
+    names = definitions(
+        text, ["get_scheduler"], dict(vars(importlib.import_module("diffusers.optimization")))
+    )
+    cases: list[Any] = []
+    for name, warmup, every in (("cosine", 6, 1), ("linear", 0, 2), ("constant_with_warmup", 5, 1)):
+        training = {"lr_scheduler": name, "lr_warmup_steps": warmup, "num_epochs": 4}
+        training |= {"gradient_accumulate_every": every}
+        build = functools.partial(
+            names["get_scheduler"], name, num_warmup_steps=warmup, num_training_steps=10 * 4 // every
+        )
+        cases.append(case("2024-12", name, training, stepped(build, 1e-4, 45), init_value=1e-4))
+    return cases
+
+
 def main() -> None:
     """Write the file."""
     parser = argparse.ArgumentParser(description="Record the curves of LeRobot, fastai and others.")
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     warnings.simplefilter("ignore")
-    recorded = {each.__name__: each(folder) for each in (lerobot, fastai, addons, graphgym, fairchem)}
+    recorded = {
+        each.__name__: each(folder)
+        for each in (
+            lerobot,
+            fastai,
+            addons,
+            graphgym,
+            fairchem,
+            stable_baselines3,
+            cleanrl,
+            diffusion_policy,
+        )
+    }
     RECORDED.write_text(json.dumps(recorded, separators=(",", ":")))
 
 
