@@ -195,6 +195,15 @@ def test_parameter_groups_may_be_built(torch, text):
     assert_same(torch, text, names={"kernel": 0, "bias": 0}, labels=BIASES)
 
 
+def test_parameter_groups_may_be_added(torch):
+    text = """
+optimizer = SGD(kernel, lr=0.1)
+optimizer.add_param_group({"params": bias, "momentum": 0.5})
+scheduler = StepLR(optimizer, 3)
+"""
+    assert_same(torch, text, labels=BIASES)
+
+
 PASTED = {
     "imports and comments": """
         import torch
@@ -235,6 +244,21 @@ PASTED = {
         optimizer = SGD(params, lr=lr)
         lr = 0.5
         scheduler = StepLR(optimizer, 3)
+        """,
+    "a main": """
+        def build(values, lr):
+            return torch.optim.AdamW(values, lr=lr, betas=(0.8, 0.99))
+        def main(lr, gamma=0.9):
+            global optimizer, scheduler
+            optimizer = build(params, lr)
+            scheduler = ExponentialLR(optimizer, gamma)
+            for _ in range(2):
+                optimizer.step()
+            optimizer = build(params, lr)
+            scheduler = ExponentialLR(optimizer, gamma)
+        if __name__ != "never":
+            pass
+        main(0.3)
         """,
     "a rate in arithmetic": "batch = 64\noptimizer = SGD(params, lr=0.1 * batch / 256)",
     "an annotation": "optimizer: torch.optim.Optimizer = SGD(params, lr=0.1)",
@@ -419,7 +443,7 @@ REFUSED = [
     ),
     ("AdamW(optim_groups, lr=0.1)", "does not show the parameter groups 'optim_groups'"),
     (
-        "opt = SGD(p, 0.1)\nopt.add_param_group({'params': b})",
+        "AdamW(params, lr=0.1)\nopt.add_param_group({'params': b})",
         "changes the parameter groups after the constr",
     ),
     (
@@ -467,6 +491,26 @@ REFUSED = [
     ),
     ("a = SGD(p, 0.1); b = SGD(q, 0.2)", "the text constructs two optimizers, SGD.lr=0.2. and SGD.lr=0.1."),
     ("if flag:\n    opt = SGD(p, 0.1)\nelse:\n    opt = Adam(p)", "give names={'flag': ...}"),
+    ("opt = SGD(p, 0.1)\nopt.step = f", "it changes a SGD after its construction"),
+    ("opt = SGD(p, 0.1)\nopt.register_step_pre_hook(f)", "it changes an optimizer after its construction"),
+    (
+        "opt = SGD(p, 0.1); s = StepLR(opt, 3)\nopt.add_param_group({'params': b})",
+        "changes a SGD after its co",
+    ),
+    (
+        "opt = SGD(p, 0.1)\nif x:\n    opt.add_param_group({'params': b})",
+        "changes the parameter groups after",
+    ),
+    ("a = Adam(p, 0.1)\nb = SparseAdam(q)", "cannot convert the optimizer 'SparseAdam.q.'"),
+    ("if 1 > 2:\n    opt = SGD(p, 0.1)", "no optimizer for these names: no branch or function"),
+    (
+        "class A:\n    def a(self):\n        SGD(p)\n    def b(self):\n        Adam(p)",
+        "in several functions, 'a' and",
+    ),
+    (
+        "dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))",
+        "cannot read the OptimWrapper: it is MM",
+    ),
     ("AdamW(params, lr=", "cannot read the optimizer 'AdamW.params, lr='"),
     ("Adagrad(p); OneCycleLR(0.1, 9)", "Adagrad has no momentum that the OneCycleLR could cycle"),
     ("SGD(p, 0.1); SequentialLR([LinearLR(), OneCycleLR(0.1, 9)], [3])", "contains a OneCycleLR that does"),

@@ -184,6 +184,41 @@ PASTED: list[tuple[str, str, dict[str, Any]]] = [
         {},
     ),
     ("globals()['StepLR'](opt, 3)", "StepLR(o, 3)", {}),
+    (
+        "def train(model):\n    model.train()\n\ndef main(args):\n    s = StepLR(opt, args.n)\n"
+        "    for e in r:\n        s.step()\n\nif __name__ == '__main__':\n    main(parser.parse_args())",
+        "StepLR(o, 3)",
+        {"args.n": 3},
+    ),
+    ("def main(n=3):\n    s = StepLR(opt, n)\n\nmain()\nprint('done')", "StepLR(o, 3)", {}),
+    ("@hydra.main()\ndef main(cfg):\n    s = StepLR(opt, cfg.n)\n\nmain()", "StepLR(o, 3)", {"cfg.n": 3}),
+    (
+        "class Net(Module):\n    def forward(self, x):\n        return x\n\nclass Task(LightningModule):\n"
+        "    def configure_optimizers(self):\n        return [opt], [self.scheduler()]\n"
+        "    def scheduler(self):\n        return StepLR(opt, 3)\n\ntask = Task()\nprint(task)",
+        "StepLR(o, 3)",
+        {},
+    ),
+    ("with torch.no_grad() as _:\n    s = StepLR(opt, 3)", "StepLR(o, 3)", {}),
+    ("try:\n    s = StepLR(opt, 3)\nexcept E:\n    raise\nfinally:\n    pass", "StepLR(o, 3)", {}),
+    ("elif args.kind == 'step':\n    s = StepLR(opt, 3)", "StepLR(o, 3)", {"args.kind": "step"}),
+    (
+        "if isinstance(step, (list, tuple)):\n    n = step[-1]\nelse:\n    n = step\nStepLR(opt, n)",
+        "StepLR(o, 3)",
+        {"step": [2, 3]},
+    ),
+    ("if isinstance(step, str):\n    step = int(step)\nStepLR(opt, step)", "StepLR(o, 3)", {"step": 3}),
+    ("if flag is True:\n    s = StepLR(opt, 3)", "StepLR(o, 3)", {"flag": True}),
+    ("n = 9\nif flag is False:\n    n = 3\nStepLR(opt, n)", "StepLR(o, 9)", {"flag": 0}),
+    (
+        "if args.linear:\n    f = lambda e: 1 - e / 99\nelse:\n    f = cosine()\nLambdaLR(opt, f)",
+        "LambdaLR(o, lambda e: 1 - e / 99)",
+        {"args.linear": True},
+    ),
+    ("self.schedulers.append(StepLR(self.opt, 3))", "StepLR(o, 3)", {}),
+    ("s = StepLR(opt, 3)\nmodel = train_model(model, loss, opt, s, epochs=9)", "StepLR(o, 3)", {}),
+    ("'An example:\\n```\\nStepLR(opt, 7)\\n```'\nStepLR(opt, 3)", "StepLR(o, 3)", {}),
+    ('"""\n```\nStepLR(opt, 7)\n```\n>>> StepLR(opt, 8)\n"""\nStepLR(opt, 3)', "StepLR(o, 3)", {}),
     ("lr_scheduler.__dict__[name](opt, 3)", "StepLR(o, 3)", {"name": "StepLR"}),
     ("MultiStepLR(opt, eval(args.steps))", "MultiStepLR(o, [3, 6])", {"args.steps": "[3, 6]"}),
     ("MultiStepLR(opt, list(filter(lambda m: m > 0, [0, 3, 6])))", "MultiStepLR(o, [3, 6])", {}),
@@ -482,8 +517,37 @@ REFUSED = [
     ),
     ("LambdaLR(opt, lambda e: 1 if e in 4 else 0.5)", "'e in 4': 4 is no list, dict or text"),
     ("make_it('linear', opt)", "unknown scheduler 'make_it': the known ones are"),
+    (
+        "s = StepLR(opt, 3)\nopt.register_step_post_hook(f)",
+        "it changes an optimizer after its construction",
+    ),
+    ("with a:\n    s = StepLR(opt, 3)\n    s.step()", "it changes the scheduler"),
+    ("def a():\n    StepLR(opt, 3)\ndef b():\n    StepLR(opt, 4)", "in several functions, 'a' and 'b'"),
+    ("if 1 > 2:\n    s = StepLR(opt, 3)", "constructs no scheduler for these names: no branch"),
+    ("def train(model):\n    opt = SGD(p, 0.1)\n    opt.step()", "SGD is an optimizer: convert it with"),
+    ("opt = SGD(p, 0.1)\nprint(opt)", "SGD is an optimizer: convert it with"),
+    ("opt = SGD(p, 0.1)\ns = Eden(opt)\nw = WarmupEden(opt)", "unknown scheduler 'WarmupEden'"),
+    ("class OwnLR(LRScheduler):\n    def get_lr(self):\n        return [1]", "unknown scheduler 'OwnLR'"),
+    ("def build_hooks(self):\n    return []", "its function 'build_hooks' does not take the epoch"),
+    ("LambdaLR(opt, lr_lambda=factor)", "{'factor': ...}, where 'factor' is a function"),
+    ("CyclicLR(opt, **cfg.cyclic)", "write the arguments out, or give names={'cfg.cyclic': {...}}"),
+    (
+        "if args.linear:\n    f = lambda e: 1.0\nLambdaLR(opt, f)",
+        "names={'args.linear': ...}",
+    ),
+    (
+        "optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD'))",
+        "it is MMEngine's. Give its opt",
+    ),
     ("def f(e):\n    return f(e)\nLambdaLR(opt, f)", "call each other too deeply"),
 ]
+
+
+def test_rate_of_an_added_group_is_not_guessed():
+    text = "opt = SGD(p, 0.1)\nopt.add_param_group({'params': q, 'lr': 0.5})\nStepLR(opt, 3)"
+    assert jaxlr.from_string(text)(0) == 0.1
+    with pytest.raises(ValueError, match="the text adds parameter groups"):
+        jaxlr.from_string(text, group=1)
 
 
 @pytest.mark.parametrize(("text", "message"), REFUSED, ids=range(len(REFUSED)))

@@ -8,6 +8,7 @@ import shutil
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -24,6 +25,7 @@ import jaxlr
 from jaxlr.cli import main
 from jaxlr.train import loop
 from jaxlr.train.config import TrainConfig
+from jaxlr.train.device.mesh import memory_errors
 from jaxlr.train.errors import CheckpointError, DeviceError, FolderError, LossError
 from jaxlr.train.loop import has_finite_loss, train
 from jaxlr.train.output.checkpoint import Checkpoints, load_newest, saved_epochs
@@ -609,6 +611,15 @@ def test_out_of_memory_names_the_batch_and_the_devices(config, monkeypatch):
     monkeypatch.setattr(loop, "_train_epoch", exhausted)
     with pytest.raises(DeviceError, match=r"out of memory on .*0.* with batches of 32: lower"):
         train(config)
+
+
+def test_out_of_memory_on_a_gpu_names_the_other_processes(monkeypatch):
+    monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(platform="gpu")])
+    with (
+        pytest.raises(DeviceError, match="or end other processes on the GPU, which nvidia-smi lists"),
+        memory_errors(32, ["--batch-size", "--hidden"]),
+    ):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
 
 
 def test_out_of_memory_on_the_host_is_a_device_error(config, monkeypatch):

@@ -9,8 +9,8 @@ from folders import assert_same_run, metrics, small_mnist, unbroken_run
 from jax._src import compilation_cache  # pyright: ignore[reportPrivateImportUsage]
 from processes import ENVIRONMENT, finish, start, wait_for_epoch
 
-from jaxlr.train import SweepConfig, TrainConfig, chunks, loop, sweep, train
-from jaxlr.train.device.compiler import compiler_options, times_kernels
+from jaxlr.train import SweepConfig, TrainConfig, chunks, loop, mlp, sweep, train
+from jaxlr.train.device.compiler import compiler_options, start_options, times_kernels
 from jaxlr.train.errors import CheckpointError
 from jaxlr.train.groups import Device
 from jaxlr.train.output import run_programs
@@ -264,3 +264,12 @@ def test_the_options_reach_the_compiler(new, monkeypatch, kind, run, module):
     settings = kind.from_flags(**SMALL, data_dir=new.data.data_dir, out=new.output.out)
     with pytest.raises(jax.errors.JaxRuntimeError, match="No such compile option: 'xla_gpu_no_such"):
         run(settings)
+
+
+def test_a_quick_compilation_gives_the_same_initial_weights():
+    init, _ = mlp([16, 8])
+    states = [
+        jax.jit(init, compiler_options=options)(jax.random.key(3)) for options in ({}, start_options())
+    ]
+    first, second = (jax.tree.leaves(state) for state in states)
+    assert all((leaf == other).all() for leaf, other in zip(first, second, strict=True))

@@ -51,7 +51,10 @@ class Function(Lambda):
         known = [name for name in required if name in _EPOCHS]
         rest = [name for name in required if "optim" not in name and name != "self"]
         if not known and not rest:
-            raise ValueError(f"cannot read the function {self._node.name!r}: it does not take the epoch")
+            raise ValueError(
+                f"the text constructs no scheduler, and its function {self._node.name!r} does not take "
+                "the epoch"
+            )
         function = copy.copy(self)
         function.parameters = [(known or rest)[0]]
         function._scope = {name: self._scope[name] for name in self.parameters if name in optional}

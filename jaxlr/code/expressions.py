@@ -63,6 +63,16 @@ _NAMESPACES = (
     "ConfigDict",
     "Munch",
 )
+# The names of the types that a value of a text can have.
+_TYPES: dict[type, set[str]] = {
+    bool: {"bool", "int"},
+    int: {"int"},
+    float: {"float"},
+    str: {"str"},
+    dict: {"dict"},
+    list: {"list"},
+}
+_TYPE_NAMES = {"tuple", *(name for names in _TYPES.values() for name in names)}
 # Calls that read a text as a literal.
 _LITERALS = ("eval", "ast.literal_eval", "literal_eval", "json.loads")
 
@@ -408,6 +418,10 @@ class Evaluator:
                     return self._method(node, func, scope)
                 case ast.Name(id="map" | "filter" as kind) if len(node.args) == 2 and not node.keywords:
                     return self._map(node, kind, scope)
+                case ast.Name(id="isinstance") if len(node.args) == 2 and self.is_known(
+                    node.args[0], scope
+                ):
+                    return self._isinstance(node, scope)
                 case ast.Name(id="getattr") if len(node.args) >= 2 and self.is_known(node.args[0], scope):
                     return self._getattr(node, scope)
                 case ast.Name(id=kind) | ast.Attribute(attr=kind) if kind in _NAMESPACES and not node.args:
@@ -540,6 +554,18 @@ class Evaluator:
         if found is ABSENT and default:
             return default[0]
         return self._attribute(node, owner, attribute)
+
+    def _isinstance(self, node: ast.Call, scope: Mapping[str, Any]) -> Any:
+        """Check the type of a plain value. A tuple is a list here, so `isinstance(x, tuple)` is unknown."""
+        value, kinds = self.value(node.args[0], scope), node.args[1]
+        names = {source_of(each) for each in (kinds.elts if isinstance(kinds, ast.Tuple) else [kinds])}
+        for kind, spellings in _TYPES.items():
+            if isinstance(value, kind) and names & spellings:
+                return True
+        is_tested = isinstance(value, bool | int | float | str | None | list | dict)
+        if not is_tested or not names <= _TYPE_NAMES or (isinstance(value, list) and "tuple" in names):
+            return self._miss_in(node, scope)
+        return False
 
     def _attribute(self, node: ast.expr, owner: Any, attribute: Any) -> Any:
         if owner is UNKNOWN:

@@ -37,7 +37,10 @@ def calculated(spend: Spend, node: ast.expr, op: ast.AST, *operands: Any) -> Any
 
 def compared(spend: Spend, node: ast.expr, op: ast.cmpop, left: Any, right: Any) -> Any:
     """Return the result of one comparison."""
-    if isinstance(op, ast.Is | ast.IsNot | ast.Eq | ast.NotEq) and not are_numbers(left, right):
+    is_identity = isinstance(op, ast.Is | ast.IsNot) and isinstance(right, bool)  # `flag is True`
+    if is_identity or (
+        isinstance(op, ast.Is | ast.IsNot | ast.Eq | ast.NotEq) and not are_numbers(left, right)
+    ):
         if left is UNKNOWN or right is UNKNOWN:
             return UNKNOWN
         is_same = left is right if isinstance(op, ast.Is | ast.IsNot) else are_equal(left, right)

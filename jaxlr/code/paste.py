@@ -1,7 +1,9 @@
 """Repairs of text that was copied from a page, a chat or an interpreter's session."""
 
+import ast
 import re
 import textwrap
+import warnings
 
 
 # Characters that editors and pages put in the place of plain ones.
@@ -25,6 +27,8 @@ _PROMPT = re.compile(r"^\s*(>>>|\.\.\.|In \[\d+\]:)( |$)")
 def unwrapped(text: str) -> str:
     """Return the code of a copied text, without fences, prompts and odd characters."""
     text = text.expandtabs().translate(_PLAIN)
+    if _is_python(text):  # whose docstrings may have fences and prompts
+        return text
     if blocks := _FENCE.findall(text):
         text = "\n".join(block for _, block, _ in blocks)
     elif re.fullmatch(r"\s*`[^`\n]+`\s*", text):
@@ -35,6 +39,15 @@ def unwrapped(text: str) -> str:
         lines = [_PROMPT.sub("", line, count=1) for line in lines if _PROMPT.match(line)]
         text = "\n".join(lines)
     return text
+
+
+def _is_python(text: str) -> bool:
+    try:
+        with warnings.catch_warnings(action="ignore", category=SyntaxWarning):
+            ast.parse(textwrap.dedent(text))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 def dedented(text: str) -> str:

@@ -1,7 +1,7 @@
 """Whole scripts: the function that constructs, such as `main`, in the place of its call."""
 
 import ast
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from jaxlr._checks import shorten
 from jaxlr.code.builders import body_for_call
@@ -9,6 +9,7 @@ from jaxlr.code.syntax import source_of
 
 
 _IS_MAIN = ("__name__ == '__main__'", "'__main__' == __name__")
+_MOST_LEVELS = 10  # of functions that call each other
 
 
 def flattened(statements: Sequence[ast.stmt], known: Collection[str]) -> list[ast.stmt]:
@@ -20,6 +21,17 @@ def flattened(statements: Sequence[ast.stmt], known: Collection[str]) -> list[as
     Raises:
         ValueError: several functions construct, and none of them calls the others.
     """
+    result = [*statements]
+    for _ in range(_MOST_LEVELS):
+        found = _without_one(result, known)
+        if found is None:
+            break
+        result = found
+    return result
+
+
+def _without_one(statements: Sequence[ast.stmt], known: Collection[str]) -> list[ast.stmt] | None:
+    """Replace one function by its statements, or return None if none must be replaced."""
     top: list[ast.stmt] = []
     for each in statements:
         match each:
@@ -27,31 +39,17 @@ def flattened(statements: Sequence[ast.stmt], known: Collection[str]) -> list[as
                 top += body
             case _:
                 top.append(each)
-    functions = {each.name: each for each in top if isinstance(each, ast.FunctionDef)}
-    classes = [each for each in top if isinstance(each, ast.ClassDef)]
-    methods = {id(each): _methods(each) for each in classes}
-    everything = [*functions.values(), *(each for own in methods.values() for each in own)]
-    building = [each for each in everything if _calls(each.body, known)]
-    while more := [
-        e for e in everything if e not in building and _calls(e.body, _names(building), whole=True)
-    ]:
-        building += more
+    methods = {id(each): _methods(each) for each in top if isinstance(each, ast.ClassDef)}
+    functions = [each for each in top if isinstance(each, ast.FunctionDef)]
+    functions += [each for own in methods.values() for each in own]
+    calls = {id(each): _calls(each.body) for each in functions}
+    building = _building(functions, calls, known)
+    names = {each.name for each in building}
     rest = [each for each in top if not isinstance(each, ast.FunctionDef | ast.ClassDef)]
-    bare = [each for each in rest if _bare_call(each, building) is not None]
-    others = [each for each in rest if each not in bare]
-    if not building or _calls(others, known) or _calls(others, _names(building), whole=True):
-        return [*statements]
-    roots = [
-        e for e in building if not any(_calls(o.body, [e.name], whole=True) for o in building if o is not e)
-    ]
-    called = [each for each in roots if any(_bare_call(call, [each]) is not None for call in bare)]
-    roots = called or roots or building[:1]
-    if len(roots) > 1:
-        first, second = (repr(shorten(each.name.removeprefix("self."))) for each in roots[:2])
-        raise ValueError(
-            f"the text constructs in several functions, {first} and {second}: give the lines of one of them"
-        )
-    (root,) = roots
+    others = _calls(each for each in rest if _bare_call(each, names) is None)
+    if not building or others & names or any(_last(each) in known for each in others):
+        return None
+    root = _root(building, calls, [call for each in rest if (call := _bare_call(each, names))])
     owner = next((own for own in methods.values() if root in own), [])
     helpers = [each for each in owner if each in building and each is not root]
     left = [
@@ -59,13 +57,39 @@ def flattened(statements: Sequence[ast.stmt], known: Collection[str]) -> list[as
         for each in top
         if each is not root and not any(method in building for method in methods.get(id(each), []))
     ]
-    places = [index for index, each in enumerate(left) if _bare_call(each, [root]) is not None]
-    place, call = (
-        (places[0], _bare_call(left[places[0]], [root])) if len(places) == 1 else (len(left), None)
-    )
+    places = [index for index, each in enumerate(left) if _bare_call(each, {root.name})]
+    is_once = len(places) == 1
+    place = places[0] if is_once else len(left)
+    call = _bare_call(left[place], {root.name}) if is_once else None
     before = [each for index, each in enumerate(left) if index < place and index not in places]
     after = [each for index, each in enumerate(left) if index > place and index not in places]
-    return flattened([*helpers, *before, *_body(root, call), *after], known)
+    return [*helpers, *before, *_body(root, call), *after]
+
+
+def _building(
+    functions: Sequence[ast.FunctionDef], calls: dict[int, set[str]], known: Collection[str]
+) -> list[ast.FunctionDef]:
+    """Return the functions that construct, and those that call them."""
+    names = {each.name for each in functions if any(_last(called) in known for called in calls[id(each)])}
+    for _ in range(_MOST_LEVELS):
+        names |= {each.name for each in functions if calls[id(each)] & names}
+    return [each for each in functions if each.name in names]
+
+
+def _root(
+    building: Sequence[ast.FunctionDef], calls: dict[int, set[str]], bare: Sequence[ast.Call]
+) -> ast.FunctionDef:
+    """Return the function that calls the others."""
+    inner = {name for each in building for name in calls[id(each)] - {each.name}}
+    roots = [each for each in building if each.name not in inner]
+    called = [each for each in roots if any(source_of(call.func) == each.name for call in bare)]
+    roots = called or roots or building[:1]
+    if len(roots) > 1:
+        first, second = (repr(shorten(each.name.removeprefix("self."))) for each in roots[:2])
+        raise ValueError(
+            f"the text constructs in several functions, {first} and {second}: give the lines of one of them"
+        )
+    return roots[0]
 
 
 def _body(root: ast.FunctionDef, call: ast.Call | None) -> list[ast.stmt]:
@@ -96,24 +120,23 @@ def _without_self(arguments: ast.arguments) -> ast.arguments:
     return ast.arguments(**fields)
 
 
-def _names(functions: Sequence[ast.FunctionDef]) -> list[str]:
-    return [each.name for each in functions]
-
-
-def _bare_call(statement: ast.stmt, functions: Sequence[ast.FunctionDef]) -> ast.Call | None:
+def _bare_call(statement: ast.stmt, names: Collection[str]) -> ast.Call | None:
     """Return the call of one of the functions that is a whole statement, or None."""
     match statement:
-        case ast.Expr(value=ast.Call() as call) if source_of(call.func) in _names(functions):
+        case ast.Expr(value=ast.Call() as call) if source_of(call.func) in names:
             return call
     return None
 
 
-def _calls(body: Sequence[ast.stmt], names: Collection[str], whole: bool = False) -> bool:
-    """Check if statements call one of the names: with their modules, or else by the last part alone."""
-    sources = (
+def _calls(body: Iterable[ast.stmt]) -> set[str]:
+    """Return what statements call, as it is written."""
+    nodes = (each for statement in body for each in ast.walk(statement))
+    return {
         source_of(each.func)
-        for statement in body
-        for each in ast.walk(statement)
-        if isinstance(each, ast.Call)
-    )
-    return any((each if whole else each.rpartition(".")[2]) in names for each in sources)
+        for each in nodes
+        if isinstance(each, ast.Call) and isinstance(each.func, ast.Name | ast.Attribute)
+    }
+
+
+def _last(source: str) -> str:
+    return source.rpartition(".")[2]

@@ -37,6 +37,11 @@ class State:
     parts: list["State"]
     lr_lambda: Any = None
 
+    @property
+    def with_parts(self) -> list["State"]:
+        """It and the states of all schedulers in it."""
+        return [self, *(inner for part in self.parts for inner in part.with_parts)]
+
     @classmethod
     def from_live(cls, scheduler: Any) -> "State":
         """Read a scheduler object.

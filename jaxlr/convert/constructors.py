@@ -45,6 +45,12 @@ class Constructor(NamedTuple):
         return self.torch_class.name
 
     @property
+    def with_parts(self) -> list["Constructor"]:
+        """It and all constructors in it."""
+        parts = self.arguments.get("schedulers", [])
+        return [self, *(inner for part in parts for inner in part.with_parts)]
+
+    @property
     def is_composite(self) -> bool:
         """True if it steps other schedulers."""
         return self.torch_class.effect is Effect.COMPOSITE

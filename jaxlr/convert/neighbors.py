@@ -33,19 +33,34 @@ def check_functions(scheduler: Any, group: int) -> None:
     Raises:
         ValueError: there is one.
     """
-    for part in _with_parts(scheduler):
+    for part in with_parts(scheduler):
         functions = vars(part).get("lr_lambdas")
         if isinstance(functions, list) and 0 <= group < len(functions):
             check_function_of_epoch(functions[group])
         check_function_of_epoch(vars(part).get("_scale_fn_custom"))
 
 
+def with_parts(scheduler: Any) -> Iterator[Any]:
+    """Yield a scheduler and all schedulers that it holds in its attributes."""
+    seen: set[int] = set()
+    waiting = [scheduler]
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        for value in getattr(each, "__dict__", {}).values():
+            items = value if isinstance(value, list | tuple) else [value]
+            waiting += [item for item in items if _is_scheduler(item)]
+
+
 def _names_of_others(scheduler: Any) -> list[str]:
     optimizer = scheduler.optimizer
-    own = {id(each) for each in _with_parts(scheduler)}
+    own = {id(each) for each in with_parts(scheduler)}
     others = [each for each in _schedulers_of(optimizer) if id(each) not in own]
     for other in others:
-        family = {id(each) for each in _with_parts(other)}
+        family = {id(each) for each in with_parts(other)}
         if family & own:
             own |= family
     return [type(other).__name__ for other in others if id(other) not in own]
@@ -73,18 +88,3 @@ def _is_plateau(scheduler: Any) -> bool:
     torch_class = class_of(scheduler)
     is_subclass = any(base.__name__ == "ReduceLROnPlateau" for base in type(scheduler).__mro__)
     return is_subclass or (torch_class is not None and torch_class.effect is Effect.NEEDS_METRIC)
-
-
-def _with_parts(scheduler: Any) -> Iterator[Any]:
-    """Yield a scheduler and all schedulers that it holds in its attributes."""
-    seen: set[int] = set()
-    waiting = [scheduler]
-    while waiting:
-        each = waiting.pop()
-        if id(each) in seen:
-            continue
-        seen.add(id(each))
-        yield each
-        for value in vars(each).values():
-            items = value if isinstance(value, list | tuple) else [value]
-            waiting += [item for item in items if _is_scheduler(item)]

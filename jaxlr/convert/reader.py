@@ -123,11 +123,8 @@ class ConstructorReader:
 
     def optimizers(self, constructor: Constructor) -> set[str]:
         """Return the expressions of the optimizers that a scheduler and those in it are given."""
-        found = {
-            each for part in constructor.arguments.get("schedulers", []) for each in self.optimizers(part)
-        }
-        own = self._optimizers.get(id(constructor))
-        return found if own is None else found | {source_of(own)}
+        given = (self._optimizers.get(id(part)) for part in constructor.with_parts)
+        return {source_of(own) for own in given if own is not None}
 
     def rate(self, constructor: Constructor) -> TextRate | None:
         """Return the rate with which the text creates the optimizer of a scheduler, if it says so."""
@@ -251,6 +248,8 @@ class ConstructorReader:
             values[key] = self._value_for_group(torch_class, key, value)
             if isinstance(value, Constructor):  # the after_scheduler of a GradualWarmupScheduler
                 self._used.add(id(value))
+            if key == "lr_lambda" and isinstance(argument, ast.Name | ast.Attribute) and value is UNKNOWN:
+                self._evaluator.missing_functions.add(source_of(argument))
             if key == "lr_lambda" and isinstance(values[key], Lambda):
                 values[key].check_takes_epoch()
                 values[key].check()
@@ -376,7 +375,11 @@ class ConstructorReader:
             known = self._evaluator.is_known(keyword.value, scope) or _is_dict_call(keyword.value)
             found = self._evaluator.value(keyword.value, scope) if known else None
             if not isinstance(found, dict):
-                raise ValueError(f"{name} is given **{source_of(keyword.value)}: write the arguments out")
+                source = source_of(keyword.value)
+                raise ValueError(
+                    f"{name} is given **{source}: write the arguments out, or give "
+                    f"names={{{source!r}: {{...}}}}"
+                )
             pairs += [(str(key), _Value(value)) for key, value in found.items()]
         return pairs
 

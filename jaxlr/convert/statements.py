@@ -22,10 +22,13 @@ from jaxlr.convert.optimizers.signatures import OptimizerCall
 from jaxlr.convert.reader import ConstructorReader
 
 
-_SCHEDULER = re.compile(r"(LR|Scheduler)$|[Ww]arm_?[Uu]p")  # the name of a scheduler
+# The name of a scheduler, or of a function that makes one.
+NAME_OF_SCHEDULER = re.compile(r"(LR|[Ss]cheduler)$|[Ww]arm_?[Uu]p")
 _MOST_CALLS = 100  # of functions that build schedulers
 # Calls that may be given a scheduler, because they do not change it.
-_HARMLESS_CALLS = ("print", "info", "debug", "log", "warning", "train", "fit", "plot", "isinstance", "len")
+_HARMLESS_CALLS = ("print", "info", "debug", "log", "warning", "plot", "isinstance", "len")
+# Functions that step it, and those that keep it for later.
+_TRAINS = re.compile(r"(^|_)(train|trainer|fit|evaluate|validate|test|save|register)(_|$)")
 _STEP_HOOK = re.compile(r"\.register_step_(pre|post)_hook$")
 _HARMLESS_METHODS = ("get_last_lr", "state_dict", "print_lr", "get_lr")
 
@@ -45,6 +48,7 @@ class Program:
         self._builders: dict[str, ast.FunctionDef | ast.Lambda] = {}
         self._num_calls = 0
         self._unknown_schedulers: list[ast.Call] = []
+        self.num_added = 0  # parameter groups that were added to optimizers
 
     def run(self, statements: Sequence[ast.stmt]) -> None:
         """Follow statements up to a `return`."""
@@ -234,12 +238,10 @@ class Program:
         """Refuse a call that is given a scheduler: it may return another one."""
         if not isinstance(node, ast.Call) or self._reader.constructs(node.func):
             return
-        if self._reader.is_constructor(node) or source_of(node.func).rpartition(".")[2] in (
-            "list",
-            "tuple",
-        ):
+        name = source_of(node.func).rpartition(".")[2]
+        if self._reader.is_constructor(node) or name in ("list", "tuple") or _is_harmless(node.func):
             return
-        if _SCHEDULER.search(source_of(node.func).rpartition(".")[2]):
+        if NAME_OF_SCHEDULER.search(name):
             self._unknown_schedulers.append(node)
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
         if any(self._is_scheduler(each) for each in arguments):
@@ -260,6 +262,8 @@ class Program:
         self._shown.append(value)
 
     def _expression(self, statement: ast.stmt, node: ast.expr) -> None:
+        if isinstance(node, ast.Call) and _STEP_HOOK.search(source_of(node.func)):
+            self._refuse_change(statement, "an optimizer")
         match node:
             case ast.Call(func=ast.Attribute(value=owner, attr=method)) if self._is_collection(owner):
                 if not only_reads(method):
@@ -272,10 +276,16 @@ class Program:
                         "with from_torch, or a saved state with from_state_dict"
                     )
                 return
-            case ast.Call(func=func) if source_of(func).rpartition(".")[2] in _HARMLESS_CALLS:
+            case ast.Call(func=func) if _is_harmless(func):
                 return
-        if isinstance(node, ast.Call) and _STEP_HOOK.search(source_of(node.func)):
-            self._refuse_change(statement, "an optimizer")
+            case ast.Call(func=ast.Attribute(value=owner, attr="add_param_group"), args=[group]) if (
+                isinstance(optimizer := self._evaluator.assigned.get(source_of(owner)), OptimizerCall)
+            ):
+                self._add_group(statement, optimizer, group)
+                return
+            case ast.Call(func=ast.Attribute(attr="append"), args=[item]) if self._reader.constructs(item):
+                self._show(item)  # the list was made elsewhere
+                return
         is_builder = isinstance(node, ast.Call) and self._builder(node) is not None
         if (
             is_builder
@@ -286,6 +296,18 @@ class Program:
             return
         self._refuse_unknown_call(node)
         self._forget_changed(statement, "which may change a list or mapping")
+
+    def _add_group(self, statement: ast.stmt, optimizer: OptimizerCall, group: ast.expr) -> None:
+        """Follow `optimizer.add_param_group({...})`."""
+        options = self._evaluator.value(group)
+        if self._evaluator.missing:
+            return
+        if self._reader.made or not isinstance(options, dict):
+            self._refuse_change(statement, f"a {optimizer.name}")
+        larger = optimizer.with_group(options)
+        self.num_added += 1
+        assigned = self._evaluator.assigned
+        assigned |= {name: larger for name, value in assigned.items() if value is optimizer}
 
     def _refuse_change(self, statement: ast.stmt, changed: str) -> NoReturn:
         raise ValueError(
@@ -334,7 +356,7 @@ class Program:
         if not isinstance(value, Unevaluated):
             self.run(body if value else orelse)
         elif not self._matters(statement):
-            self._skip(statement)
+            self._skip(statement, value.missing)
         elif value.error is not None:
             raise value.error
         else:
@@ -400,8 +422,11 @@ class Program:
         except ValueError as error:
             self._evaluator.assigned[name] = Unevaluated(ast.Name(name, ast.Load()), [], error)
 
-    def _skip(self, statement: ast.stmt) -> None:
-        """Leave out a statement that cannot be followed, such as a training loop."""
+    def _skip(self, statement: ast.stmt, missing: Sequence[str] = ()) -> None:
+        """Leave out a statement that cannot be followed, such as a training loop.
+
+        The names that it assigns have no value then, or need those that are missing.
+        """
         first = shorten(ast.unparse(statement).partition("\n")[0])
         if name := self._reader.constructed(statement):
             raise ValueError(f"cannot read {first!r}: write the call of {name} outside of it")
@@ -419,7 +444,9 @@ class Program:
                 if isinstance(self._evaluator.assigned.get(source), Constructor):
                     raise ValueError(f"cannot read {first!r}, which replaces a scheduler")
                 if source not in self._evaluator.names:
-                    self._evaluator.assigned[source] = Unevaluated(ast.Name(source, ast.Load()), [], error)
+                    self._evaluator.assigned[source] = Unevaluated(
+                        ast.Name(source, ast.Load()), [*missing], None if missing else error
+                    )
 
     def _forget_changed(self, statement: ast.stmt, reason: str) -> None:
         """Forget the value of each list and mapping that a statement may change."""
@@ -427,7 +454,7 @@ class Program:
             match each:
                 case ast.Call(func=ast.Attribute(value=owner, attr=method)) if not only_reads(method):
                     owners = [owner, *each.args]
-                case ast.Call(func=func, args=args) if source_of(func) not in _HARMLESS_CALLS:
+                case ast.Call(func=func, args=args) if not _is_harmless(func):
                     owners = args
                 case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
                     owners = [owner]
@@ -463,6 +490,12 @@ class Program:
                 f"cannot read {first!r}: it does not step all schedulers at once. Write them as one "
                 "SequentialLR, with the epochs of the change as milestones"
             )
+
+
+def _is_harmless(func: ast.expr) -> bool:
+    """Check if a function does not change what it is given, or only trains with it."""
+    name = source_of(func).rpartition(".")[2]
+    return name in _HARMLESS_CALLS or bool(_TRAINS.search(name) and not NAME_OF_SCHEDULER.search(name))
 
 
 def _constructors_in(value: Any) -> set[int]:

@@ -31,15 +31,12 @@ from jaxlr.convert.reader import (
     optimizer_calls,
     raise_unknown,
 )
-from jaxlr.convert.statements import Program
+from jaxlr.convert.statements import NAME_OF_SCHEDULER, Program
 from jaxlr.frameworks.recipe import parsed_version
 from jaxlr.plateau import ScheduleOrPlateau
 
 
-_LONGEST_TEXT = 20_000
-_SCHEDULES = re.compile(
-    r"(LR|[Ss]cheduler)$|[Ww]arm_?[Uu]p"
-)  # the name of a scheduler, or of a function that makes one
+_LONGEST_TEXT = 100_000
 _MOST_LEVELS = 100  # of nested expressions: Python's own limit is not reached, however deep the caller is
 
 
@@ -176,6 +173,11 @@ def _read(
     if num_steps is not None:
         num_steps = check_positive_count("num_steps", num_steps)
         evaluator.work.allow(num_steps)
+    if group and "add_param_group" in text:
+        raise ValueError(
+            "the text adds parameter groups, so that their rates are not known here: convert it with "
+            "jaxlr.optimizer_from_string, or with group=0"
+        )
     reader = ConstructorReader(evaluator, group)
     try:
         constructor = _follow(statements, evaluator, reader, text)
@@ -205,12 +207,25 @@ def _follow(
         return constructor
     if evaluator.missing:
         raise MissingNamesError(evaluator.missing, evaluator.missing_functions)
-    optimizers = optimizer_calls(statements)
-    if optimizers and (len(statements) > 1 or not isinstance(statements[0], ast.Expr | ast.Assign)):
-        calls = [each for top in statements for each in ast.walk(top) if isinstance(each, ast.Call)]
-        likely = [call for call in calls if _SCHEDULES.search(called_name(call))]
-        raise_unknown(called_name((likely or optimizers)[0]))
+    is_alone = len(statements) == 1 and isinstance(statements[0], ast.Expr | ast.Assign | ast.Return)
+    if not is_alone:
+        _raise_no_scheduler(statements, reader)
     return reader.read(_expression(statements[-1], text))
+
+
+def _raise_no_scheduler(statements: list[ast.stmt], reader: ConstructorReader) -> None:
+    """Raise the error about a program without a scheduler, if the program shows the reason."""
+    if any(map(reader.constructs, statements)):
+        raise ValueError(
+            "the text constructs no scheduler for these names: no branch or function that does is reached"
+        )
+    last = statements[-1]
+    if isinstance(last, ast.ClassDef) and NAME_OF_SCHEDULER.search(last.name):
+        raise_unknown(last.name)
+    if optimizers := optimizer_calls(statements):
+        calls = [each for top in statements for each in ast.walk(top) if isinstance(each, ast.Call)]
+        likely = [call for call in calls if NAME_OF_SCHEDULER.search(called_name(call))]
+        raise_unknown(called_name((likely or optimizers)[0]))
 
 
 def followed(program: Program, reader: ConstructorReader, statements: list[ast.stmt]) -> Constructor | None:

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from jaxlr.train.config import SweepConfig, TrainConfig
 from jaxlr.train.data.splits import Data
-from jaxlr.train.device.compiler import compiler_options
+from jaxlr.train.device.compiler import compiler_options, start_options
 from jaxlr.train.device.mesh import count_devices, divided
 from jaxlr.train.model import mlp
 from jaxlr.train.runs import Hyperparameters, RunMetrics, continue_run, hyperparameters_of, start_run
@@ -129,7 +129,7 @@ def build_chunks(config: SweepConfig, data: Data, num_classes: int, mesh: Mesh |
     optimizer = singles[0].schedule.text_optimizer
     statics: Any = {"model": model, "momentum": training.momentum, "optimizer": optimizer}
     starts = jax.vmap(functools.partial(start_run, **statics), in_axes=(0, 0))
-    start = jax.jit(starts, out_shardings=divided(mesh))
+    start = jax.jit(starts, out_shardings=divided(mesh), compiler_options=start_options())
     continue_one = functools.partial(continue_run, batch_size=training.batch_size, **statics)
     epoch = jax.jit(
         jax.vmap(continue_one, in_axes=(0, 0, None)),

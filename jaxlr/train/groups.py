@@ -68,6 +68,9 @@ class TrainTraining(Training):
 class SweepTraining(Training):
     """The model and its training, the same for all runs."""
 
+    epochs: Annotated[int | None, _STATED] = None
+    """Passes over the training samples. Default: 25."""
+
     seeds: int = 8
     """Number of seeds. Each scheduler is trained at each rate with every seed."""
 
@@ -114,8 +117,7 @@ class Output:
     """Resume the run in --out. Its settings are the defaults of all other flags."""
 
     strict: bool = False
-    """With --resume: refuse if something has changed that the bits of the run depend on, such as the
-    version of JAX or the kind of device. Without it, that is a warning."""
+    """With --resume: refuse a change that the bits depend on, such as the device. By default, warn."""
 
     checkpoint_every: Annotated[int | None, _STATED] = None
     """Epochs between checkpoints. Default: 1, or more if they would take over 5 % of the time."""

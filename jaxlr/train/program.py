@@ -13,7 +13,7 @@ from jaxlr.convert.optimizers.text import transformation
 from jaxlr.plateau import plateau_lr
 from jaxlr.schedules.compose import per_epoch
 from jaxlr.train.config import TrainConfig
-from jaxlr.train.device.compiler import compiler_options
+from jaxlr.train.device.compiler import compiler_options, start_options
 from jaxlr.train.device.mesh import replicated, split_batches
 from jaxlr.train.model import mlp
 from jaxlr.train.optimizer import build_optimizer
@@ -45,7 +45,7 @@ def build_run(config: TrainConfig, train_split: Split, num_classes: int, mesh: M
     num_features = int(np.prod(train_split.images.shape[1:]))
     init, apply = mlp([num_features, *training.hidden, num_classes])
     apply = split_batches(mesh, apply)
-    params = jax.jit(init)(init_key)
+    params = jax.jit(init, compiler_options=start_options())(init_key)
     steps_per_epoch = count_steps(len(train_split.labels), training.batch_size)
     config = config.completed(steps_per_epoch)
     tx, lr, has_plateau = _build_optimizer(config, steps_per_epoch)

@@ -20,7 +20,7 @@ from jaxlr.train.recipe import RecipeReader, RunRecipe, read_run_recipe
 
 # For flags with a help text that already states the default.
 _STATED = tyro.conf.arg(help_behavior_hint="")
-_NAMES = tyro.conf.arg(metavar="NAME=VALUE...")
+_NAMES = tyro.conf.arg(metavar="NAME=VALUE...", help_behavior_hint="")
 _DEFAULT_SCHEDULER, _DEFAULT_LR = "ReduceLROnPlateau(patience=5)", 0.1
 _DEFAULT_RATES = (0.03, 0.1, 0.3)  # of a sweep
 
@@ -206,7 +206,7 @@ class SweepSchedule:
     )
     """Torch schedulers, each in quotes: "StepLR(10)" "MultiStepLR([10, 20])"."""
 
-    lr: Annotated[tuple[float, ...] | None, _STATED] = None
+    lr: Annotated[tuple[float, ...] | None, tyro.conf.arg(metavar="FLOAT...", help_behavior_hint="")] = None
     """Base learning rates: the rates that the optimizer is created with. Default: 0.03 0.1 0.3."""
 
     optimizer: Annotated[str | None, _STATED] = None

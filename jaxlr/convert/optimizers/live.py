@@ -21,6 +21,7 @@ from jaxlr.convert.closed_form import (
 )
 from jaxlr.convert.fields import flag, number, several
 from jaxlr.convert.live import from_torch, not_a_scheduler
+from jaxlr.convert.neighbors import with_parts
 from jaxlr.convert.optimizers.signatures import CONVERTED, MODULES
 from jaxlr.convert.optimizers.updates import RULES, Rule, decayed_weights, in_float32
 from jaxlr.rates import record_rate
@@ -306,7 +307,7 @@ def _check_momentum_is_constant(group: Any) -> None:
 
 def _live_momentum_cycle(scheduler: Any, index: int) -> optax.Schedule | None:
     """Return the `momentum_cycle` of a live scheduler, or None if no scheduler sets the momentum."""
-    if not any(getattr(part, "cycle_momentum", False) for part in _parts(scheduler)):
+    if not any(getattr(part, "cycle_momentum", False) for part in with_parts(scheduler)):
         return None
     try:
         state = State.from_live(scheduler)
@@ -321,7 +322,7 @@ def momentum_cycle(state: State, group: Mapping[str, Any], index: int) -> optax.
     One minus a cycle from a to b is a cycle from 1 - a to 1 - b. Computed like this, 1 - beta1 keeps its
     digits in float32.
     """
-    cycling = [part for part in _with_parts(state) if part.values.get("cycle_momentum", False)]
+    cycling = [part for part in state.with_parts if part.values.get("cycle_momentum", False)]
     if not cycling:
         return None
     try:
@@ -349,15 +350,6 @@ def momentum_weight(call: Call, base: Any, top: Any) -> optax.Schedule:
     parameters = inspect.signature(cycle).parameters
     settings = {key: value for key, value in call.arguments.items() if key in parameters}
     return cycle(**settings, base_momentum=1 - base, max_momentum=1 - top)
-
-
-def _with_parts(state: State) -> list[State]:
-    return [state, *(part for each in state.parts for part in _with_parts(each))]
-
-
-def _parts(scheduler: Any) -> list[Any]:
-    """Return a scheduler and all schedulers in it."""
-    return [scheduler, *(part for each in getattr(scheduler, "_schedulers", []) for part in _parts(each))]
 
 
 def unwrapped(optimizer: Any) -> Any:

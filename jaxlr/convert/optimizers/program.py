@@ -15,11 +15,12 @@ from jaxlr.convert.errors import MissingNamesError
 from jaxlr.convert.optimizers.reader import OptimizerReader, is_group, text_of
 from jaxlr.convert.optimizers.signatures import CONVERTED, NAMES, OptimizerCall
 from jaxlr.convert.reader import called_name
-from jaxlr.convert.statements import Program
+from jaxlr.convert.statements import NAME_OF_SCHEDULER, Program
 from jaxlr.convert.text import followed, parsed
 
 
 EXAMPLE = "such as 'AdamW(params, lr=3e-4, weight_decay=0.1)'"
+_NOT_CONVERTED = ("SparseAdam", "LBFGS")  # of torch
 # Calls that return an optimizer with the same updates.
 _HARMLESS = (
     "prepare",
@@ -47,8 +48,12 @@ class OptimizerText:
             self._evaluator.work.allow(num_steps)
         self._statements = statements
         parts = [each for statement in statements for each in ast.walk(statement)]
+        added = [each for each in parts if _adds_group(each)]
+        in_added = {id(each) for call in added for each in ast.walk(call)}
         has_groups = any(
-            is_group(each) or (isinstance(each, ast.expr) and text_of(each) == "params") for each in parts
+            is_group(each) or (isinstance(each, ast.expr) and text_of(each) == "params")
+            for each in parts
+            if id(each) not in in_added
         )
         self.reader: OptimizerReader = OptimizerReader(
             self._evaluator, group, _modules(statements), has_groups
@@ -61,14 +66,15 @@ class OptimizerText:
             raise _missing(error.names) from None
         except RecursionError:
             raise ValueError("the text of the optimizer is nested too deeply to be read") from None
+        if len(added) != self._program.num_added and not self._evaluator.missing:
+            raise _changes_groups(added[0])
         if self._evaluator.missing:
             raise _missing(self._evaluator.missing, self._evaluator.missing_functions)
 
     @property
     def clips(self) -> bool:
         """True if the text clips gradients."""
-        calls = (each for top in self._statements for each in ast.walk(top) if isinstance(each, ast.Call))
-        return any(called_name(each).startswith("clip_grad_") for each in calls)
+        return any(called_name(each).startswith("clip_grad_") for each in _calls(self._statements))
 
     @property
     def work(self) -> Any:
@@ -84,6 +90,9 @@ class OptimizerText:
             self._check_calls(given)
             return given
         held = self._held()
+        others = [each for each in _calls(self._statements) if called_name(each) in _NOT_CONVERTED]
+        if held and others:
+            self._raise_unknown(others[0])
         if len(held) > 1:
             raise ValueError(
                 f"the text constructs two optimizers, {shorten(held[0].text)} and {shorten(held[1].text)}: "
@@ -116,7 +125,7 @@ class OptimizerText:
     def _raise_unknown(self, node: ast.Call) -> NoReturn:
         name = called_name(node)
         near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.75)
-        hint = f"did you mean {near[0]}?" if near and near[0] != name else CONVERTED
+        hint = f"{CONVERTED}; did you mean {near[0]}?" if near and near[0] != name else CONVERTED
         if name.islower():  # a function
             hint = f"add the lines that define {name}, or write the optimizer that it returns"
         raise ValueError(f"cannot convert the optimizer {shorten(source_of(node))!r}: {hint}")
@@ -130,10 +139,15 @@ class OptimizerText:
                 if value.error is not None:
                     raise value.error
                 raise _missing(value.missing)
-        match self._statements[-1]:
-            case ast.Expr(value=ast.Call() as call) | ast.Assign(value=ast.Call() as call):
-                if self.scheduler is None:
+        match self._statements:
+            case [ast.Expr(value=ast.Call() as call)] | [*_, ast.Assign(value=ast.Call() as call)]:
+                if self.scheduler is None and not NAME_OF_SCHEDULER.search(called_name(call)):
                     self._raise_unknown(call)
+        if any(map(self.reader.constructs_optimizer, _calls(self._statements))):
+            raise ValueError(
+                "the text constructs no optimizer for these names: no branch or function that does is "
+                "reached"
+            )
         raise ValueError(f"the text constructs no optimizer: write a call {EXAMPLE}")
 
     def _check_calls(self, optimizer: OptimizerCall) -> None:
@@ -242,12 +256,19 @@ def _check_groups_stay(statements: Sequence[ast.stmt]) -> None:
     for each in nodes:
         names = _loop_names(each, aliases)
         if any(_changes_group(inner, aliases | names) for inner in (ast.walk(each) if names else [each])):
-            first = ast.unparse(each).partition("\n")[0]
-            raise ValueError(
-                f"cannot read {shorten(first)!r}: it changes the parameter groups after the "
-                "construction of the optimizer. Write their options in its list, and the rate "
-                "as a scheduler"
-            )
+            raise _changes_groups(each)
+
+
+def _changes_groups(node: ast.AST) -> ValueError:
+    first = ast.unparse(node).partition("\n")[0]
+    return ValueError(
+        f"cannot read {shorten(first)!r}: it changes the parameter groups after the construction of the "
+        "optimizer. Write their options in its list, and the rate as a scheduler"
+    )
+
+
+def _adds_group(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and called_name(node) == "add_param_group"
 
 
 def _loop_names(node: ast.AST, aliases: Collection[str]) -> set[str]:
@@ -277,8 +298,6 @@ def _is_number_of(name: ast.Name, target: ast.expr, items: ast.expr) -> bool:
 def _changes_group(node: ast.AST, names: Collection[str]) -> bool:
     """Check if an expression may change a parameter group, which may have one of these names."""
     match node:
-        case ast.Call(func=ast.Attribute(attr="add_param_group")):
-            return True
         case ast.Attribute(attr="param_groups", ctx=ast.Store()):
             return source_of(node) != "self.param_groups"  # a list of one's own
         case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
@@ -314,6 +333,10 @@ def _optimizers_in(values: Any) -> list[OptimizerCall]:
         elif isinstance(each, list | dict):
             waiting += each.values() if isinstance(each, dict) else each
     return found
+
+
+def _calls(statements: Sequence[ast.stmt]) -> list[ast.Call]:
+    return [each for top in statements for each in ast.walk(top) if isinstance(each, ast.Call)]
 
 
 def _arguments(call: ast.Call) -> list[ast.expr]:

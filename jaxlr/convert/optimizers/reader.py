@@ -16,12 +16,12 @@ from jaxlr.convert.optimizers.signatures import (
     WITHOUT_EFFECT,
     OptimizerCall,
     options_of,
+    own_options,
     signature,
 )
 from jaxlr.convert.reader import ConstructorReader, called_name
 
 
-_OWN_NAMES = ("name", "group_name", "params", "param_names")  # keys of a group that change no update
 _MOMENTA = ("cycle_momentum", "base_momentum", "max_momentum")
 _MOST_GROUPS = 100
 _MOST_NAMES = 20  # that stand for each other
@@ -70,10 +70,8 @@ class OptimizerReader(ConstructorReader):
 
     def optimizer_of(self, constructor: Constructor) -> OptimizerCall | ast.expr | None:
         """Return the optimizer that a scheduler is given, or its expression where that is not known."""
-        if id(constructor) in self._optimizers:
-            return self._given.get(id(constructor), self._optimizers[id(constructor)])
-        inner = constructor.arguments.get("schedulers", [])
-        return next((found for part in inner if (found := self.optimizer_of(part)) is not None), None)
+        ids = [id(part) for part in constructor.with_parts if id(part) in self._optimizers]
+        return self._given.get(ids[0], self._optimizers[ids[0]]) if ids else None
 
     def _construct(self, call: ast.Call, scope: Mapping[str, Any]) -> Any:
         resolved = self._resolved(call, scope)
@@ -205,7 +203,7 @@ class OptimizerReader(ConstructorReader):
             raise ValueError(f"{name} takes a list of parameters or of groups, not of both")
         if len(value) > _MOST_GROUPS:
             raise ValueError(f"{name} may have at most {_MOST_GROUPS} parameter groups, got {len(value)}")
-        return tuple(self._own_options(name, each) for each in value)
+        return tuple(own_options(name, each) for each in value)
 
     def _check_no_groups(self, node: Any, value: Unevaluated) -> None:
         """Refuse parameter groups that are not known."""
@@ -257,19 +255,6 @@ class OptimizerReader(ConstructorReader):
             case _:
                 return isinstance(node, ast.Constant)
         return all(self._is_plain(each, depth) for each in inner)
-
-    def _own_options(self, name: str, group: Mapping[Any, Any]) -> dict[str, Any]:
-        options: dict[str, Any] = {}
-        for key, value in group.items():
-            if key in _OWN_NAMES or key in WITHOUT_EFFECT:
-                continue
-            if key not in signature(name).parameters:
-                raise ValueError(
-                    f"a parameter group of {name} has no option {key!r}, which torch ignores; it takes "
-                    f"{', '.join(options_of(name))}"
-                )
-            options[key] = value
-        return options
 
 
 def is_group(node: ast.AST) -> bool:

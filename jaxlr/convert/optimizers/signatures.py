@@ -17,6 +17,7 @@ from jaxlr.convert.optimizers.updates import RULES
 
 # The parameters after `params`, in the words of torch 2.13.
 _ADAM = "lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0"
+_OWN_NAMES = ("name", "group_name", "params", "param_names")  # keys of a group that change no update
 _SPEED = "foreach=None, capturable=False, differentiable=False"
 _ROWS = {
     "SGD": (
@@ -126,6 +127,22 @@ def options_of(name: str) -> list[str]:
     return [each for each in signature(name).parameters if each not in WITHOUT_EFFECT]
 
 
+def own_options(name: str, group: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the options in a parameter group of an optimizer.
+
+    Raises:
+        ValueError: the group has an option that the optimizer does not have.
+    """
+    options = {key: value for key, value in group.items() if key not in (*_OWN_NAMES, *WITHOUT_EFFECT)}
+    for key in options:
+        if key not in signature(name).parameters:
+            raise ValueError(
+                f"a parameter group of {name} has no option {key!r}, which torch ignores; it takes "
+                f"{', '.join(options_of(name))}"
+            )
+    return options
+
+
 @dataclasses.dataclass(frozen=True)
 class OptimizerCall:
     """The call of an optimizer's constructor in a text.
@@ -172,6 +189,10 @@ class OptimizerCall:
             if isinstance(written, int | float) and not math.isclose(written, init_value, rel_tol=1e-6):
                 raise ConflictingRateError(f"{init_value}", written)
         return dataclasses.replace(self, given={"lr": init_value, **self.given})
+
+    def with_group(self, group: Mapping[Any, Any]) -> "OptimizerCall":
+        """Return the call with one more parameter group."""
+        return dataclasses.replace(self, own=(*self.own, own_options(self.name, group)))
 
     def check(self) -> None:
         """Raise the errors of torch's constructor that the updates do not raise themselves."""

@@ -229,15 +229,10 @@ def _shape_in_torch(shape: tuple[int, ...], is_transposed: bool) -> tuple[int, .
 
 def _momenta(read: OptimizerText, scheduler: Constructor) -> tuple[Any, Any] | None:
     """Return the two momenta between which a scheduler cycles that of the optimizer, or None."""
-    cycling = [part for part in _parts(scheduler) if read.reader.momentum_of(part)]
+    cycling = [part for part in scheduler.with_parts if read.reader.momentum_of(part)]
     if cycling and cycling != [scheduler]:
         raise ValueError(
             f"the momentum can only be cycled by a OneCycleLR or CyclicLR alone, but {scheduler.name} "
             f"contains a {cycling[0].name} that does: give it cycle_momentum=False"
         )
     return read.reader.momentum_of(scheduler)
-
-
-def _parts(scheduler: Constructor) -> list[Constructor]:
-    inner = scheduler.arguments.get("schedulers", [])
-    return [scheduler, *(part for each in inner for part in _parts(each))]
