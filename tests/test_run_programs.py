@@ -9,7 +9,7 @@ from folders import assert_same_run, metrics, small_mnist, unbroken_run
 from jax._src import compilation_cache  # pyright: ignore[reportPrivateImportUsage]
 from processes import ENVIRONMENT, finish, start, wait_for_epoch
 
-from jaxlr.train import SweepConfig, TrainConfig, chunks, loop, mlp, sweep, train
+from jaxlr.train import SweepConfig, TrainConfig, chunks, mlp, program, sweep, train
 from jaxlr.train.device.compiler import compiler_options, start_options, times_kernels
 from jaxlr.train.errors import CheckpointError
 from jaxlr.train.groups import Device
@@ -257,7 +257,7 @@ def test_xla_knows_the_options(name):
 
 
 @pytest.mark.parametrize(
-    ("kind", "run", "module"), [(TrainConfig, train, loop), (SweepConfig, sweep, chunks)]
+    ("kind", "run", "module"), [(TrainConfig, train, program), (SweepConfig, sweep, chunks)]
 )
 def test_the_options_reach_the_compiler(new, monkeypatch, kind, run, module):
     monkeypatch.setattr(module, "compiler_options", lambda device: {"xla_gpu_no_such_option": 1})
