@@ -48,7 +48,7 @@ class Program:
         self._builders: dict[str, ast.FunctionDef | ast.Lambda] = {}
         self._num_calls = 0
         self._unknown_schedulers: list[ast.Call] = []
-        self.num_added = 0  # parameter groups that were added to optimizers
+        self.num_added: int = 0  # parameter groups that were added to optimizers
 
     def run(self, statements: Sequence[ast.stmt]) -> None:
         """Follow statements up to a `return`."""
