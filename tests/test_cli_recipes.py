@@ -266,7 +266,7 @@ MISTAKES = [
     (["port", "foo.yaml"], "its settings are ['foo']: give --framework, a name that"),
     (
         ["port", "foo.yaml", "--framework", "tim"],
-        "error: --framework must be a name that the documentation lists, such as 'timm'",
+        "error: --framework must be a known one, such as 'timm'",
     ),
     (["port", "args.yaml", "--framework-version", "new"], "error: --framework-version must be a text such"),
     (["table", "ds.json"], "how many updates the run has: give --epochs and --steps-per-epoch (see"),

@@ -83,7 +83,6 @@ def in_flags(message: str, **others: str) -> str:
         others: the flags of arguments that a command passes in another way.
     """
     message = message.replace("give from_string ", "give ").replace(" to jaxlr.from_string", "")
-    message = message.replace("help(jaxlr.from_config) lists", "the documentation lists")
     message = _SUBJECT.sub(lambda match: _FLAGS[match[1]], message)
     message = _NAMES.sub(_names_flag, message)
     return _ADVICE.sub(lambda match: _advice_in_flags(match[0], {**_FLAGS, **others}), message)

@@ -1,7 +1,7 @@
 """`from_config`: recognize the framework of a config, and read it."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
@@ -12,9 +12,6 @@ from jaxlr.code.values import Names, mapping_of
 from jaxlr.frameworks import FRAMEWORKS
 from jaxlr.frameworks.files import read_config
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
-
-
-_EXAMPLES = ("huggingface", "timm")
 
 
 def from_config(
@@ -106,11 +103,9 @@ def _named(name: str) -> Framework:
     if isinstance(name, str) and name in known:
         return known[name]
     near = difflib.get_close_matches(name[:100].lower(), known, n=2) if isinstance(name, str) else []
-    raise ValueError(f"framework must be {_listed(near or _EXAMPLES)}, got {shown_value(name)}")
-
-
-def _listed(examples: Sequence[str]) -> str:
-    return f"a name that help(jaxlr.from_config) lists, such as {' or '.join(map(repr, examples))}"
+    names = ", ".join(repr(each.name) for each in FRAMEWORKS)
+    choices = f"a known one, such as {' or '.join(map(repr, near))}" if near else f"one of {names}"
+    raise ValueError(f"framework must be {choices}, got {shown_value(name)}")
 
 
 def _recognized(settings: Mapping[str, Any]) -> Framework:
@@ -123,7 +118,7 @@ def _recognized(settings: Mapping[str, Any]) -> Framework:
     keys = shown_value([*settings][:8])
     raise ValueError(
         f"the config is of no known framework, its settings are {keys}: give framework, "
-        f"{_listed(_EXAMPLES)}; a schedule of another framework can be written with jaxlr.phased_lr"
+        "such as 'timm', or write the schedule with jaxlr.phased_lr"
     )
 
 
