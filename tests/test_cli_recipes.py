@@ -263,7 +263,7 @@ MISTAKES = [
         ["table", "args.yaml"],
         "give --steps-per-epoch, the length of the train dataloader of one process (see",
     ),
-    (["port", "foo.yaml"], "its settings are ['foo']: give --framework, a name that"),
+    (["port", "foo.yaml"], "its settings are ['foo']: give --framework, such as 'timm'"),
     (
         ["port", "foo.yaml", "--framework", "tim"],
         "error: --framework must be a known one, such as 'timm'",

@@ -429,6 +429,10 @@ def test_text_without_a_rate_needs_init_value():
         ValueError, match="does not set the learning rate of the optimizer: give init_value"
     ):
         jaxlr.from_string("StepLR(opt, 3)")
+    text = "o = Adagrad(model.parameters())\nStepLR(o, 3)"
+    with pytest.raises(ValueError, match=r"Adagrad without lr: give init_value, such as the default 0.01"):
+        jaxlr.from_string(text)
+    assert str(jaxlr.from_string(text, 0.01)) == "step_lr(0.01, step_size=3, gamma=0.1)"
     with pytest.raises(ValueError, match=r"give names=\{'args.lr': ...\}"):
         jaxlr.from_string("o = SGD(p, lr=args.lr)\nStepLR(o, 3)")
 

@@ -100,7 +100,9 @@ class RecipeFlags:
         try:
             try:
                 return function(text, self.lr, **options)
-            except MissingRateError:
+            except MissingRateError as error:
+                if error.optimizer is not None:
+                    raise
                 return function(text, _DEFAULT_LR, **options)
         except (TypeError, ValueError, ArithmeticError) as error:
             raise RecipeError(message_of(error)) from error

@@ -66,12 +66,27 @@ class MissingNumStepsError(ValueError):
 
 
 class MissingRateError(ValueError):
-    """A recipe whose optimizer has no known learning rate."""
+    """A recipe whose optimizer has no known learning rate.
+
+    Args:
+        optimizer: the class of the optimizer, if the text constructs one.
+        default: the learning rate that torch gives this class.
+    """
 
     reason = "the scheduler's text does not set the learning rate of the optimizer"
 
+    def __init__(self, optimizer: str | None = None, default: float | None = None):
+        super().__init__(optimizer, default)
+        self.optimizer = optimizer
+        self.default = default
+
     def __str__(self) -> str:
-        return f"{self.reason}: give init_value"
+        if self.optimizer is None:
+            return f"{self.reason}: give init_value"
+        return (
+            f"the text constructs {self.optimizer} without lr: give init_value, such as the default "
+            f"{self.default}"
+        )
 
 
 class ConflictingRateError(ValueError):

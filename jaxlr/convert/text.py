@@ -23,6 +23,7 @@ from jaxlr.convert.classes import CLASSES
 from jaxlr.convert.constructors import Constructor, equivalent_call
 from jaxlr.convert.errors import ConflictingRateError, MissingNamesError, MissingRateError
 from jaxlr.convert.mappings import as_python, with_calls
+from jaxlr.convert.optimizers.signatures import signature
 from jaxlr.convert.reader import (
     EXAMPLE,
     ConstructorReader,
@@ -188,7 +189,7 @@ def _read(
     base: Any = 1.0
     if not is_rate(constructor):
         rate = reader.rate(constructor) or reader.rate_beside(statements)
-        base = _base_rate(constructor, rate, init_value)
+        base = _base_rate(constructor, rate, init_value, optimizer_calls(statements))
     return equivalent_call(constructor, base, num_steps), evaluator.work
 
 
@@ -246,7 +247,9 @@ def followed(program: Program, reader: ConstructorReader, statements: list[ast.s
     return constructor
 
 
-def _base_rate(constructor: Constructor, rate: TextRate | None, init_value: Any) -> Any:
+def _base_rate(
+    constructor: Constructor, rate: TextRate | None, init_value: Any, optimizers: list[ast.Call]
+) -> Any:
     """Return the rate that the optimizer is created with, from the text or from `init_value`."""
     if rate is None or isinstance(rate.value, Unevaluated):
         if init_value is not None:
@@ -255,7 +258,10 @@ def _base_rate(constructor: Constructor, rate: TextRate | None, init_value: Any)
             return 1.0
         if rate is not None and rate.value.missing:
             raise MissingNamesError(rate.value.missing)
-        raise MissingRateError
+        if not optimizers:
+            raise MissingRateError
+        name = called_name(optimizers[0])
+        raise MissingRateError(name, signature(name).parameters["lr"].default)
     if isinstance(rate.value, bool) or not isinstance(rate.value, int | float):
         raise ValueError(f"the text sets lr={shorten(source_of(rate.node))}, which is not a number")
     if init_value is None or constructor.torch_class.has_own_base:
