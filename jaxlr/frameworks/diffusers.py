@@ -66,7 +66,7 @@ def optimizer(config: Config) -> TorchOptimizer:
         raise OptimizerError(f"optimizer must be 'AdamW', got {shown_value(name)}")
     if not config.has("adam_weight_decay"):
         raise ValueError(
-            "the scripts of diffusers have different defaults of adam_weight_decay, such as 0.01 and 0.0001: "
+            "the scripts of diffusers have different defaults of adam_weight_decay, from 0 to 0.01: "
             "give names={'adam_weight_decay': ...}"
         )
     config = with_defaults(config, {"max_grad_norm": 1.0}, "the scripts")
