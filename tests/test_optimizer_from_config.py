@@ -93,12 +93,23 @@ LIGHTNING = {
     "optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": "1e-3", "betas": [0.8, 0.9]}},
     "lr_scheduler": {"class_path": "torch.optim.lr_scheduler.StepLR", "init_args": {"step_size": 2}},
 }
+DIFFUSERS = "--lr_scheduler linear --learning_rate 1 --max_train_steps 9 --lr_warmup_steps 0"
 DEEPSPEED = {"scheduler": {"type": "WarmupLR", "params": {}}}
 YOLO = {
     **{"lr0": 0.01, "lrf": 0.1, "epochs": 6, "warmup_epochs": 1, "batch": 128, "optimizer": "Adam"},
     **{"momentum": 0.9, "weight_decay": 0.1},
 }
 MATRICES_OF_MODEL = ("biases", "vectors", "the names in model.no_weight_decay()")
+COMPOSER = {
+    "max_duration": "60ba",
+    "scheduler": {"name": "cosine_with_warmup", "t_warmup": "5ba", "alpha_f": 0.1},
+    "optimizer": {"name": "decoupled_adamw", "lr": 0.5, "eps": "1e-7", "weight_decay": 1e-3},
+    "algorithms": {"gradient_clipping": {"clipping_type": "norm", "clipping_threshold": 1.0}},
+}
+SPARED_BY_CLIP = (
+    *("biases", "norms", "vectors", "the logit scale"),
+    "the names in model.no_weight_decay()",
+)
 NORM, BIASES_AND_NORMS = Clip(1.0), ("biases", "norms")
 
 
@@ -180,6 +191,19 @@ STATED: list[tuple[Any, str, Clip | None, tuple[str, ...]]] = [
         NORM,
         (),
     ),
+    (  # each parameter has an AdamW of its own, and the norm is only logged
+        {"optimizer": {"_component_": "torch.optim.AdamW", "lr": 0.1}, **TUNE}
+        | {"optimizer_in_bwd": True, "gradient_accumulation_steps": 1, "clip_grad_norm": "inf"},
+        *("AdamW()", None, ()),
+    ),
+    (
+        f"{MEGATRON} --apply-wd-to-qk-layernorm",
+        *("AdamW()", NORM, ("biases", "vectors but those of q_layernorm and k_layernorm")),
+    ),
+    (  # the decay of the biases is also that of the biases of norms
+        {"SOLVER": {**SOLVER, "WEIGHT_DECAY_BIAS": 1e-4}},
+        *("SGD(momentum=0.9, weight_decay=0.0001)", None, ("the weights of norms",)),
+    ),
     (MEGATRON, "AdamW()", NORM, ("biases", "vectors")),
     (
         f"{MEGATRON} --optimizer sgd --clip-grad 0 --weight-decay 0.1",
@@ -188,8 +212,8 @@ STATED: list[tuple[Any, str, Clip | None, tuple[str, ...]]] = [
         ("biases", "vectors"),
     ),
     (
-        "--lr_scheduler linear --learning_rate 1 --max_train_steps 9 --lr_warmup_steps 0 --adam_beta2 0.95",
-        *("AdamW(betas=(0.9, 0.95))", NORM, ()),
+        f"{DIFFUSERS} --adam_weight_decay 1e-4 --adam_beta2 0.95",
+        *("AdamW(betas=(0.9, 0.95), weight_decay=0.0001)", NORM, ()),
     ),
     (
         {"MODEL": {"TYPE": "swin"}, "DATA": {"BATCH_SIZE": 128}}
@@ -202,16 +226,14 @@ STATED: list[tuple[Any, str, Clip | None, tuple[str, ...]]] = [
     ),
     (
         "--train-data a --warmup 5 --wd 0.1 --model ViT-B-32 --epochs 60 --grad-clip-norm 1",
-        *("AdamW(betas=(0.9, 0.98), eps=1e-06, weight_decay=0.1)", NORM),
-        ("biases", "norms", "vectors", "the logit scale"),
+        *("AdamW(betas=(0.9, 0.98), eps=1e-06, weight_decay=0.1)", NORM, SPARED_BY_CLIP),
     ),
     (
-        {
-            "max_duration": "60ba",
-            "scheduler": {"name": "cosine_with_warmup", "t_warmup": "5ba", "alpha_f": 0.1},
-            "optimizer": {"name": "decoupled_adamw", "lr": 0.5, "eps": "1e-7", "weight_decay": 1e-3},
-            "algorithms": {"gradient_clipping": {"clipping_type": "norm", "clipping_threshold": 1.0}},
-        },
+        "--train-data a --warmup 5 --model RN50 --epochs 60 --wd-exclude *.bias visual.proj*",
+        *("AdamW(weight_decay=0.2)", None, (*SPARED_BY_CLIP, "parameters like '*.bias visual.proj*'")),
+    ),
+    (
+        COMPOSER,
         *("AdamW(betas=(0.9, 0.95), weight_decay=0.002, eps=1e-07)", NORM, ()),
     ),
     (
@@ -283,6 +305,30 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
         "weight_decay of timm before 1.0 is not known: give names",
     ),
     (ds("Adam", betas="auto"), {}, "betas is 'auto': give names={'betas': ...}"),
+    (DIFFUSERS, {}, "scripts of diffusers have different defaults of adam_weight_decay, .* give names"),
+    (f"{DIFFUSERS} --train_text_encoder", {}, "some scripts give the text encoder its own weight decay"),
+    (f"{DIFFUSERS} --max_num_frames 49", {}, "the scripts of CogVideoX have other defaults"),
+    (f"{DIFFUSERS} --placeholder_token a", {}, "textual inversion restores all embeddings but its own"),
+    (TRAINER, {"version": "4.31"}, "the default optim before transformers 4.32 is 'adamw_hf'"),
+    (
+        {**TITAN, "optimizer": {"lr": 0.01, "param_groups": [{"pattern": "bias"}]}},
+        *({}, "the setting 'param_groups' of .optimizer. is not supported"),
+    ),
+    (
+        {**TITAN, "optimizer": {"lr": 0.01, "implementation": "fused_opt_states_bf16"}},
+        *({}, "has a state of 16 bits"),
+    ),
+    ({"SOLVER": {**SOLVER, "OPTIMIZER": "SGD"}}, {}, "OPTIMIZER='SGD' .* a setting of projects"),
+    ({"SOLVER": {**SOLVER, "BACKBONE_MULTIPLIER": 0.1}}, {}, "whose parameter groups differ"),
+    (
+        {"SOLVER": {**SOLVER, "CLIP_GRADIENTS": {"ENABLED": True, "CLIP_TYPE": "full_model"}}},
+        *({}, "CLIP_TYPE must be 'value', got 'full_model'"),
+    ),
+    (
+        {**TIMM, "weight_decay": 0.1},
+        {"labels": MATRICES, "steps_per_epoch": 9},
+        "no group of the recipe is without it: give decay_mask instead of labels",
+    ),
     (ds("OneBitAdam"), {}, "the optimizer 'OneBitAdam' has a rule of DeepSpeed's own"),
     (ds("Adan"), {}, "the optimizer 'Adan' of deepspeed is not supported; jaxlr converts"),
     (ds("SGD", betas=[0.9, 0.9]), {}, "the optimizer SGD has no option 'betas'; it takes lr, momentum"),
@@ -346,6 +392,32 @@ def test_what_would_make_other_updates_is_refused(config, arguments, message):
         jaxlr.optimizer_from_config(config, **arguments)
 
 
+@pytest.mark.parametrize("mask", ["kernel", {"kernel": "yes", "bias": ""}, ["bias"]])
+def test_mask_of_names_is_refused(mask):
+    with pytest.raises(TypeError, match="decay_mask must be True, a pytree of True and False"):
+        jaxlr.optimizer_from_config({**TRAINER, "weight_decay": 0.1}, decay_mask=mask)
+
+
+@pytest.mark.parametrize("mask", [MATRICES, lambda params: MATRICES, jax.tree.map(np.bool_, MATRICES)])
+def test_labels_of_the_trainer_make_the_updates_of_its_mask(mask):
+    config = {**TRAINER, "weight_decay": 0.1}
+    labels = {name: int(not decays) for name, decays in MATRICES.items()}
+    with enable_x64():
+        by_labels = jaxlr.optimizer_from_config(config, labels=labels)
+        assert_runs_agree(by_labels, our_run(jaxlr.optimizer_from_config(config, decay_mask=mask)))
+
+
+@pytest.mark.parametrize("kind", ["RMSprop", "SGD", "Adagrad"])
+def test_one_cycle_of_deepspeed_leaves_optimizers_without_betas_alone(kind):
+    own = {} if kind == "Adagrad" else {"momentum": 0.9}
+    cycle = {"cycle_min_lr": 0.01, "cycle_max_lr": 0.1, "cycle_first_step_size": 10}
+    config = {**ds(kind, **own), "scheduler": {"type": "OneCycle", "params": cycle}}
+    with enable_x64():
+        text = f"{kind}({', '.join(f'{name}={value}' for name, value in own.items())})"
+        expected = jaxlr.optimizer_from_string(text, jaxlr.from_config(config).schedule)
+        assert_runs_agree(jaxlr.optimizer_from_config(config), our_run(expected))
+
+
 def test_model_card_gives_the_numbers_of_its_optimizer():
     card = (
         "- learning_rate: 1e-05\n- lr_scheduler_type: constant\n- num_epochs: 3\n"
@@ -362,6 +434,7 @@ def test_model_card_gives_the_numbers_of_its_optimizer():
         ({**TRAINER, "lr_scheduler_type": "reduce_lr_on_plateau"}, None),
         ({**TIMM, "clip_grad": 0.2, "clip_mode": "value", "grad_accum_steps": 3}, MATRICES),
         ({**TIMM, "opt": "nadam", "weight_decay": 0.0, "clip_grad": 0.5}, None),
+        (COMPOSER, None),  # longer than the name of a file may be
     ],
 )
 def test_ported_lines_make_the_same_updates(config, mask, capsys):

@@ -85,7 +85,10 @@ def with_flags_as_text(command: str, words: Sequence[str]) -> list[str]:
 
 def _path_of(recipe: str) -> Path | None:
     """Return the path of an existing file, or None for a text."""
-    if "\n" in recipe or "\0" in recipe or len(recipe) > 1000:
+    is_long = (
+        len(recipe) > 1000 or max(map(len, recipe.split("/"))) > 255
+    )  # an OSError if it were looked up
+    if "\n" in recipe or "\0" in recipe or is_long:
         return None
     path = Path(recipe)
     if path.is_dir():

@@ -13,6 +13,7 @@ from jaxlr.schedules import Phase, phased_lr
 
 
 _CLASSES = {"adam": "Adam", "adamw": "AdamW", "adagrad": "Adagrad", "lion": "Lion"}
+_WITHOUT_BETAS = ("sgd", "rmsprop", "adagrad", "adadelta", "rprop", "asgd", "adafactor", "muon", "musgd")
 _OWN_RULES = ("onebitadam", "zerooneadam", "lamb", "onebitlamb", "muadam", "muadamw", "musgd", "muon")
 
 
@@ -81,13 +82,20 @@ def _one_cycle(config: Config, settings: Config) -> tuple[Any, None]:
     step_size, rate = settings.count("decay_step_size", 0), settings.number("decay_lr_rate", 0.0)
     if step_size > 0 and rate > 0:
         phases.append(Phase(shape="inverse_power", power=1.0, span=step_size / rate))
-    has_betas = (config.inner("optimizer").stated_text("type") or "Adam").lower() != "sgd"
-    if has_betas and settings.flag("cycle_momentum", True):
+    if _cycles_momentum(config):
         config.state(momentum=_cycle_of_momentum(settings, first, second, step_size))
         config.assume(
             "The momentum is beta1 of Adam, and beta2 is 0.99. DeepSpeed leaves that of SGD alone."
         )
     return phased_lr(settings.base_rate("cycle_min_lr"), phases), None
+
+
+def _cycles_momentum(config: Config) -> bool:
+    """Check if OneCycle changes the momentum: only that of an optimizer with betas."""
+    kind = (config.inner("optimizer").stated_text("type") or "Adam").lower()
+    return kind not in _WITHOUT_BETAS and config.inner("scheduler").inner("params").flag(
+        "cycle_momentum", True
+    )
 
 
 def _cycle_of_momentum(settings: Config, first: int, second: int, step_size: int) -> Any:
@@ -146,9 +154,7 @@ def optimizer(config: Config) -> TorchOptimizer:
         )
     if not is_torch and name == "AdamW":
         options = {"weight_decay": 0.0, **options}
-    schedule = config.inner("scheduler").inner("params")
-    cycles = config.inner("scheduler").get("type") == "OneCycle" and schedule.flag("cycle_momentum", True)
-    if cycles and name in ("Adam", "AdamW", "Lion"):
+    if config.inner("scheduler").get("type") == "OneCycle" and _cycles_momentum(config):
         options["betas"] = (0.9, 0.99)  # beta1 follows its schedule
     return TorchOptimizer(name, options, clip.clip("gradient_clipping"))
 

@@ -106,14 +106,17 @@ def optimizer(config: Config) -> TorchOptimizer:
     solver = config.inner("SOLVER")
     if solver.number("BIAS_LR_FACTOR", 1.0) != 1:
         raise OptimizerError("BIAS_LR_FACTOR other than 1 is not supported")
-    name = solver.text("OPTIMIZER", "SGD")
-    if name.lower() != "sgd":  # a setting of projects
-        raise OptimizerError(f"OPTIMIZER {shown_value(name)} of a project is not supported")
+    solver.refuse(
+        *("OPTIMIZER", "BACKBONE_MULTIPLIER"),
+        reason="it is a setting of projects, whose parameter groups differ",
+        error=OptimizerError,
+    )
     solver = with_defaults(solver, _OPTIMIZER_DEFAULTS, "detectron2")
     decay = solver.number("WEIGHT_DECAY")
     options = {"momentum": solver.number("MOMENTUM"), "nesterov": solver.flag("NESTEROV")}
     undecayed: list[str] = []
-    for setting, words in (("WEIGHT_DECAY_NORM", "norms"), ("WEIGHT_DECAY_BIAS", "biases")):
+    norms = "the weights of norms" if solver.number("WEIGHT_DECAY_BIAS", 0.0) else "norms"
+    for setting, words in (("WEIGHT_DECAY_NORM", norms), ("WEIGHT_DECAY_BIAS", "biases")):
         own = solver.number(setting, decay)
         if own not in (0, decay):
             raise OptimizerError(f"{setting}={own:g} is not supported beside WEIGHT_DECAY {decay:g}")
@@ -123,10 +126,9 @@ def optimizer(config: Config) -> TorchOptimizer:
     found: Clip | None = None
     if clip.flag("ENABLED"):
         kind = clip.text("CLIP_TYPE", "value")
-        if check_choice("CLIP_TYPE", kind, ("value", "norm", "full_model")) == "norm":
-            raise OptimizerError("CLIP_TYPE 'norm', of each parameter by itself, is not supported")
-        size = clip.number("CLIP_VALUE", 1.0)
-        found = Clip(size, None if kind == "value" else clip.number("NORM_TYPE", 2.0))
+        if kind != "value":
+            raise OptimizerError(f"CLIP_TYPE must be 'value', got {shown_value(kind)}")
+        found = Clip(clip.number("CLIP_VALUE", 1.0), None)
     return TorchOptimizer("SGD", {**options, "weight_decay": decay}, found, tuple(undecayed))
 
 

@@ -12,6 +12,13 @@ from jaxlr.frameworks.huggingface_schedules import get_piecewise_constant_schedu
 from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 
 
+_OTHER_OPTIMIZERS = {
+    "use_8bit_adam": "its state has 8 bits",
+    "use_adafactor": "Adafactor of transformers has its own rule",
+    "train_text_encoder": "some scripts give the text encoder its own weight decay and rate",
+    "placeholder_token": "textual inversion restores all embeddings but its own",
+    "max_num_frames": "the scripts of CogVideoX have other defaults",
+}
 _NAMES = ("linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup")
 
 
@@ -52,11 +59,17 @@ def read(config: Config) -> Recipe:
 
 def optimizer(config: Config) -> TorchOptimizer:
     """Return the AdamW of the scripts (`examples/text_to_image/train_text_to_image.py`)."""
-    config.refuse("use_8bit_adam", reason="its state has 8 bits", error=OptimizerError)
+    for name, reason in _OTHER_OPTIMIZERS.items():
+        config.refuse(name, reason=reason, error=OptimizerError)
     name = config.text("optimizer", "AdamW")
     if name.lower() != "adamw":
         raise OptimizerError(f"optimizer must be 'AdamW', got {shown_value(name)}")
-    config = with_defaults(config, {"adam_weight_decay": 0.01, "max_grad_norm": 1.0}, "the scripts")
+    if not config.has("adam_weight_decay"):
+        raise ValueError(
+            "the scripts of diffusers have different defaults of adam_weight_decay, from 0 to 0.01: "
+            "give names={'adam_weight_decay': ...}"
+        )
+    config = with_defaults(config, {"max_grad_norm": 1.0}, "the scripts")
     options = {
         "betas": (config.number("adam_beta1", 0.9), config.number("adam_beta2", 0.999)),
         "eps": config.number("adam_epsilon", 1e-8),

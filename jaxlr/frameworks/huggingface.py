@@ -76,6 +76,10 @@ def optimizer(config: Config) -> TorchOptimizer:
     if config.has("deepspeed"):
         config.assume("The optimizer is that of TrainingArguments, and not one of the DeepSpeed config.")
     if written is None:
+        if config.since(4, 32) is False:
+            raise OptimizerError(
+                "the default optim before transformers 4.32 is 'adamw_hf', which has its own rule"
+            )
         written = "adamw_torch"
         config.assume("optim is 'adamw_torch', the default of TrainingArguments.")
     elif match := _CARD_OPTIMIZER.match(written):
@@ -84,7 +88,8 @@ def optimizer(config: Config) -> TorchOptimizer:
     if name not in _OPTIMIZERS:
         known = ", ".join(map(repr, _OPTIMIZERS))
         raise OptimizerError(f"{key} must be one of {known}, got {shown_value(written)}")
-    options: dict[str, Any] = {"weight_decay": config.number("weight_decay", 0.0)}
+    decay = config.number("weight_decay", 0.0)
+    options: dict[str, Any] = {"weight_decay": decay if config.group == 0 else 0.0}
     if _OPTIMIZERS[name] == "AdamW":
         options["betas"] = (config.number("adam_beta1", 0.9), config.number("adam_beta2", 0.999))
         options["eps"] = config.number("adam_epsilon", 1e-8)

@@ -74,7 +74,8 @@ def optimizer(config: Config) -> TorchOptimizer:
     elif _updates(config) is None:
         raise ValueError("the config has no train_iters: give names={'train_iters': ...}")
     decay = {"weight_decay": config.number("weight_decay", 0.01)}
-    undecayed = ("biases", "vectors")
+    spared = "vectors but those of q_layernorm and k_layernorm"
+    undecayed = ("biases", spared if config.flag("apply_wd_to_qk_layernorm") else "vectors")
     if name == "sgd":
         momentum = config.number("sgd_momentum", 0.9)
         return TorchOptimizer("SGD", {"momentum": momentum, **decay}, config.clip("clip_grad"), undecayed)

@@ -102,8 +102,11 @@ def optimizer(config: Config) -> TorchOptimizer:
         "eps": config.number("eps"),
         "weight_decay": config.number("wd"),
     }
-    undecayed = ("biases", "norms", "vectors", "the logit scale")
-    return TorchOptimizer("AdamW", options, config.clip("grad_clip_norm"), undecayed)
+    undecayed = ["biases", "norms", "vectors", "the logit scale", "the names in model.no_weight_decay()"]
+    patterns = config.get(config.first("wd_exclude_patterns", "wd_exclude"))
+    if patterns:
+        undecayed.append(f"parameters like {shown_value(patterns)}")
+    return TorchOptimizer("AdamW", options, config.clip("grad_clip_norm"), tuple(undecayed))
 
 
 FRAMEWORK = Framework(

@@ -5,6 +5,7 @@ from os import PathLike
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
 from jax.typing import ArrayLike
 
@@ -170,6 +171,16 @@ class ConfigOptimizer(NamedTuple):
                 "give decay_mask, the parameters that decay as a mask of Optax (docs/optimizers.md shows "
                 "masks), or True if all decay"
             )
+        if self.undecayed and groups and all(row.decays for row in groups):
+            raise ValueError(
+                f"{self.recipe.framework} leaves {listed(self.undecayed)} out of the weight decay, and no "
+                "group of the recipe is without it: give decay_mask instead of labels"
+            )
+        if not callable(decay_mask) and not all(map(_is_bool, jax.tree.leaves(decay_mask))):
+            raise TypeError(
+                "decay_mask must be True, a pytree of True and False, or a function that makes it from the "
+                f"parameters, got {shown_value(decay_mask)}"
+            )
         call, rows = self.call, groups or (self,)
         mask = None if decay_mask is True or not self.decays else decay_mask
         if groups:
@@ -269,6 +280,10 @@ def listed(words: Sequence[str]) -> str:
     """Return words as "biases, norms and embeddings"."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def _is_bool(leaf: Any) -> bool:
+    return isinstance(leaf, bool | np.bool_) or (isinstance(leaf, jax.Array) and leaf.dtype == bool)
 
 
 def _if_schedule(value: Any) -> Any:

@@ -22,6 +22,7 @@ _SHAPES: dict[str, Shape] = {"linear": "linear", "sqrt": "1-sqrt", "cosine": "co
 _SCHEDULER = ("warmup_steps", "total_steps", "decay_ratio", "decay_type", "min_lr_factor", "lr_min")
 _DEFAULTS = {"warmup_steps": 200, "decay_type": "linear", "min_lr_factor": 0.0}
 _OPTIMIZER_DEFAULTS = {"name": "AdamW", "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.1}
+_NO_OPTIONS = ("lr", "fused", "foreach", "implementation", "early_step_in_backward", "config")
 _SECTIONS = ("optimizer", "lr_scheduler", "training", "job")
 
 # The releases since June 2025, the source of April and May 2025, and the source before.
@@ -55,7 +56,12 @@ def optimizer(config: Config) -> TorchOptimizer:
     config = config.of(_with_file(in_sections(config.settings, _SECTIONS)))
     section = _completed(config, config.inner("optimizer"), _OPTIMIZER_DEFAULTS)
     training = _completed(config, config.inner("training"), {"max_norm": 1.0})
-    section.refuse("early_step_in_backward", reason="it updates in the backward pass", error=OptimizerError)
+    section.refuse("early_step_in_backward", reason="it does not clip gradients", error=OptimizerError)
+    for option in section.settings:
+        if option not in (*_OPTIMIZER_DEFAULTS, *_NO_OPTIONS):
+            raise OptimizerError(f"the setting {option!r} of [optimizer] is not supported")
+    if section.text("implementation", "fused") == "fused_opt_states_bf16":
+        raise OptimizerError("implementation 'fused_opt_states_bf16' has a state of 16 bits")
     name = check_choice("name of the optimizer", section.text("name"), ("Adam", "AdamW"))
     betas = (section.number("beta1"), section.number("beta2"))
     options = {"betas": betas, "eps": section.number("eps"), "weight_decay": section.number("weight_decay")}

@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxlr._checks import shown_value
 from jaxlr.frameworks.huggingface_schedules import get_cosine_schedule_with_warmup
-from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
+from jaxlr.frameworks.recipe import Config, Framework, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, phased_lr
 
 
@@ -45,13 +45,13 @@ def read(config: Config) -> Recipe:
 
 def optimizer(config: Config) -> TorchOptimizer:
     """Return the optimizer that `_component_` names. All parameters decay."""
-    config.refuse("optimizer_in_bwd", reason="it updates in the backward pass", error=OptimizerError)
     settings = config.inner("optimizer")
     module, _, name = settings.text("_component_").rpartition(".")
     if not f"{module}.".startswith("torch.optim."):
         name = settings.text("_component_")  # such as bitsandbytes.optim.PagedAdamW8bit
     options = settings.options("_component_", "lr", "params")
-    return TorchOptimizer(name, options, config.clip("clip_grad_norm"))
+    logs_only = str(config.get("clip_grad_norm")).lower() == "inf"
+    return TorchOptimizer(name, options, None if logs_only else config.clip("clip_grad_norm"))
 
 
 def _has_components(settings: Mapping[str, Any]) -> bool:
