@@ -29,7 +29,7 @@ class LogFlags:
     """Image to write: the curve with the logged points."""
 
     format: Literal["text", "json"] = "text"
-    """Format of the output: lines to read, or a JSON object."""
+    """Output: lines to read, or a JSON object."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
