@@ -16,7 +16,7 @@ from jaxlr.logs.comparisons import rates_of
 
 @dataclasses.dataclass(frozen=True)
 class FitConfig(LogFlags):
-    """Print the schedules that have the learning rates of a log.
+    """Find the schedules that have the learning rates of a log.
 
     Example: jaxlr fit trainer_state.json
     """

@@ -50,10 +50,10 @@ class RecipeFlags:
     """Learning rate that the optimizer is created with. Default: the one in RECIPE, or 0.1."""
 
     names: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE...", help_behavior_hint="")] = ()
-    """Values of the names in RECIPE, such as --names epochs=90 "len(loader)=391"."""
+    """Values for names in RECIPE, such as --names epochs=90 "len(loader)=391"."""
 
     group: int = 0
-    """Parameter group, from 0, if RECIPE has a value for each."""
+    """Number of the parameter group, from 0."""
 
     epochs: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
     """Epochs of the run. Default: those in the config. A torch scheduler seldom needs them."""
@@ -62,10 +62,10 @@ class RecipeFlags:
     """Batches in an epoch, for a config that does not state them."""
 
     num_processes: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
-    """Processes (GPUs), if the rate depends on them."""
+    """Processes (GPUs) of the run, if the rate depends on them."""
 
     framework: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
-    """Framework, such as timm. Default: the recognized one."""
+    """Framework of a config, such as timm. Default: recognized."""
 
     framework_version: Annotated[str | None, tyro.conf.arg(metavar="VERSION", help_behavior_hint="")] = None
     """Version of the framework, such as 4.46. Default: the newest."""

@@ -34,7 +34,7 @@ class PlotConfig(CurveFlags):
         tyro.conf.Positional[tuple[str, ...]],
         tyro.conf.arg(metavar="RECIPE...", help_behavior_hint="(required)"),
     ]
-    """Torch schedulers, such as "StepLR(30)"; config files; - for standard input; flags after --."""
+    """Torch schedulers in quotes, such as "StepLR(30)"; configs or scripts; flags after --."""
 
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", aliases=["-o"], help_behavior_hint="")] = None
     """Image to write: .png, .svg or .pdf. Default: draw in the terminal."""

@@ -23,16 +23,16 @@ _BESIDES = ("momentum", "weight_decay", "optimizer", "clip")  # what a config st
 
 @dataclasses.dataclass(frozen=True)
 class PortConfig(RecipeFlags):
-    """Print the Python lines that a torch scheduler or a config file becomes, ready to paste.
+    """Print a torch scheduler or a config file as Python lines, ready to paste.
 
     Example: jaxlr port "SequentialLR(opt, [LinearLR(opt), StepLR(opt, 30)], [5])" --lr 0.1
     """
 
     recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
-    """Torch scheduler, such as "StepLR(30)"; config file; - for standard input; or flags after --."""
+    """Torch scheduler in quotes, such as "StepLR(30)"; config or script; flags after --; - for stdin."""
 
     format: Literal["text", "json"] = "text"
-    """Format of the output: the line, or a JSON object with the line and what was read."""
+    """Format of the output: Python lines, or a JSON object with them and what was read."""
 
     def run(self) -> None:
         """Print the line. The comments above the line of a config state its unit and its assumptions."""

@@ -14,13 +14,13 @@ from jaxlr.cli.flags import CurveFlags, as_json
 
 @dataclasses.dataclass(frozen=True)
 class TableConfig(CurveFlags):
-    """Print the learning rates of a torch scheduler or a config file: each epoch, step or update.
+    """Print the learning rates of a torch scheduler or a config file, one per epoch, step or update.
 
     Example: jaxlr table "MultiStepLR([30, 60])" --lr 0.1 --epochs 90 --changes
     """
 
     recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
-    """Torch scheduler, such as "StepLR(30)"; config file; - for standard input; or flags after --."""
+    """Torch scheduler in quotes, such as "StepLR(30)"; config or script; flags after --; - for stdin."""
 
     format: Literal["text", "csv", "json"] = "text"
     """Format of the output: columns, comma-separated values, or one JSON object per line."""

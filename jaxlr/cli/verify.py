@@ -29,7 +29,7 @@ class LogFlags:
     """Image to write: the curve with the logged points."""
 
     format: Literal["text", "json"] = "text"
-    """Lines to read, or a JSON object."""
+    """Output: lines to read, or a JSON object."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,10 +46,10 @@ class VerifyFlags(LogFlags, RecipeFlags):
     """Epochs of the run. Default: from RECIPE."""
 
     num_processes: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
-    """Processes (GPUs), if the rate depends on them."""
+    """Processes (GPUs) of the run, if the rate depends on them."""
 
     group: int = 0
-    """Parameter group, from 0."""
+    """Number of the parameter group, from 0."""
 
     framework_version: Annotated[str | None, tyro.conf.arg(metavar="VERSION", help_behavior_hint="")] = None
     """Version of the framework, such as 4.46. Default: from LOG."""
@@ -63,7 +63,7 @@ class VerifyConfig(VerifyFlags):
     """
 
     recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
-    """Torch scheduler, config file, or - for standard input."""
+    """Torch scheduler in quotes, config file or script, or - for standard input."""
 
     log: Annotated[
         tyro.conf.Positional[Path],

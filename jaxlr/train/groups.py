@@ -117,7 +117,7 @@ class Output:
     """Resume the run in --out. Its settings are the defaults of all other flags."""
 
     strict: bool = False
-    """With --resume: refuse a change that the bits depend on, such as the device. By default, warn."""
+    """With --resume: refuse what may change the last digits, such as another device. By default, warn."""
 
     checkpoint_every: Annotated[int | None, _STATED] = None
     """Epochs between checkpoints. Default: 1, or more if they would take over 5 % of the time."""
@@ -160,16 +160,16 @@ class Device:
     """The devices."""
 
     devices: Annotated[int | Literal["all"] | None, _STATED] = None
-    """Devices, or all, to split batches (of a sweep: runs) over. Default: 1, or all if --distributed."""
+    """Devices, or all, that share a batch or the runs of a sweep. Default: 1, or all if --distributed."""
 
     compilation_cache: Annotated[bool, _STATED] = True
-    """Keep compiled programs in the user's folder and in --out. --no-compilation-cache turns it off."""
+    """Cache of compiled programs, in the user's folder and in --out. --no-compilation-cache: use none."""
 
     deterministic: bool = False
     """On a GPU: the same bits from every compilation, but slower. On a CPU they are always the same."""
 
     autotune: Annotated[bool, _STATED] = True
-    """On a GPU: time kernels, and use the fastest. --no-autotune starts sooner, and may train slower."""
+    """Timing of kernels on a GPU, to use the fastest. --no-autotune: start sooner, maybe train slower."""
 
     def __post_init__(self) -> None:
         if self.devices is not None and not (isinstance(self.devices, str) and self.devices == "all"):

@@ -42,7 +42,7 @@ class TrainSchedule:
     """Values of the names in the scheduler or the recipe: --names epochs=90 "len(loader)=391"."""
 
     recipe: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """Config of a training framework, instead of --scheduler. - is standard input. Or flags after --."""
+    """Config of a framework, instead of --scheduler. - is standard input. Or give its flags after --."""
 
     framework: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
     """Framework of --recipe, such as timm. Default: recognized by the settings."""
