@@ -84,8 +84,22 @@ class Schedule(PrintsAsCall):
         return jnp.broadcast_to(as_float(jnp.asarray(self.formula(count))), np.shape(count))
 
     def as_call(self) -> tuple[str, Mapping[str, Any]]:
-        """Return the name of the function that makes the schedule, and its arguments."""
-        return getattr(self.made_by, "__name__", "Schedule"), self.arguments
+        """Return the name of the function that makes the schedule, and its arguments.
+
+        Arguments that are given by name alone are left out where they have their default.
+        """
+        if self.made_by is None:
+            return "Schedule", self.arguments
+        parameters = inspect.signature(self.made_by).parameters
+        defaults = {
+            each.name: each.default for each in parameters.values() if each.kind is each.KEYWORD_ONLY
+        }
+        shown = {
+            name: value
+            for name, value in self.arguments.items()
+            if name not in defaults or value != defaults[name]
+        }
+        return self.made_by.__name__, shown
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.made_by is None:

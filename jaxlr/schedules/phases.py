@@ -151,6 +151,8 @@ class Phase(PrintsAsCall):
             value = getattr(self, field.name)
             is_default = not isinstance(value, jax.Array) and value == field.default
             arguments[field.name] = None if is_default else value
+        if self.offset == 0 and self.span == self.length:  # the default, except of the inverse shapes
+            arguments["span"] = self.span if self.shape in _WITHOUT_END else None
         return "Phase", arguments
 
     def _has(self, name: str) -> bool:
