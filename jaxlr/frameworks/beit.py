@@ -80,9 +80,7 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
     return is_flagged and "batch_size" in settings and _script(settings) is not None
 
 
-FRAMEWORK = Framework(
-    name="beit", read=read, marks=(), aliases=("convnext", "videomae"), recognizes=_recognizes
-)
+FRAMEWORK = Framework(name="beit", read=read, aliases=("convnext", "videomae"), recognizes=_recognizes)
 
 
 def _scale(config: Config, frequency: int) -> Any:

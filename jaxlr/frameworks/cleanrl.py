@@ -3,9 +3,6 @@
 The rule is that of CleanRL of April 2026 (`cleanrl/ppo*.py`). The rate falls at each iteration.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from jaxlr._checks import check_positive_count
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, per_epoch, phased_lr
@@ -34,8 +31,6 @@ def read(config: Config) -> Recipe:
     return config.recipe("cleanrl", per_epoch(line, updates), "update", iterations * updates)
 
 
-def _recognizes(settings: Mapping[str, Any]) -> bool:
-    return {"total_timesteps", "num_envs", "num_steps", "learning_rate"} <= settings.keys()
-
-
-FRAMEWORK = Framework(name="cleanrl", read=read, marks=(), recognizes=_recognizes)
+FRAMEWORK = Framework(
+    name="cleanrl", read=read, marks=(("total_timesteps", "num_envs", "num_steps", "learning_rate"),)
+)

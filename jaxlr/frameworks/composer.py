@@ -155,7 +155,6 @@ FRAMEWORK = Framework(
     name="composer",
     read=read,
     optimizer=optimizer,
-    marks=(),
     aliases=("llm-foundry", "llmfoundry", "mosaicml"),
     recognizes=_recognizes,
 )

@@ -116,9 +116,7 @@ def _listed(examples: Sequence[str]) -> str:
 def _recognized(settings: Mapping[str, Any]) -> Framework:
     """Return the first framework whose marks are in the config. The clearest marks come first."""
     for framework in FRAMEWORKS:
-        if any(all(key in settings for key in mark) for mark in framework.marks):
-            return framework
-        if framework.recognizes is not None and framework.recognizes(settings):
+        if framework.knows(settings):
             return framework
     keys = shown_value([*settings][:8])
     raise ValueError(

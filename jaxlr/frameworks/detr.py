@@ -42,7 +42,6 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
 FRAMEWORK = Framework(
     name="detr",
     read=read,
-    marks=(),
     aliases=("deformable_detr", "rt_detr", "d_fine", "deim"),
     recognizes=_recognizes,
 )

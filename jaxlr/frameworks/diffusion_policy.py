@@ -5,7 +5,6 @@ schedulers of diffusers.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from jaxlr._checks import check_positive_count
 from jaxlr.frameworks.huggingface_schedules import get_scheduler
@@ -44,15 +43,9 @@ def read(config: Config) -> Recipe:
     )
 
 
-def _recognizes(settings: Mapping[str, Any]) -> bool:
-    training = settings.get("training")
-    return isinstance(training, Mapping) and {"lr_scheduler", "lr_warmup_steps"} <= training.keys()
-
-
 FRAMEWORK = Framework(
     name="diffusion_policy",
     read=read,
-    marks=(),
-    recognizes=_recognizes,
+    marks=(("training.lr_scheduler", "training.lr_warmup_steps"),),
     aliases=("umi", "diffusion-policy"),
 )

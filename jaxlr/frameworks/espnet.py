@@ -175,8 +175,7 @@ def _recognizes_wenet(settings: Mapping[str, Any]) -> bool:
 FRAMEWORK = Framework(
     name="espnet",
     read=read,
-    marks=(),
     recognizes=_recognizes,
     aliases=("ESPnet", "espnet2", "funasr", "FunASR", "cosyvoice"),
 )
-WENET = Framework(name="wenet", read=read_wenet, marks=(), recognizes=_recognizes_wenet, aliases=("WeNet",))
+WENET = Framework(name="wenet", read=read_wenet, recognizes=_recognizes_wenet, aliases=("WeNet",))

@@ -4,7 +4,6 @@ The rules are those of fairchem-core 1.9 (`modules/scheduler.py`, `common/utils.
 of EquiformerV2 and eSEN).
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import optax
@@ -44,13 +43,8 @@ def read(config: Config) -> Recipe:
     return config.recipe("fairchem", schedule, "update", _num_steps(optim) if has_length else None)
 
 
-def _recognizes(settings: Mapping[str, Any]) -> bool:
-    optim = settings.get("optim")
-    return isinstance(optim, Mapping) and "lr_initial" in optim
-
-
 FRAMEWORK = Framework(
-    name="fairchem", read=read, marks=(), recognizes=_recognizes, aliases=("ocp", "equiformer_v2", "esen")
+    name="fairchem", read=read, marks=(("optim.lr_initial",),), aliases=("ocp", "equiformer_v2", "esen")
 )
 
 

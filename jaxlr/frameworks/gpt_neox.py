@@ -71,7 +71,6 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
 FRAMEWORK = Framework(
     name="gpt_neox",
     read=read,
-    marks=(),
     recognizes=_recognizes,
     aliases=("gpt-neox", "GPT-NeoX", "pythia"),
     has_versions=True,

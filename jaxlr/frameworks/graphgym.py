@@ -4,7 +4,6 @@ The rules are those of PyG 2.8.1 (`graphgym/optim.py`) and of GraphGPS 2023
 (`graphgps/optimizer/extra_optimizers.py`), which Exphormer and others copied.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from jax.typing import ArrayLike
@@ -65,14 +64,11 @@ def read(config: Config) -> Recipe:
     return config.recipe("graphgym", _schedule(name, optim, init_value, epochs), "epoch", epochs)
 
 
-def _recognizes(settings: Mapping[str, Any]) -> bool:
-    optim = settings.get("optim")
-    has_rate = isinstance(optim, Mapping) and {"base_lr", "max_epoch"} <= optim.keys()
-    return has_rate or {"dataset", "model", "gnn", "optim"} <= settings.keys()
-
-
 FRAMEWORK = Framework(
-    name="graphgym", read=read, marks=(), recognizes=_recognizes, aliases=("graphgps", "pyg", "exphormer")
+    name="graphgym",
+    read=read,
+    marks=(("optim.base_lr", "optim.max_epoch"), ("dataset", "model", "gnn", "optim")),
+    aliases=("graphgps", "pyg", "exphormer"),
 )
 
 

@@ -100,7 +100,7 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
     return is_saved or "use_policy_training_preset" in settings or bool(is_command)
 
 
-FRAMEWORK = Framework(name="lerobot", read=read, marks=(), recognizes=_recognizes, has_versions=True)
+FRAMEWORK = Framework(name="lerobot", read=read, recognizes=_recognizes, has_versions=True)
 
 
 def _refuse_accumulation(accelerator: Config) -> None:

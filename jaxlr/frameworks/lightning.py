@@ -387,7 +387,6 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
 FRAMEWORK = Framework(
     name="lightning",
     read=read,
-    marks=(),
     optimizer=optimizer,
     recognizes=_recognizes,
     aliases=("pytorch_lightning", "pytorch-lightning", "hydra", "lightningcli"),

@@ -32,16 +32,10 @@ def read(config: Config) -> Recipe:
     return _finetune(config, train, rate, batches)
 
 
-def _recognizes(settings: Mapping[str, Any]) -> bool:
-    train = settings.get("train")
-    return isinstance(train, Mapping) and {"lr_warmup_steps", "micro_batch_size"} <= train.keys()
-
-
 FRAMEWORK = Framework(
     name="litgpt",
     read=read,
-    marks=(),
-    recognizes=_recognizes,
+    marks=(("train.lr_warmup_steps", "train.micro_batch_size"),),
     aliases=("LitGPT", "lit-gpt"),
 )
 

@@ -3,7 +3,6 @@
 The rules are those of huggingface/nanotron of April 2026 (`src/nanotron/helpers.py`, `config/config.py`).
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from jaxlr._checks import check_choice, check_positive_count
@@ -54,16 +53,15 @@ def read(config: Config) -> Recipe:
     return config.recipe("nanotron", schedule, "update", updates)
 
 
-def _recognizes(settings: Mapping[str, Any]) -> bool:
-    optimizer = settings.get("optimizer")
-    return isinstance(optimizer, Mapping) and "learning_rate_scheduler" in optimizer
-
-
 FRAMEWORK = Framework(
     name="nanotron",
     read=read,
-    marks=(("lr_warmup_style",), ("lr_decay_starting_step",), ("min_decay_lr",)),
-    recognizes=_recognizes,
+    marks=(
+        ("lr_warmup_style",),
+        ("lr_decay_starting_step",),
+        ("min_decay_lr",),
+        ("optimizer.learning_rate_scheduler",),
+    ),
 )
 
 

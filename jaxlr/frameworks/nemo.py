@@ -216,7 +216,7 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
     return _optim(Tree(settings, lambda name: None, ())) is not None
 
 
-FRAMEWORK = Framework(name="nemo", read=read, marks=(), recognizes=_recognizes, aliases=("NeMo",))
+FRAMEWORK = Framework(name="nemo", read=read, recognizes=_recognizes, aliases=("NeMo",))
 
 
 def _optim(tree: Tree) -> Node | None:

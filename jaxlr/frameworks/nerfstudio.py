@@ -132,7 +132,6 @@ def _is_group(value: Any) -> bool:
 FRAMEWORK = Framework(
     name="nerfstudio",
     read=read,
-    marks=(),
     calls=(ExponentialDecaySchedulerConfig, CosineDecaySchedulerConfig, MultiStepSchedulerConfig),
     recognizes=lambda settings: bool(_trainers(settings)),
 )

@@ -153,7 +153,6 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
 FRAMEWORK = Framework(
     name="olmo",
     read=read,
-    marks=(),
     aliases=("OLMo", "olmo-core", "OLMo-core"),
     recognizes=_recognizes,
 )

@@ -45,16 +45,10 @@ def read(config: Config) -> Recipe:
     return config.recipe("opennmt", phased_lr(rate, [ramp, decay]), "update", updates)
 
 
-def _recognizes(settings: Mapping[str, Any]) -> bool:
-    training = settings.get("training")
-    return isinstance(training, Mapping) and "decay_method" in training
-
-
 FRAMEWORK = Framework(
     name="opennmt",
     read=read,
-    marks=(("decay_method", "learning_rate"),),
-    recognizes=_recognizes,
+    marks=(("decay_method", "learning_rate"), ("training.decay_method",)),
     aliases=("OpenNMT", "OpenNMT-py", "opennmt-py", "eole"),
 )
 

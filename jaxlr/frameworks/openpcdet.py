@@ -4,7 +4,6 @@ The rules are those of open-mmlab/OpenPCDet of April 2024 (`tools/train_utils/op
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from jaxlr._checks import check_positive_count, check_value, shown_value
@@ -47,16 +46,11 @@ def read(config: Config) -> Recipe:
     return config.recipe("openpcdet", phased_lr(init_value, phases), "iteration", total)
 
 
-def _recognizes(settings: Mapping[str, Any]) -> bool:
-    return isinstance(found := settings.get("OPTIMIZATION"), Mapping) and "OPTIMIZER" in found
-
-
 FRAMEWORK = Framework(
     name="openpcdet",
     read=read,
-    marks=(),
+    marks=(("OPTIMIZATION.OPTIMIZER",),),
     aliases=("pcdet",),
-    recognizes=_recognizes,
 )
 
 

@@ -122,12 +122,19 @@ class Framework(NamedTuple):
 
     name: str
     read: Callable[["Config"], Recipe]
-    marks: tuple[tuple[str, ...], ...]  # keys that tell its configs: all those of one tuple are there
+    # Keys that tell its configs, where all those of one tuple are there. "optim.lr" is one in a section.
+    marks: tuple[tuple[str, ...], ...] = ()
     optimizer: Callable[["Config"], TorchOptimizer] | None = None
     aliases: tuple[str, ...] = ()
     calls: tuple[Callable[..., Any], ...] = ()  # functions named as people write them in a call
     recognizes: Callable[[Mapping[str, Any]], bool] | None = None  # where no key tells its configs
     has_versions: bool = False  # its rules depend on its version
+
+    def knows(self, settings: Mapping[str, Any]) -> bool:
+        """Check if settings are a config of this framework."""
+        if any(all(_is_key(settings, key) for key in mark) for mark in self.marks):
+            return True
+        return self.recognizes is not None and self.recognizes(settings)
 
 
 class Config:
@@ -391,6 +398,14 @@ class Unreadable(NamedTuple):
         except (SyntaxError, ValueError):
             return None
         return None if isinstance(found, Unevaluated) else found
+
+
+def _is_key(settings: Any, key: str) -> bool:
+    """Check if settings have a key, such as "lr", or "optim.lr" of the section `optim`."""
+    section, dot, inner = key.partition(".")
+    if not isinstance(settings, Mapping) or section not in settings:
+        return False
+    return not dot or _is_key(settings[section], inner)
 
 
 def _is_reference(value: str) -> bool:

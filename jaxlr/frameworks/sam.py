@@ -62,7 +62,6 @@ def _trainer(settings: Mapping[str, Any]) -> Any:
 FRAMEWORK = Framework(
     name="sam",
     read=read,
-    marks=(),
     aliases=("sam2", "sam3"),
     recognizes=lambda settings: _trainer(settings) is not None,
 )

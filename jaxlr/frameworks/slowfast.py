@@ -38,9 +38,7 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
     return isinstance(optim, Mapping) and "BASE_LR" in optim and "MAX_EPOCH" in optim
 
 
-FRAMEWORK = Framework(
-    name="slowfast", read=read, marks=(), aliases=("pyslowfast", "pycls"), recognizes=_recognizes
-)
+FRAMEWORK = Framework(name="slowfast", read=read, aliases=("pyslowfast", "pycls"), recognizes=_recognizes)
 
 
 def _section(config: Config, name: str, defaults: Mapping[str, Any], framework: str) -> Config:

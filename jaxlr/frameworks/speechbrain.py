@@ -45,9 +45,7 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
     return any(map(_is_scheduler, settings.values()))
 
 
-FRAMEWORK = Framework(
-    name="speechbrain", read=read, marks=(), recognizes=_recognizes, aliases=("SpeechBrain",)
-)
+FRAMEWORK = Framework(name="speechbrain", read=read, recognizes=_recognizes, aliases=("SpeechBrain",))
 
 
 def _resolved(config: Config, key: str) -> Config:

@@ -70,7 +70,7 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
 
 
 FRAMEWORK = Framework(
-    name="stable_baselines3", read=read, marks=(), recognizes=_recognizes, aliases=("sb3", "rl_zoo3")
+    name="stable_baselines3", read=read, recognizes=_recognizes, aliases=("sb3", "rl_zoo3")
 )
 
 

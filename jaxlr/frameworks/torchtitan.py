@@ -79,7 +79,6 @@ FRAMEWORK = Framework(
     name="torchtitan",
     read=read,
     optimizer=optimizer,
-    marks=(),
     aliases=("flame",),
     recognizes=_recognizes,
     has_versions=True,

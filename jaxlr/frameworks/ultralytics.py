@@ -76,20 +76,18 @@ def optimizer(config: Config) -> TorchOptimizer:
     return TorchOptimizer(name, options, Clip(10.0), ("biases", "norms"), accumulation, own)
 
 
-def _recognizes(settings: Mapping[str, Any]) -> bool:
-    return any(
-        isinstance(inner := settings.get(name), Mapping) and {"lr0", "warmup_epochs"} <= inner.keys()
-        for name in ("hyp", "solver")
-    )
-
-
 FRAMEWORK = Framework(
     name="ultralytics",
     read=read,
     optimizer=optimizer,
-    marks=(("lr0", "lrf"), ("lr0", "warmup_epochs"), ("lr0", "epochs")),
+    marks=(
+        ("lr0", "lrf"),
+        ("lr0", "warmup_epochs"),
+        ("lr0", "epochs"),
+        ("hyp.lr0", "hyp.warmup_epochs"),
+        ("solver.lr0", "solver.warmup_epochs"),
+    ),
     aliases=("yolo", "yolov5"),
-    recognizes=_recognizes,
     has_versions=True,
 )
 
