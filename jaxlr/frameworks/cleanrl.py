@@ -12,8 +12,8 @@ def read(config: Config) -> Recipe:
     """Read `total_timesteps`, `num_envs`, `num_steps` and `learning_rate`. A count is an update."""
     config.refuse("target_kl", reason="then the KL divergence decides how many updates an iteration has")
     init_value = config.base_rate("learning_rate")
-    envs, steps = (check_positive_count(name, config.count(name)) for name in ("num_envs", "num_steps"))
-    minibatch = envs * steps // check_positive_count("num_minibatches", config.count("num_minibatches"))
+    envs, steps = (config.positive_count(name) for name in ("num_envs", "num_steps"))
+    minibatch = envs * steps // config.positive_count("num_minibatches")
     if minibatch == 0:
         raise ValueError(f"num_minibatches must be at most num_envs * num_steps, which is {envs * steps}")
     updates = config.count("update_epochs") * -(-envs * steps // minibatch)

@@ -24,16 +24,12 @@ def read(config: Config) -> Recipe:
     warmup = training.count("lr_warmup_steps", None)
     steps = None
     if name not in ("constant", "constant_with_warmup") or config.steps_per_epoch is not None:
-        every = check_positive_count(
-            "gradient_accumulate_every", training.count("gradient_accumulate_every", 1)
-        )
+        every = training.positive_count("gradient_accumulate_every", 1)
         steps = training.whole_epochs("num_epochs") * training.steps_in_epoch() // every
         steps = check_positive_count("updates", steps)
-    betas = optimizer.get("betas")
-    first = betas[0] if isinstance(betas, list | tuple) and betas else None
     config.state(
         weight_decay=optimizer.stated("weight_decay"),
-        momentum=config.of({"betas": first}).stated("betas"),
+        momentum=optimizer.stated_first("betas"),
     )
     encoder = config.inner("policy").get("obs_encoder")
     if isinstance(encoder, Mapping) and encoder.get("pretrained") and not optimizer.has("obs_encoder_lr"):

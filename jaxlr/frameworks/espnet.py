@@ -96,19 +96,15 @@ def _of_class(config: Config, rate: Any, kind: str, arguments: Mapping[str, Any]
 
 def _state(config: Config, optimizer: Config, name: str) -> None:
     """State the optimizer, and the clipping if it is by the 2-norm."""
-    betas = optimizer.get("betas")
-    if isinstance(betas, list | tuple) and betas:
-        optimizer = config.of({**optimizer.settings, "momentum": betas[0]})
     config.state(optimizer=config.stated_text(name), weight_decay=optimizer.stated("weight_decay"))
-    config.state(momentum=optimizer.stated("momentum"))
+    beta = optimizer.stated_first("betas")
+    config.state(momentum=optimizer.stated("momentum") if beta is None else beta)
     if config.get("grad_clip_type", 2) == 2:
         config.state(clip=config.stated_clip("grad_clip"))
 
 
 def _num_epochs(config: Config) -> int | None:
-    if config.epochs is None and not config.has("max_epoch"):
-        return None
-    return config.whole_epochs("max_epoch")
+    return config.stated_epochs("max_epoch")
 
 
 def _num_updates(config: Config) -> int | None:
@@ -117,7 +113,7 @@ def _num_updates(config: Config) -> int | None:
     batches = config.count("num_iters_per_epoch", config.steps_per_epoch)
     if epochs is None or batches is None:
         return None
-    return epochs * (batches // check_positive_count("accum_grad", config.count("accum_grad", 1)))
+    return epochs * (batches // config.positive_count("accum_grad", 1))
 
 
 def _warmup(scheduler: Config) -> int:

@@ -86,7 +86,7 @@ def _ramp(config: Config, name: str) -> list[Phase]:
     """Return a line to the whole rate, which includes its end. A negative length is no warmup."""
     if config.signed(name, 0.0) < 0:
         return []
-    steps = check_positive_count(name, config.count(name))
+    steps = config.positive_count(name)
     start = config.number("warmup_factor")
     return [Phase(steps + 1, "linear", start_factor=start, end_factor=1.0, span=steps)]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from jax.typing import ArrayLike
 
-from jaxlr._checks import check_choice, check_positive_count
+from jaxlr._checks import check_choice
 from jaxlr.frameworks._curves import waves
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.huggingface_schedules import get_polynomial_decay_schedule_with_warmup
@@ -43,7 +43,7 @@ def read(config: Config) -> Recipe:
         raise ValueError("min_lr_mode is of GRIT, and only 'threshold' is supported, which has no effect")
     init_value, epochs = (
         optim.base_rate("base_lr"),
-        check_positive_count("max_epoch", optim.count("max_epoch")),
+        optim.positive_count("max_epoch"),
     )
     is_sgd = optim.stated_text("optimizer") == "sgd"
     config.state(

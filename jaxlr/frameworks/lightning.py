@@ -51,7 +51,7 @@ def read(config: Config) -> Recipe:
     interval = stepping.text("interval", "epoch")
     if interval not in ("epoch", "step"):
         raise ValueError(f"interval must be 'epoch' or 'step', got {shown_value(interval)}")
-    frequency = check_positive_count("frequency", stepping.count("frequency", 1))
+    frequency = stepping.positive_count("frequency", 1)
     if isinstance(schedule, optax.GradientTransformation):
         metric = stepping.text("monitor", None)
         every = f"every {interval}" if frequency == 1 else f"every {frequency} {interval}s"

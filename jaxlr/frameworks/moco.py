@@ -8,7 +8,6 @@ import itertools
 import re
 from typing import Any
 
-from jaxlr._checks import check_positive_count
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, cosine_annealing_lr, multi_step_lr, phased_lr
@@ -70,7 +69,7 @@ def _read_moco(config: Config) -> Recipe:
         schedule = cosine_annealing_lr(init_value, epochs)
     else:
         config = with_defaults(config, {"schedule": [120, 160]}, "main_moco.py")
-        steps = [check_positive_count("each of schedule", step) for step in config.numbers("schedule")]
+        steps = config.counts("schedule")
         schedule = multi_step_lr(init_value, sorted(steps), 0.1)
     return config.recipe("moco", schedule, "epoch", epochs)
 

@@ -166,8 +166,7 @@ def _schedule(init_value: Any, scheduler: Config) -> Any:
             scheduler.count("max_steps"),
         )
     if name == "MultiStepScheduler":
-        given: Any = scheduler.numbers("milestones")
-        milestones = given and [check_positive_count("each of milestones", number) for number in given]
+        milestones = scheduler.counts("milestones") if scheduler.has("milestones") else None
         gamma = with_defaults(scheduler, {"gamma": 0.33}, "nerfstudio").number("gamma")
         return MultiStepSchedulerConfig(init_value, scheduler.count("max_steps", None), gamma, milestones)
     raise ValueError(

@@ -30,7 +30,7 @@ def read(config: Config) -> Recipe:
     if method == "none":
         return config.recipe("opennmt", _stairs(config, rate), "update", updates)
     config = with_defaults(config, {"warmup_steps": 4000}, "OpenNMT")
-    warmup = check_positive_count("warmup_steps", config.count("warmup_steps"))
+    warmup = config.positive_count("warmup_steps")
     ramp = Phase(warmup - 1, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=warmup)
     decay = Phase(shape="inverse_sqrt", start_factor=1.0, span=warmup)
     if method == "cosine":
@@ -39,7 +39,7 @@ def read(config: Config) -> Recipe:
         decay = Phase(updates - warmup, "cosine", start_factor=1.0, end_factor=0.0)
     elif method == "noam":
         size = config.first("hidden_size", "rnn_size")
-        rate *= check_positive_count(size, config.count(size)) ** -0.5 * warmup**-0.5
+        rate *= config.positive_count(size) ** -0.5 * warmup**-0.5
     else:
         rate, ramp = rate * warmup**-0.5, Phase(warmup - 1, start_factor=1.0)
     return config.recipe("opennmt", phased_lr(rate, [ramp, decay]), "update", updates)

@@ -202,6 +202,12 @@ class Config:
             self.assume(f"{name} is {shown_value(value)}, which is no number: the recipe leaves it out.")
             return None
 
+    def stated_first(self, name: str) -> float | None:
+        """Return the first number of a list that no schedule depends on, such as beta1. See `stated`."""
+        values = self.get(name)
+        first = values[0] if isinstance(values, list | tuple) and values else None
+        return self.of({name: first}).stated(name)
+
     def stated_text(self, name: str) -> str | None:
         """Return a setting that no schedule depends on as a text. None if it is missing or no text."""
         try:
@@ -269,6 +275,10 @@ class Config:
         if value is default:
             return value
         return check_whole_number(name, value)
+
+    def positive_count(self, name: str, default: Any = _REQUIRED) -> int:
+        """Return a setting as a whole number >= 1."""
+        return check_positive_count(name, self.number(name, default))
 
     def signed(self, name: str, default: float) -> float:
         """Return a setting as a number, which may be negative, such as `max_steps: -1`."""
@@ -339,6 +349,10 @@ class Config:
         items = value if isinstance(value, list | tuple) else [value]
         return [check_value(name, self._as_number(name, item)) for item in items]
 
+    def counts(self, name: str, default: Any = ()) -> list[int]:
+        """Return a setting as a list of whole numbers >= 1."""
+        return [check_positive_count(f"each of {name}", number) for number in self.numbers(name, default)]
+
     def base_rate(self, name: str) -> ArrayLike:
         """Return `init_value` if it was given, else the learning rate in the config."""
         if self.init_value is not None:
@@ -370,6 +384,10 @@ class Config:
     def whole_epochs(self, *names: str) -> int:
         """Return the number of epochs, which must be whole."""
         return check_positive_count("epochs", self.num_epochs(*names))
+
+    def stated_epochs(self, name: str) -> int | None:
+        """Return the number of epochs. None if neither the config nor the argument `epochs` has it."""
+        return self.whole_epochs(name) if self.epochs is not None or self.has(name) else None
 
     def refuse(self, *names: str, reason: str, error: type[ValueError] = ValueError) -> None:
         """Refuse a config in which one of these settings is on."""

@@ -103,7 +103,7 @@ def _num_shards(config: Config, solver: Config) -> int:
     """Return the number of machines by which the rates are multiplied."""
     if not solver.flag("BASE_LR_SCALE_NUM_SHARDS"):
         return 1
-    shards = check_positive_count("NUM_SHARDS", config.count("NUM_SHARDS", 1))
+    shards = config.positive_count("NUM_SHARDS", 1)
     config.assume(
         f"BASE_LR_SCALE_NUM_SHARDS multiplies the rates by NUM_SHARDS, the machines, here {shards}."
     )
