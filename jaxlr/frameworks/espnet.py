@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from jaxlr._checks import check_choice, check_positive_count
+from jaxlr.frameworks._curves import noam
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, Recipe, Unit
 from jaxlr.schedules import Phase, phased_lr
@@ -122,10 +123,7 @@ def _warmup(scheduler: Config) -> int:
 
 
 def _warmup_lr(rate: Any, scheduler: Config) -> list[Phase]:
-    """Return a line from step 1, then the inverse square root of the step."""
-    warmup = _warmup(scheduler)
-    ramp = Phase(warmup - 1, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=warmup)
-    return [ramp, Phase(shape="inverse_sqrt", start_factor=1.0, span=warmup)]
+    return noam(_warmup(scheduler))
 
 
 def _piecewise(rate: Any, scheduler: Config) -> list[Phase]:

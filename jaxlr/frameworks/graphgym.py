@@ -37,8 +37,7 @@ def read(config: Config) -> Recipe:
         optim = config.of({**optim.settings, "scheduler": "none"})
     optim = with_defaults(optim, {"scheduler": "cos"}, "GraphGym")
     name = check_choice("scheduler", optim.text("scheduler"), tuple(_SCHEDULERS))
-    defaults = _SCHEDULERS[name] | ({} if config.init_value is not None else {"base_lr": 0.01})
-    optim = with_defaults(optim, defaults, "GraphGym")
+    optim = with_defaults(optim, _SCHEDULERS[name] | {"base_lr": 0.01}, "GraphGym", rate="base_lr")
     if optim.text("min_lr_mode", "threshold") != "threshold":
         raise ValueError("min_lr_mode is of GRIT, and only 'threshold' is supported, which has no effect")
     init_value, epochs = (

@@ -97,8 +97,7 @@ def read(config: Config) -> Recipe:
     number = config.groups(*names) if len(names) > 1 else 0
     group = config.of(optimizers).inner(names[number])
     optimizer, scheduler = group.inner("optimizer"), group.inner("scheduler")
-    if config.init_value is None:
-        optimizer = with_defaults(optimizer, {"lr": 0.0005}, "nerfstudio")
+    optimizer = with_defaults(optimizer, {"lr": 0.0005}, "nerfstudio", rate="lr")
     init_value = optimizer.base_rate("lr")
     config.state(
         optimizer=_name(optimizer.settings).removesuffix("OptimizerConfig") or None,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxlr._checks import check_choice, check_positive_count
+from jaxlr.frameworks._curves import noam
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, phased_lr, sequential_lr, step_lr
@@ -31,8 +32,7 @@ def read(config: Config) -> Recipe:
         return config.recipe("opennmt", _stairs(config, rate), "update", updates)
     config = with_defaults(config, {"warmup_steps": 4000}, "OpenNMT")
     warmup = config.positive_count("warmup_steps")
-    ramp = Phase(warmup - 1, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=warmup)
-    decay = Phase(shape="inverse_sqrt", start_factor=1.0, span=warmup)
+    ramp, decay = noam(warmup)
     if method == "cosine":
         if updates is None or updates <= warmup:
             raise ValueError(f"train_steps must be above warmup_steps, got {updates} and {warmup}")

@@ -16,7 +16,7 @@ from jaxlr.plateau import ScheduleOrPlateau
 
 
 _REQUIRED: Any = object()
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 _CLASS = re.compile(r"(?:[A-Z]\w*\.)?([A-Z]\w*)")
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -290,7 +290,7 @@ class Config:
 
     def _as_number(self, name: str, value: Any) -> Any:
         # YAML 1.1 reads 1e-4 as a text, because it has no dot.
-        if isinstance(value, str) and len(value) < 50 and _NUMBER.fullmatch(value.strip().replace("_", "")):
+        if isinstance(value, str) and len(value) < 50 and NUMBER.fullmatch(value.strip().replace("_", "")):
             return float(value)
         if isinstance(value, str | bool) or not isinstance(value, int | float):
             hint = f": give names={{{name!r}: ...}}" if isinstance(value, str) else ""
@@ -336,7 +336,7 @@ class Config:
     def _plain(self, name: str, value: Any) -> Any:
         if isinstance(value, list | tuple):
             return tuple(self._plain(name, item) for item in value)
-        is_number = isinstance(value, str) and len(value) < 50 and _NUMBER.fullmatch(value)
+        is_number = isinstance(value, str) and len(value) < 50 and NUMBER.fullmatch(value)
         return self._as_number(name, value) if is_number else value
 
     def numbers(self, name: str, default: Any = None) -> Any:

@@ -43,9 +43,7 @@ FRAMEWORK = Framework(name="slowfast", read=read, aliases=("pyslowfast", "pycls"
 
 def _section(config: Config, name: str, defaults: Mapping[str, Any], framework: str) -> Config:
     """Return the settings of the optimizer, with the defaults of the framework."""
-    given = {"BASE_LR": config.init_value, "MAX_EPOCH": config.epochs}
-    needed = {key: value for key, value in defaults.items() if given.get(key) is None}
-    section = with_defaults(config.inner(name), needed, framework)
+    section = with_defaults(config.inner(name), defaults, framework, rate="BASE_LR", epochs="MAX_EPOCH")
     section.state(
         optimizer=section.stated_text(section.first("OPTIMIZING_METHOD", "OPTIMIZER")),
         momentum=section.stated("MOMENTUM"),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxlr._checks import shown_value
+from jaxlr.frameworks._curves import noam
 from jaxlr.frameworks._newbob import new_bob
 from jaxlr.frameworks.files import MADE
 from jaxlr.frameworks.recipe import Config, Framework, Recipe, Unit, Unreadable
@@ -118,9 +119,7 @@ def _noam(first: Any, rate: Any, settings: Config) -> Any:
     warmup = settings.positive_count("n_warmup_steps")
     if settings.has("model_size"):
         rate *= (settings.positive_count("model_size") * warmup) ** -0.5
-    ramp = Phase(warmup - 1, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=warmup)
-    decay = Phase(shape="inverse_sqrt", start_factor=1.0, span=warmup)
-    return phased_lr(rate, [Phase(1, start_value=first), ramp, decay])
+    return phased_lr(rate, [Phase(1, start_value=first), *noam(warmup)])
 
 
 def _linear(first: Any, rate: Any, settings: Config) -> Any:

@@ -39,9 +39,9 @@ def read(config: Config) -> Recipe:
     config = _of_environment(config)
     config.state(clip=config.stated_clip("max_grad_norm"))
     algorithm = config.text("algo", None)
-    if config.init_value is None and algorithm in _ALGORITHMS:
+    if algorithm in _ALGORITHMS:
         default = {"learning_rate": _ALGORITHMS[algorithm]["learning_rate"]}
-        config = with_defaults(config, default, algorithm.upper())
+        config = with_defaults(config, default, algorithm.upper(), rate="learning_rate")
     rate = config.get("learning_rate")
     if not (isinstance(rate, str) and rate.startswith("lin_")):
         schedule = phased_lr(config.base_rate("learning_rate"), [Phase()])
