@@ -9,9 +9,9 @@ from jax.typing import ArrayLike
 
 from jaxlr._checks import shown_value
 from jaxlr.code.values import Names, mapping_of
-from jaxlr.frameworks import FRAMEWORKS
 from jaxlr.frameworks.files import read_config
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.registry import FRAMEWORKS
 
 
 _EXAMPLES = ("huggingface", "timm")

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from jaxlr._checks import check_choice, check_positive_count
+from jaxlr.convert.text import from_string
 from jaxlr.frameworks._curves import noam
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, Recipe, Unit
@@ -85,9 +86,6 @@ def _flat(config: Config) -> Config:
 
 def _of_class(config: Config, rate: Any, kind: str, arguments: Mapping[str, Any]) -> Any:
     """Return the schedule of a class of torch, or the plateau."""
-    # Imported here, because the readers of texts know the calls of all frameworks.
-    from jaxlr.convert.text import from_string
-
     name = _CLASSES[kind][0]
     if name == "ReduceLROnPlateau":
         config.assume("The plateau is stepped after each epoch, with val_scheduler_criterion.")

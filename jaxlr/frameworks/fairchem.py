@@ -10,6 +10,8 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_choice, check_positive_count
+from jaxlr.convert.classes import CLASSES
+from jaxlr.convert.text import from_string
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, phased_lr
 
@@ -112,10 +114,6 @@ def _warmed_steps(config: Config, warmup: str, milestones: str, gamma: str) -> l
 
 def _torch_schedule(name: str, config: Config, init_value: ArrayLike) -> Any:
     """Return the schedule of torch's class with those settings that it has."""
-    # Imported here, because the readers of texts know the calls of all frameworks.
-    from jaxlr.convert.classes import CLASSES
-    from jaxlr.convert.text import from_string
-
     given: list[str] = []
     for key in (key for key in CLASSES[name].settings if config.has(key)):
         value = config.get(key)

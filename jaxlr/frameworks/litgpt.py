@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxlr._checks import check_positive_count
+from jaxlr.convert.text import from_string
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, phased_lr
@@ -70,9 +71,6 @@ def _pretrain(config: Config, train: Config, rate: Any, processes: int, batches:
 
 def _finetune(config: Config, train: Config, rate: Any, batches: int) -> Recipe:
     """Return the scheduler of the finetuning commands, which counts updates and ignores `min_lr`."""
-    # Imported here, because the readers of texts know the calls of all frameworks.
-    from jaxlr.convert.text import from_string
-
     warmup = train.positive_count("lr_warmup_steps")
     steps = train.whole_epochs("epochs") * (config.steps_in_epoch() // batches)
     if train.has("max_steps"):
