@@ -11,6 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from recording.curves import write
+
 
 FILE = Path(__file__).parents[1] / "tests" / "framework_recipes.json"
 Case = dict[str, Any]
@@ -404,10 +406,7 @@ def main() -> None:
         sys.exit(f"give one framework: {', '.join(RECORDERS)}")
     recorded = json.loads(FILE.read_text())
     recorded[name] = list(RECORDERS[name]())
-    lines = [
-        f"{json.dumps(key)}:{json.dumps(cases, separators=(',', ':'))}" for key, cases in recorded.items()
-    ]
-    FILE.write_text("{" + ",\n".join(lines) + "}\n")
+    write(FILE.name, recorded)
 
 
 if __name__ == "__main__":

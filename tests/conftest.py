@@ -16,6 +16,7 @@ from helpers import FAST_COMPILATION
 from jaxlr._compat import enable_x64
 
 
+pytest.register_assert_rewrite("framework_files")
 _NO_TORCH = "torch is not installed: pip install torch==2.13.0"
 
 if shutil.which("nvidia-smi") and "xla_gpu_autotune_level" not in os.environ.get("XLA_FLAGS", ""):

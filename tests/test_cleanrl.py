@@ -1,15 +1,6 @@
 """Settings of CleanRL's PPO, beside the lines that set its rate."""
 
-from typing import Any
-
-import pytest
-from framework_files import assert_has_rates, recorded
-from helpers import HOST_RTOL, assert_close
-
-import jaxlr
-
-
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
+from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
 
 
 @recorded("cleanrl")
@@ -54,12 +45,7 @@ CONFIGS = [  # a config, num_counts, and rates by count
 ]
 
 
-@pytest.mark.parametrize(("config", "num_counts", "expected"), CONFIGS)
-def test_a_config_as_people_write_it_gives_its_rates(config, num_counts, expected):
-    recipe = from_config(config)
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("cleanrl", "update", num_counts)
-    for count, rate in expected.items():
-        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "cleanrl", "update")
 
 
 def test_a_flag_with_no_before_it_is_off():
@@ -82,8 +68,4 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "message"), REFUSED)
-def test_a_config_that_cannot_be_read_is_refused_by_name(config, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config)
-    assert "\n" not in str(error.value)
+test_a_config_that_cannot_be_read_is_refused_by_name = refuses(REFUSED)

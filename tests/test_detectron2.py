@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from framework_files import assert_has_rates, recorded
+from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
 from helpers import HOST_RTOL, assert_close
 
 import jaxlr
 
 
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
 from_string: Any = jaxlr.from_string
 
 
@@ -127,12 +126,7 @@ CONFIGS = [  # a config, num_counts, and rates by count
 ]
 
 
-@pytest.mark.parametrize(("config", "num_counts", "expected"), CONFIGS)
-def test_a_config_as_people_write_it_gives_its_rates(config, num_counts, expected):
-    recipe = from_config(config)
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("detectron2", "iteration", num_counts)
-    for count, rate in expected.items():
-        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "detectron2", "iteration")
 
 
 def test_the_base_of_a_yaml_config_is_read(tmp_path):
@@ -296,8 +290,4 @@ REFUSED: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("config", "message"), REFUSED)
-def test_a_config_that_lacks_something_is_refused_by_name(config, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config, framework="detectron2")
-    assert "\n" not in str(error.value)
+test_a_config_that_lacks_something_is_refused_by_name = refuses(REFUSED, framework="detectron2")

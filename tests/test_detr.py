@@ -1,15 +1,7 @@
 """Flags of DETR, and configs of RT-DETR, D-FINE and DEIM, beside the curves of their own code."""
 
-from typing import Any
-
 import pytest
-from framework_files import assert_has_rates, recorded
-from helpers import HOST_RTOL, assert_close
-
-import jaxlr
-
-
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
+from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
 
 
 @recorded("detr")
@@ -93,12 +85,7 @@ CONFIGS = [  # a config, other arguments, the unit, num_counts, and rates by cou
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "unit", "num_counts", "expected"), CONFIGS)
-def test_a_config_as_people_write_it_gives_its_rates(config, arguments, unit, num_counts, expected):
-    recipe = from_config(config, **arguments)
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("detr", unit, num_counts)
-    for count, rate in expected.items():
-        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "detr")
 
 
 def test_the_groups_and_the_optimizer_are_stated():
@@ -153,8 +140,4 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "message"), REFUSED)
-def test_a_config_that_lacks_or_contradicts_something_is_refused_by_name(config, arguments, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config, **arguments)
-    assert "\n" not in str(error.value)
+test_a_config_that_lacks_or_contradicts_something_is_refused_by_name = refuses(REFUSED)

@@ -2,14 +2,9 @@
 
 from typing import Any
 
-import pytest
-from framework_files import assert_has_rates, recorded
-from helpers import HOST_RTOL, assert_close
+from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
 
 import jaxlr
-
-
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
 
 
 @recorded("fairchem")
@@ -94,12 +89,7 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "num_counts", "expected"), CONFIGS)
-def test_a_config_as_people_write_it_gives_its_rates(config, arguments, num_counts, expected):
-    recipe = from_config(config, **arguments)
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("fairchem", "update", num_counts)
-    for count, rate in expected.items():
-        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "fairchem", "update")
 
 
 def test_a_plateau_has_the_settings_of_optim():
@@ -138,8 +128,4 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "message"), REFUSED)
-def test_a_config_that_lacks_something_is_refused_by_name(config, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config)
-    assert "\n" not in str(error.value)
+test_a_config_that_lacks_something_is_refused_by_name = refuses(REFUSED)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 import jaxlr
+from jaxlr.convert.foreign import CALLS
 from jaxlr.convert.lines import line_of
-from jaxlr.frameworks import CALLS, FRAMEWORKS
+from jaxlr.frameworks.registry import FRAMEWORKS
 
 
 from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
@@ -302,5 +303,5 @@ def test_the_calls_are_no_classes_of_torch():
     from jaxlr.convert.classes import CLASSES
 
     assert not {*CALLS} & {*CLASSES}
-    assert {framework for framework, _ in CALLS.values()} <= {framework.name for framework in FRAMEWORKS}
+    assert {call.__name__: (each.name, call) for each in FRAMEWORKS for call in each.calls} == CALLS
     assert jaxlr.Recipe._fields[:3] == ("schedule", "unit", "num_counts")

@@ -2,14 +2,9 @@
 
 from typing import Any
 
-import pytest
-from framework_files import assert_has_rates, recorded
-from helpers import HOST_RTOL, assert_close
+from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
 
 import jaxlr
-
-
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
 
 
 @recorded("graphgym")
@@ -76,12 +71,7 @@ CONFIGS = [  # a config, num_counts, and rates by count
 ]
 
 
-@pytest.mark.parametrize(("config", "num_counts", "expected"), CONFIGS)
-def test_a_config_as_people_write_it_gives_its_rates(config, num_counts, expected):
-    recipe = from_config(config)
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("graphgym", "epoch", num_counts)
-    for count, rate in expected.items():
-        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "graphgym", "epoch")
 
 
 def test_a_plateau_has_the_settings_of_the_config():
@@ -112,8 +102,4 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "message"), REFUSED)
-def test_a_config_that_cannot_be_read_is_refused_by_name(config, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config)
-    assert "\n" not in str(error.value)
+test_a_config_that_cannot_be_read_is_refused_by_name = refuses(REFUSED)

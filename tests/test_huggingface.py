@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from framework_files import assert_has_rates, call_text, recorded
+from framework_files import assert_has_rates, call_text, from_config, gives_rates, recorded, refuses
 from helpers import HOST_RTOL, assert_close
 
 import jaxlr
 
 
 from_string: Any = jaxlr.from_string
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
 
 
 @recorded("huggingface")
@@ -228,11 +227,7 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "num_counts", "expected"), CONFIGS)
-def test_a_config_as_people_write_it_gives_its_rates(config, arguments, num_counts, expected):
-    recipe = from_config(config, **arguments)
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("huggingface", "update", num_counts)
-    assert_close(rates(recipe, expected), [*expected.values()], HOST_RTOL)
+test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "huggingface", "update")
 
 
 def test_a_text_and_its_file_are_the_same_recipe(tmp_path):
@@ -393,11 +388,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "message"), REFUSED)
-def test_a_config_that_lacks_or_contradicts_something_is_refused_by_name(config, arguments, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config, **arguments)
-    assert "\n" not in str(error.value)
+test_a_config_that_lacks_or_contradicts_something_is_refused_by_name = refuses(REFUSED)
 
 
 REFUSED_CALLS = [
@@ -473,11 +464,7 @@ DIFFUSERS = [
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "num_counts", "expected"), DIFFUSERS)
-def test_the_flags_of_a_diffusers_script_give_its_rates(config, arguments, num_counts, expected):
-    recipe = from_config(config, **arguments)
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("diffusers", "update", num_counts)
-    assert_close(rates(recipe, expected), [*expected.values()], HOST_RTOL)
+test_the_flags_of_a_diffusers_script_give_its_rates = gives_rates(DIFFUSERS, "diffusers", "update")
 
 
 def test_a_finished_run_of_whisper_agrees_with_its_log():

@@ -4,12 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import HOST_RTOL, assert_close
+from framework_files import from_config, gives_rates, refuses
 
 import jaxlr
 
 
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
 from_string: Any = jaxlr.from_string
 
 FLAGS = """
@@ -73,12 +72,7 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "num_counts", "expected"), CONFIGS)
-def test_a_config_as_people_write_it_gives_its_rates(config, arguments, num_counts, expected):
-    recipe = from_config(config, **arguments)
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("kohya", "update", num_counts)
-    for count, rate in expected.items():
-        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "kohya", "update")
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4])
@@ -157,8 +151,4 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "message"), REFUSED)
-def test_a_config_that_lacks_or_contradicts_something_is_refused_by_name(config, arguments, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config, **arguments)
-    assert "\n" not in str(error.value)
+test_a_config_that_lacks_or_contradicts_something_is_refused_by_name = refuses(REFUSED)

@@ -1,15 +1,6 @@
 """Configs of GPT-NeoX, nanotron, LitGPT and OpenNMT, beside the curves of their own schedulers."""
 
-from typing import Any
-
-import pytest
-from framework_files import assert_has_rates, recorded
-from helpers import HOST_RTOL, assert_close
-
-import jaxlr
-
-
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
+from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
 
 
 @recorded("gpt_neox")
@@ -207,52 +198,57 @@ python train.py -data data/uspto -save_model models/model -gpu_ranks 0 \\
 """
 # A config, other arguments, the framework, unit and num_counts, and rates by count.
 CONFIGS = [
-    (PYTHIA, {}, ("gpt_neox", "update", 143_000), {0: 6e-4 / 1430, 715: 3e-4, 1430: 6e-4, 143_000: 6e-5}),
-    (PYTHIA, {"version": "2.0"}, ("gpt_neox", "update", 143_000), {0: 0.0, 72_930: 3e-4, 143_000: 6e-5}),
+    (PYTHIA, {}, "gpt_neox", "update", 143_000, {0: 6e-4 / 1430, 715: 3e-4, 1430: 6e-4, 143_000: 6e-5}),
+    (PYTHIA, {"version": "2.0"}, "gpt_neox", "update", 143_000, {0: 0.0, 72_930: 3e-4, 143_000: 6e-5}),
     (
         NEOX_20B,
         {"version": "2025.1"},
-        ("gpt_neox", "update", 150_000),
+        "gpt_neox",
+        "update",
+        150_000,
         {0: 0.0, 750: 4.85e-5, 1500: 9.7e-5},
     ),
     (
         SMOLLM2,
         {},
-        ("nanotron", "update", 2_000_000),
+        "nanotron",
+        "update",
+        2_000_000,
         {0: 0.0, 2000: 3e-3, 1_600_000: 3e-3, 1_800_000: 1.5e-3, 2_000_000: 0.0},
     ),
-    (TINY, {}, ("nanotron", "update", None), {1: 1.5e-4, 2: 3e-4, 15: 1e-5}),
+    (TINY, {}, "nanotron", "update", None, {1: 1.5e-4, 2: 3e-4, 15: 1e-5}),
     (
         TINYLLAMA,
         {"num_processes": 64},
-        ("litgpt", "iteration", 5_722_045),
+        "litgpt",
+        "iteration",
+        5_722_045,
         {0: 0.0, 2000: 2e-4, 4000: 4e-4, 5_722_045: 4e-5},
     ),
     (
         WMT17,
         {},
-        ("opennmt", "update", 100_000),
+        "opennmt",
+        "update",
+        100_000,
         {5999: 2 * (512 * 6000) ** -0.5, 0: 2 / (512 * 6000**3) ** 0.5},
     ),
-    (EOLE, {}, ("opennmt", "update", 50), {7999: 2 * (256 * 8000) ** -0.5}),
-    (ONE_DASH, {}, ("opennmt", "update", 250_000), {7999: 2 * (256 * 8000) ** -0.5}),
+    (EOLE, {}, "opennmt", "update", 50, {7999: 2 * (256 * 8000) ** -0.5}),
+    (ONE_DASH, {}, "opennmt", "update", 250_000, {7999: 2 * (256 * 8000) ** -0.5}),
     (
         ONE_DASH.replace("\\\n", "").strip(),
         {},
-        ("opennmt", "update", 250_000),
+        "opennmt",
+        "update",
+        250_000,
         {0: 2 / (256 * 8000**3) ** 0.5},
     ),
-    (RSQRT, {}, ("opennmt", "update", None), {0: 0.005, 399: 0.005, 1599: 0.0025}),
-    (LORA, {"steps_per_epoch": 240}, ("litgpt", "update", 720), {0: 0.0, 5: 1e-4, 10: 2e-4, 365: 1e-4}),
+    (RSQRT, {}, "opennmt", "update", None, {0: 0.005, 399: 0.005, 1599: 0.0025}),
+    (LORA, {"steps_per_epoch": 240}, "litgpt", "update", 720, {0: 0.0, 5: 1e-4, 10: 2e-4, 365: 1e-4}),
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "kind", "expected"), CONFIGS)
-def test_a_config_as_people_write_it_gives_its_rates(config, arguments, kind, expected):
-    recipe = from_config(config, **arguments)
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == kind
-    for count, rate in expected.items():
-        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS)
 
 
 def test_the_optimizer_and_the_clipping_are_stated():
@@ -323,8 +319,4 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "message"), REFUSED)
-def test_a_config_that_lacks_or_contradicts_something_is_refused(config, arguments, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config, **arguments)
-    assert "\n" not in str(error.value)
+test_a_config_that_lacks_or_contradicts_something_is_refused = refuses(REFUSED)

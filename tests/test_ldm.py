@@ -2,14 +2,7 @@
 
 from typing import Any
 
-import pytest
-from framework_files import assert_has_rates, recorded
-from helpers import HOST_RTOL, assert_close
-
-import jaxlr
-
-
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
+from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
 
 
 def with_scheduler(name: str, params: Any, rate: Any = 1e-4) -> dict[str, Any]:
@@ -87,12 +80,7 @@ CONFIGS = [  # a config, other arguments, and rates by count
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "expected"), CONFIGS)
-def test_a_config_as_people_write_it_gives_its_rates(config, arguments, expected):
-    recipe = from_config(config, **arguments)
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("ldm", "update", None)
-    for count, rate in expected.items():
-        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "ldm", "update", None)
 
 
 REFUSED = [
@@ -116,8 +104,4 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "message"), REFUSED)
-def test_a_config_that_lacks_something_is_refused_by_name(config, arguments, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config, **arguments)
-    assert "\n" not in str(error.value)
+test_a_config_that_lacks_something_is_refused_by_name = refuses(REFUSED)

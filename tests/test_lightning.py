@@ -5,13 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from framework_files import assert_has_rates, recorded
-from helpers import HOST_RTOL, assert_close, assert_is_torchs
+from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
+from helpers import HOST_RTOL, assert_is_torchs
 
 import jaxlr
-
-
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
 
 
 @recorded("lightning")
@@ -178,12 +175,7 @@ CONFIGS = [  # a config, other arguments, unit, num_counts, and rates by count
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "unit", "num_counts", "expected"), CONFIGS)
-def test_a_config_as_people_write_it_gives_its_rates(config, arguments, unit, num_counts, expected):
-    recipe = from_config(config, **arguments)
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("lightning", unit, num_counts)
-    for count, rate in expected.items():
-        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "lightning")
 
 
 def test_the_optimizer_and_the_clipping_are_stated():
@@ -279,11 +271,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "message"), REFUSED)
-def test_a_config_that_lacks_something_is_refused_by_name(config, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config)
-    assert "\n" not in str(error.value)
+test_a_config_that_lacks_something_is_refused_by_name = refuses(REFUSED)
 
 
 HOSTILE = {

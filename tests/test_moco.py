@@ -1,15 +1,6 @@
 """Flags of MoCo and SimSiam, beside the rates of their own functions."""
 
-from typing import Any
-
-import pytest
-from framework_files import assert_has_rates, recorded
-from helpers import HOST_RTOL, assert_close
-
-import jaxlr
-
-
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
+from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
 
 
 @recorded("moco")
@@ -56,12 +47,7 @@ CONFIGS = [  # a config, other arguments, the unit, num_counts, and rates by cou
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "unit", "num_counts", "expected"), CONFIGS)
-def test_a_command_as_people_write_it_gives_its_rates(config, arguments, unit, num_counts, expected):
-    recipe = from_config(config, **arguments)
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("moco", unit, num_counts)
-    for count, rate in expected.items():
-        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+test_a_command_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "moco")
 
 
 def test_defaults_are_assumptions_and_the_optimizer_is_stated():
@@ -84,8 +70,4 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "message"), REFUSED)
-def test_a_command_that_lacks_something_is_refused_by_name(config, arguments, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config, **arguments)
-    assert "\n" not in str(error.value)
+test_a_command_that_lacks_something_is_refused_by_name = refuses(REFUSED)

@@ -2,14 +2,8 @@
 
 from typing import Any
 
-import pytest
-from framework_files import assert_has_rates, recorded
+from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
 from helpers import HOST_RTOL, assert_close
-
-import jaxlr
-
-
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
 
 
 def with_sched(name: str, rate: float = 1e-3, **settings: Any) -> dict[str, Any]:
@@ -86,12 +80,7 @@ CONFIGS = [  # a config, other arguments, unit, num_counts, and rates by count
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "unit", "num_counts", "expected"), CONFIGS)
-def test_a_config_as_people_write_it_gives_its_rates(config, arguments, unit, num_counts, expected):
-    recipe = from_config(config, **arguments)
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("nemo", unit, num_counts)
-    for count, rate in expected.items():
-        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "nemo")
 
 
 def test_the_optimizer_and_the_clipping_are_stated():
@@ -115,8 +104,4 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "message"), REFUSED)
-def test_a_config_that_lacks_something_is_refused_by_name(config, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config)
-    assert "\n" not in str(error.value)
+test_a_config_that_lacks_something_is_refused_by_name = refuses(REFUSED)

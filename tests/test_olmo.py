@@ -2,14 +2,7 @@
 
 from typing import Any
 
-import pytest
-from framework_files import assert_has_rates, recorded
-from helpers import HOST_RTOL, assert_close
-
-import jaxlr
-
-
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
+from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
 
 
 @recorded("olmo")
@@ -91,12 +84,7 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "num_counts", "expected"), CONFIGS)
-def test_a_config_as_people_write_it_gives_its_rates(config, arguments, num_counts, expected):
-    recipe = from_config(config, **arguments)
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("olmo", "update", num_counts)
-    for count, rate in expected.items():
-        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "olmo", "update")
 
 
 def test_the_first_update_is_step_1():
@@ -171,8 +159,4 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "message"), REFUSED)
-def test_a_config_that_lacks_or_contradicts_something_is_refused_by_name(config, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config)
-    assert "\n" not in str(error.value)
+test_a_config_that_lacks_or_contradicts_something_is_refused_by_name = refuses(REFUSED)

@@ -2,14 +2,11 @@
 
 from typing import Any
 
-import pytest
-from framework_files import assert_has_rates, call_text, recorded
-from helpers import HOST_RTOL, assert_close
+from framework_files import assert_has_rates, call_text, from_config, gives_rates, recorded, refuses
 
 import jaxlr
 
 
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
 from_string: Any = jaxlr.from_string
 
 
@@ -49,12 +46,7 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "num_counts", "expected"), CONFIGS)
-def test_a_config_as_people_write_it_gives_its_rates(config, arguments, num_counts, expected):
-    recipe = from_config(config, **arguments)
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("open_clip", "update", num_counts)
-    for count, rate in expected.items():
-        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "open_clip", "update")
 
 
 def test_the_params_of_a_run_are_read_from_their_file(tmp_path):
@@ -97,8 +89,4 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "message"), REFUSED)
-def test_a_config_that_lacks_something_is_refused_by_name(config, arguments, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config, **arguments)
-    assert "\n" not in str(error.value)
+test_a_config_that_lacks_something_is_refused_by_name = refuses(REFUSED)

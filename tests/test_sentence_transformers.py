@@ -3,13 +3,12 @@
 from typing import Any
 
 import numpy as np
-import pytest
+from framework_files import from_config, gives_rates, refuses
 from helpers import HOST_RTOL, assert_close
 
 import jaxlr
 
 
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
 from_string: Any = jaxlr.from_string
 
 CARD = """
@@ -68,13 +67,7 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "num_counts", "expected"), CONFIGS)
-def test_a_config_as_people_write_it_gives_its_rates(config, arguments, num_counts, expected):
-    recipe = from_config(config, **arguments)
-    found = (recipe.framework, recipe.unit, recipe.num_counts)
-    assert found == ("sentence_transformers", "update", num_counts)
-    for count, rate in expected.items():
-        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "sentence_transformers", "update")
 
 
 def test_the_curve_is_that_of_the_function_that_fit_calls():
@@ -111,8 +104,4 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "message"), REFUSED)
-def test_a_config_that_lacks_or_contradicts_something_is_refused_by_name(config, arguments, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config, **arguments)
-    assert "\n" not in str(error.value)
+test_a_config_that_lacks_or_contradicts_something_is_refused_by_name = refuses(REFUSED)

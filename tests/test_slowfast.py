@@ -1,15 +1,7 @@
 """Configs of PySlowFast and pycls, beside the curves of their own functions."""
 
-from typing import Any
-
-import pytest
-from framework_files import assert_has_rates, recorded
+from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
 from helpers import HOST_RTOL, assert_close
-
-import jaxlr
-
-
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
 
 
 @recorded("slowfast")
@@ -82,22 +74,22 @@ OPTIM:
   WARMUP_EPOCHS: 5
 """
 OPTIONS = "python tools/run_net.py --cfg a.yaml NUM_GPUS 8 SOLVER.BASE_LR 0.2 SOLVER.LR_POLICY cosine"
-CONFIGS = [  # a config, the batches of an epoch, num_counts, and rates by count
-    (SLOWFAST_8X8, 10, 1960, {0: 0.01, 980: 0.05}),
-    (MVIT_B, 10, 2000, {0: 1.6e-5, 300: 1.6e-3, 1150: 8.08e-4}),
-    (AVA, 4, 80, {0: 0.000125, 10: (0.1 + 0.000125) / 2, 39: 0.1, 40: 0.01, 79: 0.001}),
-    (REGNET, None, 100, {0: 0.08, 50: 0.4}),
-    (RESNET, None, 100, {0: 0.01, 5: 0.1, 30: 0.01, 90: 0.0001}),
+CONFIGS = [  # a config, other arguments, unit, num_counts, and rates by count
+    (SLOWFAST_8X8, {"steps_per_epoch": 10}, "iteration", 1960, {0: 0.01, 980: 0.05}),
+    (MVIT_B, {"steps_per_epoch": 10}, "iteration", 2000, {0: 1.6e-5, 300: 1.6e-3, 1150: 8.08e-4}),
+    (
+        AVA,
+        {"steps_per_epoch": 4},
+        "iteration",
+        80,
+        {0: 0.000125, 10: (0.1 + 0.000125) / 2, 39: 0.1, 40: 0.01, 79: 0.001},
+    ),
+    (REGNET, {}, "epoch", 100, {0: 0.08, 50: 0.4}),
+    (RESNET, {}, "epoch", 100, {0: 0.01, 5: 0.1, 30: 0.01, 90: 0.0001}),
 ]
 
 
-@pytest.mark.parametrize(("config", "batches", "num_counts", "expected"), CONFIGS)
-def test_a_config_as_people_write_it_gives_its_rates(config, batches, num_counts, expected):
-    recipe = from_config(config, steps_per_epoch=batches)
-    unit = "epoch" if batches is None else "iteration"
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("slowfast", unit, num_counts)
-    for count, rate in expected.items():
-        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "slowfast")
 
 
 def test_options_change_the_file_that_they_name(tmp_path, monkeypatch):
@@ -136,8 +128,6 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "batches", "message"), REFUSED)
-def test_a_config_that_lacks_or_contradicts_something_is_refused_by_name(config, batches, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config, steps_per_epoch=batches)
-    assert "\n" not in str(error.value)
+test_a_config_that_lacks_or_contradicts_something_is_refused_by_name = refuses(
+    [(config, {"steps_per_epoch": batches}, message) for config, batches, message in REFUSED]
+)

@@ -3,14 +3,11 @@
 from typing import Any
 
 import pytest
-from framework_files import RECORDED, assert_has_rates, recorded
-from helpers import DEVICE_RTOL, HOST_RTOL, assert_close
+from framework_files import RECORDED, assert_has_rates, from_config, gives_rates, recorded, refuses
+from helpers import DEVICE_RTOL, assert_close
 
 import jaxlr
 from jaxlr.convert.lines import line_of
-
-
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
 
 
 @recorded("speechbrain")
@@ -104,21 +101,16 @@ lr_scheduler: !new:speechbrain.nnet.schedulers.ReduceLROnPlateau
     dont_halve_until_epoch: 65
 """
 CONFIGS = [  # a config, other arguments, its unit and num_counts, and rates by count
-    (CONFORMER, {}, ("update", None), {0: 1e-3, 1: 2e-8, 25_000: 5e-4, 50_000: 1e-3, 200_000: 5e-4}),
-    (CONFORMER, {"init_value": 3.0}, ("update", None), {0: 3.0, 50_000: 3.0}),
-    (CONFORMER, {"steps_per_epoch": 7}, ("update", 770), {0: 1e-3}),
-    (CONFORMER + "grad_accumulation_factor: 4\n", {"steps_per_epoch": 7}, ("update", None), {1: 2e-8}),
-    (ECAPA, {}, ("epoch", 20), {0: 1e-3, 19: 1e-4, 50: 1e-4}),
-    (STEP, {"epochs": 7}, ("epoch", 7), {0: 0.4, 2: 0.4, 3: 0.2, 7: 0.1}),
+    (CONFORMER, {}, "update", None, {0: 1e-3, 1: 2e-8, 25_000: 5e-4, 50_000: 1e-3, 200_000: 5e-4}),
+    (CONFORMER, {"init_value": 3.0}, "update", None, {0: 3.0, 50_000: 3.0}),
+    (CONFORMER, {"steps_per_epoch": 7}, "update", 770, {0: 1e-3}),
+    (CONFORMER + "grad_accumulation_factor: 4\n", {"steps_per_epoch": 7}, "update", None, {1: 2e-8}),
+    (ECAPA, {}, "epoch", 20, {0: 1e-3, 19: 1e-4, 50: 1e-4}),
+    (STEP, {"epochs": 7}, "epoch", 7, {0: 0.4, 2: 0.4, 3: 0.2, 7: 0.1}),
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "kind", "expected"), CONFIGS)
-def test_a_config_as_people_write_it_gives_its_rates(config, arguments, kind, expected):
-    recipe = from_config(config, **arguments)
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("speechbrain", *kind)
-    for count, rate in expected.items():
-        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "speechbrain")
 
 
 def test_several_schedulers_are_groups():
@@ -161,11 +153,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "message"), REFUSED)
-def test_a_config_that_lacks_something_is_refused_by_name(config, arguments, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config, **arguments)
-    assert "\n" not in str(error.value)
+test_a_config_that_lacks_something_is_refused_by_name = refuses(REFUSED)
 
 
 def test_nothing_is_constructed_and_other_tags_are_no_values():

@@ -1,15 +1,7 @@
 """Hyperparameters of RL Zoo, beside the rates of the updates that Stable-Baselines3 makes."""
 
-from typing import Any
-
-import pytest
-from framework_files import assert_has_rates, recorded
+from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
 from helpers import HOST_RTOL, assert_close
-
-import jaxlr
-
-
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
 
 
 @recorded("stable_baselines3")
@@ -73,12 +65,9 @@ CONFIGS = [  # a config, names, num_counts, and rates by count
 ]
 
 
-@pytest.mark.parametrize(("config", "names", "num_counts", "expected"), CONFIGS)
-def test_a_config_as_people_write_it_gives_its_rates(config, names, num_counts, expected):
-    recipe = from_config(config, names=names)
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("stable_baselines3", "update", num_counts)
-    for count, rate in expected.items():
-        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+test_a_config_as_people_write_it_gives_its_rates = gives_rates(
+    [(config, {"names": names}, *rest) for config, names, *rest in CONFIGS], "stable_baselines3", "update"
+)
 
 
 def test_defaults_and_the_last_rollout_are_assumptions():
@@ -114,8 +103,6 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "names", "message"), REFUSED)
-def test_a_config_that_cannot_be_read_is_refused_by_name(config, names, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config, names=names)
-    assert "\n" not in str(error.value)
+test_a_config_that_cannot_be_read_is_refused_by_name = refuses(
+    [(config, {"names": names}, message) for config, names, message in REFUSED]
+)

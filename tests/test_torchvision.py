@@ -1,16 +1,10 @@
 """The flags of torchvision's reference scripts, beside torch's schedulers as the scripts construct them."""
 
-from typing import Any
-
 import numpy as np
-import pytest
-from framework_files import assert_has_rates, recorded
+from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
 from helpers import HOST_RTOL, assert_close
 
-import jaxlr
 
-
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
 MODELS = {
     "classification": "resnet50",
     "detection": "fasterrcnn_resnet50_fpn",
@@ -80,12 +74,7 @@ CONFIGS = [  # a config, other arguments, unit, num_counts, and rates by count
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "unit", "num_counts", "expected"), CONFIGS)
-def test_a_command_as_people_write_it_gives_its_rates(config, arguments, unit, num_counts, expected):
-    recipe = from_config(config, **arguments)
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("torchvision", unit, num_counts)
-    for count, rate in expected.items():
-        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+test_a_command_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "torchvision")
 
 
 def test_the_defaults_of_the_script_are_stated():
@@ -129,8 +118,4 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "message"), REFUSED)
-def test_a_command_that_lacks_something_is_refused_by_name(config, arguments, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config, **arguments)
-    assert "\n" not in str(error.value)
+test_a_command_that_lacks_something_is_refused_by_name = refuses(REFUSED)

@@ -1,17 +1,10 @@
 """The schedules of Ultralytics, beside rates that were evaluated from the rules in its source."""
 
-from typing import Any
-
 import numpy as np
 import pytest
-from framework_files import assert_has_rates, recorded
-from helpers import HOST_RTOL, assert_close
+from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
+from helpers import assert_close
 from log_files import ultralytics_rates
-
-import jaxlr
-
-
-from_config: Any = jaxlr.from_config  # a type checker would ask which recipes are plateaus
 
 
 @recorded("ultralytics")
@@ -72,12 +65,7 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "num_counts", "expected"), CONFIGS)
-def test_a_config_as_people_write_it_gives_its_rates(config, arguments, num_counts, expected):
-    recipe = from_config(config, **arguments)
-    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("ultralytics", "iteration", num_counts)
-    for count, rate in expected.items():
-        assert_close(recipe.schedule(count), rate, HOST_RTOL)
+test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "ultralytics", "iteration")
 
 
 def test_the_rule_of_the_warmup_is_stated_where_versions_differ():
@@ -243,11 +231,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "arguments", "message"), REFUSED)
-def test_a_config_that_lacks_something_is_refused_by_name(config, arguments, message):
-    with pytest.raises(ValueError, match=message) as error:
-        from_config(config, **arguments)
-    assert "\n" not in str(error.value)
+test_a_config_that_lacks_something_is_refused_by_name = refuses(REFUSED)
 
 
 @pytest.mark.parametrize("cos_lr", [False, True])

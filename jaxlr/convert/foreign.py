@@ -3,8 +3,24 @@
 import inspect
 
 from jaxlr.convert.classes import Effect, TorchClass
-from jaxlr.frameworks import CALLS
+from jaxlr.frameworks import (
+    addons,
+    detectron2,
+    dino,
+    fastai,
+    gaussian_splatting,
+    huggingface,
+    nerfstudio,
+    open_clip,
+    timm,
+)
 
+
+# Functions and classes of these frameworks that people write as a call, by name.
+_CALLED = (detectron2, nerfstudio, gaussian_splatting, timm, dino, open_clip, huggingface, addons, fastai)
+CALLS = {
+    call.__name__: (module.FRAMEWORK.name, call) for module in _CALLED for call in module.FRAMEWORK.calls
+}
 
 # transformers 4.49 put num_decay_steps before num_stable_steps. get_greedy_schedule takes keywords only.
 _MAX_POSITIONAL = {"get_wsd_schedule": 2, "get_greedy_schedule": 0}

@@ -11,7 +11,7 @@ from typing import Any
 
 import optax
 
-from jaxlr.frameworks import CALLS
+from jaxlr.convert.foreign import CALLS
 
 
 _LIBRARIES = ("transformers", "diffusers", "pytorch_transformers")

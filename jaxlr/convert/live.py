@@ -206,9 +206,9 @@ def from_state_dict(
         check_value("init_value", init_value)
     if init_value is not None and not math.isclose(init_value, base, rel_tol=1e-9):
         raise ValueError(f"init_value is {init_value!r}, but the saved run began with {base!r}")
-    if state.torch_class.takes_function and state.torch_class.is_recursive:
-        return _product(state, _current_lr(state, param_group), num_steps)
     try:
+        if state.torch_class.takes_function and state.torch_class.is_recursive:
+            return _product(state, _current_lr(state, param_group), num_steps)
         schedule: Any = closed_form_from_now(state, param_group, group)
     except NoClosedFormError as reason:
         raise ValueError(

@@ -25,6 +25,24 @@ def warmup(steps: float, start: float = 0.0) -> Phase:
     return Phase(math.ceil(steps), "linear", start_factor=start, end_factor=1.0, span=steps)
 
 
+def noam(steps: int) -> list[Phase]:
+    """Return a line to 1 at step `steps`, then the inverse square root of the step. Count 0 is step 1."""
+    line = Phase(steps - 1, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=steps)
+    return [line, Phase(shape="inverse_sqrt", start_factor=1.0, span=steps)]
+
+
+def warmed_cosine(warmup: int, total: int, **low: Any) -> list[Phase]:
+    """Return a line from 0 to 1, then a cosine up to `total` if it is longer than the warmup.
+
+    Args:
+        warmup: counts of the line.
+        total: counts of both.
+        low: the end of the cosine, as `end_factor` or `end_value` of a phase.
+    """
+    line = Phase(warmup, "linear", start_factor=0.0, end_factor=1.0)
+    return [line, Phase(total - warmup, "cosine", start_factor=1.0, **low)] if total > warmup else [line]
+
+
 def check_steps(name: str, value: Any, default: float | None = None) -> float:
     """Return a number of steps, which may have a fraction, as in `num_warmup_steps=0.1 * num_steps`."""
     number = check_value(name, default if value is None else value)  # pyright: ignore[reportArgumentType]

@@ -278,7 +278,6 @@ def read(config: Config) -> NoReturn:
 FRAMEWORK = Framework(
     name="addons",
     read=read,
-    marks=(),
     calls=(
         LinearWarmupCosineAnnealingLR,
         GradualWarmupScheduler,

@@ -35,9 +35,7 @@ def read(config: Config) -> Recipe:
             f"the flags do not tell the script: it must be one of {', '.join(_DEFAULTS)}, whose models are "
             "named beit... or convnext..., or whose flags are of masks or videos"
         )
-    given = {"lr": config.init_value, "epochs": config.epochs}
-    defaults = {name: value for name, value in _DEFAULTS[script].items() if given.get(name) is None}
-    config = with_defaults(config, defaults, script)
+    config = with_defaults(config, _DEFAULTS[script], script, rate="lr", epochs="epochs")
     epochs, frequency = config.whole_epochs("epochs"), config.count("update_freq", 1)
     updates = check_positive_count("steps_per_epoch", config.steps_in_epoch() // max(1, frequency))
     rate: Any = config.base_rate("lr")
@@ -80,9 +78,7 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
     return is_flagged and "batch_size" in settings and _script(settings) is not None
 
 
-FRAMEWORK = Framework(
-    name="beit", read=read, marks=(), aliases=("convnext", "videomae"), recognizes=_recognizes
-)
+FRAMEWORK = Framework(name="beit", read=read, aliases=("convnext", "videomae"), recognizes=_recognizes)
 
 
 def _scale(config: Config, frequency: int) -> Any:

@@ -3,9 +3,6 @@
 The rule is that of CleanRL of April 2026 (`cleanrl/ppo*.py`). The rate falls at each iteration.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from jaxlr._checks import check_positive_count
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, per_epoch, phased_lr
@@ -15,8 +12,8 @@ def read(config: Config) -> Recipe:
     """Read `total_timesteps`, `num_envs`, `num_steps` and `learning_rate`. A count is an update."""
     config.refuse("target_kl", reason="then the KL divergence decides how many updates an iteration has")
     init_value = config.base_rate("learning_rate")
-    envs, steps = (check_positive_count(name, config.count(name)) for name in ("num_envs", "num_steps"))
-    minibatch = envs * steps // check_positive_count("num_minibatches", config.count("num_minibatches"))
+    envs, steps = (config.positive_count(name) for name in ("num_envs", "num_steps"))
+    minibatch = envs * steps // config.positive_count("num_minibatches")
     if minibatch == 0:
         raise ValueError(f"num_minibatches must be at most num_envs * num_steps, which is {envs * steps}")
     updates = config.count("update_epochs") * -(-envs * steps // minibatch)
@@ -34,8 +31,6 @@ def read(config: Config) -> Recipe:
     return config.recipe("cleanrl", per_epoch(line, updates), "update", iterations * updates)
 
 
-def _recognizes(settings: Mapping[str, Any]) -> bool:
-    return {"total_timesteps", "num_envs", "num_steps", "learning_rate"} <= settings.keys()
-
-
-FRAMEWORK = Framework(name="cleanrl", read=read, marks=(), recognizes=_recognizes)
+FRAMEWORK = Framework(
+    name="cleanrl", read=read, marks=(("total_timesteps", "num_envs", "num_steps", "learning_rate"),)
+)

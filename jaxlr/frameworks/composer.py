@@ -155,7 +155,6 @@ FRAMEWORK = Framework(
     name="composer",
     read=read,
     optimizer=optimizer,
-    marks=(),
     aliases=("llm-foundry", "llmfoundry", "mosaicml"),
     recognizes=_recognizes,
 )
@@ -247,7 +246,7 @@ def _duration(run: Config, ratio: float) -> _Time:
 def _size(run: Config, is_packed: bool, unit: Unit) -> int:
     """Return the samples or the tokens of a batch, which must not change."""
     if unit == "sp":
-        batch = check_positive_count("global_train_batch_size", run.count("global_train_batch_size"))
+        batch = run.positive_count("global_train_batch_size")
         run.assume(f"Each batch has {batch} samples.")
         return batch
     tokens = run.count("tokens_per_batch", None)

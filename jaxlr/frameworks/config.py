@@ -9,9 +9,9 @@ from jax.typing import ArrayLike
 
 from jaxlr._checks import shown_value
 from jaxlr.code.values import Names, mapping_of
-from jaxlr.frameworks import FRAMEWORKS
 from jaxlr.frameworks.files import read_config
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.registry import FRAMEWORKS
 
 
 def from_config(
@@ -111,9 +111,7 @@ def _named(name: str) -> Framework:
 def _recognized(settings: Mapping[str, Any]) -> Framework:
     """Return the first framework whose marks are in the config. The clearest marks come first."""
     for framework in FRAMEWORKS:
-        if any(all(key in settings for key in mark) for mark in framework.marks):
-            return framework
-        if framework.recognizes is not None and framework.recognizes(settings):
+        if framework.knows(settings):
             return framework
     keys = shown_value([*settings][:8])
     raise ValueError(

@@ -329,7 +329,7 @@ def _solver_cosine(solver: Config, init_value: Any, length: int, scale: float) -
 
 def _solver_equal_steps(solver: Config, init_value: Any, length: int, scale: float) -> _Main:
     del init_value, length, scale
-    gamma, decays = solver.number("GAMMA"), check_positive_count("NUM_DECAYS", solver.number("NUM_DECAYS"))
+    gamma, decays = solver.number("GAMMA"), solver.positive_count("NUM_DECAYS")
     if decays >= _MOST_STEPS:
         raise ValueError(f"NUM_DECAYS must be below {_MOST_STEPS}, got {decays}")
     return _equal_steps([gamma**k for k in range(decays + 1)])
@@ -409,12 +409,10 @@ def _lazy_main(settings: Config) -> _Main:
     match settings.text("_target_"):
         case "MultiStepParamScheduler":
             values = settings.numbers("values", [])
-            milestones = [
-                check_positive_count("each of milestones", m) for m in settings.numbers("milestones", [])
-            ]
+            milestones = settings.counts("milestones")
             if not settings.has("num_updates") and milestones:
                 return _multi_step(values, milestones[:-1], milestones[-1])
-            updates = check_positive_count("num_updates", settings.number("num_updates"))
+            updates = settings.positive_count("num_updates")
             if not settings.has("milestones"):
                 width = math.ceil(updates / max(1, len(values)))
                 milestones = [width * n for n in range(1, min(len(values), _MOST_STEPS))]

@@ -8,7 +8,7 @@ April 2025 (`solver/det_solver.py`, `optim/warmup.py`), and of DEIM of June 2025
 from collections.abc import Mapping
 from typing import Any
 
-from jaxlr._checks import check_choice, check_positive_count
+from jaxlr._checks import check_choice
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, chained_scheduler, multi_step_lr, per_epoch, phased_lr, step_lr
 
@@ -42,7 +42,6 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
 FRAMEWORK = Framework(
     name="detr",
     read=read,
-    marks=(),
     aliases=("deformable_detr", "rt_detr", "d_fine", "deim"),
     recognizes=_recognizes,
 )
@@ -58,9 +57,9 @@ def _read_flags(config: Config) -> Recipe:
     if group == "linear_proj":
         init_value = init_value * config.number("lr_linear_proj_mult")
     if config.flag("multi_step_lr"):
-        schedule = multi_step_lr(init_value, _milestones(config, "lr_drop_list"), 0.1)
+        schedule = multi_step_lr(init_value, config.counts("lr_drop_list"), 0.1)
     else:
-        schedule = step_lr(init_value, check_positive_count("lr_drop", config.number("lr_drop")), 0.1)
+        schedule = step_lr(init_value, config.positive_count("lr_drop"), 0.1)
     is_sgd = config.flag("sgd")
     config.state(
         optimizer="sgd" if is_sgd else "adamw",
@@ -69,10 +68,6 @@ def _read_flags(config: Config) -> Recipe:
         clip=config.stated_clip("clip_max_norm"),
     )
     return config.recipe("detr", schedule, "epoch", epochs)
-
-
-def _milestones(config: Config, name: str) -> list[int]:
-    return [check_positive_count(f"each of {name}", number) for number in config.numbers(name, [])]
 
 
 def _read_yaml(config: Config) -> Recipe:
@@ -85,7 +80,7 @@ def _read_yaml(config: Config) -> Recipe:
     config.state(
         optimizer=optimizer.stated_text("type"),
         weight_decay=optimizer.stated("weight_decay"),
-        momentum=(optimizer.numbers("betas") or [None])[0],
+        momentum=optimizer.stated_first("betas"),
         clip=config.stated_clip("clip_max_norm"),
     )
     warmup = config.inner("lr_warmup_scheduler")
@@ -99,7 +94,7 @@ def _read_yaml(config: Config) -> Recipe:
     check_choice("type of lr_scheduler", scheduler.text("type"), ("MultiStepLR",))
     # The scheduler of epochs takes its first step at the end of the epoch in which the warmup ends.
     late = max(0, -(-duration // batches) - 1)
-    milestones = [number + late for number in _milestones(scheduler, "milestones")]
+    milestones = [number + late for number in scheduler.counts("milestones")]
     if late and milestones:
         config.assume(f"The milestones come later by {late}, because the scheduler waits for the warmup.")
     main = multi_step_lr(1.0, milestones, scheduler.number("gamma", 0.1))
@@ -124,7 +119,7 @@ def _group(config: Config) -> Config:
 def _flat_cosine(config: Config, total: int, batches: int, duration: int) -> list[Phase]:
     """Return the phases of DEIM. Each rate is set after a batch, so batch k has the rate of k - 1."""
     check_choice("lrsheduler", config.text("lrsheduler"), ("flatcosine",))
-    warmup = check_positive_count("warmup_iter", config.number("warmup_iter"))
+    warmup = config.positive_count("warmup_iter")
     flat = config.count("flat_epoch") * batches
     low, end = config.number("lr_gamma"), total - config.count("no_aug_epoch") * batches
     begin = max(warmup, flat) + 1

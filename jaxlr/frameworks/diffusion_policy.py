@@ -5,7 +5,6 @@ schedulers of diffusers.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from jaxlr._checks import check_positive_count
 from jaxlr.frameworks.huggingface_schedules import get_scheduler
@@ -25,16 +24,12 @@ def read(config: Config) -> Recipe:
     warmup = training.count("lr_warmup_steps", None)
     steps = None
     if name not in ("constant", "constant_with_warmup") or config.steps_per_epoch is not None:
-        every = check_positive_count(
-            "gradient_accumulate_every", training.count("gradient_accumulate_every", 1)
-        )
+        every = training.positive_count("gradient_accumulate_every", 1)
         steps = training.whole_epochs("num_epochs") * training.steps_in_epoch() // every
         steps = check_positive_count("updates", steps)
-    betas = optimizer.get("betas")
-    first = betas[0] if isinstance(betas, list | tuple) and betas else None
     config.state(
         weight_decay=optimizer.stated("weight_decay"),
-        momentum=config.of({"betas": first}).stated("betas"),
+        momentum=optimizer.stated_first("betas"),
     )
     encoder = config.inner("policy").get("obs_encoder")
     if isinstance(encoder, Mapping) and encoder.get("pretrained") and not optimizer.has("obs_encoder_lr"):
@@ -44,15 +39,9 @@ def read(config: Config) -> Recipe:
     )
 
 
-def _recognizes(settings: Mapping[str, Any]) -> bool:
-    training = settings.get("training")
-    return isinstance(training, Mapping) and {"lr_scheduler", "lr_warmup_steps"} <= training.keys()
-
-
 FRAMEWORK = Framework(
     name="diffusion_policy",
     read=read,
-    marks=(),
-    recognizes=_recognizes,
+    marks=(("training.lr_scheduler", "training.lr_warmup_steps"),),
     aliases=("umi", "diffusion-policy"),
 )

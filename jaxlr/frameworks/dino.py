@@ -16,7 +16,7 @@ from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, phased_lr
 
 
-_DEFAULTS = {"epochs": 100, "warmup_epochs": 10, "min_lr": 1e-6}
+_DEFAULTS = {"lr": 5e-4, "epochs": 100, "warmup_epochs": 10, "min_lr": 1e-6}
 _OF_PROBING = ("n_last_blocks", "avgpool_patchtokens", "pretrained_weights", "num_labels")
 
 
@@ -55,7 +55,7 @@ def read(config: Config) -> Recipe:
     config.refuse(*_OF_PROBING, reason="it is of eval_linear.py, whose scheduler is a CosineAnnealingLR")
     if config.has("optim"):
         return _read_dinov2(config)
-    config = with_defaults(config, _defaults(config), "main_dino.py")
+    config = with_defaults(config, _DEFAULTS, "main_dino.py", rate="lr", epochs="epochs")
     epochs, warmup = config.whole_epochs("epochs"), config.count("warmup_epochs")
     rate = config.init_value
     if rate is None:
@@ -81,12 +81,6 @@ FRAMEWORK = Framework(
 def _array(base: Any, final: Any, warmup: int, rest: int, start: Any) -> optax.Schedule:
     line = Phase(warmup, "linear", start_value=start, end_factor=1.0, span=max(1, warmup - 1))
     return phased_lr(base, [line, Phase(rest, "cosine", start_factor=1.0, end_value=final)])
-
-
-def _defaults(config: Config) -> dict[str, Any]:
-    left_out = () if config.epochs is None else ("epochs",)
-    defaults = {name: value for name, value in _DEFAULTS.items() if name not in left_out}
-    return defaults if config.init_value is not None else {"lr": 5e-4, **defaults}
 
 
 def _state_weight_decay(config: Config, script: str, epochs: int, steps: int) -> None:

@@ -10,6 +10,8 @@ from itertools import pairwise
 from typing import Any
 
 from jaxlr._checks import check_choice, check_positive_count
+from jaxlr.convert.text import from_string
+from jaxlr.frameworks._curves import noam
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, Recipe, Unit
 from jaxlr.schedules import Phase, phased_lr
@@ -84,9 +86,6 @@ def _flat(config: Config) -> Config:
 
 def _of_class(config: Config, rate: Any, kind: str, arguments: Mapping[str, Any]) -> Any:
     """Return the schedule of a class of torch, or the plateau."""
-    # Imported here, because the readers of texts know the calls of all frameworks.
-    from jaxlr.convert.text import from_string
-
     name = _CLASSES[kind][0]
     if name == "ReduceLROnPlateau":
         config.assume("The plateau is stepped after each epoch, with val_scheduler_criterion.")
@@ -96,19 +95,15 @@ def _of_class(config: Config, rate: Any, kind: str, arguments: Mapping[str, Any]
 
 def _state(config: Config, optimizer: Config, name: str) -> None:
     """State the optimizer, and the clipping if it is by the 2-norm."""
-    betas = optimizer.get("betas")
-    if isinstance(betas, list | tuple) and betas:
-        optimizer = config.of({**optimizer.settings, "momentum": betas[0]})
     config.state(optimizer=config.stated_text(name), weight_decay=optimizer.stated("weight_decay"))
-    config.state(momentum=optimizer.stated("momentum"))
+    beta = optimizer.stated_first("betas")
+    config.state(momentum=optimizer.stated("momentum") if beta is None else beta)
     if config.get("grad_clip_type", 2) == 2:
         config.state(clip=config.stated_clip("grad_clip"))
 
 
 def _num_epochs(config: Config) -> int | None:
-    if config.epochs is None and not config.has("max_epoch"):
-        return None
-    return config.whole_epochs("max_epoch")
+    return config.stated_epochs("max_epoch")
 
 
 def _num_updates(config: Config) -> int | None:
@@ -117,7 +112,7 @@ def _num_updates(config: Config) -> int | None:
     batches = config.count("num_iters_per_epoch", config.steps_per_epoch)
     if epochs is None or batches is None:
         return None
-    return epochs * (batches // check_positive_count("accum_grad", config.count("accum_grad", 1)))
+    return epochs * (batches // config.positive_count("accum_grad", 1))
 
 
 def _warmup(scheduler: Config) -> int:
@@ -126,10 +121,7 @@ def _warmup(scheduler: Config) -> int:
 
 
 def _warmup_lr(rate: Any, scheduler: Config) -> list[Phase]:
-    """Return a line from step 1, then the inverse square root of the step."""
-    warmup = _warmup(scheduler)
-    ramp = Phase(warmup - 1, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=warmup)
-    return [ramp, Phase(shape="inverse_sqrt", start_factor=1.0, span=warmup)]
+    return noam(_warmup(scheduler))
 
 
 def _piecewise(rate: Any, scheduler: Config) -> list[Phase]:
@@ -175,8 +167,7 @@ def _recognizes_wenet(settings: Mapping[str, Any]) -> bool:
 FRAMEWORK = Framework(
     name="espnet",
     read=read,
-    marks=(),
     recognizes=_recognizes,
     aliases=("ESPnet", "espnet2", "funasr", "FunASR", "cosyvoice"),
 )
-WENET = Framework(name="wenet", read=read_wenet, marks=(), recognizes=_recognizes_wenet, aliases=("WeNet",))
+WENET = Framework(name="wenet", read=read_wenet, recognizes=_recognizes_wenet, aliases=("WeNet",))

@@ -4,13 +4,14 @@ The rules are those of fairchem-core 1.9 (`modules/scheduler.py`, `common/utils.
 of EquiformerV2 and eSEN).
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import optax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_choice, check_positive_count
+from jaxlr.convert.classes import CLASSES
+from jaxlr.convert.text import from_string
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, phased_lr
 
@@ -44,13 +45,8 @@ def read(config: Config) -> Recipe:
     return config.recipe("fairchem", schedule, "update", _num_steps(optim) if has_length else None)
 
 
-def _recognizes(settings: Mapping[str, Any]) -> bool:
-    optim = settings.get("optim")
-    return isinstance(optim, Mapping) and "lr_initial" in optim
-
-
 FRAMEWORK = Framework(
-    name="fairchem", read=read, marks=(), recognizes=_recognizes, aliases=("ocp", "equiformer_v2", "esen")
+    name="fairchem", read=read, marks=(("optim.lr_initial",),), aliases=("ocp", "equiformer_v2", "esen")
 )
 
 
@@ -92,7 +88,7 @@ def _ramp(config: Config, name: str) -> list[Phase]:
     """Return a line to the whole rate, which includes its end. A negative length is no warmup."""
     if config.signed(name, 0.0) < 0:
         return []
-    steps = check_positive_count(name, config.count(name))
+    steps = config.positive_count(name)
     start = config.number("warmup_factor")
     return [Phase(steps + 1, "linear", start_factor=start, end_factor=1.0, span=steps)]
 
@@ -118,10 +114,6 @@ def _warmed_steps(config: Config, warmup: str, milestones: str, gamma: str) -> l
 
 def _torch_schedule(name: str, config: Config, init_value: ArrayLike) -> Any:
     """Return the schedule of torch's class with those settings that it has."""
-    # Imported here, because the readers of texts know the calls of all frameworks.
-    from jaxlr.convert.classes import CLASSES
-    from jaxlr.convert.text import from_string
-
     given: list[str] = []
     for key in (key for key in CLASSES[name].settings if config.has(key)):
         value = config.get(key)

@@ -90,7 +90,7 @@ def read(config: Config) -> NoReturn:
     raise ValueError("fastai has no configs: give a call such as fit_one_cycle(...) to jaxlr.from_string")
 
 
-FRAMEWORK = Framework(name="fastai", read=read, marks=(), calls=(fit_one_cycle, fit_flat_cos, fine_tune))
+FRAMEWORK = Framework(name="fastai", read=read, calls=(fit_one_cycle, fit_flat_cos, fine_tune))
 
 
 def _num_steps(epochs: Any, steps_per_epoch: Any, start_epoch: Any = 0) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxlr.code.paste import dedented, unwrapped
 from jaxlr.convert.classes import CLASSES
-from jaxlr.frameworks import CALLS
+from jaxlr.convert.foreign import CALLS
 from jaxlr.frameworks.config import is_recognized
 from jaxlr.frameworks.files import LONGEST_CONFIG, read_config, read_text_config
 

@@ -56,7 +56,7 @@ def read(config: Config) -> Recipe:
     else:
         settings = with_defaults(config, _DEFAULTS, "gaussian-splatting")
         schedule = _positions(settings)
-    num_counts = check_positive_count("iterations", settings.number("iterations"))
+    num_counts = settings.positive_count("iterations")
     config.state(optimizer="Adam")
     return config.recipe("gaussian_splatting", schedule, "iteration", num_counts)
 

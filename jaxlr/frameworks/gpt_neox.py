@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jaxlr._checks import check_choice, check_positive_count
+from jaxlr._checks import check_choice
 from jaxlr.frameworks._curves import floored
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
@@ -29,10 +29,10 @@ def read(config: Config) -> Recipe:
     config.state(optimizer=optimizer.stated_text("type"), weight_decay=config.stated("weight_decay"))
     config.state(clip=config.stated_clip("gradient_clipping"))
     rate = optimizer.inner("params").base_rate("lr")
-    updates = check_positive_count("train_iters", config.count("train_iters"))
+    updates = config.positive_count("train_iters")
     end = updates
     if config.has("lr_decay_iters"):
-        end = check_positive_count("lr_decay_iters", config.count("lr_decay_iters"))
+        end = config.positive_count("lr_decay_iters")
     elif config.has("lr_decay_fraction"):
         end = max(1, math.floor(updates * config.number("lr_decay_fraction")))
     config = with_defaults(config, _DEFAULTS, "GPT-NeoX")
@@ -71,7 +71,6 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
 FRAMEWORK = Framework(
     name="gpt_neox",
     read=read,
-    marks=(),
     recognizes=_recognizes,
     aliases=("gpt-neox", "GPT-NeoX", "pythia"),
     has_versions=True,

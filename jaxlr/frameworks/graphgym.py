@@ -4,12 +4,11 @@ The rules are those of PyG 2.8.1 (`graphgym/optim.py`) and of GraphGPS 2023
 (`graphgps/optimizer/extra_optimizers.py`), which Exphormer and others copied.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from jax.typing import ArrayLike
 
-from jaxlr._checks import check_choice, check_positive_count
+from jaxlr._checks import check_choice
 from jaxlr.frameworks._curves import waves
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.huggingface_schedules import get_polynomial_decay_schedule_with_warmup
@@ -38,13 +37,12 @@ def read(config: Config) -> Recipe:
         optim = config.of({**optim.settings, "scheduler": "none"})
     optim = with_defaults(optim, {"scheduler": "cos"}, "GraphGym")
     name = check_choice("scheduler", optim.text("scheduler"), tuple(_SCHEDULERS))
-    defaults = _SCHEDULERS[name] | ({} if config.init_value is not None else {"base_lr": 0.01})
-    optim = with_defaults(optim, defaults, "GraphGym")
+    optim = with_defaults(optim, _SCHEDULERS[name] | {"base_lr": 0.01}, "GraphGym", rate="base_lr")
     if optim.text("min_lr_mode", "threshold") != "threshold":
         raise ValueError("min_lr_mode is of GRIT, and only 'threshold' is supported, which has no effect")
     init_value, epochs = (
         optim.base_rate("base_lr"),
-        check_positive_count("max_epoch", optim.count("max_epoch")),
+        optim.positive_count("max_epoch"),
     )
     is_sgd = optim.stated_text("optimizer") == "sgd"
     config.state(
@@ -65,14 +63,11 @@ def read(config: Config) -> Recipe:
     return config.recipe("graphgym", _schedule(name, optim, init_value, epochs), "epoch", epochs)
 
 
-def _recognizes(settings: Mapping[str, Any]) -> bool:
-    optim = settings.get("optim")
-    has_rate = isinstance(optim, Mapping) and {"base_lr", "max_epoch"} <= optim.keys()
-    return has_rate or {"dataset", "model", "gnn", "optim"} <= settings.keys()
-
-
 FRAMEWORK = Framework(
-    name="graphgym", read=read, marks=(), recognizes=_recognizes, aliases=("graphgps", "pyg", "exphormer")
+    name="graphgym",
+    read=read,
+    marks=(("optim.base_lr", "optim.max_epoch"), ("dataset", "model", "gnn", "optim")),
+    aliases=("graphgps", "pyg", "exphormer"),
 )
 
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Container, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from jaxlr._checks import shorten, shown_value
+from jaxlr.frameworks.recipe import NUMBER
 
 
 _REFERENCE = re.compile(r"\$\{([^${}]*)\}")
 _RESOLVER = re.compile(r"\$\{\s*[\w.]+\s*:")
 _INTEGER = re.compile(r"[-+]?\d+")
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 _KEY = re.compile(r"[\w/-]+")
 _MOST_REFERENCES = 50
 _MOST_VALUES = 5000  # of a scheduler
@@ -214,7 +214,7 @@ def _children(node: Node) -> list[Node]:
 
 def _as_number(text: str) -> Any:
     """Return a text such as 1e-4, which YAML 1.1 takes for a text, as a number."""
-    if len(text) > 50 or not _NUMBER.fullmatch(text):
+    if len(text) > 50 or not NUMBER.fullmatch(text):
         return text
     return int(text) if _INTEGER.fullmatch(text) else float(text)
 

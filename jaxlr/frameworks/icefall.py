@@ -39,9 +39,7 @@ def read(config: Config) -> Recipe:
         f"Every epoch has {size} batches. With batches of one duration their number varies a little."
     )
     schedule = eden(phased_lr(rate, [ramp, Phase(start_factor=1.0)]), lr_batches, lr_epochs, size)
-    epochs = None
-    if config.epochs is not None or config.has("num_epochs"):
-        epochs = config.whole_epochs("num_epochs")
+    epochs = config.stated_epochs("num_epochs")
     return config.recipe("icefall", schedule, "iteration", epochs and epochs * size)
 
 

@@ -85,7 +85,6 @@ def _has_lr_scheduler(settings: Mapping[str, Any]) -> bool:
 FRAMEWORK = Framework(
     name="kohya",
     read=read,
-    marks=(),
     aliases=("sd-scripts",),
     recognizes=_has_lr_scheduler,
     has_versions=True,

@@ -3,7 +3,6 @@
 The rules are those of CompVis/latent-diffusion of 2022 (`ldm/lr_scheduler.py`, `main.py`).
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from jaxlr._checks import check_duration, check_positive_count, shown_value
@@ -25,10 +24,7 @@ def read(config: Config) -> Recipe:
 FRAMEWORK = Framework(
     name="ldm",
     read=read,
-    marks=(),
-    recognizes=lambda settings: (
-        isinstance(model := settings.get("model"), Mapping) and "base_learning_rate" in model
-    ),
+    marks=(("model.base_learning_rate",),),
     aliases=("latent-diffusion", "stable-diffusion"),
 )
 

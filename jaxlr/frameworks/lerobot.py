@@ -72,7 +72,7 @@ def read(config: Config) -> Recipe:
     _refuse_accumulation(config.inner("accelerator"))
     run = config.inner("offline") if config.has("offline") else config  # the section of 2024
     run = with_defaults(run, {"steps": 100_000}, "lerobot-train")
-    steps = check_positive_count("steps", run.count("steps"))
+    steps = run.positive_count("steps")
     optimizer, scheduler = config.inner("optimizer"), config.inner("scheduler")
     rate = "lr"
     if config.flag("use_policy_training_preset", True):
@@ -100,7 +100,7 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
     return is_saved or "use_policy_training_preset" in settings or bool(is_command)
 
 
-FRAMEWORK = Framework(name="lerobot", read=read, marks=(), recognizes=_recognizes, has_versions=True)
+FRAMEWORK = Framework(name="lerobot", read=read, recognizes=_recognizes, has_versions=True)
 
 
 def _refuse_accumulation(accelerator: Config) -> None:
@@ -165,11 +165,9 @@ def _state(config: Config, optimizer: Config) -> None:
     kind = config.inner("optimizer").text("type", None)
     if kind is not None:
         check_choice("type of the optimizer", kind, ("adam", "adamw", "sgd"))
-    betas = optimizer.get(f"{prefix}betas")
-    first = betas[0] if isinstance(betas, list | tuple) and betas else None
     config.state(
         optimizer=kind,
-        momentum=config.of({"betas": first}).stated("betas"),
+        momentum=optimizer.stated_first(f"{prefix}betas"),
         weight_decay=optimizer.stated(f"{prefix}weight_decay"),
         clip=optimizer.stated_clip(f"{prefix}grad_clip_norm"),
     )

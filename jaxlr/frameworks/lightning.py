@@ -13,6 +13,11 @@ from typing import Any, NamedTuple
 import optax
 
 from jaxlr._checks import check_choice, check_positive_count, shown_value
+from jaxlr.convert.classes import CLASSES
+from jaxlr.convert.errors import MissingRateError
+from jaxlr.convert.foreign import FOREIGN
+from jaxlr.convert.reader import raise_unknown
+from jaxlr.convert.text import from_string
 from jaxlr.frameworks.hydra import Node, Tree
 from jaxlr.frameworks.recipe import Clip, Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import per_epoch, phased_lr
@@ -28,12 +33,13 @@ _OPTIMIZER_KEYS = ("optimizer", "optim", "opt", "optimizer_config", "optimizer_c
 _TRAINER_KEYS = ("trainer", "pl_trainer", "trainer_args", "trainer_params")
 _RATE_CALLBACKS = ("LearningRateFinder", "StochasticWeightAveraging", "BackboneFinetuning")
 _LIBRARIES = ("torch", "lightning", "pytorch_lightning", "transformers", "diffusers", "pl_bolts", "monai")
+_ROWS = {**CLASSES, **FOREIGN}
 _OTHER_LIBRARIES = ("monai", "mmengine", "mmcv", "timm", "nemo", "keras")  # have classes of torch's names
 
 
 def read(config: Config) -> Recipe:
     """Read the node of a scheduler. A count is an epoch, or an update if the interval is "step"."""
-    tree = Tree(config.settings, config.of({}).get, _rows())
+    tree = Tree(config.settings, config.of({}).get, _ROWS)
     _refuse_callbacks(tree, config)
     trainer = _Trainer(tree, config)
     node = _scheduler(tree)
@@ -51,7 +57,7 @@ def read(config: Config) -> Recipe:
     interval = stepping.text("interval", "epoch")
     if interval not in ("epoch", "step"):
         raise ValueError(f"interval must be 'epoch' or 'step', got {shown_value(interval)}")
-    frequency = check_positive_count("frequency", stepping.count("frequency", 1))
+    frequency = stepping.positive_count("frequency", 1)
     if isinstance(schedule, optax.GradientTransformation):
         metric = stepping.text("monitor", None)
         every = f"every {interval}" if frequency == 1 else f"every {frequency} {interval}s"
@@ -217,19 +223,11 @@ def _is_scheduler(node: Node) -> bool:
         return False
     is_other = "noise" in node.key.lower() or node.target.startswith("diffusers.")
     is_named = "sched" in node.key.lower() or re.search(r"L[Rr](_?[Ss]cheduler)?$", node.name) is not None
-    return node.name in _rows() or (is_named and not is_other)
-
-
-def _rows() -> Mapping[str, Any]:
-    # Imported here, because the readers of texts know the calls of all frameworks.
-    from jaxlr.convert.classes import CLASSES
-    from jaxlr.convert.foreign import FOREIGN
-
-    return {**CLASSES, **FOREIGN}
+    return node.name in _ROWS or (is_named and not is_other)
 
 
 def _is_optimizer(node: Node) -> bool:
-    if node.name in _rows():
+    if node.name in _ROWS:
         return False
     is_class = re.search(r"(^|\.)optim(izers?)?\.", node.target) is not None
     has_rate = any(name in node.arguments.settings for name in ("lr", "learning_rate"))
@@ -237,11 +235,7 @@ def _is_optimizer(node: Node) -> bool:
 
 
 def _schedule(tree: Tree, config: Config, node: Node) -> Any:
-    from jaxlr.convert.errors import MissingRateError
-    from jaxlr.convert.reader import raise_unknown
-    from jaxlr.convert.text import from_string
-
-    row = _rows().get(node.name)
+    row = _ROWS.get(node.name)
     if row is None:
         raise_unknown(node.name)
     _check_library(config, node, row)
@@ -336,7 +330,7 @@ def optimizer(config: Config) -> TorchOptimizer:
     """Return the only optimizer of the config. All parameters decay."""
     from jaxlr.convert.optimizers.signatures import MODULES
 
-    tree = Tree(config.settings, config.of({}).get, _rows())
+    tree = Tree(config.settings, config.of({}).get, _ROWS)
     trainer, scheduler = _Trainer(tree, config), _scheduler(tree)
     found = tree.outermost(_is_optimizer) if scheduler is None else _optimizers(tree, scheduler)
     if len(found) != 1:
@@ -359,7 +353,7 @@ def optimizer(config: Config) -> TorchOptimizer:
 
 def _momentum_cycle(tree: Tree, config: Config, scheduler: Node) -> Any:
     """Return the momentum that a OneCycleLR or CyclicLR cycles, as a schedule, or None."""
-    row = _rows().get(scheduler.name)
+    row = _ROWS.get(scheduler.name)
     text = tree.call_text(_with_missing(config, scheduler, row), _STEPPING) if row else ""
     if not re.search(r"\b(OneCycleLR|CyclicLR)\b", text):
         return None
@@ -387,7 +381,6 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
 FRAMEWORK = Framework(
     name="lightning",
     read=read,
-    marks=(),
     optimizer=optimizer,
     recognizes=_recognizes,
     aliases=("pytorch_lightning", "pytorch-lightning", "hydra", "lightningcli"),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxlr._checks import check_positive_count
+from jaxlr.convert.text import from_string
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, phased_lr
@@ -24,7 +25,7 @@ def read(config: Config) -> Recipe:
     config.state(weight_decay=arguments.stated("weight_decay"))
     processes = _processes(config)
     samples = train.count("global_batch_size") // processes
-    batches = samples // check_positive_count("micro_batch_size", train.count("micro_batch_size"))
+    batches = samples // train.positive_count("micro_batch_size")
     check_positive_count("global_batch_size / micro_batch_size of one process", batches)
     if train.has("max_tokens"):
         config.state(clip=train.stated_clip("max_norm"))
@@ -32,16 +33,10 @@ def read(config: Config) -> Recipe:
     return _finetune(config, train, rate, batches)
 
 
-def _recognizes(settings: Mapping[str, Any]) -> bool:
-    train = settings.get("train")
-    return isinstance(train, Mapping) and {"lr_warmup_steps", "micro_batch_size"} <= train.keys()
-
-
 FRAMEWORK = Framework(
     name="litgpt",
     read=read,
-    marks=(),
-    recognizes=_recognizes,
+    marks=(("train.lr_warmup_steps", "train.micro_batch_size"),),
     aliases=("LitGPT", "lit-gpt"),
 )
 
@@ -59,9 +54,7 @@ def _processes(config: Config) -> int:
 
 def _pretrain(config: Config, train: Config, rate: Any, processes: int, batches: int) -> Recipe:
     """Return a line and a cosine, which count the batches of a process."""
-    size = train.count("micro_batch_size") * check_positive_count(
-        "max_seq_length", train.count("max_seq_length")
-    )
+    size = train.count("micro_batch_size") * train.positive_count("max_seq_length")
     end = check_positive_count("the batches of max_tokens", train.count("max_tokens") // processes // size)
     train = with_defaults(train, {"min_lr": 4e-5}, "litgpt pretrain")
     warmup = train.count("lr_warmup_steps", 0) * batches
@@ -78,10 +71,7 @@ def _pretrain(config: Config, train: Config, rate: Any, processes: int, batches:
 
 def _finetune(config: Config, train: Config, rate: Any, batches: int) -> Recipe:
     """Return the scheduler of the finetuning commands, which counts updates and ignores `min_lr`."""
-    # Imported here, because the readers of texts know the calls of all frameworks.
-    from jaxlr.convert.text import from_string
-
-    warmup = check_positive_count("lr_warmup_steps", train.count("lr_warmup_steps"))
+    warmup = train.positive_count("lr_warmup_steps")
     steps = train.whole_epochs("epochs") * (config.steps_in_epoch() // batches)
     if train.has("max_steps"):
         steps = min(steps, train.count("max_steps"))

@@ -6,9 +6,10 @@ The rules are those of facebookresearch/mae of July 2022 (`util/lr_sched.py`, `e
 from collections.abc import Mapping
 from typing import Any
 
+from jaxlr.frameworks._curves import warmed_cosine
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
-from jaxlr.schedules import Phase, phased_lr
+from jaxlr.schedules import phased_lr
 from jaxlr.schedules._counts import modulo
 from jaxlr.schedules._schedule import Schedule, prints_as_call
 
@@ -25,16 +26,10 @@ def read(config: Config) -> Recipe:
     """Read `blr` or `lr`, `warmup_epochs`, `epochs` and `min_lr`. A count is a batch."""
     batches = config.steps_in_epoch()
     if (script := _script(config)) is not None:
-        defaults = dict(_SCRIPTS[script])
-        if config.epochs is not None:
-            del defaults["epochs"]
-        config = with_defaults(config, defaults, script)
+        config = with_defaults(config, _SCRIPTS[script], script, epochs="epochs")
     epochs, warmup = config.whole_epochs("epochs"), config.count("warmup_epochs")
     accumulation = max(1, config.count(config.first("accum_iter", "update_freq"), 1))
-    phases = [Phase(warmup * batches, "linear", start_factor=0.0, end_factor=1.0)]
-    if epochs > warmup:
-        floor = config.number("min_lr")
-        phases.append(Phase((epochs - warmup) * batches, "cosine", start_factor=1.0, end_value=floor))
+    phases = warmed_cosine(warmup * batches, epochs * batches, end_value=config.number("min_lr"))
     schedule: Any = phased_lr(_init_value(config, accumulation), phases)
     if accumulation > 1:
         schedule = held(schedule, batches, accumulation)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jaxlr._checks import check_choice, check_positive_count
+from jaxlr._checks import check_choice
 from jaxlr.frameworks._curves import floored
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
@@ -119,14 +119,14 @@ def _weight_decay(config: Config, updates: int | None) -> Any:
 def _updates(config: Config) -> int | None:
     """Return the number of updates in the run."""
     if config.has("train_iters"):
-        return check_positive_count("train_iters", config.count("train_iters"))
+        return config.positive_count("train_iters")
     if not config.has("train_samples"):
         return None
     return config.count("train_samples") // _batch(config)
 
 
 def _batch(config: Config) -> int:
-    return check_positive_count("global_batch_size", config.count("global_batch_size"))
+    return config.positive_count("global_batch_size")
 
 
 def _length(config: Config, name: str) -> float | None:

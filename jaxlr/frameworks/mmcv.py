@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from jaxlr._checks import check_choice, check_positive_count, shown_value
+from jaxlr._checks import check_choice, shown_value
 from jaxlr.frameworks.mmengine import class_of, clipping, scaled_rate, undecayed
 from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import (
@@ -68,7 +68,7 @@ def optimizer(config: Config) -> TorchOptimizer:
         settings.options("type", "lr", "params", "paramwise_cfg", "_delete_"),
         clipping(hook, "grad_clip"),
         undecayed(settings.inner("paramwise_cfg")),
-        check_positive_count("cumulative_iters", hook.count("cumulative_iters", 1)),
+        hook.positive_count("cumulative_iters", 1),
     )
 
 
@@ -142,10 +142,10 @@ class _Run:
     def _iterations(self) -> int:
         has_runner = self._runner.has("max_iters") or not self._config.has("total_iters")
         source, name = (self._runner, "max_iters") if has_runner else (self._config, "total_iters")
-        return check_positive_count(name, source.number(name))
+        return source.positive_count(name)
 
     def warmup_length(self) -> int:
-        length = check_positive_count("warmup_iters", self.settings.number("warmup_iters", 0))
+        length = self.settings.positive_count("warmup_iters", 0)
         if not self.settings.flag("warmup_by_epoch"):
             return length
         if self._is_iterations:
@@ -240,10 +240,10 @@ def _step(run: _Run) -> Any:
     gamma, step = run.settings.number("gamma", 0.1), run.settings.get("step")
     is_list, floor = isinstance(step, list | tuple), run.floor(required=False)
     if not is_list and isinstance(floor, float) and floor == 0:
-        return step_lr(1.0, check_positive_count("step", run.settings.number("step")), gamma)
-    steps = [check_positive_count("each of step", number) for number in run.settings.numbers("step", [])]
+        return step_lr(1.0, run.settings.positive_count("step"), gamma)
+    steps = run.settings.counts("step")
     if not is_list:
-        period = check_positive_count("step", run.settings.number("step"))
+        period = run.settings.positive_count("step")
         steps = [*range(period, min(run.length, _MOST_STEPS * period), period)]
     # MMCV takes the first of the list that is above the count.
     milestones = list(itertools.accumulate(steps, max))
@@ -294,7 +294,7 @@ def _flat_cosine(run: _Run) -> Any:
 
 def _restarts(run: _Run) -> Any:
     """Read cosines. A weight multiplies the part of the rate above the floor, unlike in MMEngine."""
-    periods = [check_positive_count("each of periods", p) for p in run.settings.numbers("periods", [])]
+    periods = run.settings.counts("periods")
     weights = run.settings.numbers("restart_weights", [1.0])
     if not periods or len(periods) != len(weights) or len(periods) > _MOST_CYCLES:
         raise ValueError(
@@ -317,7 +317,7 @@ def _cyclic(run: _Run) -> Any:
     if len(ratios) > 2:
         raise ValueError(f"target_ratio must be one or two numbers, got {len(ratios)}")
     high, low = ratios if len(ratios) == 2 else (ratios[0], ratios[0] / 1e5)
-    times = check_positive_count("cyclic_times", run.settings.number("cyclic_times", 1))
+    times = run.settings.positive_count("cyclic_times", 1)
     period, gamma = run.length // times, run.settings.number("gamma", 1.0)
     up = int(run.settings.number("step_ratio_up", 0.4) * period)
     if not 0 < gamma <= 1 or not 0 <= up < period or times > _MOST_CYCLES:
@@ -345,7 +345,7 @@ def _cyclic(run: _Run) -> Any:
 def _one_cycle(run: _Run) -> Any:
     if run.has_warmup:
         raise ValueError("a warmup over the policy OneCycle is not supported")
-    total = check_positive_count("total_steps", run.settings.number("total_steps", run.length))
+    total = run.settings.positive_count("total_steps", run.length)
     if total < run.length:
         raise ValueError(
             f"total_steps must be at least {run.length}, the iterations of the run, got {total}"

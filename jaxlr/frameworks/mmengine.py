@@ -7,7 +7,7 @@ The rules are those of MMEngine 0.10.7 (`runner/runner.py`). Those of its loops 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jaxlr._checks import check_choice, check_positive_count, shown_value
+from jaxlr._checks import check_choice, shown_value
 from jaxlr.frameworks.mmengine_schedules import Loop, check_settings, combined, scheduler_name
 from jaxlr.frameworks.recipe import Clip, Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.plateau import reduce_lr_on_plateau
@@ -64,7 +64,7 @@ def optimizer(config: Config) -> TorchOptimizer:
         settings.options("type", "lr", "params", "_delete_"),
         clipping(wrapper, "clip_grad"),
         undecayed(wrapper.inner("paramwise_cfg")),
-        check_positive_count("accumulative_counts", wrapper.count("accumulative_counts", 1)),
+        wrapper.positive_count("accumulative_counts", 1),
     )
 
 

@@ -67,7 +67,7 @@ class Loop:
     def max_iters(self) -> int:
         """The iterations of the run."""
         if not self.by_epoch:
-            return check_positive_count("max_iters", self._train.number("max_iters"))
+            return self._train.positive_count("max_iters")
         return self.max_epochs * self.steps
 
     @property
@@ -216,7 +216,7 @@ class _Span(NamedTuple):
 
     def in_counts(self, settings: Config, name: str) -> int:
         """Return a number of epochs or iterations in the unit of the scheduler."""
-        return check_positive_count(name, settings.count(name)) * self.times
+        return settings.positive_count(name) * self.times
 
     @property
     def last(self) -> int:

@@ -5,18 +5,16 @@ The rules are those of facebookresearch/moco (`main_moco.py`, versions 1 and 2),
 """
 
 import itertools
-import re
 from typing import Any
 
-from jaxlr._checks import check_positive_count
+from jaxlr.frameworks._curves import warmed_cosine
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import NUMBER, Config, Framework, Recipe
 from jaxlr.schedules import Phase, cosine_annealing_lr, multi_step_lr, phased_lr
 
 
 _OF_V3 = ("moco_m_cos", "stop_grad_conv1", "moco_mlp_dim", "crop_min", "warmup_epochs")
 _SWITCHES = ("cos", "fix_pred_lr", "moco_m_cos", "stop_grad_conv1", "mlp", "aug_plus")
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 _OF_SIMSIAM = ("fix_pred_lr", "pred_dim")
 
 
@@ -43,9 +41,7 @@ def _completed(config: Config, script: str, **defaults: Any) -> Config:
     settings = {name: _without_folder(name, value) for name, value in config.settings.items()}
     config = config.of(settings)
     config = config.of({**settings, "lr": config.get(config.first("lr", "learning_rate"))})
-    given = {"lr": config.init_value, "epochs": config.epochs}
-    needed = {name: value for name, value in defaults.items() if given.get(name) is None}
-    config = with_defaults(config, needed, script)
+    config = with_defaults(config, defaults, script, rate="lr", epochs="epochs")
     config.state(
         optimizer=config.stated_text("optimizer") or "sgd",
         momentum=config.stated("momentum"),
@@ -59,7 +55,7 @@ def _without_folder(name: str, value: Any) -> Any:
         return value
     if name in _SWITCHES:
         return value.lower() != "false"
-    numbers = [*itertools.takewhile(_NUMBER.fullmatch, value.split())]
+    numbers = [*itertools.takewhile(NUMBER.fullmatch, value.split())]
     return " ".join(numbers) if numbers else value
 
 
@@ -70,7 +66,7 @@ def _read_moco(config: Config) -> Recipe:
         schedule = cosine_annealing_lr(init_value, epochs)
     else:
         config = with_defaults(config, {"schedule": [120, 160]}, "main_moco.py")
-        steps = [check_positive_count("each of schedule", step) for step in config.numbers("schedule")]
+        steps = config.counts("schedule")
         schedule = multi_step_lr(init_value, sorted(steps), 0.1)
     return config.recipe("moco", schedule, "epoch", epochs)
 
@@ -87,15 +83,10 @@ def _read_simsiam(config: Config) -> Recipe:
 
 def _read_v3(config: Config) -> Recipe:
     config = _completed(config, "main_moco.py of MoCo v3", lr=0.6, epochs=100, warmup_epochs=10)
-    epochs, warmup, batches = (
-        config.whole_epochs("epochs"),
-        config.count("warmup_epochs"),
-        config.steps_in_epoch(),
-    )
-    phases = [Phase(warmup * batches, "linear", start_factor=0.0, end_factor=1.0)]
-    if epochs > warmup:
-        phases.append(Phase((epochs - warmup) * batches, "cosine", start_factor=1.0, end_factor=0.0))
-    return config.recipe("moco", phased_lr(_scaled(config), phases), "iteration", epochs * batches)
+    batches, warmup = config.steps_in_epoch(), config.count("warmup_epochs")
+    total = config.whole_epochs("epochs") * batches
+    schedule = phased_lr(_scaled(config), warmed_cosine(warmup * batches, total, end_factor=0.0))
+    return config.recipe("moco", schedule, "iteration", total)
 
 
 def _scaled(config: Config) -> Any:

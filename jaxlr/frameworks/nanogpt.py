@@ -15,8 +15,7 @@ _DEFAULTS = {"warmup_iters": 2000, "lr_decay_iters": 600_000, "min_lr": 6e-5}
 
 def read(config: Config) -> Recipe:
     """Read `learning_rate`, `warmup_iters`, `lr_decay_iters` and `min_lr`. A count is an iteration."""
-    if config.init_value is None:
-        config = with_defaults(config, {"learning_rate": 6e-4}, "train.py")
+    config = with_defaults(config, {"learning_rate": 6e-4}, "train.py", rate="learning_rate")
     init_value = config.base_rate("learning_rate")
     decay, clip = config.stated("weight_decay"), config.stated_clip("grad_clip")
     config.state(weight_decay=decay, clip=clip, momentum=config.stated("beta1"))

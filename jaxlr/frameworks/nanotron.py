@@ -3,10 +3,9 @@
 The rules are those of huggingface/nanotron of April 2026 (`src/nanotron/helpers.py`, `config/config.py`).
 """
 
-from collections.abc import Mapping
 from typing import Any
 
-from jaxlr._checks import check_choice, check_positive_count
+from jaxlr._checks import check_choice
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, phased_lr
@@ -31,7 +30,7 @@ def read(config: Config) -> Recipe:
     start = scheduler.count("lr_decay_starting_step", None)
     steps = scheduler.count("lr_decay_steps", None)
     if steps is None:
-        total = check_positive_count("train_steps", tokens.count("train_steps"))
+        total = tokens.positive_count("train_steps")
         # Nanotron takes off the warmup too where the decay has a step to start at.
         steps = max(0, total - warmup - (start or 0))
         scheduler.assume(f"The decay has {steps} updates: those of the run, without the ones before it.")
@@ -54,16 +53,15 @@ def read(config: Config) -> Recipe:
     return config.recipe("nanotron", schedule, "update", updates)
 
 
-def _recognizes(settings: Mapping[str, Any]) -> bool:
-    optimizer = settings.get("optimizer")
-    return isinstance(optimizer, Mapping) and "learning_rate_scheduler" in optimizer
-
-
 FRAMEWORK = Framework(
     name="nanotron",
     read=read,
-    marks=(("lr_warmup_style",), ("lr_decay_starting_step",), ("min_decay_lr",)),
-    recognizes=_recognizes,
+    marks=(
+        ("lr_warmup_style",),
+        ("lr_decay_starting_step",),
+        ("min_decay_lr",),
+        ("optimizer.learning_rate_scheduler",),
+    ),
 )
 
 

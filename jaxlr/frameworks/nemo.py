@@ -174,7 +174,7 @@ def _inverse_sqrt(rate: Any, clock: _Clock) -> Any:
 
 def _noam(rate: Any, clock: _Clock) -> Any:
     """Return the rate of step max(1, count), without an end."""
-    size, warmup = check_positive_count("d_model", clock.settings.count("d_model")), max(1, clock.warmup)
+    size, warmup = clock.settings.positive_count("d_model"), max(1, clock.warmup)
     rise = Phase(warmup - 1, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=warmup)
     phases = [
         Phase(1, start_factor=1 / warmup),
@@ -216,7 +216,7 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
     return _optim(Tree(settings, lambda name: None, ())) is not None
 
 
-FRAMEWORK = Framework(name="nemo", read=read, marks=(), recognizes=_recognizes, aliases=("NeMo",))
+FRAMEWORK = Framework(name="nemo", read=read, recognizes=_recognizes, aliases=("NeMo",))
 
 
 def _optim(tree: Tree) -> Node | None:

@@ -97,8 +97,7 @@ def read(config: Config) -> Recipe:
     number = config.groups(*names) if len(names) > 1 else 0
     group = config.of(optimizers).inner(names[number])
     optimizer, scheduler = group.inner("optimizer"), group.inner("scheduler")
-    if config.init_value is None:
-        optimizer = with_defaults(optimizer, {"lr": 0.0005}, "nerfstudio")
+    optimizer = with_defaults(optimizer, {"lr": 0.0005}, "nerfstudio", rate="lr")
     init_value = optimizer.base_rate("lr")
     config.state(
         optimizer=_name(optimizer.settings).removesuffix("OptimizerConfig") or None,
@@ -132,7 +131,6 @@ def _is_group(value: Any) -> bool:
 FRAMEWORK = Framework(
     name="nerfstudio",
     read=read,
-    marks=(),
     calls=(ExponentialDecaySchedulerConfig, CosineDecaySchedulerConfig, MultiStepSchedulerConfig),
     recognizes=lambda settings: bool(_trainers(settings)),
 )
@@ -167,8 +165,7 @@ def _schedule(init_value: Any, scheduler: Config) -> Any:
             scheduler.count("max_steps"),
         )
     if name == "MultiStepScheduler":
-        given: Any = scheduler.numbers("milestones")
-        milestones = given and [check_positive_count("each of milestones", number) for number in given]
+        milestones = scheduler.counts("milestones") if scheduler.has("milestones") else None
         gamma = with_defaults(scheduler, {"gamma": 0.33}, "nerfstudio").number("gamma")
         return MultiStepSchedulerConfig(init_value, scheduler.count("max_steps", None), gamma, milestones)
     raise ValueError(

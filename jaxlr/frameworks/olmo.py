@@ -88,7 +88,7 @@ def _read_olmo(config: Config) -> Recipe:
     schedule = phased_lr(rate, _phases(kind, scheduler, run, rate, run.at(warmup), floor))
     updates = run.updates
     if updates is not None and isinstance(config.get("stop_at"), int) and config.get("stop_at") < updates:
-        updates = check_positive_count("stop_at", config.count("stop_at"))
+        updates = config.positive_count("stop_at")
     return config.recipe("olmo", schedule, "update", updates)
 
 
@@ -122,7 +122,7 @@ def _read_core(config: Config) -> Recipe:
                     f"the callback {callback} is not supported: it changes the tokens of an update"
                 )
         loader = config.inner("data_loader")
-        return check_positive_count("global_batch_size", loader.count("global_batch_size"))
+        return loader.positive_count("global_batch_size")
 
     run = _run(config, scheduler, length, unit, tokens)
     if kind == "ConstantScheduler":
@@ -153,7 +153,6 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
 FRAMEWORK = Framework(
     name="olmo",
     read=read,
-    marks=(),
     aliases=("OLMo", "olmo-core", "OLMo-core"),
     recognizes=_recognizes,
 )

@@ -57,8 +57,7 @@ def const_lr_cooldown(
 
 def read(config: Config) -> Recipe:
     """Read `lr`, `warmup`, `epochs` and `lr_scheduler`. A count is an update."""
-    if config.init_value is None:
-        config = with_defaults(config, {"lr": 5e-4}, "open_clip_train")
+    config = with_defaults(config, {"lr": 5e-4}, "open_clip_train", rate="lr")
     rate = config.base_rate("lr")
     optimizer, clip = config.stated_text("opt"), config.stated_clip("grad_clip_norm")
     config.state(optimizer=optimizer, clip=clip)
@@ -66,8 +65,7 @@ def read(config: Config) -> Recipe:
     if config.flag("skip_scheduler"):
         return config.recipe("open_clip", phased_lr(rate, [Phase()]), "update", None)
     config = with_defaults(config, {"warmup": 10_000, "lr_scheduler": "cosine"}, "open_clip_train")
-    if config.epochs is None:
-        config = with_defaults(config, {"epochs": 32}, "open_clip_train")
+    config = with_defaults(config, {"epochs": 32}, "open_clip_train", epochs="epochs")
     name = check_choice("lr_scheduler", config.text("lr_scheduler"), ("cosine", "const", "const-cooldown"))
     warmup = config.count("warmup")
     if name == "const" and config.steps_per_epoch is None:

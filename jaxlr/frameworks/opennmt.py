@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxlr._checks import check_choice, check_positive_count
+from jaxlr.frameworks._curves import noam
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, phased_lr, sequential_lr, step_lr
@@ -30,31 +31,24 @@ def read(config: Config) -> Recipe:
     if method == "none":
         return config.recipe("opennmt", _stairs(config, rate), "update", updates)
     config = with_defaults(config, {"warmup_steps": 4000}, "OpenNMT")
-    warmup = check_positive_count("warmup_steps", config.count("warmup_steps"))
-    ramp = Phase(warmup - 1, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=warmup)
-    decay = Phase(shape="inverse_sqrt", start_factor=1.0, span=warmup)
+    warmup = config.positive_count("warmup_steps")
+    ramp, decay = noam(warmup)
     if method == "cosine":
         if updates is None or updates <= warmup:
             raise ValueError(f"train_steps must be above warmup_steps, got {updates} and {warmup}")
         decay = Phase(updates - warmup, "cosine", start_factor=1.0, end_factor=0.0)
     elif method == "noam":
         size = config.first("hidden_size", "rnn_size")
-        rate *= check_positive_count(size, config.count(size)) ** -0.5 * warmup**-0.5
+        rate *= config.positive_count(size) ** -0.5 * warmup**-0.5
     else:
         rate, ramp = rate * warmup**-0.5, Phase(warmup - 1, start_factor=1.0)
     return config.recipe("opennmt", phased_lr(rate, [ramp, decay]), "update", updates)
 
 
-def _recognizes(settings: Mapping[str, Any]) -> bool:
-    training = settings.get("training")
-    return isinstance(training, Mapping) and "decay_method" in training
-
-
 FRAMEWORK = Framework(
     name="opennmt",
     read=read,
-    marks=(("decay_method", "learning_rate"),),
-    recognizes=_recognizes,
+    marks=(("decay_method", "learning_rate"), ("training.decay_method",)),
     aliases=("OpenNMT", "OpenNMT-py", "opennmt-py", "eole"),
 )
 

@@ -4,10 +4,9 @@ The rules are those of open-mmlab/OpenPCDet of April 2024 (`tools/train_utils/op
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
-from jaxlr._checks import check_positive_count, check_value, shown_value
+from jaxlr._checks import check_value, shown_value
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, phased_lr
 from jaxlr.schedules._counts import array_module
@@ -47,16 +46,11 @@ def read(config: Config) -> Recipe:
     return config.recipe("openpcdet", phased_lr(init_value, phases), "iteration", total)
 
 
-def _recognizes(settings: Mapping[str, Any]) -> bool:
-    return isinstance(found := settings.get("OPTIMIZATION"), Mapping) and "OPTIMIZER" in found
-
-
 FRAMEWORK = Framework(
     name="openpcdet",
     read=read,
-    marks=(),
+    marks=(("OPTIMIZATION.OPTIMIZER",),),
     aliases=("pcdet",),
-    recognizes=_recognizes,
 )
 
 
@@ -107,10 +101,7 @@ def _cosine(section: Config, total: int, batches: int) -> list[Phase]:
 
 def _steps(section: Config, init_value: Any, batches: int) -> list[Phase]:
     """Return a rate that falls by `LR_DECAY` at each epoch of `DECAY_STEP_LIST`, to `LR_CLIP` at least."""
-    steps = sorted(
-        check_positive_count("each of DECAY_STEP_LIST", step)
-        for step in section.numbers("DECAY_STEP_LIST", [])
-    )
+    steps = sorted(section.counts("DECAY_STEP_LIST"))
     decay, least = section.number("LR_DECAY"), section.number("LR_CLIP")
     if decay > 1:
         raise ValueError(f"LR_DECAY must be at most 1, got {decay:g}")

@@ -16,7 +16,7 @@ from jaxlr.plateau import ScheduleOrPlateau
 
 
 _REQUIRED: Any = object()
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 _CLASS = re.compile(r"(?:[A-Z]\w*\.)?([A-Z]\w*)")
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -122,12 +122,19 @@ class Framework(NamedTuple):
 
     name: str
     read: Callable[["Config"], Recipe]
-    marks: tuple[tuple[str, ...], ...]  # keys that tell its configs: all those of one tuple are there
+    # Keys that tell its configs, where all those of one tuple are there. "optim.lr" is one in a section.
+    marks: tuple[tuple[str, ...], ...] = ()
     optimizer: Callable[["Config"], TorchOptimizer] | None = None
     aliases: tuple[str, ...] = ()
     calls: tuple[Callable[..., Any], ...] = ()  # functions named as people write them in a call
     recognizes: Callable[[Mapping[str, Any]], bool] | None = None  # where no key tells its configs
     has_versions: bool = False  # its rules depend on its version
+
+    def knows(self, settings: Mapping[str, Any]) -> bool:
+        """Check if settings are a config of this framework."""
+        if any(all(_is_key(settings, key) for key in mark) for mark in self.marks):
+            return True
+        return self.recognizes is not None and self.recognizes(settings)
 
 
 class Config:
@@ -194,6 +201,12 @@ class Config:
         except ValueError:
             self.assume(f"{name} is {shown_value(value)}, which is no number: the recipe leaves it out.")
             return None
+
+    def stated_first(self, name: str) -> float | None:
+        """Return the first number of a list that no schedule depends on, such as beta1. See `stated`."""
+        values = self.get(name)
+        first = values[0] if isinstance(values, list | tuple) and values else None
+        return self.of({name: first}).stated(name)
 
     def stated_text(self, name: str) -> str | None:
         """Return a setting that no schedule depends on as a text. None if it is missing or no text."""
@@ -263,6 +276,10 @@ class Config:
             return value
         return check_whole_number(name, value)
 
+    def positive_count(self, name: str, default: Any = _REQUIRED) -> int:
+        """Return a setting as a whole number >= 1."""
+        return check_positive_count(name, self.number(name, default))
+
     def signed(self, name: str, default: float) -> float:
         """Return a setting as a number, which may be negative, such as `max_steps: -1`."""
         value = self.get(name)
@@ -273,7 +290,7 @@ class Config:
 
     def _as_number(self, name: str, value: Any) -> Any:
         # YAML 1.1 reads 1e-4 as a text, because it has no dot.
-        if isinstance(value, str) and len(value) < 50 and _NUMBER.fullmatch(value.strip().replace("_", "")):
+        if isinstance(value, str) and len(value) < 50 and NUMBER.fullmatch(value.strip().replace("_", "")):
             return float(value)
         if isinstance(value, str | bool) or not isinstance(value, int | float):
             hint = f": give names={{{name!r}: ...}}" if isinstance(value, str) else ""
@@ -319,7 +336,7 @@ class Config:
     def _plain(self, name: str, value: Any) -> Any:
         if isinstance(value, list | tuple):
             return tuple(self._plain(name, item) for item in value)
-        is_number = isinstance(value, str) and len(value) < 50 and _NUMBER.fullmatch(value)
+        is_number = isinstance(value, str) and len(value) < 50 and NUMBER.fullmatch(value)
         return self._as_number(name, value) if is_number else value
 
     def numbers(self, name: str, default: Any = None) -> Any:
@@ -331,6 +348,10 @@ class Config:
             value = re.split(r"[\s,]+", value.strip("()[] "))
         items = value if isinstance(value, list | tuple) else [value]
         return [check_value(name, self._as_number(name, item)) for item in items]
+
+    def counts(self, name: str, default: Any = ()) -> list[int]:
+        """Return a setting as a list of whole numbers >= 1."""
+        return [check_positive_count(f"each of {name}", number) for number in self.numbers(name, default)]
 
     def base_rate(self, name: str) -> ArrayLike:
         """Return `init_value` if it was given, else the learning rate in the config."""
@@ -364,6 +385,10 @@ class Config:
         """Return the number of epochs, which must be whole."""
         return check_positive_count("epochs", self.num_epochs(*names))
 
+    def stated_epochs(self, name: str) -> int | None:
+        """Return the number of epochs. None if neither the config nor the argument `epochs` has it."""
+        return self.whole_epochs(name) if self.epochs is not None or self.has(name) else None
+
     def refuse(self, *names: str, reason: str, error: type[ValueError] = ValueError) -> None:
         """Refuse a config in which one of these settings is on."""
         for name in names:
@@ -391,6 +416,14 @@ class Unreadable(NamedTuple):
         except (SyntaxError, ValueError):
             return None
         return None if isinstance(found, Unevaluated) else found
+
+
+def _is_key(settings: Any, key: str) -> bool:
+    """Check if settings have a key, such as "lr", or "optim.lr" of the section `optim`."""
+    section, dot, inner = key.partition(".")
+    if not isinstance(settings, Mapping) or section not in settings:
+        return False
+    return not dot or _is_key(settings[section], inner)
 
 
 def _is_reference(value: str) -> bool:

@@ -5,6 +5,7 @@ The rules are those of facebookresearch/sam2 of December 2024 (`training/optimiz
 """
 
 import bisect
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +17,12 @@ from jaxlr.schedules import Phase, phased_lr
 
 _EPSILON = 1e-6  # fvcore adds it to the position in the run before a comparison
 _INNERMOST = re.compile(r"\$\{([^${}]*)\}")
-_RESOLVERS = ("times", "divide", "add", "subtract")
+_RESOLVERS = {
+    "times": operator.mul,
+    "divide": operator.truediv,
+    "add": operator.add,
+    "subtract": operator.sub,
+}
 _MOST_REFERENCES = 50
 _MOST_SCHEDULERS = 50
 
@@ -62,7 +68,6 @@ def _trainer(settings: Mapping[str, Any]) -> Any:
 FRAMEWORK = Framework(
     name="sam",
     read=read,
-    marks=(),
     aliases=("sam2", "sam3"),
     recognizes=lambda settings: _trainer(settings) is not None,
 )
@@ -89,19 +94,14 @@ def _value(config: Config, name: str, value: Any) -> float:
 def _resolved(config: Config, name: str, reference: str) -> Any:
     resolver, colon, arguments = reference.partition(":")
     if colon:
-        check_choice(f"the resolver of {name}", resolver.strip(), _RESOLVERS)
+        check_choice(f"the resolver of {name}", resolver.strip(), tuple(_RESOLVERS))
         numbers = [config.of({name: text.strip()}).number(name) for text in arguments.split(",")]
         if len(numbers) != 2:
             raise ValueError(f"{name} must have two numbers in its resolver, got {shown_value(reference)}")
         first, second = numbers
         if resolver.strip() == "divide" and second == 0:
             raise ValueError(f"{name} divides by 0")
-        return {
-            "times": lambda: first * second,
-            "divide": lambda: first / second,
-            "add": lambda: first + second,
-            "subtract": lambda: first - second,
-        }[resolver.strip()]()
+        return _RESOLVERS[resolver.strip()](first, second)
     given = config.of({}).get(reference)
     if given is not None:
         return given

@@ -38,16 +38,12 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
     return isinstance(optim, Mapping) and "BASE_LR" in optim and "MAX_EPOCH" in optim
 
 
-FRAMEWORK = Framework(
-    name="slowfast", read=read, marks=(), aliases=("pyslowfast", "pycls"), recognizes=_recognizes
-)
+FRAMEWORK = Framework(name="slowfast", read=read, aliases=("pyslowfast", "pycls"), recognizes=_recognizes)
 
 
 def _section(config: Config, name: str, defaults: Mapping[str, Any], framework: str) -> Config:
     """Return the settings of the optimizer, with the defaults of the framework."""
-    given = {"BASE_LR": config.init_value, "MAX_EPOCH": config.epochs}
-    needed = {key: value for key, value in defaults.items() if given.get(key) is None}
-    section = with_defaults(config.inner(name), needed, framework)
+    section = with_defaults(config.inner(name), defaults, framework, rate="BASE_LR", epochs="MAX_EPOCH")
     section.state(
         optimizer=section.stated_text(section.first("OPTIMIZING_METHOD", "OPTIMIZER")),
         momentum=section.stated("MOMENTUM"),
@@ -105,7 +101,7 @@ def _num_shards(config: Config, solver: Config) -> int:
     """Return the number of machines by which the rates are multiplied."""
     if not solver.flag("BASE_LR_SCALE_NUM_SHARDS"):
         return 1
-    shards = check_positive_count("NUM_SHARDS", config.count("NUM_SHARDS", 1))
+    shards = config.positive_count("NUM_SHARDS", 1)
     config.assume(
         f"BASE_LR_SCALE_NUM_SHARDS multiplies the rates by NUM_SHARDS, the machines, here {shards}."
     )

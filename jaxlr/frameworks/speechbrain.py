@@ -7,7 +7,8 @@ after an update or an epoch, so the first one runs at the rate of the optimizer.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxlr._checks import check_positive_count, shown_value
+from jaxlr._checks import shown_value
+from jaxlr.frameworks._curves import noam
 from jaxlr.frameworks._newbob import new_bob
 from jaxlr.frameworks.files import MADE
 from jaxlr.frameworks.recipe import Config, Framework, Recipe, Unit, Unreadable
@@ -45,9 +46,7 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
     return any(map(_is_scheduler, settings.values()))
 
 
-FRAMEWORK = Framework(
-    name="speechbrain", read=read, marks=(), recognizes=_recognizes, aliases=("SpeechBrain",)
-)
+FRAMEWORK = Framework(name="speechbrain", read=read, recognizes=_recognizes, aliases=("SpeechBrain",))
 
 
 def _resolved(config: Config, key: str) -> Config:
@@ -96,10 +95,8 @@ def _first_rate(config: Config, rate: Any) -> Any:
 
 def _num_counts(config: Config, unit: Unit) -> int | None:
     """Return the epochs of the run, or its updates if an update has one batch."""
-    if config.epochs is None and not config.has("number_of_epochs"):
-        return None
-    epochs = config.whole_epochs("number_of_epochs")
-    if unit == "epoch":
+    epochs = config.stated_epochs("number_of_epochs")
+    if epochs is None or unit == "epoch":
         return epochs
     if config.steps_per_epoch is None or config.count("grad_accumulation_factor", 1) != 1:
         return None
@@ -119,12 +116,10 @@ def _new_bob(config: Config, settings: Config) -> Recipe:
 
 def _noam(first: Any, rate: Any, settings: Config) -> Any:
     """Return a line and an inverse square root of the step, which is the count."""
-    warmup = check_positive_count("n_warmup_steps", settings.count("n_warmup_steps"))
+    warmup = settings.positive_count("n_warmup_steps")
     if settings.has("model_size"):
-        rate *= (check_positive_count("model_size", settings.count("model_size")) * warmup) ** -0.5
-    ramp = Phase(warmup - 1, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=warmup)
-    decay = Phase(shape="inverse_sqrt", start_factor=1.0, span=warmup)
-    return phased_lr(rate, [Phase(1, start_value=first), ramp, decay])
+        rate *= (settings.positive_count("model_size") * warmup) ** -0.5
+    return phased_lr(rate, [Phase(1, start_value=first), *noam(warmup)])
 
 
 def _linear(first: Any, rate: Any, settings: Config) -> Any:

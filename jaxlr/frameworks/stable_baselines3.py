@@ -39,9 +39,9 @@ def read(config: Config) -> Recipe:
     config = _of_environment(config)
     config.state(clip=config.stated_clip("max_grad_norm"))
     algorithm = config.text("algo", None)
-    if config.init_value is None and algorithm in _ALGORITHMS:
+    if algorithm in _ALGORITHMS:
         default = {"learning_rate": _ALGORITHMS[algorithm]["learning_rate"]}
-        config = with_defaults(config, default, algorithm.upper())
+        config = with_defaults(config, default, algorithm.upper(), rate="learning_rate")
     rate = config.get("learning_rate")
     if not (isinstance(rate, str) and rate.startswith("lin_")):
         schedule = phased_lr(config.base_rate("learning_rate"), [Phase()])
@@ -70,7 +70,7 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
 
 
 FRAMEWORK = Framework(
-    name="stable_baselines3", read=read, marks=(), recognizes=_recognizes, aliases=("sb3", "rl_zoo3")
+    name="stable_baselines3", read=read, recognizes=_recognizes, aliases=("sb3", "rl_zoo3")
 )
 
 
@@ -97,18 +97,18 @@ def _calls(config: Config) -> _Calls:
         )
     algorithm = check_choice("algo", config.text("algo"), tuple(_ALGORITHMS))
     config = with_defaults(config, {"n_envs": 1, **_ALGORITHMS[algorithm]}, algorithm.upper())
-    envs = check_positive_count("n_envs", config.count("n_envs"))
+    envs = config.positive_count("n_envs")
     if "train_freq" not in _ALGORITHMS[algorithm]:
         config.refuse("target_kl", reason="then the KL divergence decides how many updates have a rate")
-        rollout = envs * check_positive_count("n_steps", config.count("n_steps"))
-        batch = check_positive_count("batch_size", config.count("batch_size", rollout))
+        rollout = envs * config.positive_count("n_steps")
+        batch = config.positive_count("batch_size", rollout)
         return _Calls(1, rollout, config.count("n_epochs", 1) * -(-rollout // batch))
     if not isinstance(config.get("train_freq"), int | float | str):
         raise ValueError(
             f"train_freq must be a number of steps, got {shown_value(config.get('train_freq'))}: the "
             "length of an episode is not known"
         )
-    rollout = envs * check_positive_count("train_freq", config.count("train_freq"))
+    rollout = envs * config.positive_count("train_freq")
     steps = config.signed("gradient_steps", 1)
     updates = rollout if steps < 0 else check_positive_count("gradient_steps", steps)
     if algorithm in ("td3", "ddpg"):

@@ -99,7 +99,7 @@ def _is_swin(settings: Mapping[str, Any]) -> bool:
     return isinstance(model, Mapping) and str(model.get("TYPE")).lower().startswith("swin")
 
 
-FRAMEWORK = Framework(name="swin", read=read, optimizer=optimizer, marks=(), recognizes=_is_swin)
+FRAMEWORK = Framework(name="swin", read=read, optimizer=optimizer, recognizes=_is_swin)
 
 
 def _updates_per_epoch(config: Config, train: Config) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxlr._checks import check_choice, check_positive_count, shown_value
+from jaxlr._checks import check_choice, shown_value
 from jaxlr.frameworks import mmpython
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.files import read_config
@@ -39,7 +39,7 @@ def read(config: Config) -> Recipe:
     training = _completed(config, config.inner("training"), {"steps": 10_000})
     config.state(optimizer=optimizer.stated_text("name"), weight_decay=optimizer.stated("weight_decay"))
     config.state(momentum=optimizer.stated("beta1"), clip=training.stated_clip("max_norm"))
-    steps = check_positive_count("steps", training.count("steps"))
+    steps = training.positive_count("steps")
     scheduler = config.inner("lr_scheduler")
     for name in scheduler.settings:
         check_choice("a setting of lr_scheduler", name, _SCHEDULER)
@@ -85,7 +85,6 @@ FRAMEWORK = Framework(
     name="torchtitan",
     read=read,
     optimizer=optimizer,
-    marks=(),
     aliases=("flame",),
     recognizes=_recognizes,
     has_versions=True,

@@ -4,9 +4,6 @@ The rules are those of torchtune 0.6.1 (`training/lr_schedulers.py` and
 `recipes/full_finetune_single_device.py`).
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from jaxlr._checks import shown_value
 from jaxlr.frameworks.huggingface_schedules import get_cosine_schedule_with_warmup
 from jaxlr.frameworks.recipe import Config, Framework, Recipe, TorchOptimizer
@@ -54,14 +51,7 @@ def optimizer(config: Config) -> TorchOptimizer:
     return TorchOptimizer(name, options, None if logs_only else config.clip("clip_grad_norm"))
 
 
-def _has_components(settings: Mapping[str, Any]) -> bool:
-    optimizer = settings.get("optimizer")
-    return isinstance(optimizer, Mapping) and "_component_" in optimizer
-
-
-FRAMEWORK = Framework(
-    name="torchtune", read=read, marks=(), optimizer=optimizer, recognizes=_has_components
-)
+FRAMEWORK = Framework(name="torchtune", read=read, marks=(("optimizer._component_",),), optimizer=optimizer)
 
 
 def _num_steps(config: Config) -> int:

@@ -6,7 +6,7 @@ The rules are those of torchvision 0.15 to 0.24 (`references/classification/trai
 
 from typing import Any
 
-from jaxlr._checks import check_choice, check_duration, check_positive_count, shown_value
+from jaxlr._checks import check_choice, check_duration, shown_value
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Clip, Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import (
@@ -154,7 +154,7 @@ def _classification(config: Config) -> Recipe:
     gamma = config.number("lr_gamma", 0.1)
     name = config.text("lr_scheduler").lower()
     if name == "steplr":
-        step_size = check_positive_count("lr_step_size", config.number("lr_step_size", 30))
+        step_size = config.positive_count("lr_step_size", 30)
         main = step_lr(init_value, step_size, gamma)
     elif name == "cosineannealinglr":
         if warmup >= epochs:
@@ -179,9 +179,7 @@ def _detection(config: Config) -> Recipe:
     if name == "multisteplr":
         if not config.has("lr_steps"):
             config.assume("lr_steps is 16 22, the default of the detection script.")
-        milestones = [
-            check_positive_count("each of lr_steps", m) for m in config.numbers("lr_steps", [16, 22])
-        ]
+        milestones = config.counts("lr_steps", [16, 22])
         main = multi_step_lr(1.0, milestones, config.number("lr_gamma", 0.1))
     elif name == "cosineannealinglr":
         main = cosine_annealing_lr(1.0, epochs)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jaxlr._checks import check_choice, check_positive_count, check_value
+from jaxlr._checks import check_choice, check_value
 from jaxlr.frameworks.recipe import Clip, Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, chained_scheduler, per_epoch, phased_lr, sequential_lr
 
@@ -67,29 +67,25 @@ def optimizer(config: Config) -> TorchOptimizer:
     elif name != "RMSprop":
         options = {"betas": (momentum, 0.999)}
     options["weight_decay"] = _weight_decay(config)
-    accumulation = max(
-        1, round(config.count("nbs", 64) / check_positive_count("batch", config.count("batch")))
-    )
+    accumulation = max(1, round(config.count("nbs", 64) / config.positive_count("batch")))
     warmup = _warmup_iterations(config, steps, epochs)
     starts = not _is_auto(config) and warmup > 0 and config.number("warmup_bias_lr", 0.1) != 0
     own = "the rate of the biases begins at warmup_bias_lr" if starts else ""
     return TorchOptimizer(name, options, Clip(10.0), ("biases", "norms"), accumulation, own)
 
 
-def _recognizes(settings: Mapping[str, Any]) -> bool:
-    return any(
-        isinstance(inner := settings.get(name), Mapping) and {"lr0", "warmup_epochs"} <= inner.keys()
-        for name in ("hyp", "solver")
-    )
-
-
 FRAMEWORK = Framework(
     name="ultralytics",
     read=read,
     optimizer=optimizer,
-    marks=(("lr0", "lrf"), ("lr0", "warmup_epochs"), ("lr0", "epochs")),
+    marks=(
+        ("lr0", "lrf"),
+        ("lr0", "warmup_epochs"),
+        ("lr0", "epochs"),
+        ("hyp.lr0", "hyp.warmup_epochs"),
+        ("solver.lr0", "solver.warmup_epochs"),
+    ),
     aliases=("yolo", "yolov5"),
-    recognizes=_recognizes,
     has_versions=True,
 )
 
@@ -189,7 +185,7 @@ def _weight_decay(config: Config) -> float:
     batch, decay = config.stated("batch"), config.number("weight_decay")
     if config.group != 0 or not batch or batch < 1:
         return 0.0 if config.group != 0 else decay
-    nominal = check_positive_count("nbs", config.count("nbs", 64))
+    nominal = config.positive_count("nbs", 64)
     return decay * batch * max(round(nominal / batch), 1) / nominal
 
 

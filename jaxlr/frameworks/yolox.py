@@ -26,9 +26,7 @@ def read(config: Config) -> Recipe:
     """Read the attributes of an `Exp`. A count is a batch."""
     config.refuse("get_lr_scheduler", reason="write the schedule of this method with jaxlr.phased_lr")
     batches = config.steps_in_epoch()
-    given = {"max_epoch": config.epochs, "basic_lr_per_img": config.init_value}
-    needed = {name: value for name, value in _DEFAULTS.items() if given.get(name) is None}
-    config = with_defaults(config, needed, "YOLOX")
+    config = with_defaults(config, _DEFAULTS, "YOLOX", rate="basic_lr_per_img", epochs="max_epoch")
     epochs, warmup = config.whole_epochs("max_epoch"), config.count("warmup_epochs")
     if warmup >= epochs:
         raise ValueError(f"warmup_epochs must be below max_epoch, got {warmup} and {epochs}")

@@ -8,63 +8,23 @@ katsura-jp/pytorch-cosine-annealing-with-warmup:
     python scripts/recording/addons.py FOLDER
 """
 
-import argparse
 import ast
 import functools
 import importlib
 import importlib.util
-import json
 import logging
 import math
-import subprocess
-import sys
 import types
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
 import torch
+from curves import case, definitions, new_optimizer, record, stepped, text_at
 
 
-RECORDED = Path(__file__).parents[2] / "tests/framework_recipes.json"
 BEFORE_2024 = "dc81cb36^"  # nanoGPT, before its warmup began above 0
-
-
-def case(
-    version: str, call: str, settings: dict[str, Any], rate: float, rates: list[float], **more: Any
-) -> Any:
-    """Return an entry of the file."""
-    entry = {"version": version, "call": call, "settings": settings, **more, "init_value": rate}
-    return {**entry, "rates": [float(each) for each in rates]}
-
-
-def optimizer(rate: float) -> torch.optim.Optimizer:
-    """Return an optimizer to schedule."""
-    return torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
-
-
-def stepped(build: Callable[[Any], Any], rate: float, num_steps: int) -> list[float]:
-    """Return the rate of each step of a scheduler."""
-    sgd = optimizer(rate)
-    scheduler = build(sgd)
-    rates = [sgd.param_groups[0]["lr"]]
-    for _ in range(num_steps - 1):
-        sgd.step()
-        scheduler.step()
-        rates.append(sgd.param_groups[0]["lr"])
-    return rates
-
-
-def function_of(
-    path: Path, name: str, namespace: dict[str, Any], text: str | None = None
-) -> Callable[..., Any]:
-    """Return one function or class of a file, without running the rest of it."""
-    tree = ast.parse(path.read_text() if text is None else text)
-    tree.body = [each for each in tree.body if getattr(each, "name", None) == name]
-    exec(compile(tree, str(path), "exec"), namespace)
-    return namespace[name]
 
 
 AFTER = (
@@ -93,17 +53,26 @@ ADDONS: Any = (
 )
 
 
+COPIED = (
+    ("pytorch-gradual-warmup-lr", "GradualWarmupScheduler", "warmup_scheduler/scheduler.py"),
+    (
+        "pytorch-cosine-annealing-with-warmup",
+        "CosineAnnealingWarmupRestarts",
+        "cosine_annealing_warmup/scheduler.py",
+    ),
+)
+
+
 def addons(folder: Path) -> list[Any]:
     """Return the curves of the classes that programs import or copy."""
-    sys.path[:0] = [str(folder / "pytorch-gradual-warmup-lr")]
-    sys.path[:0] = [str(folder / "pytorch-cosine-annealing-with-warmup")]
-    gradual = importlib.import_module("warmup_scheduler").GradualWarmupScheduler
+    names: dict[str, Any] = {"math": math, "torch": torch, **vars(torch.optim.lr_scheduler)}
+    names["_LRScheduler"] = torch.optim.lr_scheduler.LRScheduler
+    for clone, name, file in COPIED:
+        definitions(text_at(folder / clone, "HEAD", file), [name], names)
+    gradual = names["GradualWarmupScheduler"]
     classes = {
         "bolts": ("0.7.0", _bolts()),
-        "restarts": (
-            "2022",
-            importlib.import_module("cosine_annealing_warmup").CosineAnnealingWarmupRestarts,
-        ),
+        "restarts": ("2022", names["CosineAnnealingWarmupRestarts"]),
         "monai": ("1.6.1", importlib.import_module("monai.optimizers").WarmupCosineSchedule),
     }
     cases: list[Any] = []
@@ -112,7 +81,7 @@ def addons(folder: Path) -> list[Any]:
         for row in rows:
             settings = {**same, **dict(zip(names, row, strict=True))}
             rates = stepped(functools.partial(cls, **settings), 0.01, 60)
-            cases.append(case(version, cls.__name__, settings, 0.01, rates))
+            cases.append(case(version, cls.__name__, settings, rates, init_value=0.01))
     for text in (None, *AFTER):
         for multiplier in (1.0, 4.0):
 
@@ -122,7 +91,9 @@ def addons(folder: Path) -> list[Any]:
 
             settings = {"multiplier": multiplier, "total_epoch": 5}
             rates = stepped(build, 0.1, 40)
-            entry = case("2024", "GradualWarmupScheduler", settings, 0.1, rates, after_scheduler=text)
+            entry = case(
+                "2024", "GradualWarmupScheduler", settings, rates, after_scheduler=text, init_value=0.1
+            )
             cases.append(entry)
     return cases
 
@@ -133,8 +104,9 @@ def _bolts() -> Any:
     assert spec is not None
     names = {"math": math, "warnings": warnings, "List": list, "Optimizer": torch.optim.Optimizer}
     names |= {"_LRScheduler": torch.optim.lr_scheduler.LRScheduler, "under_review": lambda: lambda cls: cls}
-    path = Path(str(spec.origin)).parent / "optimizers/lr_scheduler.py"
-    return function_of(path, "LinearWarmupCosineAnnealingLR", names)
+    text = (Path(str(spec.origin)).parent / "optimizers/lr_scheduler.py").read_text()
+    name = "LinearWarmupCosineAnnealingLR"
+    return definitions(text, [name], names)[name]
 
 
 def lightning(folder: Path) -> list[Any]:
@@ -181,28 +153,32 @@ def lightning(folder: Path) -> list[Any]:
             )
             trainer.fit(module, torch.utils.data.DataLoader(data))
             node = {"interval": interval, "frequency": frequency, "accumulate_grad_batches": accumulate}
-            entry = case(pl.__version__, "ExponentialLR", node, 1.0, module.rates, steps_per_epoch=batches)
+            entry = case(
+                pl.__version__, "ExponentialLR", node, module.rates, steps_per_epoch=batches, init_value=1.0
+            )
             cases.append(entry)
     return cases
 
 
 def nanogpt(folder: Path) -> list[Any]:
     """Return the rates of `get_lr`, today and before 2024."""
-    show = ["git", "-C", str(folder / "nanoGPT"), "show", f"{BEFORE_2024}:train.py"]
-    texts = {"2024.12": None, "2023": subprocess.check_output(show, text=True)}
+    commits = {"2024.12": "HEAD", "2023": BEFORE_2024}
+    texts = {
+        version: text_at(folder / "nanoGPT", commit, "train.py") for version, commit in commits.items()
+    }
     cases: list[Any] = []
     for warmup, decay in ((5, 20), (0, 12), (1, 30)):
         settings = {"learning_rate": 6e-4, "warmup_iters": warmup, "lr_decay_iters": decay, "min_lr": 6e-5}
         for version, text in texts.items():
-            names = {"math": math, **settings}
-            get_lr = function_of(folder / "nanoGPT/train.py", "get_lr", names, text)
-            cases.append(case(version, "get_lr", settings, 6e-4, [get_lr(step) for step in range(40)]))
+            get_lr = definitions(text, ["get_lr"], {"math": math, **settings})["get_lr"]
+            cases.append(case(version, "get_lr", settings, map(get_lr, range(40)), init_value=6e-4))
     return cases
 
 
 def mae(folder: Path) -> list[Any]:
     """Return the rates of MAE's loop, which sets one for each group of `accum_iter` batches."""
-    adjust = function_of(folder / "mae/util/lr_sched.py", "adjust_learning_rate", {"math": math})
+    name, text = "adjust_learning_rate", text_at(folder / "mae", "HEAD", "util/lr_sched.py")
+    adjust = definitions(text, [name], {"math": math})[name]
     names = ("warmup_epochs", "epochs", "min_lr", "accum_iter")
     cases: list[Any] = []
     for batches, *row in ((4, 2, 5, 1e-6, 1), (7, 0, 4, 0.0, 1), (7, 2, 6, 1e-5, 3)):
@@ -211,29 +187,34 @@ def mae(folder: Path) -> list[Any]:
         for epoch in range(settings["epochs"]):
             for step in range(batches):
                 if step % settings["accum_iter"] == 0:
-                    rate = adjust(optimizer(1.0), step / batches + epoch, types.SimpleNamespace(**settings))
+                    rate = adjust(
+                        new_optimizer(1.0), step / batches + epoch, types.SimpleNamespace(**settings)
+                    )
                 rates.append(rate)
-        cases.append(case("2022", "adjust_learning_rate", settings, 1e-3, rates, steps_per_epoch=batches))
+        cases.append(
+            case("2022", "adjust_learning_rate", settings, rates, steps_per_epoch=batches, init_value=1e-3)
+        )
     return cases
 
 
 def dino(folder: Path) -> list[Any]:
     """Return the arrays of `cosine_scheduler`."""
-    cosine = function_of(folder / "dino/utils.py", "cosine_scheduler", {"np": np})
+    text = text_at(folder / "dino", "HEAD", "utils.py")
+    cosine = definitions(text, ["cosine_scheduler"], {"np": np})["cosine_scheduler"]
     cases: list[Any] = []
     for warmup, start in ((0, 0), (2, 0), (3, 1e-5), (5, 0)):
         settings = {"base_value": 5e-4, "final_value": 1e-6, "epochs": 5, "niter_per_ep": 4}
         settings |= {"warmup_epochs": warmup, "start_warmup_value": start}
-        cases.append(case("2022", "cosine_scheduler", settings, 5e-4, list(cosine(**settings))))
+        cases.append(case("2022", "cosine_scheduler", settings, cosine(**settings), init_value=5e-4))
     return cases
 
 
 def open_clip(folder: Path) -> list[Any]:
     """Return the rates of the three schedulers."""
-    path = folder / "open_clip/src/open_clip_train/scheduler.py"
+    text = text_at(folder / "open_clip", "HEAD", "src/open_clip_train/scheduler.py")
     names: dict[str, Any] = {"math": math, "torch": torch}
-    for name in ("assign_learning_rate", "_warmup_lr"):
-        function_of(path, name, names)
+    wanted = ["assign_learning_rate", "_warmup_lr", "cosine_lr", "const_lr", "const_lr_cooldown"]
+    definitions(text, wanted, names)
     cooldowns = (
         {"cooldown_steps": 6, "cooldown_power": 2.0, "cooldown_end_lr": 1e-5},
         {"cooldown_steps": 18},
@@ -242,16 +223,16 @@ def open_clip(folder: Path) -> list[Any]:
     cases: list[Any] = []
     for name, more in [*calls, *(("const_lr_cooldown", cooldown) for cooldown in cooldowns)]:
         settings = {"base_lr": 1e-3, "warmup_length": 5, "steps": 20, **more}
-        adjust = function_of(path, name, names)(optimizer(1.0), **settings)
-        cases.append(case("3.3", name, settings, 1e-3, [adjust(step) for step in range(20)]))
+        adjust = names[name](new_optimizer(1.0), **settings)
+        cases.append(case("3.3", name, settings, map(adjust, range(20)), init_value=1e-3))
     return cases
 
 
 def ldm(folder: Path) -> list[Any]:
     """Return the rates of latent-diffusion's schedulers in a LambdaLR."""
     names: dict[str, Any] = {"np": np}
-    for name in ("LambdaWarmUpCosineScheduler", "LambdaWarmUpCosineScheduler2", "LambdaLinearScheduler"):
-        function_of(folder / "latent-diffusion/ldm/lr_scheduler.py", name, names)
+    wanted = ["LambdaWarmUpCosineScheduler", "LambdaWarmUpCosineScheduler2", "LambdaLinearScheduler"]
+    definitions(text_at(folder / "latent-diffusion", "HEAD", "ldm/lr_scheduler.py"), wanted, names)
     lists = ("warm_up_steps", "cycle_lengths", "f_start", "f_max", "f_min")
     cycles = ([5, 3, 0], [20, 8, 7], [1e-6, 0.1, 0.2], [1.0, 0.5, 0.3], [0.1, 0.0, 0.3])
     single = ([10], [10_000_000_000_000], [1e-6], [1.0], [1.0])
@@ -267,7 +248,7 @@ def ldm(folder: Path) -> list[Any]:
         rates = stepped(
             functools.partial(torch.optim.lr_scheduler.LambdaLR, lr_lambda=rule.schedule), 0.5, 35
         )
-        cases.append(case("2022", name, each, 0.5, rates))
+        cases.append(case("2022", name, each, rates, init_value=0.5))
     return cases
 
 
@@ -275,8 +256,8 @@ def megatron(folder: Path) -> list[Any]:
     """Return the rates of Megatron-LM's scheduler, stepped by samples."""
     names: dict[str, Any] = {"math": math, "torch": torch, "Optional": Optional, "logging": logging}
     names |= {"logger": None, "log_single_rank": lambda *args: None}
-    path = folder / "Megatron-LM/megatron/core/optimizer_param_scheduler.py"
-    scheduler = function_of(path, "OptimizerParamScheduler", names)
+    text = text_at(folder / "Megatron-LM", "HEAD", "megatron/core/optimizer_param_scheduler.py")
+    scheduler = definitions(text, ["OptimizerParamScheduler"], names)["OptimizerParamScheduler"]
     batch, cases = 16, list[Any]()
     styles: list[dict[str, Any]] = [
         {"lr_decay_style": style} for style in ("linear", "cosine", "constant", "inverse-square-root")
@@ -292,7 +273,7 @@ def megatron(folder: Path) -> list[Any]:
     for settings, warmup, fraction in rows:
         given = {"lr": 1e-3, "min_lr": 1e-4, "lr_warmup_init": 1e-5, "train_iters": 20, **settings}
         given |= {"lr_warmup_iters": warmup} if fraction is None else {"lr_warmup_fraction": fraction}
-        sgd = optimizer(1e-3)
+        sgd = new_optimizer(1e-3)
         rule = scheduler(
             sgd,
             1e-5,
@@ -312,9 +293,8 @@ def megatron(folder: Path) -> list[Any]:
         for _ in range(26):
             rates.append(sgd.param_groups[0]["lr"])
             rule.step(batch)
-        cases.append(
-            case("2026-08", settings["lr_decay_style"], {**given, "global_batch_size": batch}, 1e-3, rates)
-        )
+        given |= {"global_batch_size": batch}
+        cases.append(case("2026-08", settings["lr_decay_style"], given, rates, init_value=1e-3))
     return cases
 
 
@@ -337,34 +317,25 @@ NEMO: Any = (
 
 def nemo(folder: Path) -> list[Any]:
     """Return the rates of NeMo's schedulers."""
-    text = (folder / "NeMo/nemo/core/optim/lr_scheduler.py").read_text()
+    text = text_at(folder / "NeMo", "HEAD", "nemo/core/optim/lr_scheduler.py")
     tree = ast.parse(text)
     private = [each.name for each in tree.body if isinstance(each, ast.FunctionDef) and each.name[0] == "_"]
     policies = ["WarmupPolicy", "WarmupHoldPolicy", "WarmupAnnealHoldPolicy"]
     names: dict[str, Any] = {"math": math, "warnings": warnings}
     names["_LRScheduler"] = torch.optim.lr_scheduler.LRScheduler
-    for name in [*private, *policies, *(name for name, _ in NEMO)]:
-        function_of(folder, name, names, text)
+    definitions(text, [*private, *policies, *(name for name, _ in NEMO)], names)
     cases: list[Any] = []
     for name, settings in NEMO:
         for warmup in (5, 0) if name != "NoamHoldAnnealing" else (5,):
             given = {**settings, "warmup_steps": warmup, "max_steps": 30}
             rates = stepped(functools.partial(names[name], **given), 1e-3, 36)
-            cases.append(case("2025-09", name, given, 1e-3, rates))
+            cases.append(case("2025-09", name, given, rates, init_value=1e-3))
     return cases
 
 
-def main() -> None:
-    """Replace the entries of these frameworks in the file, and keep all others."""
-    parser = argparse.ArgumentParser(description="Record the curves of add-on schedulers.")
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
-    warnings.simplefilter("ignore")
-    recorded = json.loads(RECORDED.read_text())
-    for framework in (addons, lightning, nanogpt, mae, dino, open_clip, ldm, megatron, nemo):
-        recorded[framework.__name__] = framework(folder)
-    RECORDED.write_text(json.dumps(recorded, separators=(",", ":")))
-
-
 if __name__ == "__main__":
-    main()
+    warnings.simplefilter("ignore")
+    record(
+        "framework_recipes.json",
+        *(addons, lightning, nanogpt, mae, dino, open_clip, ldm, megatron, nemo),
+    )

@@ -8,28 +8,22 @@ Run it in an environment of its own, with three files of the frameworks that are
     python scripts/recording/huggingface.py schedulers.py lr_schedulers.py lr_schedules.py
 """
 
-import json
 import logging
 import random
 import runpy
 import sys
 import types
-from pathlib import Path
 from typing import Any
 
 import timm  # pyright: ignore[reportMissingImports]
 import timm.scheduler  # pyright: ignore[reportMissingImports]
 import torch
 import transformers  # pyright: ignore[reportMissingImports]
+from curves import new_optimizer, write
 from transformers import optimization  # pyright: ignore[reportMissingImports]
 
 
-RECORDED = Path(__file__).parents[2] / "tests" / "framework_recipes_hf.json"
 RATE = 0.001
-
-
-def optimizer(rate: float) -> torch.optim.Optimizer:
-    return torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
 
 
 def rates_of(scheduler: Any, num_counts: int) -> list[float]:
@@ -64,7 +58,7 @@ def functions_of_transformers() -> list[dict[str, Any]]:
     ]
     cases = []
     for call, keywords in settings:
-        scheduler = getattr(optimization, call)(optimizer(RATE), **keywords)
+        scheduler = getattr(optimization, call)(new_optimizer(RATE), **keywords)
         rates = rates_of(scheduler, 45)
         cases.append({"call": call, "settings": keywords, "init_value": RATE, "rates": rates})
     return [{"version": transformers.__version__, **case} for case in cases]
@@ -90,7 +84,7 @@ def greedy() -> list[dict[str, Any]]:
         for _ in range(60):
             value += generator.choice([-0.5, -0.25, -0.125, 0.0, 0.0, 0.25])
             metrics.append(value)
-        scheduler = optimization.GreedyLR(optimizer(rate), **keywords)
+        scheduler = optimization.GreedyLR(new_optimizer(rate), **keywords)
         rates = []
         for metric in metrics:
             scheduler.step(metric)
@@ -104,7 +98,7 @@ def rates_of_axolotl(config: dict[str, Any], classes: dict[str, Any], num_counts
     steps, warm = config["max_steps"], config["warmup_steps"]
     floor = config.get("cosine_min_lr_ratio")
     both = {"num_warmup_steps": warm, "num_training_steps": steps}
-    chosen, name = optimizer(RATE), config["lr_scheduler"]
+    chosen, name = new_optimizer(RATE), config["lr_scheduler"]
     if name == "one_cycle":
         settings = {
             "pct_start": warm / steps,
@@ -279,7 +273,7 @@ def timm_schedules() -> list[dict[str, Any]]:
     ]
     cases = []
     for call, keywords in settings:
-        chosen = optimizer(RATE)
+        chosen = new_optimizer(RATE)
         scheduler = getattr(timm.scheduler, call)(chosen, **keywords)
         scheduler = scheduler[0] if isinstance(scheduler, tuple) else scheduler
         rates = [RATE] * 5 if scheduler is None else rates_of_timm(scheduler, 45)
@@ -294,7 +288,7 @@ def timm_plateaus() -> list[dict[str, Any]]:
         {"decay_rate": 0.5, "patience_t": 1, "warmup_t": 4, "warmup_lr_init": 1e-5},
         {"decay_rate": 0.2, "patience_t": 0, "warmup_t": 2, "cooldown_t": 2, "mode": "min", "lr_min": 1e-6},
     ):
-        scheduler = timm.scheduler.PlateauLRScheduler(optimizer(RATE), **keywords)
+        scheduler = timm.scheduler.PlateauLRScheduler(new_optimizer(RATE), **keywords)
         rates = rates_of_timm(scheduler, 16, metrics)
         cases.append({"settings": keywords, "init_value": RATE, "metrics": metrics, "rates": rates})
     return [{"version": timm.__version__, "call": "PlateauLRScheduler", **case} for case in cases]
@@ -309,7 +303,7 @@ def torchtune() -> list[dict[str, Any]]:
     function = runpy.run_path(sys.argv[2])["get_cosine_schedule_with_warmup"]
     cases = []
     for keywords in ({"num_warmup_steps": 5}, {"num_warmup_steps": 0, "num_cycles": 1.5}):
-        scheduler = function(optimizer(RATE), num_training_steps=20, **keywords)
+        scheduler = function(new_optimizer(RATE), num_training_steps=20, **keywords)
         cases.append({"settings": keywords, "init_value": RATE, "rates": rates_of(scheduler, 30)})
     call = "torchtune.training.lr_schedulers.get_cosine_schedule_with_warmup"
     return [{"version": "0.6.1", "call": call, **case} for case in cases]
@@ -326,15 +320,5 @@ FRAMEWORKS = {
 }
 
 
-def main() -> None:
-    """Write the curves of each framework, one to a line."""
-    blocks = []
-    for name, record in FRAMEWORKS.items():
-        lines = ",\n".join(json.dumps(case) for case in record())
-        blocks.append(f"{json.dumps(name)}: [\n{lines}\n]")
-    RECORDED.write_text("{\n" + ",\n".join(blocks) + "\n}\n")
-    print(f"recorded {', '.join(FRAMEWORKS)} in {RECORDED}")
-
-
 if __name__ == "__main__":
-    main()
+    write("framework_recipes_hf.json", {name: function() for name, function in FRAMEWORKS.items()})

@@ -7,9 +7,7 @@ speechbrain/speechbrain, and a clone of ftshijt/espnet, a fork of ESPnet of Octo
     python scripts/recording/nlp.py FOLDER
 """
 
-import argparse
 import functools
-import json
 import math
 import warnings
 from pathlib import Path
@@ -19,11 +17,10 @@ from unittest import mock
 
 import numpy as np
 import torch
-from pretraining import case, definitions, text_at
+from curves import case, definitions, new_optimizer, record, stepped, text_at
 from torch.optim import lr_scheduler
 
 
-RECORDED = Path(__file__).parents[2] / "tests/framework_recipes_nlp.json"
 NUM_STEPS = 20
 
 ESPNET: tuple[
@@ -62,21 +59,6 @@ ESPNET_FILES = {
 }
 
 
-def new_optimizer(rate: float) -> torch.optim.Optimizer:
-    """Return an SGD with one parameter."""
-    return torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
-
-
-def stepped(optimizer: torch.optim.Optimizer, scheduler: Any, num_steps: int = NUM_STEPS) -> list[float]:
-    """Return the rate of each update of a run that steps a scheduler after it."""
-    rates: list[float] = []
-    for _ in range(num_steps):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        scheduler.step()
-    return rates
-
-
 def espnet(folder: Path) -> list[Any]:
     """Return the rates of ESPnet's schedulers, and of torch's that its configs name."""
     names: dict[str, Any] = {"torch": torch, "np": np, "warnings": warnings, "math": math}
@@ -87,9 +69,8 @@ def espnet(folder: Path) -> list[Any]:
         definitions(text, [name], names)
     cases: list[Any] = []
     for scheduler, name, given in ESPNET:
-        optimizer = new_optimizer(1e-3)
         cls = names.get(name) or getattr(lr_scheduler, name)
-        rates = stepped(optimizer, cls(optimizer, **given))
+        rates = stepped(functools.partial(cls, **given), 1e-3, NUM_STEPS)
         settings = {"optim": "adam", "optim_conf": {"lr": 1e-3}, "scheduler": scheduler}
         cases.append(case("202511", name, {**settings, "scheduler_conf": given}, rates))
     return cases
@@ -100,11 +81,14 @@ def wenet(folder: Path) -> list[Any]:
     names: dict[str, Any] = {"_LRScheduler": lr_scheduler.LRScheduler, "List": list}
     text = text_at(folder / "wenet", "HEAD", "wenet/utils/scheduler.py")
     cls = definitions(text, ["WarmupLR"], names)["WarmupLR"]
+
+    def build(sgd: Any, warmup: int) -> Any:
+        scheduler = cls(sgd, warmup_steps=warmup)
+        scheduler.set_step(-1)
+        return scheduler
+
     cases: list[Any] = []
     for warmup in (1, 5, 25_000):
-        optimizer = new_optimizer(2e-3)
-        scheduler = cls(optimizer, warmup_steps=warmup)
-        scheduler.set_step(-1)
         settings = {
             "optim": "adam",
             "optim_conf": {"lr": 2e-3},
@@ -112,7 +96,8 @@ def wenet(folder: Path) -> list[Any]:
             "dataset_conf": {},
         }
         settings["scheduler_conf"] = {"warmup_steps": warmup}
-        cases.append(case("3.1.0", "WarmupLR", settings, stepped(optimizer, scheduler)))
+        rates = stepped(functools.partial(build, warmup=warmup), 2e-3, NUM_STEPS)
+        cases.append(case("3.1.0", "WarmupLR", settings, rates))
     return cases
 
 
@@ -139,7 +124,6 @@ def gpt_neox(folder: Path) -> list[Any]:
         text = text_at(folder / "gpt-neox", "HEAD", "megatron/training.py")
         build = definitions(text, ["get_learning_rate_scheduler"], names)["get_learning_rate_scheduler"]
         for given in NEOX_SETTINGS:
-            optimizer = new_optimizer(1e-3)
             args = {"no_load_optim": False, "deepspeed": True, "optimizer_type": "adam", "lr": 1e-3}
             args |= {
                 "lr_decay_iters": None,
@@ -148,9 +132,9 @@ def gpt_neox(folder: Path) -> list[Any]:
                 "min_lr": 0.0,
             }
             args |= {"use_checkpoint_lr_scheduler": False, "override_lr_scheduler": False, "use_mup": False}
-            scheduler = build(optimizer, SimpleNamespace(**{**args, **given}))
             settings = {"optimizer": {"type": "Adam", "params": {"lr": 1e-3}}, "train_iters": NUM_STEPS}
-            rates = stepped(optimizer, scheduler)
+            neox_args = SimpleNamespace(**{**args, **given})
+            rates = stepped(functools.partial(build, neox_args=neox_args), 1e-3, NUM_STEPS)
             cases.append(case(version, "AnnealingLR", {**settings, **given}, rates))
     return cases
 
@@ -180,9 +164,11 @@ def nanotron(folder: Path) -> list[Any]:
         scheduler = {"learning_rate": 1e-3, "lr_warmup_style": "linear", **given}
         defaults = {"lr_decay_style": "linear", "lr_decay_steps": None, "lr_decay_starting_step": None}
         args = SimpleNamespace(**{**defaults, "min_decay_lr": 1e-3, **scheduler})
-        optimizer = new_optimizer(1e-3)
-        wrapper = SimpleNamespace(get_base_optimizer=lambda optimizer=optimizer: optimizer)
-        rates = stepped(optimizer, build(wrapper, args, NUM_STEPS))
+
+        def built(sgd: Any, args: Any = args) -> Any:
+            return build(SimpleNamespace(get_base_optimizer=lambda: sgd), args, NUM_STEPS)
+
+        rates = stepped(built, 1e-3, NUM_STEPS)
         settings: dict[str, Any] = {"tokens": {"train_steps": NUM_STEPS}}
         settings["optimizer"] = {"learning_rate_scheduler": scheduler}
         cases.append(case("0.5", "lr_scheduler_builder", settings, rates))
@@ -213,8 +199,9 @@ def litgpt(folder: Path) -> list[Any]:
                 for count in range(NUM_STEPS)
             ]
         else:
-            optimizer, call = new_optimizer(1e-3), "get_lr_scheduler"
-            rates = stepped(optimizer, names[call](optimizer, warmup, end))
+            call = "get_lr_scheduler"
+            build = functools.partial(names[call], warmup_steps=warmup, max_steps=end)
+            rates = stepped(build, 1e-3, NUM_STEPS)
         settings = {"train": train, "devices": devices}
         settings["optimizer"] = {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1e-3}}
         cases.append(case("0.5.13", call, settings, rates))
@@ -271,12 +258,12 @@ def icefall(folder: Path) -> list[Any]:
     cls = definitions(text, ["LRScheduler", "Eden"], names)["Eden"]
     cases: list[Any] = []
     for given in ICEFALL:
-        optimizer, rates = new_optimizer(0.045), list[float]()
-        scheduler = cls(optimizer, **given)
+        sgd, rates = new_optimizer(0.045), list[float]()
+        scheduler = cls(sgd, **given)
         for count in range(NUM_STEPS):
             scheduler.step_epoch(count // 6)
             scheduler.step_batch(count + 1)
-            rates.append(optimizer.param_groups[0]["lr"])
+            rates.append(sgd.param_groups[0]["lr"])
         cases.append(case("2026.6", "Eden", {"base_lr": 0.045, **given}, rates))
     return cases
 
@@ -297,26 +284,8 @@ SPEECHBRAIN: tuple[tuple[str, dict[str, Any]], ...] = (
     ),
 )
 METRICS = [
-    5.0,
-    4.9,
-    4.895,
-    4.9,
-    4.0,
-    3.99,
-    3.99,
-    3.98,
-    3.9,
-    3.89,
-    0.0,
-    0.0,
-    1.0,
-    1.0,
-    0.5,
-    0.4,
-    0.39,
-    0.4,
-    0.3,
-    0.2,
+    *(5.0, 4.9, 4.895, 4.9, 4.0, 3.99, 3.99, 3.98, 3.9, 3.89),
+    *(0.0, 0.0, 1.0, 1.0, 0.5, 0.4, 0.39, 0.4, 0.3, 0.2),
 ]
 
 
@@ -330,15 +299,14 @@ def speechbrain(folder: Path) -> list[Any]:
     cases: list[Any] = []
     for name, given in SPEECHBRAIN:
         rate = given["initial_value"] if name == "NewBobScheduler" else 0.003
-        optimizer, scheduler, rates = new_optimizer(rate), names[name](**given), list[float]()
+        sgd, scheduler, rates = new_optimizer(rate), names[name](**given), list[float]()
         for count, metric in enumerate(METRICS):
-            rates.append(optimizer.param_groups[0]["lr"])
+            rates.append(sgd.param_groups[0]["lr"])
             if name == "NoamScheduler":
-                scheduler(optimizer)
+                scheduler(sgd)
             else:
-                _, optimizer.param_groups[0]["lr"] = scheduler(
-                    metric if name == "NewBobScheduler" else count + 1
-                )
+                given_to = metric if name == "NewBobScheduler" else count + 1
+                _, sgd.param_groups[0]["lr"] = scheduler(given_to)
         settings = {"lr_annealing": {"!new": f"speechbrain.nnet.schedulers.{name}", **given}}
         settings["opt_class"] = {"!new": "torch.optim.Adam", "lr": rate}
         metrics = {"metrics": METRICS} if name == "NewBobScheduler" else {}
@@ -346,26 +314,8 @@ def speechbrain(folder: Path) -> list[Any]:
     return cases
 
 
-def main() -> None:
-    """Write the curves of each framework, one to a line."""
-    parser = argparse.ArgumentParser(description="Record the curves of frameworks for language and speech.")
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
-    blocks: list[str] = []
-    for name, record in {
-        "espnet": espnet,
-        "wenet": wenet,
-        "gpt_neox": gpt_neox,
-        "nanotron": nanotron,
-        "litgpt": litgpt,
-        "opennmt": opennmt,
-        "icefall": icefall,
-        "speechbrain": speechbrain,
-    }.items():
-        lines = ",\n".join(json.dumps(each) for each in record(folder))
-        blocks.append(f"{json.dumps(name)}: [\n{lines}\n]")
-    RECORDED.write_text("{\n" + ",\n".join(blocks) + "\n}\n")
-
-
 if __name__ == "__main__":
-    main()
+    record(
+        "framework_recipes_nlp.json",
+        *(espnet, wenet, gpt_neox, nanotron, litgpt, opennmt, icefall, speechbrain),
+    )

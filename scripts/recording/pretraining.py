@@ -6,17 +6,13 @@ mosaicml/composer, mosaicml/llm-foundry and facebookresearch/fairseq:
     python scripts/recording/pretraining.py FOLDER
 """
 
-import argparse
-import ast
 import functools
-import json
 import math
-import subprocess
 import sys
 import textwrap
 import warnings
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -24,29 +20,8 @@ from typing import Any
 from unittest import mock
 
 import torch
-
-
-RECORDED = Path(__file__).parents[2] / "tests/framework_recipes_pretraining.json"
-
-
-def definitions(text: str, names: list[str], namespace: dict[str, Any]) -> dict[str, Any]:
-    """Run some functions and classes of a file, without the rest of it."""
-    tree = ast.parse(text)
-    tree.body = [each for each in tree.body if getattr(each, "name", None) in names]
-    tree.body.insert(0, ast.parse("from __future__ import annotations").body[0])
-    exec(compile(tree, "recorded", "exec"), namespace)
-    return namespace
-
-
-def text_at(clone: Path, commit: str, file: str) -> str:
-    """Return a file of a clone at a commit."""
-    return subprocess.check_output(["git", "-C", str(clone), "show", f"{commit}:{file}"], text=True)
-
-
-def case(version: str | None, call: str, settings: dict[str, Any], rates: list[float], **more: Any) -> Any:
-    """Return an entry of the file."""
-    rates = [float(rate) for rate in rates]
-    return {"version": version, "call": call, "settings": settings, **more, "rates": rates}
+from curves import case, definitions, record, stepped, text_at
+from torch.optim.lr_scheduler import LambdaLR
 
 
 # The version, the file, and the commit that changed its rule later.
@@ -80,28 +55,16 @@ def torchtitan(folder: Path) -> list[Any]:
             job = SimpleNamespace(lr_scheduler=scheduler, training=SimpleNamespace(steps=20))
             factor = build(None, scheduler, 20) if version == "0.2.2" else build(None, job)
             settings = {"optimizer": {"lr": 1e-3}, "training": {"steps": 20}, "lr_scheduler": given}
-            rates = lambda_rates(factor, 1e-3, 20)
+            rates = stepped(functools.partial(LambdaLR, lr_lambda=factor), 1e-3, 20)
             cases.append(case(version, "build_lr_schedulers", settings, rates))
     text = show("cca07028e", "torchtitan/optimizer.py")
     line = definitions(text, ["linear_warmup_linear_decay"], {})["linear_warmup_linear_decay"]
     for warmup in (0, 5):
         settings = {"optimizer": {"lr": 1e-3}, "training": {"steps": 20, "warmup_steps": warmup}}
-        rates = lambda_rates(functools.partial(line, warmup, float(20 - warmup)), 1e-3, 20)
+        factor = functools.partial(line, warmup, float(20 - warmup))
+        rates = stepped(functools.partial(LambdaLR, lr_lambda=factor), 1e-3, 20)
         cases.append(case(None, "linear_warmup_linear_decay", settings, rates))
     return cases
-
-
-def lambda_rates(factor: Callable[[int], float], rate: float, num_steps: int) -> list[float]:
-    """Return the rates of a run with a LambdaLR of torch."""
-    sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(sgd, factor)
-    rates: list[float] = []
-    for step in range(num_steps):
-        rates.append(sgd.param_groups[0]["lr"])
-        sgd.step()
-        if step < num_steps - 1:
-            scheduler.step()
-    return rates
 
 
 COMMON: dict[str, Any] = {"grad_clip_warmup_steps": None, "grad_clip_warmup_factor": None}
@@ -354,22 +317,5 @@ def fairseq(folder: Path) -> list[Any]:
     return cases
 
 
-def main() -> None:
-    """Write the curves of each framework, one to a line."""
-    parser = argparse.ArgumentParser(description="Record the curves of frameworks for pretraining.")
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
-    blocks: list[str] = []
-    for name, record in {
-        "torchtitan": torchtitan,
-        "olmo": olmo,
-        "composer": composer,
-        "fairseq": fairseq,
-    }.items():
-        lines = ",\n".join(json.dumps(each) for each in record(folder))
-        blocks.append(f"{json.dumps(name)}: [\n{lines}\n]")
-    RECORDED.write_text("{\n" + ",\n".join(blocks) + "\n}\n")
-
-
 if __name__ == "__main__":
-    main()
+    record("framework_recipes_pretraining.json", torchtitan, olmo, composer, fairseq)

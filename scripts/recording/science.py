@@ -7,17 +7,13 @@ vwxyzjn/cleanrl and real-stanford/diffusion_policy, and `torch_geometric` of PyG
     python scripts/recording/science.py FOLDER
 """
 
-import argparse
 import ast
 import functools
 import importlib
-import json
 import logging
 import math
-import subprocess
 import warnings
 from bisect import bisect
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,42 +21,8 @@ from typing import Any
 from unittest import mock
 
 import torch
+from curves import case, definitions, new_optimizer, record, stepped, text_at
 from diffusers.optimization import get_scheduler  # pyright: ignore[reportMissingImports]
-
-
-RECORDED = Path(__file__).parents[2] / "tests/framework_recipes_science.json"
-
-
-def definitions(text: str, names: list[str], namespace: dict[str, Any]) -> dict[str, Any]:
-    """Run some functions and classes of a file, without the rest of it."""
-    tree = ast.parse(text)
-    tree.body = [each for each in tree.body if getattr(each, "name", None) in names]
-    tree.body.insert(0, ast.parse("from __future__ import annotations").body[0])
-    exec(compile(tree, "recorded", "exec"), namespace)
-    return namespace
-
-
-def text_at(clone: Path, commit: str, file: str) -> str:
-    """Return a file of a clone at a commit."""
-    return subprocess.check_output(["git", "-C", str(clone), "show", f"{commit}:{file}"], text=True)
-
-
-def case(version: str, call: str, settings: dict[str, Any], rates: list[float], **more: Any) -> Any:
-    """Return an entry of the file."""
-    rates = [float(rate) for rate in rates]
-    return {"version": version, "call": call, "settings": settings, **more, "rates": rates}
-
-
-def stepped(build: Callable[[Any], Any], rate: float, num_steps: int) -> list[float]:
-    """Return the rate of each step of a scheduler."""
-    sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
-    scheduler = build(sgd)
-    rates = [sgd.param_groups[0]["lr"]]
-    for _ in range(num_steps - 1):
-        sgd.step()
-        scheduler.step()
-        rates.append(sgd.param_groups[0]["lr"])
-    return rates
 
 
 DECAY = ("num_warmup_steps", "num_decay_steps", "peak_lr", "decay_lr")
@@ -195,7 +157,7 @@ def addons(folder: Path) -> list[Any]:
                 rates = stepped(functools.partial(openfold, **settings), 0.1, 40)
             cases.append(case("2025", name, settings, rates))
             continue
-        sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+        sgd = new_optimizer(0.1)
         scheduler = getattr(handlers, name)(sgd, "lr", **settings)
         rates = []
         for _ in range(40):
@@ -325,8 +287,8 @@ def stable_baselines3(folder: Path) -> list[Any]:
             **given,
         )
         rates: list[float] = []
-        optimizer = model.critic.optimizer if algorithm in ("sac", "td3") else model.policy.optimizer
-        optimizer.register_step_pre_hook(
+        optimized = model.critic.optimizer if algorithm in ("sac", "td3") else model.policy.optimizer
+        optimized.register_step_pre_hook(
             lambda sgd, *_, rates=rates: rates.append(sgd.param_groups[0]["lr"])
         )
         model.learn(settings["n_timesteps"])
@@ -344,7 +306,7 @@ def cleanrl(folder: Path) -> list[Any]:
     for total, envs in ((1000, 4), (1024, 8)):
         settings = {"total_timesteps": total, "num_envs": envs, "num_steps": 16, "learning_rate": 2.5e-4}
         args = SimpleNamespace(**settings, num_iterations=total // (envs * 16))
-        sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=2.5e-4)
+        sgd = new_optimizer(2.5e-4)
         rates: list[float] = []
         for iteration in range(1, args.num_iterations + 1):
             exec(code, {"args": args, "iteration": iteration, "optimizer": sgd})
@@ -370,27 +332,9 @@ def diffusion_policy(folder: Path) -> list[Any]:
     return cases
 
 
-def main() -> None:
-    """Write the file."""
-    parser = argparse.ArgumentParser(description="Record the curves of LeRobot, fastai and others.")
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
-    warnings.simplefilter("ignore")
-    recorded = {
-        each.__name__: each(folder)
-        for each in (
-            lerobot,
-            fastai,
-            addons,
-            graphgym,
-            fairchem,
-            stable_baselines3,
-            cleanrl,
-            diffusion_policy,
-        )
-    }
-    RECORDED.write_text(json.dumps(recorded, separators=(",", ":")))
-
-
 if __name__ == "__main__":
-    main()
+    warnings.simplefilter("ignore")
+    record(
+        "framework_recipes_science.json",
+        *(lerobot, fastai, addons, graphgym, fairchem, stable_baselines3, cleanrl, diffusion_policy),
+    )

@@ -5,9 +5,7 @@ The environment needs torch. The folder holds clones of the repositories by thei
     python scripts/recording/vision.py FOLDER
 """
 
-import argparse
 import functools
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,10 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pretraining import case, definitions, text_at
-
-
-RECORDED = Path(__file__).parents[2] / "tests/framework_recipes_vision.json"
+from curves import case, definitions, new_optimizer, record, stepped, text_at
 
 
 def namespace(settings: Any) -> Any:
@@ -99,21 +94,16 @@ def ultralytics(folder: Path) -> list[Any]:
         cases.append(case(None, "one_cycle", settings, rates, **more))
     for group, name in ((0, "Cosine"), (2, "Constant")):
         solver, epochs, batches = {**YOLO, "optim": "SGD", "lr_scheduler": name}, 13, 90
-        lf = build(namespace({"solver": solver}), torch_sgd(0.01), epochs)[1]
+        lf = build(namespace({"solver": solver}), new_optimizer(0.01), epochs)[1]
         rates = yolo_rates(lf, epochs, batches, group)
         more = {"steps_per_epoch": batches, "group": group}
         cases.append(case(None, "build_lr_scheduler", {"solver": solver, "epochs": epochs}, rates, **more))
     return cases
 
 
-def torch_sgd(rate: float) -> torch.optim.SGD:
-    """Return an optimizer of one parameter."""
-    return torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
-
-
 def yolo_rates(lf: Callable[[int], float], epochs: int, batches: int, group: int) -> list[float]:
     """Return the rates of the loop of YOLOv7's `train.py`, which YOLOv6 shares."""
-    sgd = torch_sgd(YOLO["lr0"])
+    sgd = new_optimizer(YOLO["lr0"])
     scheduler = torch.optim.lr_scheduler.LambdaLR(sgd, lf)
     scheduler.last_epoch = -1  # as in train.py
     warmup = max(round(YOLO["warmup_epochs"] * batches), 1000)
@@ -171,7 +161,7 @@ def warmed_rates(
     build: Callable[..., Any], duration: int, milestones: list[int], epochs: int, batches: int
 ) -> list[float]:
     """Return the rates of a scheduler of epochs, which waits for a warmup of batches."""
-    sgd = torch_sgd(1e-3)
+    sgd = new_optimizer(1e-3)
     scheduler = torch.optim.lr_scheduler.MultiStepLR(sgd, milestones, 0.1)
     warmup = build(scheduler, duration)
     rates: list[float] = []
@@ -218,13 +208,8 @@ def nerfstudio(folder: Path) -> list[Any]:
     definitions(text, ["Scheduler", "SchedulerConfig", *names], found)
     cases: list[Any] = []
     for call, settings in NERFSTUDIO:
-        sgd = torch_sgd(0.01)
-        scheduler = found[call](**settings).setup().get_scheduler(sgd, lr_init=0.01)
-        rates: list[float] = []
-        for _ in range(40):
-            rates.append(sgd.param_groups[0]["lr"])
-            sgd.step()
-            scheduler.step()
+        build = found[call](**settings).setup().get_scheduler
+        rates = stepped(functools.partial(build, lr_init=0.01), 0.01, 40)
         cases.append(case("1.1.5", call, settings, rates))
     return cases
 
@@ -269,7 +254,7 @@ def openpcdet(folder: Path) -> list[Any]:
         settings = {"LR": 0.003, "NUM_EPOCHS": 8, **given}
         epochs, batches = settings["NUM_EPOCHS"], 5
         is_lambda = given["OPTIMIZER"] == "adam"
-        optimizer: Any = torch_sgd(settings["LR"]) if is_lambda else SimpleNamespace()
+        optimizer: Any = new_optimizer(settings["LR"]) if is_lambda else SimpleNamespace()
         section = SimpleNamespace(**{"DECAY_STEP_LIST": [], "LR_WARMUP": False, **settings})
         scheduler, _ = found["build_scheduler"](optimizer, batches, epochs, -1, section)
         rates: list[float] = []
@@ -435,31 +420,8 @@ def moco(folder: Path) -> list[Any]:
     return [*cases, case(None, "MoCo v3", settings, rates, steps_per_epoch=7, group=0)]
 
 
-RECORDERS: dict[str, Callable[[Path], list[Any]]] = {
-    "slowfast": slowfast,
-    "ultralytics": ultralytics,
-    "detr": detr,
-    "nerfstudio": nerfstudio,
-    "gaussian_splatting": gaussian_splatting,
-    "openpcdet": openpcdet,
-    "yolox": yolox,
-    "sam": sam,
-    "beit": beit,
-    "moco": moco,
-}
-
-
-def main() -> None:
-    """Write the curves of each framework, one to a line."""
-    parser = argparse.ArgumentParser(description="Record the curves of vision and 3D frameworks.")
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
-    blocks: list[str] = []
-    for name, record in RECORDERS.items():
-        lines = ",\n".join(json.dumps(each) for each in record(folder))
-        blocks.append(f"{json.dumps(name)}: [\n{lines}\n]")
-    RECORDED.write_text("{\n" + ",\n".join(blocks) + "\n}\n")
-
-
 if __name__ == "__main__":
-    main()
+    record(
+        "framework_recipes_vision.json",
+        *(slowfast, ultralytics, detr, nerfstudio, gaussian_splatting, openpcdet, yolox, sam, beit, moco),
+    )
