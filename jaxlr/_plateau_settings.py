@@ -75,6 +75,9 @@ def _check_below_one(name: str, value: float | jax.Array) -> float | jax.Array:
 
 def _check_threshold(value: ArrayLike, mode: str, threshold_mode: str) -> float | jax.Array:
     threshold = check_value("threshold", value)
+    if threshold_mode == "rel" and not isinstance(threshold, jax.Array):
+        is_lost = 1 - threshold == 1 if mode == "min" else 1 + threshold == 1
+        threshold = 0.0 if is_lost else threshold  # torch rounds the factor to 1
     if mode == "min" and threshold_mode != "abs":
         # The bound would be best * (1 - 1) = 0, and no loss would ever be better.
         return _check_below_one("a relative threshold in mode 'min'", threshold)

@@ -12,6 +12,7 @@ import pytest
 import jaxlr
 from jaxlr.convert.foreign import CALLS
 from jaxlr.convert.lines import line_of
+from jaxlr.frameworks.forms import settings_of
 from jaxlr.frameworks.registry import FRAMEWORKS
 
 
@@ -88,6 +89,12 @@ optimizer: {name: lars, batch_size: 64, lr: 0.3, weight_decay: 1e-4}
 scheduler: {name: warmup_cosine, warmup_start_lr: 0.003}
 max_epochs: 100
 """
+
+
+def test_a_config_of_gpt_neox_without_its_length_is_not_of_megatron():
+    config = {"pipe_parallel_size": 1, "lr_decay_style": "cosine", "warmup": 0.01}
+    with pytest.raises(ValueError, match="the config has no train_iters"):
+        from_config(config, 0.1, epochs=10, steps_per_epoch=10)
 
 
 def test_a_scheduler_beside_an_optimizer_is_not_enough_to_be_of_deepspeed():
@@ -265,6 +272,24 @@ def test_a_python_config_is_never_executed(tmp_path):
         from_config(path)
     assert not (tmp_path / "made").exists()
     assert from_config(path, names={"__import__('os').getpid()": 0.5}).schedule(0) == 0.5
+
+
+def test_the_flags_that_a_program_takes_are_no_settings():
+    program = (
+        "import argparse\nparser = argparse.ArgumentParser()\n"
+        "parser.add_argument('--lr', type=float)\nparser.add_argument('--n', type=int)"
+    )
+    assert settings_of(program) is None
+
+
+@pytest.mark.parametrize("head", ["def main():", "class Trainer:", "async def main():"])
+def test_the_variables_of_a_function_are_no_settings(head):
+    text = f"{head}\n    learning_rate = 1e-3\n    lr_scheduler_type = 'cosine'\n    max_steps = 10\nx = 1"
+    with pytest.raises(ValueError, match="the config is of no known framework"):
+        jaxlr.from_config(text)
+    changed = "learning_rate = 1e-3\nlr_scheduler_type = 'linear'\nmax_steps = 10\n" + text
+    with pytest.raises(ValueError, match="which has no value in the config"):
+        jaxlr.from_config(changed)
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path):

@@ -239,6 +239,19 @@ PASTED = {
         optimizer = build(params, lr=0.3)
         scheduler = ExponentialLR(optimizer, 0.9)
         """,
+    "functions of the program": """
+        def make_optimizer(values, lr=0.2):
+            return SGD(values, lr=lr)
+        def make_scheduler(optimizer, step=3):
+            return StepLR(optimizer, step)
+        optimizer = make_optimizer(params, lr=0.3)
+        scheduler = make_scheduler(optimizer, step=5)
+        """,
+    "a table of schedulers": """
+        table = {"step": StepLR, "exponential": ExponentialLR}
+        optimizer = SGD(params, lr=0.3)
+        scheduler = table.get("step")(optimizer, 3)
+        """,
     "a rate that changes later": """
         lr = 0.1
         optimizer = SGD(params, lr=lr)
@@ -417,6 +430,21 @@ def test_parameters_beside_groups_are_refused():
 
 
 REFUSED = [
+    (
+        "o = SGD(p, 0.1)\ns = StepLR(o, 3)\nm, o, s = accelerator.prepare(m, o, s)",
+        "Accelerate steps the scheduler once per process",
+    ),
+    (
+        "o = SGD(p, 0.1)\ns = accelerator.prepare(StepLR(o, 3))",
+        "Accelerate steps the scheduler once per process",
+    ),
+    ("o = SGD(...)\ns = StepLR(o, 3)", "write the options in the place of '...'"),
+    (
+        "o = [SGD(a, 0.1), SGD(b, 0.1)]\ns = [StepLR(each, 3) for each in o]",
+        "schedulers for each each of several",
+    ),
+    ("o = SGD(p, 0.1)\no.load_state_dict(x)", "the learning rate by that of a checkpoint"),
+    ("t = {'step': StepLR}\no = SGD(p, 0.1)\ns = t[kind](o, 3)", "give names={'kind': ...}"),
     (
         "AdamW(params, lr=0.1, wd=3)",
         "AdamW has no option 'wd'; it takes lr, betas, eps, weight_decay, amsgrad, m",

@@ -22,6 +22,40 @@ SEQUENCE = "SequentialLR(o, [LinearLR(o, 0.1, total_iters=5), CosineAnnealingLR(
 
 # A pasted text, the constructor that torch evaluates, and the names.
 PASTED: list[tuple[str, str, dict[str, Any]]] = [
+    ("%matplotlib inline\n!pip install torch\ns = StepLR(opt, 3)\n%time", "StepLR(o, 3)", {}),
+    ("TABLE = {'step': StepLR}\nTABLE.get('step')(opt, 3)", "StepLR(o, 3)", {}),
+    ("TABLE = {'step': optim.StepLR}\nTABLE[kind](opt, 3)", "StepLR(o, 3)", {"kind": "step"}),
+    ("f = partial(StepLR, step_size=3, gamma=0.5)\nf(opt, gamma=0.2)", "StepLR(o, 3, 0.2)", {}),
+    ("n = 3\ndef f(o, n=n):\n    return StepLR(o, n)\nn = 9\ns = f(opt)", "StepLR(o, 3)", {}),
+    (
+        "s = StepLR(opt, 3)\nfor e in r:\n    if e > 0:\n        s.step()\n    train(e)",
+        "StepLR(o, 3)",
+        {},
+    ),
+    (
+        "s = StepLR(opt, 3)\nfor i in r:\n"
+        "    if (i + 1) % n == 0 or i >= end:\n        opt.step()\n        s.step()",
+        "StepLR(o, 3)",
+        {},
+    ),
+    (
+        "s = StepLR(opt, 3)\nfor e in r:\n"
+        "    if isinstance(s, Own):\n        s.step(x)\n    else:\n        s.step()",
+        "StepLR(o, 3)",
+        {},
+    ),
+    (
+        "try:\n    from torch.optim.lr_scheduler import StepLR\nexcept ImportError:\n"
+        "    from own import StepLR\ns = StepLR(opt, 3)",
+        "StepLR(o, 3)",
+        {},
+    ),
+    (
+        # never called
+        "def set_lr(o):\n    for g in o.param_groups:\n        g['lr'] = 1\ns = StepLR(opt, 3)",
+        "StepLR(o, 3)",
+        {},
+    ),
     (">>> scheduler = StepLR(opt, 3)\n>>> scheduler.get_last_lr()\n[0.1]", "StepLR(o, 3)", {}),
     ("In [3]: scheduler = StepLR(opt, 3)", "StepLR(o, 3)", {}),
     ("Try this:\n```python\nStepLR(opt, 3)\n```\nIt works.", "StepLR(o, 3)", {}),
@@ -468,10 +502,39 @@ def test_python_function_is_tabulated_with_num_steps_and_else_refused_under_jit(
             jax.jit(schedule)(3)
 
 
+STEPS = "s = StepLR(opt, 3)\nfor epoch in range(9):\n"
+SETS = "def warm(o, e):\n    for g in o.param_groups:\n        g['lr'] = e\n"
 REFUSED = [
+    ("a = [StepLR(o, 3) for o in (f, g)]", "schedulers for each o of several"),
+    (STEPS + "    if epoch >= 5:\n        s.step()", "it steps s only if epoch >= 5"),
+    (STEPS + "    train()\n    if warm < epoch and ok:\n        s.step()", "only if warm < epoch and ok"),
+    (STEPS + "    s.step()\n    s.step()", "it calls s.step() in several places"),
+    (STEPS + "    for x in y:\n        s.step()\n    s.step()", "it calls s.step() in several places"),
+    (STEPS + "    for i in y:\n        s.step(epoch + i / n)", "it counts parts of an epoch"),
+    (STEPS + "    s.step()\n    s.gamma = 0.5", "it changes s.gamma, a setting of a scheduler"),
+    ("t = StepLR(opt, 9)\n" + STEPS + "    for x in y:\n        t.step()\n    s.step()", "more often than"),
+    (SETS + STEPS + "    warm(opt, epoch)\n    s.step()", "sets the learning rate by hand, in 'warm'"),
+    (
+        "class M:\n    def configure_optimizers(self):\n        return [opt], [StepLR(opt, 3)]\n"
+        "    def optimizer_step(self, opt):\n        for g in opt.param_groups:\n            g['lr'] = 1",
+        "sets the learning rate by hand, in 'optimizer_step'",
+    ),
+    (
+        "def train_one(o):\n    w = LinearLR(o, 0.1)\n    w.step()\n"
+        + STEPS
+        + "    train_one(opt)\n    s.step()",
+        "it calls train_one, which constructs LinearLR",
+    ),
+    ("class StepLR(LRScheduler):\n    pass\nStepLR(opt, 3)", "the text defines its own StepLR"),
+    ("from own.rules import StepLR\nStepLR(opt, 3)", "StepLR is imported from 'own.rules', not from torch"),
+    ("from . import rules as r\nr.StepLR(opt, 3)", "StepLR is imported from '.', not from torch"),
+    ("@gin\ndef f(o, n=3):\n    return StepLR(o, n)\nx = f(opt)", "the decorator 'gin' may change it"),
+    ("opt = SGD(p, 0.1)\nopt.load_state_dict(x)\nStepLR(opt, 3)", "the learning rate by that of a check"),
+    ("opt = SGD([{'params': p, 'initial_lr': 1}], 0.1)\nStepLR(opt, 3)", "the text sets initial_lr"),
+    ("-s = StepLR(opt, 3)\n+s = StepLR(opt, 4)", "it looks like a diff, of which only one side"),
     (
         "scheduler = accelerator.prepare(StepLR(opt, 3))",
-        "the call 'accelerator.prepare' around StepLR: leave it out, if",
+        "Accelerate steps the scheduler once per process",
     ),
     ("s = StepLR(opt, 3)\ns = wrap(s)", "the call 'wrap' around a scheduler"),
     ("s = StepLR(opt, 3)\ns.load_state_dict(x)", "it changes the scheduler"),
@@ -552,6 +615,23 @@ def test_rate_of_an_added_group_is_not_guessed():
     assert jaxlr.from_string(text)(0) == 0.1
     with pytest.raises(ValueError, match="the text adds parameter groups"):
         jaxlr.from_string(text, group=1)
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        "groups = [{'params': [p], 'lr': 0.5} for p in ps]\n",
+        "groups = []\nfor p in ps:\n    groups.append({'params': [p], 'lr': 0.5})\n",
+        "def own(m):\n    return [dict(params=m.a, lr=0.5), dict(params=m.b)]\ngroups = own(model)\n",
+    ],
+)
+def test_rate_of_groups_that_are_not_shown_is_not_that_of_the_optimizer(groups):
+    text = groups + "opt = SGD(groups, lr=0.1)\ns = StepLR(opt, 3)"
+    with pytest.raises(
+        ValueError, match="does not set the learning rate of the optimizer: give init_value"
+    ):
+        jaxlr.from_string(text)
+    assert jaxlr.from_string(text, 0.5)(0) == 0.5
 
 
 @pytest.mark.parametrize(("text", "message"), REFUSED, ids=range(len(REFUSED)))

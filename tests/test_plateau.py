@@ -56,8 +56,8 @@ torch_settings = st.fixed_dictionaries(
         "threshold_mode": st.sampled_from(["rel", "abs"]),
         "factor": st.one_of(st.sampled_from([0.1, 0.5, 0.9]), st.floats(0.01, 0.99)),
         "patience": st.integers(0, 4),
-        # Below 1e-16, torch's 1 - threshold is 1. Ours keeps the difference.
-        "threshold": st.one_of(st.sampled_from([0.0, 1e-4, 1e-3, 0.25]), st.floats(1e-12, 0.5)),
+        # Torch rounds 1 - threshold to a float64. Ours keeps the difference, unless it is 1.
+        "threshold": st.one_of(st.sampled_from([0.0, 1e-17, 1e-4, 1e-3, 0.25]), st.floats(1e-12, 0.5)),
         "cooldown": st.integers(0, 4),
         "min_lr": st.one_of(st.just(0.0), st.sampled_from([0.2, 1e-3]), st.floats(0, 0.1)),
         "eps": st.one_of(st.sampled_from([0.0, 1e-8, 0.05]), st.floats(0, 0.01)),
@@ -383,6 +383,13 @@ def test_a_metric_that_is_not_a_number_is_refused(metric, kind, message):
 def test_a_state_without_a_plateau_is_refused(call):
     with pytest.raises(ValueError, match=r"holds no plateau: chain jaxlr\.reduce_lr_on_plateau"):
         call(optax.sgd(0.1).init(PARAMS))
+
+
+@pytest.mark.parametrize("options", [{"mode": "min"}, {"mode": "max"}])
+def test_a_threshold_that_torch_rounds_away_is_0(torch, options):
+    losses = np.array([1.0, 1.0, 0.5, 0.5, 0.5, 0.7, 0.7, 0.7, 0.7])
+    options = {**options, "threshold": 1e-17, "patience": 1}
+    assert_close(run_plateau(losses, **options), torch_plateau_curve(torch, losses, **options), DEVICE_RTOL)
 
 
 @pytest.mark.parametrize("options", [{"mode": "max"}, {"threshold_mode": "abs"}])

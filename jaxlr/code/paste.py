@@ -24,11 +24,16 @@ _FENCE = re.compile(r"^\s*(```|~~~)[^\n]*\n(.*?)(^\s*\1|\Z)", re.MULTILINE | re.
 _PROMPT = re.compile(r"^\s*(>>>|\.\.\.|In \[\d+\]:)( |$)")
 
 
+_COMMAND = re.compile(r"^[ ]*(%%?|!)[ ]*[A-Za-z][^\n]*$", re.MULTILINE)  # of a notebook
+
+
 def unwrapped(text: str) -> str:
-    """Return the code of a copied text, without fences, prompts and odd characters."""
+    """Return the code of a copied text, without fences, prompts, notebook commands and odd characters."""
     text = text.expandtabs().translate(_PLAIN)
     if _is_python(text):  # whose docstrings may have fences and prompts
         return text
+    if _is_python(without := _COMMAND.sub("", text)):
+        return without
     if blocks := _FENCE.findall(text):
         text = "\n".join(block for _, block, _ in blocks)
     elif re.fullmatch(r"\s*`[^`\n]+`\s*", text):

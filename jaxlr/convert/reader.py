@@ -47,10 +47,28 @@ class ConstructorReader:
     def __init__(self, evaluator: Evaluator, group: int):
         self._evaluator, self._group = evaluator, group
         self.aliases: dict[str, str] = {}  # of `import StepLR as Step`
+        self.origins: dict[str, str] = {}  # the modules of imported names, "" for classes of the text
+        self.has_own_rates = False  # if the text has a parameter group with a rate
         self.made: list[Constructor] = []
         self._used: set[int] = set()
         self._optimizers: dict[int, ast.expr] = {}  # by the id of the constructor
+        self._objects: dict[int, tuple[str, int]] = {}  # by the id of the constructor
         evaluator.construct, evaluator.class_named = self._construct, self._class_named
+
+    def check_origin(self, func: ast.expr, name: str) -> None:
+        """Refuse a class that the text defines itself, or imports from another library than torch."""
+        root = source_of(func).partition(".")[0]
+        origin = self.origins.get(root)
+        if origin == "" and isinstance(func, ast.Name):
+            raise ValueError(
+                f"the text defines its own {name}: leave the class out if it is a copy of the original, or "
+                "write the rate as a function of the step, 'def get_lr(step): ...'"
+            )
+        if origin and _KNOWN[name].library == "torch" and origin.partition(".")[0] != "torch":
+            raise ValueError(
+                f"{name} is imported from {shorten(origin)!r}, not from torch: leave the import out if it "
+                "is the same class"
+            )
 
     def constructs(self, node: ast.AST) -> bool:
         """Check if a constructor is called in a part of the text."""
@@ -106,12 +124,13 @@ class ConstructorReader:
                 )
         if len(final) < 2:
             return final[0] if final else None
-        optimizers = {source_of(self._optimizers[id(c)]): 0 for c in final if id(c) in self._optimizers}
+        optimizers = dict.fromkeys(self._objects[id(c)] for c in final if id(c) in self._objects)
         if len(optimizers) > 1:
-            raise ValueError(
-                f"the text constructs schedulers for two optimizers, {' and '.join(list(optimizers)[:2])}: "
-                "give the lines of one at a time"
+            first, second = (name for name, _ in list(optimizers)[:2])
+            which = (
+                f"two optimizers, {first} and {second}" if first != second else f"each {first} of several"
             )
+            raise ValueError(f"the text constructs schedulers for {which}: give the lines of one at a time")
         if any(each.torch_class.effect not in (Effect.MULTIPLIES, Effect.ANNEALS) for each in final):
             first, second = final[0].name, final[1].name
             raise ValueError(
@@ -148,9 +167,18 @@ class ConstructorReader:
         groups = optimizer.args[0] if optimizer.args else None
         assigned = None if groups is None else self._evaluator.assigned.get(source_of(groups))
         groups = assigned.node if isinstance(assigned, Unevaluated) else groups
+        is_plain = groups is None or (isinstance(groups, ast.Call) and called_name(groups) in _PARAMETERS)
+        if self.has_own_rates and not is_plain and not isinstance(groups, ast.List | ast.Constant):
+            return None  # the groups may have rates of their own
         if isinstance(groups, ast.List) and self._group < len(groups.elts):
             own = groups.elts[self._group]
             if isinstance(own, ast.Dict):
+                names = {key.value for key in own.keys if isinstance(key, ast.Constant)}
+                if "initial_lr" in names:
+                    raise ValueError(
+                        "the text sets initial_lr, from which some schedulers start: leave it out, and "
+                        "give that rate as lr"
+                    )
                 for key, value in zip(own.keys, own.values, strict=True):
                     if isinstance(key, ast.Constant) and key.value == "lr":
                         return value
@@ -185,7 +213,9 @@ class ConstructorReader:
                     value = self._evaluator.value(name, scope)
                     func = ast.Name(str(value), ast.Load())
                 case ast.Call(func=inner, args=[wrapped, *bound]) if source_of(inner) in _PARTIALS:
-                    func, args, keywords = wrapped, [*bound, *args], [*func.keywords, *keywords]
+                    names = [each.arg for each in keywords]
+                    bound_by_name = [each for each in func.keywords if each.arg not in names]
+                    func, args, keywords = wrapped, [*bound, *args], [*bound_by_name, *keywords]
                 case ast.IfExp(test=test, body=body, orelse=orelse) if self._names_a_class(func):
                     value = self._evaluator.value(test, scope)
                     if value is UNKNOWN:
@@ -195,10 +225,16 @@ class ConstructorReader:
                     func = ast.Name(str(self._evaluator.value(name, scope)), ast.Load())
                 case ast.Subscript(value=table, slice=key) if _holds_classes(table):
                     func = ast.Name(str(self._evaluator.value(key, scope)), ast.Load())
-                case ast.Subscript() if isinstance(
-                    named := self._evaluator.value_if_any(func) if self._is_table(func.value) else None,
-                    ClassName,
-                ):
+                case ast.Call(func=ast.Attribute(value=table, attr="get"), args=[key]) if self._is_table(
+                    table
+                ) or self._names_a_class(table):
+                    func = ast.Subscript(table, key, ast.Load())
+                case ast.Subscript(value=table, slice=key) if self._is_table(table):
+                    named = self._evaluator.value_if_any(func)
+                    if self._holds_names(table):
+                        self._evaluator.value(key, scope)  # record a missing name
+                    if not isinstance(named, ClassName):
+                        return None
                     func = ast.Name(named.name, ast.Load())
                 case ast.Subscript(value=table, slice=key) if self._names_a_class(table):
                     value = self._evaluator.value(key, scope)
@@ -217,6 +253,11 @@ class ConstructorReader:
 
     def _is_table(self, node: ast.expr) -> bool:
         return isinstance(self._evaluator.assigned.get(source_of(node)), list | dict)
+
+    def _holds_names(self, node: ast.expr) -> bool:
+        table: Any = self._evaluator.assigned[source_of(node)]
+        values = table.values() if isinstance(table, dict) else table
+        return any(isinstance(each, ClassName) for each in values)
 
     def _names_a_class(self, node: ast.expr) -> bool:
         assigned = self._evaluator.assigned.get(source_of(node))
@@ -238,6 +279,7 @@ class ConstructorReader:
         if resolved is None:
             return None
         torch_class = _KNOWN[source_of(resolved.func)]
+        self.check_origin(call.func, torch_class.name)
         nodes = self._arguments(torch_class, resolved, scope)
         optimizer = nodes.pop("optimizer", None)
         values: dict[str, Any] = {}
@@ -257,7 +299,16 @@ class ConstructorReader:
         self.made.append(constructor)
         if isinstance(optimizer, ast.expr):
             self._optimizers[id(constructor)] = optimizer
+            self._objects[id(constructor)] = self._object(optimizer, scope)
         return constructor
+
+    def _object(self, optimizer: ast.expr, scope: Mapping[str, Any]) -> tuple[str, int]:
+        """Return a key for an optimizer: one name stands for several in a loop over optimizers."""
+        source = source_of(optimizer)
+        if source in scope:
+            return source, len(self.made)
+        assigned = self._evaluator.assigned.get(source)
+        return source, id(assigned) if isinstance(assigned, OptimizerCall) else 0
 
     def _evaluated(self, argument: Any, scope: Mapping[str, Any]) -> Any:
         """Return the value of an argument: of its syntax, or of an item of `*args` or `**kwargs`."""
@@ -418,6 +469,7 @@ class _Value(NamedTuple):
     value: Any
 
 
+_PARAMETERS = ("parameters", "named_parameters")
 _PARTIALS = ("partial", "functools.partial")
 
 
@@ -429,6 +481,46 @@ def _holds_classes(table: ast.expr) -> bool:
 
 def _is_dict_call(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and source_of(node.func) == "dict"
+
+
+def origins(statements: Sequence[ast.stmt]) -> dict[str, str]:
+    """Return the module of each name that a text imports, and "" for each class that it defines."""
+    found: dict[str, str] = {}
+    for each in (each for statement in statements for each in ast.walk(statement)):
+        match each:
+            case ast.ImportFrom(names=aliases, level=level):
+                module = "." * level + (each.module or "")
+                found |= {
+                    name: module
+                    for alias in aliases
+                    # After `except ImportError:`, torch's may be imported from another place.
+                    if not found.get(name := alias.asname or alias.name, "").startswith("torch")
+                }
+            case ast.Import(names=aliases):
+                found |= {alias.asname: alias.name for alias in aliases if alias.asname}
+            case ast.ClassDef(name=name):
+                found[name] = ""
+    return found
+
+
+def has_own_rates(statements: Sequence[ast.stmt]) -> bool:
+    """Check if a text has the mapping of a parameter group with a rate of its own."""
+    waiting: list[ast.AST] = [*statements]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, ast.Call) and called_name(each) == "add_param_group":
+            continue  # it leaves the first group as it is
+        waiting += ast.iter_child_nodes(each)
+        match each:
+            case ast.Dict(keys=keys):
+                names = {key.value for key in keys if isinstance(key, ast.Constant)}
+            case ast.Call(func=ast.Name(id="dict"), keywords=keywords):
+                names = {keyword.arg for keyword in keywords}
+            case _:
+                continue
+        if {"params", "lr"} <= names:
+            return True
+    return False
 
 
 def optimizer_calls(statements: Sequence[ast.stmt]) -> list[ast.Call]:

@@ -6,7 +6,7 @@ have no value then, so that a later use of one is an error that shows the statem
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
 from jaxlr._checks import shorten
@@ -18,8 +18,9 @@ from jaxlr.code.syntax import quoted, source_of
 from jaxlr.code.values import Unevaluated, unpacked
 from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.errors import MissingNamesError
+from jaxlr.convert.optimizers.signatures import NAMES as OPTIMIZERS
 from jaxlr.convert.optimizers.signatures import OptimizerCall
-from jaxlr.convert.reader import ConstructorReader
+from jaxlr.convert.reader import ConstructorReader, called_name
 
 
 # The name of a scheduler, or of a function that makes one.
@@ -187,7 +188,7 @@ class Program:
 
     def _assigned_value(self, node: ast.expr) -> Any:
         match node:
-            case ast.Call() if self._builder(node) is not None:
+            case ast.Call() if self.builder(node) is not None:
                 return self._built(node)
             case ast.Call(func=ast.Attribute(value=owner, attr="pop" | "setdefault" as method)) if (
                 self._is_collection(owner)
@@ -213,7 +214,7 @@ class Program:
                 return [self._scheduler_value(element) for element in elements]
             case ast.Lambda():
                 return self._evaluator.value_if_any(node)
-        if isinstance(node, ast.Call) and self._builder(node) is not None:
+        if isinstance(node, ast.Call) and self.builder(node) is not None:
             return self._built(node)
         if not self._reader.constructs(node):
             assigned = self._evaluator.assigned.get(source_of(node))
@@ -245,6 +246,13 @@ class Program:
             self._unknown_schedulers.append(node)
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
         if any(self._is_scheduler(each) for each in arguments):
+            if name == "prepare":
+                raise ValueError(
+                    f"cannot read {shorten(source_of(node.func))!r} around a scheduler: Accelerate steps "
+                    "the scheduler once per process. Leave the call out. With N processes, the rate of an "
+                    "update is schedule(N * count), or schedule(count) with split_batches=True or "
+                    "step_scheduler_with_optimizer=False"
+                )
             name = self._reader.constructed(node) or "a scheduler"
             raise ValueError(
                 f"cannot read the call {shorten(source_of(node.func))!r} around {name}: leave it out, if "
@@ -255,6 +263,12 @@ class Program:
         if isinstance(self._evaluator.assigned.get(source_of(node)), Constructor):
             return True
         return isinstance(node, ast.Call) and self._reader.is_constructor(node)
+
+    def _is_optimizer(self, node: ast.expr) -> bool:
+        value = self._evaluator.assigned.get(source_of(node))
+        if isinstance(value, Unevaluated) and isinstance(value.node, ast.Call):
+            return called_name(value.node) in OPTIMIZERS
+        return isinstance(value, OptimizerCall)
 
     def _show(self, node: ast.expr) -> None:
         # A call that was copied out of a list may end with a comma, which makes it a tuple.
@@ -276,6 +290,14 @@ class Program:
                         "with from_torch, or a saved state with from_state_dict"
                     )
                 return
+            case ast.Call(func=ast.Attribute(value=owner, attr="load_state_dict")) if self._is_optimizer(
+                owner
+            ):
+                raise ValueError(
+                    f"cannot read {quoted(node)}: it replaces the learning rate by that of a checkpoint. "
+                    "Leave the line out to get the rates of a run from its start, or convert the live "
+                    "objects with from_torch or optimizer_from_torch"
+                )
             case ast.Call(func=func) if _is_harmless(func) and not self._reader.is_constructor(node):
                 return  # but fit_one_cycle of fastai is a scheduler
             case ast.Call(func=ast.Attribute(value=owner, attr="add_param_group"), args=[group]) if (
@@ -286,7 +308,7 @@ class Program:
             case ast.Call(func=ast.Attribute(attr="append"), args=[item]) if self._reader.constructs(item):
                 self._show(item)  # the list was made elsewhere
                 return
-        is_builder = isinstance(node, ast.Call) and self._builder(node) is not None
+        is_builder = isinstance(node, ast.Call) and self.builder(node) is not None
         if (
             is_builder
             or self._reader.constructs(node)
@@ -326,14 +348,16 @@ class Program:
         by_name = {str(each.arg): self._assigned_value(each.value) for each in node.keywords}
         return change(node, self._evaluator.assigned[source_of(owner)], method, values, by_name)
 
-    def _builder(self, call: ast.Call) -> ast.FunctionDef | ast.Lambda | None:
+    def builder(self, call: ast.Call) -> ast.FunctionDef | ast.Lambda | None:
         """Return the function of the text that a call calls, if it builds schedulers."""
         return self._builders.get(source_of(call.func))
 
     def _built(self, call: ast.Call) -> Any:
         """Follow the statements of a function that builds schedulers, and return its value."""
-        definition = self._builder(call)
+        definition = self.builder(call)
         assert definition is not None
+        if isinstance(definition, ast.FunctionDef):
+            _check_decorators(definition, call)
         self._num_calls += 1
         if self._num_calls > _MOST_CALLS:
             raise ValueError(f"cannot read the call {quoted(call)}: its functions are called too often")
@@ -414,13 +438,23 @@ class Program:
 
     def _define(self, statement: ast.FunctionDef, name: str) -> None:
         if self._reader.constructs(statement) or any(
-            isinstance(each, ast.Call) and self._builder(each) is not None for each in ast.walk(statement)
+            isinstance(each, ast.Call) and self.builder(each) is not None for each in ast.walk(statement)
         ):
-            self._builders[name] = statement
+            self._builders[name] = self._with_defaults(statement)
         try:
             self._evaluator.assigned[name] = Function(statement, self._evaluator, {})
         except ValueError as error:
             self._evaluator.assigned[name] = Unevaluated(ast.Name(name, ast.Load()), [], error)
+
+    def _with_defaults(self, definition: ast.FunctionDef) -> ast.FunctionDef:
+        """Return a function with the values that its defaults have now: Python evaluates them once."""
+        for defaults in (definition.args.defaults, definition.args.kw_defaults):
+            for index, node in enumerate(defaults):
+                if isinstance(node, ast.Name | ast.Attribute | ast.BinOp):
+                    value = self._evaluator.value_if_any(node)
+                    if isinstance(value, int | float | str):
+                        defaults[index] = ast.copy_location(ast.Constant(value), node)
+        return definition
 
     def _skip(self, statement: ast.stmt, missing: Sequence[str] = ()) -> None:
         """Leave out a statement that cannot be followed, such as a training loop.
@@ -430,6 +464,13 @@ class Program:
         first = shorten(ast.unparse(statement).partition("\n")[0])
         if name := self._reader.constructed(statement):
             raise ValueError(f"cannot read {first!r}: write the call of {name} outside of it")
+        for each in ast.walk(statement):
+            if isinstance(each, ast.Call) and (definition := self.builder(each)) is not None:
+                name = self._reader.constructed(definition) or "a scheduler"
+                raise ValueError(
+                    f"cannot read {first!r}: it calls {source_of(each.func)}, which constructs {name}. "
+                    "Write the call outside of it, or leave it out if it does not change the learning rate"
+                )
         if writes_rate(statement):
             raise ValueError(
                 f"cannot read {first!r}: it sets the learning rate by hand. Write a function of the epoch "
@@ -441,6 +482,11 @@ class Program:
         for each in ast.walk(statement):
             if isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Store | ast.Del):
                 source = source_of(each)
+                if isinstance(each, ast.Attribute) and self._is_scheduler(each.value):
+                    raise ValueError(
+                        f"cannot read {first!r}: it changes {source}, a setting of a scheduler. "
+                        "Write the rates as a SequentialLR, or as a function of the epoch"
+                    )
                 if isinstance(self._evaluator.assigned.get(source), Constructor):
                     raise ValueError(f"cannot read {first!r}, which replaces a scheduler")
                 if source not in self._evaluator.names:
@@ -485,10 +531,90 @@ class Program:
             isinstance(inner, ast.If) and any(f"{name}.step(" in ast.unparse(inner) for name in stepped)
             for inner in ast.walk(statement)
         )
+        for name in set(stepped) & set(schedulers):
+            _check_steps_evenly(statement, name, self._evaluator.assigned[name].name, first)
+        loops = [each for each in ast.walk(statement) if isinstance(each, ast.For | ast.While)]
+        depths = [
+            sum(any(inner is call for inner in ast.walk(loop)) for loop in loops)
+            for call in ast.walk(statement)
+            if isinstance(call, ast.Call) and any(_is_step(call, name) for name in stepped)
+        ]
+        if len(set(stepped)) > 1 and len(set(depths)) > 1:
+            raise ValueError(
+                f"cannot read {first!r}: it steps one scheduler more often than another. Convert them one "
+                "at a time, and multiply their schedules, with jaxlr.per_epoch for that of the epochs"
+            )
         if stepped and (len(set(stepped)) < len(schedulers) or (conditional and len(schedulers) > 1)):
             raise ValueError(
                 f"cannot read {first!r}: it does not step all schedulers at once. Write them as one "
                 "SequentialLR, with the epochs of the change as milestones"
+            )
+
+
+def _check_steps_evenly(statement: ast.stmt, name: str, class_name: str, first: str) -> None:
+    """Refuse a loop whose counts are not those of the scheduler that it steps."""
+    if class_name == "ReduceLROnPlateau":
+        return  # its count is that of the metrics
+    conditions = [each for each in ast.walk(statement) if isinstance(each, ast.If)]
+    calls = [each for each in ast.walk(statement) if isinstance(each, ast.Call) and _is_step(each, name)]
+    for call in calls:
+        if any(isinstance(each, ast.Div) for argument in call.args for each in ast.walk(argument)):
+            raise ValueError(
+                f"cannot read {quoted(call)}: it counts parts of an epoch. Multiply the epochs of "
+                f"{class_name} by the batches of an epoch and leave the loop out: a count is then a batch"
+            )
+    under_if = {id(each) for condition in conditions for each in ast.walk(condition)}
+    if sum(id(each) not in under_if for each in calls) > 1:
+        raise ValueError(
+            f"cannot read {first!r}: it calls {name}.step() in several places. Leave the loop out: a "
+            "count is then a call"
+        )
+    counters = _counters(statement)
+    starts = {id(each.body[0]) for each in ast.walk(statement) if isinstance(each, ast.For | ast.While)}
+    for condition in conditions:
+        steps = [each for each in ast.walk(condition) if isinstance(each, ast.Call) and _is_step(each)]
+        is_own = bool(steps) and all(_is_step(each, name) for each in steps)
+        # At the start of the loop, `if epoch > 0: scheduler.step()` counts the epochs.
+        is_first = id(condition) in starts and source_of(condition.test).endswith((" > 0", " >= 1"))
+        if is_own and not is_first and _is_a_range(condition.test, counters):
+            raise ValueError(
+                f"cannot read {first!r}: it steps {name} only if {shorten(source_of(condition.test))}. "
+                "Leave the loop out, and write the other epochs as a ConstantLR in a SequentialLR"
+            )
+
+
+def _is_step(call: ast.Call, name: str | None = None) -> bool:
+    return (
+        isinstance(call.func, ast.Attribute)
+        and call.func.attr == "step"
+        and (name is None or source_of(call.func.value) == name)
+    )
+
+
+def _counters(statement: ast.stmt) -> set[str]:
+    """Return the names that count the rounds of the loops in a statement."""
+    targets = [each.target for each in ast.walk(statement) if isinstance(each, ast.For | ast.AugAssign)]
+    return {source_of(each) for target in targets for each in ast.walk(target)}
+
+
+def _is_a_range(test: ast.expr, counters: Collection[str]) -> bool:
+    """Check if a condition holds for a range of the rounds of a loop, such as `epoch > 5`."""
+    orders = ast.Lt | ast.LtE | ast.Gt | ast.GtE
+    return any(
+        isinstance(each, ast.Compare)
+        and any(isinstance(op, orders) for op in each.ops)
+        and any(isinstance(inner, ast.expr) and source_of(inner) in counters for inner in ast.walk(each))
+        and not any(isinstance(inner, ast.Mod) for inner in ast.walk(each))
+        for each in ast.walk(test)
+    )
+
+
+def _check_decorators(definition: ast.FunctionDef, call: ast.Call) -> None:
+    for each in definition.decorator_list:
+        if source_of(each) not in ("staticmethod", "classmethod", "property"):
+            raise ValueError(
+                f"cannot read the call {quoted(call)}: the decorator {quoted(each)} may change it. Leave "
+                "the decorator out, if it does not"
             )
 
 

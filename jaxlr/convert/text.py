@@ -29,7 +29,9 @@ from jaxlr.convert.reader import (
     ConstructorReader,
     TextRate,
     called_name,
+    has_own_rates,
     optimizer_calls,
+    origins,
     raise_unknown,
 )
 from jaxlr.convert.statements import NAME_OF_SCHEDULER, Program
@@ -231,9 +233,11 @@ def _raise_no_scheduler(statements: list[ast.stmt], reader: ConstructorReader) -
 
 def followed(program: Program, reader: ConstructorReader, statements: list[ast.stmt]) -> Constructor | None:
     """Follow the statements of a text, and return the scheduler or the function of the step in it."""
+    reader.origins, reader.has_own_rates = origins(statements), has_own_rates(statements)
     program.run(flattened(statements, reader.known))
     constructor = reader.final(program.kept())
     if constructor is not None:
+        _check_hands(statements)
         for optimizer in reader.optimizers(constructor):
             program.check_alone(optimizer)
     function = program.schedule_function()
@@ -245,6 +249,30 @@ def followed(program: Program, reader: ConstructorReader, statements: list[ast.s
         schedule.check()
         return Constructor(CLASSES["LambdaLR"], {"lr_lambda": schedule}, 1)
     return constructor
+
+
+def _check_hands(statements: list[ast.stmt]) -> None:
+    """Refuse a text that also sets the rate by hand, in a function that it calls or a hook of Lightning."""
+    nodes = [each for statement in statements for each in ast.walk(statement)]
+    called = {source_of(each.func) for each in nodes if isinstance(each, ast.Call)}
+    methods = {
+        id(each): owner
+        for owner in nodes
+        if isinstance(owner, ast.ClassDef)
+        for each in owner.body
+        if isinstance(each, ast.FunctionDef)
+    }
+    for each in nodes:
+        if not isinstance(each, ast.FunctionDef) or not writes_rate(each):
+            continue
+        owner = methods.get(id(each))
+        is_hook = owner is not None and (each.name == "optimizer_step" or each.name.startswith("on_"))
+        is_called = (each.name if owner is None else f"self.{each.name}") in called
+        if is_hook or (is_called and not (owner and NAME_OF_SCHEDULER.search(owner.name))):
+            raise ValueError(
+                f"the text also sets the learning rate by hand, in {each.name!r}: leave it out if it does "
+                "not, or write the rate as a function of the epoch, 'def get_lr(epoch): ...'"
+            )
 
 
 def _base_rate(
@@ -283,6 +311,8 @@ def parsed(text: str, kind: str = "scheduler", example: str = EXAMPLE) -> list[a
             statements = ast.parse(dedented(as_python(unwrapped(text)))).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error) or "nested too deeply"
+        if re.search(r"^-.*(\n.*)*^\+|^\+.*(\n.*)*^-|^@@ ", text, re.MULTILINE):
+            reason = "it looks like a diff, of which only one side can be read"
         message = f"cannot read the {kind} {shorten(text)!r} ({reason}): write a call {example}"
         raise ValueError(message) from None
     level, depth = list[ast.AST](statements), 0

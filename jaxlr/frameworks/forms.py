@@ -63,9 +63,12 @@ def settings_of(
     read = read or (lambda: read_text_config(text))
     if framework is not None:
         return read()
-    if can_be_code and _is_torch_code(text):
+    statements = _statements(text) if can_be_code else []
+    if can_be_code and _is_torch_code(text, statements):
         return None
-    looks_like_config = not can_be_code or _CONFIG_LINE.search(text) is not None
+    # The flags in a program are those that it takes, not its settings.
+    is_program = any(isinstance(each, ast.Import | ast.ImportFrom | ast.FunctionDef) for each in statements)
+    looks_like_config = not can_be_code or (not is_program and _CONFIG_LINE.search(text) is not None)
     try:
         settings = read()
     except (ValueError, ModuleNotFoundError):
@@ -77,13 +80,16 @@ def settings_of(
     return settings if looks_like_config and not _CLASS.search(text) else None
 
 
-def _is_torch_code(text: str) -> bool:
+def _is_torch_code(text: str, statements: list[ast.stmt]) -> bool:
     """Check if a text calls a scheduler, or ends in a function of the step."""
     if _CALL.search(re.sub(r"#.*", "", text)):
         return True
+    return bool(statements) and isinstance(statements[-1], ast.FunctionDef)
+
+
+def _statements(text: str) -> list[ast.stmt]:
     try:
         with warnings.catch_warnings(action="ignore", category=SyntaxWarning):
-            statements = ast.parse(dedented(unwrapped(text))).body
+            return ast.parse(dedented(unwrapped(text))).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return bool(statements) and isinstance(statements[-1], ast.FunctionDef)
+        return []

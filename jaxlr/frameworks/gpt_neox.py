@@ -65,7 +65,8 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
     settings = _with_underscores(settings)
     optimizer = settings.get("optimizer")
     is_deepspeed = isinstance(optimizer, Mapping) and isinstance(optimizer.get("params"), Mapping)
-    return is_deepspeed and "train_iters" in settings and "scheduler" not in settings
+    is_its_own = "pipe_parallel_size" in settings and "lr_decay_style" in settings  # not Megatron's
+    return is_its_own or (is_deepspeed and "train_iters" in settings and "scheduler" not in settings)
 
 
 FRAMEWORK = Framework(

@@ -220,10 +220,13 @@ class _File:
     def _forget(self, part: ast.AST) -> None:
         """Mark every name that an unread part of the config may change as unreadable."""
         source = shorten(self._source(part))
+        # The variables of a function, or the fields of a class, are no settings of the config.
+        is_local = isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         for node in ast.walk(part):
             match node:
                 case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
-                    self._values[name] = Unreadable(source)
+                    if not is_local or name in self._values:
+                        self._values[name] = Unreadable(source)
                 case ast.Attribute(ctx=context) | ast.Subscript(ctx=context):
                     if not isinstance(context, ast.Load):
                         self._forget_root(node, source)

@@ -41,7 +41,7 @@ class OptimizerText:
     """A text that was followed, with its optimizer and the scheduler of one parameter group."""
 
     def __init__(self, text: str, names: Names | None, group: int, num_steps: int | None):
-        statements = [_Simplified().visit(each) for each in parsed(text, "optimizer", EXAMPLE)]
+        statements = _simplified(parsed(text, "optimizer", EXAMPLE))
         _check_groups_stay(statements)
         self._evaluator = Evaluator({} if names is None else names)
         if num_steps is not None:
@@ -152,6 +152,8 @@ class OptimizerText:
 
     def _check_calls(self, optimizer: OptimizerCall) -> None:
         """Refuse a call that is given the optimizer and returns another one, or changes its rate."""
+        if self._evaluator.missing:
+            return  # the error names them
         held = {name for name, value in self._evaluator.assigned.items() if value is optimizer}
         held |= {
             source_of(target)
@@ -169,7 +171,7 @@ class OptimizerText:
                 case _:
                     continue
             called = called_name(call)
-            if called in _HARMLESS or self.reader.is_constructor(call):
+            if called in _HARMLESS or self.reader.is_constructor(call) or self._program.builder(call):
                 continue
             is_given = bool(held & set(map(source_of, _arguments(call))))
             if not is_given and not (self.scheduler is None and _SCHEDULER.match(name.rpartition(".")[2])):
@@ -179,11 +181,16 @@ class OptimizerText:
                     f"cannot read the call {called!r} around the optimizer: its updates are not known"
                 )
             is_rate = _SCHEDULES.search(called) or _SCHEDULES.search(name)
-            if is_rate and not _READS.search(called):
+            is_read = isinstance(call.func, ast.Name | ast.Attribute) and _READS.search(called)
+            if is_rate and not is_read:
                 raise ValueError(
                     f"cannot read {quoted(call)}, which may change the learning rate: leave the line out, "
                     "and pass a schedule"
                 )
+
+
+def _simplified(statements: list[ast.stmt]) -> list[ast.stmt]:
+    return _Simplified().visit(ast.Module(statements, [])).body
 
 
 class _Simplified(ast.NodeTransformer):
@@ -192,8 +199,8 @@ class _Simplified(ast.NodeTransformer):
     It also drops `optimizer = prepare(optimizer)`, for calls that leave the updates as they are.
     """
 
-    def visit_Assign(self, node: ast.Assign) -> ast.stmt:
-        """Leave out the names that keep their optimizer."""
+    def visit_Assign(self, node: ast.Assign) -> ast.stmt | list[ast.stmt]:
+        """Leave out the names that keep their optimizer. The call stays, as it may be given a scheduler."""
         self.generic_visit(node)
         if not isinstance(node.value, ast.Call) or called_name(node.value) not in _HARMLESS:
             return node
@@ -204,8 +211,8 @@ class _Simplified(ast.NodeTransformer):
             for target in (each.elts if isinstance(each, ast.Tuple | ast.List) else [each])
             if source_of(target) not in given
         ]
-        left = ast.Assign(targets, ast.Constant(None)) if targets else ast.Pass()
-        return ast.copy_location(left, node)
+        left = [ast.Assign(targets, ast.Constant(None))] if targets else []
+        return [ast.copy_location(each, node) for each in [ast.Expr(node.value), *left]]
 
     def visit_Dict(self, node: ast.Dict) -> ast.expr:
         """Replace the value of the key `params`."""

@@ -141,6 +141,8 @@ class OptimizerReader(ConstructorReader):
     def _options(self, name: str, call: ast.Call, scope: Mapping[str, Any]) -> dict[str, Any]:
         """Return the syntax of all arguments of a call, by the names of the constructor's parameters."""
         positional = self._positional(call.args, scope)
+        if any(isinstance(each, ast.Constant) and each.value is ... for each in positional):
+            raise ValueError(f"cannot read {quoted(call)}: write the options in the place of '...'")
         parameters = signature(name).parameters
         in_order = [each.name for each in parameters.values() if each.kind is each.POSITIONAL_OR_KEYWORD]
         if not (positional and self._is_number(positional[0], scope)):
