@@ -191,7 +191,7 @@ def test_the_command_needs_the_extra_train_only_to_train():
     ]
     usage, version, port, table, plot, plot_usage, image, *training = run_without(FOR_TRAINING, *commands)
     assert usage[0] == 0
-    assert "Print the Python line" in usage[1]
+    assert "as Python lines" in usage[1]
     assert usage[1].count("Not installed: training needs flax") == 2
     assert version[1].startswith("jaxlr 0.")
     assert port == [0, "jaxlr.step_lr(0.1, step_size=30)\n", ""]

@@ -628,7 +628,7 @@ def test_rate_of_an_added_group_is_not_guessed():
 def test_rate_of_groups_that_are_not_shown_is_not_that_of_the_optimizer(groups):
     text = groups + "opt = SGD(groups, lr=0.1)\ns = StepLR(opt, 3)"
     with pytest.raises(
-        ValueError, match="does not set the learning rate of the optimizer: give init_value"
+        ValueError, match="the groups of the SGD may have rates of their own: give init_value"
     ):
         jaxlr.from_string(text)
     assert jaxlr.from_string(text, 0.5)(0) == 0.5

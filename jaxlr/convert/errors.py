@@ -70,7 +70,7 @@ class MissingRateError(ValueError):
 
     Args:
         optimizer: the class of the optimizer, if the text constructs one.
-        default: the learning rate that torch gives this class.
+        default: the learning rate that torch gives this class. None if its groups may have their own.
     """
 
     reason = "the scheduler's text does not set the learning rate of the optimizer"
@@ -83,6 +83,8 @@ class MissingRateError(ValueError):
     def __str__(self) -> str:
         if self.optimizer is None:
             return f"{self.reason}: give init_value"
+        if self.default is None:
+            return f"the groups of the {self.optimizer} may have rates of their own: give init_value"
         return (
             f"the text constructs {self.optimizer} without lr: give init_value, such as the default "
             f"{self.default}"

@@ -409,11 +409,15 @@ class Program:
             self.run(body)
 
     def _while(self, statement: ast.stmt, test: ast.expr, body: list[ast.stmt]) -> None:
+        # The test of `while True` never ends the loop, so its body is followed once.
+        is_once = isinstance(test, ast.Constant) or any(
+            isinstance(e, ast.Break) for e in ast.walk(statement)
+        )
         while (value := self._evaluator.value_if_any(test)) and not isinstance(value, Unevaluated):
             self.run(body)
-            if self._is_returned or any(isinstance(each, ast.Break) for each in ast.walk(statement)):
+            if self._is_returned or is_once:
                 break
-        if isinstance(value, Unevaluated) or any(isinstance(e, ast.Break) for e in ast.walk(statement)):
+        if isinstance(value, Unevaluated) or is_once:
             self._skip(statement)
 
     def _block(self, statement: ast.With | ast.Try) -> None:

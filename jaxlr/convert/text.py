@@ -191,7 +191,7 @@ def _read(
     base: Any = 1.0
     if not is_rate(constructor):
         rate = reader.rate(constructor) or reader.rate_beside(statements)
-        base = _base_rate(constructor, rate, init_value, optimizer_calls(statements))
+        base = _base_rate(constructor, rate, init_value, _rateless(statements, reader))
     return equivalent_call(constructor, base, num_steps), evaluator.work
 
 
@@ -275,8 +275,17 @@ def _check_hands(statements: list[ast.stmt]) -> None:
             )
 
 
+def _rateless(statements: list[ast.stmt], reader: ConstructorReader) -> MissingRateError:
+    """Return the error for a text that does not say the rate of its optimizer."""
+    calls = optimizer_calls(statements)
+    if not calls or reader.has_own_rates:
+        return MissingRateError(called_name(calls[0]) if calls else None)
+    name = called_name(calls[0])
+    return MissingRateError(name, signature(name).parameters["lr"].default)
+
+
 def _base_rate(
-    constructor: Constructor, rate: TextRate | None, init_value: Any, optimizers: list[ast.Call]
+    constructor: Constructor, rate: TextRate | None, init_value: Any, error: MissingRateError
 ) -> Any:
     """Return the rate that the optimizer is created with, from the text or from `init_value`."""
     if rate is None or isinstance(rate.value, Unevaluated):
@@ -286,10 +295,7 @@ def _base_rate(
             return 1.0
         if rate is not None and rate.value.missing:
             raise MissingNamesError(rate.value.missing)
-        if not optimizers:
-            raise MissingRateError
-        name = called_name(optimizers[0])
-        raise MissingRateError(name, signature(name).parameters["lr"].default)
+        raise error
     if isinstance(rate.value, bool) or not isinstance(rate.value, int | float):
         raise ValueError(f"the text sets lr={shorten(source_of(rate.node))}, which is not a number")
     if init_value is None or constructor.torch_class.has_own_base:
