@@ -185,7 +185,7 @@ class ConstructorReader:
         by_name = [
             keyword.value for keyword in optimizer.keywords if keyword.arg in ("lr", "learning_rate")
         ]
-        is_torchs = source_of(optimizer.func).rpartition(".")[2] in OPTIMIZERS
+        is_torchs = called_name(optimizer) in OPTIMIZERS
         by_place = optimizer.args[1:2] if is_torchs else []
         return next(iter([*by_name, *by_place]), None)
 

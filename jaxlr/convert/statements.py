@@ -239,7 +239,7 @@ class Program:
         """Refuse a call that is given a scheduler: it may return another one."""
         if not isinstance(node, ast.Call) or self._reader.constructs(node.func):
             return
-        name = source_of(node.func).rpartition(".")[2]
+        name = called_name(node)
         if self._reader.is_constructor(node) or name in ("list", "tuple") or _is_harmless(node.func):
             return
         if NAME_OF_SCHEDULER.search(name):

@@ -191,7 +191,9 @@ def _read(
     base: Any = 1.0
     if not is_rate(constructor):
         rate = reader.rate(constructor) or reader.rate_beside(statements)
-        base = _base_rate(constructor, rate, init_value, _rateless(statements, reader))
+        base = _base_rate(constructor, rate, init_value)
+        if base is None:
+            raise _missing_rate(statements, reader)
     return equivalent_call(constructor, base, num_steps), evaluator.work
 
 
@@ -275,7 +277,7 @@ def _check_hands(statements: list[ast.stmt]) -> None:
             )
 
 
-def _rateless(statements: list[ast.stmt], reader: ConstructorReader) -> MissingRateError:
+def _missing_rate(statements: list[ast.stmt], reader: ConstructorReader) -> MissingRateError:
     """Return the error for a text that does not say the rate of its optimizer."""
     calls = optimizer_calls(statements)
     if not calls or reader.has_own_rates:
@@ -284,10 +286,8 @@ def _rateless(statements: list[ast.stmt], reader: ConstructorReader) -> MissingR
     return MissingRateError(name, signature(name).parameters["lr"].default)
 
 
-def _base_rate(
-    constructor: Constructor, rate: TextRate | None, init_value: Any, error: MissingRateError
-) -> Any:
-    """Return the rate that the optimizer is created with, from the text or from `init_value`."""
+def _base_rate(constructor: Constructor, rate: TextRate | None, init_value: Any) -> Any:
+    """Return the rate that the optimizer is created with, or None if nobody states it."""
     if rate is None or isinstance(rate.value, Unevaluated):
         if init_value is not None:
             return init_value
@@ -295,7 +295,7 @@ def _base_rate(
             return 1.0
         if rate is not None and rate.value.missing:
             raise MissingNamesError(rate.value.missing)
-        raise error
+        return None
     if isinstance(rate.value, bool) or not isinstance(rate.value, int | float):
         raise ValueError(f"the text sets lr={shorten(source_of(rate.node))}, which is not a number")
     if init_value is None or constructor.torch_class.has_own_base:
