@@ -168,7 +168,6 @@ def PolyLR(  # noqa: N802
 
 
 def AlphaFoldLRScheduler(  # noqa: N802
-    verbose: bool = False,
     base_lr: float = 0.0,
     max_lr: float = 0.001,
     warmup_no_steps: int = 1000,
@@ -177,7 +176,6 @@ def AlphaFoldLRScheduler(  # noqa: N802
     decay_factor: float = 0.95,
 ) -> optax.Schedule:
     """Return a line that ends at `base_lr + max_lr`, then `max_lr`, which falls in steps."""
-    del verbose
     warmup = check_positive_count("warmup_no_steps", warmup_no_steps)
     start = check_duration("start_decay_after_n_steps", start_decay_after_n_steps)
     if warmup > start:
@@ -197,11 +195,8 @@ def AlphaFoldLRScheduler(  # noqa: N802
 def PiecewiseLinear(  # noqa: N802
     param_name: str,
     milestones_values: Any,
-    save_history: bool = False,
-    param_group_index: int | None = None,
 ) -> optax.Schedule:
     """Return lines between pairs of a count and a rate."""
-    del save_history, param_group_index
     check_choice("param_name", param_name, ("lr",))
     pairs = milestones_values
     if not isinstance(pairs, list | tuple) or not all(
@@ -228,11 +223,8 @@ def CosineAnnealingScheduler(  # noqa: N802
     start_value_mult: float = 1.0,
     end_value_mult: float = 1.0,
     warmup_duration: int = 0,
-    save_history: bool = False,
-    param_group_index: int | None = None,
 ) -> optax.Schedule:
     """Return cosines of `cycle_size` counts, each from the start value."""
-    del save_history, param_group_index
     length = _cycle_size(
         param_name, cycle_size, cycle_mult, start_value_mult, end_value_mult, warmup_duration
     )
@@ -249,12 +241,10 @@ def LinearCyclicalScheduler(  # noqa: N802
     start_value_mult: float = 1.0,
     end_value_mult: float = 1.0,
     warmup_duration: int = 0,
-    save_history: bool = False,
-    param_group_index: int | None = None,
+    *,
     monotonic: bool = False,
 ) -> optax.Schedule:
     """Return cycles of two lines, to the end value and back. With `monotonic`, of the first line."""
-    del save_history, param_group_index
     length = _cycle_size(
         param_name, cycle_size, cycle_mult, start_value_mult, end_value_mult, warmup_duration
     )
@@ -295,6 +285,7 @@ FRAMEWORK = Framework(
         CosineAnnealingScheduler,
         LinearCyclicalScheduler,
     ),
+    ignored=("save_history", "param_group_index", "verbose"),
 )
 
 

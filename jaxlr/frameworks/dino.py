@@ -28,13 +28,11 @@ def cosine_scheduler(
     warmup_epochs: int = 0,
     start_warmup_value: ArrayLike = 0.0,
     warmup_steps: int = -1,
-    optimizer: Any = None,
 ) -> optax.Schedule:
     """Return a line that reaches the base value at the last warmup step, then a cosine from it again.
 
-    `warmup_steps` is of BEiT and ConvNeXt. No version takes an optimizer.
+    `warmup_steps` is of BEiT and ConvNeXt.
     """
-    del optimizer
     steps = check_positive_count("niter_per_ep", niter_per_ep)
     warmup = check_duration("warmup_epochs", warmup_epochs) * steps
     if check_whole_number("warmup_steps", warmup_steps) > 0:
@@ -75,6 +73,7 @@ FRAMEWORK = Framework(
     marks=(("batch_size_per_gpu",), ("optim", "dino"), ("optim", "student", "train")),
     aliases=("dinov2",),
     calls=(cosine_scheduler,),
+    ignored=("optimizer",),  # the first argument is the rate
 )
 
 

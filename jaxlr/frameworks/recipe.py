@@ -127,6 +127,7 @@ class Framework(NamedTuple):
     optimizer: Callable[["Config"], TorchOptimizer] | None = None
     aliases: tuple[str, ...] = ()
     calls: tuple[Callable[..., Any], ...] = ()  # functions named as people write them in a call
+    ignored: tuple[str, ...] = ()  # more arguments of the calls, which do not change the rate
     recognizes: Callable[[Mapping[str, Any]], bool] | None = None  # where no key tells its configs
     has_versions: bool = False  # its rules depend on its version
 

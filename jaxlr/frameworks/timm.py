@@ -11,6 +11,7 @@ from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Clip, Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.frameworks.timm_schedules import (
     CALLS,
+    IGNORED,
     RENAMED,
     CosineLRScheduler,
     StepLRScheduler,
@@ -176,6 +177,7 @@ FRAMEWORK = Framework(
     optimizer=optimizer,
     marks=(("sched",), ("sched_on_updates",), ("cooldown_epochs",), ("lr_cycle_limit",)),
     calls=CALLS,
+    ignored=IGNORED,
     has_versions=True,
 )
 
