@@ -170,9 +170,7 @@ def _policy(settings: Config) -> str:
     """Return the name of the policy. MMCV begins a name in lower case with a capital letter."""
     policy = settings.text("policy")
     name = policy.title() if policy == policy.lower() else policy
-    if name not in _POLICIES:
-        known = ", ".join(map(repr, _POLICIES))
-        raise ValueError(f"policy of lr_config must be one of {known}, got {shown_value(policy)}")
+    check_choice("policy of lr_config", name if name in _POLICIES else policy, tuple(_POLICIES))
     for setting in settings.settings:
         if setting not in f"{_COMMON_SETTINGS} {_POLICIES[name][1]}".split():
             raise ValueError(f"the policy {name!r} has no setting {shown_value(setting)} that is supported")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxlr._checks import check_duration, shown_value
+from jaxlr._checks import check_choice, check_duration, shown_value
 from jaxlr.frameworks.recipe import Config
 from jaxlr.schedules import (
     Phase,
@@ -111,10 +111,8 @@ def scheduler_name(settings: Config) -> str:
     """Return the name of a scheduler: without a scope, and `LinearLR` for a `LinearParamScheduler`."""
     name = settings.text("type").rpartition(".")[2]
     if name.endswith("ParamScheduler"):
-        parameter = settings.text("param_name")
         ending = {"lr": "LR", "momentum": "Momentum", "weight_decay": "WeightDecay"}
-        if parameter not in ending:
-            raise ValueError(f"param_name must be one of {', '.join(map(repr, ending))}, got {parameter!r}")
+        parameter = check_choice("param_name", settings.text("param_name"), tuple(ending))
         name = name.removesuffix("ParamScheduler") + ending[parameter]
     return name
 
