@@ -39,9 +39,8 @@ def read(config: Config) -> Recipe:
     groups = options["lr"]
     number = config.groups(*map(_group_name, groups)) if len(groups) > 1 else 0
     batches = config.steps_in_epoch()
-    epochs = config.epochs
-    if epochs is None:
-        epochs = _value(config, "max_epochs", trainer.get("max_epochs"))
+    written = trainer.get("max_epochs")
+    epochs = _value(config, "max_epochs", written) if config.epochs is None else config.epochs
     epochs = check_positive_count("max_epochs", epochs)
     phases = _phases(config, groups[number].get("scheduler"), epochs, batches)
     optimizer, clip = trainer["optim"].get("optimizer"), trainer["optim"].get("gradient_clip")

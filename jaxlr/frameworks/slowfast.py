@@ -59,9 +59,7 @@ def _read_pyslowfast(config: Config, solver: Config) -> Recipe:
     if warmup >= epochs:
         raise ValueError(f"WARMUP_EPOCHS must be below MAX_EPOCH, got {warmup:g} and {epochs}")
     shards = _num_shards(config, solver)
-    init_value: Any = solver.base_rate("BASE_LR")
-    if config.init_value is None:
-        init_value = init_value * shards
+    init_value = solver.base_rate("BASE_LR") * (shards if config.init_value is None else 1)
     num_counts = epochs * batches
 
     def begin(epoch: float) -> int:
@@ -134,9 +132,9 @@ def _read_pycls(config: Config, optim: Config) -> Recipe:
     else:
         shape: Any = {"cos": "cosine", "exp": "exponential", "lin": "linear"}[policy]
         main = phased_lr(1.0, [Phase(epochs, shape, start_factor=1.0, end_factor=optim.number("MIN_LR"))])
+    schedules = [main]
     if warmup:
-        optim = with_defaults(optim, {"WARMUP_FACTOR": 0.1}, "pycls")
-    start = optim.number("WARMUP_FACTOR", 0.1)
-    ramp = phased_lr(1.0, [Phase(warmup, "linear", start_factor=start, end_factor=1.0)])
-    schedule = chained_scheduler(init_value, [ramp, main])
+        start = with_defaults(optim, {"WARMUP_FACTOR": 0.1}, "pycls").number("WARMUP_FACTOR")
+        schedules.append(phased_lr(1.0, [Phase(warmup, "linear", start_factor=start, end_factor=1.0)]))
+    schedule = chained_scheduler(init_value, schedules)
     return config.recipe("slowfast", schedule, "epoch", epochs)

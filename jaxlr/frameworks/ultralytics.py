@@ -33,7 +33,7 @@ def read(config: Config) -> Recipe:
     final = config.number("lrf")
     shape, span = _decay(config, epochs)
     group = config.groups("weights", "norms", "biases")
-    start = 0.0 if group != 2 or _is_auto(config) else config.number("warmup_bias_lr", 0.1)
+    start = _bias_start(config) if group == 2 else 0.0
     warmup = _warmup_iterations(config, steps, epochs)
     is_late = _is_late(config)
     line = Phase(epochs, shape, start_factor=1.0, end_factor=final, span=span)
@@ -69,7 +69,7 @@ def optimizer(config: Config) -> TorchOptimizer:
     options["weight_decay"] = _weight_decay(config)
     accumulation = max(1, round(config.count("nbs", 64) / config.positive_count("batch")))
     warmup = _warmup_iterations(config, steps, epochs)
-    starts = not _is_auto(config) and warmup > 0 and config.number("warmup_bias_lr", 0.1) != 0
+    starts = warmup > 0 and _bias_start(config) != 0
     own = "the rate of the biases begins at warmup_bias_lr" if starts else ""
     return TorchOptimizer(name, options, Clip(10.0), ("biases", "norms"), accumulation, own)
 
@@ -135,8 +135,12 @@ def _decay(config: Config, epochs: int) -> tuple[Any, int]:
 
 
 def _is_auto(config: Config) -> bool:
-    optimizer = config.text("optimizer", None)
-    return optimizer is not None and optimizer.lower() == "auto"
+    return config.text("optimizer", "").lower() == "auto"
+
+
+def _bias_start(config: Config) -> float:
+    """Return the rate of the biases at count 0."""
+    return 0.0 if _is_auto(config) else config.number("warmup_bias_lr", 0.1)
 
 
 def _init_value(config: Config, steps: int, epochs: int) -> tuple[Any, str | None]:
