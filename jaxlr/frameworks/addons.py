@@ -30,7 +30,7 @@ _MOST_CYCLES = 100
 _LARGEST_COUNT = 2**31
 
 
-def LinearWarmupCosineAnnealingLR(  # noqa: N802
+def LinearWarmupCosineAnnealingLR(
     init_value: ArrayLike,
     warmup_epochs: int,
     max_epochs: int,
@@ -53,7 +53,7 @@ def LinearWarmupCosineAnnealingLR(  # noqa: N802
     return phased_lr(init_value, [ramp, cosine])
 
 
-def GradualWarmupScheduler(  # noqa: N802
+def GradualWarmupScheduler(
     init_value: Any,
     multiplier: float,
     total_epoch: int,
@@ -70,7 +70,7 @@ def GradualWarmupScheduler(  # noqa: N802
 
 
 @prints_as_call
-def CosineAnnealingWarmupRestarts(  # noqa: N802
+def CosineAnnealingWarmupRestarts(
     first_cycle_steps: int,
     cycle_mult: float = 1.0,
     max_lr: float = 0.1,
@@ -98,29 +98,25 @@ def CosineAnnealingWarmupRestarts(  # noqa: N802
     return Schedule(lambda count: floor(count) + peak(count) * decay(count))
 
 
-def NoamOpt(  # noqa: N802
-    model_size: int, factor: float, warmup: int, optimizer: Any = None
-) -> optax.Schedule:
+def NoamOpt(model_size: int, factor: float, warmup: int, optimizer: Any = None) -> optax.Schedule:
     """Return the rate of The Annotated Transformer's class, whose first update is step 1."""
     del optimizer
     return _noam(_noam_peak(model_size, factor, warmup), warmup)
 
 
-def ScheduledOptim(  # noqa: N802
-    lr_mul: float, d_model: int, n_warmup_steps: int
-) -> optax.Schedule:
+def ScheduledOptim(lr_mul: float, d_model: int, n_warmup_steps: int) -> optax.Schedule:
     """Return the same rate as `NoamOpt`."""
     return _noam(_noam_peak(d_model, lr_mul, n_warmup_steps), n_warmup_steps)
 
 
-def NoamLR(init_value: ArrayLike, warmup_steps: int) -> optax.Schedule:  # noqa: N802
+def NoamLR(init_value: ArrayLike, warmup_steps: int) -> optax.Schedule:
     """Return a line to the base rate, then the inverse square root. Counts 0 and 1 both are step 1."""
     steps = check_positive_count("warmup_steps", warmup_steps)
     first = Phase(1, start_factor=1 / steps)
     return phased_lr(init_value, [first, *_noam_phases(steps)])
 
 
-def WarmupCosineSchedule(  # noqa: N802
+def WarmupCosineSchedule(
     init_value: ArrayLike,
     warmup_steps: int,
     t_total: int,
@@ -139,26 +135,24 @@ def WarmupCosineSchedule(  # noqa: N802
     return floored(schedule, end_lr, warmup)
 
 
-def WarmupLinearSchedule(  # noqa: N802
-    init_value: ArrayLike, warmup_steps: int, t_total: int
-) -> optax.Schedule:
+def WarmupLinearSchedule(init_value: ArrayLike, warmup_steps: int, t_total: int) -> optax.Schedule:
     """Return a line from 0, then a line to 0."""
     return get_linear_schedule_with_warmup(init_value, warmup_steps, t_total)
 
 
-def WarmupConstantSchedule(init_value: ArrayLike, warmup_steps: int) -> optax.Schedule:  # noqa: N802
+def WarmupConstantSchedule(init_value: ArrayLike, warmup_steps: int) -> optax.Schedule:
     """Return a line from 0, then a constant."""
     return get_constant_schedule_with_warmup(init_value, warmup_steps)
 
 
-def WarmupCosineWithHardRestartsSchedule(  # noqa: N802
+def WarmupCosineWithHardRestartsSchedule(
     init_value: ArrayLike, warmup_steps: int, t_total: int, cycles: float = 1.0
 ) -> optax.Schedule:
     """Return a line from 0, then falls of a cosine, each from the base rate."""
     return get_cosine_with_hard_restarts_schedule_with_warmup(init_value, warmup_steps, t_total, cycles)
 
 
-def PolyLR(  # noqa: N802
+def PolyLR(
     init_value: ArrayLike, max_iters: int, power: float = 0.9, min_lr: float = 1e-6
 ) -> optax.Schedule:
     """Return a polynomial to 0, but never less than `min_lr`."""
@@ -167,7 +161,7 @@ def PolyLR(  # noqa: N802
     return floored(curve, check_value("min_lr", min_lr), 0)
 
 
-def AlphaFoldLRScheduler(  # noqa: N802
+def AlphaFoldLRScheduler(
     base_lr: float = 0.0,
     max_lr: float = 0.001,
     warmup_no_steps: int = 1000,
@@ -192,7 +186,7 @@ def AlphaFoldLRScheduler(  # noqa: N802
     )
 
 
-def PiecewiseLinear(  # noqa: N802
+def PiecewiseLinear(
     param_name: str,
     milestones_values: Any,
 ) -> optax.Schedule:
@@ -214,7 +208,7 @@ def PiecewiseLinear(  # noqa: N802
     return phased_lr(1.0, [*phases, Phase(start_value=pairs[-1][1])])
 
 
-def CosineAnnealingScheduler(  # noqa: N802
+def CosineAnnealingScheduler(
     param_name: str,
     start_value: float,
     end_value: float,
@@ -232,7 +226,7 @@ def CosineAnnealingScheduler(  # noqa: N802
     return phased_lr(1.0, [fall], repeat=1)
 
 
-def LinearCyclicalScheduler(  # noqa: N802
+def LinearCyclicalScheduler(
     param_name: str,
     start_value: float,
     end_value: float,

@@ -61,7 +61,7 @@ _OF_OTHERS = (
 _STATED = ("LR_SCHEDULER_NAME", "MAX_ITER", "WARMUP_FACTOR", "WARMUP_ITERS")
 
 
-def WarmupMultiStepLR(  # noqa: N802
+def WarmupMultiStepLR(
     init_value: ArrayLike,
     milestones: Sequence[int],
     gamma: float = 0.1,
@@ -74,7 +74,7 @@ def WarmupMultiStepLR(  # noqa: N802
     return chained_scheduler(init_value, [warmup, multi_step_lr(1.0, milestones, gamma)])
 
 
-def WarmupCosineLR(  # noqa: N802
+def WarmupCosineLR(
     init_value: ArrayLike,
     max_iters: int,
     warmup_factor: float | None = None,

@@ -20,7 +20,7 @@ from jaxlr.schedules import Phase, chained_scheduler, multi_step_lr, phased_lr
 _MILESTONES = (500_000, 750_000, 900_000)
 
 
-def ExponentialDecaySchedulerConfig(  # noqa: N802
+def ExponentialDecaySchedulerConfig(
     init_value: ArrayLike,
     lr_pre_warmup: float = 1e-8,
     lr_final: float | None = None,
@@ -45,7 +45,7 @@ def ExponentialDecaySchedulerConfig(  # noqa: N802
     return chained_scheduler(init_value, [sine_ramp(warmup, start), after])
 
 
-def CosineDecaySchedulerConfig(  # noqa: N802
+def CosineDecaySchedulerConfig(
     init_value: ArrayLike,
     warm_up_end: int = 5000,
     learning_rate_alpha: float = 0.05,
@@ -58,7 +58,7 @@ def CosineDecaySchedulerConfig(  # noqa: N802
     return phased_lr(init_value, [ramp, Phase(None, "cosine", **ends, span=total - warmup)])
 
 
-def MultiStepSchedulerConfig(  # noqa: N802
+def MultiStepSchedulerConfig(
     init_value: ArrayLike,
     max_steps: int | None = None,
     gamma: float = 0.33,

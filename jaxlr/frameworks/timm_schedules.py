@@ -26,7 +26,7 @@ _MOST_STEPS = 100_000
 _SMALLEST = 740.0  # a float64 is 0 from exp(-745) on
 
 
-def CosineLRScheduler(  # noqa: N802
+def CosineLRScheduler(
     init_value: ArrayLike,
     t_initial: int,
     lr_min: float = 0.0,
@@ -67,7 +67,7 @@ def CosineLRScheduler(  # noqa: N802
     return phased_lr(init_value, [ramp, *cycles])
 
 
-def TanhLRScheduler(  # noqa: N802
+def TanhLRScheduler(
     init_value: ArrayLike,
     t_initial: int,
     lb: float = -7.0,
@@ -99,7 +99,7 @@ def TanhLRScheduler(  # noqa: N802
     return phased_lr(init_value, [ramp, *cycles])
 
 
-def PolyLRScheduler(  # noqa: N802
+def PolyLRScheduler(
     init_value: ArrayLike,
     t_initial: int,
     power: float = 0.5,
@@ -124,7 +124,7 @@ def PolyLRScheduler(  # noqa: N802
     return phased_lr(init_value, [ramp, *clock.cycles("polynomial", cycle_decay, lr_min, power=power)])
 
 
-def StepLRScheduler(  # noqa: N802
+def StepLRScheduler(
     init_value: ArrayLike,
     decay_t: float,
     decay_rate: float = 1.0,
@@ -149,7 +149,7 @@ def StepLRScheduler(  # noqa: N802
     return _staircase(init_value, milestones, rate, warmup_t, warmup_lr_init, warmup_prefix)
 
 
-def MultiStepLRScheduler(  # noqa: N802
+def MultiStepLRScheduler(
     init_value: ArrayLike,
     decay_t: Sequence[float],
     decay_rate: float = 1.0,
@@ -168,7 +168,7 @@ def MultiStepLRScheduler(  # noqa: N802
     return _staircase(init_value, sorted(milestones), rate, warmup_t, warmup_lr_init, warmup_prefix)
 
 
-def WSDLRScheduler(  # noqa: N802
+def WSDLRScheduler(
     init_value: ArrayLike,
     t_initial: int,
     decay_t: int,
@@ -210,7 +210,7 @@ def WSDLRScheduler(  # noqa: N802
     return rest if warmup == 0 else sequential_lr([phased_lr(init_value, [ramp]), rest], [warmup])
 
 
-def PlateauLRScheduler(  # noqa: N802
+def PlateauLRScheduler(
     init_value: ArrayLike,
     decay_rate: float = 0.1,
     patience_t: int = 10,
