@@ -197,16 +197,11 @@ def _scale(config: Config, solver: Config) -> float:
 
 def _state_solver(config: Config, solver: Config) -> None:
     clip = solver.inner("CLIP_GRADIENTS")
-    is_clipped = clip.flag("ENABLED")
-    is_global = is_clipped and clip.get("CLIP_TYPE") == "full_model"
-    if is_clipped and not is_global:
+    if clip.flag("ENABLED") and clip.get("CLIP_TYPE") == "full_model":
+        clip.state_settings(clip="CLIP_VALUE")
+    elif clip.flag("ENABLED"):
         config.assume("CLIP_GRADIENTS clips each parameter by itself, so the recipe states no clip.")
-    config.state(
-        optimizer=solver.stated_text("OPTIMIZER"),
-        momentum=solver.stated("MOMENTUM"),
-        weight_decay=solver.stated("WEIGHT_DECAY"),
-        clip=clip.stated_clip("CLIP_VALUE") if is_global else None,
-    )
+    solver.state_settings(optimizer="OPTIMIZER", momentum="MOMENTUM", weight_decay="WEIGHT_DECAY")
 
 
 class _Main(NamedTuple):
@@ -352,11 +347,7 @@ def _read_lazy(config: Config) -> Recipe:
     length = check_positive_count("train.max_iter", config.inner("train").number("max_iter"))
     optimizer = config.inner("optimizer")
     init_value = optimizer.base_rate("lr")
-    config.state(
-        optimizer=optimizer.stated_text("_target_"),
-        momentum=optimizer.stated("momentum"),
-        weight_decay=optimizer.stated("weight_decay"),
-    )
+    optimizer.state_settings(optimizer="_target_", momentum="momentum", weight_decay="weight_decay")
     multiplier = _lazy_multiplier(config)
     warmup = _Warmup(0.0, 0.0, "constant", False)
     if multiplier.text("_target_") == "WarmupParamScheduler":

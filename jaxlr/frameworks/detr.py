@@ -61,12 +61,8 @@ def _read_flags(config: Config) -> Recipe:
     else:
         schedule = step_lr(init_value, config.positive_count("lr_drop"), 0.1)
     is_sgd = config.flag("sgd")
-    config.state(
-        optimizer="sgd" if is_sgd else "adamw",
-        momentum=0.9 if is_sgd else None,
-        weight_decay=config.stated("weight_decay"),
-        clip=config.stated_clip("clip_max_norm"),
-    )
+    config.state(optimizer="sgd" if is_sgd else "adamw", momentum=0.9 if is_sgd else None)
+    config.state_settings(weight_decay="weight_decay", clip="clip_max_norm")
     return config.recipe("detr", schedule, "epoch", epochs)
 
 
@@ -77,12 +73,8 @@ def _read_yaml(config: Config) -> Recipe:
     epochs = config.whole_epochs("epoches", "epochs")
     optimizer = _group(config)
     init_value = optimizer.base_rate("lr")
-    config.state(
-        optimizer=optimizer.stated_text("type"),
-        weight_decay=optimizer.stated("weight_decay"),
-        momentum=optimizer.stated_first("betas"),
-        clip=config.stated_clip("clip_max_norm"),
-    )
+    optimizer.state_settings(optimizer="type", weight_decay="weight_decay")
+    config.state(momentum=optimizer.stated_first("betas"), clip=config.stated_clip("clip_max_norm"))
     warmup = config.inner("lr_warmup_scheduler")
     duration = warmup.count("warmup_duration") if warmup.settings else 0
     if config.has("lrsheduler"):

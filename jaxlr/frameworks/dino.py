@@ -61,7 +61,7 @@ def read(config: Config) -> Recipe:
         rate = config.number("lr") * batch / 256
         config.assume(f"The rate is {rate:g}: lr for a batch of {batch} instead of 256.")
     steps = config.steps_in_epoch()
-    config.state(optimizer=config.stated_text("optimizer"), clip=config.stated_clip("clip_grad"))
+    config.state_settings(optimizer="optimizer", clip="clip_grad")
     _state_weight_decay(config, "main_dino.py", epochs, steps)
     schedule = cosine_scheduler(rate, config.number("min_lr"), epochs, steps, warmup)
     return config.recipe("dino", schedule, "update", epochs * steps)
@@ -112,7 +112,7 @@ def _read_dinov2(config: Config) -> Recipe:
         config.assume(f"The rate is {rate:g}: base_lr by the square root of {batch} / 1024.")
     steps = train.count("OFFICIAL_EPOCH_LENGTH")
     epochs, warmup = optim.whole_epochs("epochs"), optim.count("warmup_epochs")
-    config.state(clip=optim.stated_clip("clip_grad"))
+    optim.state_settings(clip="clip_grad")
     _state_weight_decay(optim, "DINOv2", epochs, steps)
     schedule = cosine_scheduler(rate, optim.number("min_lr"), epochs, steps, warmup)
     config.assume("The last layer runs at 0 for freeze_last_layer_epochs. This is the rate of the others.")

@@ -25,11 +25,9 @@ def read(config: Config) -> Recipe:
     optim = config.inner("optim")
     parameters = optim.inner("scheduler_params")
     of_optimizer = optim.inner("optimizer_params")
-    config.state(
-        optimizer=optim.stated_text("optimizer"),
-        weight_decay=(of_optimizer if of_optimizer.has("weight_decay") else optim).stated("weight_decay"),
-        clip=optim.stated_clip("clip_grad_norm"),
-    )
+    optim.state_settings(optimizer="optimizer", clip="clip_grad_norm", weight_decay="weight_decay")
+    if of_optimizer.has("weight_decay"):
+        of_optimizer.state_settings(weight_decay="weight_decay")
     init_value = optim.base_rate("lr_initial")
     schedule = _schedule(optim, parameters, init_value)
     if isinstance(schedule, optax.GradientTransformation):

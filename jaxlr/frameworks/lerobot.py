@@ -156,12 +156,8 @@ def _state(config: Config, optimizer: Config) -> None:
     kind = config.inner("optimizer").text("type", None)
     if kind is not None:
         check_choice("type of the optimizer", kind, ("adam", "adamw", "sgd"))
-    config.state(
-        optimizer=kind,
-        momentum=optimizer.stated_first(f"{prefix}betas"),
-        weight_decay=optimizer.stated(f"{prefix}weight_decay"),
-        clip=optimizer.stated_clip(f"{prefix}grad_clip_norm"),
-    )
+    config.state(optimizer=kind, momentum=optimizer.stated_first(f"{prefix}betas"))
+    optimizer.state_settings(weight_decay=f"{prefix}weight_decay", clip=f"{prefix}grad_clip_norm")
 
 
 def _schedule(scheduler: Config, init_value: ArrayLike, steps: int) -> optax.Schedule:

@@ -89,11 +89,8 @@ def read(config: Config) -> Recipe:
     optimizer, scheduler = group.inner("optimizer"), group.inner("scheduler")
     optimizer = with_defaults(optimizer, {"lr": 0.0005}, "nerfstudio", rate="lr")
     init_value = optimizer.base_rate("lr")
-    config.state(
-        optimizer=_name(optimizer.settings).removesuffix("OptimizerConfig") or None,
-        weight_decay=optimizer.stated("weight_decay"),
-        clip=optimizer.stated_clip("max_norm"),
-    )
+    config.state(optimizer=_name(optimizer.settings).removesuffix("OptimizerConfig") or None)
+    optimizer.state_settings(weight_decay="weight_decay", clip="max_norm")
     num_counts = config.of(trainers[0]).count("max_num_iterations", None)
     schedule = _schedule(init_value, scheduler)
     return config.recipe("nerfstudio", schedule, "iteration", num_counts)

@@ -23,22 +23,16 @@ def read(config: Config) -> Recipe:
     names = ("adam_onecycle", "adam_cosineanneal", "adam", "sgd")
     name = check_choice("OPTIMIZER", section.text("OPTIMIZER"), names)
     init_value = section.base_rate("LR")
-    momentum: Any = section.stated("MOMENTUM") if name == "sgd" else None
     if name == "adam_onecycle":
-        phases = _one_cycle(section, total)
-        momentum = _momentum(section, total)
+        phases, momentum = _one_cycle(section, total), _momentum(section, total)
     elif name == "adam_cosineanneal":
-        phases = _cosine(section, total, batches)
-        momentum = _momentum(section, total)
+        phases, momentum = _cosine(section, total, batches), _momentum(section, total)
     else:
         section.refuse("LR_WARMUP", reason="the warmup of OpenPCDet fails where it begins")
         phases = _steps(section, init_value, batches)
-    config.state(
-        optimizer=name,
-        momentum=momentum,
-        weight_decay=section.stated("WEIGHT_DECAY"),
-        clip=section.stated_clip("GRAD_NORM_CLIP"),
-    )
+        momentum = section.stated("MOMENTUM") if name == "sgd" else None
+    config.state(optimizer=name, momentum=momentum)
+    section.state_settings(weight_decay="WEIGHT_DECAY", clip="GRAD_NORM_CLIP")
     return config.recipe("openpcdet", phased_lr(init_value, phases), "iteration", total)
 
 

@@ -192,6 +192,11 @@ class Config:
         """Set fields of the recipe that have defaults, such as `clip`."""
         self._extras.update(fields)
 
+    def state_settings(self, **names: str) -> None:
+        """Set fields of the recipe from the settings of these names, such as `clip="clip_grad"`."""
+        readers: dict[str, Any] = {"optimizer": self.stated_text, "clip": self.stated_clip}
+        self.state(**{field: readers.get(field, self.stated)(name) for field, name in names.items()})
+
     def stated(self, name: str) -> float | None:
         """Return a setting that no schedule depends on as a number. None if it is missing or no number."""
         value = self.get(name)

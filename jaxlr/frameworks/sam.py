@@ -43,11 +43,12 @@ def read(config: Config) -> Recipe:
     epochs = _value(config, "max_epochs", written) if config.epochs is None else config.epochs
     epochs = check_positive_count("max_epochs", epochs)
     phases = _phases(config, groups[number].get("scheduler"), epochs, batches)
-    optimizer, clip = trainer["optim"].get("optimizer"), trainer["optim"].get("gradient_clip")
-    config.state(
-        optimizer=config.of(optimizer).stated_text("_target_") if isinstance(optimizer, Mapping) else None,
-        clip=config.of(clip).stated_clip("max_norm") if isinstance(clip, Mapping) else None,
-    )
+    for section, names in (
+        ("optimizer", {"optimizer": "_target_"}),
+        ("gradient_clip", {"clip": "max_norm"}),
+    ):
+        if isinstance(settings := trainer["optim"].get(section), Mapping):
+            config.of(settings).state_settings(**names)
     if trainer["optim"].get("param_group_modifiers"):
         config.assume("param_group_modifiers may change the rates of some layers. This is the rate before.")
     return config.recipe("sam", phased_lr(1.0, phases), "iteration", epochs * batches)

@@ -44,12 +44,8 @@ FRAMEWORK = Framework(name="slowfast", read=read, aliases=("pyslowfast", "pycls"
 def _section(config: Config, name: str, defaults: Mapping[str, Any], framework: str) -> Config:
     """Return the settings of the optimizer, with the defaults of the framework."""
     section = with_defaults(config.inner(name), defaults, framework, rate="BASE_LR", epochs="MAX_EPOCH")
-    section.state(
-        optimizer=section.stated_text(section.first("OPTIMIZING_METHOD", "OPTIMIZER")),
-        momentum=section.stated("MOMENTUM"),
-        weight_decay=section.stated("WEIGHT_DECAY"),
-        clip=section.stated_clip("CLIP_GRAD_L2NORM"),
-    )
+    section.state_settings(optimizer=section.first("OPTIMIZING_METHOD", "OPTIMIZER"))
+    section.state_settings(momentum="MOMENTUM", weight_decay="WEIGHT_DECAY", clip="CLIP_GRAD_L2NORM")
     return section
 
 

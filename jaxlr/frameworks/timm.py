@@ -213,13 +213,10 @@ def _may_be_deit(config: Config) -> bool:
 
 def _state_optimizer(config: Config) -> None:
     clip_mode = config.text("clip_mode", "norm")
-    config.state(
-        optimizer=config.stated_text("opt"),
-        momentum=config.stated("momentum"),
-        weight_decay=config.stated("weight_decay"),
-        clip=config.stated_clip("clip_grad") if clip_mode == "norm" else None,
-    )
-    if clip_mode != "norm" and config.has("clip_grad"):
+    config.state_settings(optimizer="opt", momentum="momentum", weight_decay="weight_decay")
+    if clip_mode == "norm":
+        config.state_settings(clip="clip_grad")
+    elif config.has("clip_grad"):
         config.assume(f"clip_mode is {clip_mode!r}, which is no global norm: the recipe leaves it out.")
     if config.has("layer_decay"):
         config.assume(

@@ -54,12 +54,8 @@ def read(config: Config) -> Recipe:
         values = ", ".join(f"{name} {value}" for name, value in defaults.items())
         config.assume(f"The flags leave these to the defaults of the {task} script: {values}.")
     settings = config.of({**config.settings, **defaults})
-    settings.state(
-        optimizer=settings.stated_text("opt"),
-        momentum=settings.stated("momentum"),
-        weight_decay=settings.stated(settings.first("weight_decay", "wd")),
-        clip=settings.stated_clip("clip_grad_norm"),
-    )
+    settings.state_settings(optimizer="opt", momentum="momentum", clip="clip_grad_norm")
+    settings.state_settings(weight_decay=settings.first("weight_decay", "wd"))
     if task == "classification":
         return _classification(settings)
     return _detection(settings) if task == "detection" else _segmentation(settings)

@@ -57,11 +57,8 @@ def read(config: Config) -> Recipe:
     else:  # the rate is set after each batch, so the first one has that of the optimizer
         total = epochs * batches
         phases = [Phase(1, start_value=start), _fall(total - 1, offset=1, span=total)]
-    config.state(
-        optimizer="SGD",
-        momentum=config.stated("momentum"),
-        weight_decay=config.stated("weight_decay"),
-    )
+    config.state(optimizer="SGD")
+    config.state_settings(momentum="momentum", weight_decay="weight_decay")
     return config.recipe("yolox", phased_lr(init_value, phases), "iteration", epochs * batches)
 
 
