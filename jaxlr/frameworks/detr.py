@@ -40,10 +40,7 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
 
 
 FRAMEWORK = Framework(
-    name="detr",
-    read=read,
-    aliases=("deformable_detr", "rt_detr", "d_fine", "deim"),
-    recognizes=_recognizes,
+    name="detr", read=read, aliases=("deformable_detr", "rt_detr", "d_fine", "deim"), recognizes=_recognizes
 )
 
 

@@ -45,7 +45,9 @@ def cosine_scheduler(
             f"the warmup must be at most all {rest + warmup} steps, got {warmup}: give more epochs, or "
             "fewer of warmup_epochs"
         )
-    return _array(base_value, final_value, warmup, rest, start_warmup_value)
+    ends: Any = {"start_value": start_warmup_value, "end_factor": 1.0}
+    line = Phase(warmup, "linear", **ends, span=max(1, warmup - 1))
+    return phased_lr(base_value, [line, Phase(rest, "cosine", start_factor=1.0, end_value=final_value)])
 
 
 def read(config: Config) -> Recipe:
@@ -75,11 +77,6 @@ FRAMEWORK = Framework(
     calls=(cosine_scheduler,),
     ignored=("optimizer",),  # the first argument is the rate
 )
-
-
-def _array(base: Any, final: Any, warmup: int, rest: int, start: Any) -> optax.Schedule:
-    line = Phase(warmup, "linear", start_value=start, end_factor=1.0, span=max(1, warmup - 1))
-    return phased_lr(base, [line, Phase(rest, "cosine", start_factor=1.0, end_value=final)])
 
 
 def _state_weight_decay(config: Config, script: str, epochs: int, steps: int) -> None:

@@ -36,12 +36,7 @@ def read(config: Config) -> Recipe:
     return config.recipe("openpcdet", phased_lr(init_value, phases), "iteration", total)
 
 
-FRAMEWORK = Framework(
-    name="openpcdet",
-    read=read,
-    marks=(("OPTIMIZATION.OPTIMIZER",),),
-    aliases=("pcdet",),
-)
+FRAMEWORK = Framework(name="openpcdet", read=read, marks=(("OPTIMIZATION.OPTIMIZER",),), aliases=("pcdet",))
 
 
 def _turn(section: Config, total: int) -> int:

@@ -63,10 +63,7 @@ def read(config: Config) -> Recipe:
 
 
 FRAMEWORK = Framework(
-    name="yolox",
-    read=read,
-    marks=(("basic_lr_per_img",), ("is_experiment",)),
-    aliases=("bytetrack",),
+    name="yolox", read=read, marks=(("basic_lr_per_img",), ("is_experiment",)), aliases=("bytetrack",)
 )
 
 
