@@ -73,14 +73,14 @@ def optimizer(config: Config) -> TorchOptimizer:
         config.refuse("clip_grad_norm", reason="the segmentation script has no such flag")
         name = "sgd"
     decay, momentum = config.number("weight_decay"), config.number("momentum")
-    options: dict[str, Any] = {"weight_decay": decay}
+    options: dict[str, Any] = {}
     if name.startswith("sgd"):
-        options |= {"momentum": momentum, "nesterov": "nesterov" in name and task != "segmentation"}
+        options = {"momentum": momentum, "nesterov": "nesterov" in name and task != "segmentation"}
         cls = "SGD"
     elif name == "adamw":
         cls = "AdamW"
     elif name == "rmsprop" and task == "classification":
-        options |= {"momentum": momentum, "eps": 0.0316, "alpha": 0.9}
+        options = {"momentum": momentum, "eps": 0.0316, "alpha": 0.9}
         cls = "RMSprop"
     else:
         raise ValueError(
@@ -88,6 +88,7 @@ def optimizer(config: Config) -> TorchOptimizer:
         )
     clip = Clip(config.number("clip_grad_norm")) if config.has("clip_grad_norm") else None
     aux = "aux_loss gives the auxiliary classifier ten times the rate" if config.flag("aux_loss") else ""
+    options["weight_decay"] = decay
     return TorchOptimizer(cls, options, clip, _undecayed(config, decay), own_rates=aux)
 
 
