@@ -47,8 +47,8 @@ FRAMEWORK = Framework(
 def _read_flags(config: Config) -> Recipe:
     config.refuse(*_OF_OTHERS, reason="the scripts of DETR lack it, or it is not supported")
     epochs = config.whole_epochs("epochs")
-    names = ["weights", *(["backbone"] if config.has("lr_backbone") else [])]
-    names += ["linear_proj"] if config.has("lr_linear_proj_mult") else []
+    own = {"backbone": "lr_backbone", "linear_proj": "lr_linear_proj_mult"}
+    names = ["weights", *(name for name, setting in own.items() if config.has(setting))]
     group = names[config.groups(*names)] if len(names) > 1 else "weights"
     init_value: Any = config.base_rate("lr_backbone" if group == "backbone" else "lr")
     if group == "linear_proj":

@@ -413,10 +413,11 @@ def _one_cycle(settings: Config, span: _Span) -> list[_Act]:
 
 def _restarts(settings: Config, span: _Span) -> list[_Act]:
     """Read cosines from `restart_weights` times the first rate. The last one stops one count early."""
+    cycles = restarts(settings, "CosineRestartLR")
     floor = _floor(settings, span.init_value, required=True)
     phases = [
         Phase(period * span.times, "cosine", start_factor=weight, end_value=floor)
-        for period, weight in restarts(settings, "CosineRestartLR")
+        for period, weight in cycles
     ]
     length = min(sum(phase.length or 0 for phase in phases), span.length)
     return span.setter(phased_lr(span.init_value, phases), last=length - 1)

@@ -33,8 +33,8 @@ def read(config: Config) -> Recipe:
     final = config.number("lrf")
     shape, span = _decay(config, epochs)
     group = config.groups("weights", "norms", "biases")
-    start = _bias_start(config) if group == 2 else 0.0
     warmup = _warmup_iterations(config, steps, epochs)
+    start = _bias_start(config) if group == 2 and warmup else 0.0
     is_late = _is_late(config)
     line = Phase(epochs, shape, start_factor=1.0, end_factor=final, span=span)
     if start == 0 and not is_late:
@@ -253,8 +253,6 @@ def _with_start(
     offset = min(num_epochs - is_late, line.span or 1)
     rest = dataclasses.replace(line, length=epochs - num_epochs, offset=offset)
     decay = per_epoch(phased_lr(init_value, [rest]), steps)
-    if not phases:
-        return decay
     if num_epochs == epochs:
         return phased_lr(init_value, phases)
     return sequential_lr([phased_lr(init_value, phases), decay], [num_epochs * steps])
