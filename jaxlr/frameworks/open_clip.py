@@ -120,6 +120,4 @@ FRAMEWORK = Framework(
 
 
 def _warmup(steps: int) -> Phase:
-    if steps == 0:
-        return Phase(0)
-    return Phase(steps, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=steps)
+    return Phase(steps, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=max(1, steps))
