@@ -41,7 +41,6 @@ _MOST_STEPS = 200
 _DEFAULTS: dict[str, Any] = {
     "LR_SCHEDULER_NAME": "WarmupMultiStepLR",
     "MAX_ITER": 40000,
-    "BASE_LR": 0.001,
     "BASE_LR_END": 0.0,
     "GAMMA": 0.1,
     "STEPS": [30000],
@@ -152,8 +151,7 @@ def _read_solver(config: Config, solver: Config) -> Recipe:
         values = ", ".join(missing)
         config.assume(f"The config leaves these to the defaults of detectron2: {values}.")
     solver = solver.of({**_DEFAULTS, **{k: v for k, v in solver.settings.items() if v is not None}})
-    if config.init_value is None and "BASE_LR" not in config.inner("SOLVER").settings:
-        config.assume(f"BASE_LR is {_DEFAULTS['BASE_LR']:g}, the default of detectron2.")
+    solver = with_defaults(solver, {"BASE_LR": 0.001}, "detectron2", rate="BASE_LR")
     scale = _scale(config, solver)
     init_value = solver.base_rate("BASE_LR")
     if scale != 1 and config.init_value is None:

@@ -165,10 +165,8 @@ def _detection(config: Config) -> Recipe:
     epochs, steps = config.whole_epochs("epochs"), config.steps_in_epoch()
     names = ("multisteplr", "cosineannealinglr")
     if check_choice("lr_scheduler", config.text("lr_scheduler").lower(), names) == "multisteplr":
-        if not config.has("lr_steps"):
-            config.assume("lr_steps is 16 22, the default of the detection script.")
-        milestones = config.counts("lr_steps", [16, 22])
-        main = multi_step_lr(1.0, milestones, config.number("lr_gamma", 0.1))
+        config = with_defaults(config, {"lr_steps": "16 22"}, "the detection script")
+        main = multi_step_lr(1.0, config.counts("lr_steps"), config.number("lr_gamma", 0.1))
     else:
         main = cosine_annealing_lr(1.0, epochs)
     if steps == 1:
@@ -199,11 +197,9 @@ def _after_warmup(config: Config, init_value: Any, main: Any, length: int, defau
     """Return a warmup and then the main schedule, which counts from 0 there."""
     if length == 0:
         return main
-    for name, value in (("lr_warmup_method", default), ("lr_warmup_decay", 0.01)):
-        if not config.has(name):
-            config.assume(f"{name} is {value}, the default of the script.")
-    method = config.text("lr_warmup_method", default).lower()
-    factor = config.number("lr_warmup_decay", 0.01)
+    defaults = {"lr_warmup_method": default, "lr_warmup_decay": 0.01}
+    config = with_defaults(config, defaults, "the script")
+    method, factor = config.text("lr_warmup_method").lower(), config.number("lr_warmup_decay")
     if check_choice("lr_warmup_method", method, ("linear", "constant")) == "linear":
         warmup = linear_lr(init_value, factor, total_iters=length)
     else:
