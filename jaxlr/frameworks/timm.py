@@ -77,20 +77,6 @@ def read(config: Config) -> Recipe:
     return config.recipe("timm", schedule, "update" if on_updates else "epoch", total)
 
 
-def _oldest_cosine(init_value: Any, epochs: int, settings: dict[str, Any]) -> Any:
-    """Return the cosine of timm 0.4, whose floor decays with the cycles."""
-    return CosineLRScheduler(
-        init_value,
-        epochs,
-        settings["min_lr"],
-        cycle_limit=settings["cycle_limit"],
-        warmup_t=settings["warmup_epochs"],
-        warmup_lr_init=settings["warmup_lr"],
-        t_mul=settings["cycle_mul"],
-        decay_rate=settings["decay_rate"],
-    )
-
-
 _SETTINGS: tuple[tuple[str, str, Any, str], ...] = (
     ("warmup_epochs", "warmup_epochs", 5, "count"),
     ("warmup_lr", "warmup_lr", 1e-5, "number"),
@@ -206,11 +192,26 @@ def _state_optimizer(config: Config) -> None:
 
 
 def _setting(config: Config, spelling: str, default: Any, method: str) -> Any:
+    """Return a setting, by default with the default of the version."""
     if config.since(0, 8) is False:
         default = (_OLDER if config.since(*RENAMED) else _OLDEST).get(spelling, default)
     if spelling in _STATED and not config.has(spelling):
         config.assume(f"{spelling} is {default:g}, the default of train.py.")
     return getattr(config, method)(spelling, default)
+
+
+def _oldest_cosine(init_value: Any, epochs: int, settings: dict[str, Any]) -> Any:
+    """Return the cosine of timm 0.4, whose floor decays with the cycles."""
+    return CosineLRScheduler(
+        init_value,
+        epochs,
+        settings["min_lr"],
+        cycle_limit=settings["cycle_limit"],
+        warmup_t=settings["warmup_epochs"],
+        warmup_lr_init=settings["warmup_lr"],
+        t_mul=settings["cycle_mul"],
+        decay_rate=settings["decay_rate"],
+    )
 
 
 def _num_epochs(sched: str, epochs: int, unit: int, settings: dict[str, Any]) -> int:
