@@ -203,3 +203,8 @@ REFUSED_CONFIGS = [
 def test_a_config_that_lacks_something_is_refused_by_name(config, message):
     with pytest.raises(ValueError, match=message):
         from_config(config)
+
+
+def test_arguments_that_do_not_change_the_rate_are_not_evaluated():
+    text = "StepLRScheduler(optimizer, 30, 0.1, t_in_epochs=args.by_epoch, noise_seed=args.seed)"
+    assert_close(from_string(text, 1.0)(30), 0.1, HOST_RTOL)

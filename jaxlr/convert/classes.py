@@ -31,7 +31,6 @@ from jaxlr.schedules import (
 MODULES = ("torch.optim.lr_scheduler", "torch.optim.swa_utils")
 # Parameters that do not change the learning rate. Their values are not even evaluated.
 _WITHOUT_EFFECT = ("optimizer", "verbose", "cycle_momentum", "base_momentum", "max_momentum")
-_WITHOUT_EFFECT += ("wd", "moms", "cbs", "reset_opt")  # of fastai
 # Attributes that several classes save. They identify a class only if no other mark is present.
 _SHARED_MARKS = ("factor", "gamma")
 # The keys of OneCycleLR before torch 1.8, which had no `_schedule_phases`.
@@ -71,6 +70,7 @@ class TorchClass:
         library: the library or framework that has the class.
         max_positional: parameters after the optimizer that a call may give by position, where versions of
             the library differ in the order of the others.
+        ignored: parameters of this class that do not change the rate.
     """
 
     name: str
@@ -86,6 +86,7 @@ class TorchClass:
     momentum: Callable[..., Any] | None = None
     library: str = "torch"
     max_positional: int | None = None
+    ignored: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> list[str]:
@@ -98,7 +99,8 @@ class TorchClass:
 
         Most classes also keep each setting in an attribute of the same name.
         """
-        return [name for name in self.parameters if name not in (*_WITHOUT_EFFECT, "last_epoch")]
+        others = (*_WITHOUT_EFFECT, *self.ignored, "last_epoch")
+        return [name for name in self.parameters if name not in others]
 
     @property
     def required(self) -> list[str]:

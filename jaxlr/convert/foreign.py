@@ -21,6 +21,7 @@ _CALLED = (detectron2, nerfstudio, gaussian_splatting, timm, dino, open_clip, hu
 CALLS = {
     call.__name__: (module.FRAMEWORK.name, call) for module in _CALLED for call in module.FRAMEWORK.calls
 }
+_IGNORED = {module.FRAMEWORK.name: module.FRAMEWORK.ignored for module in _CALLED}
 
 # transformers 4.49 put num_decay_steps before num_stable_steps. get_greedy_schedule takes keywords only.
 _MAX_POSITIONAL = {"get_wsd_schedule": 2, "get_greedy_schedule": 0}
@@ -32,18 +33,21 @@ _MAX_POSITIONAL |= {"AlphaFoldLRScheduler": 0}  # its first one is last_epoch
 
 def _row(name: str) -> TorchClass:
     library, function = CALLS[name]
+    parameters = inspect.signature(function).parameters
     # A function without an init_value sets the rate itself, whatever the optimizer has.
-    others = ("init_value", "version")
-    parameters = [each for each in inspect.signature(function).parameters if each not in others]
+    names = [each for each in parameters if each not in ("init_value", "version")]
+    by_name = [each for each in names if parameters[each].kind is inspect.Parameter.KEYWORD_ONLY]
+    ignored = tuple(each for each in _IGNORED[library] if each not in names)
     return TorchClass(
         name=name,
         function=function,
         # Frameworks take the optimizer after a name, as in get_scheduler("cosine", optimizer, ...).
-        signature=", ".join([*_with_optimizer(parameters), "last_epoch"]),
+        signature=", ".join([*_with_optimizer(names), *ignored, "last_epoch"]),
         mark="",
         effect=Effect.OVERWRITES,
         library=library,
-        max_positional=_MAX_POSITIONAL.get(name),
+        max_positional=_MAX_POSITIONAL.get(name, len(names) - len(by_name) if by_name else None),
+        ignored=ignored,
     )
 
 

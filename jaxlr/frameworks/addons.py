@@ -15,7 +15,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_choice, check_duration, check_positive_count, check_value, shown_value
-from jaxlr.frameworks._curves import floored, waves
+from jaxlr.frameworks._curves import floored, noam, waves
 from jaxlr.frameworks.huggingface_schedules import (
     get_constant_schedule_with_warmup,
     get_cosine_with_hard_restarts_schedule_with_warmup,
@@ -30,7 +30,7 @@ _MOST_CYCLES = 100
 _LARGEST_COUNT = 2**31
 
 
-def LinearWarmupCosineAnnealingLR(  # noqa: N802
+def LinearWarmupCosineAnnealingLR(
     init_value: ArrayLike,
     warmup_epochs: int,
     max_epochs: int,
@@ -53,11 +53,8 @@ def LinearWarmupCosineAnnealingLR(  # noqa: N802
     return phased_lr(init_value, [ramp, cosine])
 
 
-def GradualWarmupScheduler(  # noqa: N802
-    init_value: Any,
-    multiplier: float,
-    total_epoch: int,
-    after_scheduler: optax.Schedule | None = None,
+def GradualWarmupScheduler(
+    init_value: Any, multiplier: float, total_epoch: int, after_scheduler: optax.Schedule | None = None
 ) -> optax.Schedule:
     """Return a line to `multiplier` times the base rate, then `after_scheduler` from its epoch 0."""
     warmup = check_positive_count("total_epoch", total_epoch)
@@ -70,7 +67,7 @@ def GradualWarmupScheduler(  # noqa: N802
 
 
 @prints_as_call
-def CosineAnnealingWarmupRestarts(  # noqa: N802
+def CosineAnnealingWarmupRestarts(
     first_cycle_steps: int,
     cycle_mult: float = 1.0,
     max_lr: float = 0.1,
@@ -98,29 +95,28 @@ def CosineAnnealingWarmupRestarts(  # noqa: N802
     return Schedule(lambda count: floor(count) + peak(count) * decay(count))
 
 
-def NoamOpt(  # noqa: N802
-    model_size: int, factor: float, warmup: int, optimizer: Any = None
-) -> optax.Schedule:
+def NoamOpt(model_size: int, factor: float, warmup: int, optimizer: Any = None) -> optax.Schedule:
     """Return the rate of The Annotated Transformer's class, whose first update is step 1."""
     del optimizer
-    return _noam(_noam_peak(model_size, factor, warmup), warmup)
+    size = check_positive_count("the size of the model", model_size)
+    steps = check_positive_count("the warmup", warmup)
+    peak = check_value("the factor", factor) * size**-0.5 * steps**-0.5
+    return phased_lr(peak, noam(steps))
 
 
-def ScheduledOptim(  # noqa: N802
-    lr_mul: float, d_model: int, n_warmup_steps: int
-) -> optax.Schedule:
+def ScheduledOptim(lr_mul: float, d_model: int, n_warmup_steps: int) -> optax.Schedule:
     """Return the same rate as `NoamOpt`."""
-    return _noam(_noam_peak(d_model, lr_mul, n_warmup_steps), n_warmup_steps)
+    return NoamOpt(d_model, lr_mul, n_warmup_steps)
 
 
-def NoamLR(init_value: ArrayLike, warmup_steps: int) -> optax.Schedule:  # noqa: N802
+def NoamLR(init_value: ArrayLike, warmup_steps: int) -> optax.Schedule:
     """Return a line to the base rate, then the inverse square root. Counts 0 and 1 both are step 1."""
     steps = check_positive_count("warmup_steps", warmup_steps)
     first = Phase(1, start_factor=1 / steps)
-    return phased_lr(init_value, [first, *_noam_phases(steps)])
+    return phased_lr(init_value, [first, *noam(steps)])
 
 
-def WarmupCosineSchedule(  # noqa: N802
+def WarmupCosineSchedule(
     init_value: ArrayLike,
     warmup_steps: int,
     t_total: int,
@@ -139,26 +135,24 @@ def WarmupCosineSchedule(  # noqa: N802
     return floored(schedule, end_lr, warmup)
 
 
-def WarmupLinearSchedule(  # noqa: N802
-    init_value: ArrayLike, warmup_steps: int, t_total: int
-) -> optax.Schedule:
+def WarmupLinearSchedule(init_value: ArrayLike, warmup_steps: int, t_total: int) -> optax.Schedule:
     """Return a line from 0, then a line to 0."""
     return get_linear_schedule_with_warmup(init_value, warmup_steps, t_total)
 
 
-def WarmupConstantSchedule(init_value: ArrayLike, warmup_steps: int) -> optax.Schedule:  # noqa: N802
+def WarmupConstantSchedule(init_value: ArrayLike, warmup_steps: int) -> optax.Schedule:
     """Return a line from 0, then a constant."""
     return get_constant_schedule_with_warmup(init_value, warmup_steps)
 
 
-def WarmupCosineWithHardRestartsSchedule(  # noqa: N802
+def WarmupCosineWithHardRestartsSchedule(
     init_value: ArrayLike, warmup_steps: int, t_total: int, cycles: float = 1.0
 ) -> optax.Schedule:
     """Return a line from 0, then falls of a cosine, each from the base rate."""
     return get_cosine_with_hard_restarts_schedule_with_warmup(init_value, warmup_steps, t_total, cycles)
 
 
-def PolyLR(  # noqa: N802
+def PolyLR(
     init_value: ArrayLike, max_iters: int, power: float = 0.9, min_lr: float = 1e-6
 ) -> optax.Schedule:
     """Return a polynomial to 0, but never less than `min_lr`."""
@@ -167,8 +161,7 @@ def PolyLR(  # noqa: N802
     return floored(curve, check_value("min_lr", min_lr), 0)
 
 
-def AlphaFoldLRScheduler(  # noqa: N802
-    verbose: bool = False,
+def AlphaFoldLRScheduler(
     base_lr: float = 0.0,
     max_lr: float = 0.001,
     warmup_no_steps: int = 1000,
@@ -177,7 +170,6 @@ def AlphaFoldLRScheduler(  # noqa: N802
     decay_factor: float = 0.95,
 ) -> optax.Schedule:
     """Return a line that ends at `base_lr + max_lr`, then `max_lr`, which falls in steps."""
-    del verbose
     warmup = check_positive_count("warmup_no_steps", warmup_no_steps)
     start = check_duration("start_decay_after_n_steps", start_decay_after_n_steps)
     if warmup > start:
@@ -187,26 +179,20 @@ def AlphaFoldLRScheduler(  # noqa: N802
     low, high = check_value("base_lr", base_lr), check_value("max_lr", max_lr)
     top: Any = low + high
     ramp = Phase(warmup + 1, "linear", start_value=low, end_value=top, span=warmup)
+    hold = phased_lr(1.0, [ramp, Phase(start_value=high)])
     steps = per_epoch(exponential_lr(high * decay_factor, decay_factor), decay_every_n_steps)
     # The first step of the decay is already one step old.
-    return sequential_lr(
-        [phased_lr(1.0, [ramp, Phase(start_value=high)]), starting_at(steps, 1)], [start + 1]
-    )
+    return sequential_lr([hold, starting_at(steps, 1)], [start + 1])
 
 
-def PiecewiseLinear(  # noqa: N802
-    param_name: str,
-    milestones_values: Any,
-    save_history: bool = False,
-    param_group_index: int | None = None,
-) -> optax.Schedule:
+def PiecewiseLinear(param_name: str, milestones_values: Any) -> optax.Schedule:
     """Return lines between pairs of a count and a rate."""
-    del save_history, param_group_index
     check_choice("param_name", param_name, ("lr",))
     pairs = milestones_values
-    if not isinstance(pairs, list | tuple) or not all(
-        isinstance(p, list | tuple) and len(p) == 2 for p in pairs
-    ):
+    are_pairs = isinstance(pairs, list | tuple) and all(
+        isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs
+    )
+    if not are_pairs:
         raise ValueError(f"milestones_values must be a list of pairs, got {shown_value(pairs)}")
     if not 1 <= len(pairs) <= _MOST_CYCLES:
         raise ValueError(f"milestones_values must have from 1 to {_MOST_CYCLES} pairs, got {len(pairs)}")
@@ -219,7 +205,7 @@ def PiecewiseLinear(  # noqa: N802
     return phased_lr(1.0, [*phases, Phase(start_value=pairs[-1][1])])
 
 
-def CosineAnnealingScheduler(  # noqa: N802
+def CosineAnnealingScheduler(
     param_name: str,
     start_value: float,
     end_value: float,
@@ -228,11 +214,8 @@ def CosineAnnealingScheduler(  # noqa: N802
     start_value_mult: float = 1.0,
     end_value_mult: float = 1.0,
     warmup_duration: int = 0,
-    save_history: bool = False,
-    param_group_index: int | None = None,
 ) -> optax.Schedule:
     """Return cosines of `cycle_size` counts, each from the start value."""
-    del save_history, param_group_index
     length = _cycle_size(
         param_name, cycle_size, cycle_mult, start_value_mult, end_value_mult, warmup_duration
     )
@@ -240,7 +223,7 @@ def CosineAnnealingScheduler(  # noqa: N802
     return phased_lr(1.0, [fall], repeat=1)
 
 
-def LinearCyclicalScheduler(  # noqa: N802
+def LinearCyclicalScheduler(
     param_name: str,
     start_value: float,
     end_value: float,
@@ -249,24 +232,23 @@ def LinearCyclicalScheduler(  # noqa: N802
     start_value_mult: float = 1.0,
     end_value_mult: float = 1.0,
     warmup_duration: int = 0,
-    save_history: bool = False,
-    param_group_index: int | None = None,
+    *,
     monotonic: bool = False,
 ) -> optax.Schedule:
     """Return cycles of two lines, to the end value and back. With `monotonic`, of the first line."""
-    del save_history, param_group_index
     length = _cycle_size(
         param_name, cycle_size, cycle_mult, start_value_mult, end_value_mult, warmup_duration
     )
     there: Any = {"start_value": start_value, "end_value": end_value}
     if monotonic:
         return phased_lr(1.0, [Phase(length, "linear", **there)], repeat=1)
-    half = length / 2
-    turn = math.ceil(half)
-    back = Phase(
-        length - turn, "linear", start_value=end_value, end_value=start_value, offset=turn - half, span=half
+    half, turn = length / 2, math.ceil(length / 2)
+    back: Any = {"start_value": end_value, "end_value": start_value, "offset": turn - half}
+    rise, fall = (
+        Phase(turn, "linear", **there, span=half),
+        Phase(length - turn, "linear", **back, span=half),
     )
-    return phased_lr(1.0, [Phase(turn, "linear", **there, span=half), back], repeat=2)
+    return phased_lr(1.0, [rise, fall], repeat=2)
 
 
 def read(config: Config) -> NoReturn:
@@ -295,6 +277,7 @@ FRAMEWORK = Framework(
         CosineAnnealingScheduler,
         LinearCyclicalScheduler,
     ),
+    ignored=("save_history", "param_group_index", "verbose"),
 )
 
 
@@ -331,19 +314,3 @@ def _cycle(length: int, warmup: int, low: Any, high: Any, number: int) -> list[P
         return [Phase(1, start_value=low), Phase(length - 1, "cosine", offset=1, **falling)]
     rising = Phase(warmup, "linear", start_value=low, end_value=high)
     return [rising, Phase(length - warmup, "cosine", **falling)]
-
-
-def _noam_peak(model_size: Any, factor: Any, warmup: Any) -> Any:
-    size = check_positive_count("the size of the model", model_size)
-    steps = check_positive_count("the warmup", warmup)
-    return check_value("the factor", factor) * size**-0.5 * steps**-0.5
-
-
-def _noam(peak: Any, warmup: Any) -> optax.Schedule:
-    return phased_lr(peak, _noam_phases(check_positive_count("the warmup", warmup)))
-
-
-def _noam_phases(steps: int) -> list[Phase]:
-    """Return a line from step 1 to `steps`, then the inverse square root of the step."""
-    rise = Phase(steps - 1, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=steps)
-    return [rise, Phase(shape="inverse_sqrt", start_factor=1.0, span=steps)]

@@ -45,11 +45,9 @@ def read(config: Config) -> Recipe:
         rate, least = (rate if config.init_value is not None else rate * scale), least * scale
     if config.number("layer_decay", 1.0) != 1:
         config.assume("layer_decay multiplies the rate of each layer. This is the rate of the last one.")
-    config.state(
-        optimizer=config.stated_text("opt"),
-        weight_decay=None if config.has("weight_decay_end") else config.stated("weight_decay"),
-        clip=config.stated_clip("clip_grad"),
-    )
+    config.state_settings(optimizer="opt", clip="clip_grad")
+    if not config.has("weight_decay_end"):
+        config.state_settings(weight_decay="weight_decay")
     steps = config.signed("warmup_steps", -1)
     warmup = (config.count("warmup_epochs"), 0.0, int(steps) if steps > 0 else -1)
     schedule = cosine_scheduler(rate, least, epochs, updates, *warmup)

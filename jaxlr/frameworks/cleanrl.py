@@ -18,7 +18,7 @@ def read(config: Config) -> Recipe:
         raise ValueError(f"num_minibatches must be at most num_envs * num_steps, which is {envs * steps}")
     updates = config.count("update_epochs") * -(-envs * steps // minibatch)
     iterations = check_positive_count("iterations", config.count("total_timesteps") // (envs * steps))
-    config.state(clip=config.stated_clip("max_grad_norm"))
+    config.state_settings(clip="max_grad_norm")
     is_off = config.flag("no_anneal_lr")  # tyro's flag
     if not is_off and not config.has("anneal_lr"):
         raise ValueError(

@@ -41,7 +41,6 @@ _MOST_STEPS = 200
 _DEFAULTS: dict[str, Any] = {
     "LR_SCHEDULER_NAME": "WarmupMultiStepLR",
     "MAX_ITER": 40000,
-    "BASE_LR": 0.001,
     "BASE_LR_END": 0.0,
     "GAMMA": 0.1,
     "STEPS": [30000],
@@ -61,7 +60,7 @@ _OF_OTHERS = (
 _STATED = ("LR_SCHEDULER_NAME", "MAX_ITER", "WARMUP_FACTOR", "WARMUP_ITERS")
 
 
-def WarmupMultiStepLR(  # noqa: N802
+def WarmupMultiStepLR(
     init_value: ArrayLike,
     milestones: Sequence[int],
     gamma: float = 0.1,
@@ -74,7 +73,7 @@ def WarmupMultiStepLR(  # noqa: N802
     return chained_scheduler(init_value, [warmup, multi_step_lr(1.0, milestones, gamma)])
 
 
-def WarmupCosineLR(  # noqa: N802
+def WarmupCosineLR(
     init_value: ArrayLike,
     max_iters: int,
     warmup_factor: float | None = None,
@@ -148,13 +147,11 @@ def _read_solver(config: Config, solver: Config) -> Recipe:
                 f"SOLVER.{name} is a setting of another framework than detectron2, which is not supported: "
                 "write the schedule with jaxlr.phased_lr"
             )
-    missing = [name for name in _STATED if not solver.has(name)]
-    if missing:
-        values = ", ".join(f"{name} {_DEFAULTS[name]}" for name in missing)
+    if missing := [f"{name} {_DEFAULTS[name]}" for name in _STATED if not solver.has(name)]:
+        values = ", ".join(missing)
         config.assume(f"The config leaves these to the defaults of detectron2: {values}.")
     solver = solver.of({**_DEFAULTS, **{k: v for k, v in solver.settings.items() if v is not None}})
-    if config.init_value is None and "BASE_LR" not in config.inner("SOLVER").settings:
-        config.assume(f"BASE_LR is {_DEFAULTS['BASE_LR']:g}, the default of detectron2.")
+    solver = with_defaults(solver, {"BASE_LR": 0.001}, "detectron2", rate="BASE_LR")
     scale = _scale(config, solver)
     init_value = solver.base_rate("BASE_LR")
     if scale != 1 and config.init_value is None:
@@ -162,23 +159,20 @@ def _read_solver(config: Config, solver: Config) -> Recipe:
     if solver.number("BIAS_LR_FACTOR", 1.0) != 1 and config.groups("weights", "biases") == 1:
         init_value = init_value * solver.number("BIAS_LR_FACTOR")
     _state_solver(config, solver)
-    length = check_positive_count("MAX_ITER", _rounded(solver.number("MAX_ITER") / scale))
-    warmup_iters = _rounded(solver.count("WARMUP_ITERS") / scale)
-    name = solver.text("LR_SCHEDULER_NAME")
-    if name == "WarmupPolyLR":
+    length = check_positive_count("MAX_ITER", round(solver.number("MAX_ITER") / scale))
+    warmup_iters = round(solver.count("WARMUP_ITERS") / scale)
+    if solver.text("LR_SCHEDULER_NAME") == "WarmupPolyLR":
         schedule = _poly(solver, init_value, length, warmup_iters)
         return config.recipe("detectron2", schedule, "iteration", length)
-    if name not in _MAINS:
-        known = ", ".join(map(repr, [*_MAINS, "WarmupPolyLR"]))
-        raise ValueError(f"LR_SCHEDULER_NAME must be one of {known}, got {shown_value(name)}")
+    main = _main_of_solver(solver, init_value, length, scale)
     warmup = _Warmup(
         solver.number("WARMUP_FACTOR"),
         min(warmup_iters / length, 1.0),
         check_choice("WARMUP_METHOD", solver.text("WARMUP_METHOD"), ("linear", "constant")),
         solver.flag("RESCALE_INTERVAL"),
     )
-    phases = _phases(_MAINS[name](solver, init_value, length, scale), warmup, length)
-    return config.recipe("detectron2", phased_lr(init_value, phases), "iteration", length)
+    schedule = phased_lr(init_value, _phases(main, warmup, length))
+    return config.recipe("detectron2", schedule, "iteration", length)
 
 
 def _scale(config: Config, solver: Config) -> float:
@@ -201,28 +195,29 @@ def _scale(config: Config, solver: Config) -> float:
 
 def _state_solver(config: Config, solver: Config) -> None:
     clip = solver.inner("CLIP_GRADIENTS")
-    is_clipped = clip.flag("ENABLED")
-    is_global = is_clipped and clip.get("CLIP_TYPE") == "full_model"
-    if is_clipped and not is_global:
+    if clip.flag("ENABLED") and clip.get("CLIP_TYPE") == "full_model":
+        clip.state_settings(clip="CLIP_VALUE")
+    elif clip.flag("ENABLED"):
         config.assume("CLIP_GRADIENTS clips each parameter by itself, so the recipe states no clip.")
-    config.state(
-        optimizer=solver.stated_text("OPTIMIZER"),
-        momentum=solver.stated("MOMENTUM"),
-        weight_decay=solver.stated("WEIGHT_DECAY"),
-        clip=clip.stated_clip("CLIP_VALUE") if is_global else None,
-    )
+    solver.state_settings(optimizer="OPTIMIZER", momentum="MOMENTUM", weight_decay="WEIGHT_DECAY")
 
 
 class _Main(NamedTuple):
     """The factor of the rate as fvcore defines it: a function of the position in the run, from 0 to 1."""
 
-    value: Callable[[float], Any]
-    # Either the index into some values, which never falls, or a shape between two values.
+    # Either some values and the index into them, which never falls, or a shape between two values.
     place: Callable[[float], int] | None = None
     values: Sequence[float] = ()
     shape: Any = None
     start: Any = None
     end: Any = None
+
+    def value(self, where: float) -> Any:
+        """Return the factor at a position."""
+        if self.place is not None:
+            return self.values[self.place(where)]
+        weight = math.cos(math.pi * where / 2) ** 2 if self.shape == "cosine" else 1 - where
+        return self.start * weight + self.end * (1 - weight)
 
 
 class _Warmup(NamedTuple):
@@ -283,7 +278,7 @@ def _multi_step(values: Sequence[float], milestones: Sequence[int], num_updates:
     def index(where: float) -> int:
         return bisect.bisect_right(milestones, int((where + _EPSILON) * num_updates))
 
-    return _Main(lambda where: values[index(where)], index, values)
+    return _Main(index, values)
 
 
 def _equal_steps(values: Sequence[float]) -> _Main:
@@ -293,53 +288,35 @@ def _equal_steps(values: Sequence[float]) -> _Main:
     def index(where: float) -> int:
         return min(int((where + _EPSILON) * len(values)), len(values) - 1)
 
-    return _Main(lambda where: values[index(where)], index, values)
+    return _Main(index, values)
 
 
-def _cosine(start: Any, end: Any) -> _Main:
-    def value(where: float) -> Any:
-        return end + (start - end) * math.cos(math.pi * where / 2) ** 2
-
-    return _Main(value, shape="cosine", start=start, end=end)
-
-
-def _line(start: Any, end: Any) -> _Main:
-    return _Main(lambda where: end * where + start * (1 - where), shape="linear", start=start, end=end)
-
-
-def _solver_steps(solver: Config, init_value: Any, length: int, scale: float) -> _Main:
-    del init_value
-    steps = [_rounded(step / scale) for step in _numbers(solver, "STEPS")]
-    # detectron2 keeps a step at MAX_ITER, which today's fvcore refuses. It changes no rate of the run.
-    kept = [step for step in steps if step < length]
-    if len(kept) < len(steps):
-        solver.assume(f"STEPS from MAX_ITER on, {length}, change no rate of the run.")
-    gamma = solver.number("GAMMA")
-    return _multi_step([gamma**k for k in range(len(kept) + 1)], kept, length)
-
-
-def _solver_cosine(solver: Config, init_value: Any, length: int, scale: float) -> _Main:
-    del length, scale
-    last = solver.number("BASE_LR_END")
-    end = last / init_value if last else 0.0
-    if not isinstance(end, jax.Array) and end > 1:
-        raise ValueError(f"BASE_LR_END must be at most BASE_LR, got {last:g}")
-    return _cosine(1.0, end)
-
-
-def _solver_equal_steps(solver: Config, init_value: Any, length: int, scale: float) -> _Main:
-    del init_value, length, scale
-    gamma, decays = solver.number("GAMMA"), solver.positive_count("NUM_DECAYS")
-    if decays >= _MOST_STEPS:
-        raise ValueError(f"NUM_DECAYS must be below {_MOST_STEPS}, got {decays}")
-    return _equal_steps([gamma**k for k in range(decays + 1)])
-
-
-_MAINS: dict[str, Callable[[Config, Any, int, float], _Main]] = {
-    "WarmupMultiStepLR": _solver_steps,
-    "WarmupCosineLR": _solver_cosine,
-    "WarmupStepWithFixedGammaLR": _solver_equal_steps,
-}
+def _main_of_solver(solver: Config, init_value: Any, length: int, scale: float) -> _Main:
+    match name := solver.text("LR_SCHEDULER_NAME"):
+        case "WarmupMultiStepLR":
+            steps = [round(step / scale) for step in _numbers(solver, "STEPS")]
+            # detectron2 keeps a step at MAX_ITER, which today's fvcore refuses.
+            kept = [step for step in steps if step < length]
+            if len(kept) < len(steps):
+                solver.assume(f"STEPS from MAX_ITER on, {length}, change no rate of the run.")
+            gamma = solver.number("GAMMA")
+            return _multi_step([gamma**k for k in range(len(kept) + 1)], kept, length)
+        case "WarmupCosineLR":
+            last = solver.number("BASE_LR_END")
+            end = last / init_value if last else 0.0
+            if not isinstance(end, jax.Array) and end > 1:
+                raise ValueError(f"BASE_LR_END must be at most BASE_LR, got {last:g}")
+            return _Main(shape="cosine", start=1.0, end=end)
+        case "WarmupStepWithFixedGammaLR":
+            gamma, decays = solver.number("GAMMA"), solver.positive_count("NUM_DECAYS")
+            if decays >= _MOST_STEPS:
+                raise ValueError(f"NUM_DECAYS must be below {_MOST_STEPS}, got {decays}")
+            return _equal_steps([gamma**k for k in range(decays + 1)])
+        case _:
+            raise ValueError(
+                "LR_SCHEDULER_NAME must be one of 'WarmupMultiStepLR', 'WarmupCosineLR', "
+                f"'WarmupStepWithFixedGammaLR', 'WarmupPolyLR', got {shown_value(name)}"
+            )
 
 
 def _poly(solver: Config, init_value: Any, length: int, warmup_iters: int) -> Any:
@@ -368,11 +345,7 @@ def _read_lazy(config: Config) -> Recipe:
     length = check_positive_count("train.max_iter", config.inner("train").number("max_iter"))
     optimizer = config.inner("optimizer")
     init_value = optimizer.base_rate("lr")
-    config.state(
-        optimizer=optimizer.stated_text("_target_"),
-        momentum=optimizer.stated("momentum"),
-        weight_decay=optimizer.stated("weight_decay"),
-    )
+    optimizer.state_settings(optimizer="_target_", momentum="momentum", weight_decay="weight_decay")
     multiplier = _lazy_multiplier(config)
     warmup = _Warmup(0.0, 0.0, "constant", False)
     if multiplier.text("_target_") == "WarmupParamScheduler":
@@ -419,10 +392,10 @@ def _lazy_main(settings: Config) -> _Main:
             return _multi_step(values, milestones, updates)
         case "StepParamScheduler":
             return _equal_steps(settings.numbers("values", []))
-        case "CosineParamScheduler":
-            return _cosine(settings.number("start_value"), settings.number("end_value"))
-        case "LinearParamScheduler":
-            return _line(settings.number("start_value"), settings.number("end_value"))
+        case "CosineParamScheduler" | "LinearParamScheduler" as name:
+            shape = "cosine" if name == "CosineParamScheduler" else "linear"
+            ends = {"start": settings.number("start_value"), "end": settings.number("end_value")}
+            return _Main(shape=shape, **ends)
         case "ConstantParamScheduler":
             return _equal_steps([settings.number("value")])
         case name:
@@ -435,7 +408,3 @@ def _numbers(settings: Config, name: str) -> list[float]:
     if isinstance(value, str):
         settings = settings.of({name: value.strip("()[], ") or []})
     return settings.numbers(name)
-
-
-def _rounded(value: float) -> int:
-    return round(value)

@@ -40,18 +40,15 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
 
 
 FRAMEWORK = Framework(
-    name="detr",
-    read=read,
-    aliases=("deformable_detr", "rt_detr", "d_fine", "deim"),
-    recognizes=_recognizes,
+    name="detr", read=read, aliases=("deformable_detr", "rt_detr", "d_fine", "deim"), recognizes=_recognizes
 )
 
 
 def _read_flags(config: Config) -> Recipe:
     config.refuse(*_OF_OTHERS, reason="the scripts of DETR lack it, or it is not supported")
     epochs = config.whole_epochs("epochs")
-    names = ["weights", *(["backbone"] if config.has("lr_backbone") else [])]
-    names += ["linear_proj"] if config.has("lr_linear_proj_mult") else []
+    own = {"backbone": "lr_backbone", "linear_proj": "lr_linear_proj_mult"}
+    names = ["weights", *(name for name, setting in own.items() if config.has(setting))]
     group = names[config.groups(*names)] if len(names) > 1 else "weights"
     init_value: Any = config.base_rate("lr_backbone" if group == "backbone" else "lr")
     if group == "linear_proj":
@@ -61,12 +58,8 @@ def _read_flags(config: Config) -> Recipe:
     else:
         schedule = step_lr(init_value, config.positive_count("lr_drop"), 0.1)
     is_sgd = config.flag("sgd")
-    config.state(
-        optimizer="sgd" if is_sgd else "adamw",
-        momentum=0.9 if is_sgd else None,
-        weight_decay=config.stated("weight_decay"),
-        clip=config.stated_clip("clip_max_norm"),
-    )
+    config.state(optimizer="sgd" if is_sgd else "adamw", momentum=0.9 if is_sgd else None)
+    config.state_settings(weight_decay="weight_decay", clip="clip_max_norm")
     return config.recipe("detr", schedule, "epoch", epochs)
 
 
@@ -77,12 +70,8 @@ def _read_yaml(config: Config) -> Recipe:
     epochs = config.whole_epochs("epoches", "epochs")
     optimizer = _group(config)
     init_value = optimizer.base_rate("lr")
-    config.state(
-        optimizer=optimizer.stated_text("type"),
-        weight_decay=optimizer.stated("weight_decay"),
-        momentum=optimizer.stated_first("betas"),
-        clip=config.stated_clip("clip_max_norm"),
-    )
+    optimizer.state_settings(optimizer="type", weight_decay="weight_decay")
+    config.state(momentum=optimizer.stated_first("betas"), clip=config.stated_clip("clip_max_norm"))
     warmup = config.inner("lr_warmup_scheduler")
     duration = warmup.count("warmup_duration") if warmup.settings else 0
     if config.has("lrsheduler"):

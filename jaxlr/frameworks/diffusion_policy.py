@@ -27,16 +27,13 @@ def read(config: Config) -> Recipe:
         every = training.positive_count("gradient_accumulate_every", 1)
         steps = training.whole_epochs("num_epochs") * training.steps_in_epoch() // every
         steps = check_positive_count("updates", steps)
-    config.state(
-        weight_decay=optimizer.stated("weight_decay"),
-        momentum=optimizer.stated_first("betas"),
-    )
+    optimizer.state_settings(weight_decay="weight_decay")
+    config.state(momentum=optimizer.stated_first("betas"))
     encoder = config.inner("policy").get("obs_encoder")
     if isinstance(encoder, Mapping) and encoder.get("pretrained") and not optimizer.has("obs_encoder_lr"):
         config.assume("UMI trains a pretrained obs_encoder with a tenth of this rate.")
-    return config.recipe(
-        "diffusion_policy", get_scheduler(init_value, name, warmup, steps), "update", steps
-    )
+    schedule = get_scheduler(init_value, name, warmup, steps)
+    return config.recipe("diffusion_policy", schedule, "update", steps)
 
 
 FRAMEWORK = Framework(

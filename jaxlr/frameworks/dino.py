@@ -28,13 +28,11 @@ def cosine_scheduler(
     warmup_epochs: int = 0,
     start_warmup_value: ArrayLike = 0.0,
     warmup_steps: int = -1,
-    optimizer: Any = None,
 ) -> optax.Schedule:
     """Return a line that reaches the base value at the last warmup step, then a cosine from it again.
 
-    `warmup_steps` is of BEiT and ConvNeXt. No version takes an optimizer.
+    `warmup_steps` is of BEiT and ConvNeXt.
     """
-    del optimizer
     steps = check_positive_count("niter_per_ep", niter_per_ep)
     warmup = check_duration("warmup_epochs", warmup_epochs) * steps
     if check_whole_number("warmup_steps", warmup_steps) > 0:
@@ -47,7 +45,9 @@ def cosine_scheduler(
             f"the warmup must be at most all {rest + warmup} steps, got {warmup}: give more epochs, or "
             "fewer of warmup_epochs"
         )
-    return _array(base_value, final_value, warmup, rest, start_warmup_value)
+    ends: Any = {"start_value": start_warmup_value, "end_factor": 1.0}
+    line = Phase(warmup, "linear", **ends, span=max(1, warmup - 1))
+    return phased_lr(base_value, [line, Phase(rest, "cosine", start_factor=1.0, end_value=final_value)])
 
 
 def read(config: Config) -> Recipe:
@@ -63,7 +63,7 @@ def read(config: Config) -> Recipe:
         rate = config.number("lr") * batch / 256
         config.assume(f"The rate is {rate:g}: lr for a batch of {batch} instead of 256.")
     steps = config.steps_in_epoch()
-    config.state(optimizer=config.stated_text("optimizer"), clip=config.stated_clip("clip_grad"))
+    config.state_settings(optimizer="optimizer", clip="clip_grad")
     _state_weight_decay(config, "main_dino.py", epochs, steps)
     schedule = cosine_scheduler(rate, config.number("min_lr"), epochs, steps, warmup)
     return config.recipe("dino", schedule, "update", epochs * steps)
@@ -75,12 +75,8 @@ FRAMEWORK = Framework(
     marks=(("batch_size_per_gpu",), ("optim", "dino"), ("optim", "student", "train")),
     aliases=("dinov2",),
     calls=(cosine_scheduler,),
+    ignored=("optimizer",),  # the first argument is the rate
 )
-
-
-def _array(base: Any, final: Any, warmup: int, rest: int, start: Any) -> optax.Schedule:
-    line = Phase(warmup, "linear", start_value=start, end_factor=1.0, span=max(1, warmup - 1))
-    return phased_lr(base, [line, Phase(rest, "cosine", start_factor=1.0, end_value=final)])
 
 
 def _state_weight_decay(config: Config, script: str, epochs: int, steps: int) -> None:
@@ -113,7 +109,7 @@ def _read_dinov2(config: Config) -> Recipe:
         config.assume(f"The rate is {rate:g}: base_lr by the square root of {batch} / 1024.")
     steps = train.count("OFFICIAL_EPOCH_LENGTH")
     epochs, warmup = optim.whole_epochs("epochs"), optim.count("warmup_epochs")
-    config.state(clip=optim.stated_clip("clip_grad"))
+    optim.state_settings(clip="clip_grad")
     _state_weight_decay(optim, "DINOv2", epochs, steps)
     schedule = cosine_scheduler(rate, optim.number("min_lr"), epochs, steps, warmup)
     config.assume("The last layer runs at 0 for freeze_last_layer_epochs. This is the rate of the others.")

@@ -25,11 +25,9 @@ def read(config: Config) -> Recipe:
     optim = config.inner("optim")
     parameters = optim.inner("scheduler_params")
     of_optimizer = optim.inner("optimizer_params")
-    config.state(
-        optimizer=optim.stated_text("optimizer"),
-        weight_decay=(of_optimizer if of_optimizer.has("weight_decay") else optim).stated("weight_decay"),
-        clip=optim.stated_clip("clip_grad_norm"),
-    )
+    optim.state_settings(optimizer="optimizer", clip="clip_grad_norm", weight_decay="weight_decay")
+    if of_optimizer.has("weight_decay"):
+        of_optimizer.state_settings(weight_decay="weight_decay")
     init_value = optim.base_rate("lr_initial")
     schedule = _schedule(optim, parameters, init_value)
     if isinstance(schedule, optax.GradientTransformation):
@@ -59,22 +57,15 @@ def _schedule(optim: Config, parameters: Config, init_value: ArrayLike) -> Any:
     if name != "LambdaLR":
         return _torch_schedule(name, optim.of({**optim.settings, **parameters.settings}), init_value)
     kind = check_choice("lambda_type", parameters.text("lambda_type"), ("cosine", "multistep"))
-    steps = optim.steps_in_epoch()
-    in_updates: dict[str, Any] = {
-        name: int(parameters.number(name) * steps) for name in ("warmup_epochs",) if parameters.has(name)
-    }
+    steps, in_updates = optim.steps_in_epoch(), {**parameters.settings}
+    if parameters.has("warmup_epochs"):
+        in_updates["warmup_epochs"] = int(parameters.number("warmup_epochs") * steps)
     if kind == "multistep":
-        in_updates["decay_epochs"] = [
-            int(epoch * steps) for epoch in parameters.numbers("decay_epochs", [])
-        ]
-    complete = optim.of({**parameters.settings, **in_updates})
-    if kind == "multistep":
+        epochs = parameters.numbers("decay_epochs", [])
+        complete = optim.of({**in_updates, "decay_epochs": [int(epoch * steps) for epoch in epochs]})
         return phased_lr(init_value, _warmed_steps(complete, "warmup_epochs", "decay_epochs", "decay_rate"))
-    ramp, total, floor = (
-        _ramp(complete, "warmup_epochs"),
-        _num_steps(optim),
-        parameters.number("lr_min_factor"),
-    )
+    ramp, total = _ramp(optim.of(in_updates), "warmup_epochs"), _num_steps(optim)
+    floor = parameters.number("lr_min_factor")
     begin = min(sum(phase.length or 0 for phase in ramp), total)
     cosine = Phase(total - begin, "cosine", start_factor=1.0, end_factor=floor, offset=begin, span=total)
     return phased_lr(init_value, [*ramp, cosine, Phase(start_factor=floor)])

@@ -22,17 +22,11 @@ def fit_one_cycle(
     div: float = 25.0,
     div_final: float = 1e5,
     pct_start: float = 0.25,
-    wd: Any = None,
-    moms: Any = None,
-    cbs: Any = None,
-    reset_opt: bool = False,
-    start_epoch: int = 0,
-    optimizer: Any = None,
     *,
+    start_epoch: int = 0,
     steps_per_epoch: int,
 ) -> optax.Schedule:
     """Return a cosine that rises from `lr_max / div`, then one that falls to `lr_max / div_final`."""
-    del wd, moms, cbs, reset_opt, optimizer
     length = _num_steps(n_epoch, steps_per_epoch, start_epoch)
     start: Any = 1 / check_value("div", div, positive=True)
     return _two_cosines(lr_max, length, pct_start, start, div_final)
@@ -43,16 +37,11 @@ def fit_flat_cos(
     lr: ArrayLike,
     div_final: float = 1e5,
     pct_start: float = 0.75,
-    wd: Any = None,
-    cbs: Any = None,
-    reset_opt: bool = False,
-    start_epoch: int = 0,
-    optimizer: Any = None,
     *,
+    start_epoch: int = 0,
     steps_per_epoch: int,
 ) -> optax.Schedule:
     """Return a constant, then a cosine that falls to `lr / div_final`."""
-    del wd, cbs, reset_opt, optimizer
     return _two_cosines(lr, _num_steps(n_epoch, steps_per_epoch, start_epoch), pct_start, 1.0, div_final)
 
 
@@ -64,16 +53,11 @@ def fine_tune(
     pct_start: float = 0.3,
     div: float = 5.0,
     div_final: float = 1e5,
-    wd: Any = None,
-    moms: Any = None,
-    cbs: Any = None,
-    reset_opt: bool = False,
-    optimizer: Any = None,
     *,
     steps_per_epoch: int,
 ) -> optax.Schedule:
     """Return a cycle of the frozen model, then one of the whole model with half the rate."""
-    del lr_mult, wd, moms, cbs, reset_opt, optimizer
+    del lr_mult
     half: Any = check_value("base_lr", base_lr) / 2
     whole = fit_one_cycle(epochs, half, div, div_final, pct_start, steps_per_epoch=steps_per_epoch)
     if check_duration("freeze_epochs", freeze_epochs) == 0:
@@ -90,7 +74,12 @@ def read(config: Config) -> NoReturn:
     raise ValueError("fastai has no configs: give a call such as fit_one_cycle(...) to jaxlr.from_string")
 
 
-FRAMEWORK = Framework(name="fastai", read=read, calls=(fit_one_cycle, fit_flat_cos, fine_tune))
+FRAMEWORK = Framework(
+    name="fastai",
+    read=read,
+    calls=(fit_one_cycle, fit_flat_cos, fine_tune),
+    ignored=("wd", "moms", "cbs", "reset_opt", "optimizer"),
+)
 
 
 def _num_steps(epochs: Any, steps_per_epoch: Any, start_epoch: Any = 0) -> int:

@@ -40,17 +40,12 @@ def read(config: Config) -> Recipe:
     optim = with_defaults(optim, _SCHEDULERS[name] | {"base_lr": 0.01}, "GraphGym", rate="base_lr")
     if optim.text("min_lr_mode", "threshold") != "threshold":
         raise ValueError("min_lr_mode is of GRIT, and only 'threshold' is supported, which has no effect")
-    init_value, epochs = (
-        optim.base_rate("base_lr"),
-        optim.positive_count("max_epoch"),
-    )
-    is_sgd = optim.stated_text("optimizer") == "sgd"
-    config.state(
-        optimizer=optim.stated_text("optimizer"),
-        weight_decay=optim.stated("weight_decay"),
-        momentum=optim.stated("momentum") if is_sgd else None,
-        clip=(optim.stated_clip("clip_grad_norm_value") or 1.0) if optim.flag("clip_grad_norm") else None,
-    )
+    init_value, epochs = optim.base_rate("base_lr"), optim.positive_count("max_epoch")
+    optim.state_settings(optimizer="optimizer", weight_decay="weight_decay")
+    if optim.stated_text("optimizer") == "sgd":
+        optim.state_settings(momentum="momentum")
+    if optim.flag("clip_grad_norm"):
+        config.state(clip=optim.stated_clip("clip_grad_norm_value") or 1.0)
     if name == "reduce_on_plateau":
         plateau = reduce_lr_on_plateau(
             init_value,
@@ -83,9 +78,8 @@ def _schedule(name: str, optim: Config, init_value: ArrayLike, epochs: int) -> A
         return get_polynomial_decay_schedule_with_warmup(init_value, warmup, epochs)
     # The first epoch of a warmup has a millionth of the rate.
     first = Phase(min(1, warmup), start_factor=1e-6)
-    ramp = Phase(
-        max(0, warmup - 1), "linear", start_factor=0.0, end_factor=1.0, offset=1, span=max(1, warmup)
-    )
+    ends: Any = {"start_factor": 0.0, "end_factor": 1.0}
+    ramp = Phase(max(0, warmup - 1), "linear", **ends, offset=1, span=max(1, warmup))
     rest = max(1, epochs - warmup)
     if name == "cosine_with_warmup":
         return waves(init_value, [first, ramp], rest, 0.5, end_factor=0.0)

@@ -22,22 +22,16 @@ from jaxlr.schedules import Phase, phased_lr
 _SECTIONS = ("policy", "optimizer", "scheduler", "offline", "accelerator")
 _PI0 = {"optimizer_lr": 2.5e-5, "scheduler_warmup_steps": 1_000, "scheduler_decay_steps": 30_000}
 _PI0 |= {"scheduler_decay_lr": 2.5e-6}
+_DIFFUSION = {"optimizer_lr": 1e-4, "scheduler_name": "cosine", "scheduler_warmup_steps": 500}
+_VQBET = {"optimizer_lr": 1e-4, "optimizer_vqvae_lr": 1e-3, "scheduler_warmup_steps": 500}
+_VQBET |= {"n_vqvae_training_steps": 20_000}
 # The scheduler and the defaults of a policy. The policy's settings win over the sections `optimizer` and
 # `scheduler`, unless use_policy_training_preset is off.
 _PRESETS: dict[str, tuple[str | None, dict[str, Any]]] = {
     "act": (None, {"optimizer_lr": 1e-5, "optimizer_lr_backbone": 1e-5}),
     "tdmpc": (None, {"optimizer_lr": 3e-4}),
-    "diffusion": (
-        "diffuser",
-        {"optimizer_lr": 1e-4, "scheduler_name": "cosine", "scheduler_warmup_steps": 500},
-    ),
-    "vqbet": (
-        "vqbet",
-        {
-            **{"optimizer_lr": 1e-4, "optimizer_vqvae_lr": 1e-3, "scheduler_warmup_steps": 500},
-            "n_vqvae_training_steps": 20_000,
-        },
-    ),
+    "diffusion": ("diffuser", _DIFFUSION),
+    "vqbet": ("vqbet", _VQBET),
     "pi0": ("cosine_decay_with_warmup", _PI0),
     "pi05": ("cosine_decay_with_warmup", _PI0),
     "pi0_fast": ("cosine_decay_with_warmup", _PI0),
@@ -61,8 +55,8 @@ _SETTINGS = {
 }
 # The groups with a rate of their own, and the setting of the policy that has it.
 _GROUPS = {
-    "act": (("others", "optimizer_lr"), ("backbone", "optimizer_lr_backbone")),
-    "vqbet": (("others", "optimizer_lr"), ("vqvae", "optimizer_vqvae_lr"), ("no decay", "optimizer_lr")),
+    "act": {"others": "optimizer_lr", "backbone": "optimizer_lr_backbone"},
+    "vqbet": {"others": "optimizer_lr", "vqvae": "optimizer_vqvae_lr", "no decay": "optimizer_lr"},
 }
 
 
@@ -94,10 +88,9 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
     if not isinstance(policy, Mapping):
         return False
     is_saved = {"optimizer", "scheduler"} <= settings.keys() and "optimizer_lr" in policy
-    is_command = (
-        any(str(name).startswith("dataset.") for name in settings) and {"type", "path"} & policy.keys()
-    )
-    return is_saved or "use_policy_training_preset" in settings or bool(is_command)
+    has_dataset = any(str(name).startswith("dataset.") for name in settings)
+    is_command = has_dataset and ("type" in policy or "path" in policy)
+    return is_saved or "use_policy_training_preset" in settings or is_command
 
 
 FRAMEWORK = Framework(name="lerobot", read=read, recognizes=_recognizes, has_versions=True)
@@ -154,9 +147,7 @@ def _check_same(section: Config, of_policy: Mapping[str, Any]) -> None:
 
 def _rate_of_group(policy: Config) -> str:
     groups = _GROUPS.get(policy.text("type"))
-    if groups is None:
-        return "optimizer_lr"
-    return groups[policy.groups(*(name for name, _ in groups))][1]
+    return [*groups.values()][policy.groups(*groups)] if groups else "optimizer_lr"
 
 
 def _state(config: Config, optimizer: Config) -> None:
@@ -165,12 +156,8 @@ def _state(config: Config, optimizer: Config) -> None:
     kind = config.inner("optimizer").text("type", None)
     if kind is not None:
         check_choice("type of the optimizer", kind, ("adam", "adamw", "sgd"))
-    config.state(
-        optimizer=kind,
-        momentum=optimizer.stated_first(f"{prefix}betas"),
-        weight_decay=optimizer.stated(f"{prefix}weight_decay"),
-        clip=optimizer.stated_clip(f"{prefix}grad_clip_norm"),
-    )
+    config.state(optimizer=kind, momentum=optimizer.stated_first(f"{prefix}betas"))
+    optimizer.state_settings(weight_decay=f"{prefix}weight_decay", clip=f"{prefix}grad_clip_norm")
 
 
 def _schedule(scheduler: Config, init_value: ArrayLike, steps: int) -> optax.Schedule:

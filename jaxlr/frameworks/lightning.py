@@ -7,6 +7,7 @@ Hydra 1.3.8 (`_target_`) and of OmegaConf 2.3.1 (`${...}`).
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from inspect import signature
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from jaxlr.schedules.phases import Phase
 _STEPPING = ("interval", "frequency", "monitor", "strict", "reduce_on_plateau")
 # Where programs keep `interval` and `frequency`: beside the scheduler, or in one of these.
 _STEPPING_KEYS = ("lightning_args", "lr_scheduler_config", "scheduler_config", "pl_options", "pl_lrs_cfg")
+_SCHEDULER_KEYS = ("scheduler", "lr_scheduler")
 _OPTIMIZER_KEYS = ("optimizer", "optim", "opt", "optimizer_config", "optimizer_cfg")
 _TRAINER_KEYS = ("trainer", "pl_trainer", "trainer_args", "trainer_params")
 _RATE_CALLBACKS = ("LearningRateFinder", "StochasticWeightAveraging", "BackboneFinetuning")
@@ -71,6 +73,45 @@ def read(config: Config) -> Recipe:
     return config.recipe("lightning", schedule, "update", trainer.num_updates())
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the only optimizer of the config. All parameters decay."""
+    from jaxlr.convert.optimizers.signatures import MODULES
+
+    tree = Tree(config.settings, config.of({}).get, _ROWS)
+    trainer, scheduler = _Trainer(tree, config), _scheduler(tree)
+    found = tree.outermost(_is_optimizer) if scheduler is None else _optimizers(tree, scheduler)
+    if len(found) != 1:
+        raise OptimizerError(f"the config must have one optimizer with its rate, got {len(found)}")
+    node = found[0]
+    module = node.target.rpartition(".")[0]
+    is_known = module in MODULES.get(node.name, ("",)) or f"{module}.".startswith("torch.optim.")
+    options = {name: _argument(tree, node, name) for name in node.arguments.settings}
+    return TorchOptimizer(
+        node.name if is_known else node.target,
+        config.of(options).options("params", "lr"),
+        trainer.clipping(),
+        batches_per_update=trainer.accumulation(),
+        momentum=None if scheduler is None else _momentum_cycle(tree, config, scheduler),
+    )
+
+
+def _recognizes(settings: Mapping[str, Any]) -> bool:
+    """Check if a config names a scheduler or an optimizer by its class, or is a part of a Hydra config."""
+    tree = Tree(settings, lambda name: None, ())
+    if tree.outermost(lambda node: bool(node.target) and (_is_scheduler(node) or _is_optimizer(node))):
+        return True
+    return isinstance(settings.get("defaults"), list) and isinstance(settings.get("trainer"), Mapping)
+
+
+FRAMEWORK = Framework(
+    name="lightning",
+    read=read,
+    optimizer=optimizer,
+    recognizes=_recognizes,
+    aliases=("pytorch_lightning", "pytorch-lightning", "hydra", "lightningcli"),
+)
+
+
 class _Trainer(NamedTuple):
     """The settings of Lightning's Trainer, which may be those of the whole file."""
 
@@ -111,8 +152,7 @@ class _Trainer(NamedTuple):
     def clip(self) -> float | None:
         """Return the largest norm of the gradients, if they are clipped by their norm."""
         by_norm = _unless_missing(self._setting, "gradient_clip_algorithm") in (None, "norm")
-        norm = self._limit("gradient_clip_val")
-        return norm if by_norm else None
+        return self._limit("gradient_clip_val") if by_norm else None
 
     def clipping(self) -> Clip | None:
         """Return the clipping of the gradients, by their norm or by value."""
@@ -140,8 +180,13 @@ class _Trainer(NamedTuple):
 
     def _setting(self, name: str) -> Any:
         found = self.tree.outermost(lambda node: node.key in _TRAINER_KEYS or node.name == "Trainer")
-        arguments = (found[0] if found else self.tree.root).arguments
-        return self.tree.value(name, arguments.settings.get(name), (*arguments.path, name))
+        return _argument(self.tree, found[0] if found else self.tree.root, name)
+
+
+def _argument(tree: Tree, node: Node, name: str) -> Any:
+    """Return an argument of a node, or None."""
+    arguments = node.arguments
+    return tree.value(name, arguments.settings.get(name), (*arguments.path, name))
 
 
 def _unless_missing(setting: Callable[[str], Any], name: str) -> Any:
@@ -156,11 +201,7 @@ def _state_optimizer(tree: Tree, config: Config, optimizers: list[Node], trainer
     config.state(clip=trainer.clip())
     if len(optimizers) != 1:
         return
-    arguments = optimizers[0].arguments
-
-    def setting(name: str) -> Any:
-        return tree.value(name, arguments.settings.get(name), (*arguments.path, name))
-
+    setting = partial(_argument, tree, optimizers[0])
     found = {name: _unless_missing(setting, name) for name in ("momentum", "betas", "weight_decay")}
     if isinstance(found["betas"], list | tuple) and found["betas"]:
         found["momentum"] = found["betas"][0]
@@ -190,7 +231,7 @@ def _scheduler(tree: Tree) -> Node | None:
         )
     if found:
         return found[0]
-    if tree.outermost(lambda node: _has_no_scheduler(node.settings)):
+    if tree.outermost(lambda node: any(node.settings.get(name, "") is None for name in _SCHEDULER_KEYS)):
         return None
     if "defaults" in tree.root.settings:
         raise ValueError(
@@ -201,10 +242,6 @@ def _scheduler(tree: Tree) -> Node | None:
         "the config has no scheduler with a _target_ or a class_path: give one, or 'scheduler: null' for a "
         "constant rate"
     )
-
-
-def _has_no_scheduler(settings: Mapping[str, Any]) -> bool:
-    return any(name in settings and settings[name] is None for name in ("scheduler", "lr_scheduler"))
 
 
 @prints_as_call
@@ -265,18 +302,14 @@ def _check_library(config: Config, node: Node, row: Any) -> None:
 
 def _with_missing(config: Config, node: Node, row: Any) -> Node:
     """Return a node with the required arguments that it lacks, from `names`."""
-    given = config.of({})
-    arguments = node.arguments
-    positional = len(node.settings.get("_args_", []))
-    missing = [
-        name
-        for name in row.required
-        if arguments.settings.get(name) in (None, "???") and row.parameters.index(name) >= positional
-    ]
-    for name in missing:
-        if not given.has(name):
-            raise ValueError(f"the config has no {name} for {node.name}: give names={{{name!r}: ...}}")
-    added = {name: given.get(name) for name in missing}
+    given, arguments = config.of({}), node.arguments
+    by_position = row.parameters[: len(node.settings.get("_args_", []))]
+    added: dict[str, Any] = {}
+    for name in row.required:
+        if arguments.settings.get(name) in (None, "???") and name not in by_position:
+            if not given.has(name):
+                raise ValueError(f"the config has no {name} for {node.name}: give names={{{name!r}: ...}}")
+            added[name] = given.get(name)
     if arguments.path != node.path:
         return Node(node.path, {**node.settings, arguments.path[-1]: {**arguments.settings, **added}})
     return Node(node.path, {**node.settings, **added})
@@ -298,9 +331,8 @@ def _rate(tree: Tree, config: Config, optimizers: list[Node]) -> Any:
         return config.init_value
     arguments = optimizers[0].arguments
     name = "lr" if "lr" in arguments.settings else "learning_rate"
-    value = arguments.settings[name]
-    if config.init_value is None:
-        value = tree.value(name, value, (*arguments.path, name))
+    is_given = config.init_value is not None
+    value = arguments.settings[name] if is_given else _argument(tree, optimizers[0], name)
     return config.of({name: value}).base_rate(name)
 
 
@@ -326,31 +358,6 @@ def _stepping(tree: Tree, config: Config, node: Node) -> Config:
     return config.of(found)
 
 
-def optimizer(config: Config) -> TorchOptimizer:
-    """Return the only optimizer of the config. All parameters decay."""
-    from jaxlr.convert.optimizers.signatures import MODULES
-
-    tree = Tree(config.settings, config.of({}).get, _ROWS)
-    trainer, scheduler = _Trainer(tree, config), _scheduler(tree)
-    found = tree.outermost(_is_optimizer) if scheduler is None else _optimizers(tree, scheduler)
-    if len(found) != 1:
-        raise OptimizerError(f"the config must have one optimizer with its rate, got {len(found)}")
-    node = found[0]
-    module = node.target.rpartition(".")[0]
-    is_known = module in MODULES.get(node.name, ("",)) or f"{module}.".startswith("torch.optim.")
-    arguments = node.arguments
-    options = {
-        name: tree.value(name, value, (*arguments.path, name)) for name, value in arguments.settings.items()
-    }
-    return TorchOptimizer(
-        node.name if is_known else node.target,
-        config.of(options).options("params", "lr"),
-        trainer.clipping(),
-        batches_per_update=trainer.accumulation(),
-        momentum=None if scheduler is None else _momentum_cycle(tree, config, scheduler),
-    )
-
-
 def _momentum_cycle(tree: Tree, config: Config, scheduler: Node) -> Any:
     """Return the momentum that a OneCycleLR or CyclicLR cycles, as a schedule, or None."""
     row = _ROWS.get(scheduler.name)
@@ -368,20 +375,3 @@ def _momentum_cycle(tree: Tree, config: Config, scheduler: Node) -> Any:
     cycle: Any = call.torch_class.momentum
     settings = {key: value for key, value in call.arguments.items() if key in signature(cycle).parameters}
     return cycle(**settings, base_momentum=momenta[0], max_momentum=momenta[1])
-
-
-def _recognizes(settings: Mapping[str, Any]) -> bool:
-    """Check if a config names a scheduler or an optimizer by its class, or is a part of a Hydra config."""
-    tree = Tree(settings, lambda name: None, ())
-    if tree.outermost(lambda node: bool(node.target) and (_is_scheduler(node) or _is_optimizer(node))):
-        return True
-    return isinstance(settings.get("defaults"), list) and isinstance(settings.get("trainer"), Mapping)
-
-
-FRAMEWORK = Framework(
-    name="lightning",
-    read=read,
-    optimizer=optimizer,
-    recognizes=_recognizes,
-    aliases=("pytorch_lightning", "pytorch-lightning", "hydra", "lightningcli"),
-)

@@ -36,7 +36,7 @@ def read(config: Config) -> Recipe:
         config.assume(f"The rate is set for {accumulation} batches at once, anew in each epoch.")
     if config.has("layer_decay"):
         config.assume("layer_decay multiplies the rate of each layer. This is the rate of the last one.")
-    config.state(weight_decay=config.stated("weight_decay"), clip=config.stated_clip("clip_grad"))
+    config.state_settings(weight_decay="weight_decay", clip="clip_grad")
     return config.recipe("mae", schedule, "iteration", epochs * batches)
 
 

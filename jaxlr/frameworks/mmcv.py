@@ -12,19 +12,20 @@ from typing import Any
 import jax
 
 from jaxlr._checks import check_choice, shown_value
-from jaxlr.frameworks.mmengine import class_of, clipping, scaled_rate, undecayed
+from jaxlr.frameworks.mmengine import check_single, class_of, clipping, norm_of, scaled_rate, undecayed
+from jaxlr.frameworks.mmengine_schedules import has_ratio, one_cycle, restarts
 from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import (
     Phase,
     chained_scheduler,
     exponential_lr,
     multi_step_lr,
-    one_cycle_lr,
     per_epoch,
     phased_lr,
     step_lr,
 )
 from jaxlr.schedules._counts import array_module
+from jaxlr.schedules.phases import Shape
 
 
 _MOST_CYCLES = 100
@@ -40,19 +41,17 @@ def read(config: Config) -> Recipe:
     """
     _state_optimizer(config)
     run = _Run(config)
-    policy = run.policy
-    if policy == "OneCycle":
+    if run.policy == "OneCycle":
         config.assume(
             "The policy OneCycle sets the rate from max_lr, and ignores the rate of the optimizer."
         )
         return config.recipe("mmcv", _one_cycle(run), run.unit, run.num_counts)
-    init_value = _init_value(config)
-    run.init_value = init_value
-    factors = [_warmup(run)] if run.has_warmup and policy != "YOLOX" else []
-    regular = _POLICIES[policy](run)
+    run.init_value = _init_value(config)
+    factors = [_warmup(run)] if run.has_warmup and run.policy != "YOLOX" else []
+    rule, _ = _POLICIES[run.policy]
     is_nested = run.by_epoch and run.unit == "iteration"
-    factors.append(per_epoch(regular, run.steps) if is_nested else regular)
-    return config.recipe("mmcv", chained_scheduler(init_value, factors), run.unit, run.num_counts)
+    factors.append(per_epoch(rule(run), run.steps) if is_nested else rule(run))
+    return config.recipe("mmcv", chained_scheduler(run.init_value, factors), run.unit, run.num_counts)
 
 
 def optimizer(config: Config) -> TorchOptimizer:
@@ -135,14 +134,17 @@ class _Run:
         return None if self._config.steps_per_epoch is None else self._epochs() * self.steps
 
     def _epochs(self) -> int:
-        has_runner = self._runner.has("max_epochs") or not self._config.has("total_epochs")
-        source, name = (self._runner, "max_epochs") if has_runner else (self._config, "total_epochs")
-        return source.whole_epochs(name)
+        section, name = self._setting("epochs")
+        return section.whole_epochs(name)
 
     def _iterations(self) -> int:
-        has_runner = self._runner.has("max_iters") or not self._config.has("total_iters")
-        source, name = (self._runner, "max_iters") if has_runner else (self._config, "total_iters")
-        return source.positive_count(name)
+        section, name = self._setting("iters")
+        return section.positive_count(name)
+
+    def _setting(self, unit: str) -> tuple[Config, str]:
+        """Return the place of the length: `max_epochs` of the runner, or the older `total_epochs`."""
+        is_older = self._config.has(f"total_{unit}") and not self._runner.has(f"max_{unit}")
+        return (self._config, f"total_{unit}") if is_older else (self._runner, f"max_{unit}")
 
     def warmup_length(self) -> int:
         length = self.settings.positive_count("warmup_iters", 0)
@@ -154,10 +156,7 @@ class _Run:
 
     def floor(self, required: bool = True) -> Any:
         """Return the lowest rate as a factor of the rate of the optimizer."""
-        has_value, has_ratio = self.settings.has("min_lr"), self.settings.has("min_lr_ratio")
-        if (has_value and has_ratio) or (required and not has_value and not has_ratio):
-            raise ValueError(f"the policy {self.policy!r} needs min_lr or min_lr_ratio, and not both")
-        if has_ratio:
+        if has_ratio(self.settings, f"the policy {self.policy!r}", "min_lr", required):
             return self.settings.number("min_lr_ratio")
         floor = self.settings.number("min_lr", 0.0)
         if floor == 0:
@@ -171,24 +170,16 @@ def _policy(settings: Config) -> str:
     """Return the name of the policy. MMCV begins a name in lower case with a capital letter."""
     policy = settings.text("policy")
     name = policy.title() if policy == policy.lower() else policy
-    if name not in _POLICIES:
-        known = ", ".join(map(repr, _POLICIES))
-        raise ValueError(f"policy of lr_config must be one of {known}, got {shown_value(policy)}")
-    allowed = f"{_COMMON_SETTINGS} {_SETTINGS.get(name, '')}".split()
+    check_choice("policy of lr_config", name if name in _POLICIES else policy, tuple(_POLICIES))
     for setting in settings.settings:
-        if setting not in allowed:
+        if setting not in f"{_COMMON_SETTINGS} {_POLICIES[name][1]}".split():
             raise ValueError(f"the policy {name!r} has no setting {shown_value(setting)} that is supported")
     return name
 
 
 def _init_value(config: Config) -> Any:
     optimizer = config.inner("optimizer")
-    several = [
-        name for name, value in optimizer.settings.items() if isinstance(value, Mapping) and "lr" in value
-    ]
-    if several and not optimizer.has("lr") and config.init_value is None:
-        names = ", ".join(map(repr, several))
-        raise ValueError(f"optimizer has several optimizers, {names}: give init_value, the rate of one")
+    check_single("optimizer", optimizer, "lr")
     rate = optimizer.base_rate("lr")
     return scaled_rate(config, optimizer, rate, lambda: config.inner("data").count("samples_per_gpu"))
 
@@ -199,13 +190,11 @@ def _state_optimizer(config: Config) -> None:
     if config.has("momentum_config"):
         config.assume("momentum_config changes the momentum, which the recipe leaves out.")
         momentum = None
-    clip = hook.inner("grad_clip") if isinstance(hook.get("grad_clip"), Mapping) else None
-    is_norm = clip is not None and clip.get("norm_type", 2) == 2
     config.state(
         optimizer=optimizer.stated_text("type"),
         momentum=momentum,
         weight_decay=optimizer.stated("weight_decay"),
-        clip=clip.stated_clip("max_norm") if clip is not None and is_norm else None,
+        clip=norm_of(hook, "grad_clip"),
     )
     number = hook.stated(hook.first("cumulative_iters", "update_interval"))
     if number is not None and number > 1:
@@ -231,11 +220,6 @@ def _warmup(run: _Run) -> Any:
     return phased_lr(1.0, phases)
 
 
-def _fixed(run: _Run) -> Any:
-    del run
-    return phased_lr(1.0, [Phase()])
-
-
 def _step(run: _Run) -> Any:
     gamma, step = run.settings.number("gamma", 0.1), run.settings.get("step")
     is_list, floor = isinstance(step, list | tuple), run.floor(required=False)
@@ -257,10 +241,6 @@ def _step(run: _Run) -> Any:
     return phased_lr(1.0, [*phases, Phase(start_factor=rates[-1])])
 
 
-def _exponential(run: _Run) -> Any:
-    return exponential_lr(1.0, run.settings.number("gamma"))
-
-
 def _polynomial(run: _Run) -> Any:
     ends: Any = {"power": run.settings.number("power", 1.0), "end_factor": run.floor(required=False)}
     return phased_lr(1.0, [Phase(run.length, "polynomial", **ends)])
@@ -271,14 +251,6 @@ def _inverse(run: _Run) -> Any:
     if gamma == 0:
         return phased_lr(1.0, [Phase()])
     return phased_lr(1.0, [Phase(shape="inverse_power", power=power, span=1 / gamma)])
-
-
-def _cosine(run: _Run) -> Any:
-    return phased_lr(1.0, [Phase(run.length, "cosine", end_factor=run.floor())])
-
-
-def _linear(run: _Run) -> Any:
-    return phased_lr(1.0, [Phase(run.length, "linear", end_factor=run.floor())])
 
 
 def _flat_cosine(run: _Run) -> Any:
@@ -292,21 +264,20 @@ def _flat_cosine(run: _Run) -> Any:
     return phased_lr(1.0, phases)
 
 
+def _fall(shape: Shape) -> Callable[[_Run], Any]:
+    return lambda run: phased_lr(1.0, [Phase(run.length, shape, end_factor=run.floor())])
+
+
 def _restarts(run: _Run) -> Any:
     """Read cosines. A weight multiplies the part of the rate above the floor, unlike in MMEngine."""
-    periods = run.settings.counts("periods")
-    weights = run.settings.numbers("restart_weights", [1.0])
-    if not periods or len(periods) != len(weights) or len(periods) > _MOST_CYCLES:
-        raise ValueError(
-            f"CosineRestart needs as many restart_weights as periods, from 1 to {_MOST_CYCLES}, "
-            f"got {len(weights)} and {len(periods)}"
-        )
-    if sum(periods) < run.length:
-        raise ValueError(f"the periods must add up to the whole run, {run.length}, got {sum(periods)}")
+    cycles = restarts(run.settings, "CosineRestart")
+    total = sum(period for period, _ in cycles)
+    if total < run.length:
+        raise ValueError(f"the periods must add up to the whole run, {run.length}, got {total}")
     floor = run.floor()
     phases = [
         Phase(period, "cosine", start_factor=floor + weight * (1 - floor), end_factor=floor)
-        for period, weight in zip(periods, weights, strict=True)
+        for period, weight in cycles
     ]
     return phased_lr(1.0, phases)
 
@@ -350,16 +321,7 @@ def _one_cycle(run: _Run) -> Any:
         raise ValueError(
             f"total_steps must be at least {run.length}, the iterations of the run, got {total}"
         )
-    strategy: Any = run.settings.text("anneal_strategy", "cos")
-    return one_cycle_lr(
-        run.settings.number("max_lr"),
-        total,
-        run.settings.number("pct_start", 0.3),
-        strategy,
-        run.settings.number("div_factor", 25.0),
-        run.settings.number("final_div_factor", 1e4),
-        run.settings.flag("three_phase"),
-    )
+    return one_cycle(run.settings, run.settings.number("max_lr"), total)
 
 
 def _yolox(run: _Run) -> Any:
@@ -383,31 +345,21 @@ def _yolox(run: _Run) -> Any:
     return phased_lr(1.0, phases)
 
 
-_POLICIES: dict[str, Callable[[_Run], Any]] = {
-    "Fixed": _fixed,
-    "Step": _step,
-    "Exp": _exponential,
-    "Poly": _polynomial,
-    "Inv": _inverse,
-    "CosineAnnealing": _cosine,
-    "LinearAnnealing": _linear,
-    "FlatCosineAnnealing": _flat_cosine,
-    "CosineRestart": _restarts,
-    "Cyclic": _cyclic,
-    "OneCycle": _one_cycle,
-    "YOLOX": _yolox,
-}
 _COMMON_SETTINGS = "policy by_epoch warmup warmup_iters warmup_ratio warmup_by_epoch"
-_SETTINGS = {
-    "Step": "step gamma min_lr",
-    "Exp": "gamma",
-    "Poly": "power min_lr",
-    "Inv": "gamma power",
-    "CosineAnnealing": "min_lr min_lr_ratio",
-    "LinearAnnealing": "min_lr min_lr_ratio",
-    "FlatCosineAnnealing": "start_percent min_lr min_lr_ratio",
-    "CosineRestart": "periods restart_weights min_lr min_lr_ratio",
-    "Cyclic": "target_ratio cyclic_times step_ratio_up anneal_strategy gamma",
-    "OneCycle": "max_lr total_steps pct_start anneal_strategy div_factor final_div_factor three_phase",
-    "YOLOX": "num_last_epochs min_lr min_lr_ratio",
+_POLICIES: dict[str, tuple[Callable[[_Run], Any], str]] = {  # with the settings of each
+    "Fixed": (lambda run: phased_lr(1.0, [Phase()]), ""),
+    "Step": (_step, "step gamma min_lr"),
+    "Exp": (lambda run: exponential_lr(1.0, run.settings.number("gamma")), "gamma"),
+    "Poly": (_polynomial, "power min_lr"),
+    "Inv": (_inverse, "gamma power"),
+    "CosineAnnealing": (_fall("cosine"), "min_lr min_lr_ratio"),
+    "LinearAnnealing": (_fall("linear"), "min_lr min_lr_ratio"),
+    "FlatCosineAnnealing": (_flat_cosine, "start_percent min_lr min_lr_ratio"),
+    "CosineRestart": (_restarts, "periods restart_weights min_lr min_lr_ratio"),
+    "Cyclic": (_cyclic, "target_ratio cyclic_times step_ratio_up anneal_strategy gamma"),
+    "OneCycle": (
+        _one_cycle,
+        "max_lr total_steps pct_start anneal_strategy div_factor final_div_factor three_phase",
+    ),
+    "YOLOX": (_yolox, "num_last_epochs min_lr min_lr_ratio"),
 }

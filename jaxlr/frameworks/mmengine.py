@@ -155,10 +155,7 @@ def _refuse_hooks(config: Config) -> None:
 
 def _init_value(config: Config) -> Any:
     wrapper = config.inner("optim_wrapper")
-    several = [name for name, value in wrapper.settings.items() if _has_optimizer(value)]
-    if several and not wrapper.has("optimizer") and config.init_value is None:
-        names = ", ".join(map(repr, several))
-        raise ValueError(f"optim_wrapper has several optimizers, {names}: give init_value, the rate of one")
+    check_single("optim_wrapper", wrapper, "optimizer")
     rate = wrapper.inner("optimizer").base_rate("lr")
     return scaled_rate(config, wrapper, rate, lambda: config.inner("train_dataloader").count("batch_size"))
 
@@ -187,36 +184,42 @@ def scaled_rate(config: Config, optimizer: Config, rate: Any, batch_size: Callab
     return rate * (batch / base)
 
 
-def _has_optimizer(value: Any) -> bool:
-    return isinstance(value, Mapping) and "optimizer" in value
+def check_single(name: str, settings: Config, key: str) -> None:
+    """Refuse a mapping of several optimizers, each of which has `key`, unless the rate is given."""
+    several = [
+        repr(each)
+        for each, value in settings.settings.items()
+        if isinstance(value, Mapping) and key in value
+    ]
+    if several and not settings.has(key) and settings.init_value is None:
+        raise ValueError(
+            f"{name} has several optimizers, {', '.join(several)}: give init_value, the rate of one"
+        )
+
+
+def norm_of(config: Config, name: str) -> float | None:
+    """Return the norm of `clip_grad=dict(max_norm=...)`, or None if another norm or none is clipped."""
+    clip = config.of(config.get(name)) if isinstance(config.get(name), Mapping) else config.of({})
+    is_norm = clip.get("type", "norm") == "norm" and clip.get("norm_type", 2) == 2
+    return clip.stated_clip("max_norm") if is_norm else None
 
 
 def _state_optimizer(config: Config, schedulers: Sequence[tuple[str, Config]], loop: Loop) -> None:
     """State the optimizer, its momentum and weight decay with their schedulers, and the clipping."""
     wrapper = config.inner("optim_wrapper")
     optimizer = wrapper.inner("optimizer")
-    betas = optimizer.get("betas")
-    beta = optimizer.of({"momentum": betas[0] if isinstance(betas, list | tuple) and betas else None})
-    values = {
-        "momentum": beta.stated("momentum") if betas else optimizer.stated("momentum"),
-        "weight_decay": optimizer.stated("weight_decay"),
-    }
-    for field, ending in (("momentum", "Momentum"), ("weight_decay", "WeightDecay")):
+    has_betas = bool(optimizer.get("betas"))
+    momentum = optimizer.stated_first("betas") if has_betas else optimizer.stated("momentum")
+    decay = optimizer.stated("weight_decay")
+    fields = (("momentum", "Momentum", momentum), ("weight_decay", "WeightDecay", decay))
+    for field, ending, stated in fields:
         changing = [settings for name, settings in schedulers if name.endswith(ending)]
-        value: Any = values[field]
-        if changing and value is None:
+        if changing and stated is None:
             raise ValueError(
                 f"{scheduler_name(changing[0])} changes the {field}, which the optimizer does not state"
             )
-        if changing:
-            value = combined(config, changing, value, loop)
-        config.state(**{field: value})
-    clip = wrapper.inner("clip_grad") if isinstance(wrapper.get("clip_grad"), Mapping) else None
-    is_norm = clip is not None and clip.get("type", "norm") == "norm" and clip.get("norm_type", 2) == 2
-    config.state(
-        optimizer=optimizer.stated_text("type"),
-        clip=clip.stated_clip("max_norm") if clip is not None and is_norm else None,
-    )
+        config.state(**{field: combined(config, changing, stated, loop) if changing else stated})
+    config.state(optimizer=optimizer.stated_text("type"), clip=norm_of(wrapper, "clip_grad"))
 
 
 def _plateau_recipe(config: Config, settings: Config, loop: Loop) -> Recipe:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxlr._checks import check_duration, check_positive_count, shown_value
+from jaxlr._checks import check_choice, check_duration, shown_value
 from jaxlr.frameworks.recipe import Config
 from jaxlr.schedules import (
     Phase,
@@ -111,10 +111,8 @@ def scheduler_name(settings: Config) -> str:
     """Return the name of a scheduler: without a scope, and `LinearLR` for a `LinearParamScheduler`."""
     name = settings.text("type").rpartition(".")[2]
     if name.endswith("ParamScheduler"):
-        parameter = settings.text("param_name")
         ending = {"lr": "LR", "momentum": "Momentum", "weight_decay": "WeightDecay"}
-        if parameter not in ending:
-            raise ValueError(f"param_name must be one of {', '.join(map(repr, ending))}, got {parameter!r}")
+        parameter = check_choice("param_name", settings.text("param_name"), tuple(ending))
         name = name.removesuffix("ParamScheduler") + ending[parameter]
     return name
 
@@ -125,6 +123,39 @@ def check_settings(settings: Config, allowed: str) -> None:
             raise ValueError(
                 f"{scheduler_name(settings)} has the setting {shown_value(name)}, which is not supported"
             )
+
+
+def has_ratio(settings: Config, owner: str, name: str, required: bool = False) -> bool:
+    """Check if settings state a floor as a ratio, such as `min_lr_ratio`, and not as a rate."""
+    has_value, has_ratio = settings.has(name), settings.has(f"{name}_ratio")
+    if (has_value and has_ratio) or (required and not has_value and not has_ratio):
+        raise ValueError(f"{owner} needs {name} or {name}_ratio, and not both")
+    return has_ratio
+
+
+def restarts(settings: Config, owner: str) -> list[tuple[int, float]]:
+    """Return the periods of a cosine with restarts, and their weights."""
+    periods, weights = settings.counts("periods"), settings.numbers("restart_weights", [1.0])
+    if not 1 <= len(periods) == len(weights) <= _MOST_PERIODS:
+        raise ValueError(
+            f"{owner} needs as many restart_weights as periods, from 1 to {_MOST_PERIODS}, "
+            f"got {len(weights)} and {len(periods)}"
+        )
+    return [*zip(periods, weights, strict=True)]
+
+
+def one_cycle(settings: Config, rate: Any, total: int) -> Any:
+    """Return torch's OneCycleLR with the settings that it has in MMEngine and MMCV."""
+    strategy: Any = settings.text("anneal_strategy", "cos")
+    return one_cycle_lr(
+        rate,
+        total,
+        settings.number("pct_start", 0.3),
+        strategy,
+        settings.number("div_factor", 25.0),
+        settings.number("final_div_factor", 1e4),
+        settings.flag("three_phase"),
+    )
 
 
 class _Act(NamedTuple):
@@ -213,6 +244,7 @@ class _Span(NamedTuple):
     length: int  # own counts from `begin` to `end`
     scale: int
     times: int  # iterations of an epoch if it is converted to iterations, else 1
+    init_value: Any  # rate of the optimizer
 
     def in_counts(self, settings: Config, name: str) -> int:
         """Return a number of epochs or iterations in the unit of the scheduler."""
@@ -267,10 +299,10 @@ def _acts(settings: Config, loop: Loop, init_value: Any) -> list[_Act]:
         raise ValueError(f"the type of a scheduler must be one of {known}, got {shown_value(name)}")
     rule, allowed = found
     check_settings(settings, allowed)
-    return rule(settings, _span(name, settings, loop), init_value)
+    return rule(settings, _span(name, settings, loop, init_value))
 
 
-def _span(name: str, settings: Config, loop: Loop) -> _Span:
+def _span(name: str, settings: Config, loop: Loop, init_value: Any) -> _Span:
     by_epoch, converted = settings.flag("by_epoch", True), settings.flag("convert_to_iter_based")
     if converted and not by_epoch:
         raise ValueError(f"{name} has convert_to_iter_based, which needs by_epoch=True")
@@ -287,7 +319,7 @@ def _span(name: str, settings: Config, loop: Loop) -> _Span:
     if end <= begin:
         raise ValueError(f"{name} must end after it begins, got begin={begin}, end={end}")
     is_nested = by_epoch and not converted and loop.unit == "iteration"
-    return _Span(name, begin, end - begin, loop.steps if is_nested else 1, times)
+    return _Span(name, begin, end - begin, loop.steps if is_nested else 1, times, init_value)
 
 
 def _whole(value: float, times: int) -> float:
@@ -296,17 +328,13 @@ def _whole(value: float, times: int) -> float:
 
 
 def _floor(settings: Config, init_value: Any, required: bool = False) -> Any:
-    has_value, has_ratio = settings.has("eta_min"), settings.has("eta_min_ratio")
-    if (has_value and has_ratio) or (required and not has_value and not has_ratio):
-        raise ValueError(f"{scheduler_name(settings)} needs eta_min or eta_min_ratio, and not both")
-    if has_ratio:
+    if has_ratio(settings, scheduler_name(settings), "eta_min", required):
         return init_value * settings.number("eta_min_ratio")
     return settings.number("eta_min", 0.0)
 
 
-def _linear(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
+def _linear(settings: Config, span: _Span) -> list[_Act]:
     """Read a line. It reaches its end at the last count before `end`, one earlier than torch's LinearLR."""
-    del init_value
     start, end = settings.number("start_factor", 1 / 3), settings.number("end_factor", 1.0)
     if not 0 < start <= 1 or end > 1:
         raise ValueError(
@@ -317,9 +345,8 @@ def _linear(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
     return span.phased([Phase(span.length - 1, "linear", start_factor=start, end_factor=end)], first=0)
 
 
-def _constant(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
+def _constant(settings: Config, span: _Span) -> list[_Act]:
     """Read a factor up to the last count before `end`. A scheduler of one count keeps it forever."""
-    del init_value
     factor = settings.number("factor", 1 / 3)
     if not 0 < factor <= 1:
         raise ValueError(f"factor of ConstantLR must be above 0 and at most 1, got {factor:g}")
@@ -329,8 +356,7 @@ def _constant(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
     return span.phased(phases, first=0)
 
 
-def _step(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
-    del init_value
+def _step(settings: Config, span: _Span) -> list[_Act]:
     step_size, gamma = span.in_counts(settings, "step_size"), settings.number("gamma", 0.1)
     steps = range(step_size, span.length, step_size)
     if len(steps) > _MOST_STEPS:
@@ -339,16 +365,14 @@ def _step(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
     return span.factor(multi_step_lr(1.0, milestones, gamma), first=step_size)
 
 
-def _multi_step(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
-    del init_value
+def _multi_step(settings: Config, span: _Span) -> list[_Act]:
     milestones = [check_duration("milestones", m) * span.times for m in settings.numbers("milestones", [])]
     kept = [milestone for milestone in milestones if milestone < span.length]
     schedule = multi_step_lr(1.0, [span.begin + m for m in kept], settings.number("gamma", 0.1))
     return span.factor(schedule, first=min(kept, default=span.length))
 
 
-def _exponential(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
-    del init_value
+def _exponential(settings: Config, span: _Span) -> list[_Act]:
     gamma = settings.number("gamma")
     if not 0 < gamma <= 1:
         raise ValueError(f"gamma of ExponentialLR must be above 0 and at most 1, got {gamma:g}")
@@ -359,71 +383,55 @@ def _exponential(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
     return span.phased([Phase(length, "exponential", start_factor=1.0, end_factor=gamma**length)])
 
 
-def _cosine(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
+def _cosine(settings: Config, span: _Span) -> list[_Act]:
     """Read a cosine from the rate that it finds. After `T_max` it rises to the rate of the optimizer."""
     has_length = settings.get("T_max") not in (None, 0)
     length = span.in_counts(settings, "T_max") if has_length else span.length
-    floor = _floor(settings, init_value)
+    floor = _floor(settings, span.init_value)
     acts = span.decay(length, "cosine", floor)
     if span.length - 1 > length:
-        acts += span.setter(cosine_annealing_lr(init_value, length, floor), first=length + 1)
+        acts += span.setter(cosine_annealing_lr(span.init_value, length, floor), first=length + 1)
     return acts
 
 
-def _poly(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
+def _poly(settings: Config, span: _Span) -> list[_Act]:
     """Read a polynomial. It reaches the floor at the last count before `end`."""
     if span.length == 1:
         return []
-    power, floor = settings.number("power", 1.0), _floor(settings, init_value)
+    power, floor = settings.number("power", 1.0), _floor(settings, span.init_value)
     return span.decay(span.length - 1, "polynomial", floor, power=power)
 
 
-def _one_cycle(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
-    del init_value
+def _one_cycle(settings: Config, span: _Span) -> list[_Act]:
     total = span.in_counts(settings, "total_steps") if settings.has("total_steps") else span.length
     if total < span.length:
         raise ValueError(
             f"total_steps of OneCycleLR must be at least {span.length}, its counts, got {total}"
         )
-    strategy: Any = settings.text("anneal_strategy", "cos")
-    schedule = one_cycle_lr(
-        settings.number("eta_max"),
-        total,
-        settings.number("pct_start", 0.3),
-        strategy,
-        settings.number("div_factor", 25.0),
-        settings.number("final_div_factor", 1e4),
-        settings.flag("three_phase"),
-    )
-    return span.setter(schedule)
+    return span.setter(one_cycle(settings, settings.number("eta_max"), total))
 
 
-def _restarts(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
+def _restarts(settings: Config, span: _Span) -> list[_Act]:
     """Read cosines from `restart_weights` times the first rate. The last one stops one count early."""
-    periods = [check_positive_count("periods", p) * span.times for p in settings.numbers("periods", [])]
-    weights = settings.numbers("restart_weights", [1.0])
-    if not periods or len(periods) != len(weights) or len(periods) > _MOST_PERIODS:
-        raise ValueError(
-            f"CosineRestartLR needs as many restart_weights as periods, from 1 to {_MOST_PERIODS}, "
-            f"got {len(weights)} and {len(periods)}"
-        )
-    floor = _floor(settings, init_value, required=True)
+    cycles = restarts(settings, "CosineRestartLR")
+    floor = _floor(settings, span.init_value, required=True)
     phases = [
-        Phase(period, "cosine", start_factor=weight, end_value=floor)
-        for period, weight in zip(periods, weights, strict=True)
+        Phase(period * span.times, "cosine", start_factor=weight, end_value=floor)
+        for period, weight in cycles
     ]
-    return span.setter(phased_lr(init_value, phases), last=min(sum(periods), span.length) - 1)
+    length = min(sum(phase.length or 0 for phase in phases), span.length)
+    return span.setter(phased_lr(span.init_value, phases), last=length - 1)
 
 
-def _quadratic(settings: Config, span: _Span, init_value: Any) -> list[_Act]:
+def _quadratic(settings: Config, span: _Span) -> list[_Act]:
     """Read the warmup of MMDetection: the square of the part of the counts up to this one."""
     del settings
     ends: Any = {"start_factor": 0.0, "end_factor": 1.0, "offset": 1, "span": span.length}
-    return span.setter(phased_lr(init_value, [Phase(span.length, "power", power=2.0, **ends)]))
+    return span.setter(phased_lr(span.init_value, [Phase(span.length, "power", power=2.0, **ends)]))
 
 
 _COMMON_SETTINGS = "type begin end by_epoch convert_to_iter_based verbose param_name _scope_"
-_RULES: dict[str, tuple[Callable[[Config, _Span, Any], list[_Act]], str]] = {
+_RULES: dict[str, tuple[Callable[[Config, _Span], list[_Act]], str]] = {
     "LinearLR": (_linear, "start_factor end_factor"),
     "ConstantLR": (_constant, "factor"),
     "StepLR": (_step, "step_size gamma"),

@@ -42,11 +42,8 @@ def _completed(config: Config, script: str, **defaults: Any) -> Config:
     config = config.of(settings)
     config = config.of({**settings, "lr": config.get(config.first("lr", "learning_rate"))})
     config = with_defaults(config, defaults, script, rate="lr", epochs="epochs")
-    config.state(
-        optimizer=config.stated_text("optimizer") or "sgd",
-        momentum=config.stated("momentum"),
-        weight_decay=config.stated(config.first("weight_decay", "wd")),
-    )
+    config.state(optimizer=config.stated_text("optimizer") or "sgd")
+    config.state_settings(momentum="momentum", weight_decay=config.first("weight_decay", "wd"))
     return config
 
 

@@ -3,7 +3,8 @@
 The rules are those of nerfstudio 1.1.5 (`engine/schedulers.py`, `engine/optimizers.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import optax
@@ -19,7 +20,7 @@ from jaxlr.schedules import Phase, chained_scheduler, multi_step_lr, phased_lr
 _MILESTONES = (500_000, 750_000, 900_000)
 
 
-def ExponentialDecaySchedulerConfig(  # noqa: N802
+def ExponentialDecaySchedulerConfig(
     init_value: ArrayLike,
     lr_pre_warmup: float = 1e-8,
     lr_final: float | None = None,
@@ -28,12 +29,7 @@ def ExponentialDecaySchedulerConfig(  # noqa: N802
     ramp: str = "cosine",
 ) -> optax.Schedule:
     """Return a warmup along a sine, then an exponential decay to `lr_final` at `max_steps`."""
-    warmup, total = (
-        check_duration("warmup_steps", warmup_steps),
-        check_positive_count("max_steps", max_steps),
-    )
-    if warmup >= total:
-        raise ValueError(f"warmup_steps must be below max_steps, got {warmup} and {total}")
+    warmup, total = _lengths("warmup_steps", warmup_steps, max_steps)
     end: Any = {"end_factor": 1.0} if lr_final is None else {"end_value": lr_final}
     decay = Phase(total - warmup, "exponential", start_factor=1.0, **end)
     check_value("init_value", init_value, positive=True)
@@ -49,26 +45,20 @@ def ExponentialDecaySchedulerConfig(  # noqa: N802
     return chained_scheduler(init_value, [sine_ramp(warmup, start), after])
 
 
-def CosineDecaySchedulerConfig(  # noqa: N802
+def CosineDecaySchedulerConfig(
     init_value: ArrayLike,
     warm_up_end: int = 5000,
     learning_rate_alpha: float = 0.05,
     max_steps: int = 300_000,
 ) -> optax.Schedule:
     """Return a warmup from 0, then a cosine to `learning_rate_alpha` of the rate, which rises again."""
-    warmup, total = check_duration("warm_up_end", warm_up_end), check_positive_count("max_steps", max_steps)
-    if warmup >= total:
-        raise ValueError(f"warm_up_end must be below max_steps, got {warmup} and {total}")
-    return phased_lr(
-        init_value,
-        [
-            Phase(warmup, "linear", start_factor=0.0, end_factor=1.0),
-            Phase(None, "cosine", start_factor=1.0, end_factor=learning_rate_alpha, span=total - warmup),
-        ],
-    )
+    warmup, total = _lengths("warm_up_end", warm_up_end, max_steps)
+    ramp = Phase(warmup, "linear", start_factor=0.0, end_factor=1.0)
+    ends: Any = {"start_factor": 1.0, "end_factor": learning_rate_alpha}
+    return phased_lr(init_value, [ramp, Phase(None, "cosine", **ends, span=total - warmup)])
 
 
-def MultiStepSchedulerConfig(  # noqa: N802
+def MultiStepSchedulerConfig(
     init_value: ArrayLike,
     max_steps: int | None = None,
     gamma: float = 0.33,
@@ -99,14 +89,19 @@ def read(config: Config) -> Recipe:
     optimizer, scheduler = group.inner("optimizer"), group.inner("scheduler")
     optimizer = with_defaults(optimizer, {"lr": 0.0005}, "nerfstudio", rate="lr")
     init_value = optimizer.base_rate("lr")
-    config.state(
-        optimizer=_name(optimizer.settings).removesuffix("OptimizerConfig") or None,
-        weight_decay=optimizer.stated("weight_decay"),
-        clip=optimizer.stated_clip("max_norm"),
-    )
+    config.state(optimizer=_name(optimizer.settings).removesuffix("OptimizerConfig") or None)
+    optimizer.state_settings(weight_decay="weight_decay", clip="max_norm")
     num_counts = config.of(trainers[0]).count("max_num_iterations", None)
     schedule = _schedule(init_value, scheduler)
     return config.recipe("nerfstudio", schedule, "iteration", num_counts)
+
+
+def _lengths(name: str, warmup: Any, max_steps: Any) -> tuple[int, int]:
+    """Return the steps of the warmup and those of the run, which must be more."""
+    steps, total = check_duration(name, warmup), check_positive_count("max_steps", max_steps)
+    if steps >= total:
+        raise ValueError(f"{name} must be below max_steps, got {steps} and {total}")
+    return steps, total
 
 
 def _trainers(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -145,29 +140,23 @@ def _schedule(init_value: Any, scheduler: Config) -> Any:
     if not scheduler.settings:
         return phased_lr(init_value, [Phase(start_factor=1.0)])
     name = _name(scheduler.settings).removesuffix("Config")
-    if name == "ExponentialDecayScheduler":
-        scheduler = with_defaults(scheduler, {"max_steps": 100_000}, "nerfstudio")
-        return ExponentialDecaySchedulerConfig(
-            init_value,
-            scheduler.number("lr_pre_warmup", 1e-8),
-            scheduler.number("lr_final", None),
-            scheduler.count("warmup_steps", 0),
-            scheduler.count("max_steps"),
-            scheduler.text("ramp", "cosine"),
+    if name not in _SCHEDULERS:
+        raise ValueError(
+            f"the scheduler {shown_value(name)} is not one of nerfstudio 1.1: write it with phased_lr"
         )
-    if name == "CosineDecayScheduler":
-        defaults = {"warm_up_end": 5000, "learning_rate_alpha": 0.05, "max_steps": 300_000}
-        scheduler = with_defaults(scheduler, defaults, "nerfstudio")
-        return CosineDecaySchedulerConfig(
-            init_value,
-            scheduler.count("warm_up_end"),
-            scheduler.number("learning_rate_alpha"),
-            scheduler.count("max_steps"),
-        )
-    if name == "MultiStepScheduler":
-        milestones = scheduler.counts("milestones") if scheduler.has("milestones") else None
-        gamma = with_defaults(scheduler, {"gamma": 0.33}, "nerfstudio").number("gamma")
-        return MultiStepSchedulerConfig(init_value, scheduler.count("max_steps", None), gamma, milestones)
-    raise ValueError(
-        f"the scheduler {shown_value(name)} is not one of nerfstudio 1.1: write it with phased_lr"
-    )
+    call, defaults = _SCHEDULERS[name]
+    scheduler = with_defaults(scheduler, defaults, "nerfstudio")
+    methods: dict[str, Any] = {"ramp": scheduler.text, "milestones": scheduler.counts}
+    given = filter(scheduler.has, signature(call).parameters)
+    return call(init_value, **{each: methods.get(each, scheduler.number)(each) for each in given})
+
+
+# The function of each scheduler, and the defaults to state.
+_SCHEDULERS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "ExponentialDecayScheduler": (ExponentialDecaySchedulerConfig, {"max_steps": 100_000}),
+    "CosineDecayScheduler": (
+        CosineDecaySchedulerConfig,
+        {"warm_up_end": 5000, "learning_rate_alpha": 0.05, "max_steps": 300_000},
+    ),
+    "MultiStepScheduler": (MultiStepSchedulerConfig, {"gamma": 0.33}),
+}

@@ -59,9 +59,7 @@ def read(config: Config) -> Recipe:
     """Read `lr`, `warmup`, `epochs` and `lr_scheduler`. A count is an update."""
     config = with_defaults(config, {"lr": 5e-4}, "open_clip_train", rate="lr")
     rate = config.base_rate("lr")
-    optimizer, clip = config.stated_text("opt"), config.stated_clip("grad_clip_norm")
-    config.state(optimizer=optimizer, clip=clip)
-    config.state(weight_decay=config.stated("wd"), momentum=config.stated("beta1"))
+    config.state_settings(optimizer="opt", clip="grad_clip_norm", weight_decay="wd", momentum="beta1")
     if config.flag("skip_scheduler"):
         return config.recipe("open_clip", phased_lr(rate, [Phase()]), "update", None)
     config = with_defaults(config, {"warmup": 10_000, "lr_scheduler": "cosine"}, "open_clip_train")
@@ -122,6 +120,4 @@ FRAMEWORK = Framework(
 
 
 def _warmup(steps: int) -> Phase:
-    if steps == 0:
-        return Phase(0)
-    return Phase(steps, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=steps)
+    return Phase(steps, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=max(1, steps))

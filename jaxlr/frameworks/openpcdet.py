@@ -6,7 +6,7 @@ The rules are those of open-mmlab/OpenPCDet of April 2024 (`tools/train_utils/op
 import math
 from typing import Any
 
-from jaxlr._checks import check_value, shown_value
+from jaxlr._checks import check_choice, check_value
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, phased_lr
 from jaxlr.schedules._counts import array_module
@@ -20,38 +20,23 @@ def read(config: Config) -> Recipe:
     section = config.inner("OPTIMIZATION")
     batches = config.steps_in_epoch()
     total = section.whole_epochs("NUM_EPOCHS") * batches
-    name = section.text("OPTIMIZER")
+    names = ("adam_onecycle", "adam_cosineanneal", "adam", "sgd")
+    name = check_choice("OPTIMIZER", section.text("OPTIMIZER"), names)
     init_value = section.base_rate("LR")
-    momentum: Any = section.stated("MOMENTUM") if name == "sgd" else None
     if name == "adam_onecycle":
-        phases = _one_cycle(section, total)
-        momentum = _momentum(section, total)
+        phases, momentum = _one_cycle(section, total), _momentum(section, total)
     elif name == "adam_cosineanneal":
-        phases = _cosine(section, total, batches)
-        momentum = _momentum(section, total)
-    elif name in ("adam", "sgd"):
+        phases, momentum = _cosine(section, total, batches), _momentum(section, total)
+    else:
         section.refuse("LR_WARMUP", reason="the warmup of OpenPCDet fails where it begins")
         phases = _steps(section, init_value, batches)
-    else:
-        raise ValueError(
-            "OPTIMIZER must be one of 'adam_onecycle', 'adam_cosineanneal', 'adam', 'sgd', got "
-            f"{shown_value(name)}"
-        )
-    config.state(
-        optimizer=name,
-        momentum=momentum,
-        weight_decay=section.stated("WEIGHT_DECAY"),
-        clip=section.stated_clip("GRAD_NORM_CLIP"),
-    )
+        momentum = section.stated("MOMENTUM") if name == "sgd" else None
+    config.state(optimizer=name, momentum=momentum)
+    section.state_settings(weight_decay="WEIGHT_DECAY", clip="GRAD_NORM_CLIP")
     return config.recipe("openpcdet", phased_lr(init_value, phases), "iteration", total)
 
 
-FRAMEWORK = Framework(
-    name="openpcdet",
-    read=read,
-    marks=(("OPTIMIZATION.OPTIMIZER",),),
-    aliases=("pcdet",),
-)
+FRAMEWORK = Framework(name="openpcdet", read=read, marks=(("OPTIMIZATION.OPTIMIZER",),), aliases=("pcdet",))
 
 
 def _turn(section: Config, total: int) -> int:
@@ -90,11 +75,10 @@ def _cosine(section: Config, total: int, batches: int) -> list[Phase]:
     warmup, epochs = min(section.count("WARMUP_ITER"), total), total // batches
     if epochs > _MOST_EPOCHS:
         raise ValueError(f"adam_cosineanneal is supported up to {_MOST_EPOCHS} epochs, got {epochs}")
-    line = Phase(warmup, "linear", start_factor=0.33333333, end_factor=1.0, span=max(1, warmup))
     begins = [max(warmup, epoch * batches) for epoch in range(epochs + 1)]
     factors = [0.001 + 0.999 * (1 + math.cos(math.pi * epoch / epochs)) / 2 for epoch in range(epochs)]
     return [
-        line,
+        Phase(warmup, "linear", start_factor=0.33333333, end_factor=1.0),
         *(Phase(begins[n + 1] - begins[n], start_factor=factor) for n, factor in enumerate(factors)),
     ]
 

@@ -127,6 +127,7 @@ class Framework(NamedTuple):
     optimizer: Callable[["Config"], TorchOptimizer] | None = None
     aliases: tuple[str, ...] = ()
     calls: tuple[Callable[..., Any], ...] = ()  # functions named as people write them in a call
+    ignored: tuple[str, ...] = ()  # more arguments of the calls, which do not change the rate
     recognizes: Callable[[Mapping[str, Any]], bool] | None = None  # where no key tells its configs
     has_versions: bool = False  # its rules depend on its version
 
@@ -190,6 +191,11 @@ class Config:
     def state(self, **fields: Any) -> None:
         """Set fields of the recipe that have defaults, such as `clip`."""
         self._extras.update(fields)
+
+    def state_settings(self, **names: str) -> None:
+        """Set fields of the recipe from the settings of these names, such as `clip="clip_grad"`."""
+        readers: dict[str, Any] = {"optimizer": self.stated_text, "clip": self.stated_clip}
+        self.state(**{field: readers.get(field, self.stated)(name) for field, name in names.items()})
 
     def stated(self, name: str) -> float | None:
         """Return a setting that no schedule depends on as a number. None if it is missing or no number."""

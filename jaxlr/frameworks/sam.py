@@ -7,7 +7,7 @@ The rules are those of facebookresearch/sam2 of December 2024 (`training/optimiz
 import bisect
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from jaxlr._checks import check_choice, check_positive_count, shown_value
@@ -39,16 +39,16 @@ def read(config: Config) -> Recipe:
     groups = options["lr"]
     number = config.groups(*map(_group_name, groups)) if len(groups) > 1 else 0
     batches = config.steps_in_epoch()
-    epochs = config.epochs
-    if epochs is None:
-        epochs = _value(config, "max_epochs", trainer.get("max_epochs"))
+    written = trainer.get("max_epochs")
+    epochs = _value(config, "max_epochs", written) if config.epochs is None else config.epochs
     epochs = check_positive_count("max_epochs", epochs)
     phases = _phases(config, groups[number].get("scheduler"), epochs, batches)
-    optimizer, clip = trainer["optim"].get("optimizer"), trainer["optim"].get("gradient_clip")
-    config.state(
-        optimizer=config.of(optimizer).stated_text("_target_") if isinstance(optimizer, Mapping) else None,
-        clip=config.of(clip).stated_clip("max_norm") if isinstance(clip, Mapping) else None,
-    )
+    for section, names in (
+        ("optimizer", {"optimizer": "_target_"}),
+        ("gradient_clip", {"clip": "max_norm"}),
+    ):
+        if isinstance(settings := trainer["optim"].get(section), Mapping):
+            config.of(settings).state_settings(**names)
     if trainer["optim"].get("param_group_modifiers"):
         config.assume("param_group_modifiers may change the rates of some layers. This is the rate before.")
     return config.recipe("sam", phased_lr(1.0, phases), "iteration", epochs * batches)
@@ -81,9 +81,7 @@ def _group_name(group: Mapping[str, Any]) -> str:
 def _value(config: Config, name: str, value: Any) -> float:
     """Return a number, which may be `${scratch.base_lr}` or `${divide:${scratch.base_lr},10}`."""
     for _ in range(_MOST_REFERENCES):
-        if not isinstance(value, str):
-            break
-        match = _INNERMOST.search(value)
+        match = _INNERMOST.search(value) if isinstance(value, str) else None
         if match is None:
             break
         found: Any = _resolved(config, name, match[1])
@@ -117,32 +115,32 @@ def _resolved(config: Config, name: str, reference: str) -> Any:
 
 def _phases(config: Config, scheduler: Any, epochs: int, batches: int) -> list[Phase]:
     """Return the phases of a scheduler, or of those of a CompositeParamScheduler in turn."""
-    parts, lengths, scalings = _parts(config, scheduler)
     total = epochs * batches
     phases: list[Phase] = []
     begin, start = 0, 0.0
-    for number, part in enumerate(parts):
-        end = start + lengths[number]
+    parts = _parts(config, scheduler)
+    for number, (part, share, scaling) in enumerate(parts):
+        end = start + share
 
         def is_past(count: int, end: float = end) -> bool:
             return (count // batches + count % batches / batches) / epochs + _EPSILON > end
 
         is_last = number == len(parts) - 1
         after = total if is_last else bisect.bisect_left(range(total), True, lo=begin, key=is_past)
-        is_rescaled = scalings[number] == "rescaled"
+        is_rescaled = scaling == "rescaled"
         passed = max(0.0, begin - start * total) if is_rescaled else begin
-        span = lengths[number] * total if is_rescaled else total
+        span = share * total if is_rescaled else total
         phases.append(_phase(config, part, after - begin, passed, span))
         begin, start = after, end
     return phases
 
 
-def _parts(config: Config, scheduler: Any) -> tuple[Sequence[Any], Sequence[float], Sequence[str]]:
+def _parts(config: Config, scheduler: Any) -> list[tuple[Any, float, str]]:
     """Return schedulers with their shares of the run and the ways in which they see the position in it."""
     if not isinstance(scheduler, Mapping):
         raise ValueError(f"a scheduler must be a mapping with _target_, got {shown_value(scheduler)}")
     if not str(scheduler.get("_target_")).endswith("CompositeParamScheduler"):
-        return [scheduler], [1.0], ["fixed"]
+        return [(scheduler, 1.0, "fixed")]
     parts, given, scalings = (scheduler.get(key) for key in ("schedulers", "lengths", "interval_scaling"))
     if not (isinstance(parts, list) and isinstance(given, list) and isinstance(scalings, list)):
         raise ValueError("a CompositeParamScheduler must have lists: schedulers, lengths, interval_scaling")
@@ -156,7 +154,8 @@ def _parts(config: Config, scheduler: Any) -> tuple[Sequence[Any], Sequence[floa
         raise ValueError(f"the lengths must be above 0 and sum to 1, got {lengths[:10]}")
     if sum(lengths) != 1.0:
         lengths[-1] = 1.0 - sum(lengths[:-1])
-    return parts, lengths, [check_choice("interval_scaling", s, ("rescaled", "fixed")) for s in scalings]
+    kinds = [check_choice("interval_scaling", scaling, ("rescaled", "fixed")) for scaling in scalings]
+    return [*zip(parts, lengths, kinds, strict=True)]
 
 
 def _phase(config: Config, scheduler: Any, length: int, passed: float, span: float) -> Phase:

@@ -44,12 +44,8 @@ FRAMEWORK = Framework(name="slowfast", read=read, aliases=("pyslowfast", "pycls"
 def _section(config: Config, name: str, defaults: Mapping[str, Any], framework: str) -> Config:
     """Return the settings of the optimizer, with the defaults of the framework."""
     section = with_defaults(config.inner(name), defaults, framework, rate="BASE_LR", epochs="MAX_EPOCH")
-    section.state(
-        optimizer=section.stated_text(section.first("OPTIMIZING_METHOD", "OPTIMIZER")),
-        momentum=section.stated("MOMENTUM"),
-        weight_decay=section.stated("WEIGHT_DECAY"),
-        clip=section.stated_clip("CLIP_GRAD_L2NORM"),
-    )
+    section.state_settings(optimizer=section.first("OPTIMIZING_METHOD", "OPTIMIZER"))
+    section.state_settings(momentum="MOMENTUM", weight_decay="WEIGHT_DECAY", clip="CLIP_GRAD_L2NORM")
     return section
 
 
@@ -59,9 +55,7 @@ def _read_pyslowfast(config: Config, solver: Config) -> Recipe:
     if warmup >= epochs:
         raise ValueError(f"WARMUP_EPOCHS must be below MAX_EPOCH, got {warmup:g} and {epochs}")
     shards = _num_shards(config, solver)
-    init_value: Any = solver.base_rate("BASE_LR")
-    if config.init_value is None:
-        init_value = init_value * shards
+    init_value = solver.base_rate("BASE_LR") * (shards if config.init_value is None else 1)
     num_counts = epochs * batches
 
     def begin(epoch: float) -> int:
@@ -134,9 +128,9 @@ def _read_pycls(config: Config, optim: Config) -> Recipe:
     else:
         shape: Any = {"cos": "cosine", "exp": "exponential", "lin": "linear"}[policy]
         main = phased_lr(1.0, [Phase(epochs, shape, start_factor=1.0, end_factor=optim.number("MIN_LR"))])
+    schedules = [main]
     if warmup:
-        optim = with_defaults(optim, {"WARMUP_FACTOR": 0.1}, "pycls")
-    start = optim.number("WARMUP_FACTOR", 0.1)
-    ramp = phased_lr(1.0, [Phase(warmup, "linear", start_factor=start, end_factor=1.0)])
-    schedule = chained_scheduler(init_value, [ramp, main])
+        start = with_defaults(optim, {"WARMUP_FACTOR": 0.1}, "pycls").number("WARMUP_FACTOR")
+        schedules.append(phased_lr(1.0, [Phase(warmup, "linear", start_factor=start, end_factor=1.0)]))
+    schedule = chained_scheduler(init_value, schedules)
     return config.recipe("slowfast", schedule, "epoch", epochs)

@@ -37,7 +37,7 @@ class _Calls(NamedTuple):
 def read(config: Config) -> Recipe:
     """Read the hyperparameters of one environment. A count is an update."""
     config = _of_environment(config)
-    config.state(clip=config.stated_clip("max_grad_norm"))
+    config.state_settings(clip="max_grad_norm")
     algorithm = config.text("algo", None)
     if algorithm in _ALGORITHMS:
         default = {"learning_rate": _ALGORITHMS[algorithm]["learning_rate"]}

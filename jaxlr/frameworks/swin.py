@@ -20,8 +20,7 @@ def read(config: Config) -> Recipe:
     epochs = train.whole_epochs("EPOCHS") if train.has("EPOCHS") or config.epochs else 300
     num_steps, warm = epochs * updates, int(train.number("WARMUP_EPOCHS", 20) * updates)
     scale = _scale(config, train)
-    init_value = config.init_value
-    if init_value is None:
+    if config.init_value is None:
         init_value = train.number("BASE_LR", 5e-4) * scale
         config.assume(f"The rate is {init_value:g}: BASE_LR by the global batch size over 512.")
     else:
@@ -115,10 +114,6 @@ def _updates_per_epoch(config: Config, train: Config) -> int:
 def _scale(config: Config, train: Config) -> float:
     if config.num_processes is None:
         raise ValueError("the rates are scaled by the global batch size: give num_processes")
-    data = config.inner("DATA")
-    if not data.has("BATCH_SIZE"):
-        config.assume("BATCH_SIZE is 128, the default of config.py.")
-    batch = (
-        data.count("BATCH_SIZE", 128) * config.num_processes * max(1, train.count("ACCUMULATION_STEPS", 1))
-    )
-    return batch / 512
+    data = with_defaults(config.inner("DATA"), {"BATCH_SIZE": 128}, "config.py")
+    accumulation = max(1, train.count("ACCUMULATION_STEPS", 1))
+    return data.count("BATCH_SIZE") * config.num_processes * accumulation / 512

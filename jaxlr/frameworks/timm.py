@@ -11,9 +11,9 @@ from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Clip, Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.frameworks.timm_schedules import (
     CALLS,
+    IGNORED,
     RENAMED,
     CosineLRScheduler,
-    StepLRScheduler,
     create_scheduler_v2,
 )
 
@@ -45,70 +45,36 @@ _FLAGS_OF_DEIT = ("data_set", "dist_eval", "distillation_type", "repeated_aug", 
 def read(config: Config) -> Recipe:
     """Read the flags of timm's training script, or its `args.yaml`."""
     config.refuse("lr_noise", reason="the noise comes from torch's generator")
+    is_oldest = config.since(*RENAMED) is False
     init_value = _init_value(config)
     sched = config.text("sched", None)
     if sched is None:
-        sched = "step" if config.since(*RENAMED) is False else "cosine"
+        sched = "step" if is_oldest else "cosine"
         config.assume(f"sched is {sched!r}, the default of train.py.")
+    if is_oldest and sched not in ("cosine", "step"):
+        raise ValueError(
+            f"sched {shown_value(sched)} of timm 0.4 is not supported: 'cosine' and 'step' are"
+        )
     epochs = config.whole_epochs("epochs")
-    if config.since(*RENAMED) is False:
-        return _read_old(config, init_value, sched, epochs)
     settings = {
         name: _setting(config, spelling, default, method) for name, spelling, default, method in _SETTINGS
     }
-    on_updates = config.flag("sched_on_updates")
+    on_updates = not is_oldest and config.flag("sched_on_updates")
     unit = 1
     if on_updates:
         accumulation = max(1, config.count("grad_accum_steps", 1))
         unit = -(-config.steps_in_epoch() // accumulation)
     _state_optimizer(config)
     mode = "min" if "loss" in config.text("eval_metric", "top1") else "max"
-    schedule = create_scheduler_v2(
-        init_value,
-        sched,
-        epochs,
-        step_on_epochs=not on_updates,
-        updates_per_epoch=unit,
-        plateau_mode=mode,
-        **settings,
-    )
+    if is_oldest and sched == "cosine":
+        schedule = _oldest_cosine(init_value, epochs, settings)
+    else:
+        clock: Any = {"step_on_epochs": not on_updates, "updates_per_epoch": unit}
+        schedule = create_scheduler_v2(init_value, sched, epochs, plateau_mode=mode, **clock, **settings)
     if sched == "plateau":
         return config.recipe("timm", schedule, "evaluation", epochs)
     total = _num_epochs(sched, epochs, unit, settings)
     return config.recipe("timm", schedule, "update" if on_updates else "epoch", total)
-
-
-def _read_old(config: Config, init_value: Any, sched: str, epochs: int) -> Recipe:
-    """Read the flags of timm 0.4, which has fewer schedulers, and counts epochs only."""
-    if sched not in ("cosine", "step"):
-        raise ValueError(
-            f"sched {shown_value(sched)} of timm 0.4 is not supported: 'cosine' and 'step' are"
-        )
-    warm, start = (
-        _setting(config, "warmup_epochs", 3, "count"),
-        _setting(config, "warmup_lr", 1e-4, "number"),
-    )
-    ramp: Any = {"warmup_t": warm, "warmup_lr_init": start}
-    rate = config.number("decay_rate", 0.1)
-    _state_optimizer(config)
-    if sched == "step":
-        step = config.number("decay_epochs", 30)
-        schedule = StepLRScheduler(init_value, step, rate, warmup_prefix=False, **ramp)
-        return config.recipe("timm", schedule, "epoch", epochs)
-    mul, limit = config.number("lr_cycle_mul", 1.0), config.count("lr_cycle_limit", 1)
-    floor = _setting(config, "min_lr", 1e-5, "number")
-    schedule = CosineLRScheduler(
-        init_value, epochs, floor, cycle_limit=limit, t_mul=mul, decay_rate=rate, **ramp
-    )
-    cycle: dict[str, Any] = {
-        "warmup_epochs": warm,
-        "warmup_prefix": False,
-        "cycle_mul": mul,
-        "cycle_limit": limit,
-    }
-    cooldown = config.count("cooldown_epochs", 10)
-    total = _num_epochs("cosine", epochs, 1, {**cycle, "cooldown_epochs": cooldown})
-    return config.recipe("timm", schedule, "epoch", total)
 
 
 _SETTINGS: tuple[tuple[str, str, Any, str], ...] = (
@@ -128,8 +94,9 @@ _SETTINGS: tuple[tuple[str, str, Any, str], ...] = (
     ("k_decay", "lr_k_decay", 1.0, "number"),
     ("warmup_prefix", "warmup_prefix", False, "flag"),
 )
-# The defaults of train.py from 0.5 to 0.7. Those of 0.4 are in `_read_old`.
+# The defaults of train.py from 0.5 to 0.7, and those of 0.4.
 _OLDER = {"warmup_epochs": 3, "warmup_lr": 1e-4, "min_lr": 1e-6, "decay_epochs": 100, "cooldown_epochs": 10}
+_OLDEST = {**_OLDER, "min_lr": 1e-5, "decay_epochs": 30}
 _STATED = ("warmup_epochs", "warmup_lr", "min_lr")
 
 
@@ -176,6 +143,7 @@ FRAMEWORK = Framework(
     optimizer=optimizer,
     marks=(("sched",), ("sched_on_updates",), ("cooldown_epochs",), ("lr_cycle_limit",)),
     calls=CALLS,
+    ignored=IGNORED,
     has_versions=True,
 )
 
@@ -211,13 +179,10 @@ def _may_be_deit(config: Config) -> bool:
 
 def _state_optimizer(config: Config) -> None:
     clip_mode = config.text("clip_mode", "norm")
-    config.state(
-        optimizer=config.stated_text("opt"),
-        momentum=config.stated("momentum"),
-        weight_decay=config.stated("weight_decay"),
-        clip=config.stated_clip("clip_grad") if clip_mode == "norm" else None,
-    )
-    if clip_mode != "norm" and config.has("clip_grad"):
+    config.state_settings(optimizer="opt", momentum="momentum", weight_decay="weight_decay")
+    if clip_mode == "norm":
+        config.state_settings(clip="clip_grad")
+    elif config.has("clip_grad"):
         config.assume(f"clip_mode is {clip_mode!r}, which is no global norm: the recipe leaves it out.")
     if config.has("layer_decay"):
         config.assume(
@@ -227,11 +192,26 @@ def _state_optimizer(config: Config) -> None:
 
 
 def _setting(config: Config, spelling: str, default: Any, method: str) -> Any:
-    if config.since(0, 8) is False and config.since(*RENAMED) is True:
-        default = _OLDER.get(spelling, default)
+    """Return a setting, by default with the default of the version."""
+    if config.since(0, 8) is False:
+        default = (_OLDER if config.since(*RENAMED) else _OLDEST).get(spelling, default)
     if spelling in _STATED and not config.has(spelling):
         config.assume(f"{spelling} is {default:g}, the default of train.py.")
     return getattr(config, method)(spelling, default)
+
+
+def _oldest_cosine(init_value: Any, epochs: int, settings: dict[str, Any]) -> Any:
+    """Return the cosine of timm 0.4, whose floor decays with the cycles."""
+    return CosineLRScheduler(
+        init_value,
+        epochs,
+        settings["min_lr"],
+        cycle_limit=settings["cycle_limit"],
+        warmup_t=settings["warmup_epochs"],
+        warmup_lr_init=settings["warmup_lr"],
+        t_mul=settings["cycle_mul"],
+        decay_rate=settings["decay_rate"],
+    )
 
 
 def _num_epochs(sched: str, epochs: int, unit: int, settings: dict[str, Any]) -> int:

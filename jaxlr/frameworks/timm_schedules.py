@@ -26,7 +26,7 @@ _MOST_STEPS = 100_000
 _SMALLEST = 740.0  # a float64 is 0 from exp(-745) on
 
 
-def CosineLRScheduler(  # noqa: N802
+def CosineLRScheduler(
     init_value: ArrayLike,
     t_initial: int,
     lr_min: float = 0.0,
@@ -36,23 +36,17 @@ def CosineLRScheduler(  # noqa: N802
     warmup_t: int = 0,
     warmup_lr_init: float = 0.0,
     warmup_prefix: bool = False,
-    t_in_epochs: bool = True,
+    *,
     noise_range_t: Any = None,
-    noise_pct: float = 0.67,
-    noise_std: float = 1.0,
-    noise_seed: int = 42,
     k_decay: float = 1.0,
-    initialize: bool = True,
     t_mul: float | None = None,
     decay_rate: float | None = None,
-    *,
     version: str | None = None,
 ) -> Any:
     """Return a warmup and cycles of a cosine, which count from 0 unless `warmup_prefix` is set.
 
     `t_mul` and `decay_rate` are the names of timm 0.4, where the floor decays with the cycles.
     """
-    del t_in_epochs, noise_pct, noise_std, noise_seed, initialize
     _check_noise(noise_range_t)
     is_old = t_mul is not None or decay_rate is not None or (parsed_version(version) or RENAMED) < RENAMED
     if is_old:
@@ -73,7 +67,7 @@ def CosineLRScheduler(  # noqa: N802
     return phased_lr(init_value, [ramp, *cycles])
 
 
-def TanhLRScheduler(  # noqa: N802
+def TanhLRScheduler(
     init_value: ArrayLike,
     t_initial: int,
     lb: float = -7.0,
@@ -85,15 +79,10 @@ def TanhLRScheduler(  # noqa: N802
     warmup_t: int = 0,
     warmup_lr_init: float = 0.0,
     warmup_prefix: bool = False,
-    t_in_epochs: bool = True,
+    *,
     noise_range_t: Any = None,
-    noise_pct: float = 0.67,
-    noise_std: float = 1.0,
-    noise_seed: int = 42,
-    initialize: bool = True,
 ) -> Any:
     """Return a warmup to the value of the curve at its end, and cycles of a hyperbolic tangent."""
-    del t_in_epochs, noise_pct, noise_std, noise_seed, initialize
     _check_noise(noise_range_t)
     if (lb, ub) != (-7.0, 3.0):
         raise ValueError(f"TanhLRScheduler is supported with lb=-7 and ub=3, got {lb!r} and {ub!r}")
@@ -110,7 +99,7 @@ def TanhLRScheduler(  # noqa: N802
     return phased_lr(init_value, [ramp, *cycles])
 
 
-def PolyLRScheduler(  # noqa: N802
+def PolyLRScheduler(
     init_value: ArrayLike,
     t_initial: int,
     power: float = 0.5,
@@ -121,16 +110,11 @@ def PolyLRScheduler(  # noqa: N802
     warmup_t: int = 0,
     warmup_lr_init: float = 0.0,
     warmup_prefix: bool = False,
-    t_in_epochs: bool = True,
+    *,
     noise_range_t: Any = None,
-    noise_pct: float = 0.67,
-    noise_std: float = 1.0,
-    noise_seed: int = 42,
     k_decay: float = 1.0,
-    initialize: bool = True,
 ) -> Any:
     """Return a warmup and cycles of a polynomial."""
-    del t_in_epochs, noise_pct, noise_std, noise_seed, initialize
     _check_noise(noise_range_t)
     clock = _Clock(t_initial, cycle_mul, cycle_limit, warmup_t, warmup_prefix)
     ramp = Phase(clock.warmup, "linear", start_value=warmup_lr_init, end_factor=1.0)
@@ -140,22 +124,17 @@ def PolyLRScheduler(  # noqa: N802
     return phased_lr(init_value, [ramp, *clock.cycles("polynomial", cycle_decay, lr_min, power=power)])
 
 
-def StepLRScheduler(  # noqa: N802
+def StepLRScheduler(
     init_value: ArrayLike,
     decay_t: float,
     decay_rate: float = 1.0,
     warmup_t: int = 0,
     warmup_lr_init: float = 0.0,
     warmup_prefix: bool = True,
-    t_in_epochs: bool = True,
+    *,
     noise_range_t: Any = None,
-    noise_pct: float = 0.67,
-    noise_std: float = 1.0,
-    noise_seed: int = 42,
-    initialize: bool = True,
 ) -> Any:
     """Return a warmup and a decay by a factor every `decay_t`, which may have a fraction."""
-    del t_in_epochs, noise_pct, noise_std, noise_seed, initialize
     _check_noise(noise_range_t)
     step: Any = check_value("decay_t", decay_t, positive=True)
     if step > 2**53:
@@ -170,22 +149,17 @@ def StepLRScheduler(  # noqa: N802
     return _staircase(init_value, milestones, rate, warmup_t, warmup_lr_init, warmup_prefix)
 
 
-def MultiStepLRScheduler(  # noqa: N802
+def MultiStepLRScheduler(
     init_value: ArrayLike,
     decay_t: Sequence[float],
     decay_rate: float = 1.0,
     warmup_t: int = 0,
     warmup_lr_init: float = 0.0,
     warmup_prefix: bool = True,
-    t_in_epochs: bool = True,
+    *,
     noise_range_t: Any = None,
-    noise_pct: float = 0.67,
-    noise_std: float = 1.0,
-    noise_seed: int = 42,
-    initialize: bool = True,
 ) -> Any:
     """Return a warmup and a decay by a factor at milestones, each one step early as in timm."""
-    del t_in_epochs, noise_pct, noise_std, noise_seed, initialize
     _check_noise(noise_range_t)
     if not isinstance(decay_t, Sequence) or isinstance(decay_t, str):
         raise TypeError(f"decay_t must be a list of milestones, got {shown_value(decay_t)}")
@@ -194,7 +168,7 @@ def MultiStepLRScheduler(  # noqa: N802
     return _staircase(init_value, sorted(milestones), rate, warmup_t, warmup_lr_init, warmup_prefix)
 
 
-def WSDLRScheduler(  # noqa: N802
+def WSDLRScheduler(
     init_value: ArrayLike,
     t_initial: int,
     decay_t: int,
@@ -207,15 +181,10 @@ def WSDLRScheduler(  # noqa: N802
     decay_ratio: float = 0.1,
     warmup_t: int = 0,
     warmup_lr_init: float = 0.0,
-    t_in_epochs: bool = True,
+    *,
     noise_range_t: Any = None,
-    noise_pct: float = 0.67,
-    noise_std: float = 1.0,
-    noise_seed: int = 42,
-    initialize: bool = True,
 ) -> Any:
     """Return a warmup, a stable phase, and a decay in the last `decay_t` of `t_initial` steps."""
-    del t_in_epochs, noise_pct, noise_std, noise_seed, initialize
     _check_noise(noise_range_t)
     check_choice("stable_fn", stable_fn, ("constant", "rsqrt", "power"))
     check_choice("decay_fn", decay_fn, ("linear", "1-sqrt", "cosine", "power"))
@@ -241,7 +210,7 @@ def WSDLRScheduler(  # noqa: N802
     return rest if warmup == 0 else sequential_lr([phased_lr(init_value, [ramp]), rest], [warmup])
 
 
-def PlateauLRScheduler(  # noqa: N802
+def PlateauLRScheduler(
     init_value: ArrayLike,
     decay_rate: float = 0.1,
     patience_t: int = 10,
@@ -251,15 +220,10 @@ def PlateauLRScheduler(  # noqa: N802
     warmup_lr_init: float = 0.0,
     lr_min: float = 0.0,
     mode: str = "max",
+    *,
     noise_range_t: Any = None,
-    noise_type: str = "normal",
-    noise_pct: float = 0.67,
-    noise_std: float = 1.0,
-    noise_seed: int | None = None,
-    initialize: bool = True,
 ) -> Any:
     """Return a plateau whose warmup counts its steps. The metrics of the warmup do not count."""
-    del noise_type, noise_pct, noise_std, noise_seed, initialize
     _check_noise(noise_range_t)
     settings: Any = {"mode": mode, "factor": decay_rate, "patience": patience_t, "threshold": threshold}
     plateau = reduce_lr_on_plateau(init_value, cooldown=cooldown_t, min_lr=lr_min, **settings)
@@ -280,10 +244,8 @@ def create_scheduler_v2(
     warmup_lr: float = 1e-5,
     warmup_epochs: int = 0,
     warmup_prefix: bool = False,
+    *,
     noise: Any = None,
-    noise_pct: float = 0.67,
-    noise_std: float = 1.0,
-    noise_seed: int = 42,
     cycle_mul: float = 1.0,
     cycle_decay: float = 0.1,
     cycle_limit: int = 1,
@@ -295,7 +257,7 @@ def create_scheduler_v2(
     updates_per_epoch: int = 0,
 ) -> Any:
     """Return the scheduler of a name, in epochs, or in updates if `step_on_epochs` is False."""
-    del cooldown_epochs, noise_pct, noise_std, noise_seed
+    del cooldown_epochs
     _check_noise(noise)
     unit = 1 if step_on_epochs else check_positive_count("updates_per_epoch", updates_per_epoch)
     ramp: Any = {
@@ -357,6 +319,8 @@ CALLS = (
     PlateauLRScheduler,
     create_scheduler_v2,
 )
+# The other arguments of these classes.
+IGNORED = ("t_in_epochs", "noise_type", "noise_pct", "noise_std", "noise_seed", "initialize")
 
 
 class _Clock:

@@ -30,12 +30,8 @@ _OWN_DECAYS = {
 }
 _DETECTORS = ("rcnn", "retinanet", "ssd", "fcos")
 _SEGMENTERS = ("fcn_", "deeplabv3", "lraspp")
-_DETECTION_FLAGS = (
-    "lr_steps",
-    "aspect_ratio_group_factor",
-    "trainable_backbone_layers",
-    "rpn_score_thresh",
-)
+_DETECTION_FLAGS = ("lr_steps", "aspect_ratio_group_factor")
+_DETECTION_FLAGS += ("trainable_backbone_layers", "rpn_score_thresh")
 _CLASSIFICATION_FLAGS = ("lr_step_size", "lr_min", "label_smoothing", "mixup_alpha", "norm_weight_decay")
 _DEFAULTS: dict[str, dict[str, Any]] = {  # of each script, where they matter for the rate
     "classification": {"lr": 0.1, "epochs": 90, "lr_scheduler": "steplr", "lr_warmup_epochs": 0},
@@ -48,24 +44,21 @@ def read(config: Config) -> Recipe:
     """Read the flags of one of the scripts. A count is an epoch in classification, else an iteration."""
     config.refuse("lr_milestones", reason="the script for video classification is not supported")
     task = _task(config)
-    defaults = {name: value for name, value in _DEFAULTS[task].items() if not config.has(name)}
-    if config.init_value is not None:
-        defaults.pop("lr", None)
-    if config.epochs is not None:
-        defaults.pop("epochs", None)
+    given = {"lr": config.init_value, "epochs": config.epochs}
+    defaults = {
+        name: value
+        for name, value in _DEFAULTS[task].items()
+        if given.get(name) is None and not config.has(name)
+    }
     if defaults:
         values = ", ".join(f"{name} {value}" for name, value in defaults.items())
         config.assume(f"The flags leave these to the defaults of the {task} script: {values}.")
     settings = config.of({**config.settings, **defaults})
-    settings.state(
-        optimizer=settings.stated_text("opt"),
-        momentum=settings.stated("momentum"),
-        weight_decay=settings.stated(settings.first("weight_decay", "wd")),
-        clip=settings.stated_clip("clip_grad_norm"),
-    )
-    return {"classification": _classification, "detection": _detection, "segmentation": _segmentation}[
-        task
-    ](settings)
+    settings.state_settings(optimizer="opt", momentum="momentum", clip="clip_grad_norm")
+    settings.state_settings(weight_decay=settings.first("weight_decay", "wd"))
+    if task == "classification":
+        return _classification(settings)
+    return _detection(settings) if task == "detection" else _segmentation(settings)
 
 
 def optimizer(config: Config) -> TorchOptimizer:
@@ -80,21 +73,23 @@ def optimizer(config: Config) -> TorchOptimizer:
         config.refuse("clip_grad_norm", reason="the segmentation script has no such flag")
         name = "sgd"
     decay, momentum = config.number("weight_decay"), config.number("momentum")
+    options: dict[str, Any] = {}
     if name.startswith("sgd"):
         options = {"momentum": momentum, "nesterov": "nesterov" in name and task != "segmentation"}
-        found = TorchOptimizer("SGD", {**options, "weight_decay": decay})
+        cls = "SGD"
     elif name == "adamw":
-        found = TorchOptimizer("AdamW", {"weight_decay": decay})
+        cls = "AdamW"
     elif name == "rmsprop" and task == "classification":
         options = {"momentum": momentum, "eps": 0.0316, "alpha": 0.9}
-        found = TorchOptimizer("RMSprop", {**options, "weight_decay": decay})
+        cls = "RMSprop"
     else:
         raise ValueError(
             f"opt must be 'sgd', 'sgd_nesterov', 'adamw' or 'rmsprop', got {shown_value(name)}"
         )
     clip = Clip(config.number("clip_grad_norm")) if config.has("clip_grad_norm") else None
     aux = "aux_loss gives the auxiliary classifier ten times the rate" if config.flag("aux_loss") else ""
-    return found._replace(clip=clip, undecayed=_undecayed(config, decay), own_rates=aux)
+    options["weight_decay"] = decay
+    return TorchOptimizer(cls, options, clip, _undecayed(config, decay), own_rates=aux)
 
 
 def _undecayed(config: Config, decay: float) -> tuple[str, ...]:
@@ -128,13 +123,11 @@ FRAMEWORK = Framework(
 def _task(config: Config) -> str:
     """Return the script that the flags are for, by the name of the model and the flags that only it has."""
     model = (config.text("model", None) or "").lower()
-    is_segmentation = model.startswith(_SEGMENTERS) or config.has("aux_loss")
-    is_detection = any(word in model for word in _DETECTORS) or any(map(config.has, _DETECTION_FLAGS))
-    is_classification = any(map(config.has, _CLASSIFICATION_FLAGS))
+    is_detector = any(word in model for word in _DETECTORS)
     tasks = {
-        "segmentation": is_segmentation,
-        "detection": is_detection,
-        "classification": is_classification,
+        "segmentation": model.startswith(_SEGMENTERS) or config.has("aux_loss"),
+        "detection": is_detector or any(map(config.has, _DETECTION_FLAGS)),
+        "classification": any(map(config.has, _CLASSIFICATION_FLAGS)),
     }
     found = [task for task, is_this in tasks.items() if is_this]
     if model and not found:
@@ -152,21 +145,16 @@ def _classification(config: Config) -> Recipe:
     epochs = config.whole_epochs("epochs")
     warmup = check_duration("lr_warmup_epochs", config.number("lr_warmup_epochs"))
     gamma = config.number("lr_gamma", 0.1)
-    name = config.text("lr_scheduler").lower()
+    names = ("steplr", "cosineannealinglr", "exponentiallr")
+    name = check_choice("lr_scheduler", config.text("lr_scheduler").lower(), names)
     if name == "steplr":
-        step_size = config.positive_count("lr_step_size", 30)
-        main = step_lr(init_value, step_size, gamma)
+        main = step_lr(init_value, config.positive_count("lr_step_size", 30), gamma)
     elif name == "cosineannealinglr":
         if warmup >= epochs:
             raise ValueError(f"lr_warmup_epochs must be below epochs, got {warmup} and {epochs}")
         main = cosine_annealing_lr(init_value, epochs - warmup, config.number("lr_min", 0.0))
-    elif name == "exponentiallr":
-        main = exponential_lr(init_value, gamma)
     else:
-        raise ValueError(
-            "lr_scheduler must be one of 'steplr', 'cosineannealinglr', 'exponentiallr', "
-            f"got {shown_value(name)}"
-        )
+        main = exponential_lr(init_value, gamma)
     schedule = _after_warmup(config, init_value, main, warmup, "constant")
     return config.recipe("torchvision", schedule, "epoch", epochs)
 
@@ -175,18 +163,12 @@ def _detection(config: Config) -> Recipe:
     """Read a scheduler of epochs, and a warmup in the iterations of epoch 0 on the same optimizer."""
     init_value = config.base_rate("lr")
     epochs, steps = config.whole_epochs("epochs"), config.steps_in_epoch()
-    name = config.text("lr_scheduler").lower()
-    if name == "multisteplr":
-        if not config.has("lr_steps"):
-            config.assume("lr_steps is 16 22, the default of the detection script.")
-        milestones = config.counts("lr_steps", [16, 22])
-        main = multi_step_lr(1.0, milestones, config.number("lr_gamma", 0.1))
-    elif name == "cosineannealinglr":
-        main = cosine_annealing_lr(1.0, epochs)
+    names = ("multisteplr", "cosineannealinglr")
+    if check_choice("lr_scheduler", config.text("lr_scheduler").lower(), names) == "multisteplr":
+        config = with_defaults(config, {"lr_steps": "16 22"}, "the detection script")
+        main = multi_step_lr(1.0, config.counts("lr_steps"), config.number("lr_gamma", 0.1))
     else:
-        raise ValueError(
-            f"lr_scheduler must be one of 'multisteplr', 'cosineannealinglr', got {shown_value(name)}"
-        )
+        main = cosine_annealing_lr(1.0, epochs)
     if steps == 1:
         raise ValueError(
             "steps_per_epoch must be above 1: torchvision never ends a warmup of one iteration"
@@ -215,11 +197,9 @@ def _after_warmup(config: Config, init_value: Any, main: Any, length: int, defau
     """Return a warmup and then the main schedule, which counts from 0 there."""
     if length == 0:
         return main
-    for name, value in (("lr_warmup_method", default), ("lr_warmup_decay", 0.01)):
-        if not config.has(name):
-            config.assume(f"{name} is {value}, the default of the script.")
-    method = config.text("lr_warmup_method", default).lower()
-    factor = config.number("lr_warmup_decay", 0.01)
+    defaults = {"lr_warmup_method": default, "lr_warmup_decay": 0.01}
+    config = with_defaults(config, defaults, "the script")
+    method, factor = config.text("lr_warmup_method").lower(), config.number("lr_warmup_decay")
     if check_choice("lr_warmup_method", method, ("linear", "constant")) == "linear":
         warmup = linear_lr(init_value, factor, total_iters=length)
     else:

@@ -33,8 +33,8 @@ def read(config: Config) -> Recipe:
     final = config.number("lrf")
     shape, span = _decay(config, epochs)
     group = config.groups("weights", "norms", "biases")
-    start = 0.0 if group != 2 or _is_auto(config) else config.number("warmup_bias_lr", 0.1)
     warmup = _warmup_iterations(config, steps, epochs)
+    start = _bias_start(config) if group == 2 and warmup else 0.0
     is_late = _is_late(config)
     line = Phase(epochs, shape, start_factor=1.0, end_factor=final, span=span)
     if start == 0 and not is_late:
@@ -69,7 +69,7 @@ def optimizer(config: Config) -> TorchOptimizer:
     options["weight_decay"] = _weight_decay(config)
     accumulation = max(1, round(config.count("nbs", 64) / config.positive_count("batch")))
     warmup = _warmup_iterations(config, steps, epochs)
-    starts = not _is_auto(config) and warmup > 0 and config.number("warmup_bias_lr", 0.1) != 0
+    starts = warmup > 0 and _bias_start(config) != 0
     own = "the rate of the biases begins at warmup_bias_lr" if starts else ""
     return TorchOptimizer(name, options, Clip(10.0), ("biases", "norms"), accumulation, own)
 
@@ -135,8 +135,12 @@ def _decay(config: Config, epochs: int) -> tuple[Any, int]:
 
 
 def _is_auto(config: Config) -> bool:
-    optimizer = config.text("optimizer", None)
-    return optimizer is not None and optimizer.lower() == "auto"
+    return config.text("optimizer", "").lower() == "auto"
+
+
+def _bias_start(config: Config) -> float:
+    """Return the rate of the biases at count 0."""
+    return 0.0 if _is_auto(config) else config.number("warmup_bias_lr", 0.1)
 
 
 def _init_value(config: Config, steps: int, epochs: int) -> tuple[Any, str | None]:
@@ -249,8 +253,6 @@ def _with_start(
     offset = min(num_epochs - is_late, line.span or 1)
     rest = dataclasses.replace(line, length=epochs - num_epochs, offset=offset)
     decay = per_epoch(phased_lr(init_value, [rest]), steps)
-    if not phases:
-        return decay
     if num_epochs == epochs:
         return phased_lr(init_value, phases)
     return sequential_lr([phased_lr(init_value, phases), decay], [num_epochs * steps])

@@ -6,7 +6,7 @@ The rules are those of YOLOX 0.3 and of its source of June 2025 (`yolox/utils/lr
 
 from typing import Any
 
-from jaxlr._checks import shown_value
+from jaxlr._checks import check_choice
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, phased_lr
@@ -40,7 +40,7 @@ def read(config: Config) -> Recipe:
         init_value = init_value * config.count("batch_size")
     start = config.number("warmup_lr") if warmup else init_value
     ramp: Any = {"start_value": start, "end_factor": 1.0}
-    name = config.text("scheduler")
+    name = check_choice("scheduler", config.text("scheduler"), ("yoloxwarmcos", "warmcos", "cos"))
     if name == "yoloxwarmcos":
         config = with_defaults(config, _OF_YOLOXWARMCOS, "YOLOX")
         low, plain = config.number("min_lr_ratio"), config.count("no_aug_epochs")
@@ -54,26 +54,16 @@ def read(config: Config) -> Recipe:
     elif name == "warmcos":
         length = (epochs - warmup) * batches
         phases = [Phase(warmup * batches, "linear", **ramp), _fall(length)]
-    elif name == "cos":  # the rate is set after each batch, so the first one has that of the optimizer
+    else:  # the rate is set after each batch, so the first one has that of the optimizer
         total = epochs * batches
         phases = [Phase(1, start_value=start), _fall(total - 1, offset=1, span=total)]
-    else:
-        raise ValueError(
-            f"scheduler must be one of 'yoloxwarmcos', 'warmcos', 'cos', got {shown_value(name)}"
-        )
-    config.state(
-        optimizer="SGD",
-        momentum=config.stated("momentum"),
-        weight_decay=config.stated("weight_decay"),
-    )
+    config.state(optimizer="SGD")
+    config.state_settings(momentum="momentum", weight_decay="weight_decay")
     return config.recipe("yolox", phased_lr(init_value, phases), "iteration", epochs * batches)
 
 
 FRAMEWORK = Framework(
-    name="yolox",
-    read=read,
-    marks=(("basic_lr_per_img",), ("is_experiment",)),
-    aliases=("bytetrack",),
+    name="yolox", read=read, marks=(("basic_lr_per_img",), ("is_experiment",)), aliases=("bytetrack",)
 )
 
 
