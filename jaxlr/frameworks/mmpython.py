@@ -4,11 +4,12 @@ import ast
 import itertools
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from jaxlr._checks import shorten
+from jaxlr.code.functions import OPERATORS
 from jaxlr.frameworks.recipe import Unreadable
 
 
@@ -22,12 +23,7 @@ _LARGEST = 1e300
 _BASE_REFERENCE = re.compile(r"\{\{\s*(_base_\.[\w.]{1,200})\s*\}\}")
 # The dataclasses of nerfstudio, which are read as mappings.
 _DATACLASS = re.compile(r"TrainerConfig|MethodSpecification|(R?AdamW?Optimizer|\w+Scheduler)Config")
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "abs": abs,
-    "float": float,
-    "int": int,
-    "round": round,
-}
+_FUNCTIONS = {function.__name__: function for function in (abs, float, int, max, min, round)}
 
 
 def read(text: str, path: Path | None) -> dict[str, Any]:
@@ -120,8 +116,10 @@ class _File:
             case ast.AnnAssign(target=target, value=ast.expr() as node):
                 self._assign(target, self._value(node))
             case ast.AugAssign(target=ast.Name() | ast.Attribute() | ast.Subscript() as target, op=op):
-                whole = ast.copy_location(ast.BinOp(target, op, statement.value), statement)
-                self._assign(target, self._arithmetic(whole, op))
+                self._assign(
+                    target,
+                    self._value(ast.copy_location(ast.BinOp(target, op, statement.value), statement)),
+                )
             case ast.Delete(targets=targets):
                 for target in targets:
                     container, key = self._place(target)
@@ -309,8 +307,10 @@ class _File:
                 return [self._value(item) for item in items]
             case ast.Set(elts=[ast.Set(elts=[inner])]):  # {{_base_.milestones}}
                 return self._value(inner)
-            case ast.Dict() | ast.Call():
-                value = self._mapping(node) if isinstance(node, ast.Dict) else self._call(node)
+            case ast.Dict(keys=keys, values=items):
+                value = self._mapping(map(_key, keys), items, {}) if all(map(_is_key, keys)) else None
+            case ast.Call():
+                value = self._call(node)
             case ast.ListComp(elt=item, generators=[ast.comprehension(target=target, iter=items, ifs=[])]):
                 value = self._comprehension(item, target, self._value(items))
             case ast.Name(id="_base_") if self._base is not None:
@@ -323,25 +323,12 @@ class _File:
                 if container is not None and _has(container, key):
                     return container[key]
             case ast.UnaryOp(op=ast.USub() | ast.UAdd() as op, operand=operand):
-                value = self._value(operand)
-                value = (-value if isinstance(op, ast.USub) else value) if _is_number(value) else None
-            case ast.BinOp(op=op):
-                return self._arithmetic(node, op)
+                value = _calculated(OPERATORS[type(op)], self._value(operand))
+            case ast.BinOp(op=op, left=left, right=right):
+                value = _combined(op, self._value(left), self._value(right))
             case _:
                 value = None
         return Unreadable(self._source(node)) if value is None else value
-
-    def _mapping(self, node: ast.Dict) -> dict[str, Any] | None:
-        found: dict[str, Any] = {}
-        for key, item in zip(node.keys, node.values, strict=True):
-            value = self._value(item)
-            if isinstance(key, ast.Constant) and isinstance(key.value, str):
-                found[key.value] = value
-            elif key is None and isinstance(value, dict):
-                found |= value
-            else:
-                return None
-        return found
 
     def _call(self, call: ast.Call) -> Any:
         """Return the value of `dict(...)`, `L(Class)(...)` or a known function or class, else None."""
@@ -380,18 +367,23 @@ class _File:
                 return self._copy(value)
             case "len", [dict() | list() as value]:
                 return len(value)
-            case "min" | "max", [_, _, *_] if all(map(_is_number, arguments)):
-                return min(arguments) if name == "min" else max(arguments)
-            case "abs" | "float" | "int" | "round", [value] if _is_number(value):
-                return _FUNCTIONS[str(name)](value)
+            case ("min" | "max", [_, _, *_]) | ("abs" | "float" | "int" | "round", [_]):
+                return _calculated(_FUNCTIONS[str(name)], *arguments)
         return None
 
     def _keywords(self, call: ast.Call, start: dict[str, Any]) -> dict[str, Any] | None:
+        nodes = [keyword.value for keyword in call.keywords]
+        return self._mapping((keyword.arg for keyword in call.keywords), nodes, start)
+
+    def _mapping(
+        self, names: Iterable[str | None], nodes: list[ast.expr], start: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """Return a mapping with more items, of which None is the name of `**items`."""
         found = dict(start)
-        for keyword in call.keywords:
-            value = self._value(keyword.value)
-            if keyword.arg is not None:
-                found[keyword.arg] = value
+        for name, node in zip(names, nodes, strict=True):
+            value = self._value(node)
+            if name is not None:
+                found[name] = value
             elif isinstance(value, dict):
                 found |= value
             else:
@@ -412,38 +404,6 @@ class _File:
         self._values |= outside
         return found
 
-    def _arithmetic(self, node: ast.BinOp, op: ast.operator) -> Any:
-        left, right = self._value(node.left), self._value(node.right)
-        unreadable = Unreadable(self._source(node))
-        match op, left, right:
-            case ast.Add(), list(), list() if len(left) + len(right) <= _MOST_ITEMS:
-                return left + right
-            case ast.Mult(), list(), int() if len(left) * right <= _MOST_ITEMS:
-                return left * right
-        if not (_is_number(left) and _is_number(right)):
-            return unreadable
-        try:
-            match op:
-                case ast.Add():
-                    value = left + right
-                case ast.Sub():
-                    value = left - right
-                case ast.Mult():
-                    value = left * right
-                case ast.Div():
-                    value = left / right
-                case ast.FloorDiv():
-                    value = left // right
-                case ast.Mod():
-                    value = left % right
-                case ast.Pow() if abs(left) <= 1e6 and abs(right) <= 64:
-                    value = left**right
-                case _:
-                    return unreadable
-        except ArithmeticError:
-            return unreadable
-        return value if _is_number(value) and abs(value) < _LARGEST else unreadable
-
 
 _HARMLESS = ("print", "len", "range", "isinstance", "makedirs")
 
@@ -462,8 +422,38 @@ def merged(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _combined(op: ast.operator, left: Any, right: Any) -> Any:
+    """Return lists joined or repeated, or the result of arithmetic, or None."""
+    match op, left, right:
+        case ast.Add(), list(), list() if len(left) + len(right) <= _MOST_ITEMS:
+            return left + right
+        case ast.Mult(), list(), int() if len(left) * right <= _MOST_ITEMS:
+            return left * right
+    return _calculated(OPERATORS[type(op)], left, right) if type(op) in OPERATORS else None
+
+
+def _calculated(function: Callable[..., Any], *operands: Any) -> Any:
+    """Return a number that is calculated from numbers, or None."""
+    if not all(map(_is_number, operands)):
+        return None
+    try:
+        value = function(*operands)
+    except (ArithmeticError, TypeError, ValueError):
+        return None
+    return value if _is_number(value) and abs(value) < _LARGEST else None
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_key(key: ast.expr | None) -> bool:
+    """Check if a key of a dict is a text, or None, as of `**items`."""
+    return key is None or (isinstance(key, ast.Constant) and isinstance(key.value, str))
+
+
+def _key(key: Any) -> str | None:
+    return None if key is None else key.value
 
 
 def _has(container: dict[str, Any] | list[Any], key: Any) -> bool:
