@@ -16,13 +16,15 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_choice, check_duration, shown_value
-from jaxlr.frameworks._curves import check_steps, falling_waves, warmup, waves
+from jaxlr.frameworks._curves import check_steps, falling_waves, warmup, warmup_ahead, waves
 from jaxlr.frameworks.recipe import parsed_version
 from jaxlr.greedy import greedy_lr
 from jaxlr.plateau import reduce_lr_on_plateau
 from jaxlr.schedules import Phase, phased_lr
 
 
+# The schedules that do not depend on the length of the run.
+ENDLESS = ("constant", "constant_with_warmup", "inverse_sqrt", "piecewise_constant")
 _WSD_WARMUPS = ("linear", "cosine", "1-sqrt")
 _NEW_WSD = (4, 49)  # the version that changed get_wsd_schedule
 _MOST_CYCLES = 200
@@ -47,10 +49,8 @@ def get_linear_schedule_with_warmup(
     ramp, steps, passed = _clock(num_warmup_steps, num_training_steps)
     if num_training_steps <= num_warmup_steps:
         return phased_lr(init_value, [ramp, Phase(start_factor=0.0)])
-    line = Phase(
-        math.ceil(steps - passed), "linear", end_factor=0.0, start_factor=1.0, offset=passed, span=steps
-    )
-    return phased_lr(init_value, [ramp, line])
+    ends: Any = {"start_factor": 1.0, "end_factor": 0.0, "offset": passed, "span": steps}
+    return phased_lr(init_value, [ramp, Phase(math.ceil(steps - passed), "linear", **ends)])
 
 
 def get_cosine_schedule_with_warmup(
@@ -65,7 +65,7 @@ def get_cosine_with_hard_restarts_schedule_with_warmup(
     init_value: ArrayLike, num_warmup_steps: int, num_training_steps: int, num_cycles: float = 1
 ) -> optax.Schedule:
     """Return a line from 0, then `num_cycles` falls of a cosine, each from the base rate, then 0."""
-    ramp, steps, _ = _whole_clock(num_warmup_steps, num_training_steps)
+    ramp, steps = _whole_clock(num_warmup_steps, num_training_steps)
     cycles = check_steps("num_cycles", num_cycles)
     most = min(_MOST_CYCLES, steps)
     if not 0 < cycles <= most:
@@ -94,7 +94,7 @@ def get_polynomial_decay_schedule_with_warmup(
     power: float = 1.0,
 ) -> optax.Schedule:
     """Return a line from 0, then a polynomial to `lr_end`."""
-    ramp, steps, _ = _whole_clock(num_warmup_steps, num_training_steps)
+    ramp, steps = _whole_clock(num_warmup_steps, num_training_steps)
     if num_training_steps == num_warmup_steps:
         raise ValueError("num_training_steps must differ from num_warmup_steps: transformers divides by 0")
     if not isinstance(init_value, jax.Array) and not isinstance(lr_end, jax.Array) and init_value <= lr_end:
@@ -139,10 +139,10 @@ def get_cosine_with_min_lr_schedule_with_warmup_lr_rate(
     warmup_lr_rate: float | None = None,
 ) -> optax.Schedule:
     """Return a line and then the waves of a cosine, both one step ahead."""
-    _, steps, _ = _whole_clock(num_warmup_steps, num_training_steps)
+    _, steps = _whole_clock(num_warmup_steps, num_training_steps)
     length = int(num_warmup_steps)
     if warmup_lr_rate is None:
-        ramp = Phase(length, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=max(1, length))
+        ramp = warmup_ahead(length)
     else:
         ramp = Phase(length, "linear", start_factor=warmup_lr_rate, end_factor=1.0, span=max(1, length - 1))
     return waves(init_value, [ramp], steps, num_cycles, 1.0, **_floor(min_lr, min_lr_rate))
@@ -336,10 +336,11 @@ def _clock(num_warmup_steps: float, num_training_steps: float) -> tuple[Phase, f
     return warmup(warm), max(1.0, steps - warm), math.ceil(warm) - warm
 
 
-def _whole_clock(num_warmup_steps: int, num_training_steps: int) -> tuple[Phase, int, float]:
+def _whole_clock(num_warmup_steps: int, num_training_steps: int) -> tuple[Phase, int]:
+    """Return the warmup and the steps after it, of a schedule that takes whole numbers only."""
     warm = check_duration("num_warmup_steps", num_warmup_steps)
     steps = check_duration("num_training_steps", num_training_steps)
-    return warmup(warm), max(1, steps - warm), 0.0
+    return warmup(warm), max(1, steps - warm)
 
 
 def _floor(min_lr: Any, min_lr_rate: Any) -> dict[str, Any]:
@@ -386,9 +387,7 @@ def _checked_keywords(name: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_type(name: Any) -> None:
-    if name not in _TYPES:
-        known = ", ".join(map(repr, _TYPES))
-        raise ValueError(f"lr_scheduler_type must be one of {known}, got {shown_value(name)}")
+    check_choice("lr_scheduler_type", name, _TYPES)
 
 
 def _old_wsd(

@@ -318,6 +318,13 @@ class Config:
             raise ValueError(f"{name} must be a text, got {shown_value(value)}")
         return value
 
+    def text_or_default(self, name: str, default: str, program: str) -> str:
+        """Return a setting as a text, or the default of a program, which is then an assumption."""
+        text = self.text(name, None)
+        if text is None:
+            self.assume(f"{name} is {default!r}, the default of {program}.")
+        return default if text is None else text
+
     def choice(self, name: str, choices: Collection[str], default: Any = _REQUIRED) -> str:
         """Return a setting that is one of several texts."""
         return check_choice(name, self.text(name, default), choices)
