@@ -162,16 +162,14 @@ def get_wsd_schedule(
     version: str | None = None,
 ) -> optax.Schedule:
     """Return a warmup, a constant and a decay. The warmup began at 0 before transformers 4.49."""
-    if (parsed_version(version) or _NEW_WSD) < _NEW_WSD:
-        if (num_training_steps, warmup_type, decay_type) != (None, "linear", "cosine"):
-            raise ValueError(
-                "warmup_stable_decay of transformers 4.48 has no num_training_steps, warmup_type and "
-                "decay_type"
-            )
-        return _old_wsd(
-            init_value, num_warmup_steps, num_decay_steps, num_stable_steps, min_lr_ratio, num_cycles
-        )
+    is_new = (parsed_version(version) or _NEW_WSD) >= _NEW_WSD
     is_of_both = num_training_steps is None and (warmup_type, decay_type) == ("linear", "cosine")
+    if not is_new and not is_of_both:
+        raise ValueError(
+            "warmup_stable_decay of transformers 4.48 has no num_training_steps, warmup_type and decay_type"
+        )
+    if not is_new and num_stable_steps is None:
+        raise ValueError("warmup_stable_decay of transformers 4.48 needs num_stable_steps")
     if version is None and is_of_both and min_lr_ratio != 0 and num_warmup_steps != 0:
         raise ValueError(
             "with min_lr_ratio, the warmup of get_wsd_schedule begins at 0 in transformers 4.48, and at "
@@ -187,7 +185,7 @@ def get_wsd_schedule(
         stable = check_duration("num_training_steps", num_training_steps) - warmup_steps - decay_steps
     else:
         raise ValueError("get_wsd_schedule needs num_training_steps or num_stable_steps")
-    ramp: dict[str, Any] = {"start_factor": min_lr_ratio, "end_factor": 1.0}
+    ramp: dict[str, Any] = {"start_factor": min_lr_ratio if is_new else 0.0, "end_factor": 1.0}
     rise = {
         "linear": Phase(warmup_steps, "linear", **ramp),
         "cosine": Phase(warmup_steps, "cosine", **ramp),
@@ -198,19 +196,11 @@ def get_wsd_schedule(
     return phased_lr(init_value, [rise, hold, *decay, Phase(start_factor=min_lr_ratio)])
 
 
+@functools.wraps(reduce_lr_on_plateau, assigned=())
 def get_reduce_on_plateau_schedule(
-    init_value: ArrayLike,
-    mode: str = "min",
-    factor: float = 0.1,
-    patience: int = 10,
-    threshold: float = 1e-4,
-    threshold_mode: str = "rel",
-    cooldown: int = 0,
-    min_lr: float = 0.0,
-    eps: float = 1e-8,
+    init_value: ArrayLike, **settings: Any
 ) -> optax.GradientTransformationExtraArgs:
     """Return torch's ReduceLROnPlateau, which is stepped after each evaluation."""
-    settings: Any = {name: value for name, value in locals().items() if name != "init_value"}
     return reduce_lr_on_plateau(init_value, **settings)
 
 
@@ -388,22 +378,3 @@ def _checked_keywords(name: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_type(name: Any) -> None:
     check_choice("lr_scheduler_type", name, _TYPES)
-
-
-def _old_wsd(
-    init_value: ArrayLike,
-    num_warmup_steps: int,
-    num_decay_steps: int,
-    num_stable_steps: int | None,
-    min_lr_ratio: float,
-    num_cycles: float,
-) -> optax.Schedule:
-    """Return the warmup-stable-decay of 4.48 and earlier: a warmup from 0, whatever the floor is."""
-    if num_stable_steps is None:
-        raise ValueError("warmup_stable_decay of transformers 4.48 needs num_stable_steps")
-    warm = check_duration("num_warmup_steps", num_warmup_steps)
-    stable = check_duration("num_stable_steps", num_stable_steps)
-    decay = check_duration("num_decay_steps", num_decay_steps)
-    fall = _wsd_decay("cosine", decay, 0, min_lr_ratio, num_cycles)
-    hold = Phase(stable, start_factor=1.0)
-    return phased_lr(init_value, [warmup(warm), hold, *fall, Phase(start_factor=min_lr_ratio)])

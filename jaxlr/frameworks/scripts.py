@@ -32,22 +32,20 @@ def read_script(text: str) -> Mapping[str, Any]:
     if _TITAN.search(text):
         found = {name: script.mapping(name) for name in _OF_TITAN}
         call = script.argument("optimizer")
-        if call and ("param_groups" in found["optimizer"] or script.name_of(call) not in _WITH_RATE):
-            found["optimizer"] = {"lr": Unreadable(script.source(call))}
+        if call and ("param_groups" in found["optimizer"] or _name_of(call) not in _WITH_RATE):
+            found["optimizer"] = {"lr": Unreadable(ast.unparse(call))}
         return {"job": {}, **found}  # a section that only torchtitan has
-    batch = script.argument("global_batch_size")
     module = {name: script.mapping(name) for name in ("optim", "scheduler") if script.argument(name)}
-    clip = script.argument("max_grad_norm")
-    if clip is not None:
-        module["max_grad_norm"] = script.value(script.source(clip))
+    if (clip := script.argument("max_grad_norm")) is not None:
+        module["max_grad_norm"] = script.value(ast.unparse(clip))
     config: dict[str, Any] = {"train_module": module, "trainer": {}, "data_loader": {}}
-    if batch is not None:
-        config["data_loader"] = {"global_batch_size": script.value(script.source(batch))}
+    if (batch := script.argument("global_batch_size")) is not None:
+        config["data_loader"] = {"global_batch_size": script.value(ast.unparse(batch))}
     duration = script.argument("max_duration")
     if isinstance(duration, ast.Call) and len(duration.args) == 1 and not duration.keywords:
-        unit = script.name_of(duration).rpartition(".")[2]
+        unit = _name_of(duration).rpartition(".")[2]
         config["trainer"] = {
-            "max_duration": {"value": script.value(script.source(duration.args[0])), "unit": unit}
+            "max_duration": {"value": script.value(ast.unparse(duration.args[0])), "unit": unit}
         }
     return config
 
@@ -93,12 +91,12 @@ class _Script:
         if call is None:
             return {}
         if not isinstance(call, ast.Call):
-            raise ValueError(f"{name} is {shorten(self.source(call))!r}: give its call in its place")
+            raise ValueError(f"{name} is {shorten(ast.unparse(call))!r}: give its call in its place")
         if call.args or not all(keyword.arg for keyword in call.keywords):
-            raise ValueError(f"give the arguments of {shorten(self.source(call.func))} by name")
-        keywords = ", ".join(map(self.source, call.keywords))
+            raise ValueError(f"give the arguments of {shorten(ast.unparse(call.func))} by name")
+        keywords = ", ".join(map(ast.unparse, call.keywords))
         settings = self.value(f"dict({keywords})")
-        return {**settings, "_CLASS_": self.name_of(call)} if name in _OF_OLMO else settings
+        return {**settings, "_CLASS_": _name_of(call)} if name in _OF_OLMO else settings
 
     def value(self, source: str) -> Any:
         """Return the value of an expression, with the names that the script assigns."""
@@ -107,11 +105,9 @@ class _Script:
             return {name: _member(each) for name, each in value.items()}
         return value
 
-    def source(self, node: ast.AST) -> str:
-        return ast.unparse(node)
 
-    def name_of(self, call: ast.expr) -> str:
-        return ast.unparse(call.func) if isinstance(call, ast.Call) else ""
+def _name_of(call: ast.expr) -> str:
+    return ast.unparse(call.func) if isinstance(call, ast.Call) else ""
 
 
 def _member(value: Any) -> Any:
