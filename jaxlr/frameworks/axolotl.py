@@ -74,16 +74,14 @@ def _schedule(config: Config, init_value: Any, name: str, warm: Any, num_steps: 
         return _one_cycle(config, config.base_rate("learning_rate"), warm, num_steps)
     if name == "rex":
         return _rex(init_value, warm, num_steps, floor, config.base_rate("learning_rate") * floor)
-    is_cosine = name == "cosine"
-    steps = max(1, num_steps - warm) if is_cosine else 0
-    if is_cosine and config.flag("lr_quadratic_warmup"):
+    if name == "cosine" and config.flag("lr_quadratic_warmup"):
         ramp = Phase(warm, "power", start_factor=0.0, end_factor=1.0, power=2.0)
-        return waves(init_value, [ramp], steps, 0.5, end_factor=0.0)
+        return waves(init_value, [ramp], max(1, num_steps - warm), 0.5, end_factor=0.0)
     constant = config.number("cosine_constant_lr_ratio", 0.0)
-    if is_cosine and floor > 0 and constant > 0:
-        return _cosine_then_constant(init_value, warm, num_steps, floor, constant)
-    if is_cosine and floor > 0:
-        return waves(init_value, [warmup(warm)], steps, 0.5, end_factor=floor)
+    if name == "cosine" and floor > 0:
+        if constant > 0:
+            return _cosine_then_constant(init_value, warm, num_steps, floor, constant)
+        return waves(init_value, [warmup(warm)], max(1, num_steps - warm), 0.5, end_factor=floor)
     keywords = huggingface.scheduler_keywords(config, name)
     version = config.version_text or "4.49"
     return get_scheduler(init_value, name, warm, num_steps, keywords, version=version)
@@ -134,18 +132,11 @@ def _jagged(config: Config, init_value: Any, name: str, warm: Any, num_steps: An
     if rise + fall > length:
         raise ValueError("the warmup and the anneal steps must fit into jagged_restart_steps")
     low = config.number("cosine_min_lr_ratio", 0.0) or 0.001
-    down: dict[str, Any] = {"start_factor": 1.0, "end_factor": low, "offset": 1, "span": fall}
-    scale = phased_lr(
-        1.0,
-        [
-            Phase(length - fall, start_factor=1.0),
-            Phase(fall - 1, "linear", **down),
-            Phase(rise, "linear", start_factor=low, end_factor=1.0),
-            Phase(length - fall - rise + 1, start_factor=1.0),
-            Phase(fall - 1, "linear", **down),
-        ],
-        repeat=3,
-    )
+    ends: Any = {"start_factor": 1.0, "end_factor": low}
+    down = Phase(fall - 1, "linear", offset=1, span=fall, **ends)
+    up = Phase(rise, "linear", start_factor=low, end_factor=1.0)
+    first, later = (Phase(steps, start_factor=1.0) for steps in (length - fall, length - fall - rise + 1))
+    scale = phased_lr(1.0, [first, down, up, later, down], repeat=3)
     return chained_scheduler(init_value, [ahead(_schedule(config, 1.0, name, warm, num_steps)), scale])
 
 

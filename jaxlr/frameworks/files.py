@@ -5,7 +5,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -163,10 +163,10 @@ def _python(text: str, path: Path | None) -> Mapping[str, Any]:
     if not _TRAINER.search(text):
         return settings
     calls = [node for node in ast.walk(ast.parse(text)) if _is_trainer(node)]
-    if len(calls) > 1:
-        raise ValueError(f"the text has {len(calls)} TrainingArguments: give the one that you mean")
     if not calls:
         return settings
+    if len(calls) > 1:
+        raise ValueError(f"the text has {len(calls)} TrainingArguments: give the one that you mean")
     arguments = mmpython.read(ast.get_source_segment(text, calls[0]) or "", None)
     # A name stands for the value that the script gives it before.
     known = {
@@ -253,13 +253,7 @@ def _check_events(events: Any) -> None:
 
 
 def _json(text: str) -> Mapping[str, Any]:
-    try:
-        loaded = json.loads(text)
-    except RecursionError:
-        raise ValueError("cannot read the JSON config: it is nested too deeply") from None
-    except ValueError as error:
-        raise ValueError(f"cannot read the JSON config: {shorten(str(error), 150)}") from None
-    return _mapping(loaded, "JSON")
+    return _mapping(_parsed("JSON", json.loads, text), "JSON")
 
 
 def _toml(text: str) -> Mapping[str, Any]:
@@ -267,10 +261,16 @@ def _toml(text: str) -> Mapping[str, Any]:
     bare = re.sub(r'"[^"\n]*"|\'[^\'\n]*\'', "", text)
     if any(part.count(".") > _MOST_LEVELS for part in re.split(r"[=,\[\]{}\n]", bare)):
         raise ValueError("cannot read the TOML config: it is nested too deeply")
+    return _parsed("TOML", tomllib.loads, text)
+
+
+def _parsed(kind: str, load: Callable[[str], Any], text: str) -> Any:
     try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"cannot read the TOML config: {shorten(str(error), 150)}") from None
+        return load(text)
+    except RecursionError:
+        raise ValueError(f"cannot read the {kind} config: it is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"cannot read the {kind} config: {shorten(str(error), 150)}") from None
 
 
 def _with_base(config: Mapping[str, Any], path: Path, opened: list[Path]) -> Mapping[str, Any]:

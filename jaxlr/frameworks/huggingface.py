@@ -209,8 +209,7 @@ def _needs_length(config: Config, name: str) -> bool:
 def num_training_steps(config: Config, needed: bool) -> int | None:
     """Return `max_steps` if it is above 0, else the epochs times the updates of an epoch."""
     name = config.first("max_steps", "training_steps")
-    max_steps = config.signed(name, -1)
-    if max_steps > 0:
+    if config.signed(name, -1) > 0:
         return config.count(name)
     if not needed and config.steps_per_epoch is None:
         return None
@@ -218,17 +217,15 @@ def num_training_steps(config: Config, needed: bool) -> int | None:
 
 
 def _updates_per_epoch(config: Config) -> int:
-    batches = _batches_per_epoch(config)
-    accumulation = config.accumulation()
+    batches, accumulation = _batches_per_epoch(config), config.accumulation()
     rounded_down, rounded_up = max(1, batches // accumulation), max(1, -(-batches // accumulation))
     if rounded_down == rounded_up:
         return rounded_up
-    newest = config.since(4, 52)
-    if newest is None:
+    if config.version is None:
         config.assume(
             f"An epoch has {rounded_up} updates: transformers 4.52 and later round up, earlier ones down."
         )
-    return rounded_down if newest is False else rounded_up
+    return rounded_down if config.since(4, 52) is False else rounded_up
 
 
 def _batches_per_epoch(config: Config) -> int:

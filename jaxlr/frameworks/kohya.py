@@ -33,10 +33,10 @@ def read(config: Config) -> Recipe:
     if optimizer is not None and optimizer.lower().endswith("schedulefree"):
         name = "constant"
         config.assume(f"The optimizer {optimizer} has no scheduler: the rate is constant.")
-    warmed = name not in ("constant", "piecewise_constant")
-    needed = name not in ENDLESS or (warmed and isinstance(_steps(config, "lr_warmup_steps"), float))
-    num_steps = _num_steps(config, needed)
-    warm = _per_update(config, "lr_warmup_steps", num_steps) if warmed else 0
+    is_warmed = name not in ("constant", "piecewise_constant")
+    has_share = is_warmed and isinstance(_steps(config, "lr_warmup_steps"), float)
+    num_steps = _num_steps(config, needed=name not in ENDLESS or has_share)
+    warm = _per_update(config, "lr_warmup_steps", num_steps) if is_warmed else 0
     return config.recipe("kohya", _schedule(config, init_value, name, warm, num_steps), "update", num_steps)
 
 
@@ -65,9 +65,7 @@ def _schedule(config: Config, init_value: Any, name: str, warm: Any, num_steps: 
         case "piecewise_constant":
             rules = _arguments(config).get("step_rules", "")
             return get_piecewise_constant_schedule(init_value, rules.strip("'\""))
-        case _:
-            pass
-    if name != "piecewise_constant" and _arguments(config):
+    if _arguments(config):
         raise ValueError("lr_scheduler_args is supported only for lr_scheduler 'piecewise_constant'")
     version = config.version_text or "4.49"
     return get_scheduler(init_value, name, warm, num_steps, keywords, version=version)
@@ -145,9 +143,7 @@ def _num_steps(config: Config, needed: bool) -> int | None:
             return None
         epochs = config.whole_epochs("max_train_epochs")
         return epochs * -(-config.steps_in_epoch() // config.accumulation())
-    if config.has("max_train_steps") or needed:
-        return config.count("max_train_steps")
-    return None
+    return config.count("max_train_steps") if needed else config.count("max_train_steps", None)
 
 
 def _steps(config: Config, name: str) -> int | float:

@@ -115,7 +115,7 @@ class _File:
                     self._assign(target, value)
             case ast.AnnAssign(target=target, value=ast.expr() as node):
                 self._assign(target, self._value(node))
-            case ast.AugAssign(target=ast.Name() | ast.Attribute() | ast.Subscript() as target, op=op):
+            case ast.AugAssign(target=target, op=op):
                 self._assign(
                     target,
                     self._value(ast.copy_location(ast.BinOp(target, op, statement.value), statement)),
@@ -208,9 +208,8 @@ class _File:
             case list(), "insert", [int() as index, item]:
                 receiver.insert(index, item)
             case list(), "pop", [] | [int()]:
-                index = arguments[0] if arguments else -1
-                if _has(receiver, index):
-                    receiver.pop(index)
+                if _has(receiver, *arguments or [-1]):
+                    receiver.pop(*arguments)
             case _:
                 return False
         return True
@@ -255,9 +254,8 @@ class _File:
         return shorten(ast.unparse(node))
 
     def _bases(self, base: Any) -> dict[str, Any]:
-        names = base if isinstance(base, list) else [base]
         found: dict[str, Any] = {}
-        for name in names:
+        for name in base if isinstance(base, list) else [base]:
             if not isinstance(name, str) or Path(name).is_absolute() or "::" in name:
                 raise ValueError(f"cannot read the _base_ {shorten(str(name))!r}: give a relative path")
             if self._path is None:
@@ -270,14 +268,10 @@ class _File:
 
     def _import(self, statement: ast.ImportFrom, is_base: bool) -> None:
         """Read the values that a relative import takes from another config."""
-        if self._path is None:
-            if is_base:
-                raise ValueError(
-                    "the config inherits by read_base: give the path of its file, not its text"
-                )
-            return
-        file = _module_path(statement, self._path)
-        if not is_base and not file.is_file():
+        if self._path is None and is_base:
+            raise ValueError("the config inherits by read_base: give the path of its file, not its text")
+        file = None if self._path is None else _module_path(statement, self._path)
+        if file is None or not (is_base or file.is_file()):
             return  # a module of the program; its names are unreadable
         values = self._limits.open(file)
         for alias in statement.names:
@@ -308,7 +302,7 @@ class _File:
             case ast.Set(elts=[ast.Set(elts=[inner])]):  # {{_base_.milestones}}
                 return self._value(inner)
             case ast.Dict(keys=keys, values=items):
-                value = self._mapping(map(_key, keys), items, {}) if all(map(_is_key, keys)) else None
+                value = self._mapping(map(_key, keys), items, {})
             case ast.Call():
                 value = self._call(node)
             case ast.ListComp(elt=item, generators=[ast.comprehension(target=target, iter=items, ifs=[])]):
@@ -376,15 +370,15 @@ class _File:
         return self._mapping((keyword.arg for keyword in call.keywords), nodes, start)
 
     def _mapping(
-        self, names: Iterable[str | None], nodes: list[ast.expr], start: dict[str, Any]
+        self, names: Iterable[Any], nodes: list[ast.expr], start: dict[str, Any]
     ) -> dict[str, Any] | None:
         """Return a mapping with more items, of which None is the name of `**items`."""
         found = dict(start)
         for name, node in zip(names, nodes, strict=True):
             value = self._value(node)
-            if name is not None:
+            if isinstance(name, str):
                 found[name] = value
-            elif isinstance(value, dict):
+            elif name is None and isinstance(value, dict):
                 found |= value
             else:
                 return None
@@ -447,13 +441,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_key(key: ast.expr | None) -> bool:
-    """Check if a key of a dict is a text, or None, as of `**items`."""
-    return key is None or (isinstance(key, ast.Constant) and isinstance(key.value, str))
-
-
-def _key(key: Any) -> str | None:
-    return None if key is None else key.value
+def _key(key: ast.expr | None) -> Any:
+    """Return the text of a key of a dict, None as that of `**items`, or an expression that is no text."""
+    return key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else key
 
 
 def _has(container: dict[str, Any] | list[Any], key: Any) -> bool:
@@ -463,12 +453,12 @@ def _has(container: dict[str, Any] | list[Any], key: Any) -> bool:
 
 
 def _range(values: list[Any]) -> list[int] | None:
-    if not 1 <= len(values) <= 3 or not all(isinstance(value, int) for value in values):
+    """Return the numbers of a range, unless they are too many or too large."""
+    try:
+        found = range(*values)
+        return list(found) if len(found) <= _MOST_ITEMS and -(2**62) < found.start < 2**62 else None
+    except (OverflowError, TypeError, ValueError):
         return None
-    if len(values) == 3 and values[2] == 0:
-        return None
-    found = range(*values)
-    return list(found) if -(2**62) < found.start < 2**62 and found[: _MOST_ITEMS + 1] == found else None
 
 
 def _parsed(text: str) -> list[ast.stmt]:
