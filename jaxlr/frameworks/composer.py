@@ -114,28 +114,22 @@ def read(config: Config) -> Recipe:
     config.state(weight_decay=optimizer.stated("weight_decay"), clip=_clip(config, settings))
     if "param_groups" in _section(settings, "optimizer"):
         config.assume("The optimizer has param_groups. This is the rate of the parameters without one.")
-    run = _resolved(config, settings, None, (*_RUN, "global_train_batch_size", "max_seq_len"))
-    trainer = _resolved(config, settings, "trainer", _RUN)
-    stated = {name: value for name, value in run.settings.items() if value is not None}
-    run = config.of({**trainer.settings, **stated})
+    run = _run(config, settings)
     if not run.flag("step_schedulers_every_batch", True):
         raise ValueError("step_schedulers_every_batch=False is not supported: a count is a batch")
     ratio = run.number("scale_schedule_ratio", 1.0)
     if ratio > _LARGEST_RATIO:
         raise ValueError(f"scale_schedule_ratio must be at most {_LARGEST_RATIO}, got {ratio:g}")
-    written = _section(settings, "scheduler")
+    written, duration = _section(settings, "scheduler"), _duration(run, ratio)
     scheduler = _resolved(config, settings, "scheduler", written)
-    duration = _duration(run, ratio)
     is_packed = _section(settings, "train_loader").get("name") == "text"
     clock = _Clock(scheduler, run, duration, ratio, is_packed)
     name = _class_of(written) or scheduler.text("name")
     kind = check_choice("the name of the scheduler", _NAMES.get(name, name), (*_RULES, _INVERSE_SQRT))
-    schedule = phased_lr(
-        rate, _inverse_sqrt(clock) if kind == _INVERSE_SQRT else _phases(clock, _RULES[kind])
-    )
+    phases = _inverse_sqrt(clock) if kind == _INVERSE_SQRT else _phases(clock, _RULES[kind])
     is_known = duration.unit != "ep" or config.steps_per_epoch is not None
     batches = math.ceil(clock.batches(clock.converted(duration, 1.0))) if is_known else None
-    return config.recipe("composer", schedule, "update", batches)
+    return config.recipe("composer", phased_lr(rate, phases), "update", batches)
 
 
 def _recognizes(settings: Mapping[str, Any]) -> bool:
@@ -247,6 +241,13 @@ def _time(name: str, text: Any) -> _Time:
     if value > _MOST_TIME or (unit != "dur" and value != int(value)):
         raise ValueError(f"{name} must be a whole number of {unit} up to 2**53, got {shown_value(text)}")
     return _Time(value, unit)
+
+
+def _run(config: Config, settings: Mapping[str, Any]) -> Config:
+    """Return the settings of the run, which are those of the whole config or of its `trainer`."""
+    whole = _resolved(config, settings, None, (*_RUN, "global_train_batch_size", "max_seq_len")).settings
+    trainer = _resolved(config, settings, "trainer", _RUN).settings
+    return config.of({**trainer, **{name: value for name, value in whole.items() if value is not None}})
 
 
 def _duration(run: Config, ratio: float) -> _Time:

@@ -95,19 +95,18 @@ def _read_olmo(config: Config) -> Recipe:
 def _read_core(config: Config) -> Recipe:
     module, trainer = config.inner("train_module"), config.inner("trainer")
     callbacks = trainer.inner("callbacks")
-    older = callbacks.inner("lr_scheduler")
     optimizer = module.inner("optim") if module.has("optim") else config.inner("optim")
     rate = optimizer.base_rate("lr")
     name = _class_of(optimizer.settings)
     config.state(optimizer=name and name.removesuffix("Config"))
     config.state(weight_decay=optimizer.stated("weight_decay"), clip=module.stated_clip("max_grad_norm"))
-    if not module.has("scheduler") and not older.has("scheduler"):
+    holder = module if module.has("scheduler") else callbacks.inner("lr_scheduler")  # the older place
+    if not holder.has("scheduler"):
         config.assume("The config has no scheduler, so the rate is constant.")
         return config.recipe("olmo", phased_lr(rate, [Phase()]), "update", None)
-    scheduler = module.inner("scheduler") if module.has("scheduler") else older.inner("scheduler")
-    kind = _class_of(scheduler.settings)
-    kind = _CORE.get(kind or "", kind)
-    check_choice("the class of the scheduler", kind or "no _CLASS_", _CORE.values())
+    scheduler = holder.inner("scheduler")
+    name = _class_of(scheduler.settings) or "no _CLASS_"
+    kind = check_choice("the class of the scheduler", _CORE.get(name, name), _CORE.values())
     scheduler = config.of({"units": "steps", **scheduler.settings})
     if isinstance(steps := trainer.get("max_duration"), int | float):  # from `names`
         trainer = config.of({"max_duration": {"value": steps, "unit": "steps"}})
@@ -120,7 +119,7 @@ def _read_core(config: Config) -> Recipe:
     end = scheduler.number("t_max", None) if kind != "WSD" else None
     warmup = _part(scheduler, run, "warmup", run.known_end if end is None else run.at(end))
     scheduler = config.of({"warmup_min_lr": 0.0, "alpha_f": 0.1, **scheduler.settings})
-    phases = _phases(kind or "", scheduler, run, rate, warmup, scheduler.number("alpha_f"))
+    phases = _phases(kind, scheduler, run, rate, warmup, scheduler.number("alpha_f"))
     return config.recipe("olmo", phased_lr(rate, phases), "update", run.updates)
 
 

@@ -36,7 +36,7 @@ def read(config: Config) -> Recipe:
     if warm is None and kind != "constant":
         warm = 10_000
         config.assume("warmup_steps is 10000, the default of fit.")
-    steps = None if kind in ENDLESS and not _has_length(config) else _num_steps(config)
+    steps = _num_steps(config, needed=kind not in ENDLESS)
     group = config.groups("weights", "biases and norms")
     config.state(weight_decay=config.stated_decay(is_undecayed=group == 1))
     config.state(optimizer=config.stated_text("optimizer_class"), momentum=optimizer.stated("momentum"))
@@ -53,15 +53,12 @@ FRAMEWORK = Framework(
 )
 
 
-def _has_length(config: Config) -> bool:
-    is_stated = config.has("steps_per_epoch") or config.has("batches_per_epoch")
-    return is_stated or config.steps_per_epoch is not None
-
-
-def _num_steps(config: Config) -> int:
+def _num_steps(config: Config, needed: bool) -> int | None:
     """Return the updates of the run. An epoch is the shortest dataloader, or has steps of its own."""
-    epochs = config.num_epochs("epochs")
     name = config.first("steps_per_epoch", "batches_per_epoch")
+    if not needed and config.steps_per_epoch is None and not config.has(name):
+        return None
+    epochs = config.num_epochs("epochs")
     if config.steps_per_epoch is None and config.count(name, 0) > 0:
         return int(config.count(name) * epochs)
     return int(config.steps_in_epoch() * epochs)
