@@ -187,7 +187,7 @@ def _inside(settings: Mapping[str, Any]) -> Mapping[str, Any]:
 def _resolved(config: Config, settings: Mapping[str, Any], name: str | None, keys: Iterable[str]) -> Config:
     """Return some settings of a section, or of the whole config, without references."""
     node = Node((), settings) if name is None else Node((name,), _section(settings, name))
-    return config.of(Tree(settings, config.of({}).get, ()).resolved(node, keys))
+    return config.of(Tree(settings, config.named).resolved(node, keys))
 
 
 def _section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:

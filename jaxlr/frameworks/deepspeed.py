@@ -154,7 +154,7 @@ def _without_auto(section: Config, *names: str) -> Config:
     settings = dict(section.settings)
     for name in names or [each for each in settings if each != "lr"]:
         if settings.get(name) == "auto":
-            settings[name] = section.of({}).get(name)
+            settings[name] = section.named(name)
             if settings[name] is None:
                 raise ValueError(f"{name} is 'auto': give names={{{name!r}: ...}}, its value in the run")
     return section.of(settings)

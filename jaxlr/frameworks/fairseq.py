@@ -55,7 +55,7 @@ def _flat(config: Config) -> Mapping[str, Any]:
     settings = config.settings
     if not _is_hydra(settings):
         return settings
-    tree = Tree(settings, config.of({}).get, ())
+    tree = Tree(settings, config.named)
     flat: dict[str, Any] = {}
     for name in ("optimization", "lr_scheduler", "optimizer"):
         section = settings.get(name, {})

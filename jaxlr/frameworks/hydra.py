@@ -61,7 +61,9 @@ class Tree:
         known: the classes and functions that may be in a call, without their modules.
     """
 
-    def __init__(self, settings: Mapping[str, Any], given: Callable[[str], Any], known: Container[str]):
+    def __init__(
+        self, settings: Mapping[str, Any], given: Callable[[str], Any], known: Container[str] = ()
+    ):
         self._given, self._known = given, known
         self._num_written = 0
         self.root: Node = Node((), _nested(settings))

@@ -23,7 +23,7 @@ _SETTINGS = (
 
 def read(config: Config) -> Recipe:
     """Read `sched` in `optim`. A count is an update, and an epoch for an ExponentialLR."""
-    tree = Tree(config.settings, config.of({}).get, ())
+    tree = Tree(config.settings, config.named)
     optim = _optim(tree)
     if optim is None:
         raise ValueError("the config has no sched with a name in its optim")
@@ -197,7 +197,7 @@ _RULES: dict[str, Callable[[Any, _Clock], Any]] = {
 
 
 def _recognizes(settings: Mapping[str, Any]) -> bool:
-    return _optim(Tree(settings, lambda name: None, ())) is not None
+    return _optim(Tree(settings, lambda name: None)) is not None
 
 
 FRAMEWORK = Framework(name="nemo", read=read, recognizes=_recognizes, aliases=("NeMo",))

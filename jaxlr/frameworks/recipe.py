@@ -233,6 +233,10 @@ class Config:
         """Check if the version is at least `version`. None if no version was given."""
         return None if self.version is None else self.version >= version
 
+    def named(self, name: str) -> Any:
+        """Return the value that `names` has for a name, or None."""
+        return self._names.get(name)
+
     def has(self, name: str) -> bool:
         """Check if a setting has a value."""
         return self.get(name) is not None
