@@ -13,7 +13,7 @@ import optax
 from jaxlr._checks import check_value
 from jaxlr.frameworks import huggingface
 from jaxlr.frameworks._curves import warmup, warmup_ahead, waves
-from jaxlr.frameworks.huggingface_schedules import ENDLESS, get_scheduler
+from jaxlr.frameworks.huggingface_schedules import ENDLESS, PLATEAUS, get_scheduler
 from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import (
     Phase,
@@ -31,7 +31,7 @@ def read(config: Config) -> Recipe:
     init_value = _rate_of_group(config)
     name = config.text_or_default("lr_scheduler", "cosine", "axolotl")
     config.state(optimizer=config.stated_text("optimizer"), clip=config.stated_clip("max_grad_norm"))
-    if name in ("reduce_lr_on_plateau", "greedy"):
+    if name in PLATEAUS:
         keywords = huggingface.scheduler_keywords(config, name)
         schedule = get_scheduler(init_value, name, scheduler_specific_kwargs=keywords)
         return config.recipe("axolotl", schedule, "evaluation", None)

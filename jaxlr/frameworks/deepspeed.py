@@ -26,12 +26,17 @@ def read(config: Config) -> Recipe:
     if name.startswith("Warmup"):
         config.assume("Update 0 and update 1 run at the same rate, as in DeepSpeed since September 2024.")
     schedule, num_steps = _TYPES[name](config, settings)
-    _state_optimizer(config)
+    optimizer = config.inner("optimizer")
+    config.state(optimizer=optimizer.stated_text("type"), clip=config.stated_clip("gradient_clipping"))
+    config.state(weight_decay=optimizer.inner("params").stated("weight_decay"))
     return config.recipe("deepspeed", schedule, "update", num_steps)
 
 
 def _warmup_lr(config: Config, settings: Config) -> tuple[Any, None]:
-    init_value = _highest(config, settings)
+    if settings.has("warmup_max_lr") or config.init_value is not None:
+        init_value = settings.base_rate("warmup_max_lr")
+    else:
+        init_value = config.inner("optimizer").inner("params").number("lr", argument="init_value")
     return phased_lr(init_value, _warmup(settings)), None
 
 
@@ -167,22 +172,6 @@ FRAMEWORK = Framework(
     marks=(("scheduler", "train_batch_size"), ("scheduler", "zero_optimization")),
     recognizes=lambda settings: section(settings, "scheduler").get("type") in [*_TYPES],
 )
-
-
-def _state_optimizer(config: Config) -> None:
-    optimizer = config.inner("optimizer")
-    config.state(
-        optimizer=optimizer.stated_text("type"),
-        weight_decay=optimizer.inner("params").stated("weight_decay"),
-        clip=config.stated_clip("gradient_clipping"),
-    )
-
-
-def _highest(config: Config, settings: Config) -> Any:
-    """Return `warmup_max_lr` of WarmupLR, or the rate of the optimizer in the same file."""
-    if settings.has("warmup_max_lr") or config.init_value is not None:
-        return settings.base_rate("warmup_max_lr")
-    return config.inner("optimizer").inner("params").number("lr", argument="init_value")
 
 
 def _warmup_steps(settings: Config) -> int:

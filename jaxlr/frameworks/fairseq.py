@@ -11,7 +11,7 @@ from jaxlr._checks import check_positive_count, check_value, shown_value
 from jaxlr.frameworks._curves import warmup_ahead
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.hydra import Node, Tree
-from jaxlr.frameworks.recipe import Config, Framework, Recipe, missing
+from jaxlr.frameworks.recipe import Config, Framework, Recipe, missing, section
 from jaxlr.schedules import Phase, phased_lr
 
 
@@ -34,9 +34,9 @@ def read(config: Config) -> Recipe:
 
 
 def _is_hydra(settings: Mapping[str, Any]) -> bool:
-    scheduler, optimization = settings.get("lr_scheduler"), settings.get("optimization")
-    is_named = isinstance(scheduler, str) or (isinstance(scheduler, Mapping) and "_name" in scheduler)
-    return isinstance(optimization, Mapping) and is_named
+    scheduler = settings.get("lr_scheduler")
+    is_named = isinstance(scheduler, str) or "_name" in section(settings, "lr_scheduler")
+    return is_named and isinstance(settings.get("optimization"), Mapping)
 
 
 FRAMEWORK = Framework(
@@ -58,10 +58,10 @@ def _flat(config: Config) -> Mapping[str, Any]:
     tree = Tree(settings, config.named)
     flat: dict[str, Any] = {}
     for name in ("optimization", "lr_scheduler", "optimizer"):
-        section = settings.get(name, {})
-        section = section if isinstance(section, Mapping) else {"_name": section}
-        keys = ("lr", "max_update", "clip_norm") if name == "optimization" else section
-        found = tree.resolved(Node((name,), section), keys)
+        given = settings.get(name, {})
+        given = given if isinstance(given, Mapping) else {"_name": given}
+        keys = ("lr", "max_update", "clip_norm") if name == "optimization" else given
+        found = tree.resolved(Node((name,), given), keys)
         flat = {**{name if key == "_name" else key: value for key, value in found.items()}, **flat}
     return flat
 

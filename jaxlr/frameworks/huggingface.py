@@ -12,7 +12,14 @@ from typing import Any
 
 from jaxlr._checks import shown_value
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.huggingface_schedules import CALLS, ENDLESS, check_type, get_scheduler, keywords_of
+from jaxlr.frameworks.huggingface_schedules import (
+    CALLS,
+    ENDLESS,
+    PLATEAUS,
+    check_type,
+    get_scheduler,
+    keywords_of,
+)
 from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 
 
@@ -39,12 +46,12 @@ def read(config: Config) -> Recipe:
     _state_optimizer(config)
     check_type(name)
     keywords = scheduler_keywords(config, name)
-    if init_value is not base_rate and name not in ("reduce_lr_on_plateau", "greedy"):
+    if init_value is not base_rate and name not in PLATEAUS:
         # A fraction of the optimizer's rate, also in a group with another rate.
         for lowest in {"min_lr", "lr_end"} & keywords.keys():
             keywords[lowest] = keywords[lowest] * (init_value / base_rate)
     _check_version(config, name)
-    if name in ("reduce_lr_on_plateau", "greedy"):
+    if name in PLATEAUS:
         config.assume("The plateau is stepped once after each evaluation, with the metric of the trainer.")
         plateau = get_scheduler(init_value, name, scheduler_specific_kwargs=keywords)
         return config.recipe("huggingface", plateau, "evaluation", None)
@@ -78,8 +85,7 @@ def optimizer(config: Config) -> TorchOptimizer:
             )
         written = "adamw_torch"
         config.assume("optim is 'adamw_torch', the default of TrainingArguments.")
-    elif match := _CARD_OPTIMIZER.match(written):
-        written = match[1]
+    written = _without_numbers(written)
     name = written.removeprefix("OptimizerNames.").lower()
     if name not in _OPTIMIZERS:
         known = ", ".join(map(repr, _OPTIMIZERS))
@@ -136,15 +142,18 @@ def _state_optimizer(config: Config) -> None:
     """State the optimizer and the clipping. The Trainer decays matrices only, in a group of their own."""
     is_lora_plus = config.has("loraplus_lr_ratio")
     group = 0 if is_lora_plus else config.groups("weights", "biases and norms")
-    optimizer = config.stated_text(config.first("optim", "optimizer"))
-    if optimizer is not None and (match := _CARD_OPTIMIZER.match(optimizer)):
-        optimizer = match[1]
-    config.state(
-        optimizer=optimizer,
-        weight_decay=config.stated_decay(is_undecayed=group == 1),
-        clip=config.stated_clip("max_grad_norm"),
-        momentum=config.stated("adam_beta1") if "adam" in (optimizer or "adamw").lower() else None,
-    )
+    written = config.stated_text(config.first("optim", "optimizer"))
+    optimizer = None if written is None else _without_numbers(written)
+    config.state(optimizer=optimizer, weight_decay=config.stated_decay(is_undecayed=group == 1))
+    config.state(clip=config.stated_clip("max_grad_norm"))
+    if "adam" in (optimizer or "adamw").lower():
+        config.state(momentum=config.stated("adam_beta1"))
+
+
+def _without_numbers(optimizer: str) -> str:
+    """Return the name in the text of an optimizer, which has its numbers, too, in a model card."""
+    match = _CARD_OPTIMIZER.match(optimizer)
+    return match[1] if match else optimizer
 
 
 def scheduler_keywords(config: Config, name: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from jaxlr.schedules import Phase, phased_lr
 
 # The schedules that do not depend on the length of the run.
 ENDLESS = ("constant", "constant_with_warmup", "inverse_sqrt", "piecewise_constant")
+PLATEAUS = ("reduce_lr_on_plateau", "greedy")
 _WSD_WARMUPS = ("linear", "cosine", "1-sqrt")
 _NEW_WSD = (4, 49)  # the version that changed get_wsd_schedule
 _MOST_CYCLES = 200
