@@ -33,14 +33,14 @@ def warmup_ahead(steps: int, span: float | None = None) -> Phase:
 
 
 def between(begin: float, end: float, counts: tuple[int, int], shape: Shape, **ends: Any) -> Phase:
-    """Return the counts of a curve from its point `begin` to its point `end`, where it starts at 1.
+    """Return the phase of some counts on a curve, which starts at the factor 1 by default.
 
     Args:
-        begin: the point at which the curve starts, which may lie between two counts.
-        end: the point at which it ends.
-        counts: the first count that is on the curve, and the first one after it.
-        shape: the shape of a phase.
-        ends: the end of the curve, and other arguments of a phase.
+        begin: the point where the curve starts, which may lie between two counts.
+        end: the point where it ends.
+        counts: the first count on the curve, and the first one after it.
+        shape: the shape of the curve.
+        ends: its end, and other arguments of a phase.
     """
     first, stop = counts
     more: Any = {"start_factor": 1.0, "offset": first - begin, "span": end - begin, **ends}
