@@ -3,7 +3,7 @@
 import math
 import numbers
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
@@ -163,7 +163,7 @@ def check_finite(name: str, table: np.ndarray) -> np.ndarray:
     return table
 
 
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
+def check_choice(name: str, value: str, choices: Collection[str]) -> str:
     """Return `value` if it is one of `choices`."""
     if not isinstance(value, str) or value not in choices:  # an array is not equal to a text or unequal
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {shown_value(value)}")

@@ -13,6 +13,7 @@ from jaxlr._checks import check_value, shown_value
 from jaxlr.schedules import Phase, phased_lr
 from jaxlr.schedules._counts import array_module
 from jaxlr.schedules._schedule import Schedule, prints_as_call
+from jaxlr.schedules.phases import Shape
 
 
 _MOST_PHASES = 200  # each phase costs time in a compiled step
@@ -25,10 +26,30 @@ def warmup(steps: float, start: float = 0.0) -> Phase:
     return Phase(math.ceil(steps), "linear", start_factor=start, end_factor=1.0, span=steps)
 
 
+def warmup_ahead(steps: int, span: float | None = None) -> Phase:
+    """Return a line that begins one step ahead: count k has (k + 1) / `span`, by default `steps`."""
+    span = max(1, steps) if span is None else span
+    return Phase(steps, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=span)
+
+
+def between(begin: float, end: float, counts: tuple[int, int], shape: Shape, **ends: Any) -> Phase:
+    """Return the phase of some counts on a curve, which starts at the factor 1 by default.
+
+    Args:
+        begin: the point where the curve starts, which may lie between two counts.
+        end: the point where it ends.
+        counts: the first count on the curve, and the first one after it.
+        shape: the shape of the curve.
+        ends: its end, and other arguments of a phase.
+    """
+    first, stop = counts
+    more: Any = {"start_factor": 1.0, "offset": first - begin, "span": end - begin, **ends}
+    return Phase(stop - first, shape, **more)
+
+
 def noam(steps: int) -> list[Phase]:
     """Return a line to 1 at step `steps`, then the inverse square root of the step. Count 0 is step 1."""
-    line = Phase(steps - 1, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=steps)
-    return [line, Phase(shape="inverse_sqrt", start_factor=1.0, span=steps)]
+    return [warmup_ahead(steps - 1, steps), Phase(shape="inverse_sqrt", start_factor=1.0, span=steps)]
 
 
 def warmed_cosine(warmup: int, total: int, **low: Any) -> list[Phase]:

@@ -12,8 +12,8 @@ import optax
 
 from jaxlr._checks import check_value
 from jaxlr.frameworks import huggingface
-from jaxlr.frameworks._curves import warmup, waves
-from jaxlr.frameworks.huggingface_schedules import get_scheduler
+from jaxlr.frameworks._curves import warmup, warmup_ahead, waves
+from jaxlr.frameworks.huggingface_schedules import ENDLESS, PLATEAUS, get_scheduler
 from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import (
     Phase,
@@ -26,27 +26,19 @@ from jaxlr.schedules import (
 from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 
-_ENDLESS = ("constant", "constant_with_warmup", "inverse_sqrt")
-
-
 def read(config: Config) -> Recipe:
     """Read `lr_scheduler`, its settings and the warmup. A count is an update of the weights."""
     init_value = _rate_of_group(config)
-    name = config.text("lr_scheduler", None)
-    if name is None:
-        name = "cosine"
-        config.assume("lr_scheduler is 'cosine', the default of axolotl.")
+    name = config.text_or_default("lr_scheduler", "cosine", "axolotl")
     config.state(optimizer=config.stated_text("optimizer"), clip=config.stated_clip("max_grad_norm"))
-    if name in ("reduce_lr_on_plateau", "greedy"):
+    if name in PLATEAUS:
         keywords = huggingface.scheduler_keywords(config, name)
         schedule = get_scheduler(init_value, name, scheduler_specific_kwargs=keywords)
         return config.recipe("axolotl", schedule, "evaluation", None)
-    num_steps = _num_steps(config, needed=name not in _ENDLESS or _warmup_needs_length(config, name))
+    num_steps = _num_steps(config, needed=name not in ENDLESS or _warmup_needs_length(config, name))
     warm = 0 if name == "constant" else _num_warmup_steps(config, num_steps)
-    if config.has("jagged_restart_steps"):
-        schedule = _jagged(config, init_value, name, warm, num_steps)
-    else:
-        schedule = _schedule(config, init_value, name, warm, num_steps)
+    build = _jagged if config.has("jagged_restart_steps") else _schedule
+    schedule = build(config, init_value, name, warm, num_steps)
     return config.recipe("axolotl", schedule, "update", num_steps)
 
 
@@ -82,16 +74,14 @@ def _schedule(config: Config, init_value: Any, name: str, warm: Any, num_steps: 
         return _one_cycle(config, config.base_rate("learning_rate"), warm, num_steps)
     if name == "rex":
         return _rex(init_value, warm, num_steps, floor, config.base_rate("learning_rate") * floor)
-    is_cosine = name == "cosine"
-    steps = max(1, num_steps - warm) if is_cosine else 0
-    if is_cosine and config.flag("lr_quadratic_warmup"):
+    if name == "cosine" and config.flag("lr_quadratic_warmup"):
         ramp = Phase(warm, "power", start_factor=0.0, end_factor=1.0, power=2.0)
-        return waves(init_value, [ramp], steps, 0.5, end_factor=0.0)
+        return waves(init_value, [ramp], max(1, num_steps - warm), 0.5, end_factor=0.0)
     constant = config.number("cosine_constant_lr_ratio", 0.0)
-    if is_cosine and floor > 0 and constant > 0:
-        return _cosine_then_constant(init_value, warm, num_steps, floor, constant)
-    if is_cosine and floor > 0:
-        return waves(init_value, [warmup(warm)], steps, 0.5, end_factor=floor)
+    if name == "cosine" and floor > 0:
+        if constant > 0:
+            return _cosine_then_constant(init_value, warm, num_steps, floor, constant)
+        return waves(init_value, [warmup(warm)], max(1, num_steps - warm), 0.5, end_factor=floor)
     keywords = huggingface.scheduler_keywords(config, name)
     version = config.version_text or "4.49"
     return get_scheduler(init_value, name, warm, num_steps, keywords, version=version)
@@ -99,40 +89,34 @@ def _schedule(config: Config, init_value: Any, name: str, warm: Any, num_steps: 
 
 def _rex(init_value: Any, warm: int, num_steps: int, floor: float, lowest: Any) -> Any:
     """Return the REX schedule, which is one step ahead. All groups end at the same lowest rate."""
-    ramp = Phase(warm, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=max(1, warm))
-    rest = num_steps - warm
-    if rest <= 1:
-        return phased_lr(init_value, [ramp, Phase(start_value=lowest)])
-    fall = Phase(rest - 1, "rex", start_factor=1.0, end_factor=floor, offset=1, span=rest)
-    return phased_lr(init_value, [ramp, fall, Phase(start_value=lowest)])
+    phases, rest = [warmup_ahead(warm)], num_steps - warm
+    if rest > 1:
+        phases.append(Phase(rest - 1, "rex", start_factor=1.0, end_factor=floor, offset=1, span=rest))
+    return phased_lr(init_value, [*phases, Phase(start_value=lowest)])
 
 
 def _cosine_then_constant(init_value: Any, warm: int, num_steps: int, floor: float, constant: float) -> Any:
     end = int(num_steps * constant)
     if end < warm:
         raise ValueError(f"cosine_constant_lr_ratio ends the cosine at step {end}, in the warmup of {warm}")
-    if end == warm:
-        return phased_lr(init_value, [warmup(warm), Phase(start_factor=1.0)])
-    return phased_lr(
-        init_value, [warmup(warm), Phase(end - warm, "cosine", start_factor=1.0, end_factor=floor)]
-    )
+    fall = Phase(start_factor=1.0)
+    if end > warm:
+        fall = Phase(end - warm, "cosine", start_factor=1.0, end_factor=floor)
+    return phased_lr(init_value, [warmup(warm), fall])
 
 
 def _one_cycle(config: Config, init_value: Any, warm: int, num_steps: int) -> Any:
     """Return torch's OneCycleLR with the warmup as its rise. The config may replace its settings."""
     settings = config.inner("lr_scheduler_kwargs")
     keywords: dict[str, Any] = {"pct_start": warm / num_steps}
+    kinds = dict.fromkeys(("pct_start", "div_factor", "final_div_factor"), settings.number)
+    kinds |= {"anneal_strategy": settings.text, "three_phase": settings.flag}
     for name in settings.settings:
-        if name in ("pct_start", "div_factor", "final_div_factor"):
-            keywords[name] = settings.number(name)
-        elif name == "anneal_strategy":
-            keywords[name] = settings.text(name)
-        elif name == "three_phase":
-            keywords[name] = settings.flag(name)
-        else:
+        if name not in kinds:
             raise ValueError(
                 f"lr_scheduler_kwargs of one_cycle has the keyword {name!r}, which is not supported"
             )
+        keywords[name] = kinds[name](name)
     rise = {name: keywords[name] for name in keywords if not name.endswith("div_factor")}
     config.state(momentum=one_cycle_momentum(total_steps=num_steps, **rise))
     return one_cycle_lr(init_value, num_steps, **keywords)
@@ -148,18 +132,11 @@ def _jagged(config: Config, init_value: Any, name: str, warm: Any, num_steps: An
     if rise + fall > length:
         raise ValueError("the warmup and the anneal steps must fit into jagged_restart_steps")
     low = config.number("cosine_min_lr_ratio", 0.0) or 0.001
-    down: dict[str, Any] = {"start_factor": 1.0, "end_factor": low, "offset": 1, "span": fall}
-    scale = phased_lr(
-        1.0,
-        [
-            Phase(length - fall, start_factor=1.0),
-            Phase(fall - 1, "linear", **down),
-            Phase(rise, "linear", start_factor=low, end_factor=1.0),
-            Phase(length - fall - rise + 1, start_factor=1.0),
-            Phase(fall - 1, "linear", **down),
-        ],
-        repeat=3,
-    )
+    ends: Any = {"start_factor": 1.0, "end_factor": low}
+    down = Phase(fall - 1, "linear", offset=1, span=fall, **ends)
+    up = Phase(rise, "linear", start_factor=low, end_factor=1.0)
+    first, later = (Phase(steps, start_factor=1.0) for steps in (length - fall, length - fall - rise + 1))
+    scale = phased_lr(1.0, [first, down, up, later, down], repeat=3)
     return chained_scheduler(init_value, [ahead(_schedule(config, 1.0, name, warm, num_steps)), scale])
 
 
@@ -176,17 +153,16 @@ def ahead(schedule: optax.Schedule) -> optax.Schedule:
 def _rate_of_group(config: Config) -> Any:
     """Return the base rate of the parameter group, and state the groups and the weight decay."""
     rate = config.base_rate("learning_rate")
-    decay = config.stated("weight_decay")
     if config.has("loraplus_lr_ratio"):
-        config.state(weight_decay=decay)
+        config.state(weight_decay=config.stated("weight_decay"))
         return huggingface.lora_plus_rate(config, rate)
     own = _own_rates(config)
     if not own and not config.has("embedding_lr") and not config.has("embedding_lr_scale"):
         group = config.groups("weights", "biases and norms")
-        config.state(weight_decay=0.0 if group == 1 and decay is not None else decay)
+        config.state(weight_decay=config.stated_decay(is_undecayed=group == 1))
         return rate
     group = config.groups("weights", "embeddings", "biases and norms", *own)
-    config.state(weight_decay=0.0 if group in (1, 2) and decay is not None else decay)
+    config.state(weight_decay=config.stated_decay(is_undecayed=group in (1, 2)))
     if group == 1:
         scale = config.number("embedding_lr_scale", 0.0)
         return rate * scale if scale else config.number("embedding_lr", rate)
@@ -224,7 +200,7 @@ def _estimate(config: Config) -> int:
             "names={'max_steps': ...}, the maximum number of steps that axolotl prints"
         )
     epochs = config.num_epochs("num_epochs")
-    accumulation = max(1, config.count("gradient_accumulation_steps", 1))
+    accumulation = config.accumulation()
     if config.flag("sample_packing"):
         steps = math.floor(max(1, config.steps_in_epoch() // accumulation) * epochs)
         steps -= math.ceil(epochs) if config.flag("dataloader_drop_last") else 0
@@ -233,11 +209,10 @@ def _estimate(config: Config) -> int:
         )
         return steps
     if config.has("num_examples"):
-        if config.num_processes is None:
-            raise ValueError(
-                "num_examples gives the length of the run only with num_processes: give num_processes"
-            )
-        batch = config.count("micro_batch_size") * accumulation * config.num_processes
+        processes = config.num_processes_for(
+            "num_examples gives the length of the run only with num_processes"
+        )
+        batch = config.count("micro_batch_size") * accumulation * processes
         return math.ceil(config.count("num_examples") * epochs / max(1, batch))
     batches = config.steps_in_epoch()
     steps = math.ceil(batches * epochs / accumulation)

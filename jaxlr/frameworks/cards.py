@@ -48,14 +48,9 @@ def _batches_in_table(text: str, accumulation: int) -> int | None:
     header = next((row for row in rows if "Epoch" in row and "Step" in row), None)
     if header is None or accumulation == 0:
         return None
-    pairs = [
-        (row[header.index("Epoch")], row[header.index("Step")]) for row in rows if len(row) == len(header)
-    ]
-    pairs = [
-        pair
-        for pair in pairs
-        if re.fullmatch(r"\d{1,6}\.\d+", pair[0]) and re.fullmatch(r"\d{1,9}", pair[1])
-    ]
+    columns = header.index("Epoch"), header.index("Step")
+    pairs = [[row[column] for column in columns] for row in rows if len(row) == len(header)]
+    pairs = [pair for pair in pairs if re.fullmatch(r"\d{1,6}\.\d+ \d{1,9}", " ".join(pair))]
     digits = 4 if any(len(epoch.partition(".")[2]) > 2 for epoch, _ in pairs) else 2
     half = 0.51 * 10**-digits
     lows = [int(step) * accumulation / (float(epoch) + half) for epoch, step in pairs]

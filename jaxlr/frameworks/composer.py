@@ -6,13 +6,22 @@ LLM Foundry of 2025 (`llmfoundry/optim/scheduler.py`).
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from jaxlr._checks import check_choice, check_positive_count, shown_value
-from jaxlr.frameworks.hydra import Tree
-from jaxlr.frameworks.recipe import Clip, Config, Framework, OptimizerError, Recipe, TorchOptimizer
+from jaxlr.frameworks._curves import between
+from jaxlr.frameworks.hydra import Node, Tree
+from jaxlr.frameworks.recipe import (
+    Clip,
+    Config,
+    Framework,
+    OptimizerError,
+    Recipe,
+    TorchOptimizer,
+    missing,
+    section,
+)
 from jaxlr.schedules import Phase, phased_lr
 from jaxlr.schedules.phases import Shape
 
@@ -31,7 +40,7 @@ _OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     **dict.fromkeys(("decoupled_lionw", "DecoupledLionW"), ("Lion", {"weight_decay": 0.0})),
 }
 _RUN = ("max_duration", "scale_schedule_ratio", "step_schedulers_every_batch")
-_TIME = re.compile(r"\s*([\d._]+(?:e[+-]?\d+)?)\s*(ba|sp|tok|ep|dur)\s*", re.IGNORECASE)
+_TIME = re.compile(r"\s*((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(ba|sp|tok|ep|dur)\s*", re.IGNORECASE)
 _MOST_TIME = 2**53
 _LARGEST_RATIO = 1000
 
@@ -50,16 +59,16 @@ class _Clock(NamedTuple):
     """
 
     settings: Config
+    run: Config
     duration: _Time
     ratio: float
-    steps_in_epoch: Callable[[], int]
-    size: Callable[[Unit], int]  # samples or tokens of a batch
+    is_packed: bool
 
     def time(self, name: str, default: str | None = None, ratio: float | None = None) -> _Time:
         """Return a setting in batches, samples or tokens, stretched by `scale_schedule_ratio`."""
         text = self.settings.get(name, default)
         if text is None:
-            raise ValueError(f"the config has no {name}: give names={{{name!r}: '100ba'}}")
+            raise missing(name, f"names={{{name!r}: '100ba'}}")
         return self.converted(_time(name, text), self.ratio if ratio is None else ratio)
 
     def converted(self, time: _Time, ratio: float) -> _Time:
@@ -68,18 +77,32 @@ class _Clock(NamedTuple):
         if unit == "dur":
             value, unit, ratio = value * self.duration.value, self.duration.unit, 1.0
             if unit == "ep":
-                return _Time(int(time.value * self.steps_in_epoch() * self.duration.value), "ba")
+                return _Time(int(time.value * self.run.steps_in_epoch() * self.duration.value), "ba")
         elif unit == "ep":
-            value, unit = value * self.steps_in_epoch(), "ba"
+            value, unit = value * self.run.steps_in_epoch(), "ba"
         return _Time(int(value * ratio), unit)
 
     def batches(self, time: _Time) -> float:
         """Return a converted time in batches."""
-        return time.value if time.unit == "ba" else time.value / self.size(time.unit)
+        if time.unit == "ba":
+            return time.value
+        return time.value / (self._samples() if time.unit == "sp" else self._tokens())
 
-    def factor(self, name: str, default: float) -> float:
-        """Return a setting that is a factor of the rate."""
-        return self.settings.number(name, default)
+    def _samples(self) -> int:
+        batch = self.run.positive_count("global_train_batch_size")
+        self.run.assume(f"Each batch has {batch} samples.")
+        return batch
+
+    def _tokens(self) -> int:
+        tokens = self.run.count("tokens_per_batch", None)
+        if tokens is None and self.is_packed:
+            tokens = self.run.count("global_train_batch_size") * self.run.count("max_seq_len")
+            self.run.assume(f"Each batch has {tokens} tokens: global_train_batch_size times max_seq_len.")
+        if tokens is None:
+            raise ValueError(
+                "the config does not say how many tokens a batch has: give names={'tokens_per_batch': ...}"
+            )
+        return check_positive_count("tokens_per_batch", tokens)
 
 
 def read(config: Config) -> Recipe:
@@ -91,25 +114,22 @@ def read(config: Config) -> Recipe:
     config.state(weight_decay=optimizer.stated("weight_decay"), clip=_clip(config, settings))
     if "param_groups" in _section(settings, "optimizer"):
         config.assume("The optimizer has param_groups. This is the rate of the parameters without one.")
-    run = _resolved(config, settings, None, (*_RUN, "global_train_batch_size", "max_seq_len"))
-    trainer = _resolved(config, settings, "trainer", _RUN)
-    run = config.of({**trainer.settings, **{key: run.get(key) for key in run.settings if run.has(key)}})
+    run = _run(config, settings)
     if not run.flag("step_schedulers_every_batch", True):
         raise ValueError("step_schedulers_every_batch=False is not supported: a count is a batch")
     ratio = run.number("scale_schedule_ratio", 1.0)
     if ratio > _LARGEST_RATIO:
         raise ValueError(f"scale_schedule_ratio must be at most {_LARGEST_RATIO}, got {ratio:g}")
-    section = _section(settings, "scheduler")
-    scheduler = _resolved(config, settings, "scheduler", tuple(section))
-    duration = _duration(run, ratio)
+    written, duration = _section(settings, "scheduler"), _duration(run, ratio)
+    scheduler = _resolved(config, settings, "scheduler", written)
     is_packed = _section(settings, "train_loader").get("name") == "text"
-    clock = _Clock(scheduler, duration, ratio, config.steps_in_epoch, partial(_size, run, is_packed))
-    name = _class_of(section) or scheduler.text("name")
-    kind = check_choice("the name of the scheduler", _NAMES.get(name, name), tuple(_RULES))
-    schedule = phased_lr(rate, _RULES[kind](clock))
+    clock = _Clock(scheduler, run, duration, ratio, is_packed)
+    name = _class_of(written) or scheduler.text("name")
+    kind = check_choice("the name of the scheduler", _NAMES.get(name, name), (*_RULES, _INVERSE_SQRT))
+    phases = _inverse_sqrt(clock) if kind == _INVERSE_SQRT else _phases(clock, _RULES[kind])
     is_known = duration.unit != "ep" or config.steps_per_epoch is not None
     batches = math.ceil(clock.batches(clock.converted(duration, 1.0))) if is_known else None
-    return config.recipe("composer", schedule, "update", batches)
+    return config.recipe("composer", phased_lr(rate, phases), "update", batches)
 
 
 def _recognizes(settings: Mapping[str, Any]) -> bool:
@@ -118,7 +138,7 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
     target = scheduler.get("_target_")
     if isinstance(target, str):
         return target.startswith(("composer.", "llmfoundry."))
-    is_timed = "t_warmup" in scheduler or scheduler.get("name") in tuple(_RULES)
+    is_timed = "t_warmup" in scheduler or scheduler.get("name") in (*_RULES, _INVERSE_SQRT)
     return "lr" in optimizer and is_timed and "max_duration" in settings
 
 
@@ -128,19 +148,17 @@ def optimizer(config: Config) -> TorchOptimizer:
     Its weight decay follows the schedule, but is not multiplied by the rate of the optimizer.
     """
     settings = _inside(config.settings)
-    section = _section(settings, "optimizer")
-    resolved = _resolved(config, settings, "optimizer", tuple(section))
-    target = section.get("_target_")
+    written = _section(settings, "optimizer")
+    resolved = _resolved(config, settings, "optimizer", written)
+    target = written.get("_target_")
     if isinstance(target, str) and target.startswith("torch.optim."):
         options = resolved.options("lr", "_target_", "_partial_")
         return TorchOptimizer(target.rpartition(".")[2], options, _clipping(config, settings))
-    written = resolved.text("name", None) or _class_of(section) or ""
-    if written not in _OPTIMIZERS:
+    kind = resolved.text("name", None) or _class_of(written) or ""
+    if kind not in _OPTIMIZERS:
         known = ", ".join(map(repr, _OPTIMIZERS))
-        raise OptimizerError(
-            f"the name of the optimizer must be one of {known}, got {shown_value(written)}"
-        )
-    name, defaults = _OPTIMIZERS[written]
+        raise OptimizerError(f"the name of the optimizer must be one of {known}, got {shown_value(kind)}")
+    name, defaults = _OPTIMIZERS[kind]
     options = {**defaults, **resolved.options("name", "lr", "_target_", "_partial_")}
     rate = resolved.base_rate("lr")
     if not (isinstance(rate, int | float) and rate > 0):
@@ -166,13 +184,10 @@ def _inside(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     return parameters if isinstance(parameters, Mapping) and "optimizer" in parameters else settings
 
 
-def _resolved(
-    config: Config, settings: Mapping[str, Any], name: str | None, keys: tuple[str, ...]
-) -> Config:
+def _resolved(config: Config, settings: Mapping[str, Any], name: str | None, keys: Iterable[str]) -> Config:
     """Return some settings of a section, or of the whole config, without references."""
-    section, path = (settings, ()) if name is None else (_section(settings, name), (name,))
-    tree = Tree(settings, config.of({}).get, ())
-    return config.of({key: tree.value(key, section[key], (*path, key)) for key in keys if key in section})
+    node = Node((), settings) if name is None else Node((name,), _section(settings, name))
+    return config.of(Tree(settings, config.named).resolved(node, keys))
 
 
 def _section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -192,11 +207,12 @@ def _class_of(settings: Mapping[str, Any]) -> str | None:
 
 def _clip(config: Config, settings: Mapping[str, Any]) -> float | None:
     """Return the largest norm of the gradients, of the algorithm that clips them."""
-    algorithms = _section(settings, "algorithms") if isinstance(settings.get("algorithms"), Mapping) else {}
-    clipping = algorithms.get("gradient_clipping")
-    if not isinstance(clipping, Mapping) or clipping.get("clipping_type") != "norm":
-        return None
-    return config.of(clipping).stated_clip("clipping_threshold")
+    clipping = section(settings, "algorithms", "gradient_clipping")
+    return (
+        config.of(clipping).stated_clip("clipping_threshold")
+        if clipping.get("clipping_type") == "norm"
+        else None
+    )
 
 
 def _clipping(config: Config, settings: Mapping[str, Any]) -> Clip | None:
@@ -214,27 +230,31 @@ def _clipping(config: Config, settings: Mapping[str, Any]) -> Clip | None:
 
 def _time(name: str, text: Any) -> _Time:
     """Return a time such as "100ba", "0.06dur" or "1ep"."""
-    found = _TIME.fullmatch(text) if isinstance(text, str) and len(text) < 50 else None
+    found = _TIME.fullmatch(text.replace("_", "")) if isinstance(text, str) and len(text) < 50 else None
     if found is None:
         raise ValueError(
             f"{name} must be a number with the unit ba, sp, tok, ep or dur, such as '100ba', "
             f"got {shown_value(text)}"
         )
     unit: Any = found[2].lower()
-    try:
-        value = float(found[1])
-    except ValueError:
-        raise ValueError(f"{name} must begin with a number, got {shown_value(text)}") from None
+    value = float(found[1])
     if value > _MOST_TIME or (unit != "dur" and value != int(value)):
         raise ValueError(f"{name} must be a whole number of {unit} up to 2**53, got {shown_value(text)}")
     return _Time(value, unit)
+
+
+def _run(config: Config, settings: Mapping[str, Any]) -> Config:
+    """Return the settings of the run, which are those of the whole config or of its `trainer`."""
+    whole = _resolved(config, settings, None, (*_RUN, "global_train_batch_size", "max_seq_len")).settings
+    trainer = _resolved(config, settings, "trainer", _RUN).settings
+    return config.of({**trainer, **{name: value for name, value in whole.items() if value is not None}})
 
 
 def _duration(run: Config, ratio: float) -> _Time:
     """Return the length of the run. A number without a unit counts epochs."""
     value = run.get("max_duration") if run.epochs is None else run.whole_epochs()
     if value is None:
-        raise ValueError("the config has no max_duration: give epochs, or names={'max_duration': '1000ba'}")
+        raise missing("max_duration", "epochs, or names={'max_duration': '1000ba'}")
     if isinstance(value, int) and not isinstance(value, bool):
         value = f"{value}ep"
     duration = _time("max_duration", value)
@@ -243,21 +263,48 @@ def _duration(run: Config, ratio: float) -> _Time:
     return _Time(int(duration.value * ratio), duration.unit)
 
 
-def _size(run: Config, is_packed: bool, unit: Unit) -> int:
-    """Return the samples or the tokens of a batch, which must not change."""
-    if unit == "sp":
-        batch = run.positive_count("global_train_batch_size")
-        run.assume(f"Each batch has {batch} samples.")
-        return batch
-    tokens = run.count("tokens_per_batch", None)
-    if tokens is None and is_packed:
-        tokens = run.count("global_train_batch_size") * run.count("max_seq_len")
-        run.assume(f"Each batch has {tokens} tokens: global_train_batch_size times max_seq_len.")
-    if tokens is None:
+class _Rule(NamedTuple):
+    """A scheduler of Composer that goes from one factor to another up to `t_max`."""
+
+    shape: Shape
+    is_warmed: bool
+    start: str | None = None  # the setting of its first factor, which is 1 by default
+
+
+_RULES = {
+    "ConstantWithWarmupScheduler": _Rule("constant", True, "alpha"),
+    "LinearWithWarmupScheduler": _Rule("linear", True, "alpha_i"),
+    "CosineAnnealingWithWarmupScheduler": _Rule("cosine", True),
+    "PolynomialWithWarmupScheduler": _Rule("polynomial", True),
+    "LinearScheduler": _Rule("linear", False, "alpha_i"),
+    "CosineAnnealingScheduler": _Rule("cosine", False),
+    "PolynomialScheduler": _Rule("polynomial", False),
+}
+_INVERSE_SQRT = "InverseSquareRootWithWarmupScheduler"  # of LLM Foundry
+
+
+def _phases(clock: _Clock, rule: _Rule) -> list[Phase]:
+    """Return a warmup if the rule has one, and its shape up to `t_max`."""
+    settings = clock.settings
+    start = settings.number(rule.start, 1.0) if rule.start else 1.0
+    phases, time = [], None
+    if rule.is_warmed:
+        phases, time = _ramp(clock, start, settings.flag("scale_warmup"))
+    last = clock.time("t_max", "1dur")
+    if time is not None and last.unit != time.unit:
         raise ValueError(
-            "the config does not say how many tokens a batch has: give names={'tokens_per_batch': ...}"
+            f"t_warmup and t_max must have the same unit, got {time.unit} and {last.unit}; a share of the "
+            "run and an epoch have that of max_duration"
         )
-    return check_positive_count("tokens_per_batch", tokens)
+    begin, stop = 0.0 if time is None else clock.batches(time), clock.batches(last)
+    if time is None and stop == 0:
+        raise ValueError("t_max must be above 0, got 0")
+    if stop <= begin or rule.shape == "constant":
+        return [*phases, Phase(start_factor=start)]
+    ends: Any = {"start_factor": start, "end_factor": settings.number("alpha_f", 0.0)}
+    if rule.shape == "polynomial":
+        ends["power"] = settings.number("power", 2.0) if rule.is_warmed else settings.number("power")
+    return [*phases, between(begin, stop, (math.ceil(begin), math.ceil(stop)), rule.shape, **ends)]
 
 
 def _ramp(clock: _Clock, end: float = 1.0, is_scaled: bool = False) -> tuple[list[Phase], _Time]:
@@ -271,70 +318,6 @@ def _ramp(clock: _Clock, end: float = 1.0, is_scaled: bool = False) -> tuple[lis
     if span == 0:
         raise ValueError("scale_schedule_ratio reduces t_warmup to 0: give a larger t_warmup")
     return [Phase(math.ceil(warmup), "linear", start_factor=0.0, end_factor=end, span=span)], time
-
-
-def _after(
-    clock: _Clock,
-    ramp: tuple[list[Phase], _Time | None],
-    shape: Shape,
-    start: float,
-    end: float,
-    **more: Any,
-) -> list[Phase]:
-    """Return a warmup, and a shape up to `t_max`."""
-    phases, time = ramp
-    last = clock.time("t_max", "1dur")
-    if time is not None and last.unit != time.unit:
-        raise ValueError(
-            f"t_warmup and t_max must have the same unit, got {time.unit} and {last.unit}; a share of the "
-            "run and an epoch have that of max_duration"
-        )
-    begin, stop = 0.0 if time is None else clock.batches(time), clock.batches(last)
-    if time is None and stop == 0:
-        raise ValueError("t_max must be above 0, got 0")
-    first = math.ceil(begin)
-    if stop <= begin or shape == "constant":
-        return [*phases, Phase(start_factor=start)]
-    ends: Any = {"start_factor": start, "end_factor": end, "offset": first - begin, "span": stop - begin}
-    return [*phases, Phase(math.ceil(stop) - first, shape, **ends, **more)]
-
-
-_NO_RAMP: tuple[list[Phase], None] = ([], None)
-
-
-def _constant_warmup(clock: _Clock) -> list[Phase]:
-    alpha = clock.factor("alpha", 1.0)
-    return _after(clock, _ramp(clock, alpha, _is_scaled(clock)), "constant", alpha, alpha)
-
-
-def _linear_warmup(clock: _Clock) -> list[Phase]:
-    start = clock.factor("alpha_i", 1.0)
-    ramp = _ramp(clock, start, _is_scaled(clock))
-    return _after(clock, ramp, "linear", start, clock.factor("alpha_f", 0.0))
-
-
-def _cosine_warmup(clock: _Clock) -> list[Phase]:
-    ramp = _ramp(clock, is_scaled=_is_scaled(clock))
-    return _after(clock, ramp, "cosine", 1.0, clock.factor("alpha_f", 0.0))
-
-
-def _polynomial_warmup(clock: _Clock) -> list[Phase]:
-    ramp = _ramp(clock, is_scaled=_is_scaled(clock))
-    power = clock.settings.number("power", 2.0)
-    return _after(clock, ramp, "polynomial", 1.0, clock.factor("alpha_f", 0.0), power=power)
-
-
-def _linear(clock: _Clock) -> list[Phase]:
-    return _after(clock, _NO_RAMP, "linear", clock.factor("alpha_i", 1.0), clock.factor("alpha_f", 0.0))
-
-
-def _cosine(clock: _Clock) -> list[Phase]:
-    return _after(clock, _NO_RAMP, "cosine", 1.0, clock.factor("alpha_f", 0.0))
-
-
-def _polynomial(clock: _Clock) -> list[Phase]:
-    power = clock.settings.number("power")
-    return _after(clock, _NO_RAMP, "polynomial", 1.0, clock.factor("alpha_f", 0.0), power=power)
 
 
 def _inverse_sqrt(clock: _Clock) -> list[Phase]:
@@ -351,28 +334,12 @@ def _inverse_sqrt(clock: _Clock) -> list[Phase]:
         raise ValueError("t_scale must be above 0, got 0")
     rest = clock.batches(clock.time("t_cooldown"))
     start = max(begin, clock.batches(clock.time("t_max", "1dur")) - rest)
-    low, first = clock.factor("alpha_f_decay", 0.0), math.ceil(begin)
-    fall: Any = {"start_factor": 1.0, "end_factor": low, "offset": first - begin, "span": span}
-    phases = [*phases, Phase(math.ceil(start) - first, "inverse_sqrt", **fall)]
+    low = clock.settings.number("alpha_f_decay", 0.0)
+    counts = math.ceil(begin), math.ceil(start)
+    phases = [*phases, between(begin, begin + span, counts, "inverse_sqrt", end_factor=low, span=span)]
     top = low + (1 - low) / math.sqrt(1 + (start - begin) / span)
     if rest == 0:
         return [*phases, Phase(start_factor=top)]
-    ends: Any = {"start_factor": top, "end_factor": clock.factor("alpha_f_cooldown", 0.0)}
+    ends: Any = {"start_factor": top, "end_factor": clock.settings.number("alpha_f_cooldown", 0.0)}
     offset = math.ceil(start) - start
     return [*phases, Phase(math.ceil(rest), "linear", offset=offset, span=rest, **ends)]
-
-
-def _is_scaled(clock: _Clock) -> bool:
-    return clock.settings.flag("scale_warmup")
-
-
-_RULES: dict[str, Callable[[_Clock], list[Phase]]] = {
-    "ConstantWithWarmupScheduler": _constant_warmup,
-    "LinearWithWarmupScheduler": _linear_warmup,
-    "CosineAnnealingWithWarmupScheduler": _cosine_warmup,
-    "PolynomialWithWarmupScheduler": _polynomial_warmup,
-    "LinearScheduler": _linear,
-    "CosineAnnealingScheduler": _cosine,
-    "PolynomialScheduler": _polynomial,
-    "InverseSquareRootWithWarmupScheduler": _inverse_sqrt,
-}

@@ -122,8 +122,4 @@ def _recognized(settings: Mapping[str, Any]) -> Framework:
 
 def is_recognized(settings: Mapping[str, Any]) -> bool:
     """Check if a config is of a known framework."""
-    try:
-        _recognized(settings)
-    except ValueError:
-        return False
-    return True
+    return any(framework.knows(settings) for framework in FRAMEWORKS)

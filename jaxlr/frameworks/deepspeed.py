@@ -4,11 +4,12 @@ The rules are those of DeepSpeed of August 2026 (`deepspeed/runtime/lr_schedules
 In a warmup, the constructor sets the rate of update 0, and update 1 sets it again. Both run at the lowest.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from jaxlr._checks import check_choice, shown_value
-from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
+from jaxlr.frameworks._curves import between
+from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer, section
 from jaxlr.schedules import Phase, phased_lr
 
 
@@ -20,22 +21,22 @@ _OWN_RULES = ("onebitadam", "zerooneadam", "lamb", "onebitlamb", "muadam", "muad
 def read(config: Config) -> Recipe:
     """Read `scheduler: {type, params}` of a DeepSpeed config. A count is an update."""
     scheduler = config.inner("scheduler")
-    name = scheduler.text("type")
-    if name not in _TYPES:
-        known = ", ".join(map(repr, _TYPES))
-        raise ValueError(
-            f"the type of a DeepSpeed scheduler must be one of {known}, got {shown_value(name)}"
-        )
+    name = check_choice("the type of a DeepSpeed scheduler", scheduler.text("type"), _TYPES)
     settings = scheduler.inner("params")
     if name.startswith("Warmup"):
         config.assume("Update 0 and update 1 run at the same rate, as in DeepSpeed since September 2024.")
     schedule, num_steps = _TYPES[name](config, settings)
-    _state_optimizer(config)
+    optimizer = config.inner("optimizer")
+    config.state(optimizer=optimizer.stated_text("type"), clip=config.stated_clip("gradient_clipping"))
+    config.state(weight_decay=optimizer.inner("params").stated("weight_decay"))
     return config.recipe("deepspeed", schedule, "update", num_steps)
 
 
 def _warmup_lr(config: Config, settings: Config) -> tuple[Any, None]:
-    init_value = _highest(config, settings)
+    if settings.has("warmup_max_lr") or config.init_value is not None:
+        init_value = settings.base_rate("warmup_max_lr")
+    else:
+        init_value = config.inner("optimizer").inner("params").number("lr", argument="init_value")
     return phased_lr(init_value, _warmup(settings)), None
 
 
@@ -45,8 +46,7 @@ def _warmup_decay_lr(config: Config, settings: Config) -> tuple[Any, int]:
         init_value = 0.001
     else:
         init_value = settings.base_rate("warmup_max_lr")
-    total = settings.count("total_num_steps")
-    warmup = max(2, settings.count("warmup_num_steps", 1000))
+    total, warmup = settings.count("total_num_steps"), _warmup_steps(settings)
     phases = _warmup(settings)
     if total <= warmup:
         raise ValueError(f"total_num_steps must be above warmup_num_steps, got {total} and {warmup}")
@@ -56,13 +56,11 @@ def _warmup_decay_lr(config: Config, settings: Config) -> tuple[Any, int]:
 
 def _warmup_cosine_lr(config: Config, settings: Config) -> tuple[Any, int]:
     init_value = config.inner("optimizer").inner("params").base_rate("lr")
-    total, warmup = settings.count("total_num_steps"), max(2, settings.count("warmup_num_steps", 1000))
+    total, warmup = settings.count("total_num_steps"), _warmup_steps(settings)
     first, last = settings.number("warmup_min_ratio", 0.0), settings.number("cos_min_ratio", 1e-4)
-    rise = _rise(settings, {"start_factor": first, "end_factor": 1.0})
-    phases = [Phase(1, start_factor=0.0), *rise]
-    span = total - warmup
-    if span > 1:
-        phases.append(Phase(span - 1, "cosine", start_factor=1.0, end_factor=last, offset=1, span=span))
+    phases = [Phase(1, start_factor=0.0), *_rise(settings, start_factor=first)]
+    if total - warmup > 1:
+        phases.append(between(warmup, total, (warmup + 1, total), "cosine", end_factor=last))
     config.assume(
         "Past total_num_steps the rate stays at its lowest, as in DeepSpeed of 2026. Before, it rose."
     )
@@ -70,9 +68,8 @@ def _warmup_cosine_lr(config: Config, settings: Config) -> tuple[Any, int]:
 
 
 def _one_cycle(config: Config, settings: Config) -> tuple[Any, None]:
-    settings.refuse(
-        "cycle_first_stair_count", "cycle_second_stair_count", reason="only a smooth cycle is read"
-    )
+    stairs = ("cycle_first_stair_count", "cycle_second_stair_count")
+    settings.refuse(*stairs, reason="only a smooth cycle is read")
     first = settings.count("cycle_first_step_size", 2000)
     second = settings.count("cycle_second_step_size", first)
     phases = [
@@ -93,9 +90,8 @@ def _one_cycle(config: Config, settings: Config) -> tuple[Any, None]:
 def _cycles_momentum(config: Config) -> bool:
     """Check if OneCycle changes the momentum: only that of an optimizer with betas."""
     kind = (config.inner("optimizer").stated_text("type") or "Adam").lower()
-    return kind not in _WITHOUT_BETAS and config.inner("scheduler").inner("params").flag(
-        "cycle_momentum", True
-    )
+    settings = config.inner("scheduler").inner("params")
+    return kind not in _WITHOUT_BETAS and settings.flag("cycle_momentum", True)
 
 
 def _cycle_of_momentum(settings: Config, first: int, second: int, step_size: int) -> Any:
@@ -114,7 +110,6 @@ def _cycle_of_momentum(settings: Config, first: int, second: int, step_size: int
 
 
 def _range_test(config: Config, settings: Config) -> tuple[Any, None]:
-    del config
     settings.refuse("lr_range_test_staircase", reason="only a smooth test is read")
     step_size = settings.count("lr_range_test_step_size", 2000)
     rate = settings.number("lr_range_test_step_rate", 1.0)
@@ -164,7 +159,7 @@ def _without_auto(section: Config, *names: str) -> Config:
     settings = dict(section.settings)
     for name in names or [each for each in settings if each != "lr"]:
         if settings.get(name) == "auto":
-            settings[name] = section.of({}).get(name)
+            settings[name] = section.named(name)
             if settings[name] is None:
                 raise ValueError(f"{name} is 'auto': give names={{{name!r}: ...}}, its value in the run")
     return section.of(settings)
@@ -175,37 +170,22 @@ FRAMEWORK = Framework(
     read=read,
     optimizer=optimizer,
     marks=(("scheduler", "train_batch_size"), ("scheduler", "zero_optimization")),
-    recognizes=lambda settings: (
-        isinstance(scheduler := settings.get("scheduler"), Mapping) and scheduler.get("type") in [*_TYPES]
-    ),
+    recognizes=lambda settings: section(settings, "scheduler").get("type") in [*_TYPES],
 )
 
 
-def _state_optimizer(config: Config) -> None:
-    optimizer = config.inner("optimizer")
-    config.state(
-        optimizer=optimizer.stated_text("type"),
-        weight_decay=optimizer.inner("params").stated("weight_decay"),
-        clip=config.stated_clip("gradient_clipping"),
-    )
-
-
-def _highest(config: Config, settings: Config) -> Any:
-    """Return `warmup_max_lr` of WarmupLR, or the rate of the optimizer in the same file."""
-    if settings.has("warmup_max_lr") or config.init_value is not None:
-        return settings.base_rate("warmup_max_lr")
-    return config.inner("optimizer").inner("params").number("lr", argument="init_value")
+def _warmup_steps(settings: Config) -> int:
+    return max(2, settings.count("warmup_num_steps", 1000))
 
 
 def _warmup(settings: Config) -> list[Phase]:
     """Return the lowest rate for one update more, and the way up along a logarithm or a line."""
     floor = settings.number("warmup_min_lr", 0.0)
-    return [Phase(1, start_value=floor), *_rise(settings, {"start_value": floor, "end_factor": 1.0})]
+    return [Phase(1, start_value=floor), *_rise(settings, start_value=floor)]
 
 
-def _rise(settings: Config, ends: dict[str, Any]) -> list[Phase]:
-    steps = max(2, settings.count("warmup_num_steps", 1000))
-    kind = check_choice("warmup_type", settings.text("warmup_type", "log"), ("log", "linear"))
-    if kind == "linear":
-        return [Phase(steps, "linear", **ends)]
-    return [Phase(steps - 1, "log", **ends), Phase(1)]
+def _rise(settings: Config, **start: Any) -> list[Phase]:
+    steps = _warmup_steps(settings)
+    if settings.choice("warmup_type", ("log", "linear"), "log") == "linear":
+        return [Phase(steps, "linear", end_factor=1.0, **start)]
+    return [Phase(steps - 1, "log", end_factor=1.0, **start), Phase(1)]

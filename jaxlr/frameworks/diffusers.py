@@ -6,9 +6,9 @@ The rules are those of diffusers 0.36 (`optimization.py`, `examples/text_to_imag
 import math
 from typing import Any
 
-from jaxlr._checks import shown_value
+from jaxlr._checks import check_choice, shown_value
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.huggingface_schedules import get_piecewise_constant_schedule, get_scheduler
+from jaxlr.frameworks.huggingface_schedules import ENDLESS, get_scheduler
 from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 
 
@@ -29,21 +29,17 @@ def read(config: Config) -> Recipe:
     init_value = config.base_rate("learning_rate")
     name = config.text("lr_scheduler")
     warmup = None if name in ("constant", "piecewise_constant") else config.count("lr_warmup_steps")
-    is_endless = name in ("constant", "constant_with_warmup", "piecewise_constant")
-    steps = None if is_endless and not config.has("max_train_steps") else _num_steps(config)
+    steps = None if name in ENDLESS and not config.has("max_train_steps") else _num_steps(config)
     keywords: dict[str, Any] = {}
     if name == "cosine_with_restarts":
         keywords["num_cycles"] = config.number("lr_num_cycles", 1)
     elif name == "polynomial":
         keywords["power"] = config.number("lr_power", 1.0)
     if name == "piecewise_constant":
-        schedule = get_piecewise_constant_schedule(init_value, config.text("step_rules"))
-    elif name in _NAMES:
-        schedule = get_scheduler(init_value, name, warmup, steps, keywords)
+        schedule = get_scheduler(init_value, name, step_rules=config.text("step_rules"))
     else:
-        raise ValueError(
-            f"lr_scheduler must be one of {', '.join(map(repr, _NAMES))}, got {shown_value(name)}"
-        )
+        check_choice("lr_scheduler", name, _NAMES)
+        schedule = get_scheduler(init_value, name, warmup, steps, keywords)
     config.state(
         optimizer="adamw_8bit" if config.flag("use_8bit_adam") else None,
         weight_decay=config.stated("adam_weight_decay"),
@@ -89,6 +85,5 @@ FRAMEWORK = Framework(
 def _num_steps(config: Config) -> int:
     if config.has("max_train_steps"):
         return config.count("max_train_steps")
-    accumulation = max(1, config.count("gradient_accumulation_steps", 1))
-    updates = -(-config.steps_in_epoch() // accumulation)
+    updates = -(-config.steps_in_epoch() // config.accumulation())
     return math.ceil(config.num_epochs("num_train_epochs") * updates)

@@ -13,7 +13,7 @@ from jaxlr._checks import check_choice, check_positive_count
 from jaxlr.convert.text import from_string
 from jaxlr.frameworks._curves import noam
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.recipe import Config, Framework, Recipe, Unit
+from jaxlr.frameworks.recipe import Config, Framework, Recipe, Unit, section
 from jaxlr.schedules import Phase, phased_lr
 
 
@@ -61,17 +61,17 @@ def _read(config: Config, framework: str, number: str) -> Recipe:
         config.assume(
             "Updates 0 and 1 have the same rate: WeNet sets its scheduler back by a step at the start."
         )
-        phases = [Phase(1, start_factor=1 / _warmup(scheduler)), *_warmup_lr(rate, scheduler)]
+        phases = [Phase(1, start_factor=1 / _warmup(scheduler)), *_warmup_lr(scheduler)]
         return config.recipe(framework, phased_lr(rate, phases), "update", _num_updates(config))
     kind = check_choice("scheduler", name.lower(), (*_RULES, *_CLASSES))
     if kind in _CLASSES:
         schedule, unit = _of_class(config, rate, kind, scheduler.settings), _CLASSES[kind][1]
-        counts = {"update": _num_updates, "epoch": _num_epochs}.get(unit)
-        return config.recipe(framework, schedule, unit, counts and counts(config))
+        counts = _num_updates(config) if unit == "update" else config.stated_epochs("max_epoch")
+        return config.recipe(framework, schedule, unit, None if unit == "evaluation" else counts)
     if kind == "noamlr":
         rate = rate * with_defaults(scheduler, {"model_size": 320}, "ESPnet").number("model_size") ** -0.5
         rate *= _warmup(scheduler) ** -0.5
-    schedule = phased_lr(rate, _RULES[kind](rate, scheduler))
+    schedule = phased_lr(rate, _RULES[kind](scheduler))
     return config.recipe(framework, schedule, "update", _num_updates(config))
 
 
@@ -102,13 +102,9 @@ def _state(config: Config, optimizer: Config, name: str) -> None:
         config.state(clip=config.stated_clip("grad_clip"))
 
 
-def _num_epochs(config: Config) -> int | None:
-    return config.stated_epochs("max_epoch")
-
-
 def _num_updates(config: Config) -> int | None:
     """Return the updates of the run: the batches of an epoch that are left over make none."""
-    epochs = _num_epochs(config)
+    epochs = config.stated_epochs("max_epoch")
     batches = config.count("num_iters_per_epoch", config.steps_per_epoch)
     if epochs is None or batches is None:
         return None
@@ -120,11 +116,11 @@ def _warmup(scheduler: Config) -> int:
     return check_positive_count("warmup_steps", warmup)
 
 
-def _warmup_lr(rate: Any, scheduler: Config) -> list[Phase]:
+def _warmup_lr(scheduler: Config) -> list[Phase]:
     return noam(_warmup(scheduler))
 
 
-def _piecewise(rate: Any, scheduler: Config) -> list[Phase]:
+def _piecewise(scheduler: Config) -> list[Phase]:
     """Return lines between rates at the given steps, then the inverse square root of the step."""
     steps, rates = scheduler.numbers("warmup_steps_list"), scheduler.numbers("warmup_lr_list")
     if not steps or not rates or len(steps) != len(rates) or steps[0] != 0:
@@ -140,21 +136,19 @@ def _piecewise(rate: Any, scheduler: Config) -> list[Phase]:
     return [first, *lines[1:], Phase(1, start_value=rates[-1]), decay]
 
 
-_RULES: dict[str, Callable[[Any, Config], list[Phase]]] = {
+_RULES: dict[str, Callable[[Config], list[Phase]]] = {
     "warmuplr": _warmup_lr,
     "noamlr": _warmup_lr,
     "piecewiselinearwarmuplr": _piecewise,
-    "constantlr": lambda rate, scheduler: [Phase()],
+    "constantlr": lambda scheduler: [Phase()],
 }
 
 
 def _recognizes(settings: Mapping[str, Any]) -> bool:
     """Check if a config, or its `train_conf`, has a scheduler or an optimizer with settings beside it."""
-    inner = settings.get("train_conf")
-    sections = [settings, inner] if isinstance(inner, Mapping) else [settings]
     return any(
         isinstance(each.get(name), str) and isinstance(each.get(f"{name}_conf"), Mapping)
-        for each in sections
+        for each in (settings, section(settings, "train_conf"))
         for name in ("scheduler", "optim")
     )
 

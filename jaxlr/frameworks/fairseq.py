@@ -7,10 +7,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxlr._checks import check_choice, check_positive_count, check_value, shown_value
+from jaxlr._checks import check_positive_count, check_value, shown_value
+from jaxlr.frameworks._curves import warmup_ahead
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.hydra import Tree
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.hydra import Node, Tree
+from jaxlr.frameworks.recipe import Config, Framework, Recipe, missing, section
 from jaxlr.schedules import Phase, phased_lr
 
 
@@ -27,16 +28,15 @@ def read(config: Config) -> Recipe:
     config.state(optimizer=config.stated_text("optimizer"), clip=config.stated_clip("clip_norm"))
     config.state(weight_decay=config.stated("weight_decay"))
     config = with_defaults(config, {"lr_scheduler": "fixed"}, "fairseq")
-    kind = check_choice("lr_scheduler", config.text("lr_scheduler"), tuple(_RULES))
-    updates = int(config.signed("max_update", 0))
-    schedule = phased_lr(rate, _RULES[kind](config, rate))
+    rule = _RULES[config.choice("lr_scheduler", _RULES)]
+    schedule, updates = phased_lr(rate, rule(config)), int(config.signed("max_update", 0))
     return config.recipe("fairseq", schedule, "update", updates if updates > 0 else None)
 
 
 def _is_hydra(settings: Mapping[str, Any]) -> bool:
-    scheduler, optimization = settings.get("lr_scheduler"), settings.get("optimization")
-    is_named = isinstance(scheduler, str) or (isinstance(scheduler, Mapping) and "_name" in scheduler)
-    return isinstance(optimization, Mapping) and is_named
+    scheduler = settings.get("lr_scheduler")
+    is_named = isinstance(scheduler, str) or "_name" in section(settings, "lr_scheduler")
+    return is_named and isinstance(settings.get("optimization"), Mapping)
 
 
 FRAMEWORK = Framework(
@@ -55,14 +55,14 @@ def _flat(config: Config) -> Mapping[str, Any]:
     settings = config.settings
     if not _is_hydra(settings):
         return settings
-    tree = Tree(settings, config.of({}).get, ())
+    tree = Tree(settings, config.named)
     flat: dict[str, Any] = {}
     for name in ("optimization", "lr_scheduler", "optimizer"):
-        section = settings.get(name, {})
-        section = section if isinstance(section, Mapping) else {"_name": section}
-        for key, value in section.items():
-            if key in ("lr", "max_update", "clip_norm") or name != "optimization":
-                flat.setdefault(name if key == "_name" else key, tree.value(key, value, (name, key)))
+        given = settings.get(name, {})
+        given = given if isinstance(given, Mapping) else {"_name": given}
+        keys = ("lr", "max_update", "clip_norm") if name == "optimization" else given
+        found = tree.resolved(Node((name,), given), keys)
+        flat = {**{name if key == "_name" else key: value for key, value in found.items()}, **flat}
     return flat
 
 
@@ -89,24 +89,21 @@ def _ramp(config: Config, updates: int, default: Any) -> Phase:
     return Phase(updates, "linear", start_value=start, end_factor=1.0)
 
 
-def _fixed(config: Config, rate: Any) -> list[Phase]:
-    warmup = _warmup(config)
-    ramp = Phase(warmup, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=max(1, warmup))
-    return [ramp, Phase(start_factor=1.0)]
+def _fixed(config: Config) -> list[Phase]:
+    return [warmup_ahead(_warmup(config)), Phase(start_factor=1.0)]
 
 
-def _inverse_sqrt(config: Config, rate: Any) -> list[Phase]:
+def _inverse_sqrt(config: Config) -> list[Phase]:
     warmup = check_positive_count("warmup_updates", _warmup(config, 4000))
     return [_ramp(config, warmup, 0.0), Phase(None, "inverse_sqrt", start_factor=1.0, span=warmup)]
 
 
-def _polynomial(config: Config, rate: Any) -> list[Phase]:
+def _polynomial(config: Config) -> list[Phase]:
     warmup = _warmup(config)
-    if not config.has("total_num_update") and config.has("max_update"):
+    length = config.first("total_num_update", "max_update")
+    if length == "max_update":
         config.assume("total_num_update is max_update, as in fairseq since November 2020. It was 1000000.")
-        total = config.count("max_update")
-    else:
-        total = config.count("total_num_update")
+    total = config.count(length)
     if total <= warmup:
         raise ValueError(f"total_num_update must be above warmup_updates, got {total} and {warmup}")
     ends: Any = {"start_factor": 1.0, "end_value": config.number("end_learning_rate", 0.0)}
@@ -114,7 +111,7 @@ def _polynomial(config: Config, rate: Any) -> list[Phase]:
     return [ramp, Phase(total - warmup, "polynomial", power=config.number("power", 1.0), **ends)]
 
 
-def _cosine(config: Config, rate: Any) -> list[Phase]:
+def _cosine(config: Config) -> list[Phase]:
     """Return cosines whose rates shrink and whose periods grow from one to the next."""
     warmup, low = _warmup(config), config.number("min_lr", 0.0)
     period = config.signed("lr_period_updates", -1.0)
@@ -135,18 +132,18 @@ def _cosine(config: Config, rate: Any) -> list[Phase]:
     return phases
 
 
-def _tri_stage(config: Config, rate: Any) -> list[Phase]:
+def _tri_stage(config: Config) -> list[Phase]:
     """Return a line, a constant and an exponential decay."""
     ratios = config.numbers("phase_ratio")
     if ratios is None:
         steps = [config.count(f"{name}_steps", 0) for name in ("warmup", "hold", "decay")]
+    elif len(ratios) != 3 or not math.isclose(sum(ratios), 1.0):
+        raise ValueError(f"phase_ratio must be three numbers with the sum 1, got {ratios}")
     else:
-        if len(ratios) != 3 or not math.isclose(sum(ratios), 1.0):
-            raise ValueError(f"phase_ratio must be three numbers with the sum 1, got {ratios}")
         steps = [int(config.count("max_update") * ratio) for ratio in ratios]
     warmup, hold, decay = steps
     if decay == 0:
-        raise ValueError("the config has no decay_steps: give names={'decay_steps': ...}")
+        raise missing("decay_steps")
     start = config.number("init_lr_scale", 0.01)
     final = check_value("final_lr_scale", config.number("final_lr_scale", 0.01), positive=True)
     return [
@@ -156,7 +153,7 @@ def _tri_stage(config: Config, rate: Any) -> list[Phase]:
     ]
 
 
-_RULES: dict[str, Callable[[Config, Any], list[Phase]]] = {
+_RULES: dict[str, Callable[[Config], list[Phase]]] = {
     "fixed": _fixed,
     "inverse_sqrt": _inverse_sqrt,
     "polynomial_decay": _polynomial,

@@ -1,11 +1,10 @@
 """Configs as files and texts, read into mappings. Nothing in them is executed or constructed."""
 
-import ast
 import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from jaxlr.frameworks import mmpython
 from jaxlr.frameworks.cards import is_card, read_card
 from jaxlr.frameworks.flags import read_flags, words_of
 from jaxlr.frameworks.recipe import Unreadable
-from jaxlr.frameworks.scripts import is_script, read_script
+from jaxlr.frameworks.scripts import read_python
 
 
 # A hostile file must cost a second at most. PyYAML reads about 100,000 characters in that time.
@@ -24,12 +23,6 @@ _MOST_EVENTS = 10_000  # keys, values and brackets of a YAML text
 _MOST_LEVELS = 50
 _MOST_BASES = 20
 _MOST_ALIASES = 16  # each can double the size of what the aliases before it stand for
-# The classes that hold TrainingArguments in transformers, sentence-transformers and TRL.
-_TRAINER = re.compile(
-    r"\w*TrainingArguments\(|(?:RF)?(?:Async|Online)?(?:SFT|DPO|GRPO|RLOO|KTO|ORPO|CPO|BCO|PPO|TPO|XPO|PRM|GKD|"
-    r"Reward|NashMD|SDFT|SDPO|SSD|GOLD|GMPO|MiniLLM|A2PO|Distillation)Config\("
-)
-_EXPERIMENT = re.compile(r"^class Exp\(\w*Exp\)", re.MULTILINE)  # of YOLOX
 # The tags of HyperPyYAML, and the key under which an object has the name of its class.
 _TAGS = re.compile(r"!(new|name|ref|apply)\b")
 MADE = "!new"
@@ -98,7 +91,7 @@ def _read_file(path: Path, opened: list[Path] | None = None) -> Mapping[str, Any
         case ".md" | ".markdown":
             return read_card(text, _json)
         case ".py":
-            return _python(text, path)
+            return read_python(text, path)
         case ".txt" if not _FLAG.search(text):
             return _read_text(text)
         case ".sh" | ".txt" | ".args":
@@ -126,7 +119,7 @@ def _read_text(text: str) -> Mapping[str, Any]:
     if re.search(r"^[ \t]*[\w.]+[ \t]*[=(]", text, re.MULTILINE) and not re.search(
         r"^\w+:", text, re.MULTILINE
     ):
-        return _python(text, None)
+        return read_python(text, None)
     return read_yaml(text)
 
 
@@ -151,47 +144,6 @@ def _braces(text: str) -> Mapping[str, Any]:
 def _check_length(text: str) -> None:
     if len(text) > LONGEST_CONFIG:
         raise ValueError(f"a config must have at most {LONGEST_CONFIG} characters")
-
-
-def _python(text: str, path: Path | None) -> Mapping[str, Any]:
-    """Read a Python config, or the TrainingArguments in a script of transformers or TRL."""
-    settings = mmpython.read(text, path)
-    if is_script(text):
-        return read_script(text)
-    if _EXPERIMENT.search(text):
-        return {**mmpython.read(_attributes(text), None), "is_experiment": True}
-    if not _TRAINER.search(text):
-        return settings
-    calls = [node for node in ast.walk(ast.parse(text)) if _is_trainer(node)]
-    if len(calls) > 1:
-        raise ValueError(f"the text has {len(calls)} TrainingArguments: give the one that you mean")
-    if not calls:
-        return settings
-    arguments = mmpython.read(ast.get_source_segment(text, calls[0]) or "", None)
-    # A name stands for the value that the script gives it before.
-    known = {
-        name: settings.get(value.source, value) if isinstance(value, Unreadable) else value
-        for name, value in arguments.items()
-    }
-    return {**known, "is_training_arguments": True}
-
-
-def _attributes(text: str) -> str:
-    """Return the attributes that the `__init__` of a class sets, as the lines of a config."""
-    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
-    lines = ["get_lr_scheduler = True" for each in functions if each.name == "get_lr_scheduler"]
-    for statement in (line for each in functions if each.name == "__init__" for line in each.body):
-        match statement:
-            case ast.Assign(targets=[ast.Attribute(value=ast.Name(id="self"), attr=name)]):
-                lines.append(f"{name} = {ast.unparse(statement.value)}")
-    return "\n".join(lines)
-
-
-def _is_trainer(node: ast.AST) -> bool:
-    if not isinstance(node, ast.Call) or not node.keywords:
-        return False
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    return _TRAINER.fullmatch(f"{name}(") is not None
 
 
 def read_yaml(text: str) -> Mapping[str, Any]:
@@ -253,13 +205,7 @@ def _check_events(events: Any) -> None:
 
 
 def _json(text: str) -> Mapping[str, Any]:
-    try:
-        loaded = json.loads(text)
-    except RecursionError:
-        raise ValueError("cannot read the JSON config: it is nested too deeply") from None
-    except ValueError as error:
-        raise ValueError(f"cannot read the JSON config: {shorten(str(error), 150)}") from None
-    return _mapping(loaded, "JSON")
+    return _mapping(_parsed("JSON", json.loads, text), "JSON")
 
 
 def _toml(text: str) -> Mapping[str, Any]:
@@ -267,10 +213,16 @@ def _toml(text: str) -> Mapping[str, Any]:
     bare = re.sub(r'"[^"\n]*"|\'[^\'\n]*\'', "", text)
     if any(part.count(".") > _MOST_LEVELS for part in re.split(r"[=,\[\]{}\n]", bare)):
         raise ValueError("cannot read the TOML config: it is nested too deeply")
+    return _parsed("TOML", tomllib.loads, text)
+
+
+def _parsed(kind: str, load: Callable[[str], Any], text: str) -> Any:
     try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"cannot read the TOML config: {shorten(str(error), 150)}") from None
+        return load(text)
+    except RecursionError:
+        raise ValueError(f"cannot read the {kind} config: it is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"cannot read the {kind} config: {shorten(str(error), 150)}") from None
 
 
 def _with_base(config: Mapping[str, Any], path: Path, opened: list[Path]) -> Mapping[str, Any]:

@@ -8,17 +8,22 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jaxlr._checks import check_choice
-from jaxlr.frameworks._curves import floored
+from jaxlr.frameworks._curves import between, floored
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Config, Framework, Recipe, section
 from jaxlr.schedules import Phase, phased_lr
 from jaxlr.schedules.phases import Shape
 
 
 _DEFAULTS = {"lr_decay_style": "linear", "warmup": 0.01, "min_lr": 0.0}
-_STYLES = ("constant", "linear", "cosine", "exponential")
 _HALF = math.exp(-0.693)  # the exponential decay ends near one half
+# The shape of each decay, and the factor at its end.
+_STYLES: dict[str, tuple[Shape, float]] = {
+    "constant": ("constant", 1.0),
+    "linear": ("linear", 0.0),
+    "cosine": ("cosine", 0.0),
+    "exponential": ("exponential", _HALF),
+}
 
 
 def read(config: Config) -> Recipe:
@@ -37,12 +42,15 @@ def read(config: Config) -> Recipe:
         end = max(1, math.floor(updates * config.number("lr_decay_fraction")))
     config = with_defaults(config, _DEFAULTS, "GPT-NeoX")
     warmup, floor = config.number("warmup") * end, config.number("min_lr")
-    style = check_choice("lr_decay_style", config.text("lr_decay_style"), _STYLES)
+    style = config.choice("lr_decay_style", _STYLES)
     if warmup >= end:
         raise ValueError(f"warmup must be below 1, got {config.number('warmup'):g}")
-    if _is_of_releases(config):
-        if 2 * warmup > end:
-            raise ValueError(f"warmup must be at most 0.5, got {config.number('warmup'):g}")
+    is_of_releases = _is_of_releases(config)
+    if is_of_releases and 2 * warmup > end:
+        raise ValueError(f"warmup must be at most 0.5, got {config.number('warmup'):g}")
+    if style == "constant":
+        decay = [Phase(start_factor=1.0)]
+    elif is_of_releases:
         decay = _decay_of_releases(style, warmup, end)
     elif updates > end and style in ("cosine", "exponential"):
         raise ValueError(
@@ -63,10 +71,9 @@ def _with_underscores(settings: Mapping[str, Any]) -> Mapping[str, Any]:
 def _recognizes(settings: Mapping[str, Any]) -> bool:
     """Check if a config has an optimizer as for DeepSpeed, and `train_iters` in place of a scheduler."""
     settings = _with_underscores(settings)
-    optimizer = settings.get("optimizer")
-    is_deepspeed = isinstance(optimizer, Mapping) and isinstance(optimizer.get("params"), Mapping)
     is_its_own = "pipe_parallel_size" in settings and "lr_decay_style" in settings  # not Megatron's
-    return is_its_own or (is_deepspeed and "train_iters" in settings and "scheduler" not in settings)
+    has_params = isinstance(section(settings, "optimizer").get("params"), Mapping)
+    return is_its_own or (has_params and "train_iters" in settings and "scheduler" not in settings)
 
 
 FRAMEWORK = Framework(
@@ -113,24 +120,16 @@ def _ramp(config: Config, warmup: float) -> list[Phase]:
 
 def _decay(style: str, warmup: float, end: int, floor: Any) -> list[Phase]:
     """Return the updates from the warmup to `end`. Only the cosine is as high as `min_lr` at its end."""
-    if style == "constant":
-        return [Phase(start_factor=1.0)]
-    low: dict[str, Any] = {"end_value": floor} if style == "cosine" else {"end_factor": _ENDS[style]}
-    first = _first(warmup)
-    ends: Any = {"start_factor": 1.0, "offset": first - warmup, "span": end - warmup, **low}
-    return [Phase(end + 1 - first, _SHAPES[style], **ends)]
+    shape, last = _STYLES[style]
+    low: dict[str, Any] = {"end_value": floor} if style == "cosine" else {"end_factor": last}
+    return [between(warmup, end, (_first(warmup), end + 1), shape, **low)]
 
 
 def _decay_of_releases(style: str, warmup: float, end: int) -> list[Phase]:
     """Return a decay as long as the run, which stops `warmup` updates before its end, and holds."""
-    if style == "constant":
-        return [Phase(start_factor=1.0)]
-    first, last = _first(warmup), (end - 2 * warmup) / end
+    shape, lowest = _STYLES[style]
+    last = (end - 2 * warmup) / end
     held = {"linear": 1 - last, "cosine": (1 + math.cos(math.pi * last)) / 2, "exponential": _HALF**last}
-    ends: Any = {"start_factor": 1.0, "end_factor": _ENDS[style], "offset": first - warmup, "span": end}
-    steps = math.floor(end - warmup) + 1 - first
-    return [Phase(steps, _SHAPES[style], **ends), Phase(start_factor=held[style])]
-
-
-_SHAPES: dict[str, Shape] = {"linear": "linear", "cosine": "cosine", "exponential": "exponential"}
-_ENDS = {"linear": 0.0, "cosine": 0.0, "exponential": _HALF}
+    counts = _first(warmup), math.floor(end - warmup) + 1
+    decay = between(warmup, warmup + end, counts, shape, end_factor=lowest, span=end)
+    return [decay, Phase(start_factor=held[style])]

@@ -12,7 +12,14 @@ from typing import Any
 
 from jaxlr._checks import shown_value
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.huggingface_schedules import CALLS, check_type, get_scheduler, keywords_of
+from jaxlr.frameworks.huggingface_schedules import (
+    CALLS,
+    ENDLESS,
+    PLATEAUS,
+    check_type,
+    get_scheduler,
+    keywords_of,
+)
 from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 
 
@@ -34,24 +41,20 @@ def read(config: Config) -> Recipe:
         config.assume(f"The model card says transformers {config.version_text}.")
     base_rate = config.base_rate("learning_rate")
     init_value = lora_plus_rate(config, base_rate) if config.has("loraplus_lr_ratio") else base_rate
-    name = config.text("lr_scheduler_type", None)
-    if name is None:
-        name = "linear"
-        config.assume("lr_scheduler_type is 'linear', the default of TrainingArguments.")
+    name = config.text_or_default("lr_scheduler_type", "linear", "TrainingArguments")
     name = name.removeprefix("SchedulerType.").lower()
     _state_optimizer(config)
     check_type(name)
     keywords = scheduler_keywords(config, name)
-    if init_value is not base_rate and name not in ("reduce_lr_on_plateau", "greedy"):
+    if init_value is not base_rate and name not in PLATEAUS:
         # A fraction of the optimizer's rate, also in a group with another rate.
         for lowest in {"min_lr", "lr_end"} & keywords.keys():
             keywords[lowest] = keywords[lowest] * (init_value / base_rate)
     _check_version(config, name)
-    if name in ("reduce_lr_on_plateau", "greedy"):
+    if name in PLATEAUS:
         config.assume("The plateau is stepped once after each evaluation, with the metric of the trainer.")
-        return config.recipe(
-            "huggingface", get_scheduler(init_value, name, None, None, keywords), "evaluation", None
-        )
+        plateau = get_scheduler(init_value, name, scheduler_specific_kwargs=keywords)
+        return config.recipe("huggingface", plateau, "evaluation", None)
     num_steps = num_training_steps(config, needed=_needs_length(config, name))
     num_warmup_steps = _num_warmup_steps(config, name, num_steps)
     version = config.version_text or "4.49"
@@ -82,8 +85,7 @@ def optimizer(config: Config) -> TorchOptimizer:
             )
         written = "adamw_torch"
         config.assume("optim is 'adamw_torch', the default of TrainingArguments.")
-    elif match := _CARD_OPTIMIZER.match(written):
-        written = match[1]
+    written = _without_numbers(written)
     name = written.removeprefix("OptimizerNames.").lower()
     if name not in _OPTIMIZERS:
         known = ", ".join(map(repr, _OPTIMIZERS))
@@ -140,16 +142,18 @@ def _state_optimizer(config: Config) -> None:
     """State the optimizer and the clipping. The Trainer decays matrices only, in a group of their own."""
     is_lora_plus = config.has("loraplus_lr_ratio")
     group = 0 if is_lora_plus else config.groups("weights", "biases and norms")
-    decay = config.stated("weight_decay")
-    optimizer = config.stated_text(config.first("optim", "optimizer"))
-    if optimizer is not None and (match := _CARD_OPTIMIZER.match(optimizer)):
-        optimizer = match[1]
-    config.state(
-        optimizer=optimizer,
-        weight_decay=0.0 if group == 1 and decay is not None else decay,
-        clip=config.stated_clip("max_grad_norm"),
-        momentum=config.stated("adam_beta1") if "adam" in (optimizer or "adamw").lower() else None,
-    )
+    written = config.stated_text(config.first("optim", "optimizer"))
+    optimizer = None if written is None else _without_numbers(written)
+    config.state(optimizer=optimizer, weight_decay=config.stated_decay(is_undecayed=group == 1))
+    config.state(clip=config.stated_clip("max_grad_norm"))
+    if "adam" in (optimizer or "adamw").lower():
+        config.state(momentum=config.stated("adam_beta1"))
+
+
+def _without_numbers(optimizer: str) -> str:
+    """Return the name in the text of an optimizer, which has its numbers, too, in a model card."""
+    match = _CARD_OPTIMIZER.match(optimizer)
+    return match[1] if match else optimizer
 
 
 def scheduler_keywords(config: Config, name: str) -> dict[str, Any]:
@@ -185,11 +189,10 @@ def _refuse_others(config: Config) -> None:
     )
     hint = "it is no setting of TrainingArguments; keywords of the scheduler go into lr_scheduler_kwargs"
     config.refuse(*others, "num_decay_steps", "num_stable_steps", "cosine_min_lr_ratio", reason=hint)
-    flags = ("num_warmup_steps", "max_train_steps", "lr_warmup_steps")
     hint = (
         "it is of a script with its own loop, so give from_string the call of get_scheduler in that script"
     )
-    config.refuse(*flags, reason=hint)
+    config.refuse("num_warmup_steps", "max_train_steps", "lr_warmup_steps", reason=hint)
 
 
 def _check_version(config: Config, name: str) -> None:
@@ -205,12 +208,8 @@ def _check_version(config: Config, name: str) -> None:
 
 def _needs_length(config: Config, name: str) -> bool:
     """Check if the schedule depends on the number of updates in the run."""
-    if name in ("constant", "constant_with_warmup", "inverse_sqrt"):
-        return name != "constant" and _has_ratio(config)
-    return True
-
-
-def _has_ratio(config: Config) -> bool:
+    if name not in ENDLESS or name == "constant":
+        return name != "constant"
     steps = config.signed(config.first("warmup_steps", "lr_scheduler_warmup_steps"), 0)
     ratio = config.signed(config.first("warmup_ratio", "lr_scheduler_warmup_ratio"), 0)
     return 0 < steps < 1 or (steps == 0 and ratio > 0)
@@ -219,28 +218,23 @@ def _has_ratio(config: Config) -> bool:
 def num_training_steps(config: Config, needed: bool) -> int | None:
     """Return `max_steps` if it is above 0, else the epochs times the updates of an epoch."""
     name = config.first("max_steps", "training_steps")
-    max_steps = config.signed(name, -1)
-    if max_steps > 0:
+    if config.signed(name, -1) > 0:
         return config.count(name)
     if not needed and config.steps_per_epoch is None:
         return None
-    epochs = config.num_epochs("num_train_epochs", "num_epochs")
-    updates = _updates_per_epoch(config)
-    return math.ceil(epochs * updates)
+    return math.ceil(config.num_epochs("num_train_epochs", "num_epochs") * _updates_per_epoch(config))
 
 
 def _updates_per_epoch(config: Config) -> int:
-    batches = _batches_per_epoch(config)
-    accumulation = max(1, config.count("gradient_accumulation_steps", 1))
+    batches, accumulation = _batches_per_epoch(config), config.accumulation()
     rounded_down, rounded_up = max(1, batches // accumulation), max(1, -(-batches // accumulation))
     if rounded_down == rounded_up:
         return rounded_up
-    newest = config.since(4, 52)
-    if newest is None:
+    if config.version is None:
         config.assume(
             f"An epoch has {rounded_up} updates: transformers 4.52 and later round up, earlier ones down."
         )
-    return rounded_down if newest is False else rounded_up
+    return rounded_down if config.since(4, 52) is False else rounded_up
 
 
 def _batches_per_epoch(config: Config) -> int:
@@ -250,16 +244,13 @@ def _batches_per_epoch(config: Config) -> int:
         return batches
     if config.steps_per_epoch is not None or not config.has("num_examples"):
         return config.steps_in_epoch()
-    if config.num_processes is None:
-        raise ValueError(
-            "num_examples gives the batches of an epoch only with num_processes: give num_processes"
-        )
+    processes = config.num_processes_for(
+        "num_examples gives the batches of an epoch only with num_processes"
+    )
     examples = config.count("num_examples")
     batch = config.count(config.first("per_device_train_batch_size", "train_batch_size"))
-    batches = -(-examples // max(1, batch * config.num_processes))
-    config.assume(
-        f"An epoch has {batches} batches: {examples} examples by {config.num_processes} x {batch}."
-    )
+    batches = -(-examples // max(1, batch * processes))
+    config.assume(f"An epoch has {batches} batches: {examples} examples by {processes} x {batch}.")
     return batches
 
 

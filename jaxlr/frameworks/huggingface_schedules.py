@@ -16,13 +16,16 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_choice, check_duration, shown_value
-from jaxlr.frameworks._curves import check_steps, falling_waves, warmup, waves
+from jaxlr.frameworks._curves import check_steps, falling_waves, warmup, warmup_ahead, waves
 from jaxlr.frameworks.recipe import parsed_version
 from jaxlr.greedy import greedy_lr
 from jaxlr.plateau import reduce_lr_on_plateau
 from jaxlr.schedules import Phase, phased_lr
 
 
+# The schedules that do not depend on the length of the run.
+ENDLESS = ("constant", "constant_with_warmup", "inverse_sqrt", "piecewise_constant")
+PLATEAUS = ("reduce_lr_on_plateau", "greedy")
 _WSD_WARMUPS = ("linear", "cosine", "1-sqrt")
 _NEW_WSD = (4, 49)  # the version that changed get_wsd_schedule
 _MOST_CYCLES = 200
@@ -47,10 +50,8 @@ def get_linear_schedule_with_warmup(
     ramp, steps, passed = _clock(num_warmup_steps, num_training_steps)
     if num_training_steps <= num_warmup_steps:
         return phased_lr(init_value, [ramp, Phase(start_factor=0.0)])
-    line = Phase(
-        math.ceil(steps - passed), "linear", end_factor=0.0, start_factor=1.0, offset=passed, span=steps
-    )
-    return phased_lr(init_value, [ramp, line])
+    ends: Any = {"start_factor": 1.0, "end_factor": 0.0, "offset": passed, "span": steps}
+    return phased_lr(init_value, [ramp, Phase(math.ceil(steps - passed), "linear", **ends)])
 
 
 def get_cosine_schedule_with_warmup(
@@ -65,7 +66,7 @@ def get_cosine_with_hard_restarts_schedule_with_warmup(
     init_value: ArrayLike, num_warmup_steps: int, num_training_steps: int, num_cycles: float = 1
 ) -> optax.Schedule:
     """Return a line from 0, then `num_cycles` falls of a cosine, each from the base rate, then 0."""
-    ramp, steps, _ = _whole_clock(num_warmup_steps, num_training_steps)
+    ramp, steps = _whole_clock(num_warmup_steps, num_training_steps)
     cycles = check_steps("num_cycles", num_cycles)
     most = min(_MOST_CYCLES, steps)
     if not 0 < cycles <= most:
@@ -94,7 +95,7 @@ def get_polynomial_decay_schedule_with_warmup(
     power: float = 1.0,
 ) -> optax.Schedule:
     """Return a line from 0, then a polynomial to `lr_end`."""
-    ramp, steps, _ = _whole_clock(num_warmup_steps, num_training_steps)
+    ramp, steps = _whole_clock(num_warmup_steps, num_training_steps)
     if num_training_steps == num_warmup_steps:
         raise ValueError("num_training_steps must differ from num_warmup_steps: transformers divides by 0")
     if not isinstance(init_value, jax.Array) and not isinstance(lr_end, jax.Array) and init_value <= lr_end:
@@ -139,10 +140,10 @@ def get_cosine_with_min_lr_schedule_with_warmup_lr_rate(
     warmup_lr_rate: float | None = None,
 ) -> optax.Schedule:
     """Return a line and then the waves of a cosine, both one step ahead."""
-    _, steps, _ = _whole_clock(num_warmup_steps, num_training_steps)
+    _, steps = _whole_clock(num_warmup_steps, num_training_steps)
     length = int(num_warmup_steps)
     if warmup_lr_rate is None:
-        ramp = Phase(length, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=max(1, length))
+        ramp = warmup_ahead(length)
     else:
         ramp = Phase(length, "linear", start_factor=warmup_lr_rate, end_factor=1.0, span=max(1, length - 1))
     return waves(init_value, [ramp], steps, num_cycles, 1.0, **_floor(min_lr, min_lr_rate))
@@ -162,16 +163,14 @@ def get_wsd_schedule(
     version: str | None = None,
 ) -> optax.Schedule:
     """Return a warmup, a constant and a decay. The warmup began at 0 before transformers 4.49."""
-    if (parsed_version(version) or _NEW_WSD) < _NEW_WSD:
-        if (num_training_steps, warmup_type, decay_type) != (None, "linear", "cosine"):
-            raise ValueError(
-                "warmup_stable_decay of transformers 4.48 has no num_training_steps, warmup_type and "
-                "decay_type"
-            )
-        return _old_wsd(
-            init_value, num_warmup_steps, num_decay_steps, num_stable_steps, min_lr_ratio, num_cycles
-        )
+    is_new = (parsed_version(version) or _NEW_WSD) >= _NEW_WSD
     is_of_both = num_training_steps is None and (warmup_type, decay_type) == ("linear", "cosine")
+    if not is_new and not is_of_both:
+        raise ValueError(
+            "warmup_stable_decay of transformers 4.48 has no num_training_steps, warmup_type and decay_type"
+        )
+    if not is_new and num_stable_steps is None:
+        raise ValueError("warmup_stable_decay of transformers 4.48 needs num_stable_steps")
     if version is None and is_of_both and min_lr_ratio != 0 and num_warmup_steps != 0:
         raise ValueError(
             "with min_lr_ratio, the warmup of get_wsd_schedule begins at 0 in transformers 4.48, and at "
@@ -187,7 +186,7 @@ def get_wsd_schedule(
         stable = check_duration("num_training_steps", num_training_steps) - warmup_steps - decay_steps
     else:
         raise ValueError("get_wsd_schedule needs num_training_steps or num_stable_steps")
-    ramp: dict[str, Any] = {"start_factor": min_lr_ratio, "end_factor": 1.0}
+    ramp: dict[str, Any] = {"start_factor": min_lr_ratio if is_new else 0.0, "end_factor": 1.0}
     rise = {
         "linear": Phase(warmup_steps, "linear", **ramp),
         "cosine": Phase(warmup_steps, "cosine", **ramp),
@@ -198,19 +197,11 @@ def get_wsd_schedule(
     return phased_lr(init_value, [rise, hold, *decay, Phase(start_factor=min_lr_ratio)])
 
 
+@functools.wraps(reduce_lr_on_plateau, assigned=())
 def get_reduce_on_plateau_schedule(
-    init_value: ArrayLike,
-    mode: str = "min",
-    factor: float = 0.1,
-    patience: int = 10,
-    threshold: float = 1e-4,
-    threshold_mode: str = "rel",
-    cooldown: int = 0,
-    min_lr: float = 0.0,
-    eps: float = 1e-8,
+    init_value: ArrayLike, **settings: Any
 ) -> optax.GradientTransformationExtraArgs:
     """Return torch's ReduceLROnPlateau, which is stepped after each evaluation."""
-    settings: Any = {name: value for name, value in locals().items() if name != "init_value"}
     return reduce_lr_on_plateau(init_value, **settings)
 
 
@@ -336,10 +327,11 @@ def _clock(num_warmup_steps: float, num_training_steps: float) -> tuple[Phase, f
     return warmup(warm), max(1.0, steps - warm), math.ceil(warm) - warm
 
 
-def _whole_clock(num_warmup_steps: int, num_training_steps: int) -> tuple[Phase, int, float]:
+def _whole_clock(num_warmup_steps: int, num_training_steps: int) -> tuple[Phase, int]:
+    """Return the warmup and the steps after it, of a schedule that takes whole numbers only."""
     warm = check_duration("num_warmup_steps", num_warmup_steps)
     steps = check_duration("num_training_steps", num_training_steps)
-    return warmup(warm), max(1, steps - warm), 0.0
+    return warmup(warm), max(1, steps - warm)
 
 
 def _floor(min_lr: Any, min_lr_rate: Any) -> dict[str, Any]:
@@ -386,25 +378,4 @@ def _checked_keywords(name: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_type(name: Any) -> None:
-    if name not in _TYPES:
-        known = ", ".join(map(repr, _TYPES))
-        raise ValueError(f"lr_scheduler_type must be one of {known}, got {shown_value(name)}")
-
-
-def _old_wsd(
-    init_value: ArrayLike,
-    num_warmup_steps: int,
-    num_decay_steps: int,
-    num_stable_steps: int | None,
-    min_lr_ratio: float,
-    num_cycles: float,
-) -> optax.Schedule:
-    """Return the warmup-stable-decay of 4.48 and earlier: a warmup from 0, whatever the floor is."""
-    if num_stable_steps is None:
-        raise ValueError("warmup_stable_decay of transformers 4.48 needs num_stable_steps")
-    warm = check_duration("num_warmup_steps", num_warmup_steps)
-    stable = check_duration("num_stable_steps", num_stable_steps)
-    decay = check_duration("num_decay_steps", num_decay_steps)
-    fall = _wsd_decay("cosine", decay, 0, min_lr_ratio, num_cycles)
-    hold = Phase(stable, start_factor=1.0)
-    return phased_lr(init_value, [warmup(warm), hold, *fall, Phase(start_factor=min_lr_ratio)])
+    check_choice("lr_scheduler_type", name, _TYPES)

@@ -1,7 +1,7 @@
 """Configs of Hydra and LightningCLI: nodes that name a class, and references to other values."""
 
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from jaxlr._checks import shorten, shown_value
@@ -61,7 +61,9 @@ class Tree:
         known: the classes and functions that may be in a call, without their modules.
     """
 
-    def __init__(self, settings: Mapping[str, Any], given: Callable[[str], Any], known: Container[str]):
+    def __init__(
+        self, settings: Mapping[str, Any], given: Callable[[str], Any], known: Container[str] = ()
+    ):
         self._given, self._known = given, known
         self._num_written = 0
         self.root: Node = Node((), _nested(settings))
@@ -162,6 +164,11 @@ class Tree:
             else:
                 value = f"{value[: match.start()]}{found}{value[match.end() :]}"
         raise ValueError(f"{name} is {shown_value(value)}, a reference to itself")
+
+    def resolved(self, node: Node, names: Iterable[str]) -> dict[str, Any]:
+        """Return those settings of a node that it has, without references."""
+        found = {name: node.settings[name] for name in names if name in node.settings}
+        return {name: self.value(name, value, (*node.path, name)) for name, value in found.items()}
 
     def _looked_up(self, reference: str, path: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         """Return the value of `trainer.max_epochs`, `..lr` or `steps[0]`, and its path."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxlr._checks import shorten, shown_value
-from jaxlr.frameworks.huggingface_schedules import get_piecewise_constant_schedule, get_scheduler
+from jaxlr.frameworks.huggingface_schedules import ENDLESS, get_piecewise_constant_schedule, get_scheduler
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 
 
@@ -29,18 +29,14 @@ def read(config: Config) -> Recipe:
         optimizer = "AdamW8bit"
     config.state(optimizer=optimizer, clip=config.stated_clip("max_grad_norm"))
     init_value = _rate_of_group(config)
-    name = config.text("lr_scheduler", None)
-    if name is None:
-        name = "constant"
-        config.assume("lr_scheduler is 'constant', the default of sd-scripts.")
+    name = config.text_or_default("lr_scheduler", "constant", "sd-scripts")
     if optimizer is not None and optimizer.lower().endswith("schedulefree"):
         name = "constant"
         config.assume(f"The optimizer {optimizer} has no scheduler: the rate is constant.")
-    warmed = name not in ("constant", "piecewise_constant")
-    endless = ("constant", "constant_with_warmup", "inverse_sqrt", "piecewise_constant")
-    needed = name not in endless or (warmed and isinstance(_steps(config, "lr_warmup_steps"), float))
-    num_steps = _num_steps(config, needed)
-    warm = _per_update(config, "lr_warmup_steps", num_steps) if warmed else 0
+    is_warmed = name not in ("constant", "piecewise_constant")
+    has_share = is_warmed and isinstance(_steps(config, "lr_warmup_steps"), float)
+    num_steps = _num_steps(config, needed=name not in ENDLESS or has_share)
+    warm = _per_update(config, "lr_warmup_steps", num_steps) if is_warmed else 0
     return config.recipe("kohya", _schedule(config, init_value, name, warm, num_steps), "update", num_steps)
 
 
@@ -69,9 +65,7 @@ def _schedule(config: Config, init_value: Any, name: str, warm: Any, num_steps: 
         case "piecewise_constant":
             rules = _arguments(config).get("step_rules", "")
             return get_piecewise_constant_schedule(init_value, rules.strip("'\""))
-        case _:
-            pass
-    if name != "piecewise_constant" and _arguments(config):
+    if _arguments(config):
         raise ValueError("lr_scheduler_args is supported only for lr_scheduler 'piecewise_constant'")
     version = config.version_text or "4.49"
     return get_scheduler(init_value, name, warm, num_steps, keywords, version=version)
@@ -101,10 +95,9 @@ def _flat(settings: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _refuse_custom(config: Config) -> None:
     if config.has("lr_scheduler_type"):
-        arguments = ", ".join(
-            ["optimizer", *(f"{name}={value}" for name, value in _arguments(config).items())]
-        )
-        call = f"{config.text('lr_scheduler_type').rpartition('.')[2]}({arguments})"
+        arguments = [f"{name}={value}" for name, value in _arguments(config).items()]
+        kind = config.text("lr_scheduler_type").rpartition(".")[2]
+        call = f"{kind}({', '.join(['optimizer', *arguments])})"
         raise ValueError(
             f"lr_scheduler_type replaces lr_scheduler: give from_string the call {shorten(call, 200)!r}"
         )
@@ -126,9 +119,9 @@ def _arguments(config: Config) -> dict[str, str]:
 def _rate_of_group(config: Config) -> Any:
     """Return the base rate of the U-Net, or of a text encoder."""
     encoders = config.numbers("text_encoder_lr") or []
-    names = (
-        ["text encoder"] if len(encoders) < 2 else [f"text encoder {n + 1}" for n in range(len(encoders))]
-    )
+    names = ["text encoder"]
+    if len(encoders) > 1:
+        names = [f"text encoder {number + 1}" for number in range(len(encoders))]
     if not config.has("unet_lr") and not encoders:
         return config.base_rate("learning_rate")
     group = config.groups("U-Net", *names)
@@ -141,20 +134,16 @@ def _rate_of_group(config: Config) -> Any:
 
 
 def _num_processes(config: Config) -> int:
-    if config.num_processes is None:
-        raise ValueError("the scripts step the scheduler once for each process: give num_processes")
-    return config.num_processes
+    return config.num_processes_for("the scripts step the scheduler once for each process")
 
 
 def _num_steps(config: Config, needed: bool) -> int | None:
     if config.has("max_train_epochs") or config.epochs is not None:
         if not needed and config.steps_per_epoch is None:
             return None
-        accumulation = max(1, config.count("gradient_accumulation_steps", 1))
-        return config.whole_epochs("max_train_epochs") * -(-config.steps_in_epoch() // accumulation)
-    if config.has("max_train_steps") or needed:
-        return config.count("max_train_steps")
-    return None
+        epochs = config.whole_epochs("max_train_epochs")
+        return epochs * -(-config.steps_in_epoch() // config.accumulation())
+    return config.count("max_train_steps") if needed else config.count("max_train_steps", None)
 
 
 def _steps(config: Config, name: str) -> int | float:

@@ -16,9 +16,8 @@ from jaxlr.schedules import Phase, phased_lr
 
 def read(config: Config) -> Recipe:
     """Read `train` and the rate of the optimizer. A count is a batch of `pretrain`, or an update."""
-    train, optimizer = config.inner("train"), config.get("optimizer")
-    arguments = config.of({})
-    if isinstance(optimizer, Mapping):
+    train, arguments = config.inner("train"), config.of({})
+    if isinstance(config.get("optimizer"), Mapping):
         config.state(optimizer=config.inner("optimizer").stated_text("class_path"))
         arguments = config.inner("optimizer").inner("init_args")
     rate = arguments.base_rate("lr")

@@ -5,13 +5,19 @@ The rules are those of NVIDIA/Megatron-LM of August 2026 (`core/optimizer_param_
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
-from jaxlr._checks import check_choice
-from jaxlr.frameworks._curves import floored
+from jaxlr.frameworks._curves import between, floored
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
+from jaxlr.frameworks.recipe import (
+    Config,
+    Framework,
+    OptimizerError,
+    Recipe,
+    TorchOptimizer,
+    missing,
+    section,
+)
 from jaxlr.schedules import Phase, phased_lr
 from jaxlr.schedules.phases import Shape
 
@@ -38,12 +44,12 @@ def read(config: Config) -> Recipe:
     updates = _updates(config)
     end = _length(config, "lr_decay")
     if end is None and updates is None:
-        raise ValueError("the config has no train_iters: give names={'train_iters': ...}")
+        raise missing("train_iters")
     end = float(updates) if end is None else end  # pyright: ignore[reportArgumentType]
     warmup = _warmup(config, end)
     if warmup >= end:
         raise ValueError(f"the warmup must be shorter than the decay, got {warmup:g} and {end:g} updates")
-    style = check_choice("lr_decay_style", config.text("lr_decay_style", "linear"), _STYLES)
+    style = config.choice("lr_decay_style", _STYLES, "linear")
     if style == "constant":
         decay = [Phase(start_factor=1.0)]
     elif style == "inverse-square-root":
@@ -67,12 +73,12 @@ def optimizer(config: Config) -> TorchOptimizer:
         "decoupled_lr", "use_mup", reason="it gives some layers a rate of their own", error=OptimizerError
     )
     config = with_defaults(config, {"optimizer": "adam", "clip_grad": 1.0}, "Megatron-LM")
-    name = check_choice("optimizer", config.text("optimizer"), ("adam", "sgd"))
+    name = config.choice("optimizer", ("adam", "sgd"))
     style = config.text("weight_decay_incr_style", "constant")
     if style == "constant":
         config = with_defaults(config, {"weight_decay": 0.01}, "Megatron-LM")
     elif _updates(config) is None:
-        raise ValueError("the config has no train_iters: give names={'train_iters': ...}")
+        raise missing("train_iters")
     decay = {"weight_decay": config.number("weight_decay", 0.01)}
     spared = "vectors but those of q_layernorm and k_layernorm"
     undecayed = ("biases", spared if config.flag("apply_wd_to_qk_layernorm") else "vectors")
@@ -87,8 +93,8 @@ def optimizer(config: Config) -> TorchOptimizer:
 
 def _flags(config: Config) -> Config:
     """Return the flags, which a YAML test case has in `MODEL_ARGS`."""
-    flags = config.settings.get("MODEL_ARGS")
-    if not isinstance(flags, Mapping):
+    flags = section(config.settings, "MODEL_ARGS")
+    if not flags:
         return config
     return config.of({str(key).lstrip("-").replace("-", "_"): value for key, value in flags.items()})
 
@@ -122,11 +128,7 @@ def _updates(config: Config) -> int | None:
         return config.positive_count("train_iters")
     if not config.has("train_samples"):
         return None
-    return config.count("train_samples") // _batch(config)
-
-
-def _batch(config: Config) -> int:
-    return config.positive_count("global_batch_size")
+    return config.count("train_samples") // config.positive_count("global_batch_size")
 
 
 def _length(config: Config, name: str) -> float | None:
@@ -134,7 +136,7 @@ def _length(config: Config, name: str) -> float | None:
     if config.has(f"{name}_iters"):
         return float(config.count(f"{name}_iters"))
     if config.has(f"{name}_samples"):
-        return config.count(f"{name}_samples") / _batch(config)
+        return config.count(f"{name}_samples") / config.positive_count("global_batch_size")
     return None
 
 
@@ -162,18 +164,16 @@ def _after(point: float) -> int:
 def _decay(shape: Shape, begin: float, end: float, floor: Any, warmup: float) -> list[Phase]:
     """Return a decay between two points, which may begin in the warmup, and the floor."""
     first = _after(max(begin, warmup))
-    ends: Any = {"start_factor": 1.0, "end_value": floor, "offset": first - begin, "span": end - begin}
-    return [Phase(_after(end) - first, shape, **ends), Phase(start_value=floor)]
+    return [between(begin, end, (first, _after(end)), shape, end_value=floor), Phase(start_value=floor)]
 
 
 def _stable_and_decay(config: Config, warmup: float, end: float, floor: Any) -> list[Phase]:
     length = _length(config, "lr_wsd_decay")
     if not length:
-        raise ValueError("the config has no lr_wsd_decay_iters: give names={'lr_wsd_decay_iters': ...}")
+        raise missing("lr_wsd_decay_iters")
     if length > end:
         raise ValueError(f"lr_wsd_decay_iters must be at most lr_decay_iters, got {length:g} and {end:g}")
-    style = config.text("lr_wsd_decay_style", "exponential")
-    shape = _WSD_SHAPES[check_choice("lr_wsd_decay_style", style, tuple(_WSD_SHAPES))]
+    shape = _WSD_SHAPES[config.choice("lr_wsd_decay_style", _WSD_SHAPES, "exponential")]
     begin = end - length
     stable = Phase(max(0, _after(begin) - _after(warmup)), start_factor=1.0)
     return [stable, *_decay(shape, begin, end, floor, warmup)]
@@ -181,5 +181,5 @@ def _stable_and_decay(config: Config, warmup: float, end: float, floor: Any) -> 
 
 def _inverse_sqrt(config: Config, warmup: float, end: float) -> Phase:
     """Return the inverse square root of the samples. Without a warmup, one sample has the whole rate."""
-    first, unit = _after(warmup), warmup or 1 / _batch(config)
+    first, unit = _after(warmup), warmup or 1 / config.positive_count("global_batch_size")
     return Phase(_after(end) - first, "inverse_sqrt", start_factor=1.0, offset=first - unit, span=unit)

@@ -4,11 +4,12 @@ import ast
 import itertools
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from jaxlr._checks import shorten
+from jaxlr.code.functions import OPERATORS
 from jaxlr.frameworks.recipe import Unreadable
 
 
@@ -22,12 +23,7 @@ _LARGEST = 1e300
 _BASE_REFERENCE = re.compile(r"\{\{\s*(_base_\.[\w.]{1,200})\s*\}\}")
 # The dataclasses of nerfstudio, which are read as mappings.
 _DATACLASS = re.compile(r"TrainerConfig|MethodSpecification|(R?AdamW?Optimizer|\w+Scheduler)Config")
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "abs": abs,
-    "float": float,
-    "int": int,
-    "round": round,
-}
+_FUNCTIONS = {function.__name__: function for function in (abs, float, int, max, min, round)}
 
 
 def read(text: str, path: Path | None) -> dict[str, Any]:
@@ -54,7 +50,6 @@ class _Limits:
     """The files and the work so far, so that a hostile config costs a bounded time."""
 
     def __init__(self):
-        self._opening: list[Path] = []
         self._num_files = 0
         self._work = 0
 
@@ -65,8 +60,8 @@ class _Limits:
 
     def open(self, path: Path) -> dict[str, Any]:
         """Return the values of another file."""
-        path = path.resolve()
-        if path in self._opening or self._num_files >= _MOST_FILES:
+        self._num_files += 1
+        if self._num_files > _MOST_FILES:
             raise ValueError(f"the _base_ files include each other, or are more than {_MOST_FILES}")
         if path.suffix != ".py":
             raise ValueError(f"the _base_ file {shorten(path.name)!r} must be a Python config")
@@ -76,11 +71,7 @@ class _Limits:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
             raise ValueError(f"cannot read the _base_ file {shorten(str(path), 120)!r}: {reason}") from None
-        self._num_files += 1
-        self._opening.append(path)
-        values = _File(self, path).read(text)
-        self._opening.pop()
-        return values
+        return _File(self, path).read(text)
 
 
 class _File:
@@ -95,10 +86,7 @@ class _File:
     def read(self, text: str) -> dict[str, Any]:
         statements = _parsed(text)
         self._text = text.encode()
-        self._line_starts = [
-            0,
-            *itertools.accumulate(len(line) for line in self._text.splitlines(keepends=True)),
-        ]
+        self._line_starts = [0, *itertools.accumulate(map(len, self._text.splitlines(keepends=True)))]
         match statements:
             case [ast.Expr(value=ast.Call() as call)] | [ast.Assign(value=ast.Call() as call)] if (
                 _called_name(call) not in ("dict", None) and call.keywords
@@ -119,9 +107,11 @@ class _File:
                     self._assign(target, value)
             case ast.AnnAssign(target=target, value=ast.expr() as node):
                 self._assign(target, self._value(node))
-            case ast.AugAssign(target=ast.Name() | ast.Attribute() | ast.Subscript() as target, op=op):
-                whole = ast.copy_location(ast.BinOp(target, op, statement.value), statement)
-                self._assign(target, self._arithmetic(whole, op))
+            case ast.AugAssign(target=target, op=op):
+                self._assign(
+                    target,
+                    self._value(ast.copy_location(ast.BinOp(target, op, statement.value), statement)),
+                )
             case ast.Delete(targets=targets):
                 for target in targets:
                     container, key = self._place(target)
@@ -210,9 +200,8 @@ class _File:
             case list(), "insert", [int() as index, item]:
                 receiver.insert(index, item)
             case list(), "pop", [] | [int()]:
-                index = arguments[0] if arguments else -1
-                if _has(receiver, index):
-                    receiver.pop(index)
+                if _has(receiver, *arguments or [-1]):
+                    receiver.pop(*arguments)
             case _:
                 return False
         return True
@@ -257,9 +246,8 @@ class _File:
         return shorten(ast.unparse(node))
 
     def _bases(self, base: Any) -> dict[str, Any]:
-        names = base if isinstance(base, list) else [base]
         found: dict[str, Any] = {}
-        for name in names:
+        for name in base if isinstance(base, list) else [base]:
             if not isinstance(name, str) or Path(name).is_absolute() or "::" in name:
                 raise ValueError(f"cannot read the _base_ {shorten(str(name))!r}: give a relative path")
             if self._path is None:
@@ -272,14 +260,10 @@ class _File:
 
     def _import(self, statement: ast.ImportFrom, is_base: bool) -> None:
         """Read the values that a relative import takes from another config."""
-        if self._path is None:
-            if is_base:
-                raise ValueError(
-                    "the config inherits by read_base: give the path of its file, not its text"
-                )
-            return
-        file = _module_path(statement, self._path)
-        if not is_base and not file.is_file():
+        if self._path is None and is_base:
+            raise ValueError("the config inherits by read_base: give the path of its file, not its text")
+        file = None if self._path is None else _module_path(statement, self._path)
+        if file is None or not (is_base or file.is_file()):
             return  # a module of the program; its names are unreadable
         values = self._limits.open(file)
         for alias in statement.names:
@@ -309,8 +293,10 @@ class _File:
                 return [self._value(item) for item in items]
             case ast.Set(elts=[ast.Set(elts=[inner])]):  # {{_base_.milestones}}
                 return self._value(inner)
-            case ast.Dict() | ast.Call():
-                value = self._mapping(node) if isinstance(node, ast.Dict) else self._call(node)
+            case ast.Dict(keys=keys, values=items):
+                value = self._mapping(map(_key, keys), items, {})
+            case ast.Call():
+                value = self._call(node)
             case ast.ListComp(elt=item, generators=[ast.comprehension(target=target, iter=items, ifs=[])]):
                 value = self._comprehension(item, target, self._value(items))
             case ast.Name(id="_base_") if self._base is not None:
@@ -323,25 +309,12 @@ class _File:
                 if container is not None and _has(container, key):
                     return container[key]
             case ast.UnaryOp(op=ast.USub() | ast.UAdd() as op, operand=operand):
-                value = self._value(operand)
-                value = (-value if isinstance(op, ast.USub) else value) if _is_number(value) else None
-            case ast.BinOp(op=op):
-                return self._arithmetic(node, op)
+                value = _calculated(OPERATORS[type(op)], self._value(operand))
+            case ast.BinOp(op=op, left=left, right=right):
+                value = _combined(op, self._value(left), self._value(right))
             case _:
                 value = None
         return Unreadable(self._source(node)) if value is None else value
-
-    def _mapping(self, node: ast.Dict) -> dict[str, Any] | None:
-        found: dict[str, Any] = {}
-        for key, item in zip(node.keys, node.values, strict=True):
-            value = self._value(item)
-            if isinstance(key, ast.Constant) and isinstance(key.value, str):
-                found[key.value] = value
-            elif key is None and isinstance(value, dict):
-                found |= value
-            else:
-                return None
-        return found
 
     def _call(self, call: ast.Call) -> Any:
         """Return the value of `dict(...)`, `L(Class)(...)` or a known function or class, else None."""
@@ -380,19 +353,24 @@ class _File:
                 return self._copy(value)
             case "len", [dict() | list() as value]:
                 return len(value)
-            case "min" | "max", [_, _, *_] if all(map(_is_number, arguments)):
-                return min(arguments) if name == "min" else max(arguments)
-            case "abs" | "float" | "int" | "round", [value] if _is_number(value):
-                return _FUNCTIONS[str(name)](value)
+            case ("min" | "max", [_, _, *_]) | ("abs" | "float" | "int" | "round", [_]):
+                return _calculated(_FUNCTIONS[str(name)], *arguments)
         return None
 
     def _keywords(self, call: ast.Call, start: dict[str, Any]) -> dict[str, Any] | None:
+        nodes = [keyword.value for keyword in call.keywords]
+        return self._mapping((keyword.arg for keyword in call.keywords), nodes, start)
+
+    def _mapping(
+        self, names: Iterable[Any], nodes: list[ast.expr], start: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """Return a mapping with more items, of which None is the name of `**items`."""
         found = dict(start)
-        for keyword in call.keywords:
-            value = self._value(keyword.value)
-            if keyword.arg is not None:
-                found[keyword.arg] = value
-            elif isinstance(value, dict):
+        for name, node in zip(names, nodes, strict=True):
+            value = self._value(node)
+            if isinstance(name, str):
+                found[name] = value
+            elif name is None and isinstance(value, dict):
                 found |= value
             else:
                 return None
@@ -412,38 +390,6 @@ class _File:
         self._values |= outside
         return found
 
-    def _arithmetic(self, node: ast.BinOp, op: ast.operator) -> Any:
-        left, right = self._value(node.left), self._value(node.right)
-        unreadable = Unreadable(self._source(node))
-        match op, left, right:
-            case ast.Add(), list(), list() if len(left) + len(right) <= _MOST_ITEMS:
-                return left + right
-            case ast.Mult(), list(), int() if len(left) * right <= _MOST_ITEMS:
-                return left * right
-        if not (_is_number(left) and _is_number(right)):
-            return unreadable
-        try:
-            match op:
-                case ast.Add():
-                    value = left + right
-                case ast.Sub():
-                    value = left - right
-                case ast.Mult():
-                    value = left * right
-                case ast.Div():
-                    value = left / right
-                case ast.FloorDiv():
-                    value = left // right
-                case ast.Mod():
-                    value = left % right
-                case ast.Pow() if abs(left) <= 1e6 and abs(right) <= 64:
-                    value = left**right
-                case _:
-                    return unreadable
-        except ArithmeticError:
-            return unreadable
-        return value if _is_number(value) and abs(value) < _LARGEST else unreadable
-
 
 _HARMLESS = ("print", "len", "range", "isinstance", "makedirs")
 
@@ -462,8 +408,34 @@ def merged(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _combined(op: ast.operator, left: Any, right: Any) -> Any:
+    """Return lists joined or repeated, or the result of arithmetic, or None."""
+    match op, left, right:
+        case ast.Add(), list(), list() if len(left) + len(right) <= _MOST_ITEMS:
+            return left + right
+        case ast.Mult(), list(), int() if len(left) * right <= _MOST_ITEMS:
+            return left * right
+    return _calculated(OPERATORS[type(op)], left, right) if type(op) in OPERATORS else None
+
+
+def _calculated(function: Callable[..., Any], *operands: Any) -> Any:
+    """Return a number that is calculated from numbers, or None."""
+    if not all(map(_is_number, operands)):
+        return None
+    try:
+        value = function(*operands)
+    except (ArithmeticError, TypeError, ValueError):
+        return None
+    return value if _is_number(value) and abs(value) < _LARGEST else None
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _key(key: ast.expr | None) -> Any:
+    """Return the text of a key of a dict, None as that of `**items`, or an expression that is no text."""
+    return key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else key
 
 
 def _has(container: dict[str, Any] | list[Any], key: Any) -> bool:
@@ -473,12 +445,12 @@ def _has(container: dict[str, Any] | list[Any], key: Any) -> bool:
 
 
 def _range(values: list[Any]) -> list[int] | None:
-    if not 1 <= len(values) <= 3 or not all(isinstance(value, int) for value in values):
+    """Return the numbers of a range, unless they are too many or too large."""
+    try:
+        found = range(*values)
+        return list(found) if len(found) <= _MOST_ITEMS and -(2**62) < found.start < 2**62 else None
+    except (OverflowError, TypeError, ValueError):
         return None
-    if len(values) == 3 and values[2] == 0:
-        return None
-    found = range(*values)
-    return list(found) if -(2**62) < found.start < 2**62 and found[: _MOST_ITEMS + 1] == found else None
 
 
 def _parsed(text: str) -> list[ast.stmt]:

@@ -3,8 +3,7 @@
 The rules are those of karpathy/nanoGPT of November 2025, and of the time before December 2024.
 """
 
-from typing import Any
-
+from jaxlr.frameworks._curves import warmup, warmup_ahead
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, phased_lr
@@ -26,12 +25,12 @@ def read(config: Config) -> Recipe:
     if not config.flag("decay_lr", True):
         return config.recipe("nanogpt", phased_lr(init_value, [Phase()]), "update", num_iterations)
     config = with_defaults(config, _DEFAULTS, "train.py")
-    warmup, end = config.count("warmup_iters"), config.count("lr_decay_iters")
-    if end <= warmup:
-        raise ValueError(f"lr_decay_iters must be above warmup_iters, got {end} and {warmup}")
-    ramp = _warmup(config, warmup)
-    cosine = Phase(end - warmup, "cosine", start_factor=1.0, end_value=config.number("min_lr"))
-    return config.recipe("nanogpt", phased_lr(init_value, [ramp, cosine]), "update", num_iterations)
+    first, end = config.count("warmup_iters"), config.count("lr_decay_iters")
+    if end <= first:
+        raise ValueError(f"lr_decay_iters must be above warmup_iters, got {end} and {first}")
+    cosine = Phase(end - first, "cosine", start_factor=1.0, end_value=config.number("min_lr"))
+    schedule = phased_lr(init_value, [_warmup(config, first), cosine])
+    return config.recipe("nanogpt", schedule, "update", num_iterations)
 
 
 def optimizer(config: Config) -> TorchOptimizer:
@@ -59,13 +58,10 @@ FRAMEWORK = Framework(
 
 
 def _warmup(config: Config, steps: int) -> Phase:
-    ends: Any = {"start_factor": 0.0, "end_factor": 1.0}
     since = config.since(2024, 12)
     if since is None and steps > 0:
         config.assume(
             "Iteration k of the warmup has (k + 1) / (warmup_iters + 1) of the rate, as in nanoGPT since "
             "December 2024. With version='2023' it has k / warmup_iters."
         )
-    if since is False:
-        return Phase(steps, "linear", **ends)
-    return Phase(steps, "linear", offset=1, span=steps + 1, **ends)
+    return warmup(steps) if since is False else warmup_ahead(steps, steps + 1)

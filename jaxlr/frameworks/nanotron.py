@@ -5,7 +5,7 @@ The rules are those of huggingface/nanotron of April 2026 (`src/nanotron/helpers
 
 from typing import Any
 
-from jaxlr._checks import check_choice
+from jaxlr.frameworks._curves import between
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, phased_lr
@@ -36,7 +36,7 @@ def read(config: Config) -> Recipe:
         scheduler.assume(f"The decay has {steps} updates: those of the run, without the ones before it.")
     if warmup == 0 and steps == 0:
         raise ValueError("lr_decay_steps must be above 0 without a warmup, got 0")
-    style = check_choice("lr_decay_style", scheduler.text("lr_decay_style"), tuple(_SHAPES))
+    shape = _SHAPES[scheduler.choice("lr_decay_style", _SHAPES)]
     start = warmup if start is None else start
     low: dict[str, Any] = {"end_factor": 1.0}
     if scheduler.has("min_decay_lr"):
@@ -46,8 +46,7 @@ def read(config: Config) -> Recipe:
     first, end = max(warmup + 1, start), start + steps  # update `warmup` belongs to the warmup
     phases = [_ramp(scheduler, warmup), Phase(first - warmup - 1, start_factor=1.0)]
     if first < end:
-        ends: Any = {"start_factor": 1.0, "offset": first - start, "span": steps, **low}
-        phases.append(Phase(end - first, _SHAPES[style], **ends))
+        phases.append(between(start, end, (first, end), shape, **low))
     rest = {name.replace("end_", "start_"): value for name, value in low.items()}
     schedule = phased_lr(rate, [*phases, Phase(**rest)])
     return config.recipe("nanotron", schedule, "update", updates)
@@ -67,9 +66,6 @@ FRAMEWORK = Framework(
 
 def _ramp(scheduler: Config, warmup: int) -> Phase:
     """Return the updates from 0 to `warmup`. Without a warmup, update 0 has the rate 0."""
-    style = check_choice(
-        "lr_warmup_style", scheduler.text("lr_warmup_style", "linear"), ("linear", "constant")
-    )
-    if style == "constant":
+    if scheduler.choice("lr_warmup_style", ("linear", "constant"), "linear") == "constant":
         return Phase(warmup + 1, start_factor=1.0)
     return Phase(warmup + 1, "linear", start_factor=0.0, end_factor=1.0, span=max(1, warmup))

@@ -7,13 +7,15 @@ The rules are those of OLMo 0.6 (`olmo/optim.py`, `olmo/train.py`) and OLMo-core
 import math
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 
 from jaxlr._checks import check_choice, check_positive_count, check_whole_number, shown_value
+from jaxlr.frameworks._curves import between
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Config, Framework, Recipe, missing, section
 from jaxlr.schedules import Phase, phased_lr
 
 
@@ -33,13 +35,13 @@ _CORE = {  # the registered names of OLMo-core
     "constant_with_warmup": "ConstantWithWarmup",
     "constant": "ConstantScheduler",
 }
-_UNITS = ("steps", "tokens")
+# A duration such as 1000, "2e12T" or "1ep".
+_DURATION = re.compile(r"\s*((?:\d+\.?\d*|\.\d+)(?:e\+?\d+)?)\s*(T|ep)?\s*", re.IGNORECASE)
 
 
 class _Run(NamedTuple):
     """The lengths of a run, in updates. They have fractions where tokens are counted."""
 
-    config: Config
     batch: int | None  # tokens of an update, in units of tokens
     end: float | None
     updates: int | None
@@ -51,7 +53,7 @@ class _Run(NamedTuple):
     @property
     def known_end(self) -> float:
         if self.end is None:
-            raise ValueError("the config has no max_duration: give names={'max_duration': ...}")
+            raise missing("max_duration")
         return self.end
 
 
@@ -68,19 +70,17 @@ def _read_olmo(config: Config) -> Recipe:
     config.state(optimizer=optimizer.stated_text("name"), weight_decay=optimizer.stated("weight_decay"))
     config.state(clip=config.stated_clip("max_grad_norm"))
     scheduler = config.inner("scheduler")
-    defaults = {"name": "cosine_with_warmup", "units": "steps", "t_warmup": 100, "alpha_f": 0.1}
-    missing = {"t_warmup", "alpha_f"} if scheduler.text("name", "").startswith("constant") else set()
-    scheduler = with_defaults(
-        scheduler, {name: value for name, value in defaults.items() if name not in missing}, "OLMo"
-    )
-    kind = _OLMO[check_choice("the name of the scheduler", scheduler.text("name"), tuple(_OLMO))]
+    defaults: dict[str, Any] = {"name": "cosine_with_warmup", "units": "steps"}
+    if not scheduler.text("name", "").startswith("constant"):
+        defaults |= {"t_warmup": 100, "alpha_f": 0.1}
+    scheduler = with_defaults(scheduler, defaults, "OLMo")
+    kind = _OLMO[check_choice("the name of the scheduler", scheduler.text("name"), _OLMO)]
     factor = scheduler.stated("grad_clip_warmup_factor")
     if factor is not None and scheduler.has("grad_clip_warmup_steps"):
         config.assume(
             f"The clip is that after the warmup of the clipping, which has {factor:g} times max_grad_norm."
         )
-    duration = config.get("max_duration")
-    run = _run(config, scheduler, *_duration(duration), lambda: _tokens_of_olmo(config))
+    run = _run(config, scheduler, *_duration(config.get("max_duration")), partial(_tokens, config))
     if not scheduler.has("warmup_min_lr"):
         config.assume("The warmup begins at 0.1 of the rate, because warmup_min_lr is missing.")
     warmup = int(scheduler.number("t_warmup", 100))
@@ -95,59 +95,44 @@ def _read_olmo(config: Config) -> Recipe:
 def _read_core(config: Config) -> Recipe:
     module, trainer = config.inner("train_module"), config.inner("trainer")
     callbacks = trainer.inner("callbacks")
-    older = callbacks.inner("lr_scheduler")
     optimizer = module.inner("optim") if module.has("optim") else config.inner("optim")
     rate = optimizer.base_rate("lr")
     name = _class_of(optimizer.settings)
     config.state(optimizer=name and name.removesuffix("Config"))
     config.state(weight_decay=optimizer.stated("weight_decay"), clip=module.stated_clip("max_grad_norm"))
-    if not module.has("scheduler") and not older.has("scheduler"):
+    holder = module if module.has("scheduler") else callbacks.inner("lr_scheduler")  # the older place
+    if not holder.has("scheduler"):
         config.assume("The config has no scheduler, so the rate is constant.")
         return config.recipe("olmo", phased_lr(rate, [Phase()]), "update", None)
-    scheduler = module.inner("scheduler") if module.has("scheduler") else older.inner("scheduler")
-    kind = _class_of(scheduler.settings)
-    kind = _CORE.get(kind or "", kind)
-    check_choice("the class of the scheduler", kind or "no _CLASS_", tuple(_CORE.values()))
+    scheduler = holder.inner("scheduler")
+    name = _class_of(scheduler.settings) or "no _CLASS_"
+    kind = check_choice("the class of the scheduler", _CORE.get(name, name), _CORE.values())
     scheduler = config.of({"units": "steps", **scheduler.settings})
     if isinstance(steps := trainer.get("max_duration"), int | float):  # from `names`
         trainer = config.of({"max_duration": {"value": steps, "unit": "steps"}})
     duration = trainer.inner("max_duration")
     length = duration.number("value") if trainer.has("max_duration") else None
     unit = None if length is None else duration.text("unit")
-
-    def tokens() -> int:
-        for callback in callbacks.settings:
-            if re.search("batch_?(size|w)", callback):
-                raise ValueError(
-                    f"the callback {callback} is not supported: it changes the tokens of an update"
-                )
-        loader = config.inner("data_loader")
-        return loader.positive_count("global_batch_size")
-
-    run = _run(config, scheduler, length, unit, tokens)
+    run = _run(config, scheduler, length, unit, partial(_tokens_of_core, config, callbacks))
     if kind == "ConstantScheduler":
         return config.recipe("olmo", phased_lr(rate, [Phase()]), "update", run.updates)
     end = scheduler.number("t_max", None) if kind != "WSD" else None
     warmup = _part(scheduler, run, "warmup", run.known_end if end is None else run.at(end))
     scheduler = config.of({"warmup_min_lr": 0.0, "alpha_f": 0.1, **scheduler.settings})
-    phases = _phases(kind or "", scheduler, run, rate, warmup, scheduler.number("alpha_f"))
+    phases = _phases(kind, scheduler, run, rate, warmup, scheduler.number("alpha_f"))
     return config.recipe("olmo", phased_lr(rate, phases), "update", run.updates)
 
 
 def _is_core(settings: Mapping[str, Any]) -> bool:
-    module, trainer = settings.get("train_module"), settings.get("trainer")
-    if isinstance(module, Mapping) and isinstance(module.get("optim"), Mapping):
-        return True
-    callbacks = trainer.get("callbacks") if isinstance(trainer, Mapping) else None
-    older = callbacks.get("lr_scheduler") if isinstance(callbacks, Mapping) else None
-    return isinstance(older, Mapping) and isinstance(older.get("scheduler"), Mapping)
+    optim = section(settings, "train_module").get("optim")
+    older = section(settings, "trainer", "callbacks", "lr_scheduler").get("scheduler")
+    return isinstance(optim, Mapping) or isinstance(older, Mapping)
 
 
 def _recognizes(settings: Mapping[str, Any]) -> bool:
-    optimizer, scheduler = settings.get("optimizer"), settings.get("scheduler")
-    if isinstance(optimizer, Mapping) and isinstance(scheduler, Mapping) and "learning_rate" in optimizer:
-        return "t_warmup" in scheduler or "units" in scheduler
-    return _is_core(settings)
+    scheduler = section(settings, "scheduler")
+    is_olmo = "learning_rate" in section(settings, "optimizer") and {"t_warmup", "units"} & scheduler.keys()
+    return bool(is_olmo) or _is_core(settings)
 
 
 FRAMEWORK = Framework(
@@ -165,47 +150,50 @@ def _class_of(settings: Mapping[str, Any]) -> str | None:
 
 
 def _duration(duration: Any) -> tuple[float | None, str | None]:
-    """Return the number and the unit of a duration such as 1000, "2e12T" or "1ep"."""
+    """Return the number and the unit of a duration."""
     if duration is None:
         return None, None
-    found = re.fullmatch(r"\s*([\d._]+(?:e\+?\d+)?)\s*(T|ep)?\s*", str(duration), re.IGNORECASE)
+    found = _DURATION.fullmatch(str(duration).replace("_", ""))
     if found is None or isinstance(duration, bool):
         raise ValueError(
             f"max_duration must be such as 1000, '2e12T' or '1ep', got {shown_value(duration)}"
         )
-    try:
-        number = float(found[1])
-    except ValueError:
-        raise ValueError(f"max_duration must begin with a number, got {shown_value(duration)}") from None
+    number = float(found[1])
     if number > 2**61:
         raise ValueError(f"max_duration must be at most 2**61, got {shown_value(duration)}")
     return float(int(number)), {"T": "tokens", "ep": "epochs"}.get(found[2] or "", "steps")
 
 
-def _tokens_of_olmo(config: Config) -> int:
+def _tokens(config: Config) -> int:
     """Return the tokens of an update."""
-    sequences = config.count("global_train_batch_size")
-    return check_positive_count(
-        "tokens of an update", sequences * config.inner("model").count("max_sequence_length")
-    )
+    tokens = config.count("global_train_batch_size") * config.inner("model").count("max_sequence_length")
+    return check_positive_count("tokens of an update", tokens)
+
+
+def _tokens_of_core(config: Config, callbacks: Config) -> int:
+    for callback in callbacks.settings:
+        if re.search("batch_?(size|w)", callback):
+            raise ValueError(
+                f"the callback {callback} is not supported: it changes the tokens of an update"
+            )
+    return config.inner("data_loader").positive_count("global_batch_size")
 
 
 def _run(config: Config, scheduler: Config, length: float | None, unit: str | None, tokens: Any) -> _Run:
     """Return the lengths of a run, from its duration and the units of its scheduler."""
-    units = check_choice("units", scheduler.text("units"), _UNITS)
-    batch = tokens() if units == "tokens" else None
+    batch = tokens() if scheduler.choice("units", ("steps", "tokens")) == "tokens" else None
     if length is None or (unit == "epochs" and config.steps_per_epoch is None and scheduler.has("t_max")):
-        return _Run(config, batch, None, None)
+        return _Run(batch, None, None)
     check_choice("the unit of max_duration", unit or "", ("steps", "epochs", "tokens"))
     if unit == "epochs":
         length *= config.steps_in_epoch()
     if unit != "tokens":
         updates = check_positive_count("max_duration", check_whole_number("max_duration", length))
-        return _Run(config, batch, float(updates), updates)
+        return _Run(batch, float(updates), updates)
     exact = length / (batch or tokens())
     updates = math.ceil(exact)
     config.assume(f"The run has {updates} updates: {length:g} tokens, rounded up.")
-    return _Run(config, batch, exact if batch else float(updates), updates)
+    return _Run(batch, exact if batch else float(updates), updates)
 
 
 def _part(scheduler: Config, run: _Run, name: str, end: float) -> float:
@@ -215,7 +203,7 @@ def _part(scheduler: Config, run: _Run, name: str, end: float) -> float:
             return run.at(scheduler.count(setting))
     fraction = scheduler.number(f"{name}_fraction", 0.1 if name == "decay" else None)
     if fraction is None:
-        raise ValueError(f"the config has no {name}: give names={{{name!r}: ...}}")
+        raise missing(name)
     return run.at(round(end * (run.batch or 1) * fraction))
 
 
@@ -233,13 +221,13 @@ def _phases(kind: str, scheduler: Config, run: _Run, rate: Any, warmup: float, f
         if scheduler.has("warmup_min_lr"):
             begin = {"start_value": _least(scheduler, "warmup_min_lr", rate)}
         ramp = Phase(first - 1, "linear", end_factor=top, offset=1, span=warmup, **begin)
-    ends: Any = {"start_factor": 1.0, "end_factor": floor, "offset": first - warmup}
     if kind == "ConstantWithWarmup":
         return [ramp, Phase(start_factor=1.0)]
     if kind == "InvSqrtWithWarmup":
         if warmup == 0:
             raise ValueError("the warmup of an inverse square root must be above 0, got 0")
-        return [ramp, Phase(None, "inverse_sqrt", span=warmup, **ends)]
+        ends: Any = {"start_factor": 1.0, "end_factor": floor, "offset": first - warmup, "span": warmup}
+        return [ramp, Phase(shape="inverse_sqrt", **ends)]
     if kind == "WSD":
         return [ramp, *_stable_and_decay(scheduler, run, rate, first)]
     end = scheduler.number("t_max", None)
@@ -247,11 +235,9 @@ def _phases(kind: str, scheduler: Config, run: _Run, rate: Any, warmup: float, f
     rest = Phase(start_factor=floor)
     if end <= warmup:
         return [ramp, rest]
-    span = end - warmup
-    if kind == "HalfCosWithWarmup":
-        ends, span = {**ends, "offset": first - warmup + span}, 2 * span
+    top_at = warmup - (end - warmup) if kind == "HalfCosWithWarmup" else warmup
     shape = "linear" if kind == "LinearWithWarmup" else "cosine"
-    return [ramp, Phase(math.ceil(end) - first, shape, span=span, **ends), rest]
+    return [ramp, between(top_at, end, (first, math.ceil(end)), shape, end_factor=floor), rest]
 
 
 def _stable_and_decay(scheduler: Config, run: _Run, rate: Any, first: int) -> list[Phase]:
@@ -266,11 +252,9 @@ def _stable_and_decay(scheduler: Config, run: _Run, rate: Any, first: int) -> li
         raise ValueError("the decay of a WSD must be above 0, got 0")
     begin = max(0.0, end - decay)
     start = max(first, math.ceil(end - decay))
-    ends: Any = {"start_factor": 1.0, "end_value": _least(scheduler, "decay_min_lr", rate)}
-    return [
-        Phase(start - first, start_factor=1.0),
-        Phase(int(end) + 1 - start, "linear", offset=start - begin, span=decay, **ends),
-    ]
+    low, counts = _least(scheduler, "decay_min_lr", rate), (start, int(end) + 1)
+    fall = between(begin, begin + decay, counts, "linear", end_value=low, span=decay)
+    return [Phase(start - first, start_factor=1.0), fall]
 
 
 def _least(scheduler: Config, name: str, rate: Any) -> Any:

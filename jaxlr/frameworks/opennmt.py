@@ -4,13 +4,12 @@ The rules are those of OpenNMT-py 3.5 and Eole 0.5 (`utils/optimizers.py` of bot
 current update: the first one is step 1.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
-from jaxlr._checks import check_choice, check_positive_count
+from jaxlr._checks import check_positive_count
 from jaxlr.frameworks._curves import noam
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Config, Framework, Recipe, section
 from jaxlr.schedules import Phase, phased_lr, sequential_lr, step_lr
 
 
@@ -20,13 +19,12 @@ _DECAY = {"start_decay_steps": 50_000, "decay_steps": 10_000, "learning_rate_dec
 
 def read(config: Config) -> Recipe:
     """Read `learning_rate`, `decay_method` and its settings. Count 0 is the update of step 1."""
-    sections = (config.settings.get(name) for name in ("model", "training"))  # of Eole
-    settings = [each for each in sections if isinstance(each, Mapping)]
-    config = config.of({key: value for each in (*settings, config.settings) for key, value in each.items()})
+    inner = section(config.settings, "model"), section(config.settings, "training")  # of Eole
+    config = config.of({**inner[0], **inner[1], **config.settings})
     rate = config.base_rate("learning_rate")
     config.state(optimizer=config.stated_text("optim"), clip=config.stated_clip("max_grad_norm"))
     config.state(momentum=config.stated("adam_beta1"), weight_decay=config.stated("weight_decay"))
-    method = check_choice("decay_method", config.text("decay_method", "none"), _METHODS)
+    method = config.choice("decay_method", _METHODS, "none")
     updates = config.count("train_steps", None)
     if method == "none":
         return config.recipe("opennmt", _stairs(config, rate), "update", updates)

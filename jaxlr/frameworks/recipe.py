@@ -2,13 +2,13 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, NamedTuple
 
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr._checks import check_positive_count, check_value, check_whole_number, shown_value
+from jaxlr._checks import check_choice, check_positive_count, check_value, check_whole_number, shown_value
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.syntax import parse_expression
 from jaxlr.code.values import Unevaluated
@@ -214,6 +214,11 @@ class Config:
         first = values[0] if isinstance(values, list | tuple) and values else None
         return self.of({name: first}).stated(name)
 
+    def stated_decay(self, is_undecayed: bool) -> float | None:
+        """Return the stated `weight_decay`, which is 0 in a parameter group without a decay."""
+        decay = self.stated("weight_decay")
+        return 0.0 if is_undecayed and decay is not None else decay
+
     def stated_text(self, name: str) -> str | None:
         """Return a setting that no schedule depends on as a text. None if it is missing or no text."""
         try:
@@ -233,6 +238,10 @@ class Config:
     def since(self, *version: int) -> bool | None:
         """Check if the version is at least `version`. None if no version was given."""
         return None if self.version is None else self.version >= version
+
+    def named(self, name: str) -> Any:
+        """Return the value that `names` has for a name, or None."""
+        return self._names.get(name)
 
     def has(self, name: str) -> bool:
         """Check if a setting has a value."""
@@ -271,7 +280,7 @@ class Config:
         value = self.get(name)
         if value is None:
             if default is _REQUIRED:
-                raise ValueError(f"the config has no {name}: give {argument or f'names={{{name!r}: ...}}'}")
+                raise missing(name, argument)
             return default
         return check_value(name, self._as_number(name, value))
 
@@ -313,11 +322,22 @@ class Config:
         value = self.get(name)
         if value is None:
             if default is _REQUIRED:
-                raise ValueError(f"the config has no {name}: give names={{{name!r}: ...}}")
+                raise missing(name)
             return default
         if not isinstance(value, str):
             raise ValueError(f"{name} must be a text, got {shown_value(value)}")
         return value
+
+    def text_or_default(self, name: str, default: str, program: str) -> str:
+        """Return a setting as a text, or the default of a program, which is then an assumption."""
+        text = self.text(name, None)
+        if text is None:
+            self.assume(f"{name} is {default!r}, the default of {program}.")
+        return default if text is None else text
+
+    def choice(self, name: str, choices: Collection[str], default: Any = _REQUIRED) -> str:
+        """Return a setting that is one of several texts."""
+        return check_choice(name, self.text(name, default), choices)
 
     def flag(self, name: str, default: bool = False) -> bool:
         """Return a setting as True or False."""
@@ -377,6 +397,16 @@ class Config:
             )
         return self.steps_per_epoch
 
+    def accumulation(self, name: str = "gradient_accumulation_steps") -> int:
+        """Return the batches whose gradients are accumulated for an update."""
+        return max(1, self.count(name, 1))
+
+    def num_processes_for(self, reason: str) -> int:
+        """Return `num_processes`, or raise an error with the reason that it is needed."""
+        if self.num_processes is None:
+            raise ValueError(f"{reason}: give num_processes")
+        return self.num_processes
+
     def num_epochs(self, *names: str) -> float:
         """Return the argument `epochs` if it was given, else the first of these settings."""
         if self.epochs is not None:
@@ -422,6 +452,19 @@ class Unreadable(NamedTuple):
         except (SyntaxError, ValueError):
             return None
         return None if isinstance(found, Unevaluated) else found
+
+
+def missing(name: str, argument: str | None = None) -> ValueError:
+    """Return the error about a setting that the config lacks, which `argument` or `names` may give."""
+    return ValueError(f"the config has no {name}: give {argument or f'names={{{name!r}: ...}}'}")
+
+
+def section(settings: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    """Return the mapping under some keys. It is empty where there is none."""
+    found: Any = settings
+    for key in path:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _is_key(settings: Any, key: str) -> bool:

@@ -1,8 +1,9 @@
-"""Python scripts that build their config by calls: functions of torchtitan, and scripts of OLMo-core."""
+"""Python configs and scripts: what a script of transformers, torchtitan, OLMo-core or YOLOX builds."""
 
 import ast
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from jaxlr._checks import shorten
@@ -10,6 +11,12 @@ from jaxlr.frameworks import mmpython
 from jaxlr.frameworks.recipe import Unreadable
 
 
+# The classes that hold TrainingArguments in transformers, sentence-transformers and TRL.
+_TRAINER = re.compile(
+    r"\w*TrainingArguments\(|(?:RF)?(?:Async|Online)?(?:SFT|DPO|GRPO|RLOO|KTO|ORPO|CPO|BCO|PPO|TPO|XPO|PRM|GKD|"
+    r"Reward|NashMD|SDFT|SDPO|SSD|GOLD|GMPO|MiniLLM|A2PO|Distillation)Config\("
+)
+_EXPERIMENT = re.compile(r"^class Exp\(\w*Exp\)", re.MULTILINE)  # of YOLOX
 _TITAN = re.compile(r"\bTrainer\.Config\(|\bLRSchedulersContainer\.Config\(")
 _OLMO = re.compile(r"TrainModuleConfig\(")
 # The arguments whose values are the config of each, and the functions that take the rate of all parameters.
@@ -19,36 +26,51 @@ _WITH_RATE = ("default_adamw", "OptimizersContainer.Config")
 _CHANGED = re.compile(rf"\.({'|'.join([*_OF_TITAN, *_OF_OLMO])})\b[\w.]*\s*=[^=]")
 
 
-def is_script(text: str) -> bool:
-    """Check if a text builds the config of torchtitan or OLMo-core."""
-    return _TITAN.search(text) is not None or _OLMO.search(text) is not None
-
-
-def read_script(text: str) -> Mapping[str, Any]:
-    """Return the config that a script builds, in the form of a file of the same framework."""
-    if match := _CHANGED.search(text):
-        raise ValueError(f"the script sets {match[1]} after the call: give the call with the final values")
-    script = _Script(text)
+def read_python(text: str, path: Path | None) -> Mapping[str, Any]:
+    """Return the settings of a Python config, or those that a script builds."""
+    settings = mmpython.read(text, path)
     if _TITAN.search(text):
-        found = {name: script.mapping(name) for name in _OF_TITAN}
-        call = script.argument("optimizer")
-        if call and ("param_groups" in found["optimizer"] or script.name_of(call) not in _WITH_RATE):
-            found["optimizer"] = {"lr": Unreadable(script.source(call))}
-        return {"job": {}, **found}  # a section that only torchtitan has
-    batch = script.argument("global_batch_size")
+        return _of_titan(_Script(text))
+    if _OLMO.search(text):
+        return _of_olmo(_Script(text))
+    if _EXPERIMENT.search(text):
+        return {**mmpython.read(_attributes(text), None), "is_experiment": True}
+    if not _TRAINER.search(text):
+        return settings
+    calls = [node for node in ast.walk(ast.parse(text)) if _is_trainer(node)]
+    if not calls:
+        return settings
+    if len(calls) > 1:
+        raise ValueError(f"the text has {len(calls)} TrainingArguments: give the one that you mean")
+    arguments = mmpython.read(ast.get_source_segment(text, calls[0]) or "", None)
+    # A name stands for the value that the script gives it before.
+    known = {
+        name: settings.get(value.source, value) if isinstance(value, Unreadable) else value
+        for name, value in arguments.items()
+    }
+    return {**known, "is_training_arguments": True}
+
+
+def _of_titan(script: "_Script") -> Mapping[str, Any]:
+    """Return the config that a script of torchtitan builds, in the form of its TOML files."""
+    found = {name: script.mapping(name) for name in _OF_TITAN}
+    call = script.argument("optimizer")
+    if call and ("param_groups" in found["optimizer"] or _name_of(call) not in _WITH_RATE):
+        found["optimizer"] = {"lr": Unreadable(ast.unparse(call))}
+    return {"job": {}, **found}  # a section that only torchtitan has
+
+
+def _of_olmo(script: "_Script") -> Mapping[str, Any]:
+    """Return the config that a script of OLMo-core builds, in the form of its `config.json`."""
     module = {name: script.mapping(name) for name in ("optim", "scheduler") if script.argument(name)}
-    clip = script.argument("max_grad_norm")
-    if clip is not None:
-        module["max_grad_norm"] = script.value(script.source(clip))
     config: dict[str, Any] = {"train_module": module, "trainer": {}, "data_loader": {}}
-    if batch is not None:
-        config["data_loader"] = {"global_batch_size": script.value(script.source(batch))}
+    for section, name in ((module, "max_grad_norm"), (config["data_loader"], "global_batch_size")):
+        if (value := script.argument(name)) is not None:
+            section[name] = script.value(value)
     duration = script.argument("max_duration")
     if isinstance(duration, ast.Call) and len(duration.args) == 1 and not duration.keywords:
-        unit = script.name_of(duration).rpartition(".")[2]
-        config["trainer"] = {
-            "max_duration": {"value": script.value(script.source(duration.args[0])), "unit": unit}
-        }
+        unit = _name_of(duration).rpartition(".")[2]
+        config["trainer"] = {"max_duration": {"value": script.value(duration.args[0]), "unit": unit}}
     return config
 
 
@@ -56,6 +78,10 @@ class _Script:
     """The calls of a script, and the names that it assigns once."""
 
     def __init__(self, text: str):
+        if match := _CHANGED.search(text):
+            raise ValueError(
+                f"the script sets {match[1]} after the call: give the call with the final values"
+            )
         nodes = [*ast.walk(ast.parse(text))]
         calls = [node for node in nodes if isinstance(node, ast.Call)]
         self._arguments = [keyword for call in calls for keyword in call.keywords if keyword.arg]
@@ -93,25 +119,22 @@ class _Script:
         if call is None:
             return {}
         if not isinstance(call, ast.Call):
-            raise ValueError(f"{name} is {shorten(self.source(call))!r}: give its call in its place")
+            raise ValueError(f"{name} is {shorten(ast.unparse(call))!r}: give its call in its place")
         if call.args or not all(keyword.arg for keyword in call.keywords):
-            raise ValueError(f"give the arguments of {shorten(self.source(call.func))} by name")
-        keywords = ", ".join(map(self.source, call.keywords))
-        settings = self.value(f"dict({keywords})")
-        return {**settings, "_CLASS_": self.name_of(call)} if name in _OF_OLMO else settings
+            raise ValueError(f"give the arguments of {shorten(ast.unparse(call.func))} by name")
+        settings = self.value(ast.Call(ast.Name("dict", ast.Load()), [], call.keywords))
+        return {**settings, "_CLASS_": _name_of(call)} if name in _OF_OLMO else settings
 
-    def value(self, source: str) -> Any:
+    def value(self, node: ast.expr) -> Any:
         """Return the value of an expression, with the names that the script assigns."""
-        value = mmpython.read(f"{self._known}\njaxlr_value = {source}", None)["jaxlr_value"]
+        value = mmpython.read(f"{self._known}\njaxlr_value = {ast.unparse(node)}", None)["jaxlr_value"]
         if isinstance(value, dict):
             return {name: _member(each) for name, each in value.items()}
         return value
 
-    def source(self, node: ast.AST) -> str:
-        return ast.unparse(node)
 
-    def name_of(self, call: ast.expr) -> str:
-        return ast.unparse(call.func) if isinstance(call, ast.Call) else ""
+def _name_of(call: ast.expr) -> str:
+    return ast.unparse(call.func) if isinstance(call, ast.Call) else ""
 
 
 def _member(value: Any) -> Any:
@@ -119,3 +142,21 @@ def _member(value: Any) -> Any:
     if isinstance(value, Unreadable) and (match := re.fullmatch(r"[A-Z]\w*\.([a-z]+)", value.source)):
         return match[1]
     return value
+
+
+def _attributes(text: str) -> str:
+    """Return the attributes that the `__init__` of a class sets, as the lines of a config."""
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    lines = ["get_lr_scheduler = True" for each in functions if each.name == "get_lr_scheduler"]
+    for statement in (line for each in functions if each.name == "__init__" for line in each.body):
+        match statement:
+            case ast.Assign(targets=[ast.Attribute(value=ast.Name(id="self"), attr=name)]):
+                lines.append(f"{name} = {ast.unparse(statement.value)}")
+    return "\n".join(lines)
+
+
+def _is_trainer(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call) or not node.keywords:
+        return False
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    return _TRAINER.fullmatch(f"{name}(") is not None

@@ -5,7 +5,7 @@ The rules are those of sentence-transformers 2.7.0 (`SentenceTransformer.fit`). 
 """
 
 from jaxlr._checks import shown_value
-from jaxlr.frameworks.huggingface_schedules import get_scheduler
+from jaxlr.frameworks.huggingface_schedules import ENDLESS, get_scheduler
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 
 
@@ -36,9 +36,11 @@ def read(config: Config) -> Recipe:
     if warm is None and kind != "constant":
         warm = 10_000
         config.assume("warmup_steps is 10000, the default of fit.")
-    is_endless = kind in ("constant", "constant_with_warmup")
-    steps = None if is_endless and not _has_length(config) else _num_steps(config)
-    _state_optimizer(config, optimizer)
+    steps = _num_steps(config, needed=kind not in ENDLESS)
+    group = config.groups("weights", "biases and norms")
+    config.state(weight_decay=config.stated_decay(is_undecayed=group == 1))
+    config.state(optimizer=config.stated_text("optimizer_class"), momentum=optimizer.stated("momentum"))
+    config.state(clip=config.stated_clip("max_grad_norm"))
     schedule = get_scheduler(init_value, kind, warm, steps)
     return config.recipe("sentence_transformers", schedule, "update", steps)
 
@@ -51,29 +53,12 @@ FRAMEWORK = Framework(
 )
 
 
-def _has_length(config: Config) -> bool:
-    return (
-        config.steps_per_epoch is not None
-        or config.has("steps_per_epoch")
-        or config.has("batches_per_epoch")
-    )
-
-
-def _num_steps(config: Config) -> int:
+def _num_steps(config: Config, needed: bool) -> int | None:
     """Return the updates of the run. An epoch is the shortest dataloader, or has steps of its own."""
-    epochs = config.num_epochs("epochs")
     name = config.first("steps_per_epoch", "batches_per_epoch")
+    if not needed and config.steps_per_epoch is None and not config.has(name):
+        return None
+    epochs = config.num_epochs("epochs")
     if config.steps_per_epoch is None and config.count(name, 0) > 0:
         return int(config.count(name) * epochs)
     return int(config.steps_in_epoch() * epochs)
-
-
-def _state_optimizer(config: Config, optimizer: Config) -> None:
-    group = config.groups("weights", "biases and norms")
-    decay = config.stated("weight_decay")
-    config.state(
-        optimizer=config.stated_text("optimizer_class"),
-        weight_decay=0.0 if group == 1 and decay is not None else decay,
-        clip=config.stated_clip("max_grad_norm"),
-        momentum=optimizer.stated("momentum"),
-    )

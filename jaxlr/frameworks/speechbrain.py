@@ -7,7 +7,7 @@ after an update or an epoch, so the first one runs at the rate of the optimizer.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxlr._checks import shown_value
+from jaxlr._checks import check_choice
 from jaxlr.frameworks._curves import noam
 from jaxlr.frameworks._newbob import new_bob
 from jaxlr.frameworks.files import MADE
@@ -26,15 +26,12 @@ def read(config: Config) -> Recipe:
     name = settings.text(MADE).rpartition(".")[2]
     if name == "NewBobScheduler":
         return _new_bob(config, settings)
-    if name not in _RULES:
-        known = ", ".join(map(repr, ["NewBobScheduler", *_RULES]))
-        raise ValueError(f"the scheduler of {key} must be one of {known}, got {shown_value(name)}")
+    check_choice(f"the scheduler of {key}", name, ("NewBobScheduler", *_RULES))
     rule, setting, unit = _RULES[name]
     rate = settings.base_rate(setting)
-    first = _first_rate(config, rate)
-    counts = _num_counts(config, unit)
+    schedule = rule(_first_rate(config, rate), rate, settings)
     config.state(clip=config.stated_clip("max_grad_norm"))
-    return config.recipe("speechbrain", rule(first, rate, settings), unit, counts)
+    return config.recipe("speechbrain", schedule, unit, _num_counts(config, unit))
 
 
 def _is_scheduler(value: Any) -> bool:
@@ -54,13 +51,9 @@ def _resolved(config: Config, key: str) -> Config:
     numbers = {name: found for name in config.settings if (found := _number(config, name)) is not None}
     for _ in range(_MOST_REFERENCES):
         for name, value in config.settings.items():
-            if isinstance(value, Unreadable) and isinstance(
-                found := value.source_value(numbers), int | float
-            ):
+            if isinstance(value, Unreadable) and isinstance(found := _value(value, numbers), int | float):
                 numbers[name] = found
-    given = config.inner(key).settings
-    found = {name: _value(value, numbers) for name, value in given.items()}
-    return config.of(found)
+    return config.of({name: _value(value, numbers) for name, value in config.inner(key).settings.items()})
 
 
 def _number(config: Config, name: str) -> float | None:

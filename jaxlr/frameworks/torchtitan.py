@@ -10,10 +10,18 @@ from typing import Any, Literal
 
 from jaxlr._checks import check_choice, shown_value
 from jaxlr.frameworks import mmpython
+from jaxlr.frameworks._curves import warmup_ahead
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.files import read_config
 from jaxlr.frameworks.flags import in_sections
-from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
+from jaxlr.frameworks.recipe import (
+    Config,
+    Framework,
+    OptimizerError,
+    Recipe,
+    TorchOptimizer,
+    section,
+)
 from jaxlr.schedules import Phase, phased_lr
 from jaxlr.schedules.phases import Shape
 
@@ -54,31 +62,29 @@ def read(config: Config) -> Recipe:
 def optimizer(config: Config) -> TorchOptimizer:
     """Return the optimizer of `build_optimizers`. All parameters decay."""
     config = config.of(_with_file(in_sections(config.settings, _SECTIONS)))
-    section = _completed(config, config.inner("optimizer"), _OPTIMIZER_DEFAULTS)
+    stated = _completed(config, config.inner("optimizer"), _OPTIMIZER_DEFAULTS)
     training = _completed(config, config.inner("training"), {"max_norm": 1.0})
-    section.refuse("early_step_in_backward", reason="it does not clip gradients", error=OptimizerError)
-    for option in section.settings:
+    stated.refuse("early_step_in_backward", reason="it does not clip gradients", error=OptimizerError)
+    for option in stated.settings:
         if option not in (*_OPTIMIZER_DEFAULTS, *_NO_OPTIONS):
             raise OptimizerError(f"the setting {option!r} of [optimizer] is not supported")
-    if section.text("implementation", "fused") == "fused_opt_states_bf16":
+    if stated.text("implementation", "fused") == "fused_opt_states_bf16":
         raise OptimizerError("implementation 'fused_opt_states_bf16' has a state of 16 bits")
-    name = check_choice("name of the optimizer", section.text("name"), ("Adam", "AdamW"))
-    betas = (section.number("beta1"), section.number("beta2"))
-    options = {"betas": betas, "eps": section.number("eps"), "weight_decay": section.number("weight_decay")}
+    name = check_choice("name of the optimizer", stated.text("name"), ("Adam", "AdamW"))
+    betas = (stated.number("beta1"), stated.number("beta2"))
+    options = {"betas": betas, "eps": stated.number("eps"), "weight_decay": stated.number("weight_decay")}
     return TorchOptimizer(name, options, training.clip("max_norm"))
 
 
 def _recognizes(settings: Mapping[str, Any]) -> bool:
     settings = in_sections(settings, _SECTIONS)
-    job, training, scheduler, model = (
-        found if isinstance(found := settings.get(name), Mapping) else {}
-        for name in ("job", "training", "lr_scheduler", "model")
-    )
-    if "config_file" in job:
+    if "config_file" in section(settings, "job"):
         return True
     # Many programs have these sections, so one more sign is needed.
-    is_its_own = "job" in settings or "flavor" in model or {"module", "config"} <= settings.keys()
-    return "steps" in training and (is_its_own or any(name in scheduler for name in _SCHEDULER[2:]))
+    has_model = "flavor" in section(settings, "model")
+    is_its_own = "job" in settings or has_model or {"module", "config"} <= settings.keys()
+    has_settings = not section(settings, "lr_scheduler").keys().isdisjoint(_SCHEDULER[2:])
+    return "steps" in section(settings, "training") and (is_its_own or has_settings)
 
 
 FRAMEWORK = Framework(
@@ -93,8 +99,7 @@ FRAMEWORK = Framework(
 
 def _with_file(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """Merge the flags of a command into the file that it names."""
-    job = settings.get("job")
-    name = job.get("config_file") if isinstance(job, Mapping) else None
+    name = section(settings, "job").get("config_file")
     if name is None:
         return settings
     if not isinstance(name, str) or not name.endswith(".toml"):
@@ -110,13 +115,13 @@ def _with_file(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     return mmpython.merged(dict(found), dict(settings))
 
 
-def _completed(config: Config, section: Config, defaults: Mapping[str, Any]) -> Config:
+def _completed(config: Config, stated: Config, defaults: Mapping[str, Any]) -> Config:
     """Return a section with the defaults of torchtitan, which `--config llama3_8b` would replace."""
-    if section.has("lr_min") and not section.has("min_lr_factor"):
-        section = config.of({**section.settings, "min_lr_factor": section.get("lr_min")})
+    if stated.has("lr_min") and not stated.has("min_lr_factor"):
+        stated = config.of({**stated.settings, "min_lr_factor": stated.get("lr_min")})
     if config.has("config"):
-        return config.of({**section.settings, "config": config.get("config")})
-    return with_defaults(section, defaults, "torchtitan")
+        return config.of({**stated.settings, "config": config.get("config")})
+    return with_defaults(stated, defaults, "torchtitan")
 
 
 def _rule(config: Config) -> Rule:
@@ -145,12 +150,11 @@ def _phases(scheduler: Config, steps: int, rule: Rule) -> list[Phase]:
         decay = min(decay, round(total * scheduler.number("decay_ratio")))
     else:
         scheduler.assume("The config has no decay_ratio, so the decay begins after the warmup.")
-    shape = _SHAPES[check_choice("decay_type", scheduler.text("decay_type"), tuple(_SHAPES))]
+    shape = _SHAPES[scheduler.choice("decay_type", _SHAPES)]
     floor = scheduler.number("min_lr_factor")
     # Where the decay begins one step ahead, only the releases keep one more update at the whole rate.
     ahead, more, span = {"release": (1, 1, 0), "spring": (1, 0, 1), "first": (0, 0, 0)}[rule]
-    slope = warmup if rule == "release" else warmup + 1
-    ramp = Phase(warmup, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=max(1, slope))
+    ramp = warmup_ahead(warmup, None if rule == "release" else warmup + 1)
     if decay == 0:
         return [ramp, Phase(start_factor=1.0)]
     stable = Phase(max(0, total - warmup - decay) + more, start_factor=1.0)

@@ -21,10 +21,8 @@ def read(config: Config) -> Recipe:
     )
     if not config.has("lr_scheduler"):
         config.assume("The config has no lr_scheduler, so the rate is constant.")
-        is_known = config.steps_per_epoch is not None and (
-            config.has("epochs") or config.epochs is not None
-        )
-        steps = _num_steps(config) if is_known else None
+        has_epochs = config.has("epochs") or config.epochs is not None
+        steps = _num_steps(config) if has_epochs and config.steps_per_epoch is not None else None
         return config.recipe("torchtune", phased_lr(init_value, [Phase()]), "update", steps)
     scheduler = config.inner("lr_scheduler")
     component = scheduler.text("_component_")
@@ -56,7 +54,7 @@ FRAMEWORK = Framework(name="torchtune", read=read, marks=(("optimizer._component
 
 def _num_steps(config: Config) -> int:
     """Return the updates of all epochs. Those of an epoch are rounded down."""
-    accumulation = max(1, config.count("gradient_accumulation_steps", 1))
+    accumulation = config.accumulation()
     updates = config.steps_in_epoch() // accumulation
     if updates == 0:
         raise ValueError(
