@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from jaxlr._checks import shown_value
 from jaxlr.clipping import clip_grad_norm
 from jaxlr.code.values import Names
+from jaxlr.convert.optimizers.live import Group, build
 from jaxlr.convert.optimizers.signatures import (
     CONVERTED,
     NAMES,
@@ -20,7 +21,6 @@ from jaxlr.convert.optimizers.signatures import (
     options_of,
     signature,
 )
-from jaxlr.convert.optimizers.text import TextPair, transformation
 from jaxlr.convert.optimizers.updates import RULES
 from jaxlr.frameworks.config import prepared
 from jaxlr.frameworks.recipe import Clip, OptimizerError, Recipe, TorchOptimizer
@@ -99,14 +99,14 @@ def optimizer_from_config(
         "names": names,
     }
     read = read_optimizer(config, init_value, **arguments)
-    if labels is None:
-        return read.build(decay_mask, transposed)
-    if decay_mask is not None:
-        raise ValueError("labels give each group its own weight decay: leave decay_mask out")
-    groups = [
-        read_optimizer(config, init_value, **arguments, group=index) for index in range(read.num_groups)
-    ]
-    return read.build(True, transposed, labels, groups)
+    groups: list[ConfigOptimizer] = []
+    if labels is not None:
+        if decay_mask is not None:
+            raise ValueError("labels give each group its own weight decay: leave decay_mask out")
+        decay_mask = True
+        indices = range(read.num_groups)
+        groups = [read_optimizer(config, init_value, **arguments, group=index) for index in indices]
+    return read.build(decay_mask, transposed, labels, groups)
 
 
 class ConfigOptimizer(NamedTuple):
@@ -128,10 +128,14 @@ class ConfigOptimizer(NamedTuple):
         return self.recipe.momentum if self.stated.momentum is None else self.stated.momentum
 
     @property
+    def decay_schedule(self) -> optax.Schedule | None:
+        """The weight decay by the counts of the recipe, or None if it is constant."""
+        return self.recipe.weight_decay if callable(self.recipe.weight_decay) else None
+
+    @property
     def decays(self) -> bool:
         """True if there is a weight decay."""
-        decay = self.recipe.weight_decay
-        return callable(decay) or bool(self.call.param_groups[0].get("weight_decay"))
+        return self.decay_schedule is not None or bool(self.call.param_groups[0].get("weight_decay"))
 
     @property
     def undecayed(self) -> tuple[str, ...]:
@@ -141,7 +145,7 @@ class ConfigOptimizer(NamedTuple):
     @property
     def is_constant(self) -> bool:
         """True if neither the momentum nor the weight decay changes during the run."""
-        return not callable(self.momentum) and not callable(self.recipe.weight_decay)
+        return not callable(self.momentum) and self.decay_schedule is None
 
     def build(
         self,
@@ -190,14 +194,13 @@ class ConfigOptimizer(NamedTuple):
             # Here the weight decay is no link of its own. In timm's LAMB it also switches the trust ratio.
             call = OptimizerCall(call.name, call.given, ({}, {"weight_decay": 0.0}))
             rows, labels, mask = (self, self), _labels_of(mask), None
-        tx = transformation(
-            TextPair(call, (), (), clips=False),
-            [row.recipe.schedule for row in rows],
+        tx = build(
+            call.name,
+            call,
+            [Group(row.recipe.schedule, _complement(row.momentum), row.decay_schedule) for row in rows],
             labels,
             self.steps_per_count() if steps_per_count is None else steps_per_count,
             transposed,
-            momenta=[_complement(row.momentum) for row in rows],
-            decays=[_if_schedule(row.recipe.weight_decay) for row in rows],
             decay_mask=mask,
         )
         clip = self.stated.clip
@@ -284,10 +287,6 @@ def listed(words: Sequence[str]) -> str:
 
 def _is_bool(leaf: Any) -> bool:
     return isinstance(leaf, bool | np.bool_) or (isinstance(leaf, jax.Array) and leaf.dtype == bool)
-
-
-def _if_schedule(value: Any) -> Any:
-    return value if callable(value) else None
 
 
 def _complement(momentum: Any) -> Any:
