@@ -39,7 +39,7 @@ def optimizer_from_config(
     decay_mask: Any = None,
     labels: Any = None,
     transposed: bool | None = None,
-) -> optax.GradientTransformationExtraArgs:
+) -> "ConfigTransformation":
     """Return the Optax transformation with the optimizer, the schedule and the clipping of a config.
 
     It makes the updates of the torch optimizer that the framework builds, with the framework's defaults for
@@ -49,8 +49,8 @@ def optimizer_from_config(
     Gradients are clipped first, where the framework clips them. Accumulated batches are yours to average:
     an update of the transformation is an update of the framework.
 
-    A setting that would make other updates is an error that says what to do. Call `from_config` for the
-    assumptions about the schedule.
+    A setting that would make other updates is an error that says what to do. `tx.recipe.assumptions` has a
+    sentence for each rule that was chosen and each number that was derived.
 
     Args:
         config: as in `from_config`.
@@ -70,7 +70,9 @@ def optimizer_from_config(
         transposed: as in `optimizer_from_string`.
 
     Returns:
-        A transformation. With `labels` it contains an `optax.multi_transform`.
+        A transformation. Its attribute `recipe` is the `Recipe` of the config, with the assumptions about
+        the schedule and the optimizer. With `labels` it contains an `optax.multi_transform`, and the recipe
+        is that of group 0.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -87,6 +89,8 @@ def optimizer_from_config(
         >>> updates, opt_state = tx.update(params, tx.init(params), params)
         >>> print(updates["kernel"].ravel().round(3), updates["bias"].round(3))
         [-0.15 -0.15] [-0.1]
+        >>> tx.recipe.assumptions[0]
+        'max_grad_norm is 1.0, the default of TrainingArguments.'
 
     Reference: the pages of the frameworks, and `torch.optim`.
     """
@@ -106,7 +110,16 @@ def optimizer_from_config(
         decay_mask = True
         indices = range(read.num_groups)
         groups = [read_optimizer(config, init_value, **arguments, group=index) for index in indices]
-    return read.build(decay_mask, transposed, labels, groups)
+    tx = read.build(decay_mask, transposed, labels, groups)
+    with_recipe = ConfigTransformation(tx.init, tx.update)
+    with_recipe.recipe = read.recipe
+    return with_recipe
+
+
+class ConfigTransformation(optax.GradientTransformationExtraArgs):
+    """The transformation of a config, with the recipe that it was read to."""
+
+    recipe: Recipe
 
 
 class ConfigOptimizer(NamedTuple):
