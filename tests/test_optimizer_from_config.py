@@ -494,7 +494,7 @@ def test_weight_decay_that_rises_is_that_of_torch():
 
 def test_transformation_has_the_assumptions_about_the_schedule_and_the_optimizer():
     flags = "--learning_rate 0.1 --max_steps 10 --num_train_epochs 3"
-    tx = jaxlr.optimizer_from_config(flags)
+    tx: Any = jaxlr.optimizer_from_config(flags)
     of_schedule = jaxlr.from_config(flags).assumptions
     of_optimizer = {
         "max_grad_norm is 1.0, the default of TrainingArguments.",

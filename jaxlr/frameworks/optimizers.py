@@ -39,7 +39,7 @@ def optimizer_from_config(
     decay_mask: Any = None,
     labels: Any = None,
     transposed: bool | None = None,
-) -> "ConfigTransformation":
+) -> optax.GradientTransformationExtraArgs:
     """Return the Optax transformation with the optimizer, the schedule and the clipping of a config.
 
     It makes the updates of the torch optimizer that the framework builds, with the framework's defaults for
@@ -111,12 +111,12 @@ def optimizer_from_config(
         indices = range(read.num_groups)
         groups = [read_optimizer(config, init_value, **arguments, group=index) for index in indices]
     tx = read.build(decay_mask, transposed, labels, groups)
-    with_recipe = ConfigTransformation(tx.init, tx.update)
+    with_recipe = _ConfigTransformation(tx.init, tx.update)
     with_recipe.recipe = read.recipe
     return with_recipe
 
 
-class ConfigTransformation(optax.GradientTransformationExtraArgs):
+class _ConfigTransformation(optax.GradientTransformationExtraArgs):
     """The transformation of a config, with the recipe that it was read to."""
 
     recipe: Recipe
