@@ -533,6 +533,7 @@ REFUSED = {
     "etas of one side": ("Rprop", {"etas": (1.1, 1.2)}, "etas of the optimizer must lie below and above 1"),
     "one beta": ("Adam", {"betas": 0.9}, "betas of the optimizer must be 2 numbers, got 0.9"),
     "one eps": ("Adafactor", {"eps": 1e-3}, "eps of the optimizer must be 2 numbers"),
+    "two eps": ("Adam", {"eps": (1e-8, 1e-3)}, "eps of the optimizer must be a number"),
     "one eta": ("Rprop", {"etas": (0.5,)}, "etas of the optimizer must be 2 numbers"),
     "a damped Nesterov": (
         "SGD",

@@ -490,3 +490,28 @@ def test_weight_decay_that_rises_is_that_of_torch():
         if count + 1 in SHOWN:
             shown.append({name: value.detach().numpy().copy() for name, value in params.items()})
     assert_runs_agree(jaxlr.optimizer_from_config(config, decay_mask=lambda params: MATRICES), shown)
+
+
+def test_transformation_has_the_assumptions_about_the_schedule_and_the_optimizer():
+    flags = "--learning_rate 0.1 --max_steps 10 --num_train_epochs 3"
+    tx: Any = jaxlr.optimizer_from_config(flags)
+    of_schedule = jaxlr.from_config(flags).assumptions
+    of_optimizer = {
+        "max_grad_norm is 1.0, the default of TrainingArguments.",
+        "optim is 'adamw_torch', the default of TrainingArguments.",
+    }
+    assert {*tx.recipe.assumptions} == {*of_schedule, *of_optimizer}
+    assert of_schedule
+    assert tx.recipe.framework == "huggingface"
+
+
+def test_transformation_with_a_recipe_is_one_of_optax():
+    tx = jaxlr.optimizer_from_config(
+        "--learning_rate 0.1 --lr_scheduler_type linear --max_steps 10 --optim sgd"
+    )
+    init, update = tx
+    params = jnp.ones(2)
+    chained = optax.chain(tx, optax.scale(2.0))
+    expected, _ = update(params, init(params), params)
+    found, _ = chained.update(params, chained.init(params), params, value=1.0)
+    assert_close(np.asarray(found), 2 * np.asarray(expected), 1e-6)

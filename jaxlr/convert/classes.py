@@ -6,26 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from jaxlr import schedules
 from jaxlr.plateau import reduce_lr_on_plateau
-from jaxlr.schedules import (
-    chained_scheduler,
-    constant_lr,
-    cosine_annealing_lr,
-    cosine_annealing_warm_restarts,
-    cyclic_lr,
-    cyclic_momentum,
-    exponential_lr,
-    lambda_lr,
-    linear_lr,
-    multi_step_lr,
-    multiplicative_lr,
-    one_cycle_lr,
-    one_cycle_momentum,
-    polynomial_lr,
-    sequential_lr,
-    step_lr,
-    swa_lr,
-)
 
 
 MODULES = ("torch.optim.lr_scheduler", "torch.optim.swa_utils")
@@ -127,7 +109,7 @@ class TorchClass:
 _ROWS = (
     TorchClass(
         name="LambdaLR",
-        function=lambda_lr,
+        function=schedules.lambda_lr,
         signature="lr_lambda, last_epoch, verbose",
         mark="lr_lambdas",
         effect=Effect.OVERWRITES,
@@ -135,7 +117,7 @@ _ROWS = (
     ),
     TorchClass(
         name="MultiplicativeLR",
-        function=multiplicative_lr,
+        function=schedules.multiplicative_lr,
         signature="lr_lambda, last_epoch, verbose",
         mark="lr_lambdas",
         effect=Effect.MULTIPLIES,
@@ -144,7 +126,7 @@ _ROWS = (
     ),
     TorchClass(
         name="StepLR",
-        function=step_lr,
+        function=schedules.step_lr,
         signature="step_size, gamma, last_epoch, verbose",
         mark="step_size",
         effect=Effect.MULTIPLIES,
@@ -152,7 +134,7 @@ _ROWS = (
     ),
     TorchClass(
         name="MultiStepLR",
-        function=multi_step_lr,
+        function=schedules.multi_step_lr,
         signature="milestones, gamma, last_epoch, verbose",
         mark="milestones",
         effect=Effect.MULTIPLIES,
@@ -160,7 +142,7 @@ _ROWS = (
     ),
     TorchClass(
         name="ConstantLR",
-        function=constant_lr,
+        function=schedules.constant_lr,
         signature="factor, total_iters, last_epoch, verbose",
         mark="factor",
         effect=Effect.MULTIPLIES,
@@ -168,14 +150,14 @@ _ROWS = (
     ),
     TorchClass(
         name="LinearLR",
-        function=linear_lr,
+        function=schedules.linear_lr,
         signature="start_factor, end_factor, total_iters, last_epoch, verbose",
         mark="start_factor",
         effect=Effect.MULTIPLIES,
     ),
     TorchClass(
         name="ExponentialLR",
-        function=exponential_lr,
+        function=schedules.exponential_lr,
         signature="gamma, last_epoch, verbose",
         mark="gamma",
         effect=Effect.MULTIPLIES,
@@ -183,21 +165,21 @@ _ROWS = (
     ),
     TorchClass(
         name="SequentialLR",
-        function=sequential_lr,
+        function=schedules.sequential_lr,
         signature="schedulers, milestones, last_epoch, verbose",
         mark="_milestones",
         effect=Effect.COMPOSITE,
     ),
     TorchClass(
         name="CosineAnnealingLR",
-        function=cosine_annealing_lr,
+        function=schedules.cosine_annealing_lr,
         signature="T_max, eta_min, last_epoch, verbose",
         mark="T_max",
         effect=Effect.ANNEALS,
     ),
     TorchClass(
         name="ChainedScheduler",
-        function=chained_scheduler,
+        function=schedules.chained_scheduler,
         signature="schedulers, optimizer, verbose",
         mark="_schedulers",
         effect=Effect.COMPOSITE,
@@ -212,7 +194,7 @@ _ROWS = (
     ),
     TorchClass(
         name="CyclicLR",
-        function=cyclic_lr,
+        function=schedules.cyclic_lr,
         signature=(
             "base_lr, max_lr, step_size_up, step_size_down, mode, gamma, scale_fn, scale_mode, "
             "cycle_momentum, base_momentum, max_momentum, last_epoch, verbose"
@@ -221,18 +203,18 @@ _ROWS = (
         effect=Effect.OVERWRITES,
         per_group=("base_lr", "max_lr"),
         steps_per_batch=True,
-        momentum=cyclic_momentum,
+        momentum=schedules.cyclic_momentum,
     ),
     TorchClass(
         name="CosineAnnealingWarmRestarts",
-        function=cosine_annealing_warm_restarts,
+        function=schedules.cosine_annealing_warm_restarts,
         signature="T_0, T_mult, eta_min, last_epoch, verbose",
         mark="T_0",
         effect=Effect.OVERWRITES,
     ),
     TorchClass(
         name="OneCycleLR",
-        function=one_cycle_lr,
+        function=schedules.one_cycle_lr,
         signature=(
             "max_lr, total_steps, epochs, steps_per_epoch, pct_start, anneal_strategy, cycle_momentum, "
             "base_momentum, max_momentum, div_factor, final_div_factor, three_phase, last_epoch, verbose"
@@ -242,18 +224,18 @@ _ROWS = (
         per_group=("max_lr",),
         stored=("max_lr", "div_factor", "final_div_factor"),
         steps_per_batch=True,
-        momentum=one_cycle_momentum,
+        momentum=schedules.one_cycle_momentum,
     ),
     TorchClass(
         name="PolynomialLR",
-        function=polynomial_lr,
+        function=schedules.polynomial_lr,
         signature="total_iters, power, last_epoch, verbose",
         mark="power",
         effect=Effect.MULTIPLIES,
     ),
     TorchClass(
         name="SWALR",
-        function=swa_lr,
+        function=schedules.swa_lr,
         signature="swa_lr, anneal_epochs, anneal_strategy, last_epoch, verbose",
         mark="anneal_epochs",
         effect=Effect.CONTINUES,
@@ -269,6 +251,11 @@ def class_of(scheduler: Any) -> TorchClass | None:
     """Return the row of a live scheduler, or None if its class is not one of torch's."""
     cls = type(scheduler)
     return CLASSES.get(cls.__name__) if cls.__module__ in MODULES else None
+
+
+def is_plateau(scheduler: Any) -> bool:
+    """Check if a live scheduler is a ReduceLROnPlateau, or of a subclass of it."""
+    return any(base.__name__ == "ReduceLROnPlateau" for base in type(scheduler).__mro__)
 
 
 def class_of_state(state_dict: Mapping[str, Any]) -> TorchClass | None:

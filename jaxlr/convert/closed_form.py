@@ -85,10 +85,9 @@ class State:
             )
         if depth > _MOST_LEVELS:
             raise ValueError(f"_schedulers of the state_dict of {name} are nested too deeply")
-        pairs = zip(saved, functions, strict=True)
         parts = [
             cls.from_saved(_class_of_saved(part).name, part, function, depth + 1)
-            for part, function in pairs
+            for part, function in zip(saved, functions, strict=True)
         ]
         return cls(torch_class, values, parts, lr_lambda)
 
@@ -222,8 +221,7 @@ def _cyclic(state: State, group: int) -> Call:
         raise NoClosedFormError(f"{state.name} has a Python function as scale_fn")
     mode, gamma = _cyclic_scale(state)
     # Torch keeps the length of a cycle and the share of its rise. Its division loses the last digits.
-    total = state.get("total_size")
-    ratio = state.get("step_ratio")
+    total, ratio = state.get("total_size"), state.get("step_ratio")
     if not (0 < ratio <= 1 and 0 < total < math.inf):
         raise NoClosedFormError(f"{state.name} has the step_ratio {ratio!r} and the total_size {total!r}")
     up = round(total * ratio, 6)
@@ -257,14 +255,17 @@ def _one_cycle(state: State, param_group: Mapping[str, Any]) -> Call:
     first, top, last = (_stored_rate(state, param_group, key) for key in ("initial_lr", "max_lr", "min_lr"))
     if not first or not last:
         raise NoClosedFormError(f"{state.name} begins or ends at 0")
-    phases, total_steps = _phases(state), state.get("total_steps")
+    total_steps = state.get("total_steps")
+    if "_schedule_phases" in state.values:
+        phases = state.values["_schedule_phases"]
+    else:  # before torch 1.8
+        phases = [{"end_step": state.get("step_size_up")}, {}]
     _check_phases(state, phases, total_steps)
     try:
         pct_start = (phases[0]["end_step"] + 1) / total_steps
-    except (LookupError, TypeError, ArithmeticError):
-        got = shorten(repr(phases))
+    except ArithmeticError:
         raise ValueError(
-            f"_schedule_phases of {state.name} must be as torch saves them, got {got}"
+            f"_schedule_phases of {state.name} must be as torch saves them, got {shorten(repr(phases))}"
         ) from None
     arguments = {
         "max_lr": top,
@@ -289,13 +290,6 @@ def _check_phases(state: State, phases: Any, total_steps: Any) -> None:
         raise NoClosedFormError(
             f"{state.name} was edited after its construction: total_steps and _schedule_phases do not agree"
         )
-
-
-def _phases(state: State) -> Any:
-    """Return the phases of a OneCycleLR. Before torch 1.8 it saved the length of the first one only."""
-    if "_schedule_phases" in state.values:
-        return state.values["_schedule_phases"]
-    return [{"end_step": state.get("step_size_up")}, {}]
 
 
 def _anneal_strategy(state: State, key: str) -> Any:

@@ -13,7 +13,7 @@ import optax
 from jaxlr._checks import check_duration, check_positive_count, check_value, shown_value
 from jaxlr._double_float import as_real
 from jaxlr._plateaus import Plateau
-from jaxlr.convert.classes import Effect, class_of
+from jaxlr.convert.classes import Effect, class_of, is_plateau
 from jaxlr.convert.closed_form import (
     NoClosedFormError,
     State,
@@ -96,7 +96,7 @@ def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> 
     check_group("the optimizer", param_group)
     if (plateau := plateau_state(scheduler)) is not None:
         return _plateau(plateau, _current_lr(plateau, param_group), group)
-    if any(base.__name__ == "ReduceLROnPlateau" for base in type(scheduler).__mro__):
+    if is_plateau(scheduler):
         raise TypeError(
             f"{name} is a subclass of torch's ReduceLROnPlateau with methods of its own, so it cannot be "
             "converted"
@@ -107,7 +107,7 @@ def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> 
     check_functions(scheduler, group)
     is_tensor = hasattr(param_group["lr"], "dtype")
     if is_tensor and num_steps is not None:  # torch computes it in the precision of the tensor
-        return _stepped(scheduler, group, check_positive_count("num_steps", num_steps))
+        return _stepped(scheduler, group, num_steps)
     try:
         state = State.from_live(scheduler)
         state.check_group(group)
@@ -117,7 +117,7 @@ def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> 
     except NoClosedFormError as reason:
         if num_steps is None:
             raise MissingNumStepsError(f"{reason}, so it has no closed form") from None
-        return _stepped(scheduler, group, check_positive_count("num_steps", num_steps))
+        return _stepped(scheduler, group, num_steps)
 
 
 def not_a_scheduler(scheduler: Any) -> str:
@@ -271,8 +271,8 @@ def _check_next_rates(scheduler: Any, schedule: Any, group: int) -> None:
     except (TypeError, ValueError):  # it cannot be copied, or not be stepped that often
         return
     peak = max(map(abs, rates))
+    rel_tol = 1e-5 if hasattr(scheduler.optimizer.param_groups[group]["lr"], "dtype") else 1e-9
     for epoch, rate in enumerate(rates):
-        rel_tol = 1e-5 if hasattr(scheduler.optimizer.param_groups[group]["lr"], "dtype") else 1e-9
         if not math.isclose(rate, float(schedule(epoch)), rel_tol=rel_tol, abs_tol=1e-9 * peak):
             raise NoClosedFormError(
                 f"the learning rate of {type(scheduler).__name__} will be {rate!r} after {epoch} more "
@@ -282,6 +282,7 @@ def _check_next_rates(scheduler: Any, schedule: Any, group: int) -> None:
 
 def _stepped(scheduler: Any, group: int, num_steps: int) -> Any:
     """Step a twin of a scheduler and tabulate its rates."""
+    num_steps = check_positive_count("num_steps", num_steps)
     rates = _rates(scheduler, group, num_steps)
     again = _rates(scheduler, group, min(num_steps, _NUM_COMPARED))
     if again != rates[: len(again)]:

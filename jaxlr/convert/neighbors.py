@@ -4,7 +4,7 @@ import gc
 from collections.abc import Iterator
 from typing import Any
 
-from jaxlr.convert.classes import MODULES, Effect, class_of
+from jaxlr.convert.classes import MODULES, is_plateau
 from jaxlr.convert.twin import check_function_of_epoch
 
 
@@ -76,15 +76,9 @@ def _schedulers_of(optimizer: Any) -> list[Any]:
     return [
         each
         for each in unique.values()
-        if vars(each).get("optimizer") is optimizer and not _is_plateau(each)
+        if vars(each).get("optimizer") is optimizer and not is_plateau(each)
     ]
 
 
 def _is_scheduler(value: Any) -> bool:
     return any(base.__module__ in MODULES for base in type(value).__mro__) and hasattr(value, "__dict__")
-
-
-def _is_plateau(scheduler: Any) -> bool:
-    torch_class = class_of(scheduler)
-    is_subclass = any(base.__name__ == "ReduceLROnPlateau" for base in type(scheduler).__mro__)
-    return is_subclass or (torch_class is not None and torch_class.effect is Effect.NEEDS_METRIC)

@@ -72,8 +72,6 @@ class _Copier:
         Raises:
             TypeError: the value is an iterator that cannot be copied, so that to use it would consume it.
         """
-        if id(value) in self._memo:
-            return self._memo[id(value)]
         if isinstance(value, _SHARED):
             return value
         self._prepare(value, set())
@@ -138,7 +136,7 @@ class _Copier:
         for item in held:
             self._prepare(item, seen)
 
-    def _function(self, function: types.FunctionType) -> types.FunctionType:
+    def _function(self, function: types.FunctionType) -> None:
         cells = tuple(types.CellType() for _ in function.__closure__ or ())
         names = set(_global_names(function.__code__)) & function.__globals__.keys()
         scope = function.__globals__
@@ -160,19 +158,19 @@ class _Copier:
         if scope is not function.__globals__:
             for name in names:
                 scope[name] = self.copy(function.__globals__[name])
-        return twin
 
 
-def check_function_of_epoch(function: Any) -> None:
+def check_function_of_epoch(function: Any, seen: set[int] | None = None) -> None:
     """Refuse a function that ignores the epoch and reads something else that may change.
+
+    Args:
+        function: the function, or any other object, which is not checked.
+        seen: the ids of functions that have been checked.
 
     Raises:
         StatefulFunctionError: it does, or a function that it calls does.
     """
-    _check_function(function, set())
-
-
-def _check_function(function: Any, seen: set[int]) -> None:
+    seen = set() if seen is None else seen
     if not isinstance(function, types.FunctionType) or id(function) in seen:
         return
     seen.add(id(function))
@@ -191,7 +189,7 @@ def _check_function(function: Any, seen: set[int]) -> None:
         )
     for value in outer.values():
         if isinstance(value, types.FunctionType) and value.__code__.co_argcount:
-            _check_function(value, seen)
+            check_function_of_epoch(value, seen)
 
 
 def _is_constant(value: Any) -> bool:

@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from jaxlr._checks import shown_value
 from jaxlr.clipping import clip_grad_norm
 from jaxlr.code.values import Names
+from jaxlr.convert.optimizers.live import Group, build
 from jaxlr.convert.optimizers.signatures import (
     CONVERTED,
     NAMES,
@@ -20,7 +21,6 @@ from jaxlr.convert.optimizers.signatures import (
     options_of,
     signature,
 )
-from jaxlr.convert.optimizers.text import TextPair, transformation
 from jaxlr.convert.optimizers.updates import RULES
 from jaxlr.frameworks.config import prepared
 from jaxlr.frameworks.recipe import Clip, OptimizerError, Recipe, TorchOptimizer
@@ -49,8 +49,8 @@ def optimizer_from_config(
     Gradients are clipped first, where the framework clips them. Accumulated batches are yours to average:
     an update of the transformation is an update of the framework.
 
-    A setting that would make other updates is an error that says what to do. Call `from_config` for the
-    assumptions about the schedule.
+    A setting that would make other updates is an error that says what to do. `tx.recipe.assumptions` has a
+    sentence for each rule that was chosen and each number that was derived.
 
     Args:
         config: as in `from_config`.
@@ -70,7 +70,9 @@ def optimizer_from_config(
         transposed: as in `optimizer_from_string`.
 
     Returns:
-        A transformation. With `labels` it contains an `optax.multi_transform`.
+        A transformation. Its attribute `recipe` is the `Recipe` of the config, with the assumptions about
+        the schedule and the optimizer. With `labels` it contains an `optax.multi_transform`, and the recipe
+        is that of group 0.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -87,6 +89,8 @@ def optimizer_from_config(
         >>> updates, opt_state = tx.update(params, tx.init(params), params)
         >>> print(updates["kernel"].ravel().round(3), updates["bias"].round(3))
         [-0.15 -0.15] [-0.1]
+        >>> tx.recipe.assumptions[0]
+        'max_grad_norm is 1.0, the default of TrainingArguments.'
 
     Reference: the pages of the frameworks, and `torch.optim`.
     """
@@ -99,14 +103,23 @@ def optimizer_from_config(
         "names": names,
     }
     read = read_optimizer(config, init_value, **arguments)
-    if labels is None:
-        return read.build(decay_mask, transposed)
-    if decay_mask is not None:
-        raise ValueError("labels give each group its own weight decay: leave decay_mask out")
-    groups = [
-        read_optimizer(config, init_value, **arguments, group=index) for index in range(read.num_groups)
-    ]
-    return read.build(True, transposed, labels, groups)
+    groups: list[ConfigOptimizer] = []
+    if labels is not None:
+        if decay_mask is not None:
+            raise ValueError("labels give each group its own weight decay: leave decay_mask out")
+        decay_mask = True
+        indices = range(read.num_groups)
+        groups = [read_optimizer(config, init_value, **arguments, group=index) for index in indices]
+    tx = read.build(decay_mask, transposed, labels, groups)
+    with_recipe = _ConfigTransformation(tx.init, tx.update)
+    with_recipe.recipe = read.recipe
+    return with_recipe
+
+
+class _ConfigTransformation(optax.GradientTransformationExtraArgs):
+    """The transformation of a config, with the recipe that it was read to."""
+
+    recipe: Recipe
 
 
 class ConfigOptimizer(NamedTuple):
@@ -128,10 +141,14 @@ class ConfigOptimizer(NamedTuple):
         return self.recipe.momentum if self.stated.momentum is None else self.stated.momentum
 
     @property
+    def decay_schedule(self) -> optax.Schedule | None:
+        """The weight decay by the counts of the recipe, or None if it is constant."""
+        return self.recipe.weight_decay if callable(self.recipe.weight_decay) else None
+
+    @property
     def decays(self) -> bool:
         """True if there is a weight decay."""
-        decay = self.recipe.weight_decay
-        return callable(decay) or bool(self.call.param_groups[0].get("weight_decay"))
+        return self.decay_schedule is not None or bool(self.call.param_groups[0].get("weight_decay"))
 
     @property
     def undecayed(self) -> tuple[str, ...]:
@@ -141,7 +158,7 @@ class ConfigOptimizer(NamedTuple):
     @property
     def is_constant(self) -> bool:
         """True if neither the momentum nor the weight decay changes during the run."""
-        return not callable(self.momentum) and not callable(self.recipe.weight_decay)
+        return not callable(self.momentum) and self.decay_schedule is None
 
     def build(
         self,
@@ -190,14 +207,13 @@ class ConfigOptimizer(NamedTuple):
             # Here the weight decay is no link of its own. In timm's LAMB it also switches the trust ratio.
             call = OptimizerCall(call.name, call.given, ({}, {"weight_decay": 0.0}))
             rows, labels, mask = (self, self), _labels_of(mask), None
-        tx = transformation(
-            TextPair(call, (), (), clips=False),
-            [row.recipe.schedule for row in rows],
+        tx = build(
+            call.name,
+            call,
+            [Group(row.recipe.schedule, _complement(row.momentum), row.decay_schedule) for row in rows],
             labels,
             self.steps_per_count() if steps_per_count is None else steps_per_count,
             transposed,
-            momenta=[_complement(row.momentum) for row in rows],
-            decays=[_if_schedule(row.recipe.weight_decay) for row in rows],
             decay_mask=mask,
         )
         clip = self.stated.clip
@@ -284,10 +300,6 @@ def listed(words: Sequence[str]) -> str:
 
 def _is_bool(leaf: Any) -> bool:
     return isinstance(leaf, bool | np.bool_) or (isinstance(leaf, jax.Array) and leaf.dtype == bool)
-
-
-def _if_schedule(value: Any) -> Any:
-    return value if callable(value) else None
 
 
 def _complement(momentum: Any) -> Any:

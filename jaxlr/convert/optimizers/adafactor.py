@@ -34,6 +34,11 @@ def scale_by_adafactor(
     """
 
     def init_fn(params: optax.Params) -> AdafactorState:
+        if shapes is None and any(jnp.ndim(leaf) > 2 for leaf in jax.tree.leaves(params)):
+            raise ValueError(
+                "Adafactor treats stacked matrices and convolutions differently, and a text has no shapes "
+                "to tell them apart: convert the live optimizer with jaxlr.optimizer_from_torch"
+            )
         axes = weight_axes(params, shapes, is_transposed)
         rows = jax.tree.map(lambda leaf, own: jnp.zeros_like(_mean_square(leaf, own, -1)), params, axes)
         columns = jax.tree.map(lambda leaf, own: jnp.zeros_like(_mean_square(leaf, own, -2)), params, axes)

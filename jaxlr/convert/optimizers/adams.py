@@ -29,34 +29,18 @@ class NAdamState(NamedTuple):
     mu_product: jax.Array  # product of the momenta so far, shape (), float32 as in torch
 
 
-def scale_by_adam(
-    weight: float | optax.Schedule, beta2: float, eps: float, amsgrad: bool
-) -> optax.GradientTransformation:
-    """Return Adam, or AMSGrad with the maximum before the bias correction, for `weight` = 1 - beta1.
+def scale_by_adam(weight: Weight, beta2: float, eps: float, amsgrad: bool) -> optax.GradientTransformation:
+    """Return Adam, or AMSGrad with the maximum before the bias correction.
 
     Optax's Adam computes 1 - beta ** count in float32 from a rounded beta. For 0.999 that is wrong by 6e-6
     in the first updates. Its AMSGrad takes the maximum after the bias correction.
     """
 
-    def init_fn(params: optax.Params) -> Any:
-        moments = [optax.tree.zeros_like(params) for _ in range(3 if amsgrad else 2)]
-        state = optax.ScaleByAmsgradState if amsgrad else optax.ScaleByAdamState
-        return state(jnp.zeros([], np.int32), *moments)
+    def direction(first: jax.Array, count: jax.Array) -> Callable[..., jax.Array]:
+        second = bias_correction(1 - beta2, count)
+        return lambda m, v: m / first / (jnp.sqrt(v) / jnp.sqrt(second) + eps)
 
-    def update_fn(updates: optax.Updates, state: Any, params: Any = None) -> tuple[optax.Updates, Any]:
-        del params
-        count = optax.safe_increment(state.count)
-        weight1 = weight(state.count) if callable(weight) else weight
-        mu = jax.tree.map(lambda m, g: lerp(m, g, weight1), state.mu, updates)
-        nu = optax.tree.update_moment(updates, state.nu, beta2, 2)
-        state = state._replace(count=count, mu=mu, nu=nu)
-        if amsgrad:
-            nu = jax.tree.map(jnp.maximum, state.nu_max, nu)
-            state = state._replace(nu_max=nu)
-        first, second = bias_correction(weight1, count), bias_correction(1 - beta2, count)
-        return jax.tree.map(lambda m, v: m / first / (jnp.sqrt(v) / jnp.sqrt(second) + eps), mu, nu), state
-
-    return optax.GradientTransformation(init_fn, update_fn)
+    return _scale_by_moments(weight, _mean_square(beta2), direction, amsgrad)
 
 
 def scale_by_nadam(
@@ -65,8 +49,8 @@ def scale_by_nadam(
     """Return NAdam, whose momentum warms up. Optax's has a constant one."""
 
     def init_fn(params: optax.Params) -> NAdamState:
-        moments = optax.tree.zeros_like(params), optax.tree.zeros_like(params)
-        return NAdamState(jnp.zeros([], np.int32), *moments, jnp.ones([], np.float32))
+        fresh: Any = optax.scale_by_adam().init(params)
+        return NAdamState(fresh.count, fresh.mu, fresh.nu, jnp.ones([], np.float32))
 
     def update_fn(updates: optax.Updates, state: Any, params: Any = None) -> tuple[optax.Updates, Any]:
         del params
@@ -104,7 +88,7 @@ def scale_by_radam(weight: Weight, beta2: float, eps: float) -> optax.GradientTr
         factor = root * jnp.sqrt(ratio)
         return lambda m, v: m / first * jnp.where(length > 5, factor / (jnp.sqrt(v) + eps), 1.0)
 
-    return _scale_by_moments(weight, lambda v, g: beta2 * v + (1 - beta2) * g**2, direction)
+    return _scale_by_moments(weight, _mean_square(beta2), direction)
 
 
 def scale_by_adamax(weight: Weight, beta2: float, eps: float) -> optax.GradientTransformation:
@@ -120,25 +104,31 @@ def _scale_by_moments(
     weight: Weight,
     second: Callable[[jax.Array, jax.Array], jax.Array],
     direction: Callable[[jax.Array, jax.Array], Callable[..., jax.Array]],
+    amsgrad: bool = False,
 ) -> optax.GradientTransformation:
     """Return a relative of Adam.
 
     `second` returns the next second moment of a gradient. `direction` takes the bias correction of the
-    first moment and the count, and returns the function from both moments to the update.
+    first moment and the count, and returns the function from both moments to the update. With `amsgrad`
+    it gets the largest second moments so far.
     """
-
-    def init_fn(params: optax.Params) -> Any:
-        moments = optax.tree.zeros_like(params), optax.tree.zeros_like(params)
-        return optax.ScaleByAdamState(jnp.zeros([], np.int32), *moments)
 
     def update_fn(updates: optax.Updates, state: Any, params: Any = None) -> tuple[optax.Updates, Any]:
         del params
         count, weight1, mu = _first_moment(weight, state, updates)
         nu = jax.tree.map(second, state.nu, updates)
-        scaled = jax.tree.map(direction(bias_correction(weight1, count), count), mu, nu)
-        return scaled, optax.ScaleByAdamState(count, mu, nu)
+        state = state._replace(count=count, mu=mu, nu=nu)
+        if amsgrad:
+            nu = jax.tree.map(jnp.maximum, state.nu_max, nu)
+            state = state._replace(nu_max=nu)
+        return jax.tree.map(direction(bias_correction(weight1, count), count), mu, nu), state
 
-    return optax.GradientTransformation(init_fn, update_fn)
+    fresh = optax.scale_by_amsgrad() if amsgrad else optax.scale_by_adam()
+    return optax.GradientTransformation(fresh.init, update_fn)
+
+
+def _mean_square(beta2: float) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    return lambda v, g: (1 - beta2) * g**2 + beta2 * v
 
 
 def _first_moment(weight: Weight, state: Any, updates: optax.Updates) -> tuple[Any, Any, Any]:

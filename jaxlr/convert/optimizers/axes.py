@@ -3,7 +3,7 @@
 import collections
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -13,7 +13,8 @@ import numpy as np
 from jaxlr._checks import shorten
 
 
-Shapes = Mapping[tuple[int, ...], int]  # how many weights of each shape torch has
+# How many weights of each shape torch has. None if each parameter of JAX is one weight.
+Shapes = Mapping[tuple[int, ...], int] | None
 
 
 def weight_axes(params: Any, shapes: Shapes, is_transposed: bool | None) -> Any:
@@ -26,6 +27,8 @@ def weight_axes(params: Any, shapes: Shapes, is_transposed: bool | None) -> Any:
     Raises:
         ValueError: a parameter has the shape of no weight, or there are more of its shape than in torch.
     """
+    if shapes is None:
+        return jax.tree.map(lambda leaf: next(iter(_orders(np.ndim(leaf), is_transposed))), params)
     left: collections.Counter[tuple[int, ...]] = collections.Counter()
     for shape, number in shapes.items():
         left[_sizes(shape)] += number
@@ -58,7 +61,9 @@ def cautious(update: jax.Array, gradient: jax.Array, axes: tuple[int, ...]) -> j
     return update * mask / jnp.maximum(jnp.mean(mask, axes, keepdims=True), 1e-3)
 
 
-def _axes(shape: tuple[int, ...], shapes: Shapes, is_transposed: bool | None) -> tuple[int, ...] | None:
+def _axes(
+    shape: tuple[int, ...], shapes: Collection[tuple[int, ...]], is_transposed: bool | None
+) -> tuple[int, ...] | None:
     """Return the axes of the largest weight that a parameter may consist of."""
     for first in range(len(shape) + 1):
         for order in _orders(len(shape) - first, is_transposed):

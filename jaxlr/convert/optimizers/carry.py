@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxlr._checks import shorten, shown_value
+from jaxlr._checks import shorten
 from jaxlr.convert.fields import number, whole
-from jaxlr.convert.optimizers.names import known_names, split
+from jaxlr.convert.optimizers.names import check_weights, known_names, split, tied_names
 
 
 _FACTORS = ("row_var", "col_var")
@@ -29,14 +29,10 @@ class TorchState:
         groups = [list(group["params"]) for group in optimizer.param_groups]
         model = weights if hasattr(weights, "named_parameters") else None
         weights = weights.state_dict() if model is not None else weights
-        if not isinstance(weights, Mapping) or not all(hasattr(each, "shape") for each in weights.values()):
-            raise TypeError(
-                "weights must be the torch model or its state_dict, a mapping from names to tensors, got "
-                f"{shown_value(weights)}"
-            )
+        check_weights("weights", weights)
         self.groups: list[list[str]] = split(_names(optimizer, model, names), optimizer.param_groups)
         self.weights: dict[str, Any] = {name: _on_host(value) for name, value in weights.items()}
-        self._aliases = _aliases(self.weights)
+        self._tied = {name: names for names in tied_names(self.weights) for name in names}
         self._to_params = to_params
         keys = [key for group in groups for key in group]
         # timm's LAMB counts the updates of a group.
@@ -75,7 +71,7 @@ class TorchState:
             name: index + 1
             for index, names in enumerate(self.groups)
             for each in names
-            for name in self._aliases.get(self._pointer(each), [each])
+            for name in self._tied[each]
         }
         groups = self._to_params(
             {name: _full(value, numbered.get(name, 0)) for name, value in self.weights.items()}
@@ -97,7 +93,7 @@ class TorchState:
             moments = {name: _full(value, 0) for name, value in self.weights.items()}
             for owner, state in self.states.items():
                 if state.get(field) is not None:
-                    for name in self._aliases.get(self._pointer(owner), [owner]):
+                    for name in self._tied[owner]:
                         moments[name] = self._moment(owner, field, state[field])
             self._trees[field] = self._to_params(moments)
         return self._trees[field]
@@ -149,9 +145,6 @@ class TorchState:
             return value
         is_bfloat16 = str(getattr(value, "dtype", "")) == "torch.bfloat16"  # NumPy does not have it
         return np.asarray(value.float() if is_bfloat16 else value)
-
-    def _pointer(self, name: str) -> Any:
-        return _pointer(self.weights[name])
 
     def _label(self, path: Any, ones: Any, groups: Any) -> int:
         where = f"the parameter {jax.tree_util.keystr(path)}"
@@ -234,20 +227,6 @@ def _names(optimizer: Any, model: Any, names: Any) -> list[str]:
             f"got {len(set(names))}"
         )
     return names
-
-
-def _aliases(weights: Mapping[str, Any]) -> dict[Any, list[str]]:
-    """Return the names of each tensor in memory. Tied weights have several."""
-    names: dict[Any, list[str]] = {}
-    for name, value in weights.items():
-        if (pointer := _pointer(value)) is not None:
-            names.setdefault(pointer, []).append(name)
-    return names
-
-
-def _pointer(value: Any) -> Any:
-    address = value.data_ptr() if hasattr(value, "data_ptr") else 0
-    return (address, tuple(value.shape)) if address else None
 
 
 def _on_host(value: Any) -> Any:

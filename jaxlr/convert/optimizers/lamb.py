@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from jaxlr.convert.optimizers.adams import Weight, bias_correction, lerp
@@ -35,10 +34,9 @@ def scale_by_lamb(
             return jax.tree.map(lambda _: (), params)
         return weight_axes(params, shapes, None)  # a norm or a mean is that of one weight
 
-    def init_fn(params: optax.Params) -> optax.ScaleByAdamState:
+    def init_fn(params: optax.Params) -> Any:
         axes_of(params)
-        moments = optax.tree.zeros_like(params), optax.tree.zeros_like(params)
-        return optax.ScaleByAdamState(jnp.zeros([], np.int32), *moments)
+        return optax.scale_by_adam().init(params)
 
     def update_fn(updates: optax.Updates, state: Any, params: Any = None) -> tuple[optax.Updates, Any]:
         if params is None:

@@ -79,37 +79,29 @@ def lines_of_text(
 
 
 def _lines(pair: TextPair, text: str) -> Lines:
-    transformation(
-        pair, labels=None if len(pair.optimizer.own) == 1 else lambda params: params, transposed=True
-    )
-    schedules = [jaxlr_text(call) for call in pair.calls]
-    comments: list[str] = []
+    num_groups = len(pair.optimizer.own)
+    labels = None if num_groups == 1 else lambda params: params
+    transformation(pair, labels=labels, transposed=True)  # raise its errors
     is_plateau = any(call.torch_class.effect is Effect.NEEDS_METRIC for call in pair.calls)
     name = "plateau" if is_plateau else "schedule"
-    if (
-        pair.calls
-        and not is_plateau
-        and not steps_per_batch(text)
-        and pair.calls[0].torch_class.library != "huggingface"
-    ):
+    schedule, scheduler, comments = None, "", list[str]()
+    if pair.calls:
+        schedules = [jaxlr_text(call) for call in pair.calls]
+        schedule = schedules[0] if len({*schedules}) == 1 else f"[{', '.join(schedules)}]"
+        scheduler = f"; {_scheduler_text(pair, 0)}"
+        counts_updates = steps_per_batch(text) or pair.calls[0].torch_class.library == "huggingface"
+        if not is_plateau and not counts_updates:
+            comments.append(
+                "A count is one scheduler.step(). If that is an epoch, use jaxlr.per_epoch(schedule, "
+                "steps_per_epoch)."
+            )
+    if num_groups > 1:
         comments.append(
-            "A count is one scheduler.step(). If that is an epoch, use jaxlr.per_epoch(schedule, "
-            "steps_per_epoch)."
+            f"labels has the group of each parameter, 0 to {num_groups - 1}, as a pytree or a function of "
+            "the parameters."
         )
-    if len(pair.optimizer.own) > 1:
-        comments.append(
-            f"labels has the group of each parameter, 0 to {len(pair.optimizer.own) - 1}, as a pytree or a "
-            "function of the parameters."
-        )
-    schedule = None
-    if schedules:
-        is_one = len({*schedules}) == 1
-        schedule = schedules[0] if is_one else f"[{', '.join(schedules)}]"
-    torch_lines = [
-        pair.optimizer.text,
-        *(_scheduler_text(pair, index) for index in range(len(pair.calls))),
-    ][:2]
-    return Lines(schedule, _tx(pair, name, is_plateau), "; ".join(torch_lines), tuple(comments), name)
+    torch = f"{pair.optimizer.text}{scheduler}"
+    return Lines(schedule, _tx(pair, name, is_plateau), torch, tuple(comments), name)
 
 
 def _tx(pair: TextPair, name: str, is_plateau: bool) -> str:

@@ -3,8 +3,8 @@
 import collections
 import inspect
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -23,41 +23,18 @@ from jaxlr.convert.fields import flag, number, several
 from jaxlr.convert.live import from_torch, not_a_scheduler
 from jaxlr.convert.neighbors import with_parts
 from jaxlr.convert.optimizers.signatures import CONVERTED, MODULES
-from jaxlr.convert.optimizers.updates import RULES, Rule, decayed_weights, in_float32
+from jaxlr.convert.optimizers.updates import RULES, Rule, checked, decayed_weights, in_float32
 from jaxlr.rates import record_rate
 from jaxlr.schedules.compose import per_epoch
 
 
 _NUMBERS = {
-    "lr",
-    "momentum",
-    "dampening",
-    "weight_decay",
-    "beta1",
-    "beta2",
-    "alpha",
-    "eps",
-    "lr_decay",
-    "initial_accumulator_value",
-    "momentum_decay",
-    "rho",
-    "d",
-    "lambd",
-    "t0",
-    "max_lr_snapshot",
+    *("lr", "momentum", "dampening", "weight_decay", "beta1", "beta2", "alpha", "eps", "lr_decay"),
+    *("initial_accumulator_value", "momentum_decay", "rho", "d", "lambd", "t0", "max_lr_snapshot"),
 }
 _FLAGS = {
-    "nesterov",
-    "maximize",
-    "amsgrad",
-    "centered",
-    "decoupled_weight_decay",
-    "bias_correction",
-    "grad_averaging",
-    "trust_clip",
-    "always_adapt",
-    "caution",
-    "decoupled_decay",
+    *("nesterov", "maximize", "amsgrad", "centered", "decoupled_weight_decay", "bias_correction"),
+    *("grad_averaging", "trust_clip", "always_adapt", "caution", "decoupled_decay"),
     "corrected_weight_decay",
 }
 _WRAPPERS = {"AcceleratedOptimizer", "LightningOptimizer", "_FabricOptimizer"}
@@ -147,100 +124,108 @@ def optimizer_from_torch(
     """
     optimizer = unwrapped(optimizer)
     name = class_name_of(optimizer)
-    if any(made_updates(optimizer.state)):
+    if _has_made_updates(optimizer.state):
         warnings.warn(
             f"the {name} has made updates, and its moments are left behind: carry them over with "
             "jaxlr.resume_from_torch, or convert the optimizer before its first update",
             stacklevel=2,
         )
-    num_groups = check_groups(optimizer.param_groups)
-    check_labels(labels, num_groups)
-    return build(name, optimizer, scheduler, num_steps, labels, steps_per_epoch, transposed)
+    check_groups(optimizer.param_groups)
+    groups = [
+        group._replace(shapes=[each.shape for each in options["params"]])
+        for group, options in zip(
+            groups_of(optimizer, scheduler, num_steps), optimizer.param_groups, strict=True
+        )
+    ]
+    return build(name, optimizer, groups, labels, steps_per_epoch, transposed)
+
+
+class Group(NamedTuple):
+    """The schedules of a parameter group, and its parameters in torch.
+
+    Args:
+        rate: the schedule or plateau, or None for the learning rate that the group has.
+        momentum: 1 - momentum (or 1 - beta1) as a schedule, or None if it is constant.
+        decay: the weight decay as a schedule, or None if it is constant.
+        shapes: the shapes of the parameters, or None if they are not known.
+        num_updates: the updates that were made before.
+    """
+
+    rate: Any = None
+    momentum: optax.Schedule | None = None
+    decay: optax.Schedule | None = None
+    shapes: Sequence[Any] | None = None
+    num_updates: int = 0
 
 
 def build(
     name: str,
     optimizer: Any,
-    scheduler: Any,
-    num_steps: int | None,
+    groups: Sequence[Group],
     labels: Any,
     steps_per_epoch: int,
-    transposed: bool,
+    transposed: bool | None,
     first_step: int = 0,
-    num_updates: Sequence[int] | None = None,
-    shapes: Sequence[Any] | None = None,
-    momenta: Sequence[optax.Schedule | None] | None = None,
-    decays: Sequence[optax.Schedule | None] | None = None,
     decay_mask: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Return the transformation of an optimizer of torch's class `name`, as `optimizer_from_torch`.
+    """Return the transformation of an optimizer, as `optimizer_from_torch`.
 
-    Update 0 comes after `first_step` updates of the current epoch. `num_updates` are those that each group
-    has made before. `shapes` are those of its parameters, where a saved optimizer does not have them.
-    `momenta` are schedules of 1 - momentum (or 1 - beta1) for each group, without a live scheduler.
-    `decays` are schedules of the weight decay for each group. `decay_mask` is a mask of Optax.
+    Args:
+        name: its class in torch.
+        optimizer: an object with its `param_groups` and `defaults`.
+        groups: the schedules of each parameter group.
+        labels: as in `optimizer_from_torch`.
+        steps_per_epoch: as in `optimizer_from_torch`.
+        transposed: as in `optimizer_from_torch`. It may be None where the rule does not depend on it.
+        first_step: as in `resume_from_torch`.
+        decay_mask: a mask of Optax for the weight decay.
     """
-    steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
-    num_groups = len(optimizer.param_groups)
-    own = own_rates(scheduler, num_groups)
-    if own is None and hasattr(scheduler, "scheduler"):  # a wrapper, such as that of Accelerate
-        raise TypeError(not_a_scheduler(scheduler))
-    owner = unwrapped(getattr(scheduler, "optimizer", None))
-    if own is None and scheduler is not None and owner is not optimizer:
+    if transposed is None and RULES[name].depends_on_axes:
         raise ValueError(
-            "scheduler must be a torch scheduler of this optimizer, a schedule or a plateau, got a "
-            f"{type(scheduler).__name__} that belongs to another one or to none"
+            f"{name} depends on which axis of a matrix is which: give transposed=True if they are "
+            "(in, out), as in Flax, or transposed=False if they are (out, in), as in torch and Equinox"
         )
+    _check_labels(labels, len(groups))
+    steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
 
-    def counted(schedule: Any) -> optax.Schedule:
-        return per_epoch(schedule, steps_per_epoch, first_step)
+    def counted(schedule: Any) -> Any:
+        return None if schedule is None else per_epoch(schedule, steps_per_epoch, first_step)
 
     def transformation(index: int) -> optax.GradientTransformationExtraArgs:
-        settings = _settings(optimizer, index)
-        group_shapes = shapes[index] if shapes else [each.shape for each in settings["params"]]
+        settings, group = _settings(name, optimizer, index), groups[index]
+        schedule: Any = group.rate
+        is_plateau = isinstance(group.rate, optax.GradientTransformation)
+        rate: Any = schedule.init_value if is_plateau else counted(schedule)
+        if rate is None:
+            rate = settings["lr"]
         settings |= {
-            "num_updates": num_updates[index] if num_updates else 0,
-            "transposed": transposed,
-            "shapes": collections.Counter(map(tuple, group_shapes)),
+            "rate": None if is_plateau else rate,
+            "weight": counted(group.momentum),
+            "decay_schedule": counted(group.decay),
             "decay_mask": decay_mask,
+            "num_updates": group.num_updates,
+            "shapes": None if group.shapes is None else collections.Counter(map(tuple, group.shapes)),
+            "transposed": transposed,
         }
-        if decays and (decay := decays[index]) is not None:
-            settings["decay_schedule"] = counted(decay)
-        weight = momenta[index] if momenta else None
-        if own and not momenta:
-            _check_momentum_is_constant(optimizer.param_groups[index])
-        elif not own:
-            weight = _live_momentum_cycle(scheduler, index)
-        schedule: Any = own[index] if own else None
-        if scheduler is not None and not own:
-            schedule = from_torch(scheduler, group=index, num_steps=num_steps)
-        is_plateau = isinstance(schedule, optax.GradientTransformation)
-        if is_plateau and own:
-            rate: Any = own[index].init_value
-        else:
-            rate = settings["lr"] if is_plateau or schedule is None else counted(schedule)
-        settings["rate"] = None if is_plateau else rate
-        links = _links(RULES[name], settings, rate, counted(weight) if weight else None)
-        recorded = record_rate(optax.chain(*links), rate)
+        recorded = record_rate(optax.chain(*_links(RULES[name], settings, rate)), rate)
         return in_float32(optax.chain(recorded, schedule) if is_plateau else recorded)
 
     if labels is None:
         tx = transformation(0)
     else:
-        tx = optax.multi_transform({index: transformation(index) for index in range(num_groups)}, labels)
+        indices = range(len(groups))
+        tx = optax.multi_transform({index: transformation(index) for index in indices}, labels)
     return _clipped(tx, optimizer.defaults) if name == "Lamb" else tx
 
 
-def _links(
-    rule: Rule, settings: dict[str, Any], rate: Any, weight: optax.Schedule | None
-) -> list[optax.GradientTransformation]:
+def _links(rule: Rule, settings: dict[str, Any], rate: Any) -> list[optax.GradientTransformation]:
     """Return the links of a group's chain: the rule of the optimizer, its weight decay and its rate."""
     decay = [] if rule.weight_decay == "own" else decayed_weights(settings)
     is_decoupled = settings.get("decoupled_weight_decay", rule.weight_decay == "decoupled")
     return [
         *([optax.scale(-1.0)] if settings.get("maximize") else []),
         *([] if is_decoupled else decay),
-        *rule.links(settings, weight),
+        *rule.links(settings),
         *(decay if is_decoupled else []),
         # `record_rate` reads the count of updates from this link.
         optax.scale_by_learning_rate((lambda count: 1.0) if rule.has_own_rate else rate),
@@ -264,28 +249,54 @@ def _clipped(
     return in_float32(optax.GradientTransformationExtraArgs(inner.init, update_fn))
 
 
+def groups_of(optimizer: Any, scheduler: Any, num_steps: int | None) -> list[Group]:
+    """Return the schedules of each parameter group. The arguments are those of `optimizer_from_torch`."""
+    groups = optimizer.param_groups
+    if scheduler is None:
+        return [Group()] * len(groups)
+    if (own := own_rates(scheduler, len(groups))) is not None:
+        if any("max_momentum" in group for group in groups):
+            raise ValueError(
+                "a OneCycleLR or CyclicLR cycles the momentum of the optimizer, which a schedule does not: "
+                "pass the torch scheduler itself, or delete 'max_momentum' from param_groups to keep the "
+                "momentum constant"
+            )
+        return [Group(rate) for rate in own]
+    if hasattr(scheduler, "scheduler"):  # a wrapper, such as that of Accelerate
+        raise TypeError(not_a_scheduler(scheduler))
+    if unwrapped(getattr(scheduler, "optimizer", None)) is not optimizer:
+        raise ValueError(
+            "scheduler must be a torch scheduler of this optimizer, a schedule or a plateau, got a "
+            f"{type(scheduler).__name__} that belongs to another one or to none"
+        )
+    momenta = [_live_momentum_cycle(scheduler, index) for index in range(len(groups))]
+    return [
+        Group(from_torch(scheduler, group=index, num_steps=num_steps), momentum)
+        for index, momentum in enumerate(momenta)
+    ]
+
+
 def own_rates(scheduler: Any, num_groups: int) -> list[Any] | None:
     """Return the schedule or plateau of each group, or None if `scheduler` is neither."""
     if "schedule" in getattr(scheduler, "_fields", ()):
         raise TypeError(
             "scheduler must be a schedule, got the Recipe of a config: give its recipe.schedule"
         )
-    rates = list(scheduler) if isinstance(scheduler, list | tuple) else None
-    if isinstance(scheduler, optax.GradientTransformation) or rates is None:
-        if not _is_rate(scheduler):
-            return None
+    if _is_rate(scheduler):
         return [scheduler] * num_groups
-    if len(rates) != num_groups:
+    if not isinstance(scheduler, list | tuple) or isinstance(scheduler, optax.GradientTransformation):
+        return None
+    if len(scheduler) != num_groups:
         raise ValueError(
-            f"scheduler must have a schedule for each of the {num_groups} groups, got {len(rates)}"
+            f"scheduler must have a schedule for each of the {num_groups} groups, got {len(scheduler)}"
         )
-    for index, rate in enumerate(rates):
+    for index, rate in enumerate(scheduler):
         if not _is_rate(rate):
             raise TypeError(
                 f"scheduler[{index}] must be a schedule or a plateau, got {shown_value(rate)}; pass a "
                 "torch scheduler alone, since it schedules every group"
             )
-    return rates
+    return list(scheduler)
 
 
 def _is_rate(value: Any) -> bool:
@@ -293,16 +304,6 @@ def _is_rate(value: Any) -> bool:
     if isinstance(value, optax.GradientTransformation):
         return hasattr(value, "init_value")
     return callable(value) and not hasattr(value, "optimizer")
-
-
-def _check_momentum_is_constant(group: Any) -> None:
-    """Refuse a schedule of one's own where a scheduler of torch cycles the momentum."""
-    if "max_momentum" in group:
-        raise ValueError(
-            "a OneCycleLR or CyclicLR cycles the momentum of the optimizer, which a schedule does not: "
-            "pass the torch scheduler itself, or delete 'max_momentum' from param_groups to keep the "
-            "momentum constant"
-        )
 
 
 def _live_momentum_cycle(scheduler: Any, index: int) -> optax.Schedule | None:
@@ -390,35 +391,32 @@ class _Settings(dict[str, Any]):
         raise ValueError(f"each of the param_groups of the optimizer must have a {key!r}")
 
 
-def made_updates(state: Any) -> Iterator[bool]:
-    """Yield for each parameter of a torch optimizer if its state is that of an update."""
+def _has_made_updates(state: Any) -> bool:
+    """Check if a parameter of a torch optimizer has the state of an update."""
     for fields in state.values():
         step = fields.get("step") if isinstance(fields, Mapping) else None
-        if step is not None:
-            yield number("step of the optimizer", step) > 0
+        if step is None:
+            is_updated = any(value is not None for value in dict(fields).values())
         else:
-            yield any(value is not None for value in dict(fields).values())
+            is_updated = number("step of the optimizer", step) > 0
+        if is_updated:
+            return True
+    return False
 
 
-def _settings(optimizer: Any, index: int) -> dict[str, Any]:
-    """Return the hyperparameters of a group, with numbers as floats: torch accepts tensors for some."""
+def _settings(name: str, optimizer: Any, index: int) -> dict[str, Any]:
+    """Return the hyperparameters of a group of an optimizer of the class `name`, with numbers as floats."""
     settings = _Settings(optimizer.param_groups[index])
     if "betas" in settings:
         settings["beta1"], settings["beta2"] = several("betas of the optimizer", settings["betas"], 2)
-    if isinstance(settings.get("eps"), list | tuple):  # of Adafactor
-        if len(settings["eps"]) != 2:
-            raise ValueError(f"eps of the optimizer must be 2 numbers, got {settings['eps']!r}")
-        settings["eps1"], settings["eps"] = settings["eps"]
-        if settings["eps1"] is not None:
-            settings["eps1"] = check_value("eps", number("eps of the optimizer", settings["eps1"]))
     if "initial_accumulator_value" in settings:
         # Adagrad ignores the group's own value: its constructor's argument is used for every group.
         settings["initial_accumulator_value"] = optimizer.defaults["initial_accumulator_value"]
-    for name in _FLAGS & settings.keys():
-        flag(f"{name} of the optimizer", settings[name])
-    for name in _NUMBERS & settings.keys():
-        value = number(f"{name} of the optimizer", settings[name])
-        settings[name] = float(check_value(name, value))
+    for key in _FLAGS & settings.keys():
+        flag(f"{key} of the optimizer", settings[key])
+    pairs = {"eps"} if name == "Adafactor" else set[str]()
+    for key in (_NUMBERS - pairs) & settings.keys():
+        settings[key] = checked(key, settings[key])
     if getattr(optimizer, "decoupled_wd", False):  # of lion-pytorch
         settings["weight_decay"] /= optimizer._init_lr
     return settings
@@ -436,7 +434,7 @@ def check_groups(groups: Any) -> int:
     return len(groups)
 
 
-def check_labels(labels: Any, num_groups: int) -> None:
+def _check_labels(labels: Any, num_groups: int) -> None:
     """Check that labels are groups of the optimizer, and are there if it has several."""
     groups = f"0 to {num_groups - 1}"
     if labels is None and num_groups > 1:

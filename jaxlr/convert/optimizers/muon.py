@@ -20,7 +20,7 @@ def scale_by_muon(
     coefficients: Sequence[float],
     num_steps: int,
     eps: float,
-    adjust_lr_fn: str | None,
+    adjust_lr_fn: str,
     shapes: Shapes,
     is_transposed: bool,
 ) -> optax.GradientTransformation:
@@ -35,12 +35,14 @@ def scale_by_muon(
         return optax.TraceState(optax.tree.zeros_like(params))
 
     def check_shape(path: Any, leaf: Any) -> None:
+        found = f"the parameter {jax.tree_util.keystr(path)} has the shape {np.shape(leaf)}, but Muon"
+        if shapes is None and np.ndim(leaf) != 2:
+            raise ValueError(f"{found} is for matrices only: give this parameter another optimizer")
         shape = np.shape(leaf)[-2:]
-        if (shape[::-1] if is_transposed else shape) not in shapes:
+        if shapes is not None and (shape[::-1] if is_transposed else shape) not in shapes:
             raise ValueError(
-                f"the parameter {jax.tree_util.keystr(path)} has the shape {np.shape(leaf)}, but Muon's "
-                f"weights have {sorted(shapes)} in torch: give transposed={not is_transposed} if all "
-                f"matrices are {'(out, in)' if is_transposed else '(in, out)'}, and split no matrix"
+                f"{found}'s weights have {sorted(shapes)} in torch: give transposed={not is_transposed} if "
+                f"all matrices are {'(out, in)' if is_transposed else '(in, out)'}, and split no matrix"
             )
 
     def update_fn(updates: optax.Updates, state: Any, params: Any = None) -> tuple[optax.Updates, Any]:
@@ -58,7 +60,7 @@ def scale_by_muon(
             "match_rms_adamw": 0.2 * math.sqrt(max(rows, columns)),
         }
         scaled = orthogonalized(matrix, coefficients, num_steps, eps).astype(matrix.dtype)
-        scaled = factors[adjust_lr_fn or "original"] * scaled
+        scaled = factors[adjust_lr_fn] * scaled
         return scaled.T if is_transposed else scaled
 
     return optax.GradientTransformation(init_fn, update_fn)

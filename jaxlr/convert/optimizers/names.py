@@ -89,34 +89,39 @@ def split(names: Sequence[str], groups: Sequence[Mapping[str, Any]]) -> list[lis
 
 def _parts(optimizer: Any) -> tuple[Any, Any]:
     """Return the state and the groups of an optimizer, live or saved."""
-    is_saved = isinstance(optimizer, Mapping)
-    values = optimizer if is_saved else getattr(optimizer, "__dict__", {})
-    if not is_saved and hasattr(optimizer, "param_groups"):  # a wrapper has them as properties
+    if hasattr(optimizer, "param_groups"):
         return optimizer.state, optimizer.param_groups
-    if not all(key in values for key in ("state", "param_groups")):
+    if not isinstance(optimizer, Mapping) or not {"state", "param_groups"} <= optimizer.keys():
         raise ValueError(
             "optimizer must be a torch optimizer or its state_dict, with 'state' and 'param_groups', got "
-            f"{shown_value(list(values) if is_saved else optimizer)}"
+            f"{shown_value(list(optimizer) if isinstance(optimizer, Mapping) else optimizer)}"
         )
     return optimizer["state"], optimizer["param_groups"]
 
 
-def _trained(weights: Any) -> dict[str, Any]:
-    """Return the weights of a state_dict without buffers and second names of tied weights."""
+def check_weights(name: str, weights: Any) -> None:
+    """Check that an argument has the tensors of a state_dict."""
     if not isinstance(weights, Mapping) or not all(hasattr(each, "shape") for each in weights.values()):
         raise TypeError(
-            f"model must be the torch model or its state_dict, a mapping from names to tensors, got "
+            f"{name} must be the torch model or its state_dict, a mapping from names to tensors, got "
             f"{shown_value(weights)}"
         )
-    found: dict[str, Any] = {}
-    seen = set()
+
+
+def tied_names(weights: Mapping[str, Any]) -> list[list[str]]:
+    """Return the names of weights in lists, one for each tensor in memory. Tied weights share one."""
+    names: dict[Any, list[str]] = {}
     for name, value in weights.items():
         address = value.data_ptr() if hasattr(value, "data_ptr") else 0
-        if name.rpartition(".")[2] in _BUFFERS or (address and (address, tuple(value.shape)) in seen):
-            continue
-        seen.add((address, tuple(value.shape)))
-        found[name] = value
-    return found
+        names.setdefault((address, tuple(value.shape)) if address else name, []).append(name)
+    return list(names.values())
+
+
+def _trained(weights: Any) -> dict[str, Any]:
+    """Return the weights of a state_dict without buffers and second names of tied weights."""
+    check_weights("model", weights)
+    own = {name: value for name, value in weights.items() if name.rpartition(".")[2] not in _BUFFERS}
+    return {name: own[name] for name, *_ in tied_names(own)}
 
 
 def _is_sorted(weights: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import optax
 
 from jaxlr._checks import check_duration
+from jaxlr.convert.classes import is_plateau
 
 
 def steps_of(scheduler: Any) -> int | None:
@@ -63,9 +64,7 @@ def first_step_of(
 def _has_schedule(scheduler: Any) -> bool:
     """Check if any rate changes by itself. That of a plateau does not."""
     rates = scheduler if type(scheduler) in (list, tuple) else [scheduler]
-    return any(rate is not None and not _is_plateau(rate) for rate in rates)
-
-
-def _is_plateau(rate: Any) -> bool:
-    is_live = any(base.__name__ == "ReduceLROnPlateau" for base in type(rate).__mro__)
-    return is_live or isinstance(rate, optax.GradientTransformation)
+    return any(
+        not (rate is None or isinstance(rate, optax.GradientTransformation) or is_plateau(rate))
+        for rate in rates
+    )

@@ -3,7 +3,7 @@
 import ast
 import difflib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NoReturn
 
 from jaxlr._checks import shorten
@@ -47,12 +47,11 @@ class OptimizerText:
         if num_steps is not None:
             self._evaluator.work.allow(num_steps)
         self._statements = statements
-        parts = [each for statement in statements for each in ast.walk(statement)]
-        added = [each for each in parts if _adds_group(each)]
-        in_added = {id(each) for call in added for each in ast.walk(call)}
+        added = [each for each in _calls(statements) if called_name(each) == "add_param_group"]
+        in_added = {id(each) for each in _nodes(added)}
         has_groups = any(
-            is_group(each) or (isinstance(each, ast.expr) and text_of(each) == "params")
-            for each in parts
+            is_group(each) or text_of(each) == "params"
+            for each in _nodes(statements)
             if id(each) not in in_added
         )
         self.reader: OptimizerReader = OptimizerReader(
@@ -61,15 +60,16 @@ class OptimizerText:
         self._program = Program(self._evaluator, self.reader)
         try:
             self.scheduler: Constructor | None = followed(self._program, self.reader, statements)
+            if self._evaluator.missing:
+                raise MissingNamesError(self._evaluator.missing, self._evaluator.missing_functions)
             self.optimizer: OptimizerCall = self._optimizer()
         except MissingNamesError as error:
-            raise _missing(error.names) from None
+            error.reason = "the optimizer's text needs values for its names"
+            raise
         except RecursionError:
             raise ValueError("the text of the optimizer is nested too deeply to be read") from None
-        if len(added) != self._program.num_added and not self._evaluator.missing:
+        if len(added) != self._program.num_added:
             raise _changes_groups(added[0])
-        if self._evaluator.missing:
-            raise _missing(self._evaluator.missing, self._evaluator.missing_functions)
 
     @property
     def clips(self) -> bool:
@@ -89,7 +89,7 @@ class OptimizerText:
         if isinstance(given, OptimizerCall):
             self._check_calls(given)
             return given
-        held = self._held()
+        held = _optimizers_in(self._program.held())  # those that a name, or the last line, refers to
         others = [each for each in _calls(self._statements) if called_name(each) in _NOT_CONVERTED]
         if held and others:
             self._raise_unknown(others[0])
@@ -103,13 +103,6 @@ class OptimizerText:
         self._check_calls(held[0])
         return held[0]
 
-    def _held(self) -> list[OptimizerCall]:
-        """Return the optimizers that a name, or the last line, still refers to."""
-        found: list[OptimizerCall] = []
-        for each in _optimizers_in(self._program.held()):
-            found += [] if each in found else [each]
-        return found
-
     def _check_is_ours(self, node: ast.expr) -> None:
         """Refuse the expression of an optimizer whose updates are not known."""
         value = self._evaluator.assigned.get(source_of(node))
@@ -117,7 +110,7 @@ class OptimizerText:
             if value.error is not None:
                 raise value.error
             if self.reader.constructs(value.node):
-                raise _missing(value.missing)
+                raise MissingNamesError(value.missing)
             node = value.node
         if isinstance(node, ast.Call) and called_name(node) not in (*_HARMLESS, "optimizers"):
             self._raise_unknown(node)
@@ -132,13 +125,11 @@ class OptimizerText:
 
     def _raise_missing(self) -> NoReturn:
         """Raise the error of the optimizer that could not be read, or that is not there."""
-        if self._evaluator.missing:
-            raise _missing(self._evaluator.missing, self._evaluator.missing_functions)
         for value in self._evaluator.assigned.values():
             if isinstance(value, Unevaluated) and self.reader.constructs(value.node):
                 if value.error is not None:
                     raise value.error
-                raise _missing(value.missing)
+                raise MissingNamesError(value.missing)
         match self._statements:
             case [ast.Expr(value=ast.Call() as call)] | [*_, ast.Assign(value=ast.Call() as call)]:
                 if self.scheduler is None and not NAME_OF_SCHEDULER.search(called_name(call)):
@@ -152,17 +143,14 @@ class OptimizerText:
 
     def _check_calls(self, optimizer: OptimizerCall) -> None:
         """Refuse a call that is given the optimizer and returns another one, or changes its rate."""
-        if self._evaluator.missing:
-            return  # the error names them
         held = {name for name, value in self._evaluator.assigned.items() if value is optimizer}
         held |= {
             source_of(target)
-            for top in self._statements
-            for each in ast.walk(top)
+            for each in _nodes(self._statements)
             if isinstance(each, ast.Assign) and self.reader.constructs_optimizer(each.value)
             for target in each.targets
         }
-        for statement in (each for top in self._statements for each in ast.walk(top)):
+        for statement in _nodes(self._statements):
             match statement:
                 case ast.Assign(targets=[target], value=ast.Call() as call):
                     name = source_of(target)
@@ -205,12 +193,7 @@ class _Simplified(ast.NodeTransformer):
         if not isinstance(node.value, ast.Call) or called_name(node.value) not in _HARMLESS:
             return node
         given = {source_of(each) for each in _arguments(node.value)}
-        targets = [
-            target
-            for each in node.targets
-            for target in (each.elts if isinstance(each, ast.Tuple | ast.List) else [each])
-            if source_of(target) not in given
-        ]
+        targets = [target for target in _targets(node) if source_of(target) not in given]
         left = [ast.Assign(targets, ast.Constant(None))] if targets else []
         return [ast.copy_location(each, node) for each in [ast.Expr(node.value), *left]]
 
@@ -252,15 +235,13 @@ def _modules(statements: Sequence[ast.stmt]) -> dict[str, str]:
 
 def _check_groups_stay(statements: Sequence[ast.stmt]) -> None:
     """Refuse a text that changes the parameter groups of an optimizer after its construction."""
-    nodes = [each for statement in statements for each in ast.walk(statement)]
     aliases = {
         source_of(target)
-        for each in nodes
-        if isinstance(each, ast.Assign) and _is_group(each.value)
-        for whole in each.targets
-        for target in (whole.elts if isinstance(whole, ast.Tuple | ast.List) else [whole])
+        for each in _nodes(statements)
+        if isinstance(each, ast.Assign) and _is_group_of_optimizer(each.value)
+        for target in _targets(each)
     }
-    for each in nodes:
+    for each in _nodes(statements):
         names = _loop_names(each, aliases)
         if any(_changes_group(inner, aliases | names) for inner in (ast.walk(each) if names else [each])):
             raise _changes_groups(each)
@@ -272,10 +253,6 @@ def _changes_groups(node: ast.AST) -> ValueError:
         f"cannot read {shorten(first)!r}: it changes the parameter groups after the construction of the "
         "optimizer. Write their options in its list, and the rate as a scheduler"
     )
-
-
-def _adds_group(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and called_name(node) == "add_param_group"
 
 
 def _loop_names(node: ast.AST, aliases: Collection[str]) -> set[str]:
@@ -308,42 +285,50 @@ def _changes_group(node: ast.AST, names: Collection[str]) -> bool:
         case ast.Attribute(attr="param_groups", ctx=ast.Store()):
             return source_of(node) != "self.param_groups"  # a list of one's own
         case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
-            return "param_groups" in source_of(owner) or _is_group(owner, names)
+            return "param_groups" in source_of(owner) or _is_group_of_optimizer(owner, names)
         case ast.Call(func=ast.Attribute(value=owner, attr="update" | "pop" | "clear" | "__setitem__")):
-            return _is_group(owner, names)
+            return _is_group_of_optimizer(owner, names)
         case ast.Call() if isinstance(node.func, ast.Name):
             is_other = called_name(node) in _READERS or _READS.search(called_name(node))
-            return not is_other and any(_is_group(each, names) for each in _arguments(node))
+            return not is_other and any(_is_group_of_optimizer(each, names) for each in _arguments(node))
     return False
 
 
-def _is_group(node: ast.AST, names: Collection[str] = ()) -> bool:
+def _is_group_of_optimizer(node: ast.AST, names: Collection[str] = ()) -> bool:
     """Check if an expression is a parameter group of an optimizer, or the list of them."""
     if isinstance(node, ast.Subscript) and not isinstance(text_of(node.slice), str):
         node = node.value
     return source_of(node) in names or (isinstance(node, ast.Attribute) and node.attr == "param_groups")
 
 
-def _missing(names: Sequence[str], functions: Collection[str] = ()) -> MissingNamesError:
-    error = MissingNamesError(names, functions)
-    error.reason = "the optimizer's text needs values for its names"
-    return error
-
-
 def _optimizers_in(values: Any) -> list[OptimizerCall]:
+    """Return the different optimizers in values, and in the lists and mappings among them."""
     found: list[OptimizerCall] = []
     waiting = [*values]
     while waiting:
         each = waiting.pop()
-        if isinstance(each, OptimizerCall):
+        if isinstance(each, OptimizerCall) and each not in found:
             found.append(each)
         elif isinstance(each, list | dict):
             waiting += each.values() if isinstance(each, dict) else each
     return found
 
 
+def _nodes(statements: Sequence[ast.AST]) -> Iterator[ast.AST]:
+    return (each for statement in statements for each in ast.walk(statement))
+
+
 def _calls(statements: Sequence[ast.stmt]) -> list[ast.Call]:
-    return [each for top in statements for each in ast.walk(top) if isinstance(each, ast.Call)]
+    return [each for each in _nodes(statements) if isinstance(each, ast.Call)]
+
+
+def _targets(assignment: ast.Assign) -> list[ast.expr]:
+    """Return the names that an assignment sets, one by one."""
+    return [
+        target
+        for each in assignment.targets
+        for target in (each.elts if isinstance(each, ast.Tuple | ast.List) else [each])
+    ]
 
 
 def _arguments(call: ast.Call) -> list[ast.expr]:

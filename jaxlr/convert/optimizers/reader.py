@@ -1,6 +1,7 @@
 """Read the optimizer in the text of a recipe. The text is never executed."""
 
 import ast
+import inspect
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -55,13 +56,12 @@ class OptimizerReader(ConstructorReader):
 
     def momentum_of(self, constructor: Constructor) -> tuple[Any, Any] | None:
         """Return the two momenta between which a scheduler cycles, or None if it leaves it constant."""
-        if id(constructor) not in self._momenta:
-            return None
-        default = {"OneCycleLR": (0.85, 0.95), "CyclicLR": (0.8, 0.9)}[constructor.name]
-        found = self._momenta[id(constructor)]
+        found = self._momenta.get(id(constructor), {"cycle_momentum": False})
         if not found.get("cycle_momentum", True):
             return None
-        values = [found.get(name, each) for name, each in zip(_MOMENTA[1:], default, strict=True)]
+        cycle: Any = constructor.torch_class.momentum
+        parameters = inspect.signature(cycle).parameters
+        values = [found.get(name, parameters[name].default) for name in _MOMENTA[1:]]
         base, top = (
             each[self._group] if isinstance(each, list) and self._group < len(each) else each
             for each in values
@@ -276,6 +276,6 @@ def keys_of(node: ast.expr) -> list[ast.expr | None] | None:
     return None
 
 
-def text_of(node: ast.expr | None) -> Any:
-    """Return the value of a constant, or None for any other expression."""
+def text_of(node: ast.AST | None) -> Any:
+    """Return the value of a constant, or None for any other part of a text."""
     return node.value if isinstance(node, ast.Constant) else None

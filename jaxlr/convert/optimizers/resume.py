@@ -13,9 +13,11 @@ from jaxlr.convert.fields import number
 from jaxlr.convert.live import from_state_dict
 from jaxlr.convert.optimizers.carry import TorchState, carried
 from jaxlr.convert.optimizers.live import (
+    Group,
     build,
     check_groups,
     class_name_of,
+    groups_of,
     momentum_cycle,
     own_rates,
     unwrapped,
@@ -115,9 +117,10 @@ def resume_from_torch(
     _check_lion(name, optimizer)
     state = TorchState(optimizer, weights, names, params_from_torch)
     num_epochs = steps_of(scheduler)
-    momenta = None
+    groups: list[Group] | None = None
     if isinstance(scheduler, Mapping):
-        scheduler, momenta = _saved_schedules(scheduler, scheduler_class_name, optimizer, num_steps)
+        groups = _saved_groups(scheduler, scheduler_class_name, optimizer, num_steps)
+        scheduler = [group.rate for group in groups]
     elif scheduler_class_name is not None:
         raise ValueError("scheduler_class_name is for a saved scheduler: leave it out")
     _check_rates(optimizer, scheduler, num_groups)
@@ -129,19 +132,14 @@ def resume_from_torch(
         first_step, scheduler, max(updates, default=0) if is_counted else None, num_epochs, steps_per_epoch
     )
     labels = state.labels()
-    tx = build(
-        name,
-        optimizer,
-        scheduler,
-        num_steps,
-        labels if num_groups > 1 else None,
-        steps_per_epoch,
-        transposed,
-        first_step,
-        updates,
-        [[state.weights[each].shape for each in group] for group in state.groups],
-        momenta,
-    )
+    if groups is None:
+        groups = groups_of(optimizer, scheduler, num_steps)
+    groups = [
+        group._replace(shapes=[state.weights[each].shape for each in names], num_updates=num_updates)
+        for group, names, num_updates in zip(groups, state.groups, updates, strict=True)
+    ]
+    own_labels = labels if num_groups > 1 else None
+    tx = build(name, optimizer, groups, own_labels, steps_per_epoch, transposed, first_step)
 
     def group_state(fresh: Any, index: int) -> Any:
         if not updates[index]:
@@ -235,10 +233,10 @@ def _check_rates(optimizer: Any, scheduler: Any, num_groups: int) -> None:
             )
 
 
-def _saved_schedules(
+def _saved_groups(
     state_dict: Mapping[str, Any], class_name: Any, optimizer: Any, num_steps: int | None
-) -> tuple[list[Any], list[optax.Schedule | None]]:
-    """Return the schedule of each group of a saved scheduler, and the schedule of its momentum."""
+) -> list[Group]:
+    """Return the schedules of each group of a saved scheduler."""
     if class_name is None:
         raise ValueError(
             "scheduler_class_name must be the torch class of the saved scheduler, such as 'StepLR'"
@@ -254,7 +252,10 @@ def _saved_schedules(
         from_state_dict(class_name, state_dict, group=index, **more) for index in range(len(groups))
     ]
     state = State.from_saved(class_name, state_dict)
-    return schedules, [momentum_cycle(state, group, index) for index, group in enumerate(groups)]
+    return [
+        Group(schedule, momentum_cycle(state, group, index))
+        for index, (schedule, group) in enumerate(zip(schedules, groups, strict=True))
+    ]
 
 
 def _has_functions(state_dict: Mapping[str, Any]) -> bool:

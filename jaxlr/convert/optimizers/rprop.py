@@ -1,5 +1,6 @@
 """Torch's Rprop as an Optax transformation."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ class RpropState(NamedTuple):
 
 
 def scale_by_rprop(
-    lr: Any, etas: tuple[float, float], step_sizes: tuple[float, float]
+    lr: Any, etas: Sequence[float], step_sizes: Sequence[float]
 ) -> optax.GradientTransformation:
     """Return Rprop with its own step sizes, which begin at `lr`. Optax's makes each update one too late.
 

@@ -1,12 +1,8 @@
 """Convert the text of a torch optimizer, with its scheduler, to an Optax transformation."""
 
-import types
 import warnings
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
-import numpy as np
 import optax
 
 from jaxlr._checks import check_positive_count, shown_value
@@ -14,10 +10,9 @@ from jaxlr.code.values import Names
 from jaxlr.convert.calls import Call
 from jaxlr.convert.calls import build as build_call
 from jaxlr.convert.constructors import Constructor, equivalent_call
-from jaxlr.convert.optimizers.live import build, check_labels, momentum_weight, own_rates
+from jaxlr.convert.optimizers.live import Group, build, momentum_weight, own_rates
 from jaxlr.convert.optimizers.program import OptimizerText
 from jaxlr.convert.optimizers.signatures import OptimizerCall
-from jaxlr.convert.optimizers.updates import RULES
 from jaxlr.convert.text import is_rate, versioned
 
 
@@ -25,9 +20,9 @@ class TextPair(NamedTuple):
     """An optimizer and its scheduler, as a text states them."""
 
     optimizer: OptimizerCall
-    calls: tuple[Call, ...]  # of the schedule of each parameter group; none without a scheduler
-    cycles: tuple[Any, ...]  # for each of them, the two momenta between which it cycles, or None
-    clips: bool  # True if the text clips gradients
+    calls: tuple[Call, ...] = ()  # of the schedule of each parameter group; none without a scheduler
+    cycles: tuple[Any, ...] = ()  # for each of them, the two momenta between which it cycles, or None
+    clips: bool = False  # True if the text clips gradients
 
 
 def optimizer_from_string(
@@ -152,79 +147,21 @@ def transformation(
     labels: Any = None,
     steps_per_epoch: int = 1,
     transposed: bool | None = None,
-    momenta: Sequence[optax.Schedule | None] | None = None,
-    decays: Sequence[optax.Schedule | None] | None = None,
-    decay_mask: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Return the transformation of an optimizer under its own scheduler, or under another schedule.
-
-    `momenta`, `decays` and `decay_mask` are those of `build`, for a schedule that is not a text.
-    """
-    optimizer = pair.optimizer
-    if transposed is None and RULES[optimizer.name].depends_on_axes:
-        raise ValueError(
-            f"{optimizer.name} depends on which axis of a matrix is which: give transposed=True if they "
-            "are (in, out), as in Flax, or transposed=False if they are (out, in), as in torch and Equinox"
-        )
-    groups = optimizer.param_groups
-    check_labels(labels, len(groups))
-    rates: Any = [build_call(call) for call in pair.calls] or own_rates(scheduler, len(groups))
+    """Return the transformation of an optimizer under its own scheduler, or under another schedule."""
+    own: Any = [build_call(call) for call in pair.calls]
+    num_groups = len(pair.optimizer.own)
+    rates = own or own_rates(scheduler, num_groups)
     if rates is None and scheduler is not None:
         raise TypeError(
             "scheduler must be a text, a schedule, a plateau, or a list with a schedule or plateau for "
             f"each group, got {shown_value(scheduler)}"
         )
-    cycles = [
-        momentum_weight(call, *momenta) if momenta else None
-        for call, momenta in zip(pair.calls, pair.cycles, strict=True)
-    ]
-
-    settings = types.SimpleNamespace(
-        param_groups=[{**group, "params": []} for group in groups], defaults=optimizer.defaults
-    )
-
-    def with_shapes(shapes: Sequence[tuple[int, ...]]) -> optax.GradientTransformationExtraArgs:
-        if optimizer.name == "Muon":  # torch refuses all but matrices
-            shapes = [shape for shape in shapes if len(shape) == 2]
-        if optimizer.name == "Adafactor" and any(len(shape) > 2 for shape in shapes):
-            raise ValueError(
-                "Adafactor treats stacked matrices and convolutions differently, and a text has no shapes "
-                "to tell them apart: convert the live optimizer with jaxlr.optimizer_from_torch"
-            )
-        return build(
-            optimizer.name,
-            settings,
-            rates,
-            None,
-            labels,
-            steps_per_epoch,
-            transposed is not False,
-            shapes=[shapes] * len(groups),
-            momenta=cycles or momenta,
-            decays=decays,
-            decay_mask=decay_mask,
-        )
-
-    return _with_shapes_of_params(with_shapes, transposed is not False)
-
-
-def _with_shapes_of_params(make: Any, is_transposed: bool) -> optax.GradientTransformationExtraArgs:
-    """Return the transformation that `make` returns for the shapes that the parameters have in torch."""
-    make([])  # raise its errors now
-
-    def made(tree: Any) -> optax.GradientTransformationExtraArgs:
-        return make([_shape_in_torch(np.shape(leaf), is_transposed) for leaf in jax.tree.leaves(tree)])
-
-    def update_fn(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
-        return made(updates).update(updates, state, params, **extra_args)
-
-    return optax.GradientTransformationExtraArgs(lambda params: made(params).init(params), update_fn)
-
-
-def _shape_in_torch(shape: tuple[int, ...], is_transposed: bool) -> tuple[int, ...]:
-    if len(shape) < 2 or not is_transposed:
-        return shape
-    return (shape[-1], shape[-2], *shape[:-2])
+    groups = [Group(rate) for rate in rates or [None] * num_groups]
+    for index, cycle in enumerate(pair.cycles):
+        if cycle:
+            groups[index] = groups[index]._replace(momentum=momentum_weight(pair.calls[index], *cycle))
+    return build(pair.optimizer.name, pair.optimizer, groups, labels, steps_per_epoch, transposed)
 
 
 def _momenta(read: OptimizerText, scheduler: Constructor) -> tuple[Any, Any] | None:

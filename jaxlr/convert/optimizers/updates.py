@@ -1,8 +1,8 @@
 """Torch's update rules as Optax transformations, with torch's order of operations.
 
-Each rule takes the settings of a parameter group and `weight`. That is 1 - momentum (or 1 - beta1) as a
-schedule, or None if the momentum is constant. It returns the links of a chain that come before the learning
-rate. The schedules in it count from 0. The setting `num_updates` is the number of updates before.
+Each rule takes the settings of a parameter group. It returns the links of a chain that come before the
+learning rate. `build` adds some settings to those of torch: `weight` is 1 - momentum (or 1 - beta1) as a
+schedule, or None if the momentum is constant. Schedules count from 0, after `num_updates` updates.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxlr._checks import check_choice, check_duration
+from jaxlr._checks import check_choice, check_duration, check_value
 from jaxlr.convert.fields import number, several
 from jaxlr.convert.optimizers.adafactor import scale_by_adafactor
 from jaxlr.convert.optimizers.adams import scale_by_adam, scale_by_adamax, scale_by_nadam, scale_by_radam
@@ -27,13 +27,10 @@ from jaxlr.convert.optimizers.rprop import scale_by_rprop
 def in_float32(inner: optax.GradientTransformationExtraArgs) -> optax.GradientTransformationExtraArgs:
     """Compute the updates of 16-bit parameters in float32: in bfloat16 a momentum of 0.999 would be 1."""
 
-    def widened(tree: Any) -> Any:
-        def widen(leaf: Any) -> Any:
-            dtype = jnp.result_type(leaf)
-            is_narrow = jnp.issubdtype(dtype, np.floating) and dtype.itemsize < 4
-            return leaf.astype(np.float32) if is_narrow else leaf
-
-        return jax.tree.map(widen, tree)
+    def widened(leaf: Any) -> Any:
+        dtype = jnp.result_type(leaf)
+        is_narrow = jnp.issubdtype(dtype, np.floating) and dtype.itemsize < 4
+        return leaf.astype(np.float32) if is_narrow else leaf
 
     def init_fn(params: optax.Params) -> optax.OptState:
         if any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(params)):
@@ -43,15 +40,21 @@ def in_float32(inner: optax.GradientTransformationExtraArgs) -> optax.GradientTr
         return inner.init(params)
 
     def update_fn(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
-        wide, wide_state = inner.update(widened(updates), widened(state), widened(params), **extra_args)
+        wide = jax.tree.map(widened, (updates, state, params))
+        wide, wide_state = inner.update(*wide, **extra_args)
         return optax.tree.cast_like(wide, updates), optax.tree.cast_like(wide_state, state)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _sgd(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
+def checked(name: str, value: Any) -> float:
+    """Return a hyperparameter, which must be a finite number >= 0. Torch accepts tensors for some."""
+    return float(check_value(name, number(f"{name} of the optimizer", value)))
+
+
+def _sgd(settings: dict[str, Any]) -> list[Any]:
     dampening = settings["dampening"]
-    trace = _trace(settings, weight)
+    trace = _trace(settings)
     if not trace or dampening == 0:
         return trace
     if settings["nesterov"]:
@@ -61,50 +64,48 @@ def _sgd(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
     return [optax.scale_by_schedule(lambda count: jnp.where(count == first, 1.0, 1 - dampening)), *trace]
 
 
-def _adam(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
-    first, beta2 = _betas(settings, weight)
+def _adam(settings: dict[str, Any]) -> list[Any]:
+    first, beta2 = _betas(settings)
     return [scale_by_adam(first, beta2, settings["eps"], settings["amsgrad"])]
 
 
-def _nadam(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
-    return [scale_by_nadam(*_betas(settings, weight), settings["eps"], settings["momentum_decay"])]
+def _nadam(settings: dict[str, Any]) -> list[Any]:
+    return [scale_by_nadam(*_betas(settings), settings["eps"], settings["momentum_decay"])]
 
 
-def _radam(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
-    return [scale_by_radam(*_betas(settings, weight), settings["eps"])]
+def _radam(settings: dict[str, Any]) -> list[Any]:
+    return [scale_by_radam(*_betas(settings), settings["eps"])]
 
 
-def _adamax(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
-    return [scale_by_adamax(*_betas(settings, weight), settings["eps"])]
+def _adamax(settings: dict[str, Any]) -> list[Any]:
+    return [scale_by_adamax(*_betas(settings), settings["eps"])]
 
 
-def _betas(settings: dict[str, Any], weight: optax.Schedule | None) -> tuple[float | optax.Schedule, float]:
+def _betas(settings: dict[str, Any]) -> tuple[float | optax.Schedule, float]:
     """Return 1 - beta1, or its schedule by the count of all updates, and beta2."""
     beta1, beta2 = settings["beta1"], settings["beta2"]
     if max(beta1, beta2) >= 1:
         raise ValueError(f"betas must be below 1, got {(beta1, beta2)}")
-    before = settings["num_updates"]
+    weight, before = settings["weight"], settings["num_updates"]
     return 1 - beta1 if weight is None else lambda count: weight(count - before), beta2
 
 
-def _rmsprop(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
+def _rmsprop(settings: dict[str, Any]) -> list[Any]:
     scale = optax.scale_by_stddev if settings["centered"] else optax.scale_by_rms
-    return [scale(settings["alpha"], settings["eps"], eps_in_sqrt=False), *_trace(settings, weight)]
+    return [scale(settings["alpha"], settings["eps"], eps_in_sqrt=False), *_trace(settings)]
 
 
-def _adagrad(settings: dict[str, Any], weight: None) -> list[Any]:
-    del weight  # torch refuses to cycle the momentum of an optimizer that has none
+def _adagrad(settings: dict[str, Any]) -> list[Any]:
     scale = _scale_by_adagrad(settings["initial_accumulator_value"], settings["eps"])
     lr_decay, before = settings["lr_decay"], settings["num_updates"]
     return [scale, optax.scale_by_schedule(lambda count: 1 / (1 + lr_decay * (before + count)))]
 
 
-def _adadelta(settings: dict[str, Any], weight: None) -> list[Any]:
-    del weight  # torch refuses to cycle the momentum of an optimizer that has none
+def _adadelta(settings: dict[str, Any]) -> list[Any]:
     return [optax.scale_by_adadelta(settings["rho"], settings["eps"])]
 
 
-def _muon(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
+def _muon(settings: dict[str, Any]) -> list[Any]:
     coefficients = several("ns_coefficients of the optimizer", settings["ns_coefficients"], 3)
     num_steps = check_duration("ns_steps of the optimizer", settings["ns_steps"])
     adjust_lr_fn = "original" if settings["adjust_lr_fn"] is None else settings["adjust_lr_fn"]
@@ -122,15 +123,16 @@ def _muon(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
             settings["transposed"],
         )
 
-    if weight is not None:
-        return [optax.inject_hyperparams(scale)(weight)]
-    return [scale(1 - settings["momentum"])]
+    if settings["weight"] is None:
+        return [scale(1 - settings["momentum"])]
+    return [optax.inject_hyperparams(scale)(settings["weight"])]
 
 
-def _adafactor(settings: dict[str, Any], weight: None) -> list[Any]:
-    del weight  # torch refuses to cycle the momentum of an optimizer that has none
-    if "eps1" not in settings:
-        raise ValueError(f"eps of the optimizer must be 2 numbers, got {settings['eps']!r}")
+def _adafactor(settings: dict[str, Any]) -> list[Any]:
+    eps = settings["eps"]
+    if not isinstance(eps, list | tuple) or len(eps) != 2:
+        raise ValueError(f"eps of the optimizer must be 2 numbers, got {eps!r}")
+    smallest = None if eps[0] is None else checked("eps", eps[0])
     beta2_decay = number("beta2_decay of the optimizer", settings["beta2_decay"])
     if not -np.inf < beta2_decay <= 0:
         raise ValueError(f"beta2_decay of the optimizer must be at most 0, got {beta2_decay!r}")
@@ -138,7 +140,7 @@ def _adafactor(settings: dict[str, Any], weight: None) -> list[Any]:
         scale_by_adafactor(
             _rate_at(settings),
             beta2_decay,
-            (settings["eps1"], settings["eps"]),
+            (smallest, checked("eps", eps[1])),
             settings["d"],
             settings["shapes"],
             settings["transposed"],
@@ -146,28 +148,25 @@ def _adafactor(settings: dict[str, Any], weight: None) -> list[Any]:
     ]
 
 
-def _rprop(settings: dict[str, Any], weight: None) -> list[Any]:
-    del weight  # torch refuses to cycle the momentum of an optimizer that has none
-    etas, step_sizes = (
-        several(f"{name} of the optimizer", settings[name], 2) for name in ("etas", "step_sizes")
-    )
+def _rprop(settings: dict[str, Any]) -> list[Any]:
+    etas = several("etas of the optimizer", settings["etas"], 2)
+    step_sizes = several("step_sizes of the optimizer", settings["step_sizes"], 2)
     if not 0 < etas[0] < 1 < etas[1]:
         raise ValueError(f"etas of the optimizer must lie below and above 1, got {etas}")
     first = _rate_at(settings)(settings["num_updates"])
-    return [scale_by_rprop(first, (etas[0], etas[1]), (step_sizes[0], step_sizes[1]))]
+    return [scale_by_rprop(first, etas, step_sizes)]
 
 
-def _asgd(settings: dict[str, Any], weight: None) -> list[Any]:
-    del weight  # torch refuses to cycle the momentum of an optimizer that has none
+def _asgd(settings: dict[str, Any]) -> list[Any]:
     rate = _rate_at(settings)
     first = rate(settings["num_updates"])
     return [scale_by_asgd(rate, first, settings["lambd"], settings["alpha"], settings["t0"])]
 
 
-def _lion(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
-    _betas(settings, weight)  # check them
-    first, beta2 = settings["beta1"], settings["beta2"]
-    scale = optax.scale_by_lion(first, beta2)
+def _lion(settings: dict[str, Any]) -> list[Any]:
+    _betas(settings)  # check them
+    weight, beta2 = settings["weight"], settings["beta2"]
+    scale = optax.scale_by_lion(settings["beta1"], beta2)
     if weight is not None:
         # Only the schedule is injected: Optax rounds injected numbers to the dtype of the parameters.
         injected = optax.inject_hyperparams(lambda b1: optax.scale_by_lion(b1, beta2))
@@ -177,8 +176,8 @@ def _lion(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
     return [scale, *_decoupled(settings)]
 
 
-def _lamb(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
-    first, beta2 = _betas(settings, weight)
+def _lamb(settings: dict[str, Any]) -> list[Any]:
+    first, beta2 = _betas(settings)
     weight_decay = settings["weight_decay"]
     adapts = weight_decay != 0 or settings["always_adapt"]
     is_decoupled = bool(settings.get("decoupled_decay")) and weight_decay != 0
@@ -252,8 +251,8 @@ def _rate_at(settings: dict[str, Any]) -> Callable[[Any], Any]:
     return lambda count: rate(count - before) if callable(rate) else rate
 
 
-def _trace(settings: dict[str, Any], weight: optax.Schedule | None) -> list[Any]:
-    nesterov = settings.get("nesterov", False)
+def _trace(settings: dict[str, Any]) -> list[Any]:
+    weight, nesterov = settings["weight"], settings.get("nesterov", False)
     if weight is not None:
         return [optax.inject_hyperparams(optax.trace)(lambda count: 1 - weight(count), nesterov)]
     return [optax.trace(settings["momentum"], nesterov)] if settings["momentum"] else []
@@ -274,8 +273,7 @@ class Rule(NamedTuple):
     """The rule of an optimizer, and its place in a transformation.
 
     Args:
-        links: function of the settings of a group, and of 1 - momentum as a schedule or None. It returns
-            the links of a chain.
+        links: function from the settings of a group to the links of a chain.
         moments: the fields of the states of these links, with the names that torch gives them in
             `optimizer.state`.
         weight_decay: "coupled" if it is added to the gradients, "decoupled" if to the updates. A group may
