@@ -2,6 +2,7 @@
 
 import ast
 import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from jaxlr._checks import plain, shorten
@@ -16,6 +17,36 @@ def source_of(node: ast.AST) -> str:
         source = ast.unparse(node)
         node.__dict__["_source"] = source  # the body of a lambda is asked for it in every epoch
     return source
+
+
+def nodes_in(parts: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Yield all nodes of several parts of a text."""
+    return (node for part in parts for node in ast.walk(part))
+
+
+def calls_in(parts: Iterable[ast.AST]) -> list[ast.Call]:
+    """Return all calls in several parts of a text."""
+    return [node for node in nodes_in(parts) if isinstance(node, ast.Call)]
+
+
+def called_name(call: ast.Call) -> str:
+    """Return the name of the function that is called, without its module."""
+    return last_name(source_of(call.func))
+
+
+def last_name(source: str) -> str:
+    """Return a name without its module or owner."""
+    return source.rpartition(".")[2]
+
+
+def arguments_of(call: ast.Call) -> list[ast.expr]:
+    """Return the arguments of a call, by position and by keyword."""
+    return [*call.args, *(keyword.value for keyword in call.keywords)]
+
+
+def first_line(statement: ast.stmt) -> str:
+    """Return the first line of a statement for an error message: in quotes, and shortened."""
+    return repr(shorten(ast.unparse(statement).partition("\n")[0]))
 
 
 def quoted(node: ast.AST) -> str:

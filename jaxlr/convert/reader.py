@@ -7,8 +7,9 @@ from typing import Any, NamedTuple, NoReturn
 
 from jaxlr._checks import shorten
 from jaxlr.code.expressions import Evaluator
+from jaxlr.code.imports import OWN, Origin
 from jaxlr.code.lambdas import Lambda
-from jaxlr.code.syntax import quoted, source_of
+from jaxlr.code.syntax import called_name, calls_in, quoted, source_of
 from jaxlr.code.values import UNKNOWN, ClassName, Unevaluated
 from jaxlr.convert.classes import CLASSES, Effect, TorchClass
 from jaxlr.convert.constructors import Constructor
@@ -47,7 +48,7 @@ class ConstructorReader:
     def __init__(self, evaluator: Evaluator, group: int):
         self._evaluator, self._group = evaluator, group
         self.aliases: dict[str, str] = {}  # of `import StepLR as Step`
-        self.origins: dict[str, str] = {}  # the modules of imported names, "" for classes of the text
+        self.origins: dict[str, Origin] = {}  # of the names that the text imports or defines
         self.has_own_rates = False  # if the text has a parameter group with a rate
         self.made: list[Constructor] = []
         self._used: set[int] = set()
@@ -57,17 +58,18 @@ class ConstructorReader:
 
     def check_origin(self, func: ast.expr, name: str) -> None:
         """Refuse a class that the text defines itself, or imports from another library than torch."""
-        root = source_of(func).partition(".")[0]
-        origin = self.origins.get(root)
-        if origin == "" and isinstance(func, ast.Name):
+        origin = self.origins.get(source_of(func).partition(".")[0])
+        if origin is None:
+            return
+        if origin.module == OWN and isinstance(func, ast.Name):
             raise ValueError(
                 f"the text defines its own {name}: leave the class out if it is a copy of the original, or "
                 "write the rate as a function of the step, 'def get_lr(step): ...'"
             )
-        if origin and _KNOWN[name].library == "torch" and origin.partition(".")[0] != "torch":
+        if origin.module != OWN and _KNOWN[name].library == "torch" and not origin.is_torchs:
             raise ValueError(
-                f"{name} is imported from {shorten(origin)!r}, not from torch: leave the import out if it "
-                "is the same class"
+                f"{name} is imported from {shorten(origin.module)!r}, not from torch: leave the import out "
+                "if it is the same class"
             )
 
     def constructs(self, node: ast.AST) -> bool:
@@ -483,26 +485,6 @@ def _is_dict_call(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and source_of(node.func) == "dict"
 
 
-def origins(statements: Sequence[ast.stmt]) -> dict[str, str]:
-    """Return the module of each name that a text imports, and "" for each class that it defines."""
-    found: dict[str, str] = {}
-    for each in (each for statement in statements for each in ast.walk(statement)):
-        match each:
-            case ast.ImportFrom(names=aliases, level=level):
-                module = "." * level + (each.module or "")
-                found |= {
-                    name: module
-                    for alias in aliases
-                    # After `except ImportError:`, torch's may be imported from another place.
-                    if not found.get(name := alias.asname or alias.name, "").startswith("torch")
-                }
-            case ast.Import(names=aliases):
-                found |= {alias.asname: alias.name for alias in aliases if alias.asname}
-            case ast.ClassDef(name=name):
-                found[name] = ""
-    return found
-
-
 def has_own_rates(statements: Sequence[ast.stmt]) -> bool:
     """Check if a text has the mapping of a parameter group with a rate of its own."""
     waiting: list[ast.AST] = [*statements]
@@ -525,13 +507,7 @@ def has_own_rates(statements: Sequence[ast.stmt]) -> bool:
 
 def optimizer_calls(statements: Sequence[ast.stmt]) -> list[ast.Call]:
     """Return the calls of torch's optimizers in a text."""
-    nodes = (each for statement in statements for each in ast.walk(statement))
-    return [each for each in nodes if isinstance(each, ast.Call) and called_name(each) in OPTIMIZERS]
-
-
-def called_name(call: ast.Call) -> str:
-    """Return the name of the function that is called, without its module."""
-    return source_of(call.func).rpartition(".")[2]
+    return [each for each in calls_in(statements) if called_name(each) in OPTIMIZERS]
 
 
 def raise_unknown(name: str) -> NoReturn:

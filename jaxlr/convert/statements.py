@@ -14,13 +14,13 @@ from jaxlr.code.builders import as_conditions, body_for_call, constants_of
 from jaxlr.code.definitions import Function, writes_rate
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.methods import change, only_reads
-from jaxlr.code.syntax import quoted, source_of
+from jaxlr.code.syntax import called_name, quoted, source_of
 from jaxlr.code.values import Unevaluated, unpacked
 from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.errors import MissingNamesError
 from jaxlr.convert.optimizers.signatures import NAMES as OPTIMIZERS
 from jaxlr.convert.optimizers.signatures import OptimizerCall
-from jaxlr.convert.reader import ConstructorReader, called_name
+from jaxlr.convert.reader import ConstructorReader
 
 
 # The name of a scheduler, or of a function that makes one.

@@ -14,9 +14,10 @@ from jaxlr._checks import check_duration, check_positive_count, shorten
 from jaxlr.code.builders import with_own_names
 from jaxlr.code.definitions import Function, writes_rate
 from jaxlr.code.expressions import Evaluator
+from jaxlr.code.imports import imported
 from jaxlr.code.paste import dedented, unwrapped
 from jaxlr.code.scripts import flattened
-from jaxlr.code.syntax import source_of
+from jaxlr.code.syntax import called_name, source_of
 from jaxlr.code.values import Names, Unevaluated, Work
 from jaxlr.convert.calls import Call, build, jaxlr_text, torch_text
 from jaxlr.convert.classes import CLASSES
@@ -28,10 +29,8 @@ from jaxlr.convert.reader import (
     EXAMPLE,
     ConstructorReader,
     TextRate,
-    called_name,
     has_own_rates,
     optimizer_calls,
-    origins,
     raise_unknown,
 )
 from jaxlr.convert.statements import NAME_OF_SCHEDULER, Program
@@ -235,7 +234,7 @@ def _raise_no_scheduler(statements: list[ast.stmt], reader: ConstructorReader) -
 
 def followed(program: Program, reader: ConstructorReader, statements: list[ast.stmt]) -> Constructor | None:
     """Follow the statements of a text, and return the scheduler or the function of the step in it."""
-    reader.origins, reader.has_own_rates = origins(statements), has_own_rates(statements)
+    reader.origins, reader.has_own_rates = imported(statements), has_own_rates(statements)
     program.run(flattened(statements, reader.known))
     constructor = reader.final(program.kept())
     if constructor is not None:
