@@ -19,7 +19,7 @@ from jaxlr.code.expressions import Evaluator
 from jaxlr.code.functions import where
 from jaxlr.code.lambdas import Frame, Lambda
 from jaxlr.code.syntax import quoted, source_of
-from jaxlr.code.values import UNKNOWN, unpacked
+from jaxlr.code.values import UNKNOWN, is_place, unpacked
 
 
 _NOTHING = object()
@@ -140,7 +140,7 @@ class _Execution:
             case ast.For(target=target, iter=items, body=body, orelse=[]) if _is_groups(items):
                 self._over_groups(target, body)
             case ast.For(target=target, iter=items, body=body, orelse=orelse):
-                self._loop(self._items(items), target, body, orelse)
+                self._loop(self._evaluator.looped(items, self._frame), target, body, orelse)
             case ast.While(test=test, body=body, orelse=[]):
                 self._while(test, body)
             case ast.Break() | ast.Continue():
@@ -191,13 +191,12 @@ class _Execution:
     def _set_item(self, target: ast.Subscript, value: Any) -> None:
         owner: Any = self._own(target.value)
         key: Any = self._value(target.slice)
-        is_index = isinstance(owner, list) and isinstance(key, int) and -len(owner) <= key < len(owner)
-        if not is_index and not (isinstance(owner, dict) and isinstance(key, str | int | float | None)):
+        if not is_place(owner, key):
             raise ValueError(
                 f"cannot read {quoted(target)}: its index depends on the epoch or is too large"
             )
-        items: Any = owner
-        items[key] = _merged(self._live, value, items[key] if is_index or key in items else _NOTHING)
+        is_new = isinstance(owner, dict) and key not in owner
+        owner[key] = _merged(self._live, value, _NOTHING if is_new else owner[key])
 
     def _own(self, node: ast.expr) -> Any:
         """Return a list or mapping that this call has made, and may change."""
@@ -224,15 +223,6 @@ class _Execution:
         after_body, self._live = self._live, _both(before, _negated(test))
         self.block(orelse)
         self._live = _either(after_body, self._live)
-
-    def _items(self, node: ast.expr) -> list[Any]:
-        items = self._value(node)
-        items = list(items) if isinstance(items, dict) else items
-        if items is UNKNOWN:
-            return [UNKNOWN]
-        if not isinstance(items, list):
-            raise ValueError(f"cannot loop over {quoted(node)}")
-        return items
 
     def _loop(
         self, items: list[Any], target: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt]

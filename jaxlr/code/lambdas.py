@@ -206,7 +206,7 @@ class Partial(Lambda):
         self, evaluator: "Evaluator", positional: Sequence[Any], by_name: Mapping[str, Any]
     ) -> Any:
         """Return the result of a call, calculated by an evaluator."""
-        return evaluator._applied(
+        return evaluator.apply(
             self._call, self.function, [*self.args, *positional], self.keywords | dict(by_name)
         )
 

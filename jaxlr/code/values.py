@@ -147,6 +147,18 @@ def attribute_of(owner: Any, attribute: Any) -> Any:
     return ABSENT if hasattr(type(value), "__get__") else value
 
 
+def is_key(value: Any) -> bool:
+    """Check if a value can be the key of a mapping."""
+    return isinstance(value, str | int | float | None)
+
+
+def is_place(owner: Any, key: Any) -> bool:
+    """Check if `owner[key]` can be set, in a list or a mapping."""
+    if isinstance(owner, list):
+        return isinstance(key, int) and -len(owner) <= key < len(owner)
+    return isinstance(owner, dict) and is_key(key)
+
+
 def are_numbers(*values: Any) -> bool:
     return all(isinstance(value, int | float | jax.Array) or value is UNKNOWN for value in values)
 
