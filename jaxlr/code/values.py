@@ -173,6 +173,15 @@ def names_in(node: ast.AST) -> set[str]:
     return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
 
 
+def values_in(value: Any) -> Iterator[Any]:
+    """Yield the values in lists and mappings, or the value itself."""
+    if isinstance(value, list | dict):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from values_in(each)
+    else:
+        yield value
+
+
 def size_of(value: Any) -> int:
     """Return the number of values in a list, those of the lists in it included, up to the budget."""
     if not isinstance(value, list):
