@@ -6,7 +6,7 @@ statement takes effect only where its branch is taken. The condition for that is
 
 import ast
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,7 +18,7 @@ from jaxlr.code.builders import as_conditions
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.functions import where
 from jaxlr.code.lambdas import Frame, Lambda
-from jaxlr.code.syntax import quoted, source_of
+from jaxlr.code.syntax import called_name, names_stored, quoted, source_of
 from jaxlr.code.values import UNKNOWN, is_place, unpacked
 
 
@@ -86,18 +86,9 @@ class Function(Lambda):
 
 # The usual names of the parameter that is the epoch or step.
 _EPOCHS = (
-    *(
-        "epoch",
-        "step",
-        "it",
-        "iter",
-        "iteration",
-        "current_step",
-        "global_step",
-        "cur_iter",
-        "current_iter",
-    ),
-    *("current_epoch", "cur_epoch", "i_iter", "iter_num", "n_iter", "step_num", "e", "i", "t", "s", "x"),
+    *("epoch", "step", "it", "iter", "iteration", "current_step", "global_step", "cur_iter"),
+    *("current_iter", "current_epoch", "cur_epoch", "i_iter", "iter_num", "n_iter", "step_num"),
+    *("e", "i", "t", "s", "x"),
 )
 
 
@@ -170,14 +161,12 @@ class _Execution:
         return self._evaluator.value(node, self._frame)
 
     def _return(self, value: Any) -> None:
-        self.result = _merged_result(self._live, value, self.result)
+        before = np.nan if self.result is _NOTHING else self.result
+        self.result = _merged(self._live, value, before)
         self._live = False
 
     def _assign(self, target: ast.expr, value: Any) -> None:
         if isinstance(target, ast.Subscript) and self._is_rate(target):
-            self.rate_is_partial = self._live is not True and (
-                self.rate is _NOTHING or self.rate_is_partial
-            )
             self.rate = _merged(self._live, value, self.rate)
             return
         if isinstance(target, ast.Subscript):
@@ -231,10 +220,8 @@ class _Execution:
         for item in items:
             if self._live is False:
                 break
-            self._continued.append(False)
             self._assign(target, item)
-            self.block(body)
-            self._live = _either(self._live, self._continued.pop())
+            self._pass(body)
         self.block(orelse)
         self._live = _either(self._live, self._broken.pop())
 
@@ -248,13 +235,16 @@ class _Execution:
                 )
             if not found:
                 break
-            self._continued.append(False)
-            self.block(body)
-            self._live = _either(self._live, self._continued.pop())
+            self._pass(body)
         else:
-            for name in {name for each in body for name in _stored(each)}:
-                self._frame[name] = UNKNOWN
+            self._frame.update(dict.fromkeys(names_stored(body), UNKNOWN))
         self._live = _either(self._live, self._broken.pop())
+
+    def _pass(self, body: list[ast.stmt]) -> None:
+        """Execute the statements of a loop once. After a `continue` the next pass takes effect again."""
+        self._continued.append(False)
+        self.block(body)
+        self._live = _either(self._live, self._continued.pop())
 
     def _over_groups(self, target: ast.expr, body: list[ast.stmt]) -> None:
         """Execute a loop over the optimizer's parameter groups for one of them."""
@@ -278,8 +268,8 @@ def _is_without_effect(statement: ast.stmt) -> bool:
             return True
         case ast.Expr(value=ast.Constant()):
             return True
-        case ast.Expr(value=ast.Call(func=func)):
-            return source_of(func).rpartition(".")[2] in _PRINTS
+        case ast.Expr(value=ast.Call() as call):
+            return called_name(call) in _PRINTS
     return False
 
 
@@ -308,13 +298,6 @@ def _is_groups(node: ast.expr) -> bool:
     return isinstance(node, ast.Attribute) and node.attr == "param_groups"
 
 
-def _stored(node: ast.AST) -> Iterator[str]:
-    """Yield the names that a statement assigns."""
-    for each in ast.walk(node):
-        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
-            yield each.id
-
-
 def _merged(live: Any, new: Any, old: Any) -> Any:
     """Return `new` where a mask holds, else `old`."""
     if live is True or old is _NOTHING or new is old:
@@ -330,11 +313,6 @@ def _merged(live: Any, new: Any, old: Any) -> Any:
     if not all(isinstance(value, int | float | jax.Array) for value in (new, old)):
         raise ValueError("a variable that depends on the epoch must be a number")
     return where(live, new, old)
-
-
-def _merged_result(live: Any, new: Any, old: Any) -> Any:
-    """Return a result where a mask holds, else the one before it. Where there is none, it is NaN."""
-    return _merged(live, new, np.nan if old is _NOTHING else old)
 
 
 def _both(left: Any, right: Any) -> Any:

@@ -101,6 +101,11 @@ class Evaluator:
             self._budget = evaluator._budget
         return Unevaluated(node, evaluator.missing) if evaluator.missing else value
 
+    def definition(self, node: ast.expr) -> ast.expr:
+        """Return the expression that was assigned to a name and has no value, or the name itself."""
+        assigned = self.assigned.get(source_of(node))
+        return assigned.node if isinstance(assigned, Unevaluated) else node
+
     def has_value(self, node: ast.expr) -> bool:
         """Check if a name, attribute, item or call is one that `value` can evaluate."""
         if source_of(node) in self.names or constant(node) is not None:

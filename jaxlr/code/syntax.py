@@ -44,6 +44,12 @@ def arguments_of(call: ast.Call) -> list[ast.expr]:
     return [*call.args, *(keyword.value for keyword in call.keywords)]
 
 
+def names_stored(parts: Iterable[ast.AST]) -> set[str]:
+    """Return the names that statements assign or delete."""
+    names = (node for node in nodes_in(parts) if isinstance(node, ast.Name))
+    return {name.id for name in names if isinstance(name.ctx, ast.Store | ast.Del)}
+
+
 def first_line(statement: ast.stmt) -> str:
     """Return the first line of a statement for an error message: in quotes, and shortened."""
     return repr(shorten(ast.unparse(statement).partition("\n")[0]))
