@@ -16,7 +16,7 @@ from jaxlr.code.functions import (
 from jaxlr.code.lambdas import Frame, Partial
 from jaxlr.code.methods import result_of
 from jaxlr.code.operations import attempted, traced_item
-from jaxlr.code.syntax import called_name, last_name, parse_expression, quoted, source_of
+from jaxlr.code.syntax import called_name, last_name, parse_expression, source_of, unreadable
 from jaxlr.code.values import ABSENT, UNKNOWN, attribute_of, plain, size_of, unpacked
 
 
@@ -130,11 +130,11 @@ def _literal(evaluator: "Evaluator", node: ast.Call, scope: Mapping[str, Any]) -
     if text is UNKNOWN:
         return UNKNOWN
     if not isinstance(text, str):
-        raise ValueError(f"cannot read {quoted(node)}: its argument must be a string")
+        raise unreadable(node, "its argument must be a string")
     try:
         parsed = parse_expression(text)
     except SyntaxError:
-        raise ValueError(f"cannot read {quoted(node)}: {shorten(text)!r} is not an expression") from None
+        raise unreadable(node, f"{shorten(text)!r} is not an expression") from None
     return evaluator.value(parsed)
 
 

@@ -18,7 +18,7 @@ from jaxlr.code.builders import as_conditions
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.functions import where
 from jaxlr.code.lambdas import Frame, Lambda
-from jaxlr.code.syntax import called_name, names_stored, quoted, source_of
+from jaxlr.code.syntax import called_name, names_stored, quoted, source_of, unreadable
 from jaxlr.code.values import UNKNOWN, is_place, unpacked
 
 
@@ -181,9 +181,7 @@ class _Execution:
         owner: Any = self._own(target.value)
         key: Any = self._value(target.slice)
         if not is_place(owner, key):
-            raise ValueError(
-                f"cannot read {quoted(target)}: its index depends on the epoch or is too large"
-            )
+            raise unreadable(target, "its index depends on the epoch or is too large")
         is_new = isinstance(owner, dict) and key not in owner
         owner[key] = _merged(self._live, value, _NOTHING if is_new else owner[key])
 
@@ -249,14 +247,14 @@ class _Execution:
     def _over_groups(self, target: ast.expr, body: list[ast.stmt]) -> None:
         """Execute a loop over the optimizer's parameter groups for one of them."""
         if not isinstance(target, ast.Name):
-            raise ValueError(f"cannot read {quoted(target)}: loop over the groups with one variable")
+            raise unreadable(target, "loop over the groups with one variable")
         self._groups.add(target.id)
         self.block(body)
 
     def _append(self, call: ast.Call, owner: ast.expr, method: str) -> None:
         items = self._own(owner)
         if self._live is not True or not isinstance(items, list) or len(call.args) != 1:
-            raise ValueError(f"cannot read {quoted(call)}: the length of its list depends on the epoch")
+            raise unreadable(call, "the length of its list depends on the epoch")
         value = self._value(call.args[0])
         items += [value] if method == "append" else value
 

@@ -21,7 +21,7 @@ from jaxlr.code.functions import (
 )
 from jaxlr.code.lambdas import Lambda
 from jaxlr.code.operations import attempted, calculated, compared, selected, traced_item
-from jaxlr.code.syntax import is_literal, last_name, parse_expression, quoted, source_of
+from jaxlr.code.syntax import is_literal, last_name, parse_expression, quoted, source_of, unreadable
 from jaxlr.code.values import (
     ABSENT,
     MOST_WORK,
@@ -144,7 +144,7 @@ class Evaluator:
                 return UNKNOWN if found is UNKNOWN else self._mapped(node, found)
             case ast.Name() | ast.Attribute() | ast.Subscript() | ast.Call():
                 return self._named(node, scope)
-        raise ValueError(f"cannot read {quoted(node)}: write numbers, strings, lists, arithmetic and names")
+        raise unreadable(node, "write numbers, strings, lists, arithmetic and names")
 
     def items(self, nodes: list[ast.expr], scope: Mapping[str, Any] | None = None) -> list[Any]:
         """Return the values of arguments or elements, of which `*values` are several."""
@@ -154,17 +154,17 @@ class Evaluator:
                 values.append(self.value(node, scope))
                 continue
             if not self.is_known(node.value, scope or {}):
-                raise ValueError(f"cannot read {quoted(node)}: write the arguments out")
+                raise unreadable(node, "write the arguments out")
             several = self.value(node.value, scope)
             if not isinstance(several, list):
-                raise ValueError(f"cannot read {quoted(node)}: it is not a list with known items")
+                raise unreadable(node, "it is not a list with known items")
             values += several
         return values
 
     def _listed(self, node: ast.expr, values: list[Any]) -> list[Any]:
         self.spend(size_of(values))
         if depth_of(values) > _MOST_NESTED:
-            raise ValueError(f"cannot read {quoted(node)}: the lists in it are nested too deeply")
+            raise unreadable(node, "the lists in it are nested too deeply")
         return values
 
     def mapping(
@@ -186,7 +186,7 @@ class Evaluator:
 
     def _mapped(self, node: ast.expr, pairs: list[Any]) -> dict[Any, Any]:
         if not all(is_key(key) for key, _ in pairs):
-            raise ValueError(f"cannot read {quoted(node)}: its keys must be known numbers or strings")
+            raise unreadable(node, "its keys must be known numbers or strings")
         result = dict(pairs)
         self._listed(node, list(result.values()))
         return result
@@ -203,7 +203,7 @@ class Evaluator:
                 return self._either(values, isinstance(op, ast.Or), scope)
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 return self._choice(self.value(test, scope), body, orelse, scope)
-        raise ValueError(f"cannot read {quoted(node)}: write +, -, *, /, //, % and **")
+        raise unreadable(node, "write +, -, *, /, //, % and **")
 
     def _comparison(
         self,
@@ -243,7 +243,7 @@ class Evaluator:
         scopes = [dict(scope)]
         for generator in node.generators:
             if generator.is_async:
-                raise ValueError(f"cannot read {quoted(node)}: write a for without async")
+                raise unreadable(node, "write a for without async")
             scopes = [
                 inner for outer in scopes for inner in self._loop(node, generator, outer, num_missing)
             ]
@@ -260,7 +260,7 @@ class Evaluator:
             tests = [self.value(condition, new) for condition in generator.ifs]
             # A test is unknown because a name is missing, or because it depends on a lambda's argument.
             if len(self.missing) == num_missing and any(test is UNKNOWN for test in tests):
-                raise ValueError(f"cannot read {quoted(node)}: its length depends on the epoch")
+                raise unreadable(node, "its length depends on the epoch")
             if all(tests):
                 scopes.append(new)
                 self.spend(len(new))
@@ -393,14 +393,14 @@ class Evaluator:
             inner = self.with_budget(self._budget)
             inner.missing, inner._depth = self.missing, self._depth + 1
             if inner._depth > _MOST_CALLS:
-                raise ValueError(f"cannot read {quoted(node)}: its functions call each other too deeply")
+                raise unreadable(node, "its functions call each other too deeply")
             result = function.evaluate(inner, positional, by_name)
             self._budget = inner._budget
             return result
         if isinstance(function, dict) and not positional:  # a class of settings
             return {**function, **by_name}
         if not callable(function) or isinstance(function, type):
-            raise ValueError(f"cannot read {quoted(node)}: {source_of(node.func)!r} is not a function")
+            raise unreadable(node, f"{source_of(node.func)!r} is not a function")
         if any(value is UNKNOWN for value in [*positional, *by_name.values()]):
             return UNKNOWN
         return called_python(source_of(node.func), function, positional, by_name)
@@ -411,7 +411,7 @@ class Evaluator:
             return UNKNOWN
         value = attribute_of(owner, attribute)
         if value is ABSENT:
-            raise ValueError(f"cannot read {quoted(node)}: the value before the dot has no such attribute")
+            raise unreadable(node, "the value before the dot has no such attribute")
         return plain(value)
 
     def miss_in(self, node: ast.expr, scope: Mapping[str, Any]) -> Unknown:
@@ -429,7 +429,7 @@ class Evaluator:
             case ast.Subscript(value=items, slice=index) if not names_in(items) & bound:
                 self.value(index, scope)
                 return self._miss(source_of(items))
-        raise ValueError(f"cannot read {quoted(node)}: write numbers, strings, lists, arithmetic and names")
+        raise unreadable(node, "write numbers, strings, lists, arithmetic and names")
 
     def _assigned(self, source: str) -> Any:
         match self.assigned[source]:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxlr._checks import shorten, shown_value
 from jaxlr._compat import enable_x64
 from jaxlr.code.functions import constant
-from jaxlr.code.syntax import is_literal, literal, parse_expression, quoted, source_of
+from jaxlr.code.syntax import is_literal, literal, parse_expression, source_of, unreadable
 from jaxlr.code.values import UNKNOWN, names_in
 
 
@@ -52,7 +52,7 @@ class Lambda:
         if late := sorted(variables & set(scope) - {*self.parameters} - set(self._outer)):
             # Python looks such a variable up when the function is called, after the loop has ended.
             better = f"lambda {self._argument}, {late[0]}={late[0]}: ..."
-            raise ValueError(f"cannot read {quoted(node)}: write {better}")
+            raise unreadable(node, f"write {better}")
         self.check()
 
     def __repr__(self) -> str:
@@ -72,9 +72,7 @@ class Lambda:
         """Refuse a function of several arguments where one of the epoch is needed."""
         required = [name for name in self.parameters if name not in self._scope]
         if not self.parameters or len(required) > 1:
-            raise ValueError(
-                f"cannot read {quoted(self._node)}: a function must take one argument, the epoch"
-            )
+            raise unreadable(self._node, "a function must take one argument, the epoch")
 
     def bound(self, positional: Sequence[Any], by_name: Mapping[str, Any]) -> Frame:
         """Return the variables of a call."""
@@ -235,4 +233,4 @@ def _parameters(node: ast.Lambda | ast.FunctionDef) -> tuple[list[str], dict[str
             by_name = zip(last, node.args.kw_defaults, strict=True)
             with_default |= {parameter.arg: default for parameter, default in by_name if default}
             return names + [parameter.arg for parameter in last], with_default
-    raise ValueError(f"cannot read {quoted(node)}: a function must take one argument, the epoch")
+    raise unreadable(node, "a function must take one argument, the epoch")

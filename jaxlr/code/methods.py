@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxlr.code.functions import Array
-from jaxlr.code.syntax import quoted
+from jaxlr.code.syntax import quoted, unreadable
 from jaxlr.code.values import is_key
 
 
@@ -69,8 +69,8 @@ def change(
     ):
         raise ValueError(f"cannot read {quoted(node)}")
     if method in ("extend", "update") and not all(isinstance(each, list | dict) for each in arguments):
-        raise ValueError(f"cannot read {quoted(node)}: it is not given a list or mapping with known items")
+        raise unreadable(node, "it is not given a list or mapping with known items")
     try:
         return getattr(owner, method)(*arguments, **by_name)
     except (LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"cannot read {quoted(node)}: {error}") from None
+        raise unreadable(node, f"{error}") from None

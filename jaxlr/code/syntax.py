@@ -60,6 +60,11 @@ def quoted(node: ast.AST) -> str:
     return repr(shorten(source_of(node)))
 
 
+def unreadable(node: ast.AST, reason: str) -> ValueError:
+    """Return the error about a part of a text that cannot be read."""
+    return ValueError(f"cannot read {quoted(node)}: {reason}")
+
+
 def parse_expression(source: str) -> ast.expr:
     """Return the syntax tree of a single expression."""
     return ast.parse(source.strip(), mode="eval").body

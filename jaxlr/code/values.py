@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxlr._checks import shown_value
 from jaxlr.code.functions import Array
-from jaxlr.code.syntax import quoted, source_of
+from jaxlr.code.syntax import source_of, unreadable
 
 
 # The values of the names in a text. Other objects with attributes are taken too.
@@ -123,11 +123,11 @@ def unpacked(target: ast.expr, value: Any) -> dict[str, Any]:
     if isinstance(target, ast.Tuple | ast.List):
         values = [UNKNOWN] * len(target.elts) if value is UNKNOWN else value
         if not isinstance(values, list) or len(values) != len(target.elts):
-            raise ValueError(f"cannot read {quoted(target)}: it does not have as many names as values")
+            raise unreadable(target, "it does not have as many names as values")
         pairs = zip(target.elts, values, strict=True)
         return {name: item for each, one in pairs for name, item in unpacked(each, one).items()}
     if not isinstance(target, ast.Name | ast.Attribute):
-        raise ValueError(f"cannot read {quoted(target)}: a variable must be a name")
+        raise unreadable(target, "a variable must be a name")
     return {source_of(target): value}
 
 

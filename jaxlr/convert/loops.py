@@ -4,7 +4,7 @@ import ast
 from collections.abc import Collection, Mapping
 
 from jaxlr._checks import shorten
-from jaxlr.code.syntax import calls_in, first_line, quoted, source_of
+from jaxlr.code.syntax import calls_in, first_line, source_of, unreadable
 
 
 def steps_in(node: ast.AST) -> list[tuple[str, ast.Call]]:
@@ -58,9 +58,10 @@ def _check_steps_evenly(statement: ast.stmt, name: str, class_name: str) -> None
     calls = [call for owner, call in steps_in(statement) if owner == name]
     for call in calls:
         if any(isinstance(each, ast.Div) for argument in call.args for each in ast.walk(argument)):
-            raise ValueError(
-                f"cannot read {quoted(call)}: it counts parts of an epoch. Multiply the epochs of "
-                f"{class_name} by the batches of an epoch and leave the loop out: a count is then a batch"
+            raise unreadable(
+                call,
+                f"it counts parts of an epoch. Multiply the epochs of {class_name} by the batches of an "
+                "epoch and leave the loop out: a count is then a batch",
             )
     under_if = _under_if(statement)
     if sum(id(each) not in under_if for each in calls) > 1:

@@ -2,15 +2,15 @@
 
 import ast
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from jaxlr._checks import shorten
 from jaxlr.code.expressions import Evaluator
-from jaxlr.code.imports import OWN, Origin
 from jaxlr.code.lambdas import Lambda
-from jaxlr.code.syntax import called_name, calls_in, last_name, nodes_in, quoted, source_of
-from jaxlr.code.values import UNKNOWN, ClassName, Unevaluated
+from jaxlr.code.syntax import called_name, calls_in, nodes_in, quoted, source_of
+from jaxlr.code.values import UNKNOWN, Unevaluated
+from jaxlr.convert.class_names import KNOWN, PARTIALS, ClassReader
 from jaxlr.convert.classes import CLASSES, Effect, TorchClass
 from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.foreign import FOREIGN
@@ -25,7 +25,6 @@ _HARMLESS = (
     *("LambdaLR", "MultiplicativeLR", "StepLR", "MultiStepLR", "ExponentialLR", "PolynomialLR"),
     *("CosineAnnealingLR", "CosineAnnealingWarmRestarts", "ReduceLROnPlateau"),
 )
-_KNOWN = CLASSES | FOREIGN
 
 
 class TextRate(NamedTuple):
@@ -35,7 +34,7 @@ class TextRate(NamedTuple):
     value: Any
 
 
-class ConstructorReader:
+class ConstructorReader(ClassReader):
     """Reads calls of constructors, and evaluates their arguments for one parameter group.
 
     Args:
@@ -43,47 +42,15 @@ class ConstructorReader:
         group: the parameter group.
     """
 
-    known: Collection[str] = _KNOWN  # the classes and functions whose calls are read
-
     def __init__(self, evaluator: Evaluator, group: int):
-        self._evaluator, self._group = evaluator, group
-        self.aliases: dict[str, str] = {}  # of `import StepLR as Step`
-        self.origins: dict[str, Origin] = {}  # of the names that the text imports or defines
+        super().__init__(evaluator)
+        self._group = group
         self.has_own_rates = False  # if the text has a parameter group with a rate
         self.made: list[Constructor] = []
         self._used: set[int] = set()
         self._optimizers: dict[int, ast.expr] = {}  # by the id of the constructor
         self._objects: dict[int, tuple[str, int]] = {}  # by the id of the constructor
-        evaluator.construct, evaluator.class_named = self._construct, self._class_named
-
-    def check_origin(self, func: ast.expr, name: str) -> None:
-        """Refuse a class that the text defines itself, or imports from another library than torch."""
-        origin = self.origins.get(source_of(func).partition(".")[0])
-        if origin is None:
-            return
-        if origin.module == OWN and isinstance(func, ast.Name):
-            raise ValueError(
-                f"the text defines its own {name}: leave the class out if it is a copy of the original, or "
-                "write the rate as a function of the step, 'def get_lr(step): ...'"
-            )
-        if origin.module != OWN and _KNOWN[name].library == "torch" and not origin.is_torchs:
-            raise ValueError(
-                f"{name} is imported from {shorten(origin.module)!r}, not from torch: leave the import out "
-                "if it is the same class"
-            )
-
-    def constructs(self, node: ast.AST) -> bool:
-        """Check if a constructor is called in a part of the text."""
-        return self.constructed(node) is not None
-
-    def constructed(self, node: ast.AST) -> str | None:
-        """Return the name of the first constructor that is called in a part of the text, or None."""
-        calls = (self._resolved(each) for each in ast.walk(node) if isinstance(each, ast.Call))
-        return next((source_of(call.func) for call in calls if call is not None), None)
-
-    def is_constructor(self, node: ast.Call) -> bool:
-        """Check if an expression is itself the call of a constructor."""
-        return self._resolved(node) is not None
+        evaluator.construct = self._construct
 
     def is_used(self, constructor: Constructor) -> bool:
         """Check if a constructor is a part of another one."""
@@ -95,7 +62,7 @@ class ConstructorReader:
         if isinstance(assigned, Constructor):
             return assigned
         node = self._evaluator.definition(node)
-        if isinstance(node, ast.Call) and source_of(node.func) in _PARTIALS:
+        if isinstance(node, ast.Call) and source_of(node.func) in PARTIALS:
             node = ast.Call(node, [], [])  # a partial lacks the optimizer only
         is_call = isinstance(node, ast.Call) and self._resolved(node) is not None
         value = None
@@ -183,92 +150,11 @@ class ConstructorReader:
         by_place = optimizer.args[1:2] if called_name(optimizer) in OPTIMIZERS else []
         return next(iter([*by_name, *by_place]), None)
 
-    def _resolved(self, call: ast.Call, scope: Mapping[str, Any] | None = None) -> ast.Call | None:
-        """Return a call of a torch class by its own name, or None if it calls something else.
-
-        The class may be an alias, chosen by a condition, taken from a dict, got by `getattr`, or wrapped in
-        a `partial`, whose arguments are added to those of the call.
-        """
-        func, args, keywords = call.func, list(call.args), list(call.keywords)
-        for _ in range(10):
-            assigned = self._evaluator.assigned.get(source_of(func))
-            func = self._evaluator.definition(func)
-            name = assigned.name if isinstance(assigned, ClassName) else self._known_name(func)
-            if name and (assigned is None or isinstance(assigned, ClassName | Unevaluated)):
-                return ast.Call(ast.Name(name, ast.Load()), args, keywords)
-            match func:
-                case (
-                    ast.Call(func=ast.Name(id="getattr"), args=[_, name, *_])
-                    | ast.Call(func=ast.Name(id="eval"), args=[name])
-                ):
-                    func = ast.Name(str(self._evaluator.value(name, scope)), ast.Load())
-                case ast.Call(func=inner, args=[wrapped, *bound]) if source_of(inner) in _PARTIALS:
-                    names = [each.arg for each in keywords]
-                    bound_by_name = [each for each in func.keywords if each.arg not in names]
-                    func, args, keywords = wrapped, [*bound, *args], [*bound_by_name, *keywords]
-                case ast.IfExp(test=test, body=body, orelse=orelse) if self._names_a_class(func):
-                    value = self._evaluator.value(test, scope)
-                    if value is UNKNOWN:
-                        return None
-                    func = body if value else orelse
-                case ast.Subscript(value=table, slice=key) if _holds_classes(table):
-                    func = ast.Name(str(self._evaluator.value(key, scope)), ast.Load())
-                case ast.Call(func=ast.Attribute(value=table, attr="get"), args=[key]) if self._is_table(
-                    table
-                ) or self._names_a_class(table):
-                    func = ast.Subscript(table, key, ast.Load())
-                case ast.Subscript(value=table, slice=key) if self._is_table(table):
-                    named = self._evaluator.value_if_any(func)
-                    if self._holds_names(table):
-                        self._evaluator.value(key, scope)  # record a missing name
-                    if not isinstance(named, ClassName):
-                        return None
-                    func = ast.Name(named.name, ast.Load())
-                case ast.Subscript(value=table, slice=key) if self._names_a_class(table):
-                    value = self._evaluator.value(key, scope)
-                    func = self._entry(table, value)
-                case _:
-                    return None
-        return None
-
-    def _class_named(self, node: ast.expr) -> ClassName | None:
-        """Return the class of torch or the function of a framework that an expression names."""
-        name = self._known_name(node)
-        return None if name is None else ClassName(name)
-
-    def _known_name(self, node: ast.expr) -> str | None:
-        match node:
-            case ast.Name(id=name) | ast.Attribute(attr=name):
-                name = self.aliases.get(name, name)
-                return name if name in self.known else None
-        return None
-
-    def _is_table(self, node: ast.expr) -> bool:
-        return isinstance(self._evaluator.assigned.get(source_of(node)), list | dict)
-
-    def _holds_names(self, node: ast.expr) -> bool:
-        table: Any = self._evaluator.assigned[source_of(node)]
-        values = table.values() if isinstance(table, dict) else table
-        return any(isinstance(each, ClassName) for each in values)
-
-    def _names_a_class(self, node: ast.expr) -> bool:
-        nodes = ast.walk(self._evaluator.definition(node))
-        names = (source_of(each) for each in nodes if isinstance(each, ast.Name | ast.Attribute))
-        return any(last_name(each) in self.known for each in names)
-
-    def _entry(self, table: ast.expr, key: Any) -> ast.expr:
-        node = self._evaluator.definition(table)
-        if isinstance(node, ast.Dict):
-            for each, value in zip(node.keys, node.values, strict=True):
-                if each is not None and self._evaluator.value(each) == key:
-                    return value
-        raise ValueError(f"cannot read {quoted(table)}: it has no scheduler for {key!r}")
-
     def _construct(self, call: ast.Call, scope: Mapping[str, Any]) -> Constructor | None:
         resolved = self._resolved(call, scope)
         if resolved is None:
             return None
-        torch_class = _KNOWN[source_of(resolved.func)]
+        torch_class = KNOWN[source_of(resolved.func)]
         self.check_origin(call.func, torch_class.name)
         nodes = self._arguments(torch_class, resolved, scope)
         optimizer = nodes.pop("optimizer", None)
@@ -453,13 +339,6 @@ class _Value(NamedTuple):
 
 
 _PARAMETERS = ("parameters", "named_parameters")
-_PARTIALS = ("partial", "functools.partial")
-
-
-def _holds_classes(table: ast.expr) -> bool:
-    """Check if an expression is a table of all names, such as `globals()`."""
-    source = source_of(table)
-    return source in ("globals()", "locals()") or source.endswith(".__dict__") or source.startswith("vars(")
 
 
 def _is_dict_call(node: ast.expr) -> bool:
@@ -496,7 +375,7 @@ def raise_unknown(name: str) -> NoReturn:
             f"{EXAMPLE}"
         )
     spelled = _bare(name)
-    known = {_bare(each): each for each in _KNOWN}
+    known = {_bare(each): each for each in KNOWN}
     # Other libraries have classes of similar names. So a hint must be for a slip of one or two letters.
     near = difflib.get_close_matches(spelled, known, n=1, cutoff=0.75)
     if near and abs(len(near[0]) - len(spelled)) <= 1:

@@ -24,6 +24,7 @@ from jaxlr.code.syntax import (
     parse_expression,
     quoted,
     source_of,
+    unreadable,
 )
 from jaxlr.code.values import Unevaluated, is_place, unpacked, values_in
 from jaxlr.convert.constructors import Constructor
@@ -157,9 +158,10 @@ class Program:
         if target is None:
             return
         if writes_rate(target):
-            raise ValueError(
-                f"cannot read {quoted(statement)}: the text sets the learning rate by hand. Leave the line "
-                "out, and give that rate as the optimizer's lr"
+            raise unreadable(
+                statement,
+                "the text sets the learning rate by hand. Leave the line out, and give that rate as the "
+                "optimizer's lr",
             )
         if isinstance(target, ast.Attribute):
             owner = self._evaluator.assigned.get(source_of(target.value))
@@ -190,7 +192,7 @@ class Program:
             return False
         key = self._evaluator.value_if_any(target.slice)
         if not is_place(owner, key):
-            raise ValueError(f"cannot read {quoted(statement)}: its index is not known")
+            raise unreadable(statement, "its index is not known")
         owner[key] = value
         return True
 
@@ -231,7 +233,7 @@ class Program:
         value = self._evaluator.value(node)
         if not isinstance(value, Constructor | OptimizerCall | list) and not self._evaluator.missing:
             name = self._reader.constructed(node)
-            raise ValueError(f"cannot read {quoted(node)}: write only the call of {name}")
+            raise unreadable(node, f"write only the call of {name}")
         return value
 
     def _check_frequency(self, mapping: dict[Any, Any]) -> None:
@@ -287,18 +289,20 @@ class Program:
                 return
             case ast.Call(func=ast.Attribute(value=owner, attr=method)) if self._is_scheduler(owner):
                 if method not in _HARMLESS_METHODS:
-                    raise ValueError(
-                        f"cannot read {quoted(node)}: it changes the scheduler. Convert the live object "
-                        "with from_torch, or a saved state with from_state_dict"
+                    raise unreadable(
+                        node,
+                        "it changes the scheduler. Convert the live object with from_torch, or a saved "
+                        "state with from_state_dict",
                     )
                 return
             case ast.Call(func=ast.Attribute(value=owner, attr="load_state_dict")) if self._is_optimizer(
                 owner
             ):
-                raise ValueError(
-                    f"cannot read {quoted(node)}: it replaces the learning rate by that of a checkpoint. "
+                raise unreadable(
+                    node,
+                    "it replaces the learning rate by that of a checkpoint. "
                     "Leave the line out to get the rates of a run from its start, or convert the live "
-                    "objects with from_torch or optimizer_from_torch"
+                    "objects with from_torch or optimizer_from_torch",
                 )
             case ast.Call(func=func) if _is_harmless(func) and not self._reader.is_constructor(node):
                 return  # but fit_one_cycle of fastai is a scheduler
@@ -332,9 +336,10 @@ class Program:
         assigned |= {name: larger for name, value in assigned.items() if value is optimizer}
 
     def _refuse_change(self, statement: ast.stmt, changed: str) -> NoReturn:
-        raise ValueError(
-            f"cannot read {quoted(statement)}: it changes {changed} after its construction. Convert the "
-            "live object with from_torch or optimizer_from_torch"
+        raise unreadable(
+            statement,
+            f"it changes {changed} after its construction. Convert the live object with from_torch or "
+            "optimizer_from_torch",
         )
 
     def _is_collection(self, node: ast.expr) -> bool:
