@@ -76,10 +76,10 @@ class ClassReader:
                 return ast.Call(ast.Name(name, ast.Load()), args, keywords)
             match func:
                 case (
-                    ast.Call(func=ast.Name(id="getattr"), args=[_, name, *_])
-                    | ast.Call(func=ast.Name(id="eval"), args=[name])
+                    ast.Call(func=ast.Name(id="getattr"), args=[_, key, *_])
+                    | ast.Call(func=ast.Name(id="eval"), args=[key])
                 ):
-                    func = ast.Name(str(self._evaluator.value(name, scope)), ast.Load())
+                    func = ast.Name(str(self._evaluator.value(key, scope)), ast.Load())
                 case ast.Call(func=inner, args=[wrapped, *bound]) if source_of(inner) in PARTIALS:
                     names = [each.arg for each in keywords]
                     bound_by_name = [each for each in func.keywords if each.arg not in names]
@@ -100,8 +100,7 @@ class ClassReader:
                         return None
                     func = ast.Name(named.name, ast.Load())
                 case ast.Subscript(value=table, slice=key) if self._names_a_class(table):
-                    value = self._evaluator.value(key, scope)
-                    func = self._entry(table, value)
+                    func = self._entry(table, self._evaluator.value(key, scope))
                 case _:
                     return None
         return None

@@ -42,7 +42,7 @@ _MOST_CALLS = 100  # of functions that build schedulers
 _HARMLESS_CALLS = ("print", "info", "debug", "log", "warning", "plot", "isinstance", "len")
 # Functions that step it, and those that keep it for later.
 _TRAINS = re.compile(r"(^|_)(train|trainer|fit|evaluate|validate|test|save|register)(_|$)")
-_STEP_HOOK = re.compile(r"\.register_step_(pre|post)_hook$")
+_STEP_HOOKS = ("register_step_pre_hook", "register_step_post_hook")
 _HARMLESS_METHODS = ("get_last_lr", "state_dict", "print_lr", "get_lr")
 
 
@@ -138,7 +138,7 @@ class Program:
             case ast.If(test=test, body=body, orelse=orelse):
                 self._branch(statement, test, body, orelse)
             case ast.Match() if (conditions := as_conditions(statement)) is not None:
-                self._branch(conditions, conditions.test, conditions.body, conditions.orelse)
+                self._follow(conditions)
             case ast.For(target=target, iter=items, body=body) if not steps_in(statement):
                 self._loop(statement, target, items, body)
             case ast.While(test=test, body=body, orelse=[]) if not steps_in(statement):
@@ -148,15 +148,12 @@ class Program:
             case ast.FunctionDef(name=name):
                 self._define(statement, name)
             case ast.ClassDef(name=name) if (constants := constants_of(statement)) is not None:
-                self._assign(
-                    statement, ast.Name(name, ast.Store()), self._evaluator.value_if_any(constants)
-                )
+                value = self._evaluator.value_if_any(constants)
+                self._assign(statement, ast.Name(name, ast.Store()), value)
             case _:
                 self._skip(statement)
 
-    def _assign(self, statement: ast.stmt, target: ast.expr | None, value: Any) -> None:
-        if target is None:
-            return
+    def _assign(self, statement: ast.stmt, target: ast.expr, value: Any) -> None:
         if writes_rate(target):
             raise unreadable(
                 statement,
@@ -169,16 +166,7 @@ class Program:
                 self._refuse_change(statement, f"a {owner.name}")
         if isinstance(target, ast.Subscript) and self._set_item(statement, target, value):
             return
-        if isinstance(target, ast.Tuple | ast.List):
-            if isinstance(value, Unevaluated):
-                several = dict.fromkeys(map(source_of, target.elts), value)
-            elif isinstance(value, Constructor):  # timm returns a scheduler and the number of epochs
-                several = {source_of(target.elts[0]): value}
-            else:
-                several = unpacked(target, value)
-        else:
-            several = {source_of(target): value}
-        for name, item in several.items():
+        for name, item in _assigned_items(target, value).items():
             if name in self._evaluator.names:
                 if isinstance(item, Unevaluated) or item == self._evaluator.names[name]:
                     continue  # such as `epochs = args.epochs`
@@ -206,9 +194,6 @@ class Program:
                 return self._change(node, owner, method)
         if self._reader.constructs(node):
             return self._scheduler_value(node)
-        source = source_of(node)
-        if isinstance(self._evaluator.assigned.get(source), Constructor):
-            return self._evaluator.assigned[source]
         self._refuse_unknown_call(node)
         return self._evaluator.value_if_any(node)
 
@@ -280,48 +265,54 @@ class Program:
         return isinstance(value, OptimizerCall)
 
     def _expression(self, statement: ast.stmt, node: ast.expr) -> None:
-        if isinstance(node, ast.Call) and _STEP_HOOK.search(source_of(node.func)):
-            self._refuse_change(statement, "an optimizer")
-        match node:
-            case ast.Call(func=ast.Attribute(value=owner, attr=method)) if self._is_collection(owner):
-                if not only_reads(method):
-                    self._change(node, owner, method)
+        """Follow an expression that is a statement."""
+        if isinstance(node, ast.Call):
+            func = node.func
+            if isinstance(func, ast.Attribute) and self._follows_method(statement, node, func):
                 return
-            case ast.Call(func=ast.Attribute(value=owner, attr=method)) if self._is_scheduler(owner):
-                if method not in _HARMLESS_METHODS:
-                    raise unreadable(
-                        node,
-                        "it changes the scheduler. Convert the live object with from_torch, or a saved "
-                        "state with from_state_dict",
-                    )
-                return
-            case ast.Call(func=ast.Attribute(value=owner, attr="load_state_dict")) if self._is_optimizer(
-                owner
-            ):
-                raise unreadable(
-                    node,
-                    "it replaces the learning rate by that of a checkpoint. "
-                    "Leave the line out to get the rates of a run from its start, or convert the live "
-                    "objects with from_torch or optimizer_from_torch",
-                )
-            case ast.Call(func=func) if _is_harmless(func) and not self._reader.is_constructor(node):
+            if _is_harmless(func) and not self._reader.is_constructor(node):
                 return  # but fit_one_cycle of fastai is a scheduler
-            case ast.Call(func=ast.Attribute(value=owner, attr="add_param_group"), args=[group]) if (
-                isinstance(optimizer := self._evaluator.assigned.get(source_of(owner)), OptimizerCall)
-            ):
-                self._add_group(statement, optimizer, group)
-                return
-            case ast.Call(func=ast.Attribute(attr="append"), args=[item]) if self._reader.constructs(item):
-                self._shown.append(self._scheduler_value(item))  # the list was made elsewhere
-                return
         # A call that was copied out of a list may end with a comma, which makes it a tuple.
         is_shown = isinstance(node, ast.Name | ast.Attribute | ast.Tuple)
-        is_builder = isinstance(node, ast.Call) and self.builder(node) is not None
-        if is_shown or is_builder or self._reader.constructs(node):
+        if is_shown or self.builder(node) or self._reader.constructs(node):
             self._shown.append(self._scheduler_value(node))
             return
         self._refuse_unknown_call(node)
         self._forget_changed(statement)
+
+    def _follows_method(self, statement: ast.stmt, call: ast.Call, func: ast.Attribute) -> bool:
+        """Follow a method of a list, a scheduler or an optimizer, and return if the call is one."""
+        owner, method = func.value, func.attr
+        if method in _STEP_HOOKS:
+            self._refuse_change(statement, "an optimizer")
+        if self._is_collection(owner):
+            if not only_reads(method):
+                self._change(call, owner, method)
+            return True
+        if self._is_scheduler(owner):
+            if method in _HARMLESS_METHODS:
+                return True
+            raise unreadable(
+                call,
+                "it changes the scheduler. Convert the live object with from_torch, or a saved state with "
+                "from_state_dict",
+            )
+        if method == "load_state_dict" and self._is_optimizer(owner):
+            raise unreadable(
+                call,
+                "it replaces the learning rate by that of a checkpoint. Leave the line out to get the "
+                "rates of a run from its start, or convert the live objects with from_torch or "
+                "optimizer_from_torch",
+            )
+        optimizer = self._evaluator.assigned.get(source_of(owner))
+        match method, call.args:
+            case "add_param_group", [group] if isinstance(optimizer, OptimizerCall):
+                self._add_group(statement, optimizer, group)
+            case "append", [item] if self._reader.constructs(item):
+                self._shown.append(self._scheduler_value(item))  # the list was made elsewhere
+            case _:
+                return False
+        return True
 
     def _add_group(self, statement: ast.stmt, optimizer: OptimizerCall, group: ast.expr) -> None:
         """Follow `optimizer.add_param_group({...})`."""
@@ -353,9 +344,9 @@ class Program:
         by_name = {str(each.arg): self._assigned_value(each.value) for each in node.keywords}
         return change(node, self._evaluator.assigned[source_of(owner)], method, values, by_name)
 
-    def builder(self, call: ast.Call) -> ast.FunctionDef | ast.Lambda | None:
-        """Return the function of the text that a call calls, if it builds schedulers."""
-        return self._builders.get(source_of(call.func))
+    def builder(self, node: ast.expr) -> ast.FunctionDef | ast.Lambda | None:
+        """Return the function of the text that an expression calls, if it builds schedulers."""
+        return self._builders.get(source_of(node.func)) if isinstance(node, ast.Call) else None
 
     def _built(self, call: ast.Call) -> Any:
         """Follow the statements of a function that builds schedulers, and return its value."""
@@ -412,8 +403,8 @@ class Program:
 
     def _while(self, statement: ast.stmt, test: ast.expr, body: list[ast.stmt]) -> None:
         # The test of `while True` never ends the loop, so its body is followed once.
-        is_once = any(isinstance(each, ast.Break) for each in [*ast.walk(statement)])
-        is_once = is_once or isinstance(test, ast.Constant)
+        has_break = any(isinstance(each, ast.Break) for each in ast.walk(statement))
+        is_once = has_break or isinstance(test, ast.Constant)
         while (value := self._evaluator.value_if_any(test)) and not isinstance(value, Unevaluated):
             self.run(body)
             if self._is_returned or is_once:
@@ -526,6 +517,17 @@ def _check_decorators(definition: ast.FunctionDef, call: ast.Call) -> None:
                 f"cannot read the call {quoted(call)}: the decorator {quoted(each)} may change it. Leave "
                 "the decorator out, if it does not"
             )
+
+
+def _assigned_items(target: ast.expr, value: Any) -> dict[str, Any]:
+    """Return the values that an assignment gives to names."""
+    if not isinstance(target, ast.Tuple | ast.List):
+        return {source_of(target): value}
+    if isinstance(value, Unevaluated):
+        return dict.fromkeys(map(source_of, target.elts), value)
+    if isinstance(value, Constructor):  # timm returns a scheduler and the number of epochs
+        return {source_of(target.elts[0]): value}
+    return unpacked(target, value)
 
 
 def _is_harmless(func: ast.expr) -> bool:

@@ -185,8 +185,7 @@ def _read(
         constructor = _follow(statements, evaluator, reader, text)
     except RecursionError:
         raise ValueError("the scheduler's text is nested too deeply to be read") from None
-    if evaluator.missing:
-        raise MissingNamesError(evaluator.missing, evaluator.missing_functions)
+    _check_nothing_missing(evaluator)
     base: Any = 1.0
     if not is_rate(constructor):
         rate = reader.rate(constructor) or reader.rate_beside(statements)
@@ -209,12 +208,16 @@ def _follow(
     constructor = followed(Program(evaluator, reader), reader, statements)
     if constructor is not None:
         return constructor
-    if evaluator.missing:
-        raise MissingNamesError(evaluator.missing, evaluator.missing_functions)
+    _check_nothing_missing(evaluator)
     is_alone = len(statements) == 1 and isinstance(statements[0], ast.Expr | ast.Assign | ast.Return)
     if not is_alone:
         _raise_no_scheduler(statements, reader)
     return reader.read(_expression(statements[-1], text))
+
+
+def _check_nothing_missing(evaluator: Evaluator) -> None:
+    if evaluator.missing:
+        raise MissingNamesError(evaluator.missing, evaluator.missing_functions)
 
 
 def _raise_no_scheduler(statements: list[ast.stmt], reader: ConstructorReader) -> None:
