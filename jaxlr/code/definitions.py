@@ -207,7 +207,8 @@ class _Execution:
         before = self._live
         self._live = _both(before, test)
         self.block(body)
-        after_body, self._live = self._live, _both(before, _negated(test))
+        opposite = UNKNOWN if test is UNKNOWN else jnp.asarray(test) == 0
+        after_body, self._live = self._live, _both(before, opposite)
         self.block(orelse)
         self._live = _either(after_body, self._live)
 
@@ -326,10 +327,6 @@ def _either(left: Any, right: Any) -> Any:
         return True
     if left is UNKNOWN or right is UNKNOWN:
         return UNKNOWN
-    if left is False or right is False:
-        return right if left is False else left
-    return jnp.logical_or(left, right)
-
-
-def _negated(test: Any) -> Any:
-    return UNKNOWN if test is UNKNOWN else jnp.asarray(test) == 0
+    if left is False:
+        return right
+    return left if right is False else jnp.logical_or(left, right)

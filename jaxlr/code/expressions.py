@@ -197,30 +197,16 @@ class Evaluator:
                 return calculated(self.spend, node, op, self.value(operand, scope))
             case ast.BinOp(op=op, left=left, right=right) if type(op) in OPERATORS:
                 return calculated(self.spend, node, op, self.value(left, scope), self.value(right, scope))
-            case ast.Compare(left=left, ops=ops, comparators=comparators):
-                return self._comparison(node, self.value(left, scope), ops, comparators, scope)
+            case ast.Compare(left=left, ops=[op], comparators=[right]):
+                return compared(self.spend, node, op, self.value(left, scope), self.value(right, scope))
+            case ast.Compare(left=left, ops=[op, *ops], comparators=[middle, *rest]):
+                first, second = ast.Compare(left, [op], [middle]), ast.Compare(middle, ops, rest)
+                return self._either([first, second], False, scope)  # a < b < c is a < b and b < c
             case ast.BoolOp(op=op, values=[*values]):
                 return self._either(values, isinstance(op, ast.Or), scope)
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 return self._choice(self.value(test, scope), body, orelse, scope)
         raise unreadable(node, "write +, -, *, /, //, % and **")
-
-    def _comparison(
-        self,
-        node: ast.expr,
-        left: Any,
-        ops: list[ast.cmpop],
-        rest: list[ast.expr],
-        scope: Mapping[str, Any],
-    ) -> Any:
-        right = self.value(rest[0], scope)
-        result = compared(self.spend, node, ops[0], left, right)
-        if len(ops) == 1:
-            return result
-        if result is not UNKNOWN and not isinstance(result, jax.Array) and not result:
-            return result  # like Python, which does not evaluate the rest then
-        others = self._comparison(node, right, ops[1:], rest[1:], scope)
-        return UNKNOWN if result is UNKNOWN or others is UNKNOWN else result * others
 
     def _either(self, nodes: list[ast.expr], is_or: bool, scope: Mapping[str, Any]) -> Any:
         first, *rest = nodes
