@@ -4,7 +4,7 @@ import ast
 import copy
 from collections.abc import Mapping, Sequence
 
-from jaxlr.code.syntax import names_stored, nodes_in, quoted
+from jaxlr.code.syntax import names_stored, nodes_in, parameters_of, quoted
 
 
 _MODULES = ("math", "numpy", "torch", "bisect", "itertools")
@@ -21,11 +21,7 @@ def body_for_call(
         ValueError: the arguments do not fit, or the function assigns to a parameter.
     """
     arguments = definition.args
-    names = [each.arg for each in [*arguments.posonlyargs, *arguments.args]]
-    defaults = dict(zip(names[len(names) - len(arguments.defaults) :], arguments.defaults, strict=True))
-    only_by_name = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    defaults |= {each.arg: default for each, default in only_by_name if default is not None}
-    names += [each.arg for each in arguments.kwonlyargs]
+    names, defaults = parameters_of(arguments)
     given = dict(zip(names, call.args, strict=False))
     given |= {each.arg: each.value for each in call.keywords if each.arg is not None}
     values = {**defaults, **given}

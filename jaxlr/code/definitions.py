@@ -46,19 +46,17 @@ class Function(Lambda):
 
         The values of its other parameters are looked up by their names.
         """
-        optional = self._scope.keys()
-        required = [name for name in self.parameters if name not in optional]
-        known = [name for name in required if name in _EPOCHS]
-        rest = [name for name in required if "optim" not in name and name != "self"]
+        known = [name for name in self.required if name in _EPOCHS]
+        rest = [name for name in self.required if "optim" not in name and name != "self"]
         if not known and not rest:
             raise ValueError(
                 f"the text constructs no scheduler, and its function {self._node.name!r} does not take "
                 "the epoch"
             )
+        optional = [name for name in self.parameters if name in self._scope]
         function = copy.copy(self)
-        function.parameters = [(known or rest)[0]]
-        function._scope = {name: self._scope[name] for name in self.parameters if name in optional}
-        function.parameters += [name for name in self.parameters if name in optional]
+        function.parameters = [(known or rest)[0], *optional]
+        function._scope = {name: self._scope[name] for name in optional}
         function.is_rate, function._sets_rate = True, writes_rate(self._node)
         return function
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxlr._checks import shorten, shown_value
 from jaxlr._compat import enable_x64
 from jaxlr.code.functions import constant
-from jaxlr.code.syntax import is_literal, literal, parse_expression, source_of, unreadable
+from jaxlr.code.syntax import is_literal, literal, parameters_of, parse_expression, source_of, unreadable
 from jaxlr.code.values import UNKNOWN, names_in
 
 
@@ -42,7 +42,9 @@ class Lambda:
         self, node: ast.Lambda | ast.FunctionDef, evaluator: "Evaluator", scope: Mapping[str, Any]
     ):
         self.parameters: list[str]
-        self.parameters, defaults = _parameters(node)
+        self.parameters, defaults = parameters_of(node.args)
+        if node.args.vararg or node.args.kwarg:
+            raise unreadable(node, "a function must take one argument, the epoch")
         self._scope = {name: evaluator.value(value, scope) for name, value in defaults.items()}
         self._outer = scope if isinstance(scope, Frame) else {}
         self._evaluator, self._node = evaluator, node
@@ -62,16 +64,19 @@ class Lambda:
     def _argument(self) -> str:
         return self.parameters[0]
 
+    @property
+    def required(self) -> list[str]:
+        """The parameters without a default."""
+        return [name for name in self.parameters if name not in self._scope]
+
     def check(self) -> None:
         """Evaluate it for an unknown epoch, so that errors and missing names are reported at once."""
-        unknown = dict.fromkeys((name for name in self.parameters if name not in self._scope), UNKNOWN)
-        first = self.parameters[:1]
-        self.evaluate(self._evaluator, [], {**unknown, **dict.fromkeys(first, UNKNOWN)})
+        unknown = [*self.parameters[:1], *self.required]
+        self.evaluate(self._evaluator, [], dict.fromkeys(unknown, UNKNOWN))
 
     def check_takes_epoch(self) -> None:
         """Refuse a function of several arguments where one of the epoch is needed."""
-        required = [name for name in self.parameters if name not in self._scope]
-        if not self.parameters or len(required) > 1:
+        if not self.parameters or len(self.required) > 1:
             raise unreadable(self._node, "a function must take one argument, the epoch")
 
     def bound(self, positional: Sequence[Any], by_name: Mapping[str, Any]) -> Frame:
@@ -95,9 +100,8 @@ class Lambda:
         """The lambda as Python text in which the names are replaced by their values."""
         assert isinstance(self._node, ast.Lambda)
         values = ChainMap(self._scope, self._outer, self._evaluator.assigned, self._evaluator.names)
-        rest = {name for name in self.parameters if name not in self._scope}
-        body = Inlined(values, rest | {self._argument}).visit(copy.deepcopy(self._node.body))
-        return f"lambda {', '.join(name for name in self.parameters if name in rest)}: {ast.unparse(body)}"
+        body = Inlined(values, {*self.required, self._argument}).visit(copy.deepcopy(self._node.body))
+        return f"lambda {', '.join(self.required)}: {ast.unparse(body)}"
 
     @property
     def is_arithmetic(self) -> bool:
@@ -222,15 +226,3 @@ class Partial(Lambda):
     def is_constant(self) -> bool:
         """Return False: its function may use the epoch."""
         return False
-
-
-def _parameters(node: ast.Lambda | ast.FunctionDef) -> tuple[list[str], dict[str, ast.expr]]:
-    """Return the names of the parameters, and the defaults of those that have one."""
-    match node.args:
-        case ast.arguments(posonlyargs=[*first], args=[*args], vararg=None, kwonlyargs=[*last], kwarg=None):
-            names, defaults = [parameter.arg for parameter in [*first, *args]], node.args.defaults
-            with_default = dict(zip(names[len(names) - len(defaults) :], defaults, strict=True))
-            by_name = zip(last, node.args.kw_defaults, strict=True)
-            with_default |= {parameter.arg: default for parameter, default in by_name if default}
-            return names + [parameter.arg for parameter in last], with_default
-    raise unreadable(node, "a function must take one argument, the epoch")

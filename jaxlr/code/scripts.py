@@ -35,11 +35,10 @@ def _without_one(statements: Sequence[ast.stmt], known: Collection[str]) -> list
     """Replace one function by its statements, or return None if none must be replaced."""
     top: list[ast.stmt] = []
     for each in statements:
-        match each:
-            case ast.If(test=test, body=body) if source_of(test) in IS_MAIN:
-                top += body
-            case _:
-                top.append(each)
+        if isinstance(each, ast.If) and source_of(each.test) in IS_MAIN:
+            top += each.body
+        else:
+            top.append(each)
     methods = {id(each): _methods(each) for each in top if isinstance(each, ast.ClassDef)}
     functions = [each for each in top if isinstance(each, ast.FunctionDef)]
     functions += [each for own in methods.values() for each in own]
@@ -59,12 +58,12 @@ def _without_one(statements: Sequence[ast.stmt], known: Collection[str]) -> list
         if each is not root and not any(method in building for method in methods.get(id(each), []))
     ]
     places = [index for index, each in enumerate(left) if _bare_call(each, {root.name})]
-    is_once = len(places) == 1
-    place = places[0] if is_once else len(left)
-    call = _bare_call(left[place], {root.name}) if is_once else None
-    before = [each for index, each in enumerate(left) if index < place and index not in places]
-    after = [each for index, each in enumerate(left) if index > place and index not in places]
-    return [*helpers, *before, *_body(root, call), *after]
+    if len(places) == 1:
+        [place] = places
+        body = _body(root, _bare_call(left[place], {root.name}))
+        return [*helpers, *left[:place], *body, *left[place + 1 :]]
+    before = [each for index, each in enumerate(left) if index not in places]
+    return [*helpers, *before, *root.body]
 
 
 def _building(

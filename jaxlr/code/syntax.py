@@ -50,6 +50,17 @@ def names_stored(parts: Iterable[ast.AST]) -> set[str]:
     return {name.id for name in names if isinstance(name.ctx, ast.Store | ast.Del)}
 
 
+def parameters_of(arguments: ast.arguments) -> tuple[list[str], dict[str, ast.expr]]:
+    """Return the names of a function's parameters, and the defaults of those that have one."""
+    in_order = [each.arg for each in [*arguments.posonlyargs, *arguments.args]]
+    by_name = [each.arg for each in arguments.kwonlyargs]
+    optional = in_order[len(in_order) - len(arguments.defaults) :]
+    defaults = dict(zip(optional, arguments.defaults, strict=True))
+    pairs = zip(by_name, arguments.kw_defaults, strict=True)
+    defaults |= {name: default for name, default in pairs if default is not None}
+    return [*in_order, *by_name], defaults
+
+
 def first_line(statement: ast.stmt) -> str:
     """Return the first line of a statement for an error message: in quotes, and shortened."""
     return repr(shorten(ast.unparse(statement).partition("\n")[0]))
