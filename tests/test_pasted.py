@@ -525,6 +525,7 @@ REFUSED = [
         + "    train_one(opt)\n    s.step()",
         "it calls train_one, which constructs LinearLR",
     ),
+    ("LambdaLR(opt, partial(lambda e, n: e * n))", "a function must take one argument, the epoch"),
     ("class StepLR(LRScheduler):\n    pass\nStepLR(opt, 3)", "the text defines its own StepLR"),
     ("from own.rules import StepLR\nStepLR(opt, 3)", "StepLR is imported from 'own.rules', not from torch"),
     ("from . import rules as r\nr.StepLR(opt, 3)", "StepLR is imported from '.', not from torch"),

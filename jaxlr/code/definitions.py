@@ -34,8 +34,6 @@ class Function(Lambda):
         scope: values of the variables around it.
     """
 
-    _node: ast.FunctionDef
-
     def __init__(self, node: ast.FunctionDef, evaluator: Evaluator, scope: Mapping[str, Any]):
         super().__init__(node, evaluator, scope)
         self.is_rate = False  # its value is the rate itself, not a factor
@@ -64,11 +62,6 @@ class Function(Lambda):
     def source(self) -> str:
         """The name of the function."""
         return self._node.name
-
-    @property
-    def is_arithmetic(self) -> bool:
-        """Return False: a definition is no expression."""
-        return False
 
     def evaluate(self, evaluator: Evaluator, positional: Sequence[Any], by_name: Mapping[str, Any]) -> Any:
         """Return the result of a call, calculated by an evaluator."""

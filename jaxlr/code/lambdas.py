@@ -47,7 +47,8 @@ class Lambda:
             raise unreadable(node, "a function must take one argument, the epoch")
         self._scope = {name: evaluator.value(value, scope) for name, value in defaults.items()}
         self._outer = scope if isinstance(scope, Frame) else {}
-        self._evaluator, self._node = evaluator, node
+        self._evaluator = evaluator
+        self._node: Any = node
         if isinstance(node, ast.FunctionDef):
             return
         variables = names_in(node.body)
@@ -92,13 +93,11 @@ class Lambda:
         self, evaluator: "Evaluator", positional: Sequence[Any], by_name: Mapping[str, Any]
     ) -> Any:
         """Return the result of a call, calculated by an evaluator."""
-        assert isinstance(self._node, ast.Lambda)
         return evaluator.value(self._node.body, self.bound(positional, by_name))
 
     @property
     def source(self) -> str:
         """The lambda as Python text in which the names are replaced by their values."""
-        assert isinstance(self._node, ast.Lambda)
         values = ChainMap(self._scope, self._outer, self._evaluator.assigned, self._evaluator.names)
         body = Inlined(values, {*self.required, self._argument}).visit(copy.deepcopy(self._node.body))
         return f"lambda {', '.join(self.required)}: {ast.unparse(body)}"
@@ -106,6 +105,8 @@ class Lambda:
     @property
     def is_arithmetic(self) -> bool:
         """True if JAX can trace `source` as it stands: it has no call, condition or comparison."""
+        if not isinstance(self._node, ast.Lambda):
+            return False
         kinds = ast.Call | ast.IfExp | ast.BoolOp | ast.Compare | ast.Subscript | ast.Attribute | ast.Not
         return not any(isinstance(node, kinds) for node in ast.walk(parse_expression(self.source)))
 
@@ -195,7 +196,7 @@ class Partial(Lambda):
         args: Sequence[Any],
         keywords: Mapping[str, Any],
     ):
-        self._evaluator, self._call, self._scope, self._outer = evaluator, node, {}, {}
+        self._evaluator, self._node, self._outer = evaluator, node, {}
         self.function: Any = function
         self.args: Sequence[Any] = args
         self.keywords: dict[str, Any] = dict(keywords)
@@ -209,18 +210,13 @@ class Partial(Lambda):
     ) -> Any:
         """Return the result of a call, calculated by an evaluator."""
         return evaluator.apply(
-            self._call, self.function, [*self.args, *positional], self.keywords | dict(by_name)
+            self._node, self.function, [*self.args, *positional], self.keywords | dict(by_name)
         )
 
     @property
     def source(self) -> str:
         """The call of `partial`."""
-        return source_of(self._call)
-
-    @property
-    def is_arithmetic(self) -> bool:
-        """Return False: JAX cannot trace the text of the call."""
-        return False
+        return source_of(self._node)
 
     @property
     def is_constant(self) -> bool:
