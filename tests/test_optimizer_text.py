@@ -273,6 +273,13 @@ PASTED = {
             pass
         main(0.3)
         """,
+    "a fallback for an import from torch": """
+        try:
+            from torch.optim import AdamW
+        except ImportError:
+            from transformers import AdamW
+        optimizer = AdamW(params, lr=0.1)
+        """,
     "a rate in arithmetic": "batch = 64\noptimizer = SGD(params, lr=0.1 * batch / 256)",
     "an annotation": "optimizer: torch.optim.Optimizer = SGD(params, lr=0.1)",
     "a training loop": """
@@ -492,6 +499,8 @@ REFUSED = [
         "except ImportError:\n    from torch.optim import Adam\nopt = Adam(p)",
         "apex.optimizers.FusedAdam is not known to be torch's Adam",
     ),
+    ("from .optim import Adam\nopt = Adam(p)", ".optim.Adam is not known to be torch's Adam"),
+    ("from . import Adam\nopt = Adam(p)", "your own.Adam is not known to be torch's Adam"),
     ("opt = SGD(p, 0.1)\nopt = Lookahead(opt)", "cannot convert the optimizer 'Lookahead.opt.'"),
     ("o = SGD(p, 0.1)\ns = StepLR(o, 3)\nopt = Lookahead(o)", "cannot read the call 'Lookahead' around"),
     ("o = SGD(p, 0.1); s = StepLR(o, 3)\no = OptimizerOf(o)", "cannot read the call 'OptimizerOf' around"),

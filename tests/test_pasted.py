@@ -525,9 +525,24 @@ REFUSED = [
         + "    train_one(opt)\n    s.step()",
         "it calls train_one, which constructs LinearLR",
     ),
+    ("LambdaLR(opt, partial(lambda e, n: e * n))", "a function must take one argument, the epoch"),
     ("class StepLR(LRScheduler):\n    pass\nStepLR(opt, 3)", "the text defines its own StepLR"),
     ("from own.rules import StepLR\nStepLR(opt, 3)", "StepLR is imported from 'own.rules', not from torch"),
     ("from . import rules as r\nr.StepLR(opt, 3)", "StepLR is imported from '.', not from torch"),
+    (
+        "try:\n    from own import StepLR\nexcept ImportError:\n"
+        "    from torch.optim.lr_scheduler import StepLR\nStepLR(opt, 3)",
+        "StepLR is imported from 'own', not from torch",
+    ),
+    (
+        "from torch.optim.lr_scheduler import StepLR\nfrom own import StepLR\nStepLR(opt, 3)",
+        "StepLR is imported from 'own', not from torch",
+    ),
+    (
+        "try:\n    import own\n    from torch.optim.lr_scheduler import StepLR\n"
+        "except ImportError:\n    from own import StepLR\nStepLR(opt, 3)",
+        "StepLR is imported from 'own', not from torch",
+    ),
     ("@gin\ndef f(o, n=3):\n    return StepLR(o, n)\nx = f(opt)", "the decorator 'gin' may change it"),
     ("opt = SGD(p, 0.1)\nopt.load_state_dict(x)\nStepLR(opt, 3)", "the learning rate by that of a check"),
     ("opt = SGD([{'params': p, 'initial_lr': 1}], 0.1)\nStepLR(opt, 3)", "the text sets initial_lr"),

@@ -2,9 +2,9 @@
 
 import ast
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from jaxlr.code.syntax import quoted
+from jaxlr.code.syntax import names_stored, nodes_in, parameters_of, quoted
 
 
 _MODULES = ("math", "numpy", "torch", "bisect", "itertools")
@@ -21,11 +21,7 @@ def body_for_call(
         ValueError: the arguments do not fit, or the function assigns to a parameter.
     """
     arguments = definition.args
-    names = [each.arg for each in [*arguments.posonlyargs, *arguments.args]]
-    defaults = dict(zip(names[len(names) - len(arguments.defaults) :], arguments.defaults, strict=True))
-    only_by_name = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    defaults |= {each.arg: default for each, default in only_by_name if default is not None}
-    names += [each.arg for each in arguments.kwonlyargs]
+    names, defaults = parameters_of(arguments)
     given = dict(zip(names, call.args, strict=False))
     given |= {each.arg: each.value for each in call.keywords if each.arg is not None}
     values = {**defaults, **given}
@@ -44,8 +40,8 @@ def body_for_call(
     else:
         body = definition.body
     # An argument is evaluated once per use. So a parameter that is assigned to keeps its own name.
-    changed = {name for each in body for name in _stored(each)} & values.keys()
-    changed = values.keys() if keeps_names else changed
+    inner = {each.arg for each in nodes_in(body) if isinstance(each, ast.arg)}  # of functions in it
+    changed = values.keys() if keeps_names else (names_stored(body) | inner) & values.keys()
     replaced = {name: node for name, node in values.items() if name not in changed}
     assignments = (ast.Assign([ast.Name(name, ast.Store())], values[name]) for name in changed)
     start: list[ast.stmt] = [ast.copy_location(each, call) for each in assignments]
@@ -103,14 +99,6 @@ class _Substitution(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return self._values.get(node.id, node) if isinstance(node.ctx, ast.Load) else node
-
-
-def _stored(node: ast.AST) -> Iterator[str]:
-    for each in ast.walk(node):
-        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store | ast.Del):
-            yield each.id
-        elif isinstance(each, ast.arg):  # the parameter of a function in it
-            yield each.arg
 
 
 def with_own_names(statements: Sequence[ast.stmt]) -> list[ast.stmt]:

@@ -6,7 +6,7 @@ statement takes effect only where its branch is taken. The condition for that is
 
 import ast
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,8 +18,8 @@ from jaxlr.code.builders import as_conditions
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.functions import where
 from jaxlr.code.lambdas import Frame, Lambda
-from jaxlr.code.syntax import quoted, source_of
-from jaxlr.code.values import UNKNOWN, unpacked
+from jaxlr.code.syntax import called_name, names_stored, quoted, source_of, unreadable
+from jaxlr.code.values import UNKNOWN, is_place, unpacked
 
 
 _NOTHING = object()
@@ -34,8 +34,6 @@ class Function(Lambda):
         scope: values of the variables around it.
     """
 
-    _node: ast.FunctionDef
-
     def __init__(self, node: ast.FunctionDef, evaluator: Evaluator, scope: Mapping[str, Any]):
         super().__init__(node, evaluator, scope)
         self.is_rate = False  # its value is the rate itself, not a factor
@@ -46,19 +44,17 @@ class Function(Lambda):
 
         The values of its other parameters are looked up by their names.
         """
-        optional = self._scope.keys()
-        required = [name for name in self.parameters if name not in optional]
-        known = [name for name in required if name in _EPOCHS]
-        rest = [name for name in required if "optim" not in name and name != "self"]
+        known = [name for name in self.required if name in _EPOCHS]
+        rest = [name for name in self.required if "optim" not in name and name != "self"]
         if not known and not rest:
             raise ValueError(
                 f"the text constructs no scheduler, and its function {self._node.name!r} does not take "
                 "the epoch"
             )
+        optional = [name for name in self.parameters if name in self._scope]
         function = copy.copy(self)
-        function.parameters = [(known or rest)[0]]
-        function._scope = {name: self._scope[name] for name in self.parameters if name in optional}
-        function.parameters += [name for name in self.parameters if name in optional]
+        function.parameters = [(known or rest)[0], *optional]
+        function._scope = {name: self._scope[name] for name in optional}
         function.is_rate, function._sets_rate = True, writes_rate(self._node)
         return function
 
@@ -66,11 +62,6 @@ class Function(Lambda):
     def source(self) -> str:
         """The name of the function."""
         return self._node.name
-
-    @property
-    def is_arithmetic(self) -> bool:
-        """Return False: a definition is no expression."""
-        return False
 
     def evaluate(self, evaluator: Evaluator, positional: Sequence[Any], by_name: Mapping[str, Any]) -> Any:
         """Return the result of a call, calculated by an evaluator."""
@@ -86,18 +77,9 @@ class Function(Lambda):
 
 # The usual names of the parameter that is the epoch or step.
 _EPOCHS = (
-    *(
-        "epoch",
-        "step",
-        "it",
-        "iter",
-        "iteration",
-        "current_step",
-        "global_step",
-        "cur_iter",
-        "current_iter",
-    ),
-    *("current_epoch", "cur_epoch", "i_iter", "iter_num", "n_iter", "step_num", "e", "i", "t", "s", "x"),
+    *("epoch", "step", "it", "iter", "iteration", "current_step", "global_step", "cur_iter"),
+    *("current_iter", "current_epoch", "cur_epoch", "i_iter", "iter_num", "n_iter", "step_num"),
+    *("e", "i", "t", "s", "x"),
 )
 
 
@@ -140,7 +122,7 @@ class _Execution:
             case ast.For(target=target, iter=items, body=body, orelse=[]) if _is_groups(items):
                 self._over_groups(target, body)
             case ast.For(target=target, iter=items, body=body, orelse=orelse):
-                self._loop(self._items(items), target, body, orelse)
+                self._loop(self._evaluator.looped(items, self._frame), target, body, orelse)
             case ast.While(test=test, body=body, orelse=[]):
                 self._while(test, body)
             case ast.Break() | ast.Continue():
@@ -170,14 +152,12 @@ class _Execution:
         return self._evaluator.value(node, self._frame)
 
     def _return(self, value: Any) -> None:
-        self.result = _merged_result(self._live, value, self.result)
+        before = np.nan if self.result is _NOTHING else self.result
+        self.result = _merged(self._live, value, before)
         self._live = False
 
     def _assign(self, target: ast.expr, value: Any) -> None:
         if isinstance(target, ast.Subscript) and self._is_rate(target):
-            self.rate_is_partial = self._live is not True and (
-                self.rate is _NOTHING or self.rate_is_partial
-            )
             self.rate = _merged(self._live, value, self.rate)
             return
         if isinstance(target, ast.Subscript):
@@ -191,13 +171,10 @@ class _Execution:
     def _set_item(self, target: ast.Subscript, value: Any) -> None:
         owner: Any = self._own(target.value)
         key: Any = self._value(target.slice)
-        is_index = isinstance(owner, list) and isinstance(key, int) and -len(owner) <= key < len(owner)
-        if not is_index and not (isinstance(owner, dict) and isinstance(key, str | int | float | None)):
-            raise ValueError(
-                f"cannot read {quoted(target)}: its index depends on the epoch or is too large"
-            )
-        items: Any = owner
-        items[key] = _merged(self._live, value, items[key] if is_index or key in items else _NOTHING)
+        if not is_place(owner, key):
+            raise unreadable(target, "its index depends on the epoch or is too large")
+        is_new = isinstance(owner, dict) and key not in owner
+        owner[key] = _merged(self._live, value, _NOTHING if is_new else owner[key])
 
     def _own(self, node: ast.expr) -> Any:
         """Return a list or mapping that this call has made, and may change."""
@@ -221,18 +198,10 @@ class _Execution:
         before = self._live
         self._live = _both(before, test)
         self.block(body)
-        after_body, self._live = self._live, _both(before, _negated(test))
+        opposite = UNKNOWN if test is UNKNOWN else jnp.asarray(test) == 0
+        after_body, self._live = self._live, _both(before, opposite)
         self.block(orelse)
         self._live = _either(after_body, self._live)
-
-    def _items(self, node: ast.expr) -> list[Any]:
-        items = self._value(node)
-        items = list(items) if isinstance(items, dict) else items
-        if items is UNKNOWN:
-            return [UNKNOWN]
-        if not isinstance(items, list):
-            raise ValueError(f"cannot loop over {quoted(node)}")
-        return items
 
     def _loop(
         self, items: list[Any], target: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt]
@@ -241,10 +210,8 @@ class _Execution:
         for item in items:
             if self._live is False:
                 break
-            self._continued.append(False)
             self._assign(target, item)
-            self.block(body)
-            self._live = _either(self._live, self._continued.pop())
+            self._pass(body)
         self.block(orelse)
         self._live = _either(self._live, self._broken.pop())
 
@@ -258,25 +225,28 @@ class _Execution:
                 )
             if not found:
                 break
-            self._continued.append(False)
-            self.block(body)
-            self._live = _either(self._live, self._continued.pop())
+            self._pass(body)
         else:
-            for name in {name for each in body for name in _stored(each)}:
-                self._frame[name] = UNKNOWN
+            self._frame.update(dict.fromkeys(names_stored(body), UNKNOWN))
         self._live = _either(self._live, self._broken.pop())
+
+    def _pass(self, body: list[ast.stmt]) -> None:
+        """Execute the statements of a loop once. After a `continue` the next pass takes effect again."""
+        self._continued.append(False)
+        self.block(body)
+        self._live = _either(self._live, self._continued.pop())
 
     def _over_groups(self, target: ast.expr, body: list[ast.stmt]) -> None:
         """Execute a loop over the optimizer's parameter groups for one of them."""
         if not isinstance(target, ast.Name):
-            raise ValueError(f"cannot read {quoted(target)}: loop over the groups with one variable")
+            raise unreadable(target, "loop over the groups with one variable")
         self._groups.add(target.id)
         self.block(body)
 
     def _append(self, call: ast.Call, owner: ast.expr, method: str) -> None:
         items = self._own(owner)
         if self._live is not True or not isinstance(items, list) or len(call.args) != 1:
-            raise ValueError(f"cannot read {quoted(call)}: the length of its list depends on the epoch")
+            raise unreadable(call, "the length of its list depends on the epoch")
         value = self._value(call.args[0])
         items += [value] if method == "append" else value
 
@@ -288,8 +258,8 @@ def _is_without_effect(statement: ast.stmt) -> bool:
             return True
         case ast.Expr(value=ast.Constant()):
             return True
-        case ast.Expr(value=ast.Call(func=func)):
-            return source_of(func).rpartition(".")[2] in _PRINTS
+        case ast.Expr(value=ast.Call() as call):
+            return called_name(call) in _PRINTS
     return False
 
 
@@ -318,13 +288,6 @@ def _is_groups(node: ast.expr) -> bool:
     return isinstance(node, ast.Attribute) and node.attr == "param_groups"
 
 
-def _stored(node: ast.AST) -> Iterator[str]:
-    """Yield the names that a statement assigns."""
-    for each in ast.walk(node):
-        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
-            yield each.id
-
-
 def _merged(live: Any, new: Any, old: Any) -> Any:
     """Return `new` where a mask holds, else `old`."""
     if live is True or old is _NOTHING or new is old:
@@ -342,11 +305,6 @@ def _merged(live: Any, new: Any, old: Any) -> Any:
     return where(live, new, old)
 
 
-def _merged_result(live: Any, new: Any, old: Any) -> Any:
-    """Return a result where a mask holds, else the one before it. Where there is none, it is NaN."""
-    return _merged(live, new, np.nan if old is _NOTHING else old)
-
-
 def _both(left: Any, right: Any) -> Any:
     if left is False or right is False:
         return False
@@ -360,10 +318,6 @@ def _either(left: Any, right: Any) -> Any:
         return True
     if left is UNKNOWN or right is UNKNOWN:
         return UNKNOWN
-    if left is False or right is False:
-        return right if left is False else left
-    return jnp.logical_or(left, right)
-
-
-def _negated(test: Any) -> Any:
-    return UNKNOWN if test is UNKNOWN else jnp.asarray(test) == 0
+    if left is False:
+        return right
+    return left if right is False else jnp.logical_or(left, right)

@@ -28,18 +28,9 @@ _OF_MATH = (*_ANGLES, *_HYPERBOLICS, *_EXPONENTIALS, *_ROUNDING)
 _RENAMED = {
     **{"minimum": "min", "maximum": "max", "pow": "math.pow", "power": "pow", "prod": "math.prod"},
     **{name: f"np.{name}" for name in ("arange", "array", "clip", "interp", "linspace", "where")},
-    **{
-        "asarray": "np.array",
-        "searchsorted": "np.searchsorted",
-        "float64": "np.number",
-        "cumsum": "np.cumsum",
-        "mean": "np.mean",
-        "sum": "sum",
-        "any": "any",
-        "all": "all",
-        "abs": "abs",
-        "round": "round",
-    },
+    **{name: f"np.{name}" for name in ("cumsum", "mean", "searchsorted")},
+    **{name: name for name in ("abs", "all", "any", "round", "sum")},
+    **{"asarray": "np.array", "float64": "np.number"},
 }
 _MOST_NUMBERS = 10_000  # in an array that a function makes
 # The names of the parameters of functions that recipes call by keyword.
@@ -53,7 +44,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 }
 
 
-_ITERABLES = (tuple, range, map, zip, enumerate, itertools.accumulate)
+_ITERABLES = (tuple, range, zip, enumerate, itertools.accumulate)
 
 
 class Array(list[Any]):
@@ -79,11 +70,7 @@ def apply_function(name: str, *values: Any) -> Any:
     result = (_ON_DEVICE if is_traced else _ON_HOST)[name](*values)
     if isinstance(result, Array):
         return Array(map(bounded, result))
-    return bounded(
-        list(result)
-        if isinstance(result, tuple | range | map | zip | enumerate | itertools.accumulate)
-        else result
-    )
+    return bounded(list(result) if isinstance(result, _ITERABLES) else result)
 
 
 def function_name(func: ast.expr) -> str | None:
@@ -225,9 +212,8 @@ def _interp(x: Any, xp: list[Any], fp: list[Any]) -> Any:
     return float(np.interp(x, xp, fp))
 
 
-def _count_below(is_right: bool) -> Callable[..., Any]:
+def _count_below(compare: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     """Return bisect as a sum of comparisons, which JAX can trace."""
-    compare = operator.le if is_right else operator.lt
 
     def count(items: list[Any], value: Any) -> Any:
         if any(later < earlier for earlier, later in itertools.pairwise(items)):
@@ -237,8 +223,8 @@ def _count_below(is_right: bool) -> Callable[..., Any]:
     return count
 
 
-def _prod(values: list[Any]) -> Any:
-    return functools.reduce(operator.mul, values, 1)
+def _divmod(value: Any, by: Any) -> list[Any]:
+    return [value // by, value % by]
 
 
 _BISECT: dict[str, Callable[..., Any]] = {
@@ -268,46 +254,32 @@ OPERATORS: dict[type, Callable[..., Any]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
-_PLAIN = (abs, bool, float, int, len, list, max, min, range, sorted, sum, tuple)
+_PLAIN = (abs, bool, enumerate, float, int, len, list, max, min, range, sorted, str, sum, tuple, zip)
 _ON_HOST: dict[str, Callable[..., Any]] = {
     **{function.__name__: function for function in _PLAIN},
     **{name: getattr(math, name) for name in _OF_MATH},
-    **{"pow": _power, "math.pow": math.pow, "round": _round, "math.prod": _prod},
+    **{"pow": _power, "math.pow": math.pow, "round": _round, "math.prod": math.prod, "divmod": _divmod},
     **{"any": any, "all": all, "np.clip": _clip, "np.interp": _interp, **_BISECT},
     **{"np.linspace": _linspace, "np.arange": _arange, "np.array": _array},
-    **{"np.where": lambda test, on_true, on_false: on_true if test else on_false},
-    **{
-        "np.cumsum": lambda items: Array(itertools.accumulate(items)),
-        "accumulate": itertools.accumulate,
-        "np.mean": lambda items: sum(items) / len(items),
-    },
-    **{"divmod": lambda value, by: [value // by, value % by]},
-    **{"np.searchsorted": lambda items, value, side="left": _BISECT[f"bisect_{side}"](items, value)},
-    **{
-        "np.number": float,
-        "zip": zip,
-        "enumerate": enumerate,
-        "reversed": lambda items: list(reversed(items)),
-        "str": str,
-    },
+    **{"np.number": float, "accumulate": itertools.accumulate},
+    "np.where": lambda test, on_true, on_false: on_true if test else on_false,
+    "np.cumsum": lambda items: Array(itertools.accumulate(items)),
+    "np.mean": lambda items: sum(items) / len(items),
+    "np.searchsorted": lambda items, value, side="left": _BISECT[f"bisect_{side}"](items, value),
+    "reversed": lambda items: list(reversed(items)),
 }
 _ON_DEVICE: dict[str, Callable[..., Any]] = {
     **{name: getattr(jnp, name) for name in _OF_MATH},
     **{"abs": jnp.abs, "float": jnp.asarray, "int": jnp.trunc, "log": _log, "sum": sum},
-    **{"pow": _power, "math.pow": _power, "round": _round},
+    **{"pow": _power, "math.pow": _power, "round": _round, "math.prod": math.prod, "divmod": _divmod},
+    **{"np.clip": _clip, "np.interp": _interp, "np.where": where, "np.number": jnp.asarray},
+    **{"bisect_left": _count_below(operator.lt), "bisect_right": _count_below(operator.le)},
+    "bisect": _count_below(operator.le),
     "bool": lambda value: value != 0,
     "any": lambda items: functools.reduce(jnp.logical_or, [jnp.asarray(item) != 0 for item in items]),
     "all": lambda items: functools.reduce(jnp.logical_and, [jnp.asarray(item) != 0 for item in items]),
-    "divmod": lambda value, by: [value // by, value % by],
     "np.searchsorted": lambda items, value, side="left": _ON_DEVICE[f"bisect_{side}"](items, value),
-    "np.number": jnp.asarray,
     "np.array": lambda value: value,
-    **{"np.clip": _clip, "np.interp": _interp, "np.where": where, "math.prod": _prod},
-    **{
-        "bisect": _count_below(True),
-        "bisect_right": _count_below(True),
-        "bisect_left": _count_below(False),
-    },
     "max": lambda *values: functools.reduce(jnp.maximum, values),
     "min": lambda *values: functools.reduce(jnp.minimum, values),
 }

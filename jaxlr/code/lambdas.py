@@ -13,7 +13,7 @@ import numpy as np
 from jaxlr._checks import shorten, shown_value
 from jaxlr._compat import enable_x64
 from jaxlr.code.functions import constant
-from jaxlr.code.syntax import is_literal, literal, parse_expression, quoted, source_of
+from jaxlr.code.syntax import is_literal, literal, parameters_of, parse_expression, source_of, unreadable
 from jaxlr.code.values import UNKNOWN, names_in
 
 
@@ -42,17 +42,20 @@ class Lambda:
         self, node: ast.Lambda | ast.FunctionDef, evaluator: "Evaluator", scope: Mapping[str, Any]
     ):
         self.parameters: list[str]
-        self.parameters, defaults = _parameters(node)
+        self.parameters, defaults = parameters_of(node.args)
+        if node.args.vararg or node.args.kwarg:
+            raise unreadable(node, "a function must take one argument, the epoch")
         self._scope = {name: evaluator.value(value, scope) for name, value in defaults.items()}
         self._outer = scope if isinstance(scope, Frame) else {}
-        self._evaluator, self._node = evaluator, node
+        self._evaluator = evaluator
+        self._node: Any = node
         if isinstance(node, ast.FunctionDef):
             return
         variables = names_in(node.body)
         if late := sorted(variables & set(scope) - {*self.parameters} - set(self._outer)):
             # Python looks such a variable up when the function is called, after the loop has ended.
             better = f"lambda {self._argument}, {late[0]}={late[0]}: ..."
-            raise ValueError(f"cannot read {quoted(node)}: write {better}")
+            raise unreadable(node, f"write {better}")
         self.check()
 
     def __repr__(self) -> str:
@@ -62,19 +65,20 @@ class Lambda:
     def _argument(self) -> str:
         return self.parameters[0]
 
+    @property
+    def required(self) -> list[str]:
+        """The parameters without a default."""
+        return [name for name in self.parameters if name not in self._scope]
+
     def check(self) -> None:
         """Evaluate it for an unknown epoch, so that errors and missing names are reported at once."""
-        unknown = dict.fromkeys((name for name in self.parameters if name not in self._scope), UNKNOWN)
-        first = self.parameters[:1]
-        self.evaluate(self._evaluator, [], {**unknown, **dict.fromkeys(first, UNKNOWN)})
+        unknown = [*self.parameters[:1], *self.required]
+        self.evaluate(self._evaluator, [], dict.fromkeys(unknown, UNKNOWN))
 
     def check_takes_epoch(self) -> None:
         """Refuse a function of several arguments where one of the epoch is needed."""
-        required = [name for name in self.parameters if name not in self._scope]
-        if not self.parameters or len(required) > 1:
-            raise ValueError(
-                f"cannot read {quoted(self._node)}: a function must take one argument, the epoch"
-            )
+        if not self.parameters or len(self.required) > 1:
+            raise unreadable(self._node, "a function must take one argument, the epoch")
 
     def bound(self, positional: Sequence[Any], by_name: Mapping[str, Any]) -> Frame:
         """Return the variables of a call."""
@@ -89,21 +93,20 @@ class Lambda:
         self, evaluator: "Evaluator", positional: Sequence[Any], by_name: Mapping[str, Any]
     ) -> Any:
         """Return the result of a call, calculated by an evaluator."""
-        assert isinstance(self._node, ast.Lambda)
         return evaluator.value(self._node.body, self.bound(positional, by_name))
 
     @property
     def source(self) -> str:
         """The lambda as Python text in which the names are replaced by their values."""
-        assert isinstance(self._node, ast.Lambda)
         values = ChainMap(self._scope, self._outer, self._evaluator.assigned, self._evaluator.names)
-        rest = {name for name in self.parameters if name not in self._scope}
-        body = Inlined(values, rest | {self._argument}).visit(copy.deepcopy(self._node.body))
-        return f"lambda {', '.join(name for name in self.parameters if name in rest)}: {ast.unparse(body)}"
+        body = Inlined(values, {*self.required, self._argument}).visit(copy.deepcopy(self._node.body))
+        return f"lambda {', '.join(self.required)}: {ast.unparse(body)}"
 
     @property
     def is_arithmetic(self) -> bool:
         """True if JAX can trace `source` as it stands: it has no call, condition or comparison."""
+        if not isinstance(self._node, ast.Lambda):
+            return False
         kinds = ast.Call | ast.IfExp | ast.BoolOp | ast.Compare | ast.Subscript | ast.Attribute | ast.Not
         return not any(isinstance(node, kinds) for node in ast.walk(parse_expression(self.source)))
 
@@ -193,7 +196,7 @@ class Partial(Lambda):
         args: Sequence[Any],
         keywords: Mapping[str, Any],
     ):
-        self._evaluator, self._call, self._scope, self._outer = evaluator, node, {}, {}
+        self._evaluator, self._node, self._outer = evaluator, node, {}
         self.function: Any = function
         self.args: Sequence[Any] = args
         self.keywords: dict[str, Any] = dict(keywords)
@@ -206,33 +209,16 @@ class Partial(Lambda):
         self, evaluator: "Evaluator", positional: Sequence[Any], by_name: Mapping[str, Any]
     ) -> Any:
         """Return the result of a call, calculated by an evaluator."""
-        return evaluator._applied(
-            self._call, self.function, [*self.args, *positional], self.keywords | dict(by_name)
+        return evaluator.apply(
+            self._node, self.function, [*self.args, *positional], self.keywords | dict(by_name)
         )
 
     @property
     def source(self) -> str:
         """The call of `partial`."""
-        return source_of(self._call)
-
-    @property
-    def is_arithmetic(self) -> bool:
-        """Return False: JAX cannot trace the text of the call."""
-        return False
+        return source_of(self._node)
 
     @property
     def is_constant(self) -> bool:
         """Return False: its function may use the epoch."""
         return False
-
-
-def _parameters(node: ast.Lambda | ast.FunctionDef) -> tuple[list[str], dict[str, ast.expr]]:
-    """Return the names of the parameters, and the defaults of those that have one."""
-    match node.args:
-        case ast.arguments(posonlyargs=[*first], args=[*args], vararg=None, kwonlyargs=[*last], kwarg=None):
-            names, defaults = [parameter.arg for parameter in [*first, *args]], node.args.defaults
-            with_default = dict(zip(names[len(names) - len(defaults) :], defaults, strict=True))
-            by_name = zip(last, node.args.kw_defaults, strict=True)
-            with_default |= {parameter.arg: default for parameter, default in by_name if default}
-            return names + [parameter.arg for parameter in last], with_default
-    raise ValueError(f"cannot read {quoted(node)}: a function must take one argument, the epoch")

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxlr.code.functions import Array
-from jaxlr.code.syntax import quoted
+from jaxlr.code.syntax import quoted, unreadable
+from jaxlr.code.values import is_key
 
 
 _MOST_ITEMS = 10_000
@@ -23,7 +24,7 @@ def result_of(node: ast.expr, owner: Any, method: str, arguments: Sequence[Any])
     """
     match owner, method, arguments:
         case dict(), "get", [key] | [key, _]:
-            return owner.get(*arguments) if _is_key(key) else None
+            return owner.get(*arguments) if is_key(key) else None
         case dict(), "keys" | "values" | "items", []:
             entries: dict[str, Any] = {
                 "keys": owner.keys(),
@@ -68,12 +69,8 @@ def change(
     ):
         raise ValueError(f"cannot read {quoted(node)}")
     if method in ("extend", "update") and not all(isinstance(each, list | dict) for each in arguments):
-        raise ValueError(f"cannot read {quoted(node)}: it is not given a list or mapping with known items")
+        raise unreadable(node, "it is not given a list or mapping with known items")
     try:
         return getattr(owner, method)(*arguments, **by_name)
     except (LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"cannot read {quoted(node)}: {error}") from None
-
-
-def _is_key(key: Any) -> bool:
-    return isinstance(key, str | int | float | None)
+        raise unreadable(node, f"{error}") from None

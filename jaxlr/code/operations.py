@@ -19,6 +19,8 @@ Spend: TypeAlias = Callable[[int], None]  # takes a number of operations from th
 
 def calculated(spend: Spend, node: ast.expr, op: ast.AST, *operands: Any) -> Any:
     """Return the result of an operator on numbers, lists and arrays."""
+    if isinstance(op, ast.Not) and not are_numbers(*operands):
+        return not operands[0]
     if any(operand is UNKNOWN for operand in operands):
         return UNKNOWN
     if any(isinstance(operand, Array) for operand in operands):

@@ -5,10 +5,11 @@ from collections.abc import Collection, Iterable, Sequence
 
 from jaxlr._checks import shorten
 from jaxlr.code.builders import body_for_call
-from jaxlr.code.syntax import source_of
+from jaxlr.code.syntax import calls_in, last_name, source_of
 
 
-_IS_MAIN = ("__name__ == '__main__'", "'__main__' == __name__")
+# The tests that hold where a script is run.
+IS_MAIN = ("__name__ == '__main__'", "'__main__' == __name__")
 _MOST_LEVELS = 10  # of functions that call each other
 
 
@@ -34,11 +35,10 @@ def _without_one(statements: Sequence[ast.stmt], known: Collection[str]) -> list
     """Replace one function by its statements, or return None if none must be replaced."""
     top: list[ast.stmt] = []
     for each in statements:
-        match each:
-            case ast.If(test=test, body=body) if source_of(test) in _IS_MAIN:
-                top += body
-            case _:
-                top.append(each)
+        if isinstance(each, ast.If) and source_of(each.test) in IS_MAIN:
+            top += each.body
+        else:
+            top.append(each)
     methods = {id(each): _methods(each) for each in top if isinstance(each, ast.ClassDef)}
     functions = [each for each in top if isinstance(each, ast.FunctionDef)]
     functions += [each for own in methods.values() for each in own]
@@ -47,7 +47,7 @@ def _without_one(statements: Sequence[ast.stmt], known: Collection[str]) -> list
     names = {each.name for each in building}
     rest = [each for each in top if not isinstance(each, ast.FunctionDef | ast.ClassDef)]
     others = _calls(each for each in rest if _bare_call(each, names) is None)
-    if not building or others & names or any(_last(each) in known for each in others):
+    if not building or others & names or any(last_name(each) in known for each in others):
         return None
     root = _root(building, calls, [call for each in rest if (call := _bare_call(each, names))])
     owner = next((own for own in methods.values() if root in own), [])
@@ -58,19 +58,21 @@ def _without_one(statements: Sequence[ast.stmt], known: Collection[str]) -> list
         if each is not root and not any(method in building for method in methods.get(id(each), []))
     ]
     places = [index for index, each in enumerate(left) if _bare_call(each, {root.name})]
-    is_once = len(places) == 1
-    place = places[0] if is_once else len(left)
-    call = _bare_call(left[place], {root.name}) if is_once else None
-    before = [each for index, each in enumerate(left) if index < place and index not in places]
-    after = [each for index, each in enumerate(left) if index > place and index not in places]
-    return [*helpers, *before, *_body(root, call), *after]
+    if len(places) == 1:
+        [place] = places
+        body = _body(root, _bare_call(left[place], {root.name}))
+        return [*helpers, *left[:place], *body, *left[place + 1 :]]
+    before = [each for index, each in enumerate(left) if index not in places]
+    return [*helpers, *before, *root.body]
 
 
 def _building(
     functions: Sequence[ast.FunctionDef], calls: dict[int, set[str]], known: Collection[str]
 ) -> list[ast.FunctionDef]:
     """Return the functions that construct, and those that call them."""
-    names = {each.name for each in functions if any(_last(called) in known for called in calls[id(each)])}
+    names = {
+        each.name for each in functions if any(last_name(called) in known for called in calls[id(each)])
+    }
     for _ in range(_MOST_LEVELS):
         names |= {each.name for each in functions if calls[id(each)] & names}
     return [each for each in functions if each.name in names]
@@ -130,13 +132,5 @@ def _bare_call(statement: ast.stmt, names: Collection[str]) -> ast.Call | None:
 
 def _calls(body: Iterable[ast.stmt]) -> set[str]:
     """Return what statements call, as it is written."""
-    nodes = (each for statement in body for each in ast.walk(statement))
-    return {
-        source_of(each.func)
-        for each in nodes
-        if isinstance(each, ast.Call) and isinstance(each.func, ast.Name | ast.Attribute)
-    }
-
-
-def _last(source: str) -> str:
-    return source.rpartition(".")[2]
+    functions = (call.func for call in calls_in(body))
+    return {source_of(each) for each in functions if isinstance(each, ast.Name | ast.Attribute)}

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxlr._checks import shown_value
 from jaxlr.code.functions import Array
-from jaxlr.code.syntax import quoted, source_of
+from jaxlr.code.syntax import source_of, unreadable
 
 
 # The values of the names in a text. Other objects with attributes are taken too.
@@ -123,11 +123,11 @@ def unpacked(target: ast.expr, value: Any) -> dict[str, Any]:
     if isinstance(target, ast.Tuple | ast.List):
         values = [UNKNOWN] * len(target.elts) if value is UNKNOWN else value
         if not isinstance(values, list) or len(values) != len(target.elts):
-            raise ValueError(f"cannot read {quoted(target)}: it does not have as many names as values")
+            raise unreadable(target, "it does not have as many names as values")
         pairs = zip(target.elts, values, strict=True)
         return {name: item for each, one in pairs for name, item in unpacked(each, one).items()}
     if not isinstance(target, ast.Name | ast.Attribute):
-        raise ValueError(f"cannot read {quoted(target)}: a variable must be a name")
+        raise unreadable(target, "a variable must be a name")
     return {source_of(target): value}
 
 
@@ -147,6 +147,18 @@ def attribute_of(owner: Any, attribute: Any) -> Any:
     return ABSENT if hasattr(type(value), "__get__") else value
 
 
+def is_key(value: Any) -> bool:
+    """Check if a value can be the key of a mapping."""
+    return isinstance(value, str | int | float | None)
+
+
+def is_place(owner: Any, key: Any) -> bool:
+    """Check if `owner[key]` can be set, in a list or a mapping."""
+    if isinstance(owner, list):
+        return isinstance(key, int) and -len(owner) <= key < len(owner)
+    return isinstance(owner, dict) and is_key(key)
+
+
 def are_numbers(*values: Any) -> bool:
     return all(isinstance(value, int | float | jax.Array) or value is UNKNOWN for value in values)
 
@@ -159,6 +171,15 @@ def are_equal(left: Any, right: Any) -> bool:
 
 def names_in(node: ast.AST) -> set[str]:
     return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+
+
+def values_in(value: Any) -> Iterator[Any]:
+    """Yield the values in lists and mappings, or the value itself."""
+    if isinstance(value, list | dict):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from values_in(each)
+    else:
+        yield value
 
 
 def size_of(value: Any) -> int:

@@ -20,7 +20,7 @@ import jax
 import optax
 
 from jaxlr._checks import check_function
-from jaxlr.code.expressions import called_python
+from jaxlr.code.calls import called_python
 from jaxlr.code.lambdas import Lambda
 from jaxlr.convert.calls import Call, build, taking_over
 from jaxlr.convert.chain import stepped_chain

@@ -2,14 +2,15 @@
 
 import ast
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from jaxlr._checks import shorten
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.lambdas import Lambda
-from jaxlr.code.syntax import quoted, source_of
-from jaxlr.code.values import UNKNOWN, ClassName, Unevaluated
+from jaxlr.code.syntax import called_name, calls_in, nodes_in, quoted, source_of
+from jaxlr.code.values import UNKNOWN, Unevaluated
+from jaxlr.convert.class_names import KNOWN, PARTIALS, ClassReader
 from jaxlr.convert.classes import CLASSES, Effect, TorchClass
 from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.foreign import FOREIGN
@@ -24,7 +25,6 @@ _HARMLESS = (
     *("LambdaLR", "MultiplicativeLR", "StepLR", "MultiStepLR", "ExponentialLR", "PolynomialLR"),
     *("CosineAnnealingLR", "CosineAnnealingWarmRestarts", "ReduceLROnPlateau"),
 )
-_KNOWN = CLASSES | FOREIGN
 
 
 class TextRate(NamedTuple):
@@ -34,7 +34,7 @@ class TextRate(NamedTuple):
     value: Any
 
 
-class ConstructorReader:
+class ConstructorReader(ClassReader):
     """Reads calls of constructors, and evaluates their arguments for one parameter group.
 
     Args:
@@ -42,46 +42,15 @@ class ConstructorReader:
         group: the parameter group.
     """
 
-    known: Collection[str] = _KNOWN  # the classes and functions whose calls are read
-
     def __init__(self, evaluator: Evaluator, group: int):
-        self._evaluator, self._group = evaluator, group
-        self.aliases: dict[str, str] = {}  # of `import StepLR as Step`
-        self.origins: dict[str, str] = {}  # the modules of imported names, "" for classes of the text
+        super().__init__(evaluator)
+        self._group = group
         self.has_own_rates = False  # if the text has a parameter group with a rate
         self.made: list[Constructor] = []
         self._used: set[int] = set()
         self._optimizers: dict[int, ast.expr] = {}  # by the id of the constructor
         self._objects: dict[int, tuple[str, int]] = {}  # by the id of the constructor
-        evaluator.construct, evaluator.class_named = self._construct, self._class_named
-
-    def check_origin(self, func: ast.expr, name: str) -> None:
-        """Refuse a class that the text defines itself, or imports from another library than torch."""
-        root = source_of(func).partition(".")[0]
-        origin = self.origins.get(root)
-        if origin == "" and isinstance(func, ast.Name):
-            raise ValueError(
-                f"the text defines its own {name}: leave the class out if it is a copy of the original, or "
-                "write the rate as a function of the step, 'def get_lr(step): ...'"
-            )
-        if origin and _KNOWN[name].library == "torch" and origin.partition(".")[0] != "torch":
-            raise ValueError(
-                f"{name} is imported from {shorten(origin)!r}, not from torch: leave the import out if it "
-                "is the same class"
-            )
-
-    def constructs(self, node: ast.AST) -> bool:
-        """Check if a constructor is called in a part of the text."""
-        return self.constructed(node) is not None
-
-    def constructed(self, node: ast.AST) -> str | None:
-        """Return the name of the first constructor that is called in a part of the text, or None."""
-        calls = (self._resolved(each) for each in ast.walk(node) if isinstance(each, ast.Call))
-        return next((source_of(call.func) for call in calls if call is not None), None)
-
-    def is_constructor(self, node: ast.Call) -> bool:
-        """Check if an expression is itself the call of a constructor."""
-        return self._resolved(node) is not None
+        evaluator.construct = self._construct
 
     def is_used(self, constructor: Constructor) -> bool:
         """Check if a constructor is a part of another one."""
@@ -92,15 +61,13 @@ class ConstructorReader:
         assigned = self._evaluator.assigned.get(source_of(node))
         if isinstance(assigned, Constructor):
             return assigned
-        if isinstance(assigned, Unevaluated):
-            node = assigned.node
-        if isinstance(node, ast.Call) and source_of(node.func) in _PARTIALS:
+        node = self._evaluator.definition(node)
+        if isinstance(node, ast.Call) and source_of(node.func) in PARTIALS:
             node = ast.Call(node, [], [])  # a partial lacks the optimizer only
-        if isinstance(node, ast.Call) and self._resolved(node) is None:
-            _raise_not_a_call(node)
-        if not isinstance(node, ast.Call | ast.IfExp | ast.Subscript):
-            _raise_not_a_call(node)
-        value = self._evaluator.value(node)
+        is_call = isinstance(node, ast.Call) and self._resolved(node) is not None
+        value = None
+        if is_call or isinstance(node, ast.IfExp | ast.Subscript):
+            value = self._evaluator.value(node)
         if not isinstance(value, Constructor):
             _raise_not_a_call(node)
         return value
@@ -150,135 +117,44 @@ class ConstructorReader:
         inner = constructor.arguments.get("schedulers", [])
         if id(constructor) not in self._optimizers:
             return next((rate for part in inner if (rate := self.rate(part))), None)
-        node = self._optimizers[id(constructor)]
-        assigned = self._evaluator.assigned.get(source_of(node))
-        node = assigned.node if isinstance(assigned, Unevaluated) else node
-        if not isinstance(node, ast.Call) or (found := self._rate_node(node)) is None:
-            return None
-        return TextRate(found, self._evaluator.value_if_any(found))
+        node = self._evaluator.definition(self._optimizers[id(constructor)])
+        return self._rate_of(node) if isinstance(node, ast.Call) else None
 
     def rate_beside(self, statements: Sequence[ast.stmt]) -> TextRate | None:
         """Return the rate of the only optimizer of a text, whose scheduler does not name it."""
         calls = optimizer_calls(statements)
-        found = self._rate_node(calls[0]) if len(calls) == 1 else None
-        return None if found is None else TextRate(found, self._evaluator.value_if_any(found))
+        return self._rate_of(calls[0]) if len(calls) == 1 else None
+
+    def _rate_of(self, optimizer: ast.Call) -> TextRate | None:
+        """Return the rate that an optimizer gives the parameter group, if its call states it."""
+        node = self._rate_node(optimizer)
+        return None if node is None else TextRate(node, self._evaluator.value_if_any(node))
 
     def _rate_node(self, optimizer: ast.Call) -> ast.expr | None:
-        groups = optimizer.args[0] if optimizer.args else None
-        assigned = None if groups is None else self._evaluator.assigned.get(source_of(groups))
-        groups = assigned.node if isinstance(assigned, Unevaluated) else groups
+        groups = self._evaluator.definition(optimizer.args[0]) if optimizer.args else None
         is_plain = groups is None or (isinstance(groups, ast.Call) and called_name(groups) in _PARAMETERS)
         if self.has_own_rates and not is_plain and not isinstance(groups, ast.List | ast.Constant):
             return None  # the groups may have rates of their own
         if isinstance(groups, ast.List) and self._group < len(groups.elts):
             own = groups.elts[self._group]
-            if isinstance(own, ast.Dict):
-                names = {key.value for key in own.keys if isinstance(key, ast.Constant)}
-                if "initial_lr" in names:
-                    raise ValueError(
-                        "the text sets initial_lr, from which some schedulers start: leave it out, and "
-                        "give that rate as lr"
-                    )
-                for key, value in zip(own.keys, own.values, strict=True):
-                    if isinstance(key, ast.Constant) and key.value == "lr":
-                        return value
-        by_name = [
-            keyword.value for keyword in optimizer.keywords if keyword.arg in ("lr", "learning_rate")
-        ]
-        is_torchs = called_name(optimizer) in OPTIMIZERS
-        by_place = optimizer.args[1:2] if is_torchs else []
+            pairs = zip(own.keys, own.values, strict=True) if isinstance(own, ast.Dict) else ()
+            options = {key.value: value for key, value in pairs if isinstance(key, ast.Constant)}
+            if "initial_lr" in options:
+                raise ValueError(
+                    "the text sets initial_lr, from which some schedulers start: leave it out, and give "
+                    "that rate as lr"
+                )
+            if "lr" in options:
+                return options["lr"]
+        by_name = [each.value for each in optimizer.keywords if each.arg in ("lr", "learning_rate")]
+        by_place = optimizer.args[1:2] if called_name(optimizer) in OPTIMIZERS else []
         return next(iter([*by_name, *by_place]), None)
-
-    def _resolved(self, call: ast.Call, scope: Mapping[str, Any] | None = None) -> ast.Call | None:
-        """Return a call of a torch class by its own name, or None if it calls something else.
-
-        The class may be an alias, chosen by a condition, taken from a dict, got by `getattr`, or wrapped in
-        a `partial`, whose arguments are added to those of the call.
-        """
-        func, args, keywords = call.func, list(call.args), list(call.keywords)
-        for _ in range(10):
-            assigned = self._evaluator.assigned.get(source_of(func))
-            if isinstance(assigned, Unevaluated):
-                func = assigned.node
-            if isinstance(assigned, ClassName):
-                return ast.Call(ast.Name(assigned.name, ast.Load()), args, keywords)
-            match func:
-                case ast.Name(id=name) | ast.Attribute(attr=name):
-                    if assigned is not None and not isinstance(assigned, Unevaluated):
-                        return None
-                    name = self.aliases.get(name, name)
-                    is_own = name in self.known
-                    return ast.Call(ast.Name(name, ast.Load()), args, keywords) if is_own else None
-                case ast.Call(func=ast.Name(id="getattr"), args=[_, name, *_]):
-                    value = self._evaluator.value(name, scope)
-                    func = ast.Name(str(value), ast.Load())
-                case ast.Call(func=inner, args=[wrapped, *bound]) if source_of(inner) in _PARTIALS:
-                    names = [each.arg for each in keywords]
-                    bound_by_name = [each for each in func.keywords if each.arg not in names]
-                    func, args, keywords = wrapped, [*bound, *args], [*bound_by_name, *keywords]
-                case ast.IfExp(test=test, body=body, orelse=orelse) if self._names_a_class(func):
-                    value = self._evaluator.value(test, scope)
-                    if value is UNKNOWN:
-                        return None
-                    func = body if value else orelse
-                case ast.Call(func=ast.Name(id="eval"), args=[name]):
-                    func = ast.Name(str(self._evaluator.value(name, scope)), ast.Load())
-                case ast.Subscript(value=table, slice=key) if _holds_classes(table):
-                    func = ast.Name(str(self._evaluator.value(key, scope)), ast.Load())
-                case ast.Call(func=ast.Attribute(value=table, attr="get"), args=[key]) if self._is_table(
-                    table
-                ) or self._names_a_class(table):
-                    func = ast.Subscript(table, key, ast.Load())
-                case ast.Subscript(value=table, slice=key) if self._is_table(table):
-                    named = self._evaluator.value_if_any(func)
-                    if self._holds_names(table):
-                        self._evaluator.value(key, scope)  # record a missing name
-                    if not isinstance(named, ClassName):
-                        return None
-                    func = ast.Name(named.name, ast.Load())
-                case ast.Subscript(value=table, slice=key) if self._names_a_class(table):
-                    value = self._evaluator.value(key, scope)
-                    func = self._entry(table, value)
-                case _:
-                    return None
-        return None
-
-    def _class_named(self, node: ast.expr) -> ClassName | None:
-        """Return the class of torch or the function of a framework that an expression names."""
-        match node:
-            case ast.Name(id=name) | ast.Attribute(attr=name):
-                name = self.aliases.get(name, name)
-                return ClassName(name) if name in self.known else None
-        return None
-
-    def _is_table(self, node: ast.expr) -> bool:
-        return isinstance(self._evaluator.assigned.get(source_of(node)), list | dict)
-
-    def _holds_names(self, node: ast.expr) -> bool:
-        table: Any = self._evaluator.assigned[source_of(node)]
-        values = table.values() if isinstance(table, dict) else table
-        return any(isinstance(each, ClassName) for each in values)
-
-    def _names_a_class(self, node: ast.expr) -> bool:
-        assigned = self._evaluator.assigned.get(source_of(node))
-        node = assigned.node if isinstance(assigned, Unevaluated) else node
-        names = (each for each in ast.walk(node) if isinstance(each, ast.Name | ast.Attribute))
-        return any(source_of(each).rpartition(".")[2] in self.known for each in names)
-
-    def _entry(self, table: ast.expr, key: Any) -> ast.expr:
-        assigned = self._evaluator.assigned.get(source_of(table))
-        node = assigned.node if isinstance(assigned, Unevaluated) else table
-        if isinstance(node, ast.Dict):
-            for each, value in zip(node.keys, node.values, strict=True):
-                if each is not None and self._evaluator.value(each) == key:
-                    return value
-        raise ValueError(f"cannot read {quoted(table)}: it has no scheduler for {key!r}")
 
     def _construct(self, call: ast.Call, scope: Mapping[str, Any]) -> Constructor | None:
         resolved = self._resolved(call, scope)
         if resolved is None:
             return None
-        torch_class = _KNOWN[source_of(resolved.func)]
+        torch_class = KNOWN[source_of(resolved.func)]
         self.check_origin(call.func, torch_class.name)
         nodes = self._arguments(torch_class, resolved, scope)
         optimizer = nodes.pop("optimizer", None)
@@ -316,24 +192,9 @@ class ConstructorReader:
 
     def _parts(self, node: Any, scope: Mapping[str, Any]) -> list[Constructor]:
         """Return the schedulers of a composite, from a list or from an expression of one."""
-        parts: Any
-        if isinstance(node, ast.List | ast.Tuple) and len(node.elts) > _MOST_PARTS:
-            parts = None  # refused below, before time is spent on them
-        elif isinstance(node, ast.List | ast.Tuple) and not any(
-            isinstance(e, ast.Starred) for e in node.elts
-        ):
-            parts = [self._part(part, scope) for part in node.elts]
-        else:
-            parts = node.value if isinstance(node, _Value) else None
-            if isinstance(node, ast.expr) and (
-                self.constructs(node) or self._evaluator.is_known(node, scope)
-            ):
-                parts = self._evaluator.value(node, scope)
-        if (
-            not isinstance(parts, list)
-            or len(parts) > _MOST_PARTS
-            or not all(isinstance(part, Constructor) for part in parts)
-        ):
+        parts = self._listed_parts(node, scope)
+        is_short = isinstance(parts, list) and len(parts) <= _MOST_PARTS
+        if not is_short or not all(isinstance(part, Constructor) for part in parts):
             got = repr(node.value) if isinstance(node, _Value) else quoted(node)
             raise ValueError(f"schedulers must be a list of up to {_MOST_PARTS} constructors, got {got}")
         for part in parts:
@@ -343,6 +204,18 @@ class ConstructorReader:
                 raise ValueError(f"a {part.name} is used twice, so torch would step it twice at once")
             self._used.add(id(part))
         return parts
+
+    def _listed_parts(self, node: Any, scope: Mapping[str, Any]) -> Any:
+        """Return the parts in an argument, or None if it is no list of at most `_MOST_PARTS`."""
+        if isinstance(node, _Value):
+            return node.value
+        elements = node.elts if isinstance(node, ast.List | ast.Tuple) else []
+        if len(elements) > _MOST_PARTS:
+            return None
+        if elements and not any(isinstance(each, ast.Starred) for each in elements):
+            return [self._part(part, scope) for part in elements]
+        is_readable = self.constructs(node) or self._evaluator.is_known(node, scope)
+        return self._evaluator.value(node, scope) if is_readable else None
 
     def _part(self, node: ast.expr, scope: Mapping[str, Any]) -> Constructor:
         if isinstance(node, ast.Call) and self._resolved(node, scope):
@@ -368,11 +241,7 @@ class ConstructorReader:
             name = torch_class.name
             message = f"{name} needs {', '.join(missing)}, as in '{name}({missing[0]}=...)'"
             optimizer = nodes.get("optimizer")
-            if (
-                isinstance(optimizer, ast.expr)
-                and optimizer in call.args
-                and "opt" not in source_of(optimizer).lower()
-            ):
+            if optimizer in call.args and "opt" not in source_of(optimizer).lower():
                 message += f"; {quoted(optimizer)} was read as the optimizer"
             raise ValueError(message)
         return {key: nodes[key] for key in nodes if key in (*torch_class.settings, "optimizer")}
@@ -470,47 +339,17 @@ class _Value(NamedTuple):
 
 
 _PARAMETERS = ("parameters", "named_parameters")
-_PARTIALS = ("partial", "functools.partial")
-
-
-def _holds_classes(table: ast.expr) -> bool:
-    """Check if an expression is a table of all names, such as `globals()`."""
-    source = source_of(table)
-    return source in ("globals()", "locals()") or source.endswith(".__dict__") or source.startswith("vars(")
 
 
 def _is_dict_call(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and source_of(node.func) == "dict"
 
 
-def origins(statements: Sequence[ast.stmt]) -> dict[str, str]:
-    """Return the module of each name that a text imports, and "" for each class that it defines."""
-    found: dict[str, str] = {}
-    for each in (each for statement in statements for each in ast.walk(statement)):
-        match each:
-            case ast.ImportFrom(names=aliases, level=level):
-                module = "." * level + (each.module or "")
-                found |= {
-                    name: module
-                    for alias in aliases
-                    # After `except ImportError:`, torch's may be imported from another place.
-                    if not found.get(name := alias.asname or alias.name, "").startswith("torch")
-                }
-            case ast.Import(names=aliases):
-                found |= {alias.asname: alias.name for alias in aliases if alias.asname}
-            case ast.ClassDef(name=name):
-                found[name] = ""
-    return found
-
-
 def has_own_rates(statements: Sequence[ast.stmt]) -> bool:
     """Check if a text has the mapping of a parameter group with a rate of its own."""
-    waiting: list[ast.AST] = [*statements]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, ast.Call) and called_name(each) == "add_param_group":
-            continue  # it leaves the first group as it is
-        waiting += ast.iter_child_nodes(each)
+    added = [call for call in calls_in(statements) if called_name(call) == "add_param_group"]
+    in_added = {id(each) for each in nodes_in(added)}  # which leave the first group as it is
+    for each in nodes_in(statements):
         match each:
             case ast.Dict(keys=keys):
                 names = {key.value for key in keys if isinstance(key, ast.Constant)}
@@ -518,20 +357,14 @@ def has_own_rates(statements: Sequence[ast.stmt]) -> bool:
                 names = {keyword.arg for keyword in keywords}
             case _:
                 continue
-        if {"params", "lr"} <= names:
+        if {"params", "lr"} <= names and id(each) not in in_added:
             return True
     return False
 
 
 def optimizer_calls(statements: Sequence[ast.stmt]) -> list[ast.Call]:
     """Return the calls of torch's optimizers in a text."""
-    nodes = (each for statement in statements for each in ast.walk(statement))
-    return [each for each in nodes if isinstance(each, ast.Call) and called_name(each) in OPTIMIZERS]
-
-
-def called_name(call: ast.Call) -> str:
-    """Return the name of the function that is called, without its module."""
-    return source_of(call.func).rpartition(".")[2]
+    return [each for each in calls_in(statements) if called_name(each) in OPTIMIZERS]
 
 
 def raise_unknown(name: str) -> NoReturn:
@@ -542,7 +375,7 @@ def raise_unknown(name: str) -> NoReturn:
             f"{EXAMPLE}"
         )
     spelled = _bare(name)
-    known = {_bare(each): each for each in _KNOWN}
+    known = {_bare(each): each for each in KNOWN}
     # Other libraries have classes of similar names. So a hint must be for a slip of one or two letters.
     near = difflib.get_close_matches(spelled, known, n=1, cutoff=0.75)
     if near and abs(len(near[0]) - len(spelled)) <= 1:

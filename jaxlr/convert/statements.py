@@ -6,7 +6,7 @@ have no value then, so that a later use of one is an error that shows the statem
 
 import ast
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from jaxlr._checks import shorten
@@ -14,13 +14,25 @@ from jaxlr.code.builders import as_conditions, body_for_call, constants_of
 from jaxlr.code.definitions import Function, writes_rate
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.methods import change, only_reads
-from jaxlr.code.syntax import quoted, source_of
-from jaxlr.code.values import Unevaluated, unpacked
+from jaxlr.code.scripts import IS_MAIN
+from jaxlr.code.syntax import (
+    arguments_of,
+    called_name,
+    calls_in,
+    first_line,
+    last_name,
+    parse_expression,
+    quoted,
+    source_of,
+    unreadable,
+)
+from jaxlr.code.values import Unevaluated, is_place, unpacked, values_in
 from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.errors import MissingNamesError
+from jaxlr.convert.loops import check_steps, steps_in
 from jaxlr.convert.optimizers.signatures import NAMES as OPTIMIZERS
 from jaxlr.convert.optimizers.signatures import OptimizerCall
-from jaxlr.convert.reader import ConstructorReader, called_name
+from jaxlr.convert.reader import ConstructorReader
 
 
 # The name of a scheduler, or of a function that makes one.
@@ -30,7 +42,7 @@ _MOST_CALLS = 100  # of functions that build schedulers
 _HARMLESS_CALLS = ("print", "info", "debug", "log", "warning", "plot", "isinstance", "len")
 # Functions that step it, and those that keep it for later.
 _TRAINS = re.compile(r"(^|_)(train|trainer|fit|evaluate|validate|test|save|register)(_|$)")
-_STEP_HOOK = re.compile(r"\.register_step_(pre|post)_hook$")
+_STEP_HOOKS = ("register_step_pre_hook", "register_step_post_hook")
 _HARMLESS_METHODS = ("get_last_lr", "state_dict", "print_lr", "get_lr")
 
 
@@ -83,8 +95,7 @@ class Program:
     def check_alone(self, optimizer: str) -> None:
         """Refuse a text that also gives the optimizer to a scheduler whose rates are not known."""
         for call in self._unknown_schedulers:
-            arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
-            if optimizer in map(source_of, arguments):
+            if optimizer in map(source_of, arguments_of(call)):
                 raise ValueError(
                     f"the text also gives {optimizer} to {quoted(call)}, whose rates are not known: leave "
                     "out the one that is not stepped, or pass both as a function to jaxlr.lambda_lr"
@@ -114,42 +125,40 @@ class Program:
             case ast.AnnAssign(target=target, value=ast.expr() as node):
                 self._assign(statement, target, self._assigned_value(node))
             case ast.AugAssign(target=ast.Name() | ast.Attribute() as target, op=op):
-                node = ast.BinOp(_loaded(target), op, statement.value)
+                node = ast.BinOp(parse_expression(source_of(target)), op, statement.value)
                 self._assign(statement, target, self._assigned_value(node))
             case ast.Import(names=names) | ast.ImportFrom(names=names):
                 self._reader.aliases |= {each.asname: each.name for each in names if each.asname}
             case ast.Return(value=value):
                 self._is_returned = True
                 if value is not None:
-                    self._show(value)
+                    self._shown.append(self._scheduler_value(value))
             case ast.Expr(value=value):
                 self._expression(statement, value)
             case ast.If(test=test, body=body, orelse=orelse):
                 self._branch(statement, test, body, orelse)
             case ast.Match() if (conditions := as_conditions(statement)) is not None:
-                self._branch(conditions, conditions.test, conditions.body, conditions.orelse)
-            case ast.For(target=target, iter=items, body=body) if not _steps(statement):
+                self._follow(conditions)
+            case ast.For(target=target, iter=items, body=body) if not steps_in(statement):
                 self._loop(statement, target, items, body)
-            case ast.While(test=test, body=body, orelse=[]) if not _steps(statement):
+            case ast.While(test=test, body=body, orelse=[]) if not steps_in(statement):
                 self._while(statement, test, body)
             case ast.With() | ast.Try():
                 self._block(statement)
             case ast.FunctionDef(name=name):
                 self._define(statement, name)
             case ast.ClassDef(name=name) if (constants := constants_of(statement)) is not None:
-                self._assign(
-                    statement, ast.Name(name, ast.Store()), self._evaluator.value_if_any(constants)
-                )
+                value = self._evaluator.value_if_any(constants)
+                self._assign(statement, ast.Name(name, ast.Store()), value)
             case _:
                 self._skip(statement)
 
-    def _assign(self, statement: ast.stmt, target: ast.expr | None, value: Any) -> None:
-        if target is None:
-            return
+    def _assign(self, statement: ast.stmt, target: ast.expr, value: Any) -> None:
         if writes_rate(target):
-            raise ValueError(
-                f"cannot read {quoted(statement)}: the text sets the learning rate by hand. Leave the line "
-                "out, and give that rate as the optimizer's lr"
+            raise unreadable(
+                statement,
+                "the text sets the learning rate by hand. Leave the line out, and give that rate as the "
+                "optimizer's lr",
             )
         if isinstance(target, ast.Attribute):
             owner = self._evaluator.assigned.get(source_of(target.value))
@@ -157,16 +166,7 @@ class Program:
                 self._refuse_change(statement, f"a {owner.name}")
         if isinstance(target, ast.Subscript) and self._set_item(statement, target, value):
             return
-        if isinstance(target, ast.Tuple | ast.List):
-            if isinstance(value, Unevaluated):
-                several = dict.fromkeys(map(source_of, target.elts), value)
-            elif isinstance(value, Constructor):  # timm returns a scheduler and the number of epochs
-                several = {source_of(target.elts[0]): value}
-            else:
-                several = unpacked(target, value)
-        else:
-            several = {source_of(target): value}
-        for name, item in several.items():
+        for name, item in _assigned_items(target, value).items():
             if name in self._evaluator.names:
                 if isinstance(item, Unevaluated) or item == self._evaluator.names[name]:
                     continue  # such as `epochs = args.epochs`
@@ -178,12 +178,10 @@ class Program:
         owner: Any = self._evaluator.assigned.get(source_of(target.value))
         if not isinstance(owner, list | dict):
             return False
-        key: Any = self._evaluator.value_if_any(target.slice)
-        is_index = isinstance(key, int) and isinstance(owner, list) and -len(owner) <= key < len(owner)
-        if not is_index and not (isinstance(owner, dict) and isinstance(key, str | int | float | None)):
-            raise ValueError(f"cannot read {quoted(statement)}: its index is not known")
-        items: Any = owner
-        items[key] = value
+        key = self._evaluator.value_if_any(target.slice)
+        if not is_place(owner, key):
+            raise unreadable(statement, "its index is not known")
+        owner[key] = value
         return True
 
     def _assigned_value(self, node: ast.expr) -> Any:
@@ -196,9 +194,6 @@ class Program:
                 return self._change(node, owner, method)
         if self._reader.constructs(node):
             return self._scheduler_value(node)
-        source = source_of(node)
-        if isinstance(self._evaluator.assigned.get(source), Constructor):
-            return self._evaluator.assigned[source]
         self._refuse_unknown_call(node)
         return self._evaluator.value_if_any(node)
 
@@ -223,7 +218,7 @@ class Program:
         value = self._evaluator.value(node)
         if not isinstance(value, Constructor | OptimizerCall | list) and not self._evaluator.missing:
             name = self._reader.constructed(node)
-            raise ValueError(f"cannot read {quoted(node)}: write only the call of {name}")
+            raise unreadable(node, f"write only the call of {name}")
         return value
 
     def _check_frequency(self, mapping: dict[Any, Any]) -> None:
@@ -244,8 +239,7 @@ class Program:
             return
         if NAME_OF_SCHEDULER.search(name):
             self._unknown_schedulers.append(node)
-        arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
-        if any(self._is_scheduler(each) for each in arguments):
+        if any(self._is_scheduler(each) for each in arguments_of(node)):
             if name == "prepare":
                 raise ValueError(
                     f"cannot read {shorten(source_of(node.func))!r} around a scheduler: Accelerate steps "
@@ -270,54 +264,55 @@ class Program:
             return called_name(value.node) in OPTIMIZERS
         return isinstance(value, OptimizerCall)
 
-    def _show(self, node: ast.expr) -> None:
-        # A call that was copied out of a list may end with a comma, which makes it a tuple.
-        value = self._scheduler_value(node)
-        self._shown.append(value)
-
     def _expression(self, statement: ast.stmt, node: ast.expr) -> None:
-        if isinstance(node, ast.Call) and _STEP_HOOK.search(source_of(node.func)):
-            self._refuse_change(statement, "an optimizer")
-        match node:
-            case ast.Call(func=ast.Attribute(value=owner, attr=method)) if self._is_collection(owner):
-                if not only_reads(method):
-                    self._change(node, owner, method)
+        """Follow an expression that is a statement."""
+        if isinstance(node, ast.Call):
+            func = node.func
+            if isinstance(func, ast.Attribute) and self._follows_method(statement, node, func):
                 return
-            case ast.Call(func=ast.Attribute(value=owner, attr=method)) if self._is_scheduler(owner):
-                if method not in _HARMLESS_METHODS:
-                    raise ValueError(
-                        f"cannot read {quoted(node)}: it changes the scheduler. Convert the live object "
-                        "with from_torch, or a saved state with from_state_dict"
-                    )
-                return
-            case ast.Call(func=ast.Attribute(value=owner, attr="load_state_dict")) if self._is_optimizer(
-                owner
-            ):
-                raise ValueError(
-                    f"cannot read {quoted(node)}: it replaces the learning rate by that of a checkpoint. "
-                    "Leave the line out to get the rates of a run from its start, or convert the live "
-                    "objects with from_torch or optimizer_from_torch"
-                )
-            case ast.Call(func=func) if _is_harmless(func) and not self._reader.is_constructor(node):
+            if _is_harmless(func) and not self._reader.is_constructor(node):
                 return  # but fit_one_cycle of fastai is a scheduler
-            case ast.Call(func=ast.Attribute(value=owner, attr="add_param_group"), args=[group]) if (
-                isinstance(optimizer := self._evaluator.assigned.get(source_of(owner)), OptimizerCall)
-            ):
-                self._add_group(statement, optimizer, group)
-                return
-            case ast.Call(func=ast.Attribute(attr="append"), args=[item]) if self._reader.constructs(item):
-                self._show(item)  # the list was made elsewhere
-                return
-        is_builder = isinstance(node, ast.Call) and self.builder(node) is not None
-        if (
-            is_builder
-            or self._reader.constructs(node)
-            or isinstance(node, ast.Name | ast.Attribute | ast.Tuple)
-        ):
-            self._show(node)
+        # A call that was copied out of a list may end with a comma, which makes it a tuple.
+        is_shown = isinstance(node, ast.Name | ast.Attribute | ast.Tuple)
+        if is_shown or self.builder(node) or self._reader.constructs(node):
+            self._shown.append(self._scheduler_value(node))
             return
         self._refuse_unknown_call(node)
-        self._forget_changed(statement, "which may change a list or mapping")
+        self._forget_changed(statement)
+
+    def _follows_method(self, statement: ast.stmt, call: ast.Call, func: ast.Attribute) -> bool:
+        """Follow a method of a list, a scheduler or an optimizer, and return if the call is one."""
+        owner, method = func.value, func.attr
+        if method in _STEP_HOOKS:
+            self._refuse_change(statement, "an optimizer")
+        if self._is_collection(owner):
+            if not only_reads(method):
+                self._change(call, owner, method)
+            return True
+        if self._is_scheduler(owner):
+            if method in _HARMLESS_METHODS:
+                return True
+            raise unreadable(
+                call,
+                "it changes the scheduler. Convert the live object with from_torch, or a saved state with "
+                "from_state_dict",
+            )
+        if method == "load_state_dict" and self._is_optimizer(owner):
+            raise unreadable(
+                call,
+                "it replaces the learning rate by that of a checkpoint. Leave the line out to get the "
+                "rates of a run from its start, or convert the live objects with from_torch or "
+                "optimizer_from_torch",
+            )
+        optimizer = self._evaluator.assigned.get(source_of(owner))
+        match method, call.args:
+            case "add_param_group", [group] if isinstance(optimizer, OptimizerCall):
+                self._add_group(statement, optimizer, group)
+            case "append", [item] if self._reader.constructs(item):
+                self._shown.append(self._scheduler_value(item))  # the list was made elsewhere
+            case _:
+                return False
+        return True
 
     def _add_group(self, statement: ast.stmt, optimizer: OptimizerCall, group: ast.expr) -> None:
         """Follow `optimizer.add_param_group({...})`."""
@@ -332,9 +327,10 @@ class Program:
         assigned |= {name: larger for name, value in assigned.items() if value is optimizer}
 
     def _refuse_change(self, statement: ast.stmt, changed: str) -> NoReturn:
-        raise ValueError(
-            f"cannot read {quoted(statement)}: it changes {changed} after its construction. Convert the "
-            "live object with from_torch or optimizer_from_torch"
+        raise unreadable(
+            statement,
+            f"it changes {changed} after its construction. Convert the live object with from_torch or "
+            "optimizer_from_torch",
         )
 
     def _is_collection(self, node: ast.expr) -> bool:
@@ -348,9 +344,9 @@ class Program:
         by_name = {str(each.arg): self._assigned_value(each.value) for each in node.keywords}
         return change(node, self._evaluator.assigned[source_of(owner)], method, values, by_name)
 
-    def builder(self, call: ast.Call) -> ast.FunctionDef | ast.Lambda | None:
-        """Return the function of the text that a call calls, if it builds schedulers."""
-        return self._builders.get(source_of(call.func))
+    def builder(self, node: ast.expr) -> ast.FunctionDef | ast.Lambda | None:
+        """Return the function of the text that an expression calls, if it builds schedulers."""
+        return self._builders.get(source_of(node.func)) if isinstance(node, ast.Call) else None
 
     def _built(self, call: ast.Call) -> Any:
         """Follow the statements of a function that builds schedulers, and return its value."""
@@ -373,7 +369,7 @@ class Program:
     def _branch(
         self, statement: ast.stmt, test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt]
     ) -> None:
-        if source_of(test).replace('"', "'") == "__name__ == '__main__'":
+        if source_of(test) in IS_MAIN:
             self.run(body)
             return
         value = self._evaluator.value_if_any(test)
@@ -390,14 +386,11 @@ class Program:
         """Check if a statement may construct or change a scheduler."""
         if writes_rate(statement) or self._reader.constructs(statement):
             return True
-        for each in ast.walk(statement):
-            if isinstance(each, ast.Return):
-                return True
-            if isinstance(each, ast.expr) and source_of(each) in self._evaluator.assigned:
-                value = self._evaluator.assigned[source_of(each)]
-                if isinstance(value, Constructor | list | Unevaluated):
-                    return True
-        return False
+        nodes = list(ast.walk(statement))
+        values = (self._evaluator.assigned.get(source_of(e)) for e in nodes if isinstance(e, ast.expr))
+        return any(isinstance(each, ast.Return) for each in nodes) or any(
+            isinstance(value, Constructor | list | Unevaluated) for value in values
+        )
 
     def _loop(self, statement: ast.stmt, target: ast.expr, items: ast.expr, body: list[ast.stmt]) -> None:
         values = self._evaluator.value_if_any(items)
@@ -410,9 +403,8 @@ class Program:
 
     def _while(self, statement: ast.stmt, test: ast.expr, body: list[ast.stmt]) -> None:
         # The test of `while True` never ends the loop, so its body is followed once.
-        is_once = isinstance(test, ast.Constant) or any(
-            isinstance(e, ast.Break) for e in ast.walk(statement)
-        )
+        has_break = any(isinstance(each, ast.Break) for each in ast.walk(statement))
+        is_once = has_break or isinstance(test, ast.Constant)
         while (value := self._evaluator.value_if_any(test)) and not isinstance(value, Unevaluated):
             self.run(body)
             if self._is_returned or is_once:
@@ -441,14 +433,12 @@ class Program:
                 self._skip(statement)
 
     def _define(self, statement: ast.FunctionDef, name: str) -> None:
-        if self._reader.constructs(statement) or any(
-            isinstance(each, ast.Call) and self.builder(each) is not None for each in ast.walk(statement)
-        ):
+        if self._reader.constructs(statement) or any(map(self.builder, calls_in([statement]))):
             self._builders[name] = self._with_defaults(statement)
         try:
             self._evaluator.assigned[name] = Function(statement, self._evaluator, {})
         except ValueError as error:
-            self._evaluator.assigned[name] = Unevaluated(ast.Name(name, ast.Load()), [], error)
+            self._forget(name, error)
 
     def _with_defaults(self, definition: ast.FunctionDef) -> ast.FunctionDef:
         """Return a function with the values that its defaults have now: Python evaluates them once."""
@@ -465,40 +455,44 @@ class Program:
 
         The names that it assigns have no value then, or need those that are missing.
         """
-        first = shorten(ast.unparse(statement).partition("\n")[0])
+        first = first_line(statement)
         if name := self._reader.constructed(statement):
-            raise ValueError(f"cannot read {first!r}: write the call of {name} outside of it")
-        for each in ast.walk(statement):
-            if isinstance(each, ast.Call) and (definition := self.builder(each)) is not None:
+            raise ValueError(f"cannot read {first}: write the call of {name} outside of it")
+        for each in calls_in([statement]):
+            if (definition := self.builder(each)) is not None:
                 name = self._reader.constructed(definition) or "a scheduler"
                 raise ValueError(
-                    f"cannot read {first!r}: it calls {source_of(each.func)}, which constructs {name}. "
+                    f"cannot read {first}: it calls {source_of(each.func)}, which constructs {name}. "
                     "Write the call outside of it, or leave it out if it does not change the learning rate"
                 )
         if writes_rate(statement):
             raise ValueError(
-                f"cannot read {first!r}: it sets the learning rate by hand. Write a function of the epoch "
+                f"cannot read {first}: it sets the learning rate by hand. Write a function of the epoch "
                 "that returns the rate, 'def get_lr(epoch): ...'"
             )
-        self._check_steps(statement, first)
-        self._forget_changed(statement, "which may change a list or mapping")
-        error = ValueError(f"cannot read {first!r}, which assigns a name that is used later")
+        known = {k: each for k, each in self._evaluator.assigned.items() if isinstance(each, Constructor)}
+        alone = {name: each.name for name, each in known.items() if not self._reader.is_used(each)}
+        check_steps(statement, known, alone)
+        self._forget_changed(statement)
+        error = ValueError(f"cannot read {first}, which assigns a name that is used later")
         for each in ast.walk(statement):
             if isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Store | ast.Del):
                 source = source_of(each)
                 if isinstance(each, ast.Attribute) and self._is_scheduler(each.value):
                     raise ValueError(
-                        f"cannot read {first!r}: it changes {source}, a setting of a scheduler. "
+                        f"cannot read {first}: it changes {source}, a setting of a scheduler. "
                         "Write the rates as a SequentialLR, or as a function of the epoch"
                     )
-                if isinstance(self._evaluator.assigned.get(source), Constructor):
-                    raise ValueError(f"cannot read {first!r}, which replaces a scheduler")
+                if source in known:
+                    raise ValueError(f"cannot read {first}, which replaces a scheduler")
                 if source not in self._evaluator.names:
-                    self._evaluator.assigned[source] = Unevaluated(
-                        ast.Name(source, ast.Load()), [*missing], None if missing else error
-                    )
+                    self._forget(source, None if missing else error, missing)
 
-    def _forget_changed(self, statement: ast.stmt, reason: str) -> None:
+    def _forget(self, name: str, error: ValueError | None, missing: Sequence[str] = ()) -> None:
+        """Take a name's value away, because it is not known from here on."""
+        self._evaluator.assigned[name] = Unevaluated(ast.Name(name, ast.Load()), [*missing], error)
+
+    def _forget_changed(self, statement: ast.stmt) -> None:
         """Forget the value of each list and mapping that a statement may change."""
         for each in ast.walk(statement):
             match each:
@@ -510,107 +504,10 @@ class Program:
                     owners = [owner]
                 case _:
                     continue
-            for owner in filter(self._is_collection, owners):
-                name, first = source_of(owner), ast.unparse(statement).partition("\n")[0]
-                error = ValueError(f"cannot read {shorten(first)!r}, {reason} that is used later")
+            for name in map(source_of, filter(self._is_collection, owners)):
                 if not _constructors_in(self._evaluator.assigned[name]):
-                    self._evaluator.assigned[name] = Unevaluated(ast.Name(name, ast.Load()), [], error)
-
-    def _check_steps(self, statement: ast.stmt, first: str) -> None:
-        """Check that a training loop steps each scheduler once, and under no condition."""
-        stepped = [
-            source_of(node.func.value)
-            for node in ast.walk(statement)
-            if isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr == "step"
-            and self._is_scheduler(node.func.value)
-        ]
-        schedulers = [
-            name
-            for name, value in self._evaluator.assigned.items()
-            if isinstance(value, Constructor) and not self._reader.is_used(value)
-        ]
-        conditional = any(
-            isinstance(inner, ast.If) and any(f"{name}.step(" in ast.unparse(inner) for name in stepped)
-            for inner in ast.walk(statement)
-        )
-        for name in set(stepped) & set(schedulers):
-            _check_steps_evenly(statement, name, self._evaluator.assigned[name].name, first)
-        loops = [each for each in ast.walk(statement) if isinstance(each, ast.For | ast.While)]
-        depths = [
-            sum(any(inner is call for inner in ast.walk(loop)) for loop in loops)
-            for call in ast.walk(statement)
-            if isinstance(call, ast.Call) and any(_is_step(call, name) for name in stepped)
-        ]
-        if len(set(stepped)) > 1 and len(set(depths)) > 1:
-            raise ValueError(
-                f"cannot read {first!r}: it steps one scheduler more often than another. Convert them one "
-                "at a time, and multiply their schedules, with jaxlr.per_epoch for that of the epochs"
-            )
-        if stepped and (len(set(stepped)) < len(schedulers) or (conditional and len(schedulers) > 1)):
-            raise ValueError(
-                f"cannot read {first!r}: it does not step all schedulers at once. Write them as one "
-                "SequentialLR, with the epochs of the change as milestones"
-            )
-
-
-def _check_steps_evenly(statement: ast.stmt, name: str, class_name: str, first: str) -> None:
-    """Refuse a loop whose counts are not those of the scheduler that it steps."""
-    if class_name == "ReduceLROnPlateau":
-        return  # its count is that of the metrics
-    conditions = [each for each in ast.walk(statement) if isinstance(each, ast.If)]
-    calls = [each for each in ast.walk(statement) if isinstance(each, ast.Call) and _is_step(each, name)]
-    for call in calls:
-        if any(isinstance(each, ast.Div) for argument in call.args for each in ast.walk(argument)):
-            raise ValueError(
-                f"cannot read {quoted(call)}: it counts parts of an epoch. Multiply the epochs of "
-                f"{class_name} by the batches of an epoch and leave the loop out: a count is then a batch"
-            )
-    under_if = {id(each) for condition in conditions for each in ast.walk(condition)}
-    if sum(id(each) not in under_if for each in calls) > 1:
-        raise ValueError(
-            f"cannot read {first!r}: it calls {name}.step() in several places. Leave the loop out: a "
-            "count is then a call"
-        )
-    counters = _counters(statement)
-    starts = {id(each.body[0]) for each in ast.walk(statement) if isinstance(each, ast.For | ast.While)}
-    for condition in conditions:
-        steps = [each for each in ast.walk(condition) if isinstance(each, ast.Call) and _is_step(each)]
-        is_own = bool(steps) and all(_is_step(each, name) for each in steps)
-        # At the start of the loop, `if epoch > 0: scheduler.step()` counts the epochs.
-        is_first = id(condition) in starts and source_of(condition.test).endswith((" > 0", " >= 1"))
-        if is_own and not is_first and _is_a_range(condition.test, counters):
-            raise ValueError(
-                f"cannot read {first!r}: it steps {name} only if {shorten(source_of(condition.test))}. "
-                "Leave the loop out, and write the other epochs as a ConstantLR in a SequentialLR"
-            )
-
-
-def _is_step(call: ast.Call, name: str | None = None) -> bool:
-    return (
-        isinstance(call.func, ast.Attribute)
-        and call.func.attr == "step"
-        and (name is None or source_of(call.func.value) == name)
-    )
-
-
-def _counters(statement: ast.stmt) -> set[str]:
-    """Return the names that count the rounds of the loops in a statement."""
-    targets = [each.target for each in ast.walk(statement) if isinstance(each, ast.For | ast.AugAssign)]
-    return {source_of(each) for target in targets for each in ast.walk(target)}
-
-
-def _is_a_range(test: ast.expr, counters: Collection[str]) -> bool:
-    """Check if a condition holds for a range of the rounds of a loop, such as `epoch > 5`."""
-    orders = ast.Lt | ast.LtE | ast.Gt | ast.GtE
-    return any(
-        isinstance(each, ast.Compare)
-        and any(isinstance(op, orders) for op in each.ops)
-        and any(isinstance(inner, ast.expr) and source_of(inner) in counters for inner in ast.walk(each))
-        and not any(isinstance(inner, ast.Mod) for inner in ast.walk(each))
-        for each in ast.walk(test)
-    )
+                    reason = "which may change a list or mapping that is used later"
+                    self._forget(name, ValueError(f"cannot read {first_line(statement)}, {reason}"))
 
 
 def _check_decorators(definition: ast.FunctionDef, call: ast.Call) -> None:
@@ -622,32 +519,23 @@ def _check_decorators(definition: ast.FunctionDef, call: ast.Call) -> None:
             )
 
 
+def _assigned_items(target: ast.expr, value: Any) -> dict[str, Any]:
+    """Return the values that an assignment gives to names."""
+    if not isinstance(target, ast.Tuple | ast.List):
+        return {source_of(target): value}
+    if isinstance(value, Unevaluated):
+        return dict.fromkeys(map(source_of, target.elts), value)
+    if isinstance(value, Constructor):  # timm returns a scheduler and the number of epochs
+        return {source_of(target.elts[0]): value}
+    return unpacked(target, value)
+
+
 def _is_harmless(func: ast.expr) -> bool:
     """Check if a function does not change what it is given, or only trains with it."""
-    name = source_of(func).rpartition(".")[2]
+    name = last_name(source_of(func))
     return name in _HARMLESS_CALLS or bool(_TRAINS.search(name) and not NAME_OF_SCHEDULER.search(name))
 
 
 def _constructors_in(value: Any) -> set[int]:
     """Return the ids of the constructors in a value."""
-    found: set[int] = set()
-    waiting = [value]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, Constructor):
-            found.add(id(each))
-        elif isinstance(each, list | dict):
-            waiting += each.values() if isinstance(each, dict) else each
-    return found
-
-
-def _steps(statement: ast.stmt) -> bool:
-    """Check if a loop trains: it steps something."""
-    return any(
-        isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute) and each.func.attr == "step"
-        for each in ast.walk(statement)
-    )
-
-
-def _loaded(target: ast.Name | ast.Attribute) -> ast.expr:
-    return ast.parse(source_of(target), mode="eval").body
+    return {id(each) for each in values_in(value) if isinstance(each, Constructor)}

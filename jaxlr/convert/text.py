@@ -14,9 +14,10 @@ from jaxlr._checks import check_duration, check_positive_count, shorten
 from jaxlr.code.builders import with_own_names
 from jaxlr.code.definitions import Function, writes_rate
 from jaxlr.code.expressions import Evaluator
+from jaxlr.code.imports import imported
 from jaxlr.code.paste import dedented, unwrapped
 from jaxlr.code.scripts import flattened
-from jaxlr.code.syntax import source_of
+from jaxlr.code.syntax import called_name, calls_in, nodes_in, source_of
 from jaxlr.code.values import Names, Unevaluated, Work
 from jaxlr.convert.calls import Call, build, jaxlr_text, torch_text
 from jaxlr.convert.classes import CLASSES
@@ -28,10 +29,8 @@ from jaxlr.convert.reader import (
     EXAMPLE,
     ConstructorReader,
     TextRate,
-    called_name,
     has_own_rates,
     optimizer_calls,
-    origins,
     raise_unknown,
 )
 from jaxlr.convert.statements import NAME_OF_SCHEDULER, Program
@@ -186,8 +185,7 @@ def _read(
         constructor = _follow(statements, evaluator, reader, text)
     except RecursionError:
         raise ValueError("the scheduler's text is nested too deeply to be read") from None
-    if evaluator.missing:
-        raise MissingNamesError(evaluator.missing, evaluator.missing_functions)
+    _check_nothing_missing(evaluator)
     base: Any = 1.0
     if not is_rate(constructor):
         rate = reader.rate(constructor) or reader.rate_beside(statements)
@@ -210,12 +208,16 @@ def _follow(
     constructor = followed(Program(evaluator, reader), reader, statements)
     if constructor is not None:
         return constructor
-    if evaluator.missing:
-        raise MissingNamesError(evaluator.missing, evaluator.missing_functions)
+    _check_nothing_missing(evaluator)
     is_alone = len(statements) == 1 and isinstance(statements[0], ast.Expr | ast.Assign | ast.Return)
     if not is_alone:
         _raise_no_scheduler(statements, reader)
     return reader.read(_expression(statements[-1], text))
+
+
+def _check_nothing_missing(evaluator: Evaluator) -> None:
+    if evaluator.missing:
+        raise MissingNamesError(evaluator.missing, evaluator.missing_functions)
 
 
 def _raise_no_scheduler(statements: list[ast.stmt], reader: ConstructorReader) -> None:
@@ -228,14 +230,13 @@ def _raise_no_scheduler(statements: list[ast.stmt], reader: ConstructorReader) -
     if isinstance(last, ast.ClassDef) and NAME_OF_SCHEDULER.search(last.name):
         raise_unknown(last.name)
     if optimizers := optimizer_calls(statements):
-        calls = [each for top in statements for each in ast.walk(top) if isinstance(each, ast.Call)]
-        likely = [call for call in calls if NAME_OF_SCHEDULER.search(called_name(call))]
+        likely = [call for call in calls_in(statements) if NAME_OF_SCHEDULER.search(called_name(call))]
         raise_unknown(called_name((likely or optimizers)[0]))
 
 
 def followed(program: Program, reader: ConstructorReader, statements: list[ast.stmt]) -> Constructor | None:
     """Follow the statements of a text, and return the scheduler or the function of the step in it."""
-    reader.origins, reader.has_own_rates = origins(statements), has_own_rates(statements)
+    reader.origins, reader.has_own_rates = imported(statements), has_own_rates(statements)
     program.run(flattened(statements, reader.known))
     constructor = reader.final(program.kept())
     if constructor is not None:
@@ -255,19 +256,13 @@ def followed(program: Program, reader: ConstructorReader, statements: list[ast.s
 
 def _check_hands(statements: list[ast.stmt]) -> None:
     """Refuse a text that also sets the rate by hand, in a function that it calls or a hook of Lightning."""
-    nodes = [each for statement in statements for each in ast.walk(statement)]
-    called = {source_of(each.func) for each in nodes if isinstance(each, ast.Call)}
-    methods = {
-        id(each): owner
-        for owner in nodes
-        if isinstance(owner, ast.ClassDef)
-        for each in owner.body
-        if isinstance(each, ast.FunctionDef)
-    }
+    nodes = list(nodes_in(statements))
+    called = {source_of(call.func) for call in calls_in(statements)}
+    owners = {id(each): owner for owner in nodes if isinstance(owner, ast.ClassDef) for each in owner.body}
     for each in nodes:
         if not isinstance(each, ast.FunctionDef) or not writes_rate(each):
             continue
-        owner = methods.get(id(each))
+        owner = owners.get(id(each))
         is_hook = owner is not None and (each.name == "optimizer_step" or each.name.startswith("on_"))
         is_called = (each.name if owner is None else f"self.{each.name}") in called
         if is_hook or (is_called and not (owner and NAME_OF_SCHEDULER.search(owner.name))):
@@ -279,10 +274,9 @@ def _check_hands(statements: list[ast.stmt]) -> None:
 
 def _missing_rate(statements: list[ast.stmt], reader: ConstructorReader) -> MissingRateError:
     """Return the error for a text that does not say the rate of its optimizer."""
-    calls = optimizer_calls(statements)
-    if not calls or reader.has_own_rates:
-        return MissingRateError(called_name(calls[0]) if calls else None)
-    name = called_name(calls[0])
+    name = next(map(called_name, optimizer_calls(statements)), None)
+    if name is None or reader.has_own_rates:
+        return MissingRateError(name)
     return MissingRateError(name, signature(name).parameters["lr"].default)
 
 

@@ -15,7 +15,7 @@ from jaxlr.schedules.compose import per_epoch
 _CYCLES = re.compile(r"\b(OneCycleLR|CyclicLR)\b")  # schedulers that may cycle the momentum
 
 
-def read_optimizer(text: Any, names: Mapping[str, Any], lr: float | None = None) -> OptimizerCall:
+def read_run_optimizer(text: Any, names: Mapping[str, Any], lr: float | None = None) -> OptimizerCall:
     """Return the optimizer of a text, for a model that has one parameter group.
 
     Args:
@@ -51,7 +51,7 @@ def stated_optimizer(scheduler: str, **options: Any) -> OptimizerCall | None:
     if not names_optimizer(scheduler):
         return None
     optimizer = read_pair(scheduler, **options).optimizer
-    return read_optimizer(optimizer.text, {}, optimizer.param_groups[0]["lr"])
+    return read_run_optimizer(optimizer.text, {}, optimizer.param_groups[0]["lr"])
 
 
 def paired(optimizer: OptimizerCall, scheduler: str, **options: Any) -> TextPair | None:

@@ -14,7 +14,7 @@ from jaxlr.convert.errors import ConflictingRateError
 from jaxlr.convert.optimizers.signatures import OptimizerCall
 from jaxlr.convert.optimizers.text import TextPair
 from jaxlr.train.checks import assign, checked_list
-from jaxlr.train.optimizer import build_optimizer, paired, read_optimizer, stated_optimizer
+from jaxlr.train.optimizer import build_optimizer, paired, read_run_optimizer, stated_optimizer
 from jaxlr.train.recipe import RecipeReader, RunRecipe, read_run_recipe
 
 
@@ -98,7 +98,7 @@ class TrainSchedule:
             return
         if self.optimizer is None:
             assign(self, optimizer=stated.text)
-        elif stated != read_optimizer(self.optimizer, self._values, self.lr):
+        elif stated != read_run_optimizer(self.optimizer, self._values, self.lr):
             raise ValueError(
                 "optimizer and scheduler both state an optimizer: leave it out of the text of --scheduler"
             )
@@ -134,7 +134,7 @@ class TrainSchedule:
         """Return the optimizer of --optimizer, or None for SGD."""
         if self.optimizer is None:
             return None
-        return read_optimizer(self.optimizer, self._values, None if self.recipe else self.lr)
+        return read_run_optimizer(self.optimizer, self._values, None if self.recipe else self.lr)
 
     def cycle(self, num_steps: int) -> TextPair | None:
         """Return the optimizer with a torch scheduler that cycles its momentum, or None for any other."""
@@ -252,7 +252,7 @@ class SweepSchedule:
 def _read_optimizer(text: str, values: Mapping[str, Any], lr: float | None) -> OptimizerCall:
     """Return the optimizer of a text. An error names the flag."""
     try:
-        return read_optimizer(text, values, lr)
+        return read_run_optimizer(text, values, lr)
     except ConflictingRateError as error:
         raise ValueError(
             f"lr must be left out, because --optimizer sets it to {error.written!r} (to resume, give the "

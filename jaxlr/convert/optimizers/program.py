@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from jaxlr._checks import shorten
 from jaxlr.code.expressions import Evaluator
+from jaxlr.code.imports import imported
 from jaxlr.code.syntax import quoted, source_of
 from jaxlr.code.values import Names, Unevaluated
 from jaxlr.convert.constructors import Constructor
@@ -54,9 +55,8 @@ class OptimizerText:
             for each in _nodes(statements)
             if id(each) not in in_added
         )
-        self.reader: OptimizerReader = OptimizerReader(
-            self._evaluator, group, _modules(statements), has_groups
-        )
+        modules = {name: origin.full_name for name, origin in imported(statements).items()}
+        self.reader: OptimizerReader = OptimizerReader(self._evaluator, group, modules, has_groups)
         self._program = Program(self._evaluator, self.reader)
         try:
             self.scheduler: Constructor | None = followed(self._program, self.reader, statements)
@@ -213,24 +213,6 @@ class _Simplified(ast.NodeTransformer):
                 if keyword.arg == "params":
                     keyword.value = ast.Constant(None)
         return node
-
-
-def _modules(statements: Sequence[ast.stmt]) -> dict[str, str]:
-    """Return the full names of what a text imports, by the names that it uses."""
-    names: dict[str, str] = {}
-    for each in (each for statement in statements for each in ast.walk(statement)):
-        match each:
-            case ast.ImportFrom(module=str() as module, names=aliases):
-                for alias in aliases:
-                    key, full_name = alias.asname or alias.name, f"{module}.{alias.name}"
-                    if not full_name.startswith("torch.optim."):
-                        names[key] = full_name
-                    names.setdefault(key, full_name)  # after `except ImportError:`, it may not be torch's
-            case ast.Import(names=aliases):
-                names |= {alias.asname: alias.name for alias in aliases if alias.asname}
-            case ast.ClassDef(name=name) if name in NAMES:
-                names[name] = f"your own.{name}"
-    return names
 
 
 def _check_groups_stay(statements: Sequence[ast.stmt]) -> None:

@@ -1,0 +1,72 @@
+"""The names that a text imports, and the classes that it defines."""
+
+import ast
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jaxlr.code.syntax import nodes_in
+
+
+OWN = "your own"  # the module of the classes that the text defines
+
+
+class Origin(NamedTuple):
+    """The place that a name comes from. A name that stands for a whole module has no name there."""
+
+    module: str
+    name: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """The name with its module."""
+        module = self.module if self.module.strip(".") else OWN  # `from . import name`
+        return f"{module}.{self.name}" if self.name else module
+
+    @property
+    def is_torchs(self) -> bool:
+        """True if it is a part of torch."""
+        return self.module.partition(".")[0] == "torch"
+
+
+def imported(statements: Sequence[ast.stmt]) -> dict[str, Origin]:
+    """Return the origin of each name that a text imports, and of each class that it defines.
+
+    A name that is imported from torch and from elsewhere is taken to be from elsewhere, because the import
+    in a branch or a `try` may succeed. A `try` that imports only from torch succeeds, so its handlers do
+    not count.
+    """
+    nodes = list(nodes_in(statements))
+    tries = [each for each in nodes if isinstance(each, ast.Try) and _imports_only_torch(each.body)]
+    unused = {id(node) for each in tries for node in nodes_in(each.handlers)}
+    found: dict[str, Origin] = {}
+    for name, origin in (pair for each in nodes if id(each) not in unused for pair in _origins(each)):
+        if name not in found or not origin.is_torchs:
+            found[name] = origin
+    return found
+
+
+def _imports_only_torch(statements: Sequence[ast.stmt]) -> bool:
+    """Check if statements import from torch and do nothing else that may fail."""
+
+    def is_safe(statement: ast.stmt) -> bool:
+        match statement:
+            case ast.ImportFrom(module=str() as module, level=0):
+                return Origin(module).is_torchs
+            case ast.Import(names=aliases):
+                return all(Origin(alias.name).is_torchs for alias in aliases)
+        return isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant)
+
+    return all(map(is_safe, statements))
+
+
+def _origins(node: ast.AST) -> list[tuple[str, Origin]]:
+    """Return the names that a statement defines by an import or as a class, with their origins."""
+    match node:
+        case ast.ImportFrom(names=aliases, level=level):
+            module = "." * level + (node.module or "")
+            return [(each.asname or each.name, Origin(module, each.name)) for each in aliases]
+        case ast.Import(names=aliases):
+            return [(each.asname, Origin(each.name)) for each in aliases if each.asname]
+        case ast.ClassDef(name=name):
+            return [(name, Origin(OWN, name))]
+    return []

@@ -1,0 +1,101 @@
+"""The training loops of a text, which may step its schedulers in other ways than once per count."""
+
+import ast
+from collections.abc import Collection, Mapping
+
+from jaxlr._checks import shorten
+from jaxlr.code.syntax import calls_in, first_line, source_of, unreadable
+
+
+def steps_in(node: ast.AST) -> list[tuple[str, ast.Call]]:
+    """Return the calls of the method `step` in a part of a text, each with its owner."""
+    return [
+        (source_of(call.func.value), call)
+        for call in calls_in([node])
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "step"
+    ]
+
+
+def check_steps(statement: ast.stmt, known: Collection[str], alone: Mapping[str, str]) -> None:
+    """Check that a training loop steps each scheduler once, and under no condition.
+
+    Args:
+        statement: the loop.
+        known: the names of schedulers.
+        alone: the names of those that are no part of another one, with their classes.
+
+    Raises:
+        ValueError: it does not.
+    """
+    steps = [(name, call) for name, call in steps_in(statement) if name in known]
+    stepped = {name for name, _ in steps}
+    for name in stepped & alone.keys():
+        if alone[name] != "ReduceLROnPlateau":  # its count is that of the metrics
+            _check_steps_evenly(statement, name, alone[name])
+    loops = [each for each in ast.walk(statement) if isinstance(each, ast.For | ast.While)]
+    depths = {sum(any(node is call for node in ast.walk(loop)) for loop in loops) for _, call in steps}
+    if len(stepped) > 1 and len(depths) > 1:
+        raise ValueError(
+            f"cannot read {first_line(statement)}: it steps one scheduler more often than another. Convert "
+            "them one at a time, and multiply their schedules, with jaxlr.per_epoch for that of the epochs"
+        )
+    is_conditional = any(id(call) in _under_if(statement) for _, call in steps)
+    if stepped and (len(stepped) < len(alone) or (is_conditional and len(alone) > 1)):
+        raise ValueError(
+            f"cannot read {first_line(statement)}: it does not step all schedulers at once. Write them as "
+            "one SequentialLR, with the epochs of the change as milestones"
+        )
+
+
+def _under_if(statement: ast.stmt) -> set[int]:
+    """Return the ids of the nodes under a condition."""
+    conditions = [each for each in ast.walk(statement) if isinstance(each, ast.If)]
+    return {id(node) for condition in conditions for node in ast.walk(condition)}
+
+
+def _check_steps_evenly(statement: ast.stmt, name: str, class_name: str) -> None:
+    """Refuse a loop whose counts are not those of the scheduler that it steps."""
+    calls = [call for owner, call in steps_in(statement) if owner == name]
+    for call in calls:
+        if any(isinstance(each, ast.Div) for argument in call.args for each in ast.walk(argument)):
+            raise unreadable(
+                call,
+                f"it counts parts of an epoch. Multiply the epochs of {class_name} by the batches of an "
+                "epoch and leave the loop out: a count is then a batch",
+            )
+    under_if = _under_if(statement)
+    if sum(id(each) not in under_if for each in calls) > 1:
+        raise ValueError(
+            f"cannot read {first_line(statement)}: it calls {name}.step() in several places. Leave the "
+            "loop out: a count is then a call"
+        )
+    counters = _counters(statement)
+    starts = {id(each.body[0]) for each in ast.walk(statement) if isinstance(each, ast.For | ast.While)}
+    for condition in (each for each in ast.walk(statement) if isinstance(each, ast.If)):
+        is_own = {owner for owner, _ in steps_in(condition)} == {name}
+        # At the start of the loop, `if epoch > 0: scheduler.step()` counts the epochs.
+        is_first = id(condition) in starts and source_of(condition.test).endswith((" > 0", " >= 1"))
+        if is_own and not is_first and _is_a_range(condition.test, counters):
+            raise ValueError(
+                f"cannot read {first_line(statement)}: it steps {name} only if "
+                f"{shorten(source_of(condition.test))}. Leave the loop out, and write the other epochs as "
+                "a ConstantLR in a SequentialLR"
+            )
+
+
+def _counters(statement: ast.stmt) -> set[str]:
+    """Return the names that count the rounds of the loops in a statement."""
+    targets = [each.target for each in ast.walk(statement) if isinstance(each, ast.For | ast.AugAssign)]
+    return {source_of(each) for target in targets for each in ast.walk(target)}
+
+
+def _is_a_range(test: ast.expr, counters: Collection[str]) -> bool:
+    """Check if a condition holds for a range of the rounds of a loop, such as `epoch > 5`."""
+    orders = ast.Lt | ast.LtE | ast.Gt | ast.GtE
+    return any(
+        isinstance(each, ast.Compare)
+        and any(isinstance(op, orders) for op in each.ops)
+        and any(isinstance(inner, ast.expr) and source_of(inner) in counters for inner in ast.walk(each))
+        and not any(isinstance(inner, ast.Mod) for inner in ast.walk(each))
+        for each in ast.walk(test)
+    )
