@@ -259,10 +259,9 @@ class ConstructorReader(ClassReader):
             )
         most = torch_class.max_positional
         if most is not None and len(positional) > most:
-            raise ValueError(
-                f"the arguments of {name} have no fixed order: write "
-                f"{', '.join(f'{each}=...' for each in parameters[max(most - 1, 0) : len(positional)])}"
-            )
+            first = parameters[max(most - 1, 0)]
+            others = " and the arguments after it by name" if len(positional) > 1 else ""
+            raise ValueError(f"the arguments of {name} have no fixed order: write {first}=...{others}")
         by_keyword = self._by_keyword(name, call.keywords, scope)
         for key, node in [*zip(parameters, positional, strict=False), *by_keyword]:
             if key not in ("optimizer", *parameters):
