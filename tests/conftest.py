@@ -45,7 +45,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip a docstring that imports torch if torch is missing, except in CI."""
+    """Put the longest tests first. Without torch, skip docstrings that import it, except in CI."""
+    # Then the workers of pytest-xdist end at about the same time.
+    items.sort(key=lambda item: item.get_closest_marker("heavy") is None)
     if importlib.util.find_spec("torch") or os.environ.get("CI") == "true":
         return
     for item in items:
@@ -83,6 +85,7 @@ def torch() -> ModuleType:
         torch = importlib.import_module("torch")
     except ImportError:
         _skip_or_fail(_NO_TORCH)
+    torch.set_num_threads(1)  # a worker has one core, where threads would wait for each other
     torch.optim.SGD([torch.zeros(1)])  # the first optimizer imports a million objects
     gc.freeze()
     return torch
@@ -120,15 +123,27 @@ def refuse(capsys):
 @pytest.fixture(scope="module")
 def fast_programs():
     """Compile runs and sweeps in less than half of the time, where only equal bits matter, not which."""
-    from jaxlr.train import chunks, loop
+    from jaxlr.train import chunks, loop, program
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (chunks, loop):
+        for module in (chunks, loop, program):
             given = module.compiler_options
             patch.setattr(
                 module, "compiler_options", lambda device, given=given: given(device) | FAST_COMPILATION
             )
         yield
+
+
+@pytest.fixture
+def undrawn_figures(monkeypatch):
+    """Write a few bytes instead of the figure of a run or sweep, which takes longer than a short run."""
+    from jaxlr.train import loop, sweeps
+
+    def draw(curves: Any, path: Path, title: str) -> None:
+        path.write_bytes(b"\x89PNG %d" % len(curves))
+
+    monkeypatch.setattr(loop, "plot_curves", draw)
+    monkeypatch.setattr(sweeps, "plot_sweep", draw)
 
 
 @pytest.fixture

@@ -19,19 +19,17 @@ from jaxlr.train import errors, loop
 from jaxlr.train.output.checkpoint import saved_epochs
 
 
+pytestmark = pytest.mark.usefixtures("fast_programs")
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     return small_mnist(tmp_path_factory.mktemp("data") / "mnist")
 
 
 @pytest.fixture
-def recipe(data, tmp_path, monkeypatch) -> list[str]:
-    """Return the flags of a run of four epochs, without --data-dir. Its figure is not drawn."""
-
-    def draw(history: Any, path: Path, title: str) -> None:
-        path.write_bytes(b"\x89PNG")
-
-    monkeypatch.setattr(loop, "plot_curves", draw)
+def recipe(data, tmp_path, monkeypatch, undrawn_figures) -> list[str]:
+    """Return the flags of a run of four epochs, without --data-dir."""
     monkeypatch.setenv("TFDS_DATA_DIR", str(data))
     monkeypatch.chdir(tmp_path)
     return ["train", *flags(dataset="mnist", hidden=8, epochs=4, checkpoint_every=1), "--quiet"]

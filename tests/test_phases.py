@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
-from helpers import HOST_RTOL, assert_close, assert_is_torchs
+from helpers import HOST_RTOL, assert_close, assert_is_torchs, fast_jit
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -488,8 +488,8 @@ def test_values_may_be_traced_and_differentiated(name):
     counts = np.arange(45)
     each = np.stack([TRACED[name](float(value))(counts) for value in values])
     curve = lambda value: TRACED[name](value)(jnp.asarray(counts))  # noqa: E731
-    assert_close(jax.jit(jax.vmap(curve))(values), each, 1e-6)
-    derivatives = jax.jit(jax.jacfwd(curve))(0.5)
+    assert_close(fast_jit(jax.vmap(curve))(values), each, 1e-6)
+    derivatives = fast_jit(jax.jacfwd(curve))(0.5)
     around = [np.asarray(TRACED[name](0.5 + step)(counts)) for step in (-1e-6, 1e-6)]
     slopes = (around[1] - around[0]) / 2e-6
     np.testing.assert_allclose(derivatives, slopes, rtol=1e-4, atol=1e-6)
@@ -500,7 +500,7 @@ def test_a_rate_may_be_differentiated_backwards():
         phases = [Phase(20, "exponential", end_factor=end_factor), Phase(5, "linear", end_factor=0.0)]
         return phased_lr(init_value, phases)(jnp.int32(5))
 
-    by_init_value, by_end_factor = jax.jit(jax.grad(rate, argnums=(0, 1)))(0.1, 0.5)
+    by_init_value, by_end_factor = fast_jit(jax.grad(rate, argnums=(0, 1)))(0.1, 0.5)
     assert_close(by_init_value, 0.5**0.25, 1e-6)
     assert_close(by_end_factor, 0.1 * 0.25 * 0.5**-0.75, 1e-6)
 

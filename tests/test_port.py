@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import DEVICE_RTOL, assert_close
+from helpers import DEVICE_RTOL, assert_close, fast_jit
 from spellings import SPELLINGS, Spelling
 from test_live import CLOSED, STEPPED, advance
 from test_live import build as built_by_torch
@@ -41,7 +41,7 @@ def test_recipe_and_its_printed_line_are_exact_on_a_device(name):
         digits = np.abs(expected) > 1e-12  # the end of a cosine has fewer correct digits
         for each in (schedule, printed):
             assert_close(
-                np.asarray(jax.jit(each)(jnp.asarray(counts)))[digits], expected[digits], DEVICE_RTOL
+                np.asarray(fast_jit(each)(jnp.asarray(counts)))[digits], expected[digits], DEVICE_RTOL
             )
 
 
@@ -175,9 +175,8 @@ def updates_of(tx: Any) -> Any:
         is_plateau = "PlateauState" in str(jax.tree.structure(opt_state))
         return jaxlr.plateau_step(opt_state, 1.0) if is_plateau else opt_state, updates
 
-    return jax.jit(lambda state: jax.lax.scan(step, state, jnp.array([1, 0.5, -0.3, 2])))(tx.init(params))[
-        1
-    ]
+    scales = jnp.array([1, 0.5, -0.3, 2])
+    return fast_jit(lambda state: jax.lax.scan(step, state, scales)[1])(tx.init(params))
 
 
 NATIVE = {

@@ -1,6 +1,7 @@
 """The program cache: programs are reused, damaged ones replaced, and the oldest ones deleted."""
 
 import os
+import shutil
 import stat
 import warnings
 import zlib
@@ -18,59 +19,67 @@ from jaxlr.train.workarounds import compress_with_checksums, discard_damaged_pro
 pytestmark = pytest.mark.heavy
 
 
-@pytest.fixture
-def runs(tmp_path):
-    """Return a function that trains a small run with a cache of its own: its folder and its stderr."""
-    data = small_mnist(tmp_path / "mnist")
-    environment = ENVIRONMENT | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+def run_in(folder, name, *flags, **settings):
+    """Train a small run with a program cache of its own. Return the folder of the run and its stderr."""
+    data = folder / "mnist" if (folder / "mnist").exists() else small_mnist(folder / "mnist")
+    environment = ENVIRONMENT | {"XDG_CACHE_HOME": str(folder / "cache")}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-
-    def run(name, *flags, **settings):
-        fixed = ("--dataset", "mnist", "--data-dir", data, "--hidden", 8, "--epochs", 2)
-        out = tmp_path / name
-        status, _, err = finish(*fixed, *flags, "--out", out, env=environment | settings)
-        assert status == 0, err
-        return out, err
-
-    return run
+    fixed = ("--dataset", "mnist", "--data-dir", data, "--hidden", 8, "--epochs", 2)
+    status, _, err = finish(*fixed, *flags, "--out", folder / name, env=environment | settings)
+    assert status == 0, err
+    return folder / name, err
 
 
-def entries(tmp_path):
-    return {path.name: path.read_bytes() for path in (tmp_path / "cache/jaxlr/programs").glob("*")}
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """Return a folder with a run, `cold`, and the cache of the programs that it compiled."""
+    folder = tmp_path_factory.mktemp("compiled")
+    run_in(folder, "cold")
+    return folder
 
 
-def test_a_second_run_compiles_nothing_and_has_the_same_bits(runs, tmp_path):
-    cold, _ = runs("cold")
-    assert stat.S_IMODE((tmp_path / "cache/jaxlr/programs").stat().st_mode) == 0o700
-    warm, log = runs("warm", JAX_DEBUG_LOG_MODULES="jax._src.compiler")
+@pytest.fixture
+def folder(compiled, tmp_path):
+    """Return a copy of that folder."""
+    return shutil.copytree(compiled, tmp_path / "copy")
+
+
+def entries(folder):
+    return {path.name: path.read_bytes() for path in (folder / "cache/jaxlr/programs").glob("*")}
+
+
+def test_a_second_run_compiles_nothing_and_has_the_same_bits(folder):
+    assert stat.S_IMODE((folder / "cache/jaxlr/programs").stat().st_mode) == 0o700
+    cold = folder / "cold"
+    warm, log = run_in(folder, "warm", JAX_DEBUG_LOG_MODULES="jax._src.compiler")
     assert "cache hit for 'jit_run_epoch'" in log
     assert "CACHE MISS" not in log
     assert metrics(warm) == metrics(cold)
     assert arrays(warm, 1) == arrays(cold, 1)
 
 
-def test_half_written_programs_are_replaced_without_a_warning(runs, tmp_path):
-    cold, _ = runs("cold")
-    whole = entries(tmp_path)
+def test_half_written_programs_are_replaced_without_a_warning(folder):
+    whole = entries(folder)
     for name, content in whole.items():
-        (tmp_path / "cache/jaxlr/programs" / name).write_bytes(content[: len(content) // 2])
-    healed, err = runs("healed")
+        (folder / "cache/jaxlr/programs" / name).write_bytes(content[: len(content) // 2])
+    healed, err = run_in(folder, "healed")
     assert not err
-    assert metrics(healed) == metrics(cold)
-    assert {name: len(content) for name, content in entries(tmp_path).items()}.keys() == whole.keys()
-    assert all(len(content) > len(whole[name]) // 2 + 1 for name, content in entries(tmp_path).items())
+    assert metrics(healed) == metrics(folder / "cold")
+    assert entries(folder).keys() == whole.keys()
+    assert all(len(content) > len(whole[name]) // 2 + 1 for name, content in entries(folder).items())
 
 
-def test_the_cache_is_not_used_with_no_compilation_cache_or_with_a_folder_of_the_user(runs, tmp_path):
-    runs("off", "--no-compilation-cache")
-    runs("elsewhere", JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own"))
+def test_the_cache_is_not_used_with_no_compilation_cache_or_with_a_folder_of_the_user(tmp_path):
+    run_in(tmp_path, "off", "--no-compilation-cache")
+    users = os.environ["JAX_COMPILATION_CACHE_DIR"]  # that of all tests
+    run_in(tmp_path, "elsewhere", JAX_COMPILATION_CACHE_DIR=users)
     assert not (tmp_path / "cache/jaxlr/programs").exists()
 
 
-def test_a_cache_that_cannot_be_created_is_one_warning(runs, tmp_path):
+def test_a_cache_that_cannot_be_created_is_one_warning(tmp_path):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache/jaxlr").write_text("a file where a folder should be")
-    _, err = runs("out")
+    _, err = run_in(tmp_path, "out")
     (line,) = err.splitlines()
     assert line.startswith("jaxlr: warning: compiled programs are not kept: ")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import pytest
-from folders import assert_same_run, metrics, small_mnist, unbroken_run
+from folders import assert_same_run, metrics, small_mnist, train_here
 from jax._src import compilation_cache  # pyright: ignore[reportPrivateImportUsage]
 from processes import ENVIRONMENT, finish, start, wait_for_epoch
 
@@ -94,11 +94,12 @@ def test_after_a_kill_and_without_the_users_cache_a_moved_run_compiles_no_epoch(
         process.kill()
     shutil.rmtree(tmp_path / "cache")
     (tmp_path / "run").rename(tmp_path / "moved")
-    status, _, log = finish("--resume", "--out", tmp_path / "moved", env=environment)
+    resume = ["--resume", "--checkpoint-every", 1000, "--out", tmp_path / "moved"]
+    status, _, log = finish(*resume, env=environment)
     assert status == 0, log
     assert "cache hit for 'jit_run_epoch'" in log
     assert "CACHE MISS for 'jit_run_epoch'" not in log
-    assert_same_run(tmp_path / "moved", unbroken_run(fixed, tmp_path / "unbroken"))
+    assert_same_run(tmp_path / "moved", train_here(fixed, tmp_path / "unbroken"))
 
 
 def test_a_resumed_run_takes_its_programs_from_its_folder(resumed, new, cache):

@@ -15,6 +15,8 @@ from helpers import DEVICE_RTOL, assert_close, torch_plateau_curve
 from jaxlr.train.data import load_dataset
 
 
+pytestmark = pytest.mark.usefixtures("fast_programs")
+
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 SCRIPT = SCRIPTS / "train_mnist.py"
 
@@ -51,7 +53,9 @@ def scripts(monkeypatch):
 @pytest.mark.heavy
 @pytest.mark.usefixtures("scripts", "torch")
 @pytest.mark.filterwarnings("ignore")  # torch's compiler uses deprecated parts of torch
-def test_every_peer_of_the_benchmark_learns_in_the_same_epochs():
+def test_every_peer_of_the_benchmark_learns_in_the_same_epochs(monkeypatch):
+    # More would be processes that import torch, to compile one function.
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
     peers = importlib.import_module("benchmarks.epochs").peers(load_dataset("digits"))
     epochs = {name: build() for name, build in peers.items()}
     losses = {name: [epoch() for _ in range(6)][-1] for name, epoch in epochs.items()}

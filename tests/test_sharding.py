@@ -19,9 +19,9 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from folders import assert_same_run, metrics, small_mnist, unbroken_run
+from folders import assert_same_run, metrics, small_mnist, train_here
 from jax.sharding import AbstractMesh
-from processes import ROOT, command, finish, flags, on_cpu, start_program, wait_for_epoch
+from processes import ROOT, finish, flags, on_cpu, start_program, wait_for_epoch
 
 from jaxlr.train import chunks as chunking
 from jaxlr.train.config import TrainConfig
@@ -54,11 +54,33 @@ def recipe(tmp_path_factory) -> list[Any]:
 @pytest.fixture(scope="module")
 def unbroken(recipe, tmp_path_factory) -> Path:
     """Train eight epochs on one device and return the folder."""
-    arguments, out = [*recipe, "--epochs", 8], tmp_path_factory.mktemp("unbroken") / "run"
+    return train_on_cpu([*recipe, "--epochs", 8], tmp_path_factory.mktemp("unbroken") / "run")
+
+
+def train_on_cpu(arguments: list[Any], out: Path) -> Path:
+    """Train on one CPU, like the runs beside it, and return the folder."""
     if jax.default_backend() == "cpu":
-        return unbroken_run(arguments, out)
-    assert finish(*arguments, "--out", out, env=on_cpu())[0] == 0  # the runs beside it are on the CPU
+        return train_here(arguments, out)
+    assert finish(*arguments, "--out", out, env=on_cpu())[0] == 0
     return out
+
+
+# Several commands in one process, which imports everything once.
+COMMANDS = """
+import json, sys
+from jaxlr.cli import main
+for arguments in json.loads(sys.argv[1]):
+    main(arguments)
+"""
+
+
+def run_on_eight(*commands: list[Any]) -> str:
+    """Run commands in a process with eight devices, and return what they print."""
+    words = json.dumps([[str(word) for word in words] for words in commands])
+    program = [sys.executable, "-c", COMMANDS, words]
+    done = subprocess.run(program, env=EIGHT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
 
 def assert_close_runs(out: Path, other: Path) -> None:
@@ -74,13 +96,14 @@ def assert_close_runs(out: Path, other: Path) -> None:
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("devices", [2, "all"])
-def test_several_devices_give_the_numbers_of_one(recipe, unbroken, tmp_path, devices):
-    out = tmp_path / "run"
-    status, said, err = finish(*recipe, "--epochs", 8, "--out", out, "--devices", devices, env=EIGHT)
-    assert (status, err) == (0, "")
-    assert f" on cpu, {8 if devices == 'all' else 2} devices\n" in said
-    assert_close_runs(out, unbroken)
+def test_several_devices_give_the_numbers_of_one(recipe, unbroken, tmp_path):
+    train = ["train", *recipe, "--epochs", 8]
+    said = run_on_eight(
+        *([*train, "--devices", devices, "--out", tmp_path / devices] for devices in ("2", "all"))
+    )
+    assert re.findall(r" on cpu, (\d) devices\n", said) == ["2", "8"]
+    for devices in ("2", "all"):
+        assert_close_runs(tmp_path / devices, unbroken)
 
 
 COUNT_COLLECTIVES = """
@@ -149,23 +172,22 @@ def test_more_devices_than_jax_sees_are_refused(tmp_path, refuse):
 def test_a_sweep_has_the_same_numbers_on_one_and_eight_devices_and_when_it_changes_them(recipe, tmp_path):
     data = [*recipe[:2], *recipe[-2:]]
     shape = ["--scheduler", "StepLR(2)", "ReduceLROnPlateau(patience=0)", *flags(lr=0.05, seeds=5)]
-    sweep = command([*data, *shape, *flags(hidden=8, epochs=3)], "sweep")
+    sweep = ["sweep", *data, *shape, *flags(hidden=8, epochs=3), "--out"]
+    folders = [tmp_path / "one", tmp_path / "eight"]
 
-    def table(name: str, *more: str) -> list[list[str]]:
-        program = [*sweep, *more, "--out", str(tmp_path / name)]
-        done = subprocess.run(program, env=EIGHT, capture_output=True, text=True, check=True)
-        assert done.stderr == ""
-        assert "= 10 runs of 3 epochs, 10 at once\n" in done.stdout
-        assert ("resuming after epoch 0 of chunk 0\n" in done.stdout) == ("--resume" in more)
-        return list(csv.reader((tmp_path / name / "sweep.csv").read_text().splitlines()))
+    def tables(*commands: list[Any], resumed: int = 0) -> list[list[list[str]]]:
+        said = run_on_eight(*commands)
+        assert said.count("= 10 runs of 3 epochs, 10 at once\n") == 2
+        assert said.count("resuming after epoch 0 of chunk 0\n") == resumed
+        return [list(csv.reader((out / "sweep.csv").read_text().splitlines())) for out in folders]
 
-    one, eight = table("one"), table("eight", "--devices", "all")
-    for name in ("one", "eight"):  # as if killed; then each resumes on the devices of the other
-        for epoch in saved_epochs(tmp_path / name / "checkpoints")[:-1]:
-            shutil.rmtree(tmp_path / name / "checkpoints" / str(epoch))
-    eight_then_one, one_then_eight = (
-        table("eight", "--resume"),
-        table("one", "--resume", "--devices", "all"),
+    one, eight = tables([*sweep, folders[0]], [*sweep, folders[1], "--devices", "all"])
+    for out in folders:  # as if killed; then each resumes on the devices of the other
+        for epoch in saved_epochs(out / "checkpoints")[:-1]:
+            shutil.rmtree(out / "checkpoints" / str(epoch))
+    resume = [*sweep[:-1], "--resume", "--out"]
+    one_then_eight, eight_then_one = tables(
+        [*resume, folders[0], "--devices", "all"], [*resume, folders[1]], resumed=2
     )
     for other in (eight, eight_then_one, one_then_eight):
         assert [row[:4] for row in one] == [row[:4] for row in other]
@@ -233,17 +255,17 @@ print(json.dumps([[row["epoch"], row["train_loss"], row["valid_loss"], row["lr"]
 
 
 @pytest.mark.heavy
-def test_a_run_resumes_on_two_then_one_then_four_processes_that_agree_on_every_rate(
+def test_a_run_resumes_on_two_then_one_then_three_processes_that_agree_on_every_rate(
     recipe, unbroken, tmp_path
 ):
     out = tmp_path / "run"
     assert ends(several(2, *recipe, "--epochs", 2, "--out", out)) == [DONE] * 2
-    assert finish("--resume", "--epochs", 4, "--out", out, env=on_cpu())[0] == 0
-    four = several(4, *recipe, "--resume", "--epochs", 8, "--out", out, program=["-c", TRAIN])
-    outputs = [process.communicate(timeout=120) for process in four]
-    assert [process.returncode for process in four] == [0] * 4, outputs
+    train_on_cpu(["--resume", "--epochs", 4], out)
+    three = several(3, *recipe, "--resume", "--epochs", 8, "--out", out, program=["-c", TRAIN])
+    outputs = [process.communicate(timeout=120) for process in three]
+    assert [process.returncode for process in three] == [0] * 3, outputs
     rows = [json.loads(out.splitlines()[-1]) for out, _ in outputs]
-    assert rows == [rows[0]] * 4
+    assert rows == [rows[0]] * 3
     assert [epoch for epoch, *_ in rows[0]] == [4, 5, 6, 7]
     assert len({rate for *_, rate in rows[0]}) > 1
     assert_close_runs(out, unbroken)
@@ -347,10 +369,10 @@ def test_a_process_that_finds_no_device_is_named_by_the_others_in_time(recipe, t
 
 @pytest.mark.heavy
 def test_a_finished_run_of_several_processes_is_not_stopped_for_its_loss(recipe, tmp_path):
-    diverging = [*recipe, *flags(lr=1e12, scheduler="StepLR(2)", epochs=2, out=tmp_path / "run")]
-    assert ends(several(2, *diverging, "--on-nan", "continue")) == [DONE] * 2
-    (tmp_path / "run" / "curves.png").unlink()
-    assert ends(several(2, *diverging, "--on-nan", "stop", "--resume")) == [DONE] * 2
+    diverging = [*recipe, *flags(lr=1e12, scheduler="StepLR(2)", epochs=2)]
+    out = train_on_cpu([*diverging, "--on-nan", "continue"], tmp_path / "run")
+    (out / "curves.png").unlink()
+    assert ends(several(2, *diverging, "--on-nan", "stop", "--resume", "--out", out)) == [DONE] * 2
     assert (tmp_path / "run" / "curves.png").exists()
 
 

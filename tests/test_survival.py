@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from folders import arrays, assert_same_run, metrics, small_mnist, unbroken_run
+from folders import arrays, assert_same_run, metrics, small_mnist, train_here
 from processes import ENVIRONMENT, command, finish, flags, on_cpu, start, wait_for_epoch
 
 from jaxlr.train.output.checkpoint import saved_epochs
@@ -114,12 +114,12 @@ def test_after_a_signal_a_run_saves_its_epoch_and_says_how_to_resume(data, tmp_p
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("name", ["train", "sweep"])
-def test_a_signal_before_the_first_epoch_ends_the_command_silently(data, tmp_path, name):
+@pytest.mark.parametrize(("name", "times"), [("train", 2), ("sweep", 1)])
+def test_a_signal_before_the_first_epoch_ends_the_command_silently(data, tmp_path, name, times):
     """The signal arrives while flags or data are read, in a compilation, or in a callback of JAX."""
     recipe = ["--dataset", "mnist", "--data-dir", data, "--epochs", 10**6, "--no-compilation-cache"]
     rng = random.Random(name)
-    for number in [signal.SIGINT, signal.SIGTERM] * 2:
+    for number in [signal.SIGINT, signal.SIGTERM] * times:
         process = start(*recipe, "--out", tmp_path / f"{number}-{rng.random()}", name=name)
         for has_handler in (True, False):  # Python has a handler until jaxlr removes it on import
             while catches(process.pid, signal.SIGINT) != has_handler:
@@ -161,12 +161,11 @@ def test_a_second_signal_stops_at_once(tmp_path):
 
 
 @pytest.mark.heavy
-def test_a_second_run_on_the_same_folder_is_refused(data, tmp_path):
+def test_a_second_run_on_the_same_folder_is_refused(data, tmp_path, refuse):
     recipe = [*RECIPE, "--data-dir", data, "--epochs", 10**6, "--out", tmp_path / "run"]
     first = start(*recipe)
     assert wait_for_epoch(first)
-    status, _, err = finish(*recipe, "--resume")
-    assert status == 2
+    err = refuse("train", *recipe, "--resume")
     assert err == f"jaxlr: error: another run is writing to {tmp_path / 'run'}: give --out another folder\n"
     first.kill()
     first.communicate(timeout=60)
@@ -183,7 +182,7 @@ def test_a_second_run_on_the_same_folder_is_refused(data, tmp_path):
 @pytest.mark.heavy
 def test_a_run_whose_disk_was_full_or_read_only_resumes_to_the_unbroken_run(data, tmp_path):
     recipe = [*RECIPE, "--data-dir", data, "--epochs", 60]
-    unbroken = unbroken_run([*recipe, "--checkpoint-every", 100], tmp_path / "unbroken")
+    unbroken = train_here([*recipe, "--checkpoint-every", 100], tmp_path / "unbroken")
     disk = tmp_path / "disk"
     disk.mkdir()
     script = tmp_path / "script"
@@ -223,9 +222,9 @@ def test_a_run_whose_disk_was_full_or_read_only_resumes_to_the_unbroken_run(data
 
 
 @pytest.mark.heavy
-def test_a_run_without_free_inodes_ends_and_says_so_in_one_line(tmp_path):
+def test_a_run_without_free_inodes_ends_and_says_so_in_one_line(data, tmp_path):
     script = f'mount -t tmpfs -o size=20m,nr_inodes=24 tmpfs {tmp_path} || exit 77; exec "$@"'
-    recipe = ["--hidden", 8, "--epochs", 30, "--checkpoint-every", 1, "--out", tmp_path / "run"]
+    recipe = [*RECIPE, "--data-dir", data, "--epochs", 30, "--out", tmp_path / "run"]
     done = subprocess.run(
         ["unshare", "-Urm", "bash", "-c", script, "bash", *command(recipe)],
         **{"check": False, "capture_output": True, "text": True, "env": ENVIRONMENT, "timeout": 60},
@@ -238,9 +237,9 @@ def test_a_run_without_free_inodes_ends_and_says_so_in_one_line(tmp_path):
 
 
 @pytest.mark.heavy
-def test_a_run_with_few_open_files_ends_and_says_so_in_one_line(tmp_path):
+def test_a_run_with_few_open_files_ends_and_says_so_in_one_line(data, tmp_path):
     few = ["bash", "-c", 'ulimit -n 20; exec "$@"', "bash"]
-    recipe = ["--hidden", 8, "--epochs", 3, "--out", tmp_path / "run"]
+    recipe = [*RECIPE, "--data-dir", data, "--epochs", 3, "--out", tmp_path / "run"]
     done = subprocess.run(
         [*few, *command(recipe)],
         capture_output=True,
@@ -274,8 +273,8 @@ def test_a_run_that_met_a_file_size_limit_resumes_to_the_unbroken_run(data, tmp_
         assert "File too large" in error
         assert len(not_kept) <= 1
         assert all(line.startswith("jaxlr: warning: compiled programs are not kept: ") for line in not_kept)
-        assert finish(*recipe, "--out", out, "--resume")[0] == 0
-    unbroken = unbroken_run(recipe, tmp_path / "unbroken")
+        train_here([*recipe, "--resume"], out)  # in this process, without the limit
+    unbroken = train_here(recipe, tmp_path / "unbroken")
     for limit in (1, 3):
         assert_same_run(tmp_path / f"run-{limit}", unbroken)
 
@@ -296,18 +295,14 @@ def test_a_run_whose_folder_was_moved_ends_with_one_line_and_resumes_there(data,
     process.communicate(timeout=60)
 
 
-@pytest.mark.heavy
-def test_a_run_whose_data_moved_resumes_with_the_new_data_dir(data, tmp_path):
-    recipe = [*RECIPE, "--epochs", 3, "--out", tmp_path / "run"]
+def test_a_run_whose_data_moved_resumes_with_the_new_data_dir(data, tmp_path, refuse):
     home = shutil.copytree(data, tmp_path / "data")
-    assert finish(*recipe, "--data-dir", home)[0] == 0
+    train_here([*RECIPE, "--epochs", 3, "--data-dir", home], tmp_path / "run")
     home.rename(tmp_path / "elsewhere")
-    status, _, err = finish("--resume", "--epochs", 5, "--out", tmp_path / "run")
-    assert status == 2
+    err = refuse("train", "--resume", "--epochs", 5, "--out", tmp_path / "run")
     assert err == (f"jaxlr: error: the data directory {home} is not a directory: name one that exists\n")
     before = arrays(tmp_path / "run", 2)
-    elsewhere = ["--data-dir", tmp_path / "elsewhere"]
-    assert finish("--resume", "--epochs", 5, "--out", tmp_path / "run", *elsewhere)[0] == 0
+    train_here(["--resume", "--epochs", 5, "--data-dir", tmp_path / "elsewhere"], tmp_path / "run")
     assert before != arrays(tmp_path / "run", 4)
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (config["epochs"], config["data_dir"]) == (5, str(tmp_path / "elsewhere"))

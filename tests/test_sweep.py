@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import DEVICE_RTOL, assert_close, torch_plateau_curve
+from helpers import DEVICE_RTOL, assert_close, fast_jit, torch_plateau_curve
 from processes import flags
 
 import jaxlr
@@ -28,6 +28,8 @@ from jaxlr.train.output.summary import as_text, summarize
 from jaxlr.train.runs import RunMetrics, hyperparameters_of, train_run
 from jaxlr.train.sweeps import sweep
 
+
+pytestmark = pytest.mark.usefixtures("fast_programs", "undrawn_figures")
 
 SHORT: Any = {"hidden": (32,), "quiet": True}
 METRICS = ("train_loss", "valid_loss", "valid_accuracy", "lr")
@@ -65,10 +67,11 @@ def columns(rows: Any, **about: Any) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    """Run a sweep over schedules and plateaus and return the rows of its sweep.csv."""
+    """Run a sweep over schedules and plateaus, with its figure. Return the rows of its sweep.csv."""
     out = tmp_path_factory.mktemp("sweeps") / "mixed"
     rows = sweep(SweepConfig.from_flags(**{**MIXED.flags(), "out": out}))
     assert len(rows) == len(SCHEDULERS) * 2
+    assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG\r\n")
     return read_csv(out / "sweep.csv")
 
 
@@ -155,7 +158,7 @@ def test_a_run_can_be_vmapped_over_seeds_and_rates_with_one_program_for_all_sche
     data = data_of(config)
     steps_per_epoch = -(-len(data.train.labels) // 32)
     run = functools.partial(train_run, model=mlp([64, 32, 10]))
-    program: Any = jax.jit(jax.vmap(run, in_axes=(0, None, None)))
+    program: Any = fast_jit(jax.vmap(run, in_axes=(0, None, None)))
     keys = jax.vmap(jax.random.key)(jnp.arange(3))
     losses = []
     for text in ("StepLR(1)", "CosineAnnealingLR(2)", "ReduceLROnPlateau()", "ReduceLROnPlateau('max')"):
@@ -171,7 +174,7 @@ def test_a_run_can_be_vmapped_over_seeds_and_rates_with_one_program_for_all_sche
     def with_rate(lr):
         return run(keys[0], recipe._replace(rates=lr * jnp.asarray(recipe.rates)), data).valid_loss
 
-    assert_close(jax.jit(jax.vmap(with_rate))(jnp.array([0.1, 0.2]))[0, 1], losses[0][0], 1e-5)
+    assert_close(fast_jit(jax.vmap(with_rate))(jnp.array([0.1, 0.2]))[0, 1], losses[0][0], 1e-5)
 
 
 def test_hyperparameters_for_another_number_of_steps_are_refused():
@@ -269,7 +272,7 @@ def test_one_seed_has_no_spread_and_a_missed_target_is_shown_as_never():
 def test_the_command_prints_its_table_and_writes_its_folder(tmp_path, capsys):
     out = tmp_path / "sweep"
     arguments = ["--scheduler", "StepLR(10)", "ReduceLROnPlateau(patience=5)", "--lr", "0.1", "1e20"]
-    main(["sweep", *arguments, "--seeds", "2", "--epochs", "2", "--hidden", "16", "--out", str(out)])
+    main(["sweep", *arguments, "--seeds", "2", "--epochs", "2", "--hidden", "8", "--out", str(out)])
     output = capsys.readouterr()
     assert output.err == ""
     assert "2 schedulers x 2 rates x 2 seeds = 4" not in output.out
@@ -279,7 +282,6 @@ def test_the_command_prints_its_table_and_writes_its_folder(tmp_path, capsys):
     assert written == {"checkpoints", "config.json", "data.json", "programs.zip", *tables}
     config = json.loads((out / "config.json").read_text())
     assert config["scheduler"] == ["StepLR(10)", "ReduceLROnPlateau(patience=5)"]
-    assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")
     runs, summary = read_csv(out / "sweep.csv"), read_csv(out / "summary.csv")
     assert list(runs[0]) == ["scheduler", "base_lr", "seed", "epoch", *METRICS]
     assert len(runs) == 8 * 2

@@ -7,7 +7,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import pytest
-from folders import assert_same_run, small_mnist, unbroken_run
+from folders import assert_same_run, small_mnist, train_here
 from helpers import DEVICE_RTOL, assert_close
 from test_optimizer_text import programs
 
@@ -61,8 +61,8 @@ def test_every_optimizer_can_train(name):
 
 def test_resumed_run_equals_the_unbroken_run(small, tmp_path, capsys):
     flags = [*small, "--optimizer", ADAMW, "--scheduler", "OneCycleLR(0.01, epochs=4, steps_per_epoch=7)"]
-    unbroken = unbroken_run([*flags, "--epochs", "4"], tmp_path / "unbroken")
-    out = unbroken_run([*flags, "--epochs", "2"], tmp_path / "resumed")
+    unbroken = train_here([*flags, "--epochs", "4"], tmp_path / "unbroken")
+    out = train_here([*flags, "--epochs", "2"], tmp_path / "resumed")
     saved = saved_config(out, TrainConfig)
     assert saved is not None
     assert (saved.schedule.optimizer, saved.schedule.lr) == (ADAMW, 3e-3)
@@ -329,8 +329,8 @@ def test_run_has_the_whole_optimizer_of_its_recipe(recipe, arguments, sentences)
 
 def test_resumed_run_keeps_the_optimizer_of_its_config(small, tmp_path):
     flags = [*small, "--recipe", "--learning_rate 0.01 --lr_scheduler_type linear --max_steps 28"]
-    unbroken = unbroken_run([*flags, "--epochs", "3"], tmp_path / "unbroken")
-    out = unbroken_run([*flags, "--epochs", "2"], tmp_path / "resumed")
+    unbroken = train_here([*flags, "--epochs", "3"], tmp_path / "unbroken")
+    out = train_here([*flags, "--epochs", "2"], tmp_path / "resumed")
     main(["train", "--resume", "--out", str(out), "--epochs", "3", "--quiet"])
     assert_same_run(out, unbroken)
 
