@@ -2,10 +2,8 @@
 
 import functools
 import itertools
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -13,38 +11,39 @@ import numpy as np
 import optax
 
 from benchmarks.timing import Build, Row, Wanted, compared, failed
-from jaxlr.train.config import TrainConfig
+from benchmarks.variants import BATCH_SIZE, GPU_VARIANTS, HIDDEN, LR, VARIANTS, Epoch
 from jaxlr.train.data.dataset import Dataset
 from jaxlr.train.data.splits import split_dataset
 from jaxlr.train.model import mlp
-from jaxlr.train.program import build_run
 from jaxlr.train.step import evaluate
-
-
-HIDDEN = (256, 128)
-BATCH_SIZE = 32
-LR = 0.1
-CONFIG = TrainConfig.from_flags(hidden=HIDDEN, batch_size=BATCH_SIZE, lr=LR)  # the settings of the tutorial
-UNROLLED = {"jaxlr": 1, "the same, 4 steps unrolled": 4, "the same, 16 steps unrolled": 16}
 
 
 def measure(dataset: Dataset, rounds: int, wanted: Wanted) -> Iterator[Row]:
     """Measure the epoch of every peer, relative to jaxlr's. On a GPU, count the kernels of a step too."""
+    is_gpu = jax.default_backend() == "gpu"
+    variants = {**VARIANTS, **(GPU_VARIANTS if is_gpu else {})}
+
+    @functools.cache
+    def compiled(name: str) -> Epoch:
+        return Epoch(dataset, variants[name])
+
     builds: dict[str, Build] = {
         **peers(dataset),
         "of that: its shuffle": lambda: _shuffle(dataset),
         "of that: its validation": lambda: _validation(dataset),
         "floor: the step's matrix products alone": lambda: _matmul_floor(dataset),
     }
-    is_gpu = jax.default_backend() == "gpu"
     if is_gpu:
-        builds["floor: the launches of the step's kernels alone"] = lambda: _launch_floor(dataset)
+        builds["floor: the launches of the step's kernels alone"] = lambda: _launch_floor(
+            dataset, round(compiled("jaxlr").count_kernels())
+        )
+    builds |= {name: functools.partial(compiled, name) for name in variants}
     yield from compared("one epoch", builds, "jaxlr", rounds, wanted)
-    for name in filter(wanted, UNROLLED if is_gpu else ()):
+    for name in filter(wanted, variants if is_gpu else ()):
         part = "kernels of a training step"
         try:
-            yield Row(part, name, [_count_kernels(dataset, UNROLLED[name])], "")
-        except ValueError as error:
+            yield Row(part, name, [compiled(name).count_kernels()], "")
+        except Exception as error:  # such as an option that this version of XLA lacks
             yield failed(part, name, error)
 
 
@@ -53,32 +52,9 @@ def peers(dataset: Dataset) -> dict[str, Build]:
 
     An epoch is a function that trains once on all samples and returns the validation loss.
     """
-    unrolled = {name: functools.partial(jaxlr_epoch, dataset, steps) for name, steps in UNROLLED.items()}
     plain = {"plain Python loop over a jitted JAX step": lambda: _plain_jax(dataset)}
-    return {**_torch_peers(dataset), **plain, **unrolled}
-
-
-def jaxlr_epoch(dataset: Dataset, unroll: int = 1) -> Callable[[], float]:
-    """Build jaxlr's epoch, with `unroll` training steps in each round of its loop."""
-    state, data, program = _program(dataset, unroll)
-    states = [state]
-
-    def epoch() -> float:
-        state, metrics = program(states.pop(), *data)
-        states.append(state)
-        return float(metrics.valid_loss)
-
-    return epoch
-
-
-def _program(dataset: Dataset, unroll: int) -> tuple[Any, tuple[Any, Any], Any]:
-    """Return the initial state of a run, its data, and its compiled epoch."""
-    train, valid, _ = split_dataset(dataset)
-    run = build_run(CONFIG, train, dataset.num_classes)
-    epoch: Any = run.epoch
-    # jaxlr does not unroll: that takes longer to compile than most runs would gain.
-    with mock.patch.object(jax.lax, "scan", functools.partial(jax.lax.scan, unroll=unroll)):
-        return run.state, (train, valid), epoch.lower(run.state, train, valid).compile()
+    own = {name: functools.partial(Epoch, dataset, variant) for name, variant in VARIANTS.items()}
+    return {**_torch_peers(dataset), **plain, **own}
 
 
 def _shuffle(dataset: Dataset) -> Callable[[], Any]:
@@ -158,9 +134,8 @@ def _matmul_floor(dataset: Dataset) -> Callable[[], Any]:
     return lambda: jax.block_until_ready(epoch(images))
 
 
-def _launch_floor(dataset: Dataset) -> Callable[[], Any]:
+def _launch_floor(dataset: Dataset, num_kernels: int) -> Callable[[], Any]:
     """Launch as many empty kernels, one after the other, as jaxlr's compiled steps do in an epoch."""
-    num_kernels = round(_count_kernels(dataset, 1))
 
     @jax.jit
     def epoch(value: jax.Array) -> jax.Array:
@@ -172,25 +147,6 @@ def _launch_floor(dataset: Dataset) -> Callable[[], Any]:
         return jax.lax.scan(step, value, None, length=_num_steps(dataset))[0]
 
     return lambda: jax.block_until_ready(epoch(jnp.zeros(())))
-
-
-def _count_kernels(dataset: Dataset, unroll: int) -> float:
-    """Count the kernels that a training step launches, as the mean over the unrolled steps."""
-    *_, program = _program(dataset, unroll)
-    return kernels_of_step(program.as_text()) / unroll
-
-
-def kernels_of_step(text: str) -> int:
-    """Count the kernels that the longest loop body of a compiled epoch launches."""
-    kernel = re.compile(
-        r"^ +(?:ROOT )?%\S+ = .*? (?:fusion|custom-call|call|reduce|copy|dot|sort|scatter)\(", re.M
-    )
-    names = re.findall(r" while\(.*body=%?([\w.-]+)", text)
-    bodies = [re.search(rf"^%?{re.escape(name)} .*?^}}", text, re.M | re.S) for name in names]
-    counts = [len(kernel.findall(body[0])) for body in bodies if body]
-    if not counts:
-        raise ValueError("the compiled epoch has no loop")
-    return max(counts)
 
 
 def _torch_peers(dataset: Dataset) -> dict[str, Build]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import jax
 
-from benchmarks.epochs import CONFIG
 from benchmarks.timing import Row, Wanted
+from benchmarks.variants import CONFIG
 from jaxlr.train.data.dataset import Dataset
 from jaxlr.train.data.splits import split_dataset
 from jaxlr.train.program import build_run
