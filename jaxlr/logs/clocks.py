@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxlr.logs.formats import Log, Points
+from jaxlr.logs.formats import Log
+from jaxlr.logs.points import Points
 
 
 class Clock(NamedTuple):

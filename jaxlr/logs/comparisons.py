@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxlr.logs.clocks import Clock, clocks
-from jaxlr.logs.formats import Log, Points
+from jaxlr.logs.formats import Log
+from jaxlr.logs.points import Points
 from jaxlr.logs.readings import Reading
 
 

@@ -97,6 +97,11 @@ def simplest(low: float, high: float) -> float:
     return middle
 
 
+def simplest_near(value: float, error: float) -> float:
+    """Return the number with the fewest digits that is at most `error` from a value >= 0, or 0."""
+    return 0.0 if value < error else simplest(value - error, value + error)
+
+
 def affine(rates: Callable[[float], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return factor and rest with `rates(b) = rest + b factor`. The rates must be linear in b."""
     first, second = rates(1.0), rates(2.0)

@@ -12,7 +12,8 @@ from jaxlr._checks import check_duration, check_positive_count, shown_value
 from jaxlr.frameworks.recipe import Recipe
 from jaxlr.logs.attempts import attempts
 from jaxlr.logs.comparisons import Comparison, compare, usual_comparison
-from jaxlr.logs.formats import Log, Points, read_log
+from jaxlr.logs.formats import Log, read_log
+from jaxlr.logs.points import Points
 from jaxlr.logs.readings import Source
 from jaxlr.logs.search import digits_of
 
