@@ -62,11 +62,13 @@ def attempts(source: Source, log: Log, points: Points) -> Iterator[Attempt]:
     case = _Case(source, log, points, tuple(source.missing()))
     yield from _completed(case)
     yield from _of_other_versions(case)
-    yield from _with_length_of_log(case)
-    case = _length_of_log(case) or case
-    if not case.missing:
-        yield from _with_other_numbers(case)
-        yield from _with_other_base(case)
+    longer = _length_of_log(case) or case
+    if not case.missing and (length := case.read().num_counts) != longer.read().num_counts:
+        reasons = (*longer.reasons, f"The recipe has {length} updates.")
+        yield from _completed(longer._replace(is_changed=True, reasons=reasons))
+    if not longer.missing:
+        yield from _with_other_numbers(longer)
+        yield from _with_other_base(longer)
 
 
 def _completed(case: _Case) -> Iterator[Attempt]:
@@ -110,31 +112,17 @@ def _length_of_log(case: _Case) -> _Case | None:
     length = case.log.facts.get("max_steps")
     if case.log.kind != "huggingface" or case.source.settings is None or not isinstance(length, int):
         return None
+    low, high = _range_of_epoch(case.log)
     other = case._replace(
         missing=tuple(name for name in case.missing if name != "steps_per_epoch"),
         changes={**case.changes, "settings": {"max_steps": length}},
         reasons=(*case.reasons, f"The log says that the run had {length} updates."),
-        found={"max_steps": length, **_updates_of_epoch(case.log)},
+        found={"max_steps": length, **({"updates_per_epoch": low} if low == high else {})},
     )
     try:
         return other if other.read().num_counts == length else None
     except _ERRORS:
         return None
-
-
-def _with_length_of_log(case: _Case) -> Iterator[Attempt]:
-    other = _length_of_log(case)
-    if other is not None and not case.missing:
-        length = case.read().num_counts
-        if length != other.found["max_steps"]:
-            reasons = (*other.reasons, f"The recipe has {length} updates.")
-            yield from _completed(other._replace(is_changed=True, reasons=reasons))
-
-
-def _updates_of_epoch(log: Log) -> dict[str, float]:
-    """Return the number of updates in an epoch, if only one agrees with the epochs and steps of the log."""
-    low, high = _range_of_epoch(log)
-    return {"updates_per_epoch": low} if low == high else {}
 
 
 def _range_of_epoch(log: Log) -> tuple[int, int]:
