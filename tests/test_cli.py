@@ -17,6 +17,7 @@ from processes import ENVIRONMENT, start
 import jaxlr
 from jaxlr.cli import flags, main, plot
 from jaxlr.convert.text import steps_per_batch
+from jaxlr.flags.recipe import parse_names
 from jaxlr.train.config import SweepConfig, TrainConfig
 
 
@@ -288,7 +289,7 @@ def test_only_one_cycle_and_cyclic_step_per_batch_by_default(text, per_batch):
     ],
 )
 def test_a_name_and_its_value_may_both_hold_an_equals_sign(pair, name, value):
-    assert flags._parse_pair(pair) == (name, value)
+    assert parse_names([pair]) == {name: value}
 
 
 def test_names_in_a_text_get_their_values(run):

@@ -12,8 +12,8 @@ from helpers import HOST_RTOL, assert_close
 
 import jaxlr
 from jaxlr.cli import main
-from jaxlr.cli.errors import in_flags, with_flags
-from jaxlr.cli.recipe import read_recipe
+from jaxlr.flags.errors import in_flags, with_flags
+from jaxlr.flags.recipe import read_recipe
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.loop import train
 from jaxlr.train.runs import hyperparameters_of

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from jaxlr.cli.errors import RecipeError
-from jaxlr.cli.flags import message_of
 from jaxlr.cli.verify import LogFlags, unreadable, write_plot
+from jaxlr.flags.errors import RecipeError
+from jaxlr.flags.recipe import message_of
 from jaxlr.logs import Fit, fit
 from jaxlr.logs.comparisons import rates_of
 

@@ -1,26 +1,19 @@
 """The flags that complete a recipe, and the curve of its learning rates."""
 
-import ast
 import dataclasses
 import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import tyro
 
-from jaxlr._checks import check_duration, check_positive_count, check_value, shorten
-from jaxlr.cli.errors import RecipeError, in_flags, shell_quoted
-from jaxlr.cli.recipe import Settings, Source, read_recipe
+from jaxlr._checks import check_duration, check_positive_count, check_value
 from jaxlr.convert import from_string
-from jaxlr.convert.errors import (
-    ConflictingRateError,
-    MissingNamesError,
-    MissingNumStepsError,
-    MissingRateError,
-)
+from jaxlr.convert.errors import MissingRateError
 from jaxlr.convert.text import steps_per_batch
+from jaxlr.flags.errors import RecipeError, in_flags
+from jaxlr.flags.recipe import Settings, Source, message_of, parse_names, read_recipe
 from jaxlr.frameworks import Recipe
 from jaxlr.frameworks.config import from_config
 from jaxlr.schedules.compose import sample
@@ -29,7 +22,6 @@ from jaxlr.schedules.compose import sample
 _MOST_COUNTS = 10_000_000
 _DEFAULT_LR = 0.1
 _DEFAULT_EPOCHS = 100
-_STATED = tyro.conf.arg(help_behavior_hint="")  # the help states the default
 _T = TypeVar("_T")
 
 
@@ -197,46 +189,6 @@ def _rates(label: str, schedule: Any, num_counts: int) -> np.ndarray:
     return rates
 
 
-def message_of(error: Exception) -> str:
-    """Return the message of an error in a recipe, with advice in flags instead of Python's arguments."""
-    match error:
-        case MissingNamesError():
-            values = MissingNamesError([name for name in error.names if name not in error.functions])
-            pairs = values.listed(lambda name: shell_quoted(f"{name}=..."), separator=" ")
-            advice = [f"give --names {pairs}"] if pairs else []
-            if error.functions:  # a flag cannot hold a function
-                advice.append(f"write 'def {shorten(error.functions[0])}(...): ...' before the scheduler")
-            return f"{error.reason}: {', and '.join(advice)}"
-        case ConflictingRateError():
-            return (
-                f"--lr is {error.given}, but the scheduler's text sets lr={error.written!r}: give "
-                f"--lr {error.written!r}, or change the text"
-            )
-        case MissingNumStepsError():
-            return f"{error.reason}: give --epochs, the number of epochs (or steps) to tabulate"
-    return in_flags(str(error))
-
-
 def as_json(rate: float) -> float | None:
     """Return a learning rate for JSON, which has no NaN and no infinity: they become null."""
     return rate if math.isfinite(rate) else None
-
-
-def parse_names(pairs: Sequence[str]) -> dict[str, Any]:
-    """Return the values of pairs NAME=VALUE by their names."""
-    return dict(_parse_pair(pair) for pair in pairs)
-
-
-def _parse_pair(pair: str) -> tuple[str, Any]:
-    """Split NAME=VALUE. Both may contain an = themselves."""
-    for equals in re.finditer("=", pair):
-        name, text = pair[: equals.start()].strip(), pair[equals.end() :].strip()
-        try:
-            ast.parse(name, mode="eval")
-            return name, ast.literal_eval(text)
-        except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-            continue  # try the next =
-    raise ValueError(
-        "names must be NAME=VALUE with a number, a string in quotes or a list (and come after RECIPE), "
-        f"got {shorten(pair)!r}"
-    )

@@ -9,7 +9,9 @@ import io
 import os
 import pkgutil
 import re
+import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ import tyro
 
 from jaxlr._extras import check_installed
 from jaxlr.cli.environment import import_jax
-from jaxlr.cli.errors import refuse, with_flags
+from jaxlr.cli.errors import refuse
+from jaxlr.flags.errors import with_flags
 
 
 _DESCRIPTION = "PyTorch's learning-rate schedulers for JAX. --version prints the version."
@@ -33,6 +36,7 @@ _COMMANDS = {
 }
 TRAINING_COMMANDS = ("train", "sweep")
 NARROWEST = 40  # columns of a terminal
+_QUOTED_FLAGS = re.compile(r"--[\w.-]+(\s+\S|=\S+\s+--\w)")  # flags of a script, in one word
 _TYRO = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone)
 # What tyro says, and what a user needs to read.
 _PLAIN_ERRORS = (
@@ -77,15 +81,39 @@ def parse(args: list[str]) -> tuple[str, Any]:
 def _parse(args: list[str]) -> Any:
     if not args or args[0] not in _COMMANDS:
         return _parse_without_command(args)
-    from jaxlr.cli.recipe import with_flags_as_text
-
     command, *flags = args
-    flags = with_flags_as_text(command, flags)
+    flags = _with_flags_as_text(command, flags)
     kind, prog = _config_class(command), f"jaxlr {command}"
     if (saved := _saved_config(command, flags)) is not None:
         # Flags come in pairs here: the saved settings may turn a flag on, and --no-FLAG turns it off.
         return tyro.cli(kind, prog=prog, args=flags, default=saved, config=_TYRO)
     return tyro.cli(kind, prog=prog, args=flags, config=(*_TYRO, tyro.conf.FlagCreatePairsOff))
+
+
+def _with_flags_as_text(command: str, words: Sequence[str]) -> list[str]:
+    """Return the words of a command line with the flags of a training script as one RECIPE.
+
+    `jaxlr port -- --sched cosine --lr 0.1` becomes `jaxlr port " --sched cosine --lr 0.1"`. The options of
+    detectron2 after a file become those of a command: `--config-file a.yaml SOLVER.BASE_LR 0.1`.
+    """
+    # A leading space hides the first flag from the parser of our own.
+    words = [f" {word}" if _QUOTED_FLAGS.match(word) else word for word in words]
+    if "--" not in words:
+        return words
+    own, flags = words[: words.index("--")], words[words.index("--") + 1 :]
+    num_recipes = next((n for n, word in enumerate(own) if word.startswith("-") and word != "-"), len(own))
+    if num_recipes == 1 and flags and flags[0].startswith("SOLVER."):  # detectron2's, which change a file
+        own, flags, num_recipes = own[1:], ["--config-file", own[0], *flags], 0
+    if not any(re.match(r"--\w|\w[\w.]*=[^=]", word) for word in flags):
+        return words  # recipes in quotes, as some people write them after --
+    text = f" {shlex.join(flags)}"
+    if command == "train":
+        if any(re.match(r"--recipe(=|$)", word) for word in own):
+            raise ValueError("recipe needs one value: give a file, or flags after --, but not both")
+        return [*own, "--recipe", text]
+    if num_recipes == 0:
+        return [*own, "--", text]
+    return [*own[:num_recipes], text, *own[num_recipes:]]
 
 
 def _config_class(command: str) -> Any:

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from jaxlr.cli.errors import RecipeError
 from jaxlr.cli.flags import CurveFlags, RecipeCurve, as_json
 from jaxlr.cli.parse import NARROWEST
 from jaxlr.drawing import Curve, draw, new_figure, require, suits_log_scale
+from jaxlr.flags.errors import RecipeError
 
 
 _WIDEST, _HEIGHT = 1000, 17  # characters of a line, and the height of the axes

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 import optax
 import tyro
 
-from jaxlr.cli.errors import RecipeError, in_flags
-from jaxlr.cli.flags import RecipeFlags, message_of
-from jaxlr.cli.recipe import Settings
+from jaxlr.cli.flags import RecipeFlags
 from jaxlr.convert.lines import line_of
 from jaxlr.convert.optimizers.lines import Lines, lines_of_text
+from jaxlr.flags.errors import RecipeError, in_flags
+from jaxlr.flags.recipe import Settings, message_of
 from jaxlr.frameworks import Recipe
 from jaxlr.frameworks.lines import tx_line
 from jaxlr.frameworks.optimizers import read_optimizer
@@ -35,34 +35,35 @@ class PortConfig(RecipeFlags):
     """Format of the output: Python lines, or a JSON object with them and what was read."""
 
     def run(self) -> None:
-        """Print the line. The comments above the line of a config state its unit and its assumptions."""
+        """Print the lines, below comments that state what they need and what was assumed."""
         source = self.read(self.recipe)
         if source.settings is None:
-            lines = self.convert(self._lines, source.text, self.epochs)
-            result: dict[str, Any] = {"jaxlr": lines.schedule, "torch": lines.torch}
-            if lines.tx is not None:
-                result["tx"] = lines.tx
-            printed, comments = lines.code, [in_flags(comment) for comment in lines.comments]
+            values, lines = self._of_text(source.text)
         else:
-            recipe = self.from_config(source.settings)
-            values = {"jaxlr": recipe.schedule, **recipe._asdict()}
-            del values["schedule"]
-            result = {
-                name: _line(value) if _is_schedule(value) else value for name, value in values.items()
-            }
-            tx, more = self._tx(source.settings, recipe)
-            groups: list[str] = []
-            if tx is None:
-                groups = [f"Group {self.group} of {', '.join(recipe.groups)}."] if recipe.groups else []
-                more = [f"{name}: {result[name]}" for name in _BESIDES if result[name] is not None] + more
-            else:
-                result["tx"] = tx
-            lines = Lines(result["jaxlr"], tx, "", name=_name(recipe))
-            printed, comments = lines.code, [_heading(recipe), *groups, *recipe.assumptions, *more]
-        if self.format == "json":
-            print(json.dumps(result))
-        else:
-            print(*(f"# {comment}" for comment in comments), printed, sep="\n")
+            values, lines = self._of_config(source.settings)
+        if lines.tx is not None:
+            values["tx"] = lines.tx
+        print(json.dumps(values) if self.format == "json" else lines.text)
+
+    def _of_text(self, text: str) -> tuple[dict[str, Any], Lines]:
+        lines = self.convert(_lines_of_text, text, self.epochs)
+        comments = tuple(map(in_flags, lines.comments))
+        return {"jaxlr": lines.schedule, "torch": lines.torch}, lines._replace(comments=comments)
+
+    def _of_config(self, settings: Settings) -> tuple[dict[str, Any], Lines]:
+        recipe = self.from_config(settings)
+        fields = {"jaxlr": recipe.schedule, **recipe._asdict()}
+        del fields["schedule"]
+        values = {name: _line(value) if _is_schedule(value) else value for name, value in fields.items()}
+        comments = [_heading(recipe)]
+        tx, about_tx = self._tx(settings, recipe)
+        if tx is None and recipe.groups:
+            comments.append(f"Group {self.group} of {', '.join(recipe.groups)}.")
+        comments += recipe.assumptions
+        if tx is None:
+            comments += [f"{name}: {values[name]}" for name in _BESIDES if values[name] is not None]
+        comments += about_tx
+        return values, Lines(values["jaxlr"], tx, "", tuple(comments), _name(recipe))
 
     def _tx(self, settings: Settings, recipe: Recipe) -> tuple[str | None, list[str]]:
         """Return the line of the optimizer of all groups, or None, and comments on it."""
@@ -78,9 +79,9 @@ class PortConfig(RecipeFlags):
         added = [each for each in map(in_flags, read.recipe.assumptions) if each not in recipe.assumptions]
         return line, [*added, *comments]
 
-    @staticmethod
-    def _lines(text: str, lr: float | None, group: int, **options: Any) -> Lines:
-        return lines_of_text(text, lr, group=group or None, **options)  # by default those of all groups
+
+def _lines_of_text(text: str, lr: float | None, group: int, **options: Any) -> Lines:
+    return lines_of_text(text, lr, group=group or None, **options)  # by default those of all groups
 
 
 def _is_schedule(value: Any) -> bool:

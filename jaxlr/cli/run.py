@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxlr.cli.errors import RecipeError, end, refuse
+from jaxlr.cli.errors import end, refuse
 from jaxlr.cli.parse import TRAINING_COMMANDS, parse
+from jaxlr.flags.errors import RecipeError
 
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from jaxlr.cli.errors import RecipeError
 from jaxlr.cli.flags import CurveFlags, as_json
+from jaxlr.flags.errors import RecipeError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,24 +39,25 @@ class TableConfig(CurveFlags):
         counts = np.arange(len(curve.rates))
         if self.changes:
             counts = counts[np.diff(curve.rates, prepend=np.nan) != 0]
+        rows = list(zip(counts.tolist(), curve.rates[counts].tolist(), strict=True))
         write = {"text": _text, "csv": _csv, "json": _json}[self.format]
-        for line in write(curve.unit, counts.tolist(), curve.rates[counts].tolist()):
+        for line in write(curve.unit, rows):
             print(line)
 
 
-def _text(unit: str, counts: Sequence[int], rates: Sequence[float]) -> Iterator[str]:
-    width = max(len(unit), len(str(counts[-1])))
+def _text(unit: str, rows: Sequence[tuple[int, float]]) -> Iterator[str]:
+    width = max(len(unit), len(str(rows[-1][0])))
     yield f"{unit:>{width}}  lr"
-    for count, rate in zip(counts, rates, strict=True):
+    for count, rate in rows:
         yield f"{count:{width}}  {rate!r}"
 
 
-def _csv(unit: str, counts: Sequence[int], rates: Sequence[float]) -> Iterator[str]:
+def _csv(unit: str, rows: Sequence[tuple[int, float]]) -> Iterator[str]:
     yield f"{unit},lr"
-    for count, rate in zip(counts, rates, strict=True):
+    for count, rate in rows:
         yield f"{count},{rate!r}"
 
 
-def _json(unit: str, counts: Sequence[int], rates: Sequence[float]) -> Iterator[str]:
-    for count, rate in zip(counts, rates, strict=True):
+def _json(unit: str, rows: Sequence[tuple[int, float]]) -> Iterator[str]:
+    for count, rate in rows:
         yield json.dumps({unit: count, "lr": as_json(rate)})

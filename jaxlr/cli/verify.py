@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from jaxlr.cli.errors import RecipeError, in_flags
-from jaxlr.cli.flags import RecipeFlags, message_of
+from jaxlr.cli.flags import RecipeFlags
 from jaxlr.cli.plot import save_image
 from jaxlr.drawing import draw_log, new_figure
+from jaxlr.flags.errors import RecipeError, in_flags
+from jaxlr.flags.recipe import message_of
 from jaxlr.logs import Verification, verify
 
 
@@ -44,12 +45,6 @@ class VerifyFlags(LogFlags, RecipeFlags):
 
     epochs: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
     """Epochs of the run. Default: from RECIPE."""
-
-    num_processes: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
-    """Processes (GPUs) of the run, if the rate depends on them."""
-
-    group: int = 0
-    """Number of the parameter group, from 0."""
 
     framework_version: Annotated[str | None, tyro.conf.arg(metavar="VERSION", help_behavior_hint="")] = None
     """Version of the framework, such as 4.46. Default: from LOG."""

@@ -7,10 +7,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxlr.logs.clocks import clocks, needs_steps_per_epoch
-from jaxlr.logs.comparisons import Attempt, Comparison, compare, rates_of, tolerances_of, usual_comparison
-from jaxlr.logs.formats import Log, Points
-from jaxlr.logs.readings import VERSIONS, Reading, Source
-from jaxlr.logs.search import affine, base_rates, round_numbers, search_whole, shown, simplest
+from jaxlr.logs.comparisons import Attempt, compare, rates_of, tolerances_of, usual_comparison
+from jaxlr.logs.formats import Log
+from jaxlr.logs.points import Points
+from jaxlr.logs.readings import VERSIONS, Number, Reading, Source
+from jaxlr.logs.search import (
+    affine,
+    base_rates,
+    round_numbers,
+    search_whole,
+    shown,
+    simplest,
+    simplest_near,
+)
 
 
 _LARGEST = 10_000_000
@@ -30,16 +39,21 @@ class _Case(NamedTuple):
     found: Mapping[str, float] = {}
     is_changed: bool = False
 
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """The argument of `verify`."""
+        return self.source.arguments["steps_per_epoch"]
+
     def read(self, number: int | None = None, base: float | None = None) -> Reading:
         """Read the recipe with values for the numbers that it lacks."""
-        changes = dict(self.changes)
+        number, changes = 10 if number is None else number, dict(self.changes)
         for name in self.missing:
             if name == "init_value":
                 changes[name] = 1.0 if base is None else base
             elif name == "steps_per_epoch":
-                changes[name] = 10 if number is None else number
+                changes[name] = number
             else:
-                changes["names"] = {**changes.get("names", {}), name: 10 if number is None else number}
+                changes["names"] = {name: number}
         return self.source.read(**changes)
 
 
@@ -48,28 +62,28 @@ def attempts(source: Source, log: Log, points: Points) -> Iterator[Attempt]:
     case = _Case(source, log, points, tuple(source.missing()))
     yield from _completed(case)
     yield from _of_other_versions(case)
-    yield from _with_length_of_log(case)
-    case = _length_of_log(case) or case
-    if not case.missing:
-        yield from _with_other_numbers(case)
-        yield from _with_other_base(case)
+    longer = _length_of_log(case) or case
+    if not case.missing and (length := case.read().num_counts) != longer.read().num_counts:
+        reasons = (*longer.reasons, f"The recipe has {length} updates.")
+        yield from _completed(longer._replace(is_changed=True, reasons=reasons))
+    if not longer.missing:
+        yield from _with_other_numbers(longer)
+        yield from _with_other_base(longer)
 
 
 def _completed(case: _Case) -> Iterator[Attempt]:
     """Yield the recipe once the numbers that it lacks are found."""
-    if "steps_per_epoch" in case.missing and (longer := _length_of_log(case)) is not None:
-        case = longer
-    reading = case.read()
-    given = case.source.arguments["steps_per_epoch"]
+    if "steps_per_epoch" in case.missing:
+        case = _length_of_log(case) or case
+    reading, steps = case.read(), case.steps_per_epoch
     for unit in _units(case, reading):
         lacking = case.missing
-        if given is None and needs_steps_per_epoch(case.log, case.points, unit):
+        if steps is None and needs_steps_per_epoch(case.log, case.points, unit):
             lacking = tuple(dict.fromkeys((*lacking, "steps_per_epoch")))
         if lacking:
             yield from _solved(case._replace(missing=lacking), unit)
         else:
-            reading = case.read()._replace(unit=unit)
-            yield Attempt(reading, given, case.reasons, case.found, case.is_changed)
+            yield Attempt(reading._replace(unit=unit), steps, case.reasons, case.found, case.is_changed)
 
 
 def _units(case: _Case, reading: Reading) -> tuple[str, ...]:
@@ -81,13 +95,11 @@ def _units(case: _Case, reading: Reading) -> tuple[str, ...]:
 
 def _of_other_versions(case: _Case) -> Iterator[Attempt]:
     framework = case.read().framework or ""
-    given = case.source.arguments["version"]
     for version in VERSIONS.get(framework, ()):
-        reason = f"The rules are those of {framework} {version}."
         other = case._replace(
-            changes={**case.changes, "version": version},
-            reasons=(*case.reasons, reason),
-            is_changed=given is not None,
+            changes={"version": version},
+            reasons=(f"The rules are those of {framework} {version}.",),
+            is_changed=case.source.arguments["version"] is not None,
         )
         try:
             yield from _completed(other)
@@ -100,30 +112,17 @@ def _length_of_log(case: _Case) -> _Case | None:
     length = case.log.facts.get("max_steps")
     if case.log.kind != "huggingface" or case.source.settings is None or not isinstance(length, int):
         return None
-    settings = {"max_steps": length}
+    low, high = _range_of_epoch(case.log)
     other = case._replace(
         missing=tuple(name for name in case.missing if name != "steps_per_epoch"),
-        changes={**case.changes, "settings": settings},
+        changes={**case.changes, "settings": {"max_steps": length}},
         reasons=(*case.reasons, f"The log says that the run had {length} updates."),
-        found={**case.found, "max_steps": length, **_updates_of_epoch(case.log)},
+        found={"max_steps": length, **({"updates_per_epoch": low} if low == high else {})},
     )
     try:
         return other if other.read().num_counts == length else None
     except _ERRORS:
         return None
-
-
-def _with_length_of_log(case: _Case) -> Iterator[Attempt]:
-    other = _length_of_log(case)
-    if other is not None and not case.missing and case.read().num_counts != other.read().num_counts:
-        reason = f"The recipe has {case.read().num_counts} updates."
-        yield from _completed(other._replace(is_changed=True, reasons=(*other.reasons, reason)))
-
-
-def _updates_of_epoch(log: Log) -> dict[str, float]:
-    """Return the number of updates in an epoch, if only one agrees with the epochs and steps of the log."""
-    low, high = _range_of_epoch(log)
-    return {"updates_per_epoch": low} if low == high else {}
 
 
 def _range_of_epoch(log: Log) -> tuple[int, int]:
@@ -141,102 +140,57 @@ def _range_of_epoch(log: Log) -> tuple[int, int]:
     return max(1, math.ceil(low - 1e-6)), min(_LARGEST, max(1, math.floor(high + 1e-6)))
 
 
-def _solved(case: _Case, unit: str) -> Iterator[Attempt]:
-    """Yield the recipe with the numbers that agree with the log, or else with the nearest ones."""
-    whole = next((name for name in case.missing if name != "init_value"), None)
-    given = 10 if whole == "steps_per_epoch" else case.source.arguments["steps_per_epoch"]
-    num_clocks = len([*clocks(case.log, case.points, unit, given)])
-    # Another version is tried with the usual numbering of the steps only.
-    for index in range(1 if "version" in case.changes else min(num_clocks, 3)):
-        problem = _Problem(case, unit, whole, index)
-        low, high = _range_of_epoch(case.log) if whole == "steps_per_epoch" else (1, _LARGEST)
-        if whole is None:
-            nearest, numbers = None, [None] if problem.agrees(None) else []
-        else:
-            nearest, numbers = search_whole(problem.distance, problem.agrees, low, max(low, high))
-        if numbers:
-            yield problem.attempt(numbers)
-        elif index == 0:  # skipped updates may still explain the rest
-            yield problem.attempt([nearest], is_exact=False)
+class _Search(NamedTuple):
+    """A search for a whole number with which the rates of a recipe agree with a log.
 
+    Args:
+        points: the points of the log.
+        rates: a function of the number, a base rate and some of the points. It returns their rates.
+        lacks_base: True if the base rate is also unknown.
+    """
 
-class _Problem(NamedTuple):
-    """A search for the numbers that a recipe lacks: a whole one, a base rate, or both."""
+    points: Points
+    rates: Callable[[int | None, float | None, Points], np.ndarray]
+    lacks_base: bool = False
 
-    case: _Case
-    unit: str
-    whole: str | None
-    clock: int
+    def found(self, low: int, high: int) -> tuple[int, list[int]]:
+        """Return the nearest number from `low` to `high`, and all that agree."""
+        return search_whole(self.distance, self.agrees, low, high)
 
-    def rates(self, number: int | None, base: float | None, few: bool) -> np.ndarray:
-        """Return the rates at the points of the log, or at a few of them."""
-        case = self.case
-        points = _some(case.points) if few else case.points
-        given = number if self.whole == "steps_per_epoch" else case.source.arguments["steps_per_epoch"]
-        listed = [*clocks(case.log, points, self.unit, given)]
-        return rates_of(case.read(number, base).schedule, listed[self.clock].counts)
-
-    def line(self, number: int | None, few: bool) -> tuple[np.ndarray, np.ndarray]:
-        return affine(lambda base: self.rates(number, base, few))
-
-    def distance(self, number: int | None) -> float:
-        logged = _some(self.case.points).rates
+    def distance(self, number: int) -> float:
+        points = _some(self.points)
         try:
-            if "init_value" in self.case.missing:
-                factor, rest = self.line(number, few=True)
-                expected = rest + factor * _median_base(factor, rest, logged)
+            if self.lacks_base:
+                factor, rest = self._line(number, points)
+                expected = rest + factor * _median_base(factor, rest, points.rates)
             else:
-                expected = self.rates(number, None, few=True)
+                expected = self.rates(number, None, points)
         except _ERRORS:
             return math.inf
-        return float(np.abs(expected - logged).mean() / max(np.abs(logged).max(), 1e-300))
+        return float(np.abs(expected - points.rates).mean() / max(np.abs(points.rates).max(), 1e-300))
 
     def agrees(self, number: int | None) -> bool:
         try:
-            return self.base(number) is not None
+            if self.lacks_base:
+                return self.bounds(number) is not None
+            error = np.abs(self.rates(number, None, self.points) - self.points.rates)
         except _ERRORS:
             return False
+        return bool((error <= tolerances_of(self.points)).all())
 
-    def base(self, number: int | None) -> tuple[float, float] | None:
-        """Return the range of the base rates that agree, or None. It is (0, 0) if the recipe has one."""
-        logged, tolerances = self.case.points.rates, tolerances_of(self.case.points)
-        if "init_value" in self.case.missing:
-            return base_rates(*self.line(number, few=False), logged, tolerances)
-        is_right = np.abs(self.rates(number, None, few=False) - logged) <= tolerances
-        return (0.0, 0.0) if is_right.all() else None
+    def bounds(self, number: int | None) -> tuple[float, float] | None:
+        """Return the lowest and the highest base rate that agree, or None for none."""
+        return base_rates(*self._line(number, self.points), self.points.rates, tolerances_of(self.points))
 
-    def attempt(self, numbers: Sequence[int | None], is_exact: bool = True) -> Attempt:
-        """Return the recipe with the middle one of the numbers that agree."""
-        case, number = self.case, numbers[len(numbers) // 2]
-        found, reasons = dict(case.found), [*case.reasons]
-        base = None
-        if self.whole is not None and number is not None:
-            found[self.whole] = number
-            whole_numbers = [each for each in numbers if each is not None]
-            reasons.append(_found_sentence(self.whole, whole_numbers, is_exact))
-        if "init_value" in case.missing:
-            bounds = self.base(number)
-            if bounds is None:
-                factor, rest = self.line(number, few=False)
-                middle = _median_base(factor, rest, case.points.rates)
-                bounds = (middle * 0.997, middle * 1.003)
-            base = simplest(*bounds)
-            found["init_value"] = base
-            begin = "The log determines init_value: it" if is_exact else "The nearest init_value"
-            reasons.append(f"{begin} is {shown(base)}.")
-        given = case.source.arguments["steps_per_epoch"]
-        steps = number if self.whole == "steps_per_epoch" else given
-        reading = case.read(number, base)._replace(unit=self.unit)
-        return Attempt(reading, steps, tuple(reasons), found, case.is_changed)
+    def base(self, number: int | None) -> float:
+        """Return the shortest base rate that agrees, or else one that is near."""
+        if (bounds := self.bounds(number)) is not None:
+            return simplest(*bounds)
+        median = _median_base(*self._line(number, self.points), self.points.rates)
+        return simplest_near(median, 0.003 * median)
 
-
-def _found_sentence(name: str, numbers: list[int], is_exact: bool) -> str:
-    middle = numbers[len(numbers) // 2]
-    if not is_exact:
-        return f"The nearest {name} is {middle}."
-    if len(numbers) == 1:
-        return f"The log determines {name}: it is {middle}."
-    return f"The log agrees with {name} from {numbers[0]} to {numbers[-1]}: {middle} is taken."
+    def _line(self, number: int | None, points: Points) -> tuple[np.ndarray, np.ndarray]:
+        return affine(lambda base: self.rates(number, base, points))
 
 
 def _median_base(factor: np.ndarray, rest: np.ndarray, rates: np.ndarray) -> float:
@@ -253,95 +207,115 @@ def _some(points: Points) -> Points:
     return Points(steps, epochs, rates, tolerances, points.digits)
 
 
+def _solved(case: _Case, unit: str) -> Iterator[Attempt]:
+    """Yield the recipe with the numbers that agree with the log, or else with the nearest ones."""
+    whole = next((name for name in case.missing if name != "init_value"), None)
+    is_epoch = whole == "steps_per_epoch"
+
+    def steps_of(number: int | None) -> int | None:
+        return number if is_epoch else case.steps_per_epoch
+
+    num_clocks = len([*clocks(case.log, case.points, unit, steps_of(10))])
+    # Another version is tried with the usual numbering of the steps only.
+    for index in range(1 if "version" in case.changes else min(num_clocks, 3)):
+
+        def rates(number: int | None, base: float | None, points: Points, index: int = index) -> np.ndarray:
+            listed = [*clocks(case.log, points, unit, steps_of(number))]
+            return rates_of(case.read(number, base).schedule, listed[index].counts)
+
+        search = _Search(case.points, rates, "init_value" in case.missing)
+        if whole is None:
+            nearest, numbers = None, [None] if search.agrees(None) else []
+        else:
+            low, high = _range_of_epoch(case.log) if is_epoch else (1, _LARGEST)
+            nearest, numbers = search.found(low, max(low, high))
+        if not numbers and index > 0:
+            continue
+        # If none agrees, skipped updates may still explain the rest.
+        number = numbers[len(numbers) // 2] if numbers else nearest
+        found, reasons, base = {**case.found}, [*case.reasons], None
+        if whole is not None and number is not None:
+            found[whole] = number
+            reasons.append(_found_sentence(whole, number, numbers))
+        if search.lacks_base:
+            found["init_value"] = base = search.base(number)
+            begin = "The log determines init_value: it" if numbers else "The nearest init_value"
+            reasons.append(f"{begin} is {shown(base)}.")
+        reading = case.read(number, base)._replace(unit=unit)
+        yield Attempt(reading, steps_of(number), tuple(reasons), found, case.is_changed)
+
+
+def _found_sentence(name: str, number: int, numbers: Sequence[int | None]) -> str:
+    if not numbers:
+        return f"The nearest {name} is {number}."
+    if len(numbers) == 1:
+        return f"The log determines {name}: it is {number}."
+    return f"The log agrees with {name} from {numbers[0]} to {numbers[-1]}: {number} is taken."
+
+
 def _with_other_numbers(case: _Case) -> Iterator[Attempt]:
     """Yield the recipe with another value for one of its whole numbers, if that agrees."""
-    reading, given = case.read(), case.source.arguments["steps_per_epoch"]
-    numbers: list[tuple[str, int, Callable[[int], dict[str, Any]]]] = [*case.source.numbers()]
-    if given is not None:
-        numbers.append(("steps_per_epoch", given, lambda other: {"steps_per_epoch": other}))
-    for name, value, changes in numbers:
-        for unit in _units(case, reading):
-            other = _OtherNumber(case, unit, name, value, changes)
-            if other.matters() and (attempt := other.solved()) is not None:
+    numbers, steps = [*case.source.numbers()], case.steps_per_epoch
+    if steps is not None:
+        numbers.append(Number("steps_per_epoch", steps, lambda other: {"steps_per_epoch": other}))
+    for number in numbers:
+        for unit in _units(case, case.read()):
+            if (attempt := _with_other_number(case, unit, number)) is not None:
                 yield attempt
 
 
-class _OtherNumber(NamedTuple):
-    """A search for another value of a whole number in a recipe."""
+def _with_other_number(case: _Case, unit: str, number: Number) -> Attempt | None:
+    """Return the recipe with the value of a number that agrees. If none does, skipped updates are tried."""
 
-    case: _Case
-    unit: str
-    name: str
-    value: int  # -1 if the recipe has none
-    changes: Callable[[int], dict[str, Any]]
+    def attempt(value: int) -> Attempt:
+        changes = {**case.changes, **number.changes(value)}
+        changes["settings"] = {**case.changes.get("settings", {}), **changes.get("settings", {})}
+        reading = case.source.read(**changes)._replace(unit=unit)
+        steps = value if number.name == "steps_per_epoch" else case.steps_per_epoch
+        return Attempt(reading, steps, case.reasons, {**case.found, number.name: value}, is_changed=True)
 
-    def attempt(self, number: int, reasons: tuple[str, ...] = ()) -> Attempt:
-        changes = {**self.case.changes, **self.changes(number)}
-        changes["settings"] = {**self.case.changes.get("settings", {}), **changes.get("settings", {})}
-        reading = self.case.source.read(**changes)._replace(unit=self.unit)
-        given = self.case.source.arguments["steps_per_epoch"]
-        steps = number if self.name == "steps_per_epoch" else given
-        found = {**self.case.found, self.name: number}
-        return Attempt(reading, steps, (*self.case.reasons, *reasons), found, is_changed=True)
+    def rates(value: int | None, _: float | None, points: Points) -> np.ndarray:
+        assert value is not None
+        compared = usual_comparison(attempt(value), case.log, points)
+        return np.full(len(points.rates), math.inf) if compared is None else compared.expected
 
-    def compared(self, number: int, points: Points) -> Comparison | None:
+    def agrees_with_skips(value: int) -> bool:
         try:
-            return usual_comparison(self.attempt(number), self.case.log, points)
-        except _ERRORS:
-            return None
-
-    def distance(self, number: int) -> float:
-        points = _some(self.case.points)
-        compared = self.compared(number, points)
-        if compared is None:
-            return math.inf
-        error = np.abs(compared.expected - points.rates).mean()
-        return float(error / max(np.abs(points.rates).max(), 1e-300))
-
-    def agrees(self, number: int) -> bool:
-        compared = self.compared(number, self.case.points)
-        return compared is not None and bool(compared.agrees.all())
-
-    def agrees_with_skips(self, number: int) -> bool:
-        try:
-            compared = compare(self.attempt(number), self.case.log, self.case.points)
+            compared = compare(attempt(value), case.log, case.points)
         except _ERRORS:
             return False
         return compared is not None and bool(compared.agrees.all())
 
-    def matters(self) -> bool:
-        """Check if the rates depend on the number, by trying a few other values."""
-        value = max(self.value, 0)
-        first = self.distance(value)
-        return any(self.distance(other) != first for other in (value + 1, value // 2, 2 * value + 3))
+    search, written = _Search(case.points, rates), max(number.value, 0)
+    distance = search.distance(written)
+    if all(search.distance(each) == distance for each in (written + 1, written // 2, 2 * written + 3)):
+        return None  # the rates do not depend on it
+    nearest, values = search.found(0, _LARGEST)
+    values = values or [value for value in round_numbers(nearest) if agrees_with_skips(value)][:1]
+    if not values:
+        return None
+    found = attempt(values[len(values) // 2])
+    reasons = [_other_sentence(number, int(found.found[number.name]))]
+    if len(values) > 1:
+        reasons.append(f"Each number from {values[0]} to {values[-1]} agrees.")
+    return found._replace(reasons=(*case.reasons, *reasons))
 
-    def solved(self) -> Attempt | None:
-        """Return the recipe with the number that agrees. If none does, skipped updates are tried too."""
-        nearest, numbers = search_whole(self.distance, self.agrees, 0, _LARGEST)
-        if not numbers:
-            numbers = [number for number in round_numbers(nearest) if self.agrees_with_skips(number)][:1]
-        if not numbers:
-            return None
-        number = numbers[len(numbers) // 2]
-        reasons = [self._sentence(number)]
-        if len(numbers) > 1:
-            reasons.append(f"Each number from {numbers[0]} to {numbers[-1]} agrees.")
-        return self.attempt(number, tuple(reasons))
 
-    def _sentence(self, number: int) -> str:
-        if self.value < 0:
-            return f"All points agree with {self.name}={number}."
-        if self.name == str(self.value):
-            return f"All points agree with {number} in the place of {self.value}."
-        return f"All points agree with {self.name}={number}, where the recipe has {self.value}."
+def _other_sentence(number: Number, value: int) -> str:
+    if number.value < 0:
+        return f"All points agree with {number.name}={value}."
+    if number.name == str(number.value):
+        return f"All points agree with {value} in the place of {number.value}."
+    return f"All points agree with {number.name}={value}, where the recipe has {number.value}."
 
 
 def _with_other_base(case: _Case) -> Iterator[Attempt]:
     """Yield the recipe at another base rate, if all rates of the log are the same multiple of its own."""
     reading = case.read()
-    given = case.source.arguments["steps_per_epoch"]
     for unit in _units(case, reading):
-        attempt = Attempt(reading._replace(unit=unit), given, case.reasons, case.found, is_changed=True)
+        attempt = Attempt(
+            reading._replace(unit=unit), case.steps_per_epoch, case.reasons, case.found, is_changed=True
+        )
         usual = usual_comparison(attempt, case.log, case.points)
         if usual is None:
             continue

@@ -1,16 +1,18 @@
 """Schedules that are fitted to the points of a log."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import optax
 
+from jaxlr.convert.lines import line_of
 from jaxlr.logs.clocks import Clock
-from jaxlr.logs.comparisons import rates_of
-from jaxlr.logs.formats import Log, Points
-from jaxlr.logs.search import base_rates, simplest
-from jaxlr.schedules import Phase
+from jaxlr.logs.comparisons import rates_of, tolerances_of
+from jaxlr.logs.formats import Log
+from jaxlr.logs.points import Points
+from jaxlr.logs.search import base_rates, simplest, simplest_near
 
 
 _MOST_POINTS = 150
@@ -40,48 +42,74 @@ class Candidate(NamedTuple):
     counts: np.ndarray
 
 
-class Data(NamedTuple):
-    """The points to fit."""
+class Sample(NamedTuple):
+    """A few of the points, from the first to the last, as arrays of shape (points,)."""
 
-    counts: np.ndarray
+    counts: np.ndarray  # float64
     rates: np.ndarray
     tolerances: np.ndarray
+
+
+class Data(NamedTuple):
+    """The points to fit, with a count for each."""
+
+    log: Log
     points: Points
     clock: Clock
-    log: Log
 
-    def some(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return at most a few hundred points, from the first to the last."""
+    @property
+    def counts(self) -> np.ndarray:
+        return self.clock.counts
+
+    @property
+    def rates(self) -> np.ndarray:
+        return self.points.rates
+
+    @property
+    def tolerances(self) -> np.ndarray:
+        return tolerances_of(self.points)
+
+    def sample(self) -> Sample:
+        """Return at most a few hundred points."""
         size = len(self.rates)
-        if size <= _MOST_POINTS:
-            return self.counts.astype(float), self.rates, self.tolerances
-        chosen = np.unique(np.linspace(0, size - 1, _MOST_POINTS).astype(int))
-        chosen = np.unique([*chosen, int(np.argmax(self.rates))])
-        return self.counts[chosen].astype(float), self.rates[chosen], self.tolerances[chosen]
+        chosen = np.arange(size)
+        if size > _MOST_POINTS:
+            chosen = np.linspace(0, size - 1, _MOST_POINTS).astype(int)
+            chosen = np.unique([*chosen, int(np.argmax(self.rates))])
+        return Sample(self.counts[chosen].astype(float), self.rates[chosen], self.tolerances[chosen])
 
 
-def build_candidate(
+def fit_base(
     data: Data,
     kind: str,
-    name: str,
-    build: Callable[[float], tuple[optax.Schedule, str]],
+    build: Callable[[float], optax.Schedule],
     near: float,
-    parameters: dict[str, float],
+    parameters: dict[str, Any],
     notes: Sequence[str] = (),
 ) -> Candidate:
     """Return the schedule with the shortest base rate that agrees, or else with one that is near."""
-    factors = rates_of(build(1.0)[0], data.counts)
+    factors = rates_of(build(1.0), data.counts)
     bounds = base_rates(factors, np.zeros_like(factors), data.rates, data.tolerances)
-    base = near if bounds is None else simplest(*bounds)
-    if bounds is None and near > 0:
-        base = simplest(near * (1 - 1e-7), near * (1 + 1e-7))
-    schedule, line = build(base)
-    error = np.abs(rates_of(schedule, data.counts) - data.rates)
+    base = simplest_near(near, 1e-7 * near) if bounds is None else simplest(*bounds)
+    return candidate_of(data, kind, build(base), {"peak": base, **parameters}, notes)
+
+
+def candidate_of(
+    data: Data,
+    kind: str,
+    schedule: optax.Schedule,
+    parameters: dict[str, Any],
+    notes: Sequence[str] = (),
+    counts: np.ndarray | None = None,
+    line: str | None = None,
+) -> Candidate:
+    """Return a schedule beside the rates of the log, by default at the counts of `data`."""
+    counts = data.counts if counts is None else counts
+    error = np.abs(rates_of(schedule, counts) - data.rates)
     deviation = float(error.max() / data.rates.max())
     agrees = bool((error <= data.tolerances).all())
-    return Candidate(
-        kind, line, schedule, {name: base, **parameters}, deviation, agrees, tuple(notes), data.counts
-    )
+    line = _line_of(schedule) if line is None else line
+    return Candidate(kind, line, schedule, parameters, deviation, agrees, tuple(notes), counts)
 
 
 def first_that_agrees(candidates: Iterator[Candidate]) -> Candidate:
@@ -94,16 +122,8 @@ def first_that_agrees(candidates: Iterator[Candidate]) -> Candidate:
     return min(tried, key=lambda each: each.largest_deviation)
 
 
-def phased_line(base: float, parts: Sequence[Phase]) -> str:
-    return f"jaxlr.phased_lr({base!r}, [{', '.join(map(_phase_text, parts))}])"
-
-
-def _phase_text(phase: Phase) -> str:
-    words = [] if phase.length is None else [str(phase.length)]
-    if phase.shape != "constant":
-        words.append(f'"{phase.shape}"' if words else f'shape="{phase.shape}"')
-    for name in ("start_factor", "end_factor", "power", "span"):
-        value = getattr(phase, name)
-        if value is not None:
-            words.append(f"{name}={value!r}")
-    return f"jaxlr.Phase({', '.join(words)})"
+def _line_of(schedule: optax.Schedule) -> str:
+    """Return the line that makes a schedule, as people write it: without defaults and obvious names."""
+    line = line_of(schedule).replace("phases=", "").replace("'", '"')
+    line = line.replace(', anneal_strategy="cos"', "").replace(", three_phase=False", "")
+    return re.sub(r"(Phase\(\d+, )shape=", r"\1", line)

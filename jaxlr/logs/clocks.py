@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxlr.logs.formats import Log, Points
+from jaxlr.logs.formats import Log
+from jaxlr.logs.points import Points
 
 
 class Clock(NamedTuple):
@@ -42,9 +43,7 @@ def clocks(log: Log, points: Points, unit: str | None, steps_per_epoch: int | No
         unit: the unit of the schedule's count: "update", "iteration" or "epoch". None tries all.
         steps_per_epoch: number of steps in an epoch, where it is known.
     """
-    steps, epochs = _whole(points.steps), _whole(points.epochs)
-    if log.kind == "ultralytics" and epochs is None:  # its event files number epochs as steps
-        steps, epochs = None, steps
+    steps, epochs = _numbers(log, points)
     if log.kind == "mmcv" and steps is not None and epochs is not None and steps_per_epoch is not None:
         steps = _global_iterations(steps, epochs, steps_per_epoch)
     by_step = unit in ("update", "iteration", None)
@@ -67,12 +66,18 @@ def clocks(log: Log, points: Points, unit: str | None, steps_per_epoch: int | No
 
 def needs_steps_per_epoch(log: Log, points: Points, unit: str | None) -> bool:
     """Check if the counts depend on the number of steps in an epoch."""
-    has_steps, has_epochs = _whole(points.steps) is not None, _whole(points.epochs) is not None
-    if log.kind == "ultralytics" and not has_epochs:
-        has_steps, has_epochs = False, has_steps
     if log.kind == "mmcv":
         return True
+    has_steps = _numbers(log, points)[0] is not None
     return has_steps if unit == "epoch" else (not has_steps and unit is not None)
+
+
+def _numbers(log: Log, points: Points) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the numbers of the steps and of the epochs, where they are whole."""
+    steps, epochs = _whole(points.steps), _whole(points.epochs)
+    if log.kind == "ultralytics" and epochs is None:  # its event files number epochs as steps
+        return None, steps
+    return steps, epochs
 
 
 def _whole(numbers: np.ndarray) -> np.ndarray | None:

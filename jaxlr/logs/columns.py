@@ -2,8 +2,7 @@
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection
 
 
 _RATE = re.compile(
@@ -23,33 +22,33 @@ def is_clock(name: str) -> bool:
 
 
 @functools.cache
-def tells_kind(name: str) -> bool:
-    """Check if the name of a column tells which program wrote the log."""
-    return name in ("data_time", "eta_seconds", "time", "mode", "train_loss", "valid_loss", "seconds")
-
-
-@functools.cache
 def is_rate(name: str) -> bool:
     """Check if a column is named like a learning rate."""
     return bool(_RATE.fullmatch(name)) and not _NO_RATE.search(name)
 
 
-def kind_of_events(rows: Sequence[Mapping[str, Any]]) -> str:
+def kind_of_events(names: Collection[str]) -> str:
     """Return the program that wrote event files, by their tags."""
-    tags = {key for row in rows for key in row}
-    if "train/learning_rate" in tags:
-        return "huggingface"
-    if any(re.match(r"lr/pg\d|x/lr\d", tag) for tag in tags):
+    return "huggingface" if "train/learning_rate" in names else _kind_of_names(names, "tensorboard")
+
+
+def kind_of_csv(names: Collection[str]) -> str:
+    """Return the program that wrote a CSV file, by its columns."""
+    return _kind_of_names(names, "csv")
+
+
+def _kind_of_names(names: Collection[str], other: str) -> str:
+    if any(re.match(r"lr/pg\d|x/lr\d", name) for name in names):
         return "ultralytics"
-    if any(re.match(r"lr-[A-Z]", tag) for tag in tags):
+    if any(re.match(r"lr-[A-Z]", name) for name in names):
         return "lightning"
-    return "tensorboard"
+    return other
 
 
-def kind_of_json(rows: Sequence[Mapping[str, Any]]) -> str:
+def kind_of_json(names: Collection[str]) -> str:
     """Return the program that wrote JSON, by its keys."""
     # The rates of several groups are in columns such as lr/0.
-    keys = {key if not key.startswith("lr/") else "lr" for row in rows for key in row}
+    keys = {"lr" if name.startswith("lr/") else name for name in names}
     if {"train_loss", "valid_loss", "lr", "epoch", "seconds"} <= keys:
         return "jaxlr"
     if {"iteration", "lr"} <= keys and keys & {"data_time", "eta_seconds", "time"}:
@@ -61,13 +60,3 @@ def kind_of_json(rows: Sequence[Mapping[str, Any]]) -> str:
     if {"learning_rate", "step", "epoch"} <= keys:
         return "huggingface"
     return "json"
-
-
-def kind_of_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the program that wrote a CSV file, by its columns."""
-    keys = list(rows[0]) if rows else []
-    if any(re.fullmatch(r"lr/pg\d+|x/lr\d", key) for key in keys):
-        return "ultralytics"
-    if any(re.match(r"lr-[A-Z]", key) for key in keys):
-        return "lightning"
-    return "csv"

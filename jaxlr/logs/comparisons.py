@@ -1,12 +1,14 @@
 """An attempt to read a recipe, compared with the rates of a log."""
 
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxlr.logs.clocks import Clock, clocks
-from jaxlr.logs.formats import Log, Points
+from jaxlr.logs.formats import Log
+from jaxlr.logs.points import Points
 from jaxlr.logs.readings import Reading
 
 
@@ -40,30 +42,32 @@ class Comparison(NamedTuple):
         return int(self.agrees.sum())
 
 
+def best_of(comparisons: Iterable[Comparison | None]) -> Comparison | None:
+    """Return the first comparison with which all points agree, or else the first with the most points."""
+    best: Comparison | None = None
+    for comparison in comparisons:
+        if comparison is None:
+            continue
+        if best is None or comparison.num_agreeing > best.num_agreeing:
+            best = comparison
+        if best.agrees.all():
+            break
+    return best
+
+
 def usual_comparison(attempt: Attempt, log: Log, points: Points) -> Comparison | None:
     """Compare with the usual numbering of the steps."""
-    best: Comparison | None = None
-    for clock in clocks_of(attempt, log, points):
-        if clock.is_usual or best is None:
-            comparison = _at(attempt, points, clock)
-            if best is None or comparison.num_agreeing > best.num_agreeing:
-                best = comparison
-    return best
+    listed = [*_clocks_of(attempt, log, points)]
+    usual = [clock for clock in listed if clock.is_usual] or listed[:1]
+    return best_of(_at(attempt, points, clock) for clock in usual)
 
 
 def compare(attempt: Attempt, log: Log, points: Points) -> Comparison | None:
     """Compare with every numbering of the steps, and then with skipped updates."""
-    best: Comparison | None = None
-    for skips in (False, True):
-        for clock in clocks_of(attempt, log, points):
-            if skips and not _may_skip(attempt, clock, log):
-                continue
-            comparison = with_skips(attempt, points, clock) if skips else _at(attempt, points, clock)
-            if best is None or comparison.num_agreeing > best.num_agreeing:
-                best = comparison
-            if best.agrees.all():
-                return best
-    return best
+    listed = [*_clocks_of(attempt, log, points)]
+    as_logged = (_at(attempt, points, clock) for clock in listed)
+    skipping = (with_skips(attempt, points, clock) for clock in listed if _may_skip(attempt, clock, log))
+    return best_of(itertools.chain(as_logged, skipping))
 
 
 def _may_skip(attempt: Attempt, clock: Clock, log: Log) -> bool:
@@ -72,7 +76,7 @@ def _may_skip(attempt: Attempt, clock: Clock, log: Log) -> bool:
     return is_delayed and clock.counts_updates and clock.is_usual
 
 
-def clocks_of(attempt: Attempt, log: Log, points: Points) -> Iterator[Clock]:
+def _clocks_of(attempt: Attempt, log: Log, points: Points) -> Iterator[Clock]:
     for clock in clocks(log, points, attempt.reading.unit, attempt.steps_per_epoch):
         if np.abs(clock.counts).max() < _LARGEST_COUNT:
             yield clock
@@ -84,8 +88,8 @@ def _at(attempt: Attempt, points: Points, clock: Clock) -> Comparison:
     if not type(attempt.reading.schedule).__module__.startswith("jaxlr"):
         tolerances = tolerances + _FLOAT32 * np.abs(points.rates).max()  # it may compute in float32
     agrees = np.abs(expected - points.rates) <= tolerances
-    reasons = (*attempt.reasons, *([clock.reason] if clock.reason else []))
-    return Comparison(attempt, clock.counts, expected, agrees, reasons)
+    reasons = filter(None, (*attempt.reasons, clock.reason))
+    return Comparison(attempt, clock.counts, expected, agrees, tuple(reasons))
 
 
 def tolerances_of(points: Points) -> np.ndarray:
@@ -123,9 +127,7 @@ def with_skips(attempt: Attempt, points: Points, clock: Clock) -> Comparison:
             agrees[index] = True
         skipped[index] = current
     chosen = expected[skipped, np.arange(len(counts))]
-    reasons = [*attempt.reasons, _skip_sentence(points.steps, skipped)]
-    if clock.reason:
-        reasons.append(clock.reason)
+    reasons = filter(None, (*attempt.reasons, _skip_sentence(points.steps, skipped), clock.reason))
     return Comparison(attempt, counts - skipped, chosen, agrees, tuple(reasons))
 
 

@@ -1,5 +1,6 @@
 """Smooth schedules that have the rates of a log."""
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,24 +8,25 @@ from typing import Any
 import numpy as np
 import optax
 
-from jaxlr.logs.candidates import Candidate, Data, build_candidate, first_that_agrees, phased_line
+from jaxlr.logs.candidates import Candidate, Data, candidate_of, first_that_agrees, fit_base
 from jaxlr.logs.comparisons import Attempt, rates_of, with_skips
 from jaxlr.logs.readings import Reading
-from jaxlr.logs.search import round_numbers, rounder_first, simplest
-from jaxlr.logs.shapes import Curve, Family, fitted, phases, projected, variants
+from jaxlr.logs.search import round_numbers, rounder_first, simplest, simplest_near
+from jaxlr.logs.shapes import (
+    Curve,
+    Family,
+    at_top,
+    fitted,
+    phases,
+    projected,
+    rises_at_first,
+    variants,
+)
 from jaxlr.schedules import cosine_annealing_warm_restarts, exponential_lr, one_cycle_lr, phased_lr
 
 
-_SLACKS = (
-    1e-2,
-    1e-3,
-    1e-4,
-    1e-5,
-    1e-6,
-    1e-8,
-    1e-10,
-    1e-13,
-)  # a number may be rounded by these fractions of it
+# A number may be rounded by these fractions of it.
+_SLACKS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-10, 1e-13)
 _NEAR = 2e-2  # of the highest rate: a shape whose best fit is farther off is the wrong one
 
 
@@ -37,10 +39,10 @@ def exponential(data: Data) -> Iterator[Candidate]:
     def candidate(slack: float) -> Candidate:
         gamma = min(simplest(math.exp(slope - slack), math.exp(slope + slack)), 1.0)
 
-        def build(base: float) -> tuple[optax.Schedule, str]:
-            return exponential_lr(base, gamma), f"jaxlr.exponential_lr({base!r}, gamma={gamma!r})"
+        def build(base: float) -> optax.Schedule:
+            return exponential_lr(base, gamma)
 
-        return build_candidate(data, "exponential", "peak", build, math.exp(height), {"gamma": gamma})
+        return fit_base(data, "exponential", build, math.exp(height), {"gamma": gamma})
 
     yield first_that_agrees(map(candidate, _SLACKS))
 
@@ -49,51 +51,47 @@ def one_cycle(data: Data) -> Iterator[Candidate]:
     """Yield the one-cycle schedule of torch whose rise and fall are cosines."""
     from scipy.optimize import least_squares
 
-    counts, rates, _ = data.some()
+    counts, rates, _ = data.sample()
     top = int(np.argmax(rates))
     if not 0 < top < len(rates) - 1 or len(rates) < 6 or counts[top] < 1:
         return
 
-    def basis(rise: float, end: float) -> np.ndarray:
+    def solved(rise: float, end: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rates at the start, the peak and the end that are nearest, and all rates with them."""
         up = (1 + np.cos(np.pi * np.clip(counts / rise, 0, 1))) / 2
         down = (1 + np.cos(np.pi * np.clip((counts - rise) / (end - rise), 0, 1))) / 2
         before = counts <= rise
         columns = [np.where(before, up, 0), np.where(before, 1 - up, down), np.where(before, 0, 1 - down)]
-        return np.stack(columns, axis=1)
+        basis = np.stack(columns, axis=1)
+        solution = np.linalg.lstsq(basis, rates, rcond=None)[0]
+        return solution, basis @ solution
 
     def residuals(free: np.ndarray) -> np.ndarray:
-        rise = math.exp(free[0])
-        columns = basis(rise, rise + math.exp(free[1]))
-        return (columns @ np.linalg.lstsq(columns, rates, rcond=None)[0] - rates) / rates.max()
+        rise, fall = np.exp(free)
+        return (solved(rise, rise + fall)[1] - rates) / rates.max()
 
     first = [math.log(counts[top]), math.log(max(counts[-1] - counts[top], 1.0))]
     options: Any = {"xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 100}
-    solution = least_squares(residuals, first, **options).x
-    rise, total = math.exp(solution[0]), round(math.exp(solution[0]) + math.exp(solution[1])) + 1
-    if total > 2**40 or total < 3:
+    rise, fall = np.exp(least_squares(residuals, first, **options).x).tolist()
+    if rise + fall > 2**40 or (total := round(rise + fall) + 1) < 3:
         return
-    columns = basis(rise, float(total - 1))
-    start, peak, floor = np.linalg.lstsq(columns, rates, rcond=None)[0]
+    start, peak, floor = solved(rise, float(total - 1))[0].tolist()
     if not 0 < start < peak or floor < 0:
         return
 
     def candidate(slack: float) -> Candidate:
         def near(value: float) -> float:
-            return simplest(value * (1 - slack), value * (1 + slack))
+            return simplest_near(value, slack * value)
 
         part, div = min(near((rise + 1) / total), 0.999), near(peak / start)
         # The last rate is so small that a log of few digits may not tell it: then torch's default.
         final = near(start / floor) if slack < _SLACKS[0] and floor > 0 else 1e4
 
-        def build(base: float) -> tuple[optax.Schedule, str]:
-            schedule = one_cycle_lr(
-                base, total_steps=total, pct_start=part, div_factor=div, final_div_factor=final
-            )
-            numbers = f"pct_start={part!r}, div_factor={div!r}, final_div_factor={final!r}"
-            return schedule, f"jaxlr.one_cycle_lr({base!r}, total_steps={total}, {numbers})"
+        def build(base: float) -> optax.Schedule:
+            return one_cycle_lr(base, total, pct_start=part, div_factor=div, final_div_factor=final)
 
         parameters = {"length": total, "pct_start": part, "div_factor": div, "final_div_factor": final}
-        return build_candidate(data, "one-cycle", "peak", build, float(peak), parameters)
+        return fit_base(data, "one-cycle", build, peak, parameters)
 
     yield first_that_agrees(map(candidate, _SLACKS))
 
@@ -113,43 +111,36 @@ def restarts(data: Data) -> Iterator[Candidate]:
         for length in rounder_first(int(low), int(high)):
             part = rates_of(cosine_annealing_warm_restarts(1.0, length, factor), counts)
             basis = np.stack([part, 1 - part], axis=1)
-            peak, floor = np.linalg.lstsq(basis, rates, rcond=None)[0]
-            error = float(data.tolerances.max())
-            eta_min = 0.0 if floor < error else simplest(floor - error, floor + error)
-
-            base = simplest(peak * (1 - 1e-6), peak * (1 + 1e-6))
+            peak, floor = np.linalg.lstsq(basis, rates, rcond=None)[0].tolist()
+            eta_min = simplest_near(floor, float(data.tolerances.max()))
+            base = simplest_near(peak, 1e-6 * peak)
             schedule = cosine_annealing_warm_restarts(base, length, factor, eta_min)
-            arguments = f"T_0={length}, T_mult={factor}, eta_min={eta_min!r}"
-            line = f"jaxlr.cosine_annealing_warm_restarts({base!r}, {arguments})"
-            deviation = np.abs(rates_of(schedule, counts) - rates)
-            if (deviation <= data.tolerances).all():
-                parameters = {"peak": base, "length": length, "floor": eta_min}
-                largest = float(deviation.max() / rates.max())
-                words = "cosine with restarts"
-                yield Candidate(words, line, schedule, parameters, largest, True, (), counts)
+            parameters = {"peak": base, "length": length, "floor": eta_min}
+            candidate = candidate_of(data, "cosine with restarts", schedule, parameters)
+            if candidate.agrees:
+                yield candidate
                 return
 
 
 def of_family(family: Family, data: Data) -> list[Candidate]:
     """Return the simplest variant of a family that agrees, or else the nearest one."""
-    counts, rates, tolerances = data.some()
-    top = int(np.argmax(rates))
-    rises = top > 0 and rates[0] < rates[top] * (1 - 1e-9)
-    holds = int((rates >= rates[top] * (1 - 1e-7)).sum()) > 1
+    sample = data.sample()
+    rates = sample.rates
+    rises, holds = rises_at_first(rates), len(at_top(rates)) > 1
     length = data.log.facts.get("max_steps")
     ends = (float(length),) if isinstance(length, int) and 0 < length < 2**40 else ()
     nearest: Candidate | None = None
     kinds = [each for each in variants(family, rises, holds) if len(rates) >= 3 + sum(each) + rises]
     for index, variant in enumerate(kinds):
         if index == 0 and len(kinds) > 1:
-            fullest = fitted(family, kinds[-1], counts, rates, tolerances, ends)
+            fullest = fitted(family, kinds[-1], sample, ends)
             if fullest is None or fullest.deviation > _NEAR:
                 return _nearest_of(family, fullest, data)
-        curve = fitted(family, variant, counts, rates, tolerances, ends)
+        curve = fitted(family, variant, sample, ends)
         if curve is None or not curve.peak > 0 or curve.deviation > _NEAR:
             continue
         for whole in _whole_curves(curve, rises, ends):
-            again = projected(family, variant, counts, rates, tolerances, *whole)
+            again = projected(family, variant, sample, *whole)
             if not again.peak > 0 or (nearest is not None and again.error > 10):
                 continue
             candidate = _of_curve(family, again, data)
@@ -177,8 +168,8 @@ def _with_round_end(
         best = len(candidate.line)
         for end in range(last, min(math.floor(zero), last + 2000) + 1):
             floor = (zero - end) / (zero - curve.hold)
-            rounded = 0.0 if floor < error else simplest(floor - error, floor + error)
-            other = _of_curve(family, curve._replace(end=float(end), floor=rounded * curve.peak), data)
+            rounded = simplest_near(floor, error) * curve.peak
+            other = _of_curve(family, curve._replace(end=float(end), floor=rounded), data)
             if other.agrees and (size := len(other.line.replace("0", ""))) < best:
                 candidate, best = other, size
         note = (
@@ -204,15 +195,10 @@ def _whole_curves(curve: Curve, rises: bool, ends: Sequence[float]) -> Iterator[
     warmups = _near(curve.warmup) if rises else [0]
     gap = curve.hold - curve.warmup
     holds = [0] if gap <= 0.5 else _near(gap)
-    lasts = [int(end) for end in ends] + _near(curve.end)
-    seen: set[tuple[float, float, float]] = set()
-    for last in lasts:
-        for warmup in warmups:
-            for hold in holds:
-                each = (float(warmup), float(warmup + hold), float(last))
-                if each not in seen and last > warmup + hold:
-                    seen.add(each)
-                    yield each
+    lasts = dict.fromkeys([*map(int, ends), *_near(curve.end)])
+    for last, warmup, hold in itertools.product(lasts, warmups, holds):
+        if last > warmup + hold:
+            yield float(warmup), float(warmup + hold), float(last)
 
 
 def _near(length: float) -> list[int]:
@@ -223,52 +209,39 @@ def _near(length: float) -> list[int]:
 
 def _of_curve(family: Family, curve: Curve, data: Data) -> Candidate:
     """Return a curve with the roundest start and floor that are near its own."""
-    floor = curve.floor / curve.peak
-    start = curve.start / curve.peak
     error = max(1e-7, float(data.tolerances.max() / curve.peak))
-    floor = 0.0 if floor < error else simplest(floor - error, floor + error)
-    start = 0.0 if start < error else simplest(start - error, start + error)
-    curve = curve._replace(floor=floor * curve.peak, start=start * curve.peak)
+    start = simplest_near(curve.start / curve.peak, error)
+    floor = simplest_near(curve.floor / curve.peak, error)
     parts = phases(family, curve._replace(peak=1.0, floor=floor, start=start))
-    words = family.name
+    kind = family.name
     parameters: dict[str, float] = {}
     if curve.hold > curve.warmup:
-        words += " after a hold"
+        kind += " after a hold"
         parameters["hold"] = int(curve.hold - curve.warmup)
     if curve.warmup > 0:
-        words += " after a warmup" if curve.hold <= curve.warmup else " and a warmup"
+        kind += " after a warmup" if curve.hold <= curve.warmup else " and a warmup"
         parameters["warmup"] = int(curve.warmup)
-    parameters |= {"length": int(curve.end), "floor": curve.floor}
-
-    def build(base: float) -> tuple[optax.Schedule, str]:
-        return phased_lr(base, parts), phased_line(base, parts)
-
-    return build_candidate(data, words, "peak", build, curve.peak, parameters)
+    parameters |= {"length": int(curve.end), "floor": floor * curve.peak}
+    return fit_base(data, kind, lambda base: phased_lr(base, parts), curve.peak, parameters)
 
 
 def _with_skips(family: Family, curve: Curve, data: Data, end: float) -> Candidate | None:
     """Return the schedule of a run whose length is known, if it agrees once skipped updates are counted."""
     if not data.clock.counts_updates or curve.hold > curve.warmup + 0.5:
         return None
+    bases = {simplest_near(curve.peak, slack * curve.peak) for slack in (0.02, 0.005)}
     for warmup in round_numbers(round(curve.warmup)) if curve.warmup else [0]:
-        whole = curve._replace(warmup=float(warmup), hold=float(warmup), end=end, start=0.0)
         if end <= warmup:
             continue
-        bounds = (curve.peak * 0.98, curve.peak * 1.02)
-        for base in {simplest(*bounds), simplest(curve.peak * 0.995, curve.peak * 1.005)}:
-            candidate = _of_curve(family, whole._replace(peak=base, floor=0.0), data)
-            parts = phases(family, whole._replace(peak=1.0, floor=0.0))
+        whole = curve._replace(warmup=float(warmup), hold=float(warmup), end=end, start=0.0, floor=0.0)
+        parts = phases(family, whole)
+        for base in bases:
             schedule = phased_lr(base, parts)
             compared = with_skips(Attempt(Reading(schedule, "update"), None), data.points, data.clock)
             if compared.agrees.all():
-                error = np.abs(compared.expected - data.rates).max() / data.rates.max()
-                return candidate._replace(
-                    line=phased_line(base, parts),
-                    schedule=schedule,
-                    parameters={**candidate.parameters, "peak": base},
-                    largest_deviation=float(error),
-                    agrees=True,
-                    notes=compared.reasons,
-                    counts=compared.counts,
+                usual = _of_curve(family, whole, data)
+                parameters = {**usual.parameters, "peak": base}
+                return candidate_of(
+                    data, usual.kind, schedule, parameters, compared.reasons, compared.counts
                 )
     return None

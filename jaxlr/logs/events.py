@@ -1,8 +1,9 @@
 """The event files of TensorBoard."""
 
+import itertools
 import math
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ def read_events(file: Path, notes: list[str]) -> Iterator[Mapping[str, Any]]:
     Raises:
         ModuleNotFoundError: tensorboardX is not installed.
     """
-    yield from _by_step(_scalars(file, notes))
+    for _, scalars in itertools.groupby(_scalars(file, notes), lambda row: row["step"]):
+        yield {name: value for row in scalars for name, value in row.items()}
 
 
 def _scalars(file: Path, notes: list[str]) -> Iterator[Mapping[str, Any]]:
@@ -61,20 +63,6 @@ def _scalars(file: Path, notes: list[str]) -> Iterator[Mapping[str, Any]]:
                 number = _scalar(value)
                 if number is not None and (is_rate(value.tag) or value.tag.lower().endswith("epoch")):
                     yield {"step": event.step, value.tag: number}
-
-
-def _by_step(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Yield one row for the scalars of a step that follow each other."""
-    current: dict[str, Any] = {}
-    for row in rows:
-        if current and (
-            row["step"] != current["step"] or any(key in current for key in row if key != "step")
-        ):
-            yield current
-            current = {}
-        current.update(row)
-    if current:
-        yield current
 
 
 def _scalar(value: Any) -> Decimal | None:

@@ -1,6 +1,5 @@
 """`fit`: find schedules that have the rates of a log."""
 
-from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -10,9 +9,9 @@ import numpy as np
 from jaxlr._checks import shown_value
 from jaxlr.logs.candidates import Candidate, Data
 from jaxlr.logs.clocks import Clock, clocks
-from jaxlr.logs.comparisons import tolerances_of
 from jaxlr.logs.curves import exponential, of_family, one_cycle, restarts
-from jaxlr.logs.formats import Log, Points, read_log
+from jaxlr.logs.formats import Log, read_log
+from jaxlr.logs.points import Points
 from jaxlr.logs.shapes import FAMILIES
 from jaxlr.logs.steps import of_levels
 from jaxlr.logs.yolo import of_ultralytics
@@ -78,77 +77,56 @@ def fit(log: str | PathLike[str], *, step_column: str | None = None, rate_column
     if found.kind == "ultralytics" and len(found.columns) > 1:
         column = [*found.columns][1]  # the first one may be that of the biases
     points = found.columns[column]
-    best: Fit | None = None
-    has_clock = False
-    for clock in _usual_clocks(found, points):
-        has_clock = True
-        candidates = _candidates(found, points, clock)
-        if not candidates:
-            continue
-        agreeing = tuple(
-            sorted((each for each in candidates if each.agrees), key=lambda each: len(each.line))
-        )
-        nearest = min(candidates, key=lambda each: each.largest_deviation)
-        notes = (*found.notes, *([clock.reason] if clock.reason else []))
-        this = Fit(
-            agreeing or (nearest,),
-            bool(agreeing),
-            len(points.rates),
-            found.kind,
-            column,
-            notes,
-            points.rates,
-        )
-        if best is None or (this.agrees, -_size(this)) > (best.agrees, -_size(best)):
-            best = this
-        length = this.candidates[0].parameters.get("length")
-        if this.agrees and found.facts.get("max_steps", length) == length:
-            break
-    if best is None:
-        if not points.rates.max() > 0:
-            raise ValueError(
-                f"the column {column!r} has no rate above 0: give rate_column, the name of another one"
-            )
-        if has_clock:
-            raise ValueError(
-                f"no schedule that is tried is near the rates of the column {column!r}: give rate_column, "
-                "the name of another one, or the rates to jaxlr.tabulate"
-            )
+    usual = _usual_clocks(found, points)
+    if not usual:
         raise ValueError(
             f"the steps or epochs of the column {column!r} are not whole numbers of at most 2**53: "
             "give step_column, the name of another one"
         )
-    return best
+    if not points.rates.max() > 0:
+        raise ValueError(
+            f"the column {column!r} has no rate above 0: give rate_column, the name of another one"
+        )
+    fits: list[Fit] = []
+    for clock in usual:
+        candidates = _candidates(found, points, clock)
+        agreeing = sorted((each for each in candidates if each.agrees), key=lambda each: len(each.line))
+        nearest = sorted(candidates, key=lambda each: each.largest_deviation)[:1]
+        if best := agreeing or nearest:
+            notes = (*found.notes, *([clock.reason] if clock.reason else []))
+            size = len(points.rates)
+            fits.append(Fit(tuple(best), bool(agreeing), size, found.kind, column, notes, points.rates))
+            length = best[0].parameters.get("length")
+            if agreeing and found.facts.get("max_steps", length) == length:
+                break
+    if not fits:
+        raise ValueError(
+            f"no schedule that is tried is near the rates of the column {column!r}: give rate_column, "
+            "the name of another one, or the rates to jaxlr.tabulate"
+        )
+    # Unusual numbers make a line longer.
+    return max(fits, key=lambda each: (each.agrees, -len(each.candidates[0].line)))
 
 
-def _size(found: Fit) -> int:
-    """Return the length of the first candidate's line. Unusual numbers make it longer."""
-    return len(found.candidates[0].line)
-
-
-def _usual_clocks(log: Log, points: Points) -> Iterator[Clock]:
+def _usual_clocks(log: Log, points: Points) -> list[Clock]:
+    """Return the ways to count that are usual in the program of the log, from count 0 on."""
     listed = [clock for clock in clocks(log, points, None, None) if clock.counts.min() >= -1]
     usual = [clock for clock in listed if clock.is_usual]
-    has_choice = log.kind in ("csv", "json", "tensorboard") and points.steps[0] == 1
-    if has_choice:  # nothing tells if the first step is number 1
+    if (
+        listed and log.kind in ("csv", "json", "tensorboard") and points.steps[0] == 1
+    ):  # nothing tells if the first step is number 1
         usual += [clock for clock in listed if not clock.is_usual and clock.counts.min() == 0]
-    for clock in usual:
-        yield clock._replace(counts=np.maximum(clock.counts, 0))
+    return [clock._replace(counts=np.maximum(clock.counts, 0)) for clock in usual]
 
 
 def _candidates(log: Log, points: Points, clock: Clock) -> list[Candidate]:
     """Return the schedules of each kind that agree, or else those that are near."""
-    data = Data(clock.counts, points.rates, tolerances_of(points), points, clock, log)
-    if len(data.rates) == 0 or not data.rates.max() > 0:
-        return []
+    data = Data(log, points, clock)
     if log.kind == "ultralytics" and (found := [*of_ultralytics(data)]):
         return found
     found = [*exponential(data), *of_levels(data)]
-    if any(each.agrees for each in found):
-        return found
-    found += [*one_cycle(data), *restarts(data)]
-    if any(each.agrees for each in found):
-        return found
-    for family in FAMILIES:
-        found += of_family(family, data)
+    if not any(each.agrees for each in found):
+        found += [*one_cycle(data), *restarts(data)]
+    if not any(each.agrees for each in found):
+        found += [each for family in FAMILIES for each in of_family(family, data)]
     return found

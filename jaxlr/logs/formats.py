@@ -7,14 +7,11 @@ event files of TensorBoard, and any other CSV or JSON lines with a step and a ra
 
 import csv
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any, NamedTuple, NoReturn
 
 from jaxlr._checks import shorten, shown_value
 from jaxlr.logs.columns import (
@@ -25,10 +22,9 @@ from jaxlr.logs.columns import (
     kind_of_csv,
     kind_of_events,
     kind_of_json,
-    tells_kind,
 )
 from jaxlr.logs.events import is_event_file, read_events
-from jaxlr.logs.printed import decimals_of, float_of, is_garbled, number_of, precision_of
+from jaxlr.logs.points import Points, StepColumns, is_garbled, number_of, points_of
 
 
 _LARGEST_FILE = 2**28
@@ -43,26 +39,6 @@ _FILES = (
     "scalars.json",
 )
 _EVENTS = "*tfevents*"
-
-
-class Points(NamedTuple):
-    """The rates of one column of a log, in the order of their steps.
-
-    Args:
-        steps: step of each rate as the log numbers it, or NaN if the log has none, shape (points,).
-        epochs: epoch of each rate as the log numbers it, or NaN, shape (points,).
-        rates: the rates, shape (points,).
-        tolerances: half a unit of the last printed digit of each rate, shape (points,).
-        digits: number of significant digits that the column was printed with.
-        decimals: number of decimals that the column may be rounded to, or None.
-    """
-
-    steps: np.ndarray
-    epochs: np.ndarray
-    rates: np.ndarray
-    tolerances: np.ndarray
-    digits: int
-    decimals: int | None = None
 
 
 class Log(NamedTuple):
@@ -95,16 +71,14 @@ def read_log(path: Path, step_column: str | None = None, rate_column: str | None
         ModuleNotFoundError: it is an event file, and tensorboardX is not installed.
     """
     files = _files_of(path)
-    rows = _Rows((step_column, rate_column))
-    kind = ""
+    rows = _Rows(files[0].name, step_column, rate_column)
     for file in files:
-        size = file.stat().st_size
-        if size > _LARGEST_FILE:
+        if file.stat().st_size > _LARGEST_FILE:
             raise ValueError(
                 f"{file.name} is larger than {_LARGEST_FILE // 2**20} MiB: give a file with fewer rows"
             )
-        kind = rows.read(file)
-    return rows.log(kind, files[0].name, step_column, rate_column)
+        rows.read(file)
+    return rows.log()
 
 
 def _files_of(path: Path) -> list[Path]:
@@ -125,49 +99,52 @@ def _files_of(path: Path) -> list[Path]:
 
 def _checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoint folders of Hugging Face, the newest first. Each one has the whole log."""
-    found = [
-        (int(each.name[11:]), each) for each in folder.glob("checkpoint-*") if each.name[11:].isdigit()
-    ]
-    return [each for _, each in sorted(found, reverse=True)]
+    found = [each for each in folder.glob("checkpoint-*") if each.name[11:].isdigit()]
+    return sorted(found, key=lambda each: int(each.name[11:]), reverse=True)
 
 
 class _Rows:
     """The rows of the files of a log, with the notes about them."""
 
-    def __init__(self, named: tuple[str | None, str | None]) -> None:
-        self.named = named
+    def __init__(self, name: str, step_column: str | None, rate_column: str | None) -> None:
+        self.name = name  # of the first file
+        self.step_column = step_column
+        self.rate_column = rate_column
+        self.kind = ""
         self.keys: dict[str, None] = {}  # of all columns, also of those that are not kept
         self.rows: list[Mapping[str, Any]] = []
         self.facts: dict[str, Any] = {}
         self.damaged: list[int] = []
         self.notes: list[str] = []
 
-    def read(self, file: Path) -> str:
-        """Add the rows of a file, and return the kind of its program."""
+    def read(self, file: Path) -> None:
+        """Add the rows of a file, and recognize the program that wrote it."""
         with file.open("rb") as stream:
             start = stream.read(4096)
-        if not start.strip():
-            raise ValueError(f"{file.name} is empty")
         if is_event_file(start):
             self._add(read_events(file, self.notes))
-            return kind_of_events(self.rows)
+            self.kind = kind_of_events(self.keys)
+            return
         text = start.decode("utf-8-sig", errors="replace").lstrip()
+        if not text.strip():
+            raise ValueError(f"{file.name} is empty")
         if text.startswith("version https://git-lfs"):
             raise ValueError(f"{file.name} is a pointer of Git LFS: fetch the file with git lfs pull")
         if b"\0" in start[:16]:
             raise ValueError(f"{file.name} is neither a text nor an event file of TensorBoard")
-        if text.startswith("["):
-            return self._read_list(file)
-        if text.startswith("{") and _is_document(file):
-            return self._read_document(file)
-        if text.startswith("{"):
+        if text.startswith("[") or (text.startswith("{") and _is_document(file)):
+            self._read_document(file)
+        elif text.startswith("{"):
             self._add(self._json_lines(file))
-            return kind_of_json(self.rows)
-        self._add(self._csv_rows(file))
-        return kind_of_csv(self.rows)
+            self.kind = kind_of_json(self.keys)
+        else:
+            self._add(self._csv_rows(file))
+            self.kind = kind_of_csv(self.keys)
 
-    def _add(self, rows: Iterable[Mapping[str, Any]]) -> None:
+    def _add(self, rows: Iterable[Any]) -> None:
         for row in rows:
+            if not isinstance(row, Mapping):
+                continue
             flat = _flat(row)
             self.keys.update(dict.fromkeys(flat))
             self.rows.append({key: value for key, value in flat.items() if self._is_kept(key)})
@@ -176,29 +153,29 @@ class _Rows:
 
     def _is_kept(self, key: str) -> bool:
         """Check if a column matters. A row of a large log may have many others."""
-        return key in self.named or is_clock(key) or is_rate(key) or tells_kind(key)
+        return key in (self.step_column, self.rate_column) or is_clock(key) or is_rate(key)
 
-    def _read_document(self, file: Path) -> str:
-        """Read a JSON object with a list of rows. If it was cut off, the rows before the cut are read."""
+    def _read_document(self, file: Path) -> None:
+        """Read JSON with a list of rows. If it was cut off, the rows before the cut are read."""
         text = file.read_text(encoding="utf-8-sig", errors="replace")
         try:
             state = _decoder.decode(text)
         except (ValueError, RecursionError):
             self._salvage(text, file.name)
-            return "huggingface"
-        history = state.get("log_history")
-        if not isinstance(history, list):
+            return
+        if isinstance(state, list):
+            self._add(state)
+            self.kind = kind_of_json(self.keys)
+        elif isinstance(history := state.pop("log_history", None), list):
+            self._add(history)
+            self.kind, self.facts = "huggingface", state
+        else:
             lists = [value for value in state.values() if _is_list_of_rows(value)]
-            if len(lists) == 1:
-                self._add(lists[0])
-                return "json"
-            self._add(_by_index(state))
-            return "json"
-        self._add(row for row in history if isinstance(row, Mapping))
-        self.facts = {key: value for key, value in state.items() if key != "log_history"}
-        return "huggingface"
+            self._add(lists[0] if len(lists) == 1 else _by_index(state))
+            self.kind = "json"
 
     def _salvage(self, text: str, name: str) -> None:
+        """Read the rows of an incomplete trainer_state.json."""
         begin = re.search(r'"log_history"\s*:\s*\[', text)
         if begin is None:
             raise ValueError(f"cannot read {name}: it is no complete JSON, and has no log_history")
@@ -212,36 +189,21 @@ class _Rows:
                 break
             self._add([row])
         self.notes.append(f"{name} is damaged after {len(self.rows)} rows of log_history.")
+        self.kind = "huggingface"
 
-    def _read_list(self, file: Path) -> str:
-        try:
-            rows = _decoder.decode(file.read_text(encoding="utf-8-sig", errors="replace"))
-        except (ValueError, RecursionError):
-            raise ValueError(f"cannot read {file.name}: it is no complete JSON") from None
-        self._add(row for row in rows if isinstance(row, Mapping))
-        return kind_of_json(self.rows)
-
-    def _json_lines(self, file: Path) -> Iterator[Mapping[str, Any]]:
+    def _json_lines(self, file: Path) -> Iterator[Any]:
         for number, line in self._lines(file):
             try:
-                row = _decoder.decode(line)
+                yield _decoder.decode(line)
             except (ValueError, RecursionError):
                 self.damaged.append(number)
-                continue
-            if isinstance(row, Mapping):
-                yield row
 
     def _csv_rows(self, file: Path) -> Iterator[Mapping[str, Any]]:
         lines = self._lines(file)
-        try:
-            _, header = next(lines)
-        except StopIteration:
-            raise ValueError(f"{file.name} is empty") from None
+        _, header = next(lines)
         delimiter = max(",;\t", key=header.count)
         names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter))]
-        if len(names) < 2 or not any(
-            is_rate(name) or name.lower() in (*STEP_NAMES, *EPOCH_NAMES) for name in names
-        ):
+        if len(names) < 2 or not any(is_rate(name) or is_clock(name) for name in names):
             raise ValueError(
                 f"{file.name} is no log that jaxlr knows: its first line is {shown_value(shorten(header))}"
                 ", not the names of columns such as step and lr"
@@ -267,103 +229,56 @@ class _Rows:
                 if line.strip():
                     yield number, line.strip()
 
-    def log(self, kind: str, name: str, step_column: str | None, rate_column: str | None) -> Log:
+    def log(self) -> Log:
         """Return the rates in the rows."""
-        rows, keys = self.rows, [*self.keys]
-        if not rows:
+        name = self.name
+        if not self.rows:
             wanted = "must have a cell for each column, and numbers such as 0.1"
             line = f": line {self.damaged[0]} {wanted}" if self.damaged else ""
             raise ValueError(f"{name} has no row that can be read{line}")
-        if rate_column is not None and rate_column not in keys:
-            raise ValueError(f"{name} has no column {rate_column!r}, it has {_listed(keys)}")
-        rates = [rate_column] if rate_column is not None else [key for key in keys if is_rate(key)]
+        for column in (self.rate_column, self.step_column):
+            if column is not None and column not in self.keys:
+                raise ValueError(f"{name} has no column {column!r}, it has {_listed(self.keys)}")
+        rates = [key for key in self.keys if is_rate(key)]
+        if self.rate_column is not None:
+            rates = [self.rate_column]
         if "lr" in rates and "base_lr" in rates:  # MMEngine logs both, and base_lr is of the last group
             rates.remove("base_lr")
         if not rates:
-            raise ValueError(f"{name} has no learning rate, it has {_listed(keys)}: give rate_column")
-        step, epoch = self._clock(keys, name, step_column, rates)
-        columns = {}
-        for key in rates:
-            chosen = [row for row in rows if number_of(row.get(key)) is not None]
-            if chosen:
-                columns[key] = self._points(chosen, key, step, epoch, kind)
-                if others := sum(row.get(key) not in (None, "") for row in rows) - len(chosen):
-                    plural = "s are" if others > 1 else " is"
-                    self.notes.append(f"{others} row{plural} left out, because {key} is no number there.")
+            raise ValueError(f"{name} has no learning rate, it has {_listed(self.keys)}: give rate_column")
+        at = self._step_columns(rates)
+        found = {key: points_of(self.rows, key, at, self.notes) for key in rates}
+        columns = {key: points for key, points in found.items() if points is not None}
         if not columns:
-            raise ValueError(
-                f"the column {rates[0]!r} of {name} has no number: give rate_column, another one"
-            )
+            self._refuse_columns(rates[0], at)
         if self.damaged:
             lines = ", ".join(map(str, self.damaged[:5])) + (", ..." if len(self.damaged) > 5 else "")
             plural = "lines are" if len(self.damaged) > 1 else "line is"
             self.notes.append(f"{len(self.damaged)} damaged {plural} left out (line {lines}).")
-        facts = {**self.facts, **_facts_of_rows(rows, step, epoch)}
-        return Log(kind, columns, tuple(dict.fromkeys(self.notes)), facts)
+        facts = {**self.facts, **_facts_of_rows(self.rows, at)}
+        return Log(self.kind, columns, tuple(dict.fromkeys(self.notes)), facts)
 
-    def _clock(
-        self, keys: Sequence[str], name: str, step_column: str | None, rates: Sequence[str]
-    ) -> tuple[str | None, str | None]:
+    def _step_columns(self, rates: Sequence[str]) -> StepColumns:
         """Return the columns with the numbers of the steps and of the epochs."""
-        if step_column is not None:
-            if step_column not in keys:
-                raise ValueError(f"{name} has no column {step_column!r}, it has {_listed(keys)}")
-            is_epoch = step_column.lower() in EPOCH_NAMES
-            return (None, step_column) if is_epoch else (step_column, None)
-        lower = {key.lower(): key for key in keys if key not in rates}
+        in_epoch = self.kind == "mmcv"
+        if self.step_column is not None:
+            if self.step_column.lower() in EPOCH_NAMES:
+                return StepColumns(None, self.step_column, in_epoch)
+            return StepColumns(self.step_column, None, in_epoch)
+        lower = {key.lower(): key for key in self.keys if key not in rates}
         step = next((lower[key] for key in STEP_NAMES if key in lower), None)
         epoch = next((lower[key] for key in EPOCH_NAMES if key in lower), None)
         if step is None and epoch is None:
-            raise ValueError(
-                f"{name} has no column of steps or epochs, it has {_listed(keys)}: give step_column"
-            )
-        return step, epoch
+            problem = f"{self.name} has no column of steps or epochs, it has {_listed(self.keys)}"
+            raise ValueError(f"{problem}: give step_column")
+        return StepColumns(step, epoch, in_epoch)
 
-    def _points(
-        self, rows: Sequence[Mapping[str, Any]], key: str, step: str | None, epoch: str | None, kind: str
-    ) -> Points:
-        rows = self._without_replaced(rows, step, epoch, kind)
-        printed = [number for row in rows if (number := number_of(row[key])) is not None]
-        tolerances, digits = precision_of(printed)
-        return Points(
-            np.array([float_of(row, step) for row in rows]),
-            np.array([float_of(row, epoch) for row in rows]),
-            np.array([float(number) for number in printed]),
-            tolerances,
-            digits,
-            decimals_of(printed),
-        )
-
-    def _without_replaced(
-        self, rows: Sequence[Mapping[str, Any]], step: str | None, epoch: str | None, kind: str
-    ) -> list[Mapping[str, Any]]:
-        """Leave out the steps that a resumed part of the run, or a new run in the same file, did again."""
-        clock = [self._place(row, step, epoch, kind) for row in rows]
-        kept: list[int] = []
-        restarts = replaced = 0
-        for index, place in enumerate(clock):
-            if math.isnan(place[-1]) or math.isnan(place[0]):
-                continue
-            if kept and place <= clock[kept[-1]]:
-                before = len(kept)
-                while kept and clock[kept[-1]] >= place:
-                    kept.pop()
-                restarts, replaced = restarts + 1, replaced + before - len(kept)
-            kept.append(index)
-        if restarts:
-            self.notes.append(
-                f"{replaced} {'rates are' if replaced > 1 else 'rate is'} replaced by later rows of the "
-                f"same steps, as after a resume ({restarts} {'times' if restarts > 1 else 'time'})."
-            )
-        return [rows[index] for index in kept]
-
-    def _place(
-        self, row: Mapping[str, Any], step: str | None, epoch: str | None, kind: str
-    ) -> tuple[float, ...]:
-        if kind == "mmcv":  # its iterations start again in each epoch
-            return float_of(row, epoch), float_of(row, step)
-        number = float_of(row, step)
-        return (number,) if not math.isnan(number) else (float_of(row, epoch),)
+    def _refuse_columns(self, rate: str, at: StepColumns) -> NoReturn:
+        """Name the column without numbers: that of the rates, or else that of the steps."""
+        column, hint = rate, "give rate_column, another one"
+        if any(number_of(row.get(rate)) is not None for row in self.rows):
+            column, hint = at.step or at.epoch, "give step_column, another one"
+        raise ValueError(f"the column {column!r} of {self.name} has no number: {hint}")
 
 
 _decoder = json.JSONDecoder(parse_float=Decimal)
@@ -414,9 +329,8 @@ def _flat(row: Mapping[str, Any]) -> Mapping[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in row.items():
         if isinstance(value, Mapping):
-            flat.update({f"{key}/{inner}": each for inner, each in value.items()})
-            if is_rate(key):
-                flat.update({f"{key}-{inner}": flat.pop(f"{key}/{inner}") for inner in value})
+            joint = "-" if is_rate(key) else "/"
+            flat.update({f"{key}{joint}{inner}": each for inner, each in value.items()})
         elif isinstance(value, list):
             flat.update({f"{key}/{index}": each for index, each in enumerate(value[:100])})
         else:
@@ -424,19 +338,13 @@ def _flat(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return flat
 
 
-def _facts_of_rows(
-    rows: Sequence[Mapping[str, Any]], step: str | None, epoch: str | None
-) -> dict[str, Any]:
+def _facts_of_rows(rows: Sequence[Mapping[str, Any]], at: StepColumns) -> dict[str, Any]:
     """Return the pairs of epoch and step in the rows, as text-exact numbers."""
-    if step is None or epoch is None:
+    if at.step is None or at.epoch is None:
         return {}
-    pairs = [(number_of(row.get(epoch)), number_of(row.get(step))) for row in rows]
-    return {
-        "epochs_and_steps": [
-            (first, last) for first, last in pairs if first is not None and last is not None
-        ]
-    }
+    pairs = [(number_of(row.get(at.epoch)), number_of(row.get(at.step))) for row in rows]
+    return {"epochs_and_steps": [pair for pair in pairs if None not in pair]}
 
 
-def _listed(keys: Sequence[str]) -> str:
+def _listed(keys: Iterable[str]) -> str:
     return shorten(", ".join(map(str, keys)), 200) or "none"

@@ -1,5 +1,6 @@
 """A recipe whose numbers can be replaced, to find those that a log determines."""
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
@@ -39,6 +40,20 @@ class Reading(NamedTuple):
     framework: str | None = None
 
 
+class Number(NamedTuple):
+    """A whole number in a recipe.
+
+    Args:
+        name: the setting or argument, or else the number itself.
+        value: the number, or -1 if the recipe leaves it out.
+        changes: a function of another value, which returns arguments of `Source.read`.
+    """
+
+    name: str
+    value: int
+    changes: Callable[[int], dict[str, Any]]
+
+
 class Source:
     """A recipe in any form: a schedule, a `Recipe`, the text of a torch scheduler, or a config.
 
@@ -50,25 +65,17 @@ class Source:
     def __init__(self, recipe: Any, arguments: Mapping[str, Any]):
         self.arguments: dict[str, Any] = dict(arguments)
         self.fixed: Reading | None = None
-        self.text: str | None = None
+        self.text: str = ""
         self.settings: Mapping[str, Any] | None = None
-        if isinstance(recipe, Recipe):
-            self.fixed = _read(recipe)
-        elif isinstance(recipe, Mapping | list):
-            self.settings = read_config(recipe)
-        elif isinstance(recipe, PathLike):
-            self.text, self.settings = read_file(Path(recipe), self.arguments.get("framework"))
-        elif isinstance(recipe, str):
-            self._read_text(recipe)
-        else:
-            self.fixed = _checked(Reading(recipe, None))
-
-    def _read_text(self, text: str) -> None:
         framework = self.arguments.get("framework")
-        if "\n" not in text and len(text) < 1000 and Path(text).suffix.lower() in SUFFIXES:
-            self.text, self.settings = read_file(Path(text), framework)
+        if isinstance(recipe, Mapping | list):
+            self.settings = read_config(recipe)
+        elif isinstance(recipe, PathLike) or (isinstance(recipe, str) and _is_file_name(recipe)):
+            self.text, self.settings = read_file(Path(recipe), framework)
+        elif isinstance(recipe, str):
+            self.text, self.settings = recipe, settings_of(recipe, framework)
         else:
-            self.text, self.settings = text, settings_of(text, framework)
+            self.fixed = _read(recipe) if isinstance(recipe, Recipe) else _checked(Reading(recipe, None))
 
     def read(
         self, settings: Mapping[str, Any] | None = None, text: str | None = None, **changes: Any
@@ -80,16 +87,10 @@ class Source:
         arguments["names"] = {**(self.arguments["names"] or {}), **changes.get("names", {})}
         if self.settings is not None:
             return _read(from_config({**self.settings, **(settings or {})}, **arguments))
-        recipe_text = self.text if text is None else text
-        assert recipe_text is not None
-        schedule = from_string(
-            recipe_text,
-            arguments["init_value"],
-            arguments["names"] or None,
-            arguments["group"],
-            version=arguments["version"],
-        )
-        return _checked(Reading(schedule, "update" if steps_per_batch(recipe_text) else None))
+        text = self.text if text is None else text
+        names, group, version = arguments["names"] or None, arguments["group"], arguments["version"]
+        schedule = from_string(text, arguments["init_value"], names, group, version=version)
+        return _checked(Reading(schedule, "update" if steps_per_batch(text) else None))
 
     def missing(self) -> list[str]:
         """Return the numbers that the recipe lacks: "init_value", "steps_per_epoch", or a name in it.
@@ -99,63 +100,63 @@ class Source:
         """
         try:
             self.read()
+            return []
+        except MissingNamesError as error:
+            if len(error.names) > 1 or error.functions:
+                raise
+            last, names = error, [*error.names]
         except ValueError as error:
-            return self._probed(error)
-        return []
-
-    def _probed(self, error: ValueError) -> list[str]:
-        """Return the missing arguments. They are found by trying values for them."""
-        names = [*error.names] if isinstance(error, MissingNamesError) else []
-        if len(names) > 1 or (isinstance(error, MissingNamesError) and error.functions):
-            raise error
+            last, names = error, []
+        # The missing arguments are found by trying values for them.
         probes: dict[str, Any] = {"init_value": 1.0}
         if self.settings is not None:
             probes["steps_per_epoch"] = 10
-        last: Exception = error
         given = [key for key in probes if self.arguments.get(key) is None]
-        for lacking in _subsets(given):
+        for lacking in ([], *([key] for key in given), given):
             changes = {key: probes[key] for key in lacking}
             try:
                 self.read(**changes, names=dict.fromkeys(names, 10))
-            except (ValueError, TypeError, ArithmeticError) as later:
-                last = later
-                continue
-            return [*lacking, *names]
+                return [*lacking, *names]
+            except (ValueError, TypeError, ArithmeticError) as error:
+                last = error
         raise last
 
-    def numbers(self) -> Iterator[tuple[str, int, Callable[[int], dict[str, Any]]]]:
-        """Yield the whole numbers in the recipe: the name, the value, and the changes for another value."""
+    def numbers(self) -> Iterator[Number]:
+        """Yield the whole numbers in the recipe."""
         if self.settings is not None:
-            yield from self._numbers_of_settings(self.settings)
-        elif self.text is not None:
-            yield from self._numbers_of_text(self.text)
+            yield from _numbers_of_settings(self.settings)
+        else:
+            yield from _numbers_of_text(self.text)
 
-    def _numbers_of_settings(
-        self, settings: Mapping[str, Any]
-    ) -> Iterator[tuple[str, int, Callable[[int], dict[str, Any]]]]:
-        if "learning_rate" in settings and not any("warmup" in key for key in settings):
-            yield "warmup_steps", -1, lambda other: {"settings": {"warmup_steps": other}}
-        for path, value in list(_whole_numbers(settings))[:_MOST_NUMBERS]:
-            yield (
-                ".".join(map(str, path)),
-                value,
-                lambda other, path=path: {"settings": _with(settings, path, other)},
-            )
-        for key in settings:
-            if key.endswith("warmup_ratio"):  # it gives way to warmup_steps
-                steps = key.replace("ratio", "steps")
-                yield steps, -1, lambda other, steps=steps: {"settings": {steps: other}}
 
-    def _numbers_of_text(self, text: str) -> Iterator[tuple[str, int, Callable[[int], dict[str, Any]]]]:
-        pattern = r"(?<![\w.])(\d[\d_]*)(?![\w.]|\s*\.)"
-        for literal in list(dict.fromkeys(re.findall(pattern, text)))[:_MOST_NUMBERS]:
-            one = rf"(?<![\w.]){literal}(?![\w.]|\s*\.)"
+def _numbers_of_settings(settings: Mapping[str, Any]) -> Iterator[Number]:
+    def change(key: str) -> Callable[[int], dict[str, Any]]:
+        return lambda other: {"settings": {key: other}}
 
-            def changes(other: int, one: str = one) -> dict[str, Any]:
-                return {"text": re.sub(one, str(other), text)}
+    if "learning_rate" in settings and not any("warmup" in key for key in settings):
+        yield Number("warmup_steps", -1, change("warmup_steps"))
+    for path, value in itertools.islice(_whole_numbers(settings), _MOST_NUMBERS):
 
-            before = re.search(rf"(\w+)\s*=\s*\[?\s*{one}", text)
-            yield (before[1] if before else literal), int(literal), changes
+        def replace(other: int, path: tuple[Any, ...] = path) -> dict[str, Any]:
+            return {"settings": {path[0]: _replaced(settings[path[0]], path[1:], other)}}
+
+        yield Number(".".join(map(str, path)), value, replace)
+    for key in settings:
+        if key.endswith("warmup_ratio"):  # it gives way to warmup_steps
+            steps = key.replace("ratio", "steps")
+            yield Number(steps, -1, change(steps))
+
+
+def _numbers_of_text(text: str) -> Iterator[Number]:
+    literals = dict.fromkeys(re.findall(r"(?<![\w.])(\d[\d_]*)(?![\w.]|\s*\.)", text))
+    for literal in itertools.islice(literals, _MOST_NUMBERS):
+        one = rf"(?<![\w.]){literal}(?![\w.]|\s*\.)"
+
+        def replace(other: int, one: str = one) -> dict[str, Any]:
+            return {"text": re.sub(one, str(other), text)}
+
+        before = re.search(rf"(\w+)\s*=\s*\[?\s*{one}", text)
+        yield Number(before[1] if before else literal, int(literal), replace)
 
 
 def _whole_numbers(settings: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], int]]:
@@ -173,12 +174,8 @@ def _whole_numbers(settings: Any, before: tuple[Any, ...] = ()) -> Iterator[tupl
             yield path, int(value)
 
 
-def _with(settings: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """Return the first key of a path, and its setting with another value at the path."""
-    return {path[0]: _replaced(settings[path[0]], path[1:], value)}
-
-
 def _replaced(node: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """Return nested settings with another value at a path."""
     if not path:
         return value
     first, *rest = path
@@ -188,12 +185,8 @@ def _replaced(node: Any, path: tuple[Any, ...], value: Any) -> Any:
     return [inner if index == first else each for index, each in enumerate(node)]
 
 
-def _subsets(names: list[str]) -> Iterator[list[str]]:
-    yield []
-    for name in names:
-        yield [name]
-    if len(names) > 1:
-        yield names
+def _is_file_name(text: str) -> bool:
+    return "\n" not in text and len(text) < 1000 and Path(text).suffix.lower() in SUFFIXES
 
 
 def _read(recipe: Recipe) -> Reading:

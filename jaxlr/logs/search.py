@@ -1,7 +1,7 @@
 """Numbers that a log determines: a whole number by search, a base rate in closed form."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -21,16 +21,11 @@ def search_whole(
     around the three best numbers.
     """
     known: dict[int, float] = {}
-
-    def at(number: int) -> float:
-        if number not in known:
-            known[number] = distance(number)
-        return known[number]
-
     tried = _grid(low, high)
     for _ in range(20):
         for number in tried:
-            at(number)
+            if number not in known:
+                known[number] = distance(number)
         ordered = sorted(known)
         best = sorted(range(len(ordered)), key=lambda index: known[ordered[index]])[:3]
         tried = []
@@ -39,11 +34,12 @@ def search_whole(
             tried += [number for number in _inside(left, right) if number not in known]
         if not tried:
             break
-    found: list[int] = []
-    for number in sorted(known, key=lambda number: known[number])[:8]:
+    nearest = sorted(known, key=lambda number: known[number])
+    found: set[int] = set()
+    for number in nearest[:8]:
         if number not in found and agrees(number):
-            found += [number, *_neighbours(number, agrees, low, high)]
-    return min(known, key=lambda number: known[number]), sorted({*found})
+            found |= {number, *_neighbours(number, agrees, low, high)}
+    return nearest[0], sorted(found)
 
 
 def _grid(low: int, high: int) -> list[int]:
@@ -97,6 +93,11 @@ def simplest(low: float, high: float) -> float:
     return middle
 
 
+def simplest_near(value: float, error: float) -> float:
+    """Return the number with the fewest digits that is at most `error` from a value >= 0, or 0."""
+    return 0.0 if value < error else simplest(value - error, value + error)
+
+
 def affine(rates: Callable[[float], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return factor and rest with `rates(b) = rest + b factor`. The rates must be linear in b."""
     first, second = rates(1.0), rates(2.0)
@@ -107,24 +108,25 @@ def affine(rates: Callable[[float], np.ndarray]) -> tuple[np.ndarray, np.ndarray
 def round_numbers(nearest: int) -> list[int]:
     """Return the whole numbers within 3 % of a number that people would write, the roundest first."""
     low, high = math.floor(nearest * 0.97), math.ceil(nearest * 1.03)
-    found: list[int] = []
-    for exponent in range(len(str(high)), -1, -1):
-        for unit in (10**exponent, 5 * 10**exponent // 10, 10**exponent // 4):
-            if unit >= 1:
-                inside = range(-(-low // unit) * unit, high + 1, unit)
-                found += [number for number in inside[:20] if number not in found]
+    found: dict[int, None] = {}
+    for units in _round_units(high):
+        for unit in units:
+            found.update(dict.fromkeys(range(-(-low // unit) * unit, high + 1, unit)[:20]))
         if len(found) >= 20:
             break
-    return found[:40]
+    return [*found][:40]
 
 
 def roundest(low: int, high: int) -> int:
     """Return the whole number from `low` to `high` with the most zeros at its end, or else fives."""
+    multiples = (-(-low // unit) * unit for units in _round_units(high) for unit in units)
+    return next((multiple for multiple in multiples if multiple <= high), low)
+
+
+def _round_units(high: int) -> Iterator[list[int]]:
+    """Yield 1000, 500 and 250, then 100, 50 and 25, and so on, from about `high` down."""
     for exponent in range(len(str(high)), -1, -1):
-        for unit in (10**exponent, 5 * 10**exponent // 10, 10**exponent // 4):
-            if unit >= 1 and (multiple := -(-low // unit) * unit) <= high:
-                return multiple
-    return low
+        yield [unit for unit in (10**exponent, 10**exponent // 2, 10**exponent // 4) if unit >= 1]
 
 
 def rounder_first(low: int, high: int) -> list[int]:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxlr.logs.candidates import Sample
 from jaxlr.schedules import Phase
 
 
@@ -28,30 +29,23 @@ class Family(NamedTuple):
     has_floor: bool = True
 
 
-def _left(part: np.ndarray) -> np.ndarray:
-    return np.clip(1 - part, 0, 1)
+def _polynomial(power: float) -> Family:
+    phase = {"shape": "polynomial", "power": power}
+    return Family(f"polynomial of power {power:g}", lambda part: np.clip(1 - part, 0, 1) ** power, phase)
 
 
 FAMILIES = (
-    Family("linear", _left, {"shape": "linear"}),
+    Family("linear", lambda part: np.clip(1 - part, 0, 1), {"shape": "linear"}),
     Family("cosine", lambda part: (1 + np.cos(np.pi * np.clip(part, 0, 1))) / 2, {"shape": "cosine"}),
-    *(
-        Family(
-            f"polynomial of power {power:g}",
-            lambda part, power=power: _left(part) ** power,
-            {"shape": "polynomial", "power": power},
-        )
-        for power in (2.0, 3.0, 0.9, 0.5)
-    ),
+    *map(_polynomial, (2.0, 3.0, 0.9, 0.5)),
     Family("1-sqrt", lambda part: 1 - np.sqrt(np.clip(part, 0, 1)), {"shape": "1-sqrt"}),
     Family(
         "inverse square root",
         lambda part: 1 / np.sqrt(1 + np.maximum(part, 0)),
         {"shape": "inverse_sqrt"},
-        False,
+        has_floor=False,
     ),
 )
-ONE_CYCLE = Family("one-cycle", FAMILIES[1].weight, {"shape": "cosine"})
 
 
 class Curve(NamedTuple):
@@ -94,56 +88,53 @@ def variants(family: Family, rises: bool, holds: bool) -> Iterator[Variant]:
                 yield Variant(has_start, has_floor, has_hold)
 
 
-def fitted(
-    family: Family,
-    variant: Variant,
-    counts: np.ndarray,
-    rates: np.ndarray,
-    tolerances: np.ndarray,
-    ends: tuple[float, ...],
-) -> Curve | None:
+def rises_at_first(rates: np.ndarray) -> bool:
+    """Check if the rates begin below the highest one."""
+    return bool(rates[0] < rates.max() * (1 - 1e-9))
+
+
+def at_top(rates: np.ndarray) -> np.ndarray:
+    """Return the indices of the highest rates."""
+    return np.flatnonzero(rates >= rates.max() * (1 - 1e-7))
+
+
+def fitted(family: Family, variant: Variant, sample: Sample, ends: tuple[float, ...]) -> Curve | None:
     """Return the curve nearest to the rates, with lengths that may have fractions.
 
     Args:
         family: the shape of the decay.
         variant: the parts of the curve.
-        counts: counts of the points, rising, shape (points,).
-        rates: rates of the points, shape (points,).
-        tolerances: scale of the deviations, shape (points,).
+        sample: the points, with rising counts.
         ends: ends of the decay to try first.
     """
     from scipy.optimize import least_squares  # it takes a tenth of a second
 
-    top = int(np.argmax(rates))
-    rises = top > 0 and rates[0] < rates[top] * (1 - 1e-9)
+    counts, rates, _ = sample
+    rises, top = rises_at_first(rates), counts[at_top(rates)]
+    warmup = float(top[0]) if rises else 0.0
+    hold = float(top[-1]) if variant.has_hold else warmup
     last = float(counts[-1])
-    at_top = np.flatnonzero(rates >= rates[top] * (1 - 1e-7))
-    warmup = float(counts[at_top[0]]) if rises else 0.0
-    hold = float(counts[at_top[-1]]) if variant.has_hold else warmup
-    guesses = [*ends, *np.geomspace(max(last - hold, 1.0), 10 * max(last, 2.0), _STARTS) + hold]
+
+    def curve(logarithms: np.ndarray) -> Curve:
+        lengths = np.exp(np.clip(logarithms, -20, 30))  # of the decay, the warmup and the hold
+        length = lengths[1] if rises else 0.0
+        begin = length + (lengths[-1] if variant.has_hold else 0.0)
+        return projected(family, variant, sample, length, begin, begin + lengths[0])
+
+    def residuals(logarithms: np.ndarray) -> np.ndarray:
+        return (evaluated(family, curve(logarithms), counts) - rates) / np.abs(rates).max()
+
     best: Curve | None = None
-    for end in guesses:
-        free = [np.log(max(end - hold, 1.0))]
+    for end in (*ends, *np.geomspace(max(last - hold, 1.0), 10 * max(last, 2.0), _STARTS) + hold):
+        lengths = [max(end - hold, 1.0)]
         if rises:
-            free.append(np.log(max(warmup, 0.5)))
+            lengths.append(max(warmup, 0.5))
         if variant.has_hold:
-            free.append(np.log(max(hold - warmup, 0.5)))
-
-        def curve(values: np.ndarray) -> Curve:
-            values = np.exp(np.clip(values, -20, 30))
-            length = values[1] if rises else 0.0
-            begin = length + (values[-1] if variant.has_hold else 0.0)
-            return projected(family, variant, counts, rates, tolerances, length, begin, begin + values[0])
-
-        def residuals(values: np.ndarray) -> np.ndarray:
-            found = curve(values)
-            return (evaluated(family, found, counts) - rates) / np.abs(rates).max()
-
+            lengths.append(max(hold - warmup, 0.5))
         try:
-            solution = least_squares(residuals, free, **_EXACTLY)
+            found = curve(least_squares(residuals, np.log(lengths), **_EXACTLY).x)
         except (ValueError, np.linalg.LinAlgError):
             continue
-        found = curve(solution.x)
         if best is None or found.error < best.error:
             best = found
         if best.error <= 1:
@@ -152,29 +143,22 @@ def fitted(
 
 
 def projected(
-    family: Family,
-    variant: Variant,
-    counts: np.ndarray,
-    rates: np.ndarray,
-    tolerances: np.ndarray,
-    warmup: float,
-    hold: float,
-    end: float,
+    family: Family, variant: Variant, sample: Sample, warmup: float, hold: float, end: float
 ) -> Curve:
     """Return the curve with these lengths whose rates are nearest."""
-    before = np.clip(1 - counts / warmup, 0, 1) if warmup > 0 else np.zeros_like(counts)
-    weight = np.where(counts < hold, 1.0, family.weight((counts - hold) / max(end - hold, 1e-9)))
+    counts, rates, tolerances = sample
+    curve = Curve(warmup, hold, end, 0.0, 1.0, 0.0, 0.0, 0.0)
+    before, weight = _weights(family, curve, counts)
     columns = [np.where(before > 0, 1 - before, weight)]
     if variant.has_start:
         columns.append(before)
     if variant.has_floor:
         columns.append(np.where(before > 0, 0.0, 1 - weight))
-    basis = np.stack(columns, axis=1)
-    solution, *_ = np.linalg.lstsq(basis, rates, rcond=None)
-    solved = [max(float(each), 0.0) for each in solution]
-    start = solved[1] if variant.has_start else 0.0
-    floor = solved[-1] if variant.has_floor else 0.0
-    curve = Curve(warmup, hold, end, start, solved[0], floor, 0.0, 0.0)
+    solution, *_ = np.linalg.lstsq(np.stack(columns, axis=1), rates, rcond=None)
+    peak, *others = [max(float(each), 0.0) for each in solution]
+    start = others[0] if variant.has_start else 0.0
+    floor = others[-1] if variant.has_floor else 0.0
+    curve = curve._replace(start=start, peak=peak, floor=floor)
     error = np.abs(evaluated(family, curve, counts) - rates)
     return curve._replace(
         error=float((error / tolerances).max()), deviation=float(error.max() / rates.max())
@@ -183,12 +167,16 @@ def projected(
 
 def evaluated(family: Family, curve: Curve, counts: np.ndarray) -> np.ndarray:
     """Return the rates of a curve at counts."""
-    before = np.clip(1 - counts / curve.warmup, 0, 1) if curve.warmup > 0 else np.zeros_like(counts)
-    weight = np.where(
-        counts < curve.hold, 1.0, family.weight((counts - curve.hold) / max(curve.end - curve.hold, 1e-9))
-    )
+    before, weight = _weights(family, curve, counts)
     after = curve.floor + (curve.peak - curve.floor) * weight
     return np.where(before > 0, curve.start * before + curve.peak * (1 - before), after)
+
+
+def _weights(family: Family, curve: Curve, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weight of the start during the warmup, and of the peak after it."""
+    before = np.clip(1 - counts / curve.warmup, 0, 1) if curve.warmup > 0 else np.zeros_like(counts)
+    weight = family.weight((counts - curve.hold) / max(curve.end - curve.hold, 1e-9))
+    return before, np.where(counts < curve.hold, 1.0, weight)
 
 
 def phases(family: Family, curve: Curve) -> list[Phase]:

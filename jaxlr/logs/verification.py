@@ -11,8 +11,9 @@ import optax
 from jaxlr._checks import check_duration, check_positive_count, shown_value
 from jaxlr.frameworks.recipe import Recipe
 from jaxlr.logs.attempts import attempts
-from jaxlr.logs.comparisons import Comparison, compare, usual_comparison
-from jaxlr.logs.formats import Log, Points, read_log
+from jaxlr.logs.comparisons import Comparison, best_of, compare, usual_comparison
+from jaxlr.logs.formats import Log, read_log
+from jaxlr.logs.points import Points
 from jaxlr.logs.readings import Source
 from jaxlr.logs.search import digits_of
 
@@ -149,13 +150,13 @@ def verify(
     Reference: https://huggingface.co/docs/transformers/main_classes/trainer and the pages of the other
     frameworks.
     """
+    if steps_per_epoch is not None:
+        steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
     arguments: dict[str, Any] = {
         "init_value": init_value,
         "framework": framework,
         "version": version,
-        "steps_per_epoch": None
-        if steps_per_epoch is None
-        else check_positive_count("steps_per_epoch", steps_per_epoch),
+        "steps_per_epoch": steps_per_epoch,
         "epochs": epochs,
         "num_processes": num_processes,
         "group": check_duration("group", group),
@@ -197,15 +198,9 @@ def _verify_column(source: Source, log: Log, column: str) -> Verification:
     for attempt in attempts(source, log, points):
         if usual is None or (is_lacking and attempt.found and not attempt.is_changed):
             # A recipe that lacks a number has no rates of its own: take the best one.
-            other = usual_comparison(attempt, log, points)
-            if usual is None or (other is not None and other.num_agreeing > usual.num_agreeing):
-                usual = other
-        comparison = compare(attempt, log, points)
-        if comparison is None:
-            continue
-        if best is None or comparison.num_agreeing > best.num_agreeing:
-            best = comparison
-        if best.agrees.all():
+            usual = best_of([usual, usual_comparison(attempt, log, points)])
+        best = best_of([best, compare(attempt, log, points)])
+        if best is not None and best.agrees.all():
             break
     if best is not None and not best.agrees.all():
         best = _rounded(source, log, points) or best
@@ -236,22 +231,21 @@ def _rounded(source: Source, log: Log, points: Points) -> Comparison | None:
 
 def _result(usual: Comparison, best: Comparison, log: Log, column: str) -> Verification:
     points = log.columns[column]
-    wrong = np.flatnonzero(~usual.agrees)
     steps = np.where(np.isnan(points.steps), points.epochs, points.steps)
     first = None
-    if len(wrong):
-        at = wrong[0]
+    if not usual.agrees.all():
+        at = int(np.argmin(usual.agrees))
         first = Disagreement(float(steps[at]), float(points.rates[at]), float(usual.expected[at]))
-    shown_digits = digits_of(best.expected[best.agrees], points.rates[best.agrees])
-    is_exact = np.abs(best.expected - points.rates) <= points.tolerances
-    if best.agrees.any() and is_exact[best.agrees].all():
-        shown_digits = points.digits
+    rates, expected = points.rates[best.agrees], best.expected[best.agrees]
+    digits = min(digits_of(expected, rates), points.digits)
+    if best.agrees.any() and (np.abs(expected - rates) <= points.tolerances[best.agrees]).all():
+        digits = points.digits
     return Verification(
         bool(best.agrees.all()) and not best.attempt.is_changed,
         len(points.rates),
         usual.num_agreeing,
         best.num_agreeing,
-        min(shown_digits, points.digits),
+        digits,
         points.digits,
         first,
         best.reasons,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from jaxlr.logs.attempts import attempts
-from jaxlr.logs.candidates import Candidate, Data
-from jaxlr.logs.comparisons import compare
+from jaxlr.logs.candidates import Candidate, Data, candidate_of
+from jaxlr.logs.comparisons import Comparison, compare
 from jaxlr.logs.readings import Source
 
 
@@ -18,28 +18,26 @@ _ARGUMENTS = ("init_value", "framework", "version", "steps_per_epoch", "epochs",
 def of_ultralytics(data: Data) -> Iterator[Candidate]:
     """Yield the config of Ultralytics that has the rates of its log."""
     for settings in _ultralytics_settings(data):
-        source = Source(settings, dict.fromkeys(_ARGUMENTS))
-        source.arguments.update(group=0, framework="ultralytics")
+        source = Source(settings, {**dict.fromkeys(_ARGUMENTS), "group": 0, "framework": "ultralytics"})
         for attempt in attempts(source, data.log, data.points):
             compared = compare(attempt, data.log, data.points)
-            if compared is None or not compared.agrees.all():
-                continue
-            found = dict(attempt.found)
-            base, steps = found["init_value"], int(found["steps_per_epoch"])
-            version = re.search(r"ultralytics ([\d.]*\d)", " ".join(compared.reasons))
-            given = f", version={version[1]!r}" if version else ""
-            config = {key: value for key, value in settings.items() if key != "optimizer"}
-            config = {"lr0": base, **config}
-            arguments = f"steps_per_epoch={steps}{given}"
-            line = f"jaxlr.from_config({config!r}, {arguments}).schedule"
-            error = np.abs(compared.expected - data.rates).max() / data.rates.max()
-            kind = "Ultralytics, cosine" if settings["cos_lr"] else "Ultralytics, linear"
-            parameters = {"peak": base, "steps_per_epoch": steps, "length": settings["epochs"]}
-            notes = (*compared.reasons, "The counts are iterations.")
-            yield Candidate(
-                kind, line, attempt.reading.schedule, parameters, float(error), True, notes, compared.counts
-            )
-            return
+            if compared is not None and compared.agrees.all():
+                yield _candidate(data, settings, compared)
+                return
+
+
+def _candidate(data: Data, settings: dict[str, Any], compared: Comparison) -> Candidate:
+    found, schedule = compared.attempt.found, compared.attempt.reading.schedule
+    base, steps = found["init_value"], int(found["steps_per_epoch"])
+    version = re.search(r"ultralytics ([\d.]*\d)", " ".join(compared.reasons))
+    given = f", version={version[1]!r}" if version else ""
+    config = {"lr0": base, **settings}
+    del config["optimizer"]
+    line = f"jaxlr.from_config({config!r}, steps_per_epoch={steps}{given}).schedule"
+    kind = "Ultralytics, cosine" if settings["cos_lr"] else "Ultralytics, linear"
+    parameters = {"peak": base, "steps_per_epoch": steps, "length": settings["epochs"]}
+    notes = (*compared.reasons, "The counts are iterations.")
+    return candidate_of(data, kind, schedule, parameters, notes, compared.counts, line)
 
 
 def _ultralytics_settings(data: Data) -> Iterator[dict[str, Any]]:

@@ -8,8 +8,8 @@ import numpy as np
 import optax
 
 from jaxlr._checks import shorten
-from jaxlr.cli.errors import RecipeError, flag_of
 from jaxlr.convert.text import steps_per_batch
+from jaxlr.flags.errors import RecipeError, flag_of
 from jaxlr.plateau import plateau_lr
 from jaxlr.train.checks import assign
 from jaxlr.train.errors import RateError

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxlr._checks import check_choice, check_value
-from jaxlr.cli.errors import flag_of
+from jaxlr.flags.errors import flag_of
 from jaxlr.train.checks import assign, assign_counts, check_kinds, checked_count, checked_path
 from jaxlr.train.recipe import DEFAULT_EPOCHS
 

@@ -9,9 +9,9 @@ import jax
 import optax
 
 from jaxlr._checks import shown_value
-from jaxlr.cli.errors import RecipeError, in_flags
-from jaxlr.cli.recipe import Settings, read_recipe
 from jaxlr.convert.optimizers.signatures import OptimizerCall
+from jaxlr.flags.errors import RecipeError, in_flags
+from jaxlr.flags.recipe import Settings, read_recipe
 from jaxlr.frameworks import Recipe
 from jaxlr.frameworks.config import from_config
 from jaxlr.frameworks.optimizers import ConfigOptimizer, read_optimizer
@@ -173,13 +173,8 @@ class RecipeReader(NamedTuple):
 
     def check(self, epochs: int | None) -> None:
         """Refuse a recipe that no run can use, before its data are loaded."""
-        if self.lr is not None and self._replace(lr=None)._states_rate():
-            if str(self.recipe.settings.get("optimizer")).lower() == "auto":  # of Ultralytics
-                raise RecipeError(
-                    "the optimizer 'auto' of the recipe chooses the learning rate, and ignores lr0: leave "
-                    "--lr out, or name the optimizer in the config, such as 'SGD', with its lr0"
-                )
-            raise RecipeError("the recipe states its learning rate: leave --lr out, or change the config")
+        if self.lr is not None:
+            self._check_rate()
         numbers = {"steps_per_epoch": _ANY_BATCHES, "epochs": epochs or self._missing_epochs(_ANY_BATCHES)}
         schedule: Any = self.read(**numbers).schedule
         if isinstance(schedule, optax.GradientTransformation):
@@ -191,6 +186,18 @@ class RecipeReader(NamedTuple):
                     "the plateau of the recipe waits for a metric to rise, but jaxlr train gives it the "
                     "validation loss: change its mode, or its metric, in the config"
                 )
+
+    def _check_rate(self) -> None:
+        """Refuse --lr for a config that states its learning rate."""
+        numbers = {"steps_per_epoch": _ANY_BATCHES, "epochs": DEFAULT_EPOCHS}
+        if self._replace(lr=None)._lacks(r"\bgive [^:;]*--lr\b", **numbers):
+            return
+        if str(self.recipe.settings.get("optimizer")).lower() == "auto":  # of Ultralytics
+            raise RecipeError(
+                "the optimizer 'auto' of the recipe chooses the learning rate, and ignores lr0: leave "
+                "--lr out, or name the optimizer in the config, such as 'SGD', with its lr0"
+            )
+        raise RecipeError("the recipe states its learning rate: leave --lr out, or change the config")
 
     def completed(
         self, num_batches: int, epochs: int | None, optimizer: str | None
@@ -246,25 +253,20 @@ class RecipeReader(NamedTuple):
         completed = RunRecipe(self.recipe.settings, True, steps, epochs, assumptions, builds_optimizer)
         return completed, num_epochs, optimizer or None
 
-    def _states_rate(self) -> bool:
-        """Check if the config states a learning rate."""
-        try:
-            self.read(steps_per_epoch=_ANY_BATCHES, epochs=DEFAULT_EPOCHS)
-        except RecipeError as error:
-            if not re.search(r"\bgive [^:;]*--lr\b", str(error)):
-                raise
-            return False
-        return True
-
     def _missing_epochs(self, steps_per_epoch: int) -> int | None:
         """Return the default number of epochs if the config needs one and lacks it, else None."""
+        lacks = self._lacks(r"\bgive --epochs\b", steps_per_epoch=steps_per_epoch, epochs=None)
+        return DEFAULT_EPOCHS if lacks else None
+
+    def _lacks(self, advice: str, **numbers: Any) -> bool:
+        """Check if the config cannot be read, and the error gives the advice of a pattern."""
         try:
-            self.read(steps_per_epoch=steps_per_epoch, epochs=None)
+            self.read(**numbers)
         except RecipeError as error:
-            if not re.search(r"\bgive --epochs\b", str(error)):
+            if not re.search(advice, str(error)):
                 raise
-            return DEFAULT_EPOCHS
-        return None
+            return True
+        return False
 
     def _batches_per_update(self) -> int:
         """Return the batches that the config accumulates, found by the updates of a long run."""

@@ -8,11 +8,11 @@ import optax
 import tyro
 
 from jaxlr._checks import check_value, shown_value
-from jaxlr.cli.flags import message_of, parse_names
 from jaxlr.convert import from_string
 from jaxlr.convert.errors import ConflictingRateError
 from jaxlr.convert.optimizers.signatures import OptimizerCall
 from jaxlr.convert.optimizers.text import TextPair
+from jaxlr.flags.recipe import message_of, parse_names
 from jaxlr.train.checks import assign, checked_list
 from jaxlr.train.optimizer import build_optimizer, paired, read_run_optimizer, stated_optimizer
 from jaxlr.train.recipe import RecipeReader, RunRecipe, read_run_recipe

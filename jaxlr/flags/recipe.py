@@ -1,21 +1,21 @@
-"""The RECIPE of a command: the text of a torch scheduler, or the config of a framework."""
+"""The recipe in a flag: the text of a torch scheduler, or the config of a framework."""
 
+import ast
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxlr._checks import shorten
-from jaxlr.cli.errors import RecipeError, in_flags
+from jaxlr.convert.errors import ConflictingRateError, MissingNamesError, MissingNumStepsError
+from jaxlr.flags.errors import RecipeError, in_flags, shell_quoted
 from jaxlr.frameworks.files import LONGEST_CONFIG
 from jaxlr.frameworks.forms import Settings, read_file, settings_of
 
 
 _NO_PATH = re.compile(r"[={}()\[\]]|:\s|(^|\s)--\w")
 _PATH = re.compile(r"[/\\]|\.[a-z]\w{0,7}$")
-_QUOTED_FLAGS = re.compile(r"--[\w.-]+(\s+\S|=\S+\s+--\w)")  # flags of a script, in one word
 
 
 class Source(NamedTuple):
@@ -57,30 +57,29 @@ def read_recipe(recipe: str, framework: str | None = None) -> Source:
         raise RecipeError(in_flags(str(error))) from error
 
 
-def with_flags_as_text(command: str, words: Sequence[str]) -> list[str]:
-    """Return the words of a command line with the flags of a training script as one RECIPE.
+def message_of(error: Exception) -> str:
+    """Return the message of an error in a recipe, with advice in flags instead of Python's arguments."""
+    match error:
+        case MissingNamesError():
+            values = MissingNamesError([name for name in error.names if name not in error.functions])
+            pairs = values.listed(lambda name: shell_quoted(f"{name}=..."), separator=" ")
+            advice = [f"give --names {pairs}"] if pairs else []
+            if error.functions:  # a flag cannot hold a function
+                advice.append(f"write 'def {shorten(error.functions[0])}(...): ...' before the scheduler")
+            return f"{error.reason}: {', and '.join(advice)}"
+        case ConflictingRateError():
+            return (
+                f"--lr is {error.given}, but the scheduler's text sets lr={error.written!r}: give "
+                f"--lr {error.written!r}, or change the text"
+            )
+        case MissingNumStepsError():
+            return f"{error.reason}: give --epochs, the number of epochs (or steps) to tabulate"
+    return in_flags(str(error))
 
-    `jaxlr port -- --sched cosine --lr 0.1` becomes `jaxlr port " --sched cosine --lr 0.1"`. The options of
-    detectron2 after a file become those of a command: `--config-file a.yaml SOLVER.BASE_LR 0.1`.
-    """
-    # A leading space hides the first flag from the parser of our own.
-    words = [f" {word}" if _QUOTED_FLAGS.match(word) else word for word in words]
-    if "--" not in words:
-        return words
-    own, flags = words[: words.index("--")], words[words.index("--") + 1 :]
-    num_recipes = next((n for n, word in enumerate(own) if word.startswith("-") and word != "-"), len(own))
-    if num_recipes == 1 and flags and flags[0].startswith("SOLVER."):  # detectron2's, which change a file
-        own, flags, num_recipes = own[1:], ["--config-file", own[0], *flags], 0
-    if not any(re.match(r"--\w|\w[\w.]*=[^=]", word) for word in flags):
-        return words  # recipes in quotes, as some people write them after --
-    text = f" {shlex.join(flags)}"
-    if command == "train":
-        if any(re.match(r"--recipe(=|$)", word) for word in own):
-            raise ValueError("recipe needs one value: give a file, or flags after --, but not both")
-        return [*own, "--recipe", text]
-    if num_recipes == 0:
-        return [*own, "--", text]
-    return [*own[:num_recipes], text, *own[num_recipes:]]
+
+def parse_names(pairs: Sequence[str]) -> dict[str, Any]:
+    """Return the values of pairs NAME=VALUE by their names."""
+    return dict(_parse_pair(pair) for pair in pairs)
 
 
 def _path_of(recipe: str) -> Path | None:
@@ -105,3 +104,18 @@ def _path_of(recipe: str) -> Path | None:
 
 def _source(label: str, text: str, settings: Settings | None) -> Source:
     return Source(label, text if settings is None else "", settings)
+
+
+def _parse_pair(pair: str) -> tuple[str, Any]:
+    """Split NAME=VALUE. Both may contain an = themselves."""
+    for equals in re.finditer("=", pair):
+        name, text = pair[: equals.start()].strip(), pair[equals.end() :].strip()
+        try:
+            ast.parse(name, mode="eval")
+            return name, ast.literal_eval(text)
+        except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+            continue  # try the next =
+    raise ValueError(
+        "names must be NAME=VALUE with a number, a string in quotes or a list (and come after RECIPE), "
+        f"got {shorten(pair)!r}"
+    )

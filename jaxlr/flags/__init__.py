@@ -1,0 +1,1 @@
+"""The recipes and the errors of flags, for the commands and for the training."""
