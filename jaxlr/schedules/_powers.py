@@ -34,25 +34,25 @@ def power_of_part_left(done: Count, whole: int, exponent: float | jax.Array) -> 
     part: Any = remaining(whole, done) / float(whole)
     if not isinstance(done, jax.Array) or part.dtype == np.float64:
         return array_module(done).power(part, exponent)
+    low = None
     if isinstance(exponent, jax.Array) or exponent > 3:  # else the rounded part is good enough
         exact_whole = as_double_float(float(whole))
-        part = (exact_whole - exact_double_float(done)) / exact_whole
-    return corrected_power(part, exponent)
+        part, low = (exact_whole - exact_double_float(done)) / exact_whole
+    return corrected_power(part, low, exponent)
 
 
-def corrected_power(base: DoubleFloat | jax.Array, exponent: float | jax.Array) -> jax.Array:
-    """Return `base ** exponent` in float32, for 0 <= base <= 1 and any exponent.
+def corrected_power(base: jax.Array, low: jax.Array | None, exponent: float | jax.Array) -> jax.Array:
+    """Return `(base + low) ** exponent` in float32, for bases from 0 to 1.
 
-    The power multiplies the rounding error of the base by the exponent. It is corrected for that, and for
-    the rounding of a static exponent to float32.
+    `low` is what the rounded base lacks. The power multiplies it by the exponent. The power is corrected
+    for the rounding of a static exponent to float32, too.
     """
-    high, low = as_double_float(base)
-    positive = jnp.where(high > 0, high, 1.0)
-    error = exponent * (low / positive)
+    positive = jnp.where(base > 0, base, 1.0)
+    error: Any = 0.0 if low is None else exponent * (low / positive)
     if not isinstance(exponent, jax.Array):
         unheld = exponent - float(np.float32(exponent))
         error = error + unheld * jnp.log(positive) if unheld else error
-    return jnp.power(high, exponent) * (1 + error)
+    return jnp.power(base, exponent) * (1 + error)
 
 
 def power_and_complement(base: float | jax.Array, exponent: Count) -> tuple[Float, Float]:

@@ -180,7 +180,7 @@ def _power(ratio: Real, rounded: Float, exponent: float) -> Float:
         return array_module(ratio).power(ratio, exponent)
     if exponent <= 1 and exponent == float(np.float32(exponent)):
         return jnp.power(rounded, exponent)  # the power does not amplify the rounding
-    return corrected_power(ratio, exponent)
+    return corrected_power(ratio.high, ratio.low, exponent)
 
 
 def _power_complement(part: Float, rest: Float, at: Position) -> Float:
