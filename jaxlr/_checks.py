@@ -97,6 +97,13 @@ def check_value(name: str, value: ArrayLike, *, positive: bool = False) -> float
     return number
 
 
+def check_static_value(name: str, value: Any, *, positive: bool = False) -> float:
+    """Return a number as `check_value` does, and refuse a JAX scalar."""
+    if isinstance(value, jax.Array):
+        raise TypeError(f"{name} must be a number known at compile time, got {shown_value(value)}")
+    return float(check_value(name, value, positive=positive))
+
+
 def _scalar(value: Any) -> Any:
     """Return a NumPy array of shape () as a number, and any other value unchanged."""
     return value[()] if isinstance(value, np.ndarray) and value.shape == () else value

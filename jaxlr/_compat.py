@@ -37,9 +37,11 @@ def has_explicit_sharding(array: jax.Array) -> bool:
 
 
 def _trace_in_x64(function: Callable[[jax.Array], jax.Array], count: jax.Array) -> jax.Array:
+    """Trace `function` in 64-bit JAX, and call the result as one primitive of the caller's trace."""
     from jax.core import eval_jaxpr
 
     closed = jax.make_jaxpr(function)(count)
+    # The tracers of the caller that the function reads must be arguments of the primitive.
     traced = [const for const in closed.consts if isinstance(const, Tracer)]
 
     def evaluate(count: jax.Array, *traced: jax.Array) -> Sequence[jax.Array]:
@@ -52,7 +54,7 @@ def _trace_in_x64(function: Callable[[jax.Array], jax.Array], count: jax.Array) 
 
 @functools.cache
 def _x64_call() -> Any:
-    """Return a primitive that calls its `function`, and that is compiled in 64-bit JAX."""
+    """Return a primitive that calls its `function`, with its rules: each runs in 64-bit JAX."""
     from jax.extend.core import Primitive
     from jax.interpreters import batching, mlir
 

@@ -47,11 +47,16 @@ def checked_settings(given: Mapping[str, Any], threshold_modes: tuple[str, ...])
     return settings
 
 
-def fields_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a plateau as the fields of its state."""
-    choices = {"mode": MODES, "threshold_mode": THRESHOLD_MODES}
+def initial_fields(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that the states of plateaus share: their settings, and their first counters."""
     numbers = {
-        name: choices[name].index(value) if name in choices else value for name, value in settings.items()
+        **settings,
+        "mode": MODES.index(settings["mode"]),
+        "threshold_mode": THRESHOLD_MODES.index(settings["threshold_mode"]),
+        "lr": settings["init_value"],
+        "best": -np.inf if settings["mode"] == "max" else np.inf,
+        "num_bad_epochs": 0,
+        "cooldown_counter": 0,
     }
     return {
         name: copied_real(number) if name in REALS else copied_int(number)

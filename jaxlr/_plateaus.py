@@ -89,8 +89,8 @@ def stepped(opt_state: Any, metric: ArrayLike) -> Any:
 
 
 def plateaus_in(tree: Any) -> list[State]:
-    """Return the plateaus in a tree as they are, with variables if Flax NNX holds them."""
-    return nodes_of(tree, _is_plateau)
+    """Return the plateaus in a tree, with plain arrays where Flax NNX has variables."""
+    return [as_arrays(state) for state in nodes_of(tree, _is_plateau)]
 
 
 def nodes_of(tree: Any, is_wanted: Callable[[Any], bool]) -> list[Any]:
@@ -99,9 +99,9 @@ def nodes_of(tree: Any, is_wanted: Callable[[Any], bool]) -> list[Any]:
 
 
 def plateaus_of(opt_state: Any) -> list[State]:
-    """Return the plateaus in an optimizer state, at least one, with plain arrays."""
+    """Return the plateaus in an optimizer state, at least one, after checking their types."""
     opt_state = opt_state_of(opt_state)
-    states = [as_arrays(state) for state in plateaus_in(opt_state)]
+    states = plateaus_in(opt_state)
     if not states:
         raise ValueError(
             "opt_state holds no plateau: chain jaxlr.reduce_lr_on_plateau(...) after the optimizer, "
@@ -116,7 +116,7 @@ def replaced(opt_state: Any, change: Callable[[State], State]) -> Any:
     """Return `opt_state` with every plateau changed. Variables of `flax.nnx` are updated in place."""
     in_variables = [
         state
-        for state in plateaus_in(opt_state_of(opt_state))
+        for state in nodes_of(opt_state_of(opt_state), _is_plateau)
         if any(map(is_variable, jax.tree.leaves(state, is_leaf=is_variable)))
     ]
     for state in in_variables:

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from jaxlr._checks import check_positive_count
 from jaxlr._double_float import Real, as_real, round_to_float, select
-from jaxlr._plateau_settings import MODES, checked_settings, copied_int, copied_real, fields_of
+from jaxlr._plateau_settings import MODES, checked_settings, copied_int, copied_real, initial_fields
 from jaxlr._plateaus import Plateau
 from jaxlr.plateau import is_better, reduced_lr
 
@@ -153,16 +153,12 @@ def greedy_lr(
     def init_fn(params: optax.Params) -> Any:
         del params
         return GreedyState(
-            lr=copied_real(settings["init_value"]),
-            best=copied_real(-np.inf if mode == "max" else np.inf),
-            num_bad_epochs=copied_int(0),
             num_good_epochs=copied_int(0),
-            cooldown_counter=copied_int(0),
             warmup_counter=copied_int(0),
             reset_counter=copied_int(settings["reset_start"]),
             window=_empty_window(length) if smooth else None,
             first_lr=copied_real(settings["init_value"]),
-            **fields_of(numbers),
+            **initial_fields(numbers),
         )
 
     return Plateau.build(init_fn, settings["init_value"], "greedy_lr", settings)

@@ -14,9 +14,7 @@ from jaxlr._plateau_settings import (
     THRESHOLD_MODES,
     check_init_value,
     checked_settings,
-    copied_int,
-    copied_real,
-    fields_of,
+    initial_fields,
 )
 from jaxlr._plateaus import Plateau, plateaus_of, replaced, stepped
 
@@ -129,13 +127,7 @@ def reduce_lr_on_plateau(
 
     def init_fn(params: optax.Params) -> Any:
         del params
-        return PlateauState(
-            lr=copied_real(settings["init_value"]),
-            best=copied_real(-np.inf if mode == "max" else np.inf),
-            num_bad_epochs=copied_int(0),
-            cooldown_counter=copied_int(0),
-            **fields_of(settings),
-        )
+        return PlateauState(**initial_fields(settings))
 
     return Plateau.build(init_fn, settings["init_value"], "reduce_lr_on_plateau", settings)
 

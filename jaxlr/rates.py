@@ -82,7 +82,7 @@ def learning_rate(
                 "optax.multi_transform"
             )
         return {label: learning_rate(groups[label], each) for label, each in requested.items()}
-    plateaus = [as_arrays(state) for state in plateaus_in(opt_state)]
+    plateaus = plateaus_in(opt_state)
     if len(plateaus) > 1:
         raise ValueError(
             f"opt_state holds {len(plateaus)} plateaus: pass rate as a dict with the learning rate of each "

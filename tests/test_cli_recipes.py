@@ -486,7 +486,8 @@ def test_a_plateau_starts_from_the_rate_of_the_config():
     keywords = {"patience": 2}
     recipe = {**settings, "lr_scheduler_kwargs": keywords}
     config = completed(recipe=recipe, epochs=4, optimizer="SGD()")
-    assert config.run_schedule(BATCHES)[1:] == (1, 0.3)
+    plateau, counts_per_epoch = config.run_schedule(BATCHES)
+    assert (counts_per_epoch, plateau.init_value) == (1, 0.3)
     stepped = "The plateau is stepped after each epoch, with the validation loss."
     assert stepped in config.schedule.assumptions
     hyperparameters = hyperparameters_of(config, BATCHES)

@@ -41,7 +41,14 @@ def small(data) -> list[str]:
 def program_of(**flags: Any) -> str:
     """Return the program of an update of a run."""
     config = TrainConfig.from_flags(epochs=3, **flags).completed(STEPS)
-    return programs(_build_optimizer(config, STEPS)[0])[1]
+    return programs(optimizer_of(config))[1]
+
+
+def optimizer_of(config):
+    """Return the optimizer that a run builds."""
+    schedule, counts_per_epoch = config.run_schedule(STEPS)
+    num_counts, steps_per_count = config.epochs * counts_per_epoch, STEPS // counts_per_epoch
+    return _build_optimizer(config, schedule, num_counts, steps_per_count)
 
 
 @pytest.mark.parametrize("scheduler", ["StepLR(2)", "OneCycleLR(0.1, 21)", "ReduceLROnPlateau(patience=0)"])
@@ -234,10 +241,10 @@ def test_optimizer_of_a_recipe_with_torchs_options_is_used():
     config = completed(MMENGINE)
     assert config.schedule.optimizer == "AdamW(betas=(0.9, 0.95), weight_decay=0.05)"
     assert f"The optimizer is {config.schedule.optimizer}, as the config." in config.schedule.assumptions
-    schedule, counts_per_epoch, _ = config.run_schedule(STEPS)
+    schedule, counts_per_epoch = config.run_schedule(STEPS)
     steps = STEPS // counts_per_epoch
     expected = jaxlr.optimizer_from_string(config.schedule.optimizer, schedule, steps_per_epoch=steps)
-    assert programs(_build_optimizer(config, STEPS)[0])[1] == programs(expected)[1]
+    assert programs(optimizer_of(config))[1] == programs(expected)[1]
     assert completed(MMENGINE, optimizer="SGD()").schedule.optimizer == "SGD()"
     assert TrainConfig.from_flags(**config.flags()) == config
     assert not config.changes_to(TrainConfig.from_flags(recipe=MMENGINE))
@@ -321,7 +328,7 @@ def test_run_has_the_whole_optimizer_of_its_recipe(recipe, arguments, sentences)
         assert any(each.startswith(sentence) for each in config.schedule.assumptions)
     steps = 4 * STEPS if "grad-accum" in str(recipe) else STEPS
     expected = jaxlr.optimizer_from_config(recipe, steps_per_epoch=steps, **arguments)
-    assert programs(_build_optimizer(config, STEPS)[0])[1] == programs(expected)[1]
+    assert programs(optimizer_of(config))[1] == programs(expected)[1]
     assert TrainConfig.from_flags(**config.flags()) == config
     with pytest.raises(ValueError, match="which hyperparameters do not: give optimizer"):
         hyperparameters_of(config, STEPS)

@@ -7,7 +7,7 @@ every integer only up to 2**24. Beyond that, a rounded count would be off by who
 
 import bisect
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -37,6 +37,11 @@ Float: TypeAlias = float | np.ndarray | jax.Array
 def array_module(*values: Any) -> Any:
     """Return `jax.numpy` if one of the values is a JAX array, else `numpy`."""
     return jnp if any(isinstance(value, jax.Array) for value in values) else np
+
+
+def is_zero(value: Any) -> bool:
+    """Return True if a value is known to be 0. That of a JAX scalar is not known."""
+    return not isinstance(value, jax.Array) and value == 0
 
 
 def as_count(count: ArrayLike, fractional: bool = False) -> Any:
@@ -167,16 +172,33 @@ def choose(condition: Any, on_true: Any, on_false: Any) -> Any:
     return array_module(condition, on_true, on_false).where(condition, on_true, on_false)
 
 
+def rate_of_part(parts: Sequence[Callable[[Any], Any]], begins: Sequence[int], count: Any) -> Any:
+    """Return the rate of the last part that has begun, at the count since it began.
+
+    For an array all parts are evaluated, so each must be defined at every count from 0 on.
+    """
+    if isinstance(count, int):
+        active = count_reached(begins[1:], count)
+        return parts[active](count - begins[active])
+    xp = array_module(count)
+    rate = parts[0](xp.maximum(count, 0))
+    for part, begin in zip(parts[1:], begins[1:], strict=True):
+        since = xp.maximum(count - min(begin, largest_count(count)), 0)
+        rate = choose(is_before(count, begin), rate, part(since))
+    return rate
+
+
 def look_up(table: np.ndarray, count: Count) -> Float:
     """Return the entry of a float64 table at `count`. Later counts get the last entry."""
-    index = at_most(count, len(table) - 1)
+    if isinstance(count, jax.Array):
+        table = table.astype(jax.dtypes.canonicalize_dtype(float))
+    return take(table, at_most(count, len(table) - 1))
+
+
+def take(table: np.ndarray, index: Count) -> Any:
+    """Return the entries of a table at `index`, which lies in the table. They are sharded like `index`."""
     if not isinstance(index, jax.Array):
         return table[index]
-    return take(table.astype(jax.dtypes.canonicalize_dtype(float)), index)
-
-
-def take(table: np.ndarray, index: jax.Array) -> jax.Array:
-    """Return the entries of a table at `index`, which lies in the table. They are sharded like `index`."""
     if not has_explicit_sharding(index):
         return jnp.asarray(table).at[index].get(mode="clip")
 

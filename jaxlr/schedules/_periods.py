@@ -32,9 +32,10 @@ def folded(count: Count, length: float) -> tuple[Float, Float]:
 
 
 def cycle_and_position(count: Count, period: float) -> tuple[Any, Real]:
-    """Return the number of whole periods before a count, and the count since then.
+    """Return the number of whole periods before a count, and the position of the count in its period.
 
-    On a device the position in a fractional period is a double float.
+    On a device the position in a fractional period is a double float. It is the sum of the positions of the
+    digits of the count, which are in tables.
     """
     if isinstance(period, int):
         return floor_divide(count, period), modulo(count, period)
@@ -46,13 +47,15 @@ def cycle_and_position(count: Count, period: float) -> tuple[Any, Real]:
         digit = rest & (2**_DIGIT_BITS - 1)
         rest = rest >> _DIGIT_BITS
         cycle = cycle + take(cycles.astype(count.dtype), digit)
-        position = position + jax.tree.map(
-            lambda table, digit=digit: take(table, digit), as_real(positions)
-        )
-        is_beyond = round_to_float(position) >= period
+        position = position + _take_real(positions, digit)
+        is_beyond = round_to_float(position) >= period  # two positions add up to less than two periods
         cycle = cycle + is_beyond.astype(count.dtype)
         position = position - as_real(period) * is_beyond.astype(dtype)
     return cycle, position
+
+
+def _take_real(table: np.ndarray, index: jax.Array) -> Real:
+    return jax.tree.map(lambda part: take(part, index), as_real(table))
 
 
 @functools.lru_cache

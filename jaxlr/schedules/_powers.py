@@ -27,42 +27,42 @@ from jaxlr.schedules._counts import (
 _DIGIT_BITS = 11
 
 
-def decayed(
-    init_value: float | jax.Array, gamma: float | jax.Array, num_decays: Count, largest: int = LARGEST_COUNT
-) -> Float:
-    """Return `init_value * gamma ** num_decays`, and 0 if `init_value` is 0 but the power overflows."""
-    is_zero = not isinstance(init_value, jax.Array) and init_value == 0
-    return init_value * power(1.0 if is_zero else gamma, num_decays, largest)
-
-
-def power_of_rest(done: Count, whole: int, exponent: float | jax.Array) -> Float:
+def power_of_part_left(done: Count, whole: int, exponent: float | jax.Array) -> Float:
     """Return `((whole - done) / whole) ** exponent` for counts with 0 <= done <= whole."""
     if isinstance(exponent, jax.Array):
         done = as_device_count(done)
-    rest: Any = remaining(whole, done) / float(whole)
-    if not isinstance(done, jax.Array) or rest.dtype == np.float64:
-        return array_module(done).power(rest, exponent)
-    error: Any = 0.0
-    if isinstance(exponent, jax.Array) or exponent > 3:
-        # The power multiplies the rounding error of the rest by the exponent, so we correct for it.
-        exact = as_double_float(float(whole)) - exact_double_float(done)
-        rest, low = exact / as_double_float(float(whole))
-        error = exponent * (low / jnp.where(rest > 0, rest, 1.0))
+    part: Any = remaining(whole, done) / float(whole)
+    if not isinstance(done, jax.Array) or part.dtype == np.float64:
+        return array_module(done).power(part, exponent)
+    low = None
+    if isinstance(exponent, jax.Array) or exponent > 3:  # else the rounded part is good enough
+        exact_whole = as_double_float(float(whole))
+        part, low = (exact_whole - exact_double_float(done)) / exact_whole
+    return corrected_power(part, low, exponent)
+
+
+def corrected_power(base: jax.Array, low: jax.Array | None, exponent: float | jax.Array) -> jax.Array:
+    """Return `(base + low) ** exponent` in float32, for bases from 0 to 1.
+
+    `low` is what the rounded base lacks. The power multiplies it by the exponent. The power is corrected
+    for the rounding of a static exponent to float32, too.
+    """
+    positive = jnp.where(base > 0, base, 1.0)
+    error: Any = 0.0 if low is None else exponent * (low / positive)
     if not isinstance(exponent, jax.Array):
-        # We also correct for the rounding of the exponent to float32.
         unheld = exponent - float(np.float32(exponent))
-        error = error + unheld * jnp.log(jnp.where(rest > 0, rest, 1.0)) if unheld else error
-    return jnp.power(rest, exponent) * (1 + error)
+        error = error + unheld * jnp.log(positive) if unheld else error
+    return jnp.power(base, exponent) * (1 + error)
 
 
 def power_and_complement(base: float | jax.Array, exponent: Count) -> tuple[Float, Float]:
     """Return `base ** exponent` and, if that is below 1, `1 - base ** exponent` to full precision."""
     xp = array_module(base, exponent)
     log = xp.minimum(xp.log1p(base - 1) * as_float(exponent), 0.0)
-    return power(base, exponent), -xp.expm1(log)
+    return integer_power(base, exponent), -xp.expm1(log)
 
 
-def power(base: float | jax.Array, exponent: Count, largest: int = LARGEST_COUNT) -> Float:
+def integer_power(base: float | jax.Array, exponent: Count, largest: int = LARGEST_COUNT) -> Float:
     """Return `base ** exponent` for `base` >= 0 and whole `exponent` <= `largest`, within a few roundings.
 
     `jnp.power` rounds `base` to float32, and the resulting error grows with `exponent`.

@@ -91,20 +91,18 @@ class Schedule(PrintsAsCall):
         if self.made_by is None:
             return "Schedule", self.arguments
         parameters = inspect.signature(self.made_by).parameters
-        defaults = {
-            each.name: each.default for each in parameters.values() if each.kind is each.KEYWORD_ONLY
-        }
         shown = {
             name: value
             for name, value in self.arguments.items()
-            if name not in defaults or value != defaults[name]
+            if parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY
+            or value != parameters[name].default
         }
         return self.made_by.__name__, shown
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.made_by is None:
             raise TypeError("this schedule cannot be pickled: no function of jaxlr makes it")
-        return _called, (self.made_by, dict(self.arguments))
+        return functools.partial(self.made_by, **self.arguments), ()
 
     def __copy__(self) -> "Schedule":
         return self
@@ -175,8 +173,3 @@ def _is_pure(function: Any) -> bool:
     except Exception:  # it has a branch on the count, for example
         return False
     return True
-
-
-def _called(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """Make a schedule again from its pickle."""
-    return function(**arguments)

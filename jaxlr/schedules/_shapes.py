@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -11,16 +11,12 @@ import numpy as np
 
 from jaxlr._double_float import DoubleFloat, Real, as_double_float, select
 from jaxlr.schedules._anneal import anneal_unit, blend
-from jaxlr.schedules._counts import (
-    Count,
-    Float,
-    array_module,
-    as_float,
-    choose,
-    fold,
-    remaining,
-)
-from jaxlr.schedules._powers import exact_double_float, exp2, log2, split_float
+from jaxlr.schedules._counts import Count, Float, array_module, as_float, choose, fold, is_zero, remaining
+from jaxlr.schedules._powers import corrected_power, exact_double_float, exp2, log2, split_float
+
+
+# The behaviour of a shape past the end of its span. "never": no count gets there.
+PastEnd: TypeAlias = Literal["never", "hold", "bounce"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +28,7 @@ class Position:
     ahead: float
     span: float
     power: float
-    # The behaviour past the end of the span. "never": no count gets there.
-    past_end: Literal["never", "hold", "bounce"]
+    past_end: PastEnd
 
     @property
     def done(self) -> Float:
@@ -124,7 +119,7 @@ def mix(shape: str, start: Any, end: Any, at: Position) -> Float:
     shares = SHARES[shape]
     # A value of 0 contributes nothing, so its share is not computed.
     terms = [
-        value * share(at) for value, share in zip((start, end), shares, strict=True) if _is_some(value)
+        value * share(at) for value, share in zip((start, end), shares, strict=True) if not is_zero(value)
     ]
     return sum(terms[1:], terms[0])
 
@@ -135,9 +130,9 @@ def _cosine(start: Any, end: Any, at: Position) -> Float:
         folded = fold(at.count, int(at.span))
         done, left = as_float(folded), remaining(int(at.span), folded)
     unit = anneal_unit(at.span, "cos")
-    if not _is_some(end):
+    if is_zero(end):
         return start * array_module(left).sin(unit * left) ** 2
-    if not _is_some(start):
+    if is_zero(start):
         return end * array_module(done).sin(unit * done) ** 2
     return blend(start, end, done, left, unit, "cos")
 
@@ -184,14 +179,8 @@ def _power(ratio: Real, rounded: Float, exponent: float) -> Float:
     if not isinstance(ratio, DoubleFloat):
         return array_module(ratio).power(ratio, exponent)
     if exponent <= 1 and exponent == float(np.float32(exponent)):
-        return jnp.power(rounded, exponent)
-    # The power multiplies the rounding error of the ratio by the exponent, so we correct for it. We also
-    # correct for the rounding of the exponent to float32.
-    positive = jnp.where(ratio.high > 0, ratio.high, 1.0)
-    error = exponent * (ratio.low / positive)
-    unheld = exponent - float(np.float32(exponent))
-    error = error + unheld * jnp.log(positive) if unheld else error
-    return jnp.power(ratio.high, exponent) * (1 + error)
+        return jnp.power(rounded, exponent)  # the power does not amplify the rounding
+    return corrected_power(ratio.high, ratio.low, exponent)
 
 
 def _power_complement(part: Float, rest: Float, at: Position) -> Float:
@@ -223,10 +212,6 @@ def _expm1(value: Float) -> Float:
     for factorial in (math.factorial(n) for n in range(11, 1, -1)):
         tail = tail * small + 1 / factorial
     return jnp.where(small == value, small + small * small * tail, jnp.exp(value) - 1)
-
-
-def _is_some(value: Any) -> bool:
-    return isinstance(value, jax.Array) or value != 0
 
 
 def _is_float32(count: Count) -> bool:

@@ -1,6 +1,7 @@
 """Schedules made from other schedules or from plain functions, and the rates of a schedule as an array."""
 
 import functools
+import itertools
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -26,15 +27,14 @@ from jaxlr.schedules._chain import CosineStep, slowed, step_of, stepped, switchi
 from jaxlr.schedules._counts import (
     Count,
     Float,
-    array_module,
     at_most,
     choose,
-    count_reached,
     floor_divide,
     is_before,
     largest_count,
     look_up,
     modulo,
+    rate_of_part,
 )
 from jaxlr.schedules._schedule import Schedule, factor_of, prints_as_call
 
@@ -81,22 +81,10 @@ def sequential_lr(schedules: Sequence[optax.Schedule], milestones: Sequence[int]
     if starts != sorted(starts):
         raise ValueError(f"milestones must be in rising order, got {starts[1:]}")
 
-    def formula(count: Count) -> Any:
-        if isinstance(count, int):
-            active = count_reached(starts[1:], count)
-            return schedules[active](count - starts[active])
-        # All schedules are evaluated, and the last one that has begun is chosen. The count of each one is
-        # clipped to its own span, because outside of it a rate may overflow and its derivative may be NaN.
-        xp = array_module(count)
-        rate: Any = None
-        for schedule, start, end in zip(schedules, starts, [*starts[1:], None], strict=True):
-            since = xp.maximum(count - min(start, largest_count(count)), 0)
-            since = since if end is None else at_most(since, max(end - start - 1, 0))
-            this = schedule(since)
-            rate = this if rate is None else choose(is_before(count, start), rate, this)
-        return rate
-
-    return Schedule(formula, functions=tuple(schedules), step=switching(schedules, starts[1:]))
+    lengths = [end - start for start, end in itertools.pairwise(starts)]
+    parts = [*map(_until, schedules, lengths), schedules[-1]]
+    functions, step = tuple(schedules), switching(schedules, starts[1:])
+    return Schedule(lambda count: rate_of_part(parts, starts, count), functions=functions, step=step)
 
 
 @prints_as_call
@@ -332,22 +320,36 @@ def sample(name: str, schedule: optax.Schedule, num_steps: int) -> np.ndarray:
     return np.broadcast_to(np.asarray(rates, dtype=np.float64), counts.shape)
 
 
+def _until(schedule: optax.Schedule, length: int) -> Callable[[Count], Any]:
+    """Return the first `length` rates of a schedule, the last of which holds.
+
+    After them a rate may overflow, and its derivative may be NaN.
+    """
+    return lambda count: schedule(at_most(count, max(length - 1, 0)))
+
+
 def _epoch_of(count: Count, ratio: Fraction, first_step: int) -> Count:
-    """Return the epoch of the last batch of an update: `ceil((first_step + count + 1) / ratio) - 1`."""
+    """Return the epoch of the last batch of an update: `ceil((first_step + count + 1) / ratio) - 1`.
+
+    `ratio` is the number of updates in an epoch.
+    """
+    # With ratio = updates / epochs, the epoch is a quotient of whole numbers.
     updates, epochs = ratio.numerator, ratio.denominator
     offset = epochs * (first_step + 1) - 1
     if isinstance(count, int):
         return (epochs * count + offset) // updates
-    # No product may overflow: count = a * updates + b gives a * epochs + (b * epochs + offset) // updates.
+    # In an array the product could overflow. So count = a * updates + b and offset = c * updates + d are
+    # split: the epoch is a * epochs + c + (b * epochs + d) // updates.
     largest = largest_count(count)
-    whole, rest = divmod(offset, updates)
+    c, d = divmod(offset, updates)
     last_count = ((largest + 1) * updates - 1 - offset) // epochs  # after it the epoch would overflow
     if last_count < largest:
         count = at_most(count, max(last_count, 0))
-    begun = floor_divide(count, updates) * epochs + min(whole, largest)
-    if epochs > 1:
-        return begun + floor_divide(modulo(count, updates) * epochs + rest, updates)
-    return begun + choose(is_before(modulo(count, updates), updates - rest), 0, 1) if rest else begun
+    a, b = floor_divide(count, updates), modulo(count, updates)
+    epoch = a * epochs + min(c, largest)
+    if epochs > 1:  # then updates * epochs is small
+        return epoch + floor_divide(b * epochs + d, updates)
+    return epoch + choose(is_before(b, updates - d), 0, 1) if d else epoch
 
 
 def _check_ratio(name: str, value: Any) -> Fraction:

@@ -2,7 +2,6 @@
 
 from typing import Any, Literal
 
-import jax
 import numpy as np
 import optax
 from jax.typing import ArrayLike
@@ -17,6 +16,7 @@ from jaxlr.schedules._counts import (
     as_float,
     at_most,
     count_reached,
+    is_zero,
     largest_count,
     look_up,
     modulo,
@@ -64,9 +64,8 @@ def cosine_annealing_lr(
         return anneal(init_value, eta_min, *folded(count, length), length)
 
     # Only a cosine that ends at 0 is init_value times a factor.
-    ends_at_zero = not isinstance(eta_min, jax.Array) and eta_min == 0
-    step = CosineStep(init_value, eta_min, length)
-    return Schedule(formula, init_value if ends_at_zero else None, step=step)
+    base = init_value if is_zero(eta_min) else None
+    return Schedule(formula, base, step=CosineStep(init_value, eta_min, length))
 
 
 @prints_as_call
@@ -174,16 +173,12 @@ def _place_in_cycle(count: Any, starts: list[int], lengths: list[int]) -> tuple[
     if isinstance(count, int | float):
         done = count - starts[cycle]
         return done, lengths[cycle] - done, units[cycle]
-    # The dtype of the count may hold the start of the last cycle but not its end. The length beyond the
-    # largest count is added as a float.
+    # The dtype of the count can hold the start of the last cycle, but perhaps not its length. The part of
+    # the length beyond the largest count is added as a float.
     largest = largest_count(count)
-    within = [min(length, largest) for length in lengths]
-    beyond = [float(length - kept) for length, kept in zip(lengths, within, strict=True)]
-
-    def of_cycle(values: list[int]) -> Any:
-        table = np.asarray(values, dtype=count.dtype)
-        return take(table, cycle) if isinstance(cycle, jax.Array) else table[cycle]
-
-    done = count - of_cycle([min(start, largest) for start in starts])
-    left = as_float(of_cycle(within) - done)
-    return as_float(done), left + look_up(np.asarray(beyond), cycle), look_up(units, cycle)
+    capped_starts = np.asarray([min(start, largest) for start in starts], count.dtype)
+    capped_lengths = np.asarray([min(length, largest) for length in lengths], count.dtype)
+    beyond = np.asarray([float(max(length - largest, 0)) for length in lengths])
+    done = count - take(capped_starts, cycle)
+    left = as_float(take(capped_lengths, cycle) - done) + look_up(beyond, cycle)
+    return as_float(done), left, look_up(units, cycle)

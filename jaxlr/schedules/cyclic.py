@@ -14,20 +14,14 @@ from jaxlr._checks import (
     check_function,
     check_length,
     check_positive_count,
+    check_static_value,
     check_value,
 )
 from jaxlr.schedules._anneal import anneal_unit, blend
-from jaxlr.schedules._counts import (
-    Count,
-    Float,
-    at_most,
-    choose,
-    is_before,
-    remaining,
-)
+from jaxlr.schedules._counts import Count, Float, at_most, choose, is_before, remaining
 from jaxlr.schedules._functions import apply_to_each
 from jaxlr.schedules._periods import cycle_and_position, distances
-from jaxlr.schedules._powers import power, power_and_complement
+from jaxlr.schedules._powers import integer_power, power_and_complement
 from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 
@@ -77,9 +71,7 @@ def cyclic_lr(
     """
     base_lr = check_value("base_lr", base_lr)
     max_lr = check_value("max_lr", max_lr)
-    triangle = _triangles(step_size_up, step_size_down, mode, gamma, scale_fn, scale_mode)
-    functions = () if scale_fn is None else (scale_fn,)
-    return Schedule(lambda count: triangle(base_lr, max_lr, count), functions=functions)
+    return _triangles(base_lr, max_lr, step_size_up, step_size_down, mode, gamma, scale_fn, scale_mode)
 
 
 @prints_as_call
@@ -123,11 +115,9 @@ def cyclic_momentum(
 
     Reference: `torch.optim.lr_scheduler.CyclicLR` with `cycle_momentum=True`.
     """
-    base_momentum = check_value("base_momentum", base_momentum)
-    max_momentum = check_value("max_momentum", max_momentum)
-    triangle = _triangles(step_size_up, step_size_down, mode, gamma, scale_fn, scale_mode)
-    functions = () if scale_fn is None else (scale_fn,)
-    return Schedule(lambda count: triangle(max_momentum, base_momentum, count), functions=functions)
+    base = check_value("base_momentum", base_momentum)
+    top = check_value("max_momentum", max_momentum)
+    return _triangles(top, base, step_size_up, step_size_down, mode, gamma, scale_fn, scale_mode)
 
 
 @prints_as_call
@@ -185,9 +175,8 @@ def one_cycle_lr(
     final_div_factor = check_value("final_div_factor", final_div_factor, positive=True)
     first = max_lr / div_factor
     last = first / final_div_factor
-    phases = _one_cycle(total_steps, epochs, steps_per_epoch, pct_start, anneal_strategy, three_phase)
-    rates = (first, max_lr, first, last) if three_phase else (first, max_lr, last)
-    return Schedule(lambda count: phases(rates, count))
+    rates = [first, max_lr, first, last] if three_phase else [first, max_lr, last]
+    return _one_cycle(rates, total_steps, epochs, steps_per_epoch, pct_start, anneal_strategy)
 
 
 @prints_as_call
@@ -235,43 +224,51 @@ def one_cycle_momentum(
     """
     base = check_value("base_momentum", base_momentum)
     top = check_value("max_momentum", max_momentum)
-    phases = _one_cycle(total_steps, epochs, steps_per_epoch, pct_start, anneal_strategy, three_phase)
-    momenta = (top, base, top, top) if three_phase else (top, base, top)
-    return Schedule(lambda count: phases(momenta, count))
+    momenta = [top, base, top, top] if three_phase else [top, base, top]
+    return _one_cycle(momenta, total_steps, epochs, steps_per_epoch, pct_start, anneal_strategy)
 
 
 def _triangles(
+    foot: Any,
+    peak: Any,
     step_size_up: float,
     step_size_down: float | None,
     mode: str,
     gamma: ArrayLike,
     scale_fn: Callable[[Any], Any] | None,
     scale_mode: str,
-) -> Callable[[Any, Any, Count], Float]:
-    """Return a function of (foot, peak, count) that moves from the foot to the scaled peak and back."""
+) -> optax.Schedule:
+    """Return the schedule that moves from the foot to the scaled peak and back."""
     up = check_length("step_size_up", step_size_up)
     down = (
         up if step_size_down is None else check_length("step_size_down", step_size_down, may_be_zero=True)
     )
-    total = up + down
-    total = int(total) if float(total).is_integer() else total
+    total = int(up + down) if float(up + down).is_integer() else up + down
     check_choice("mode", mode, ("triangular", "triangular2", "exp_range"))
     check_choice("scale_mode", scale_mode, ("cycle", "iterations"))
     gamma = check_value("gamma", gamma, positive=True)
     if scale_fn is not None:
         check_function("scale_fn", scale_fn)
-        mode = scale_mode
 
-    scale_of = _scaling(mode, gamma, scale_fn)
+    def scale_and_complement(count: Count, cycle: Count) -> tuple[Any, Any]:
+        """Return the scale of a triangle, and 1 - scale to full precision."""
+        scale: Any = 1.0
+        if scale_fn is not None:
+            scale = apply_to_each(scale_fn, count if scale_mode == "iterations" else cycle + 1)
+        elif mode == "triangular2":
+            scale = integer_power(0.5, cycle)
+        elif mode == "exp_range":
+            return power_and_complement(gamma, count)
+        return scale, 1 - scale
 
-    def triangle(foot: Float, peak: Float, count: Count) -> Float:
+    def formula(count: Count) -> Float:
         cycle, position = cycle_and_position(count, total)
         since_foot, until_peak, until_foot = distances(position, up, total)
         rising = until_peak >= 0
         side = choose(rising, float(up), float(down))
         height = choose(rising, since_foot, until_foot) / side
         depth = abs(until_peak) / side  # 1 - height
-        scale, complement = scale_of(count, cycle)
+        scale, complement = scale_and_complement(count, cycle)
         # At a foot the height is 0. It must not be multiplied by a scale that has overflowed to infinity.
         to_peak = height * choose(height == 0, 1.0, scale)
         # foot + (peak - foot) w = peak w + foot (1 - w). The right side has weights of one sign up to a
@@ -280,48 +277,28 @@ def _triangles(
         to_foot = depth * choose(scale > 1, 1.0, scale) + complement
         return choose(scale > 1, foot + (peak - foot) * to_peak, peak * to_peak + foot * to_foot)
 
-    return triangle
-
-
-def _scaling(mode: str, gamma: Any, scale_fn: Callable[[Any], Any] | None) -> Callable[[Any, Any], Any]:
-    """Return a function of (count, cycle) for the scale of a triangle, and 1 - scale to full precision."""
-
-    def scale(count: Count, cycle: Count) -> tuple[Any, Any]:
-        match mode:
-            case "triangular2":
-                scale = power(0.5, cycle)
-            case "exp_range":
-                return power_and_complement(gamma, count)
-            case "cycle":
-                scale = apply_to_each(scale_fn, cycle + 1)
-            case "iterations":
-                scale = apply_to_each(scale_fn, count)
-            case _:
-                scale = 1.0
-        return scale, 1 - scale
-
-    return scale
+    return Schedule(formula, functions=() if scale_fn is None else (scale_fn,))
 
 
 def _one_cycle(
+    values: list[Any],
     total_steps: int | None,
     epochs: int | None,
     steps_per_epoch: int | None,
     pct_start: float,
     anneal_strategy: str,
-    three_phase: bool,
-) -> Callable[[tuple[Any, ...], Count], Float]:
-    """Return a function of (values, count) that moves from each value to the next, phase by phase."""
+) -> optax.Schedule:
+    """Return the schedule that moves from each value to the next, phase by phase."""
     num_steps = _check_total_steps(total_steps, epochs, steps_per_epoch)
     check_choice("anneal_strategy", anneal_strategy, ("cos", "linear"))
-    ends = _ends_of_phases(num_steps, pct_start, three_phase)
+    ends = _ends_of_phases(num_steps, pct_start, three_phase=len(values) == 4)
     starts = [0.0, *ends[:-1]]
     units = [
         anneal_unit(end - start, anneal_strategy) if end != start else 1.0
         for start, end in zip(starts, ends, strict=True)
     ]
 
-    def phases(values: tuple[Any, ...], count: Count) -> Float:
+    def formula(count: Count) -> Float:
         count = at_most(count, num_steps - 1)
 
         def arguments_of(phase: int) -> tuple[Any, ...]:
@@ -335,14 +312,12 @@ def _one_cycle(
             chosen = tuple(choose(is_in_phase, this, later) for this, later in pairs)
         return blend(*chosen, strategy=anneal_strategy)
 
-    return phases
+    return Schedule(formula)
 
 
 def _ends_of_phases(num_steps: int, pct_start: float, three_phase: bool) -> list[float]:
     """Return the steps at which the phases of one cycle end, rounded as in torch."""
-    if isinstance(pct_start, jax.Array):
-        raise TypeError(f"pct_start must be a number known at compile time, got {pct_start!r}")
-    pct_start = float(check_at_most("pct_start", check_value("pct_start", pct_start), 1.0))
+    pct_start = float(check_at_most("pct_start", check_static_value("pct_start", pct_start), 1.0))
     rise = float(pct_start * num_steps) - 1
     if rise == 0:
         raise ValueError(

@@ -31,11 +31,12 @@ from jaxlr.schedules._counts import (
     count_reached,
     floor_divide,
     is_before,
+    is_zero,
     look_up,
     remaining,
 )
 from jaxlr.schedules._functions import apply_to_each
-from jaxlr.schedules._powers import decayed, power_of_rest
+from jaxlr.schedules._powers import integer_power, power_of_part_left
 from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 
@@ -133,11 +134,8 @@ def step_lr(init_value: ArrayLike, step_size: int, gamma: ArrayLike = 0.1) -> op
     init_value = check_value("init_value", init_value)
     step_size = check_positive_count("step_size", step_size)
     gamma = check_value("gamma", gamma)
-
-    def num_decays(count: Count) -> Count:
-        return floor_divide(count, step_size)
-
-    return _decaying(init_value, gamma, num_decays, LARGEST_COUNT // step_size)
+    most_decays = LARGEST_COUNT // step_size
+    return _decaying(init_value, gamma, lambda count: floor_divide(count, step_size), most_decays)
 
 
 @prints_as_call
@@ -169,11 +167,8 @@ def multi_step_lr(
     init_value = check_value("init_value", init_value)
     sorted_milestones = sorted(check_milestones(milestones))
     gamma = check_value("gamma", gamma)
-
-    def num_decays(count: Count) -> Count:
-        return count_reached(sorted_milestones, count)
-
-    return _decaying(init_value, gamma, num_decays, len(sorted_milestones))
+    most_decays = len(sorted_milestones)
+    return _decaying(init_value, gamma, lambda count: count_reached(sorted_milestones, count), most_decays)
 
 
 @prints_as_call
@@ -280,7 +275,6 @@ def exponential_lr(init_value: ArrayLike, gamma: ArrayLike) -> optax.Schedule:
     """
     init_value = check_value("init_value", init_value)
     gamma = check_value("gamma", gamma)
-
     return _decaying(init_value, gamma, lambda count: count, LARGEST_COUNT)
 
 
@@ -313,7 +307,8 @@ def polynomial_lr(init_value: ArrayLike, total_iters: int = 5, power: ArrayLike 
 
     def formula(count: Count) -> Float:
         # 1 - e / T = (T - e) / T: an exact difference of integers instead of a rounded quotient.
-        return init_value * power_of_rest(at_most(count, total_iters), max(total_iters, 1), exponent)
+        done = at_most(count, total_iters)
+        return init_value * power_of_part_left(done, max(total_iters, 1), exponent)
 
     return Schedule(formula, init_value)
 
@@ -325,9 +320,9 @@ def _decaying(
     most_decays: int,
 ) -> optax.Schedule:
     """Return the schedule `init_value * gamma ** num_decays(count)`."""
-    is_zero = not isinstance(gamma, jax.Array) and gamma == 0
-    return Schedule(
-        lambda count: decayed(init_value, gamma, num_decays(count), most_decays),
-        init_value,
-        step=stopping(num_decays) if is_zero else None,
-    )
+    base = 1.0 if is_zero(init_value) else gamma  # 0 times a power that overflows would be NaN
+
+    def formula(count: Count) -> Float:
+        return init_value * integer_power(base, num_decays(count), most_decays)
+
+    return Schedule(formula, init_value, step=stopping(num_decays) if is_zero(gamma) else None)

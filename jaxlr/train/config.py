@@ -2,15 +2,12 @@
 
 import dataclasses
 import itertools
-from typing import Any, ClassVar, NamedTuple, Self
-
-import numpy as np
-import optax
+from typing import Any, ClassVar, Self
 
 from jaxlr._checks import shorten
 from jaxlr.convert.text import steps_per_batch
 from jaxlr.flags.errors import RecipeError, flag_of
-from jaxlr.plateau import plateau_lr
+from jaxlr.plateau import ScheduleOrPlateau
 from jaxlr.train.checks import assign
 from jaxlr.train.errors import RateError
 from jaxlr.train.groups import (
@@ -26,14 +23,6 @@ from jaxlr.train.groups import (
 )
 from jaxlr.train.recipe import DEFAULT_EPOCHS
 from jaxlr.train.schedule import SweepSchedule, TrainSchedule
-
-
-class RunSchedule(NamedTuple):
-    """The schedule of a run, for epochs of a known number of batches."""
-
-    schedule: optax.Schedule | optax.GradientTransformationExtraArgs  # or the plateau
-    counts_per_epoch: int  # how often the schedule, but not a plateau, steps in an epoch
-    base_lr: float  # the rate of the optimizer under a plateau
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,18 +128,17 @@ class TrainConfig(RunConfig):
             raise RateError(f"--{error} (with {steps_per_epoch} batches in an epoch)") from error
         return self.replace(recipe=recipe.as_text(), epochs=epochs, optimizer=optimizer)
 
-    def run_schedule(self, steps_per_epoch: int) -> RunSchedule:
-        """Return the schedule for epochs of `steps_per_epoch` batches."""
+    def run_schedule(self, steps_per_epoch: int) -> tuple[ScheduleOrPlateau, int]:
+        """Return the schedule, or the plateau, and the counts of the schedule in an epoch."""
         reader, step_per = self.schedule.reader, self.training.step_per
         if reader is not None:
             recipe = reader.read()
             counts_per_epoch = 1 if recipe.unit in ("epoch", "evaluation") else steps_per_epoch
-            return RunSchedule(recipe.schedule, counts_per_epoch, _base_lr(recipe.schedule))
+            return recipe.schedule, counts_per_epoch
         text: Any = self.schedule.scheduler
         per_batch = steps_per_batch(text) if step_per == "auto" else step_per == "batch"
         counts_per_epoch = steps_per_epoch if per_batch else 1
-        lr: Any = self.schedule.lr
-        return RunSchedule(self.schedule.build(self.epochs * counts_per_epoch), counts_per_epoch, lr)
+        return self.schedule.build(self.epochs * counts_per_epoch), counts_per_epoch
 
     def changes_to(self, given: Any) -> list[str]:
         """Return the fixed settings that differ in `given`. Training for more epochs is allowed."""
@@ -223,10 +211,3 @@ class SweepConfig(RunConfig):
             return TrainConfig(schedule, TrainTraining(**training), self.data)
         except (TypeError, ValueError) as error:
             raise ValueError(f"scheduler {shorten(str(scheduler))!r}: {error}") from error
-
-
-def _base_lr(schedule: Any) -> float:
-    """Return the rate that a plateau starts from, as the shortest decimal. Other schedules need none."""
-    if not isinstance(schedule, optax.GradientTransformation):
-        return 0.0
-    return float(str(np.asarray(plateau_lr(schedule.init({})))))

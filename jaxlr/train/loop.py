@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -130,24 +130,29 @@ def _train_epochs(
     stop_signal, has_diverged = 0, False
     with (
         Interrupt() as interrupt,
-        _record(config, folder, start, digest, programs) as record,
+        _files(config, folder, start, digest, programs) as files,
         console.progress(start, epochs) as bar,
     ):
         console.interrupt = interrupt
+        history: list[Row] = [] if files is None else files.log.history
         for epoch in range(start, epochs):
             state, row = _train_epoch(run, state, epoch, data)
             bar.update()
-            record.write(row)
+            if files is None:
+                history.append(row)
+            else:
+                files.write(row)
             console.show([row], [_EPOCH_LINE.format(**row)])
             has_diverged = config.training.on_nan == "stop" and not has_finite_loss(row)
             if has_diverged:
                 break  # so that the NaN or infinite state is not saved
             stop_signal = largest(interrupt.number or 0)
             is_last = stop_signal > 0 or epoch + 1 == epochs
-            record.save(epoch, state, now=is_last)
+            if files is not None and (is_last or files.checkpoints.is_due(epoch + 1)):
+                programs.write()
+                files.checkpoints.save(epoch, own_copy(state), folder.saved_settings(), files.log.digest)
             if is_last:
                 break
-    history = record.history
     if has_diverged:
         raise LossError(from_first(lambda: _describe_loss(history, folder)))
     if stop_signal and history[-1]["epoch"] + 1 < epochs:
@@ -197,54 +202,26 @@ def _score(
     console.show([score], [f"test split: loss {loss:.4f}  accuracy {accuracy:.4f}"])
 
 
-class _Record:
-    """The epochs of a run in memory. It is all that processes other than process 0 keep."""
+class _Files(NamedTuple):
+    """The files that a run writes while it trains: metrics and checkpoints. Process 0 writes them."""
 
-    def __init__(self, history: list[Row]):
-        self.history = history
-
-    def write(self, row: Row) -> None:
-        """Record the metrics of an epoch."""
-        self.history.append(row)
-
-    def save(self, epoch: int, state: TrainState, now: bool) -> None:
-        """Save a checkpoint if one is due, or now."""
-
-
-class _FolderRecord(_Record):
-    """The epochs of a run in its folder: metrics and checkpoints."""
-
-    def __init__(
-        self,
-        log: MetricsLog,
-        checkpoints: Checkpoints,
-        losses: dict[int, float],
-        settings: Row,
-        programs: RunPrograms,
-    ):
-        super().__init__(log.history)
-        self._log, self._checkpoints, self._losses, self._settings = log, checkpoints, losses, settings
-        self._programs = programs
+    log: MetricsLog
+    checkpoints: Checkpoints
+    losses: dict[int, float]  # the validation loss of each epoch, for `checkpoints`
 
     def write(self, row: Row) -> None:
-        """Record the metrics of an epoch."""
-        self._log.write(row)
-        self._losses[row["epoch"]] = row["valid_loss"]
-
-    def save(self, epoch: int, state: TrainState, now: bool) -> None:
-        """Save a checkpoint if one is due, or now."""
-        if now or self._checkpoints.is_due(epoch + 1):
-            self._programs.write()
-            self._checkpoints.save(epoch, own_copy(state), self._settings, self._log.digest)
+        """Write the metrics of an epoch."""
+        self.log.write(row)
+        self.losses[row["epoch"]] = row["valid_loss"]
 
 
 @contextlib.contextmanager
-def _record(
+def _files(
     config: TrainConfig, folder: RunFolder, start: int, digest: str | None, programs: RunPrograms
-) -> Iterator[_Record]:
-    """Record the epochs from `start` on, in the folder on process 0. Draw the curves at the end."""
+) -> Iterator[_Files | None]:
+    """Open the files for the epochs from `start` on, on process 0 only. Draw the curves at the end."""
     if not is_first():
-        yield _Record([])
+        yield None
         return
     schedule, every = config.schedule, config.output.checkpoint_every
     load_in_background()
@@ -252,7 +229,7 @@ def _record(
         losses = {row["epoch"]: row["valid_loss"] for row in log.history}
         with Checkpoints(folder.checkpoints, losses, every, programs.numerics) as checkpoints:
             try:
-                yield _FolderRecord(log, checkpoints, losses, folder.saved_settings(), programs)
+                yield _Files(log, checkpoints, losses)
             finally:  # draw the curves of a run that is stopped, too
                 if log.history:
                     title = f"{schedule.label}, {schedule.optimizer_label}, {config.data.dataset}"

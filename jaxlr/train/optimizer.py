@@ -77,7 +77,7 @@ def build_optimizer(
         steps_per_count: updates between two counts of the schedule.
     """
     if optimizer is not None:
-        pair = TextPair(optimizer, (), (), clips=False)
+        pair = TextPair(optimizer)
         return transformation(pair, rate, steps_per_epoch=steps_per_count, transposed=True)
     schedule: Any = rate
     per_step = per_epoch(schedule, steps_per_count) if callable(rate) else rate

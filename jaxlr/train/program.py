@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from jaxlr._plateaus import Plateau
 from jaxlr.convert.optimizers.text import transformation
 from jaxlr.plateau import plateau_lr
 from jaxlr.schedules.compose import per_epoch
@@ -48,42 +49,42 @@ def build_run(config: TrainConfig, train_split: Split, num_classes: int, mesh: M
     params = jax.jit(init, compiler_options=start_options())(init_key)
     steps_per_epoch = count_steps(len(train_split.labels), training.batch_size)
     config = config.completed(steps_per_epoch)
-    tx, lr, has_plateau = _build_optimizer(config, steps_per_epoch)
+    schedule, counts_per_epoch = config.run_schedule(steps_per_epoch)
+    has_plateau = isinstance(schedule, Plateau)
+    num_counts, steps_per_count = config.epochs * counts_per_epoch, steps_per_epoch // counts_per_epoch
+    if not has_plateau:  # a lambda that fails at a later epoch is refused now, before the run starts
+        check_rates(config.schedule.label, schedule, num_counts)
+    tx = _build_optimizer(config, schedule, num_counts, steps_per_count)
     state = TrainState(params, tx.init(params), shuffle_key)
     batch_size = min(training.batch_size, len(train_split.labels))
     epoch = functools.partial(run_epoch, apply, tx, batch_size, has_plateau)
     options = compiler_options(config.device)
     program = jax.jit(epoch, donate_argnums=0, out_shardings=replicated(mesh), compiler_options=options)
-    return Run(apply, state, program, lr, mesh)
+    return Run(apply, state, program, _rate_of_epoch(schedule, steps_per_epoch, steps_per_count), mesh)
 
 
-def _build_optimizer(config: TrainConfig, steps_per_epoch: int) -> tuple[Any, Callable[..., float], bool]:
-    """Return the optimizer, a function for the rate of an epoch, and True if it has a plateau."""
-    scheduler, counts_per_epoch, base_lr = config.run_schedule(steps_per_epoch)
-    momentum, optimizer = config.training.momentum, config.schedule.text_optimizer
-    own = config.schedule.optimizer_of_recipe(steps_per_epoch // counts_per_epoch)
-    if isinstance(scheduler, optax.GradientTransformationExtraArgs):
-        if own is not None:
-            tx = own
-        elif optimizer is None:
-            tx = optax.chain(build_optimizer(None, base_lr, momentum), scheduler)
-        else:
-            tx = build_optimizer(optimizer, scheduler)
-        return tx, lambda state, epoch: _shortest(plateau_lr(state.opt_state)), True
-    # A lambda that fails at a later epoch is refused now, before the run starts.
-    check_rates(config.schedule.label, scheduler, config.epochs * counts_per_epoch)
-    steps_per_count = steps_per_epoch // counts_per_epoch
-    per_step = per_epoch(scheduler, steps_per_count)
+def _build_optimizer(config: TrainConfig, schedule: Any, num_counts: int, steps_per_count: int) -> Any:
+    """Return the optimizer of a run under its schedule, or with its plateau."""
+    settings = config.schedule
+    if (of_config := settings.optimizer_of_recipe(steps_per_count)) is not None:
+        return of_config
+    if isinstance(schedule, Plateau):
+        if settings.text_optimizer is not None:
+            return build_optimizer(settings.text_optimizer, schedule)
+        return optax.chain(build_optimizer(None, schedule.init_value, config.training.momentum), schedule)
+    if (pair := settings.cycle(num_counts)) is not None:
+        return transformation(pair, steps_per_epoch=steps_per_count)
+    return build_optimizer(settings.text_optimizer, schedule, config.training.momentum, steps_per_count)
 
-    def lr_of_last_batch(state: TrainState, epoch: int) -> float:
-        del state
-        return float(np.asarray(per_step((epoch + 1) * steps_per_epoch - 1)))
 
-    if own is not None:
-        return own, lr_of_last_batch, False
-    if (pair := config.schedule.cycle(config.epochs * counts_per_epoch)) is not None:
-        return transformation(pair, steps_per_epoch=steps_per_count), lr_of_last_batch, False
-    return build_optimizer(optimizer, scheduler, momentum, steps_per_count), lr_of_last_batch, False
+def _rate_of_epoch(
+    schedule: Any, steps_per_epoch: int, steps_per_count: int
+) -> Callable[[TrainState, int], float]:
+    """Return a function for the learning rate of an epoch, or of its last batch."""
+    if isinstance(schedule, Plateau):
+        return lambda state, epoch: _shortest(plateau_lr(state.opt_state))
+    per_step: Any = per_epoch(schedule, steps_per_count)
+    return lambda state, epoch: float(per_step((epoch + 1) * steps_per_epoch - 1))
 
 
 def _shortest(value: jax.Array) -> float:

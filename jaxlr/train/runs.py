@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Key
 
 from jaxlr._checks import shorten
-from jaxlr._plateaus import nodes_of
+from jaxlr._plateaus import Plateau, nodes_of
 from jaxlr.convert.optimizers.signatures import OptimizerCall
 from jaxlr.plateau import PlateauState, plateau_lr, reduce_lr_on_plateau
 from jaxlr.schedules._schedule import calls_function
@@ -68,7 +68,7 @@ def hyperparameters_of(config: TrainConfig, steps_per_epoch: int) -> Hyperparame
         [[1.0], [1.0], [0.1]]
     """
     config = config.completed(steps_per_epoch)
-    scheduler, counts_per_epoch, base_lr = config.run_schedule(steps_per_epoch)
+    scheduler, counts_per_epoch = config.run_schedule(steps_per_epoch)
     shape = (config.epochs, counts_per_epoch)
     if config.schedule.cycle(math.prod(shape)):
         raise ValueError(
@@ -79,8 +79,8 @@ def hyperparameters_of(config: TrainConfig, steps_per_epoch: int) -> Hyperparame
             "the optimizer of the recipe clips gradients, does not decay biases, or changes its momentum, "
             "which hyperparameters do not: give optimizer, such as 'SGD(momentum=0.9)'"
         )
-    if isinstance(scheduler, optax.GradientTransformationExtraArgs):
-        rates, plateau = np.full(shape, base_lr), scheduler
+    if isinstance(scheduler, Plateau):
+        rates, plateau = np.full(shape, scheduler.init_value), scheduler
     else:
         rates = sample_rates(config.schedule.label, scheduler, math.prod(shape)).reshape(shape)
         # This plateau never lowers the rate: its patience is as long as an int32 can count.

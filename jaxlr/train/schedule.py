@@ -52,56 +52,50 @@ class TrainSchedule:
 
     def __post_init__(self) -> None:
         assign(self, names=_checked_names(self.names))
-        if self.recipe is not None:
-            self._set_recipe()
-        if self.recipe is None and self.framework is not None:
-            raise ValueError("framework needs recipe: give the config as --recipe FILE")
-        if self.lr is not None:
-            assign(self, lr=float(check_value("lr", self.lr, positive=True)))
-        if self.recipe is None:
-            self._set_scheduler()
-        elif self.optimizer is not None:
-            self._check_optimizer_of_recipe()
-
-    def _set_recipe(self) -> None:
-        """Read --recipe once, and keep its content. A torch text in it becomes the scheduler."""
-        if self.scheduler is not None:
+        if self.recipe is not None and self.scheduler is not None:
             raise ValueError(
                 "recipe and scheduler both state a schedule: give one of --recipe and --scheduler"
             )
-        recipe = read_run_recipe(self.recipe, self.framework)
-        if isinstance(recipe, str):
-            assign(self, scheduler=recipe, recipe=None)
-        else:
+        # A recipe is read once, and its content kept. A torch text in it becomes the scheduler.
+        recipe = None if self.recipe is None else read_run_recipe(self.recipe, self.framework)
+        if isinstance(recipe, RunRecipe):
             assign(self, recipe=recipe.as_text())
-
-    def _set_scheduler(self) -> None:
-        """Complete the scheduler, the optimizer and its rate, and check that they can be built."""
-        if self.scheduler is None:
+        elif self.framework is not None:
+            raise ValueError("framework needs recipe: give the config as --recipe FILE")
+        elif recipe is not None:
+            assign(self, scheduler=recipe, recipe=None)
+        elif self.scheduler is None:
             assign(self, scheduler=_DEFAULT_SCHEDULER)
-        self._set_stated_optimizer()
+        if self.lr is not None:
+            assign(self, lr=float(check_value("lr", self.lr, positive=True)))
+        if self.recipe is None:
+            self._complete_optimizer()
+            self._check_text()
+        elif self.optimizer is not None:
+            self._check_optimizer_of_recipe()
+
+    def _complete_optimizer(self) -> None:
+        """Take the optimizer that the scheduler's text constructs, and set the rate."""
+        stated, _ = self._stated
+        if stated is not None and self.optimizer is None:
+            assign(self, optimizer=stated.text)
+        elif stated is not None and stated != read_run_optimizer(self.optimizer, self._values, self.lr):
+            raise ValueError(
+                "optimizer and scheduler both state an optimizer: leave it out of the text of --scheduler"
+            )
         if self.optimizer is not None:
             assign(self, lr=_rate_of(_read_optimizer(self.optimizer, self._values, self.lr)))
         elif self.lr is None:
             assign(self, lr=_DEFAULT_LR)
+
+    def _check_text(self) -> None:
+        """Check that the scheduler and the optimizer can be built."""
         try:
             schedule = self.build(num_steps=1)
             if not self.cycle(num_steps=1) and self.optimizer is not None:
                 build_optimizer(self.text_optimizer, schedule)
         except ValueError as error:
             raise ValueError(message_of(error)) from error
-
-    def _set_stated_optimizer(self) -> None:
-        """Take the optimizer that the scheduler's text constructs, if a run can have it."""
-        stated, _ = self._stated
-        if stated is None:
-            return
-        if self.optimizer is None:
-            assign(self, optimizer=stated.text)
-        elif stated != read_run_optimizer(self.optimizer, self._values, self.lr):
-            raise ValueError(
-                "optimizer and scheduler both state an optimizer: leave it out of the text of --scheduler"
-            )
 
     @property
     def _stated(self) -> tuple[OptimizerCall | None, str | None]:

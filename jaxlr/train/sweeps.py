@@ -135,9 +135,12 @@ def _train(
     training = chunks.train(data, done, progress)
     num_epochs = chunks.num_chunks * epochs_per_run
 
+    def metrics_of(first_chunk: int, end_chunk: int) -> RunMetrics:
+        runs = slice(first_chunk * chunks.size, end_chunk * chunks.size)
+        return RunMetrics(*(field[runs] for field in progress.metrics))
+
     def rows_of(first_chunk: int, end_chunk: int) -> Iterator[Row]:
-        first, end = first_chunk * chunks.size, end_chunk * chunks.size
-        return epoch_rows(config, first, RunMetrics(*(field[first:end] for field in progress.metrics)))
+        return epoch_rows(config, first_chunk * chunks.size, metrics_of(first_chunk, end_chunk))
 
     rows: list[Row] = []
     try:
@@ -165,8 +168,7 @@ def _train(
                     break
     finally:
         if num_ended := done // epochs_per_run:
-            ended = slice(num_ended * chunks.size)
-            rows = _conclude(config, folder, RunMetrics(*(field[ended] for field in progress.metrics)))
+            rows = _conclude(config, folder, metrics_of(0, num_ended))
     if interrupt.number is not None and done < num_epochs:
         raise StopError(f"{interrupt.number.name}: stopped; {folder.resume_hint()}", interrupt.number)
     return rows
