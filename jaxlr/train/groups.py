@@ -163,7 +163,7 @@ class Device:
     """Devices, or all, that share a batch or the runs of a sweep. Default: 1, or all if --distributed."""
 
     compilation_cache: Annotated[bool, _STATED] = True
-    """Keep compiled programs in the user's folder and in --out. --no-compilation-cache: keep and use none."""
+    """Keep compiled programs, in the user's folder and in --out. --no-compilation-cache: keep none."""
 
     deterministic: bool = False
     """On a GPU: the same bits from every compilation, but slower. On a CPU they are always the same."""
