@@ -110,7 +110,7 @@ def _scalar(value: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Return a value of a subclass of float, int or str as that, and any other value as it is.
+    """Return an instance of a subclass of float, int or str as its base type, and any other value as it is.
 
     np.float64 prints as `np.float64(0.1)`, and a member of an IntEnum or a StrEnum as `<Name.MEMBER: 3>`.
     """
@@ -132,7 +132,7 @@ def shown_value(value: Any) -> str:
 
 
 def shorten(text: str, length: int = 60) -> str:
-    """Return `text` on one line of at most `length` characters. Every message shortens text like this."""
+    """Return `text` on one line of at most `length` characters, for a message."""
     text = " ".join(text.split())
     return text if len(text) <= length else text[: length - 3] + "..."
 

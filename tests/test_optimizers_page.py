@@ -67,5 +67,5 @@ def test_the_difference_of_a_row_is_the_measured_one(torch, torch_line, optax_li
 
 def test_the_page_names_every_optimizer():
     assert {line.split("(")[0] for line, *_ in ROWS} >= {*RULES}
-    listed = PAGE.split("Both convert ")[1].split(", with every")[0]
+    listed = PAGE.split("They convert ")[1].split(", with every")[0]
     assert re.findall(r"`(\w+)`", listed) == [*RULES]

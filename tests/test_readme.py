@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import jaxlr
+from jaxlr.frameworks.registry import FRAMEWORKS
 
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -29,3 +30,8 @@ def test_the_rates_of_its_first_table_are_those_of_the_code():
     for code, rates in rows:
         schedule = eval(code, {"jaxlr": jaxlr})
         assert [f"{schedule(epoch):.4g}" for epoch in (0, 10, 20, 30)] == rates.split(", ")
+
+
+def test_it_counts_the_frameworks():
+    frameworks = [framework for framework in FRAMEWORKS if framework.name != "addons"]
+    assert f"[{len(frameworks)} frameworks](docs/frameworks/index.md)" in README

@@ -49,7 +49,7 @@ _MOST_NESTED = 4  # lists in each other
 
 
 class Evaluator:
-    """Evaluates expressions, and collects in `missing` the names that it has no value for.
+    """An evaluator of expressions, which collects in `missing` the names without a value.
 
     Args:
         names: values of expressions, by their source: `{"epochs": 90, "len(loader)": 391}`; or an object

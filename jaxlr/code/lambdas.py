@@ -155,7 +155,7 @@ def _body(node: ast.Lambda | ast.FunctionDef) -> list[Any]:
 
 
 class Inlined(ast.NodeTransformer):
-    """Replaces names by their values, so that a lambda's text does not depend on the text around it."""
+    """A transformer that replaces names by their values, so that a lambda needs no text around it."""
 
     def __init__(self, values: Mapping[str, Any], bound: set[str]):
         self._values, self._bound = values, bound

@@ -131,6 +131,6 @@ def _bare_call(statement: ast.stmt, names: Collection[str]) -> ast.Call | None:
 
 
 def _calls(body: Iterable[ast.stmt]) -> set[str]:
-    """Return what statements call, as it is written."""
+    """Return the functions and methods that statements call, as the text writes them."""
     functions = (call.func for call in calls_in(body))
     return {source_of(each) for each in functions if isinstance(each, ast.Name | ast.Attribute)}

@@ -18,7 +18,7 @@ PARTIALS = ("partial", "functools.partial")
 
 
 class ClassReader:
-    """Finds the class that a call constructs.
+    """A reader of the class that a call constructs.
 
     Args:
         evaluator: the evaluator of the text.

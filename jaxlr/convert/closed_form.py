@@ -1,4 +1,4 @@
-"""Read the attributes of a torch scheduler, live or saved, and find the closed form of its rates."""
+"""The closed form of the rates of a torch scheduler, found in its attributes, live or saved."""
 
 import bisect
 import dataclasses
@@ -39,7 +39,7 @@ class State:
 
     @property
     def with_parts(self) -> list["State"]:
-        """It and the states of all schedulers in it."""
+        """The state itself, and the states of all schedulers in it."""
         return [self, *(inner for part in self.parts for inner in part.with_parts)]
 
     @classmethod

@@ -46,7 +46,7 @@ class Constructor(NamedTuple):
 
     @property
     def with_parts(self) -> list["Constructor"]:
-        """It and all constructors in it."""
+        """The constructor itself, and all constructors in it."""
         parts = self.arguments.get("schedulers", [])
         return [self, *(inner for part in parts for inner in part.with_parts)]
 

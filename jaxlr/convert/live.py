@@ -1,4 +1,4 @@
-"""Convert torch schedulers in the middle of a run, live or saved, to schedules that continue from there."""
+"""Schedules that continue from a torch scheduler in the middle of a run, live or saved."""
 
 import math
 import warnings

@@ -78,7 +78,7 @@ def with_calls(statements: list[ast.stmt]) -> list[ast.stmt]:
 
 
 class _Converter(ast.NodeTransformer):
-    """Replaces mappings, and collects the calls."""
+    """A transformer that replaces mappings, and collects the calls."""
 
     def __init__(self) -> None:
         self.schedulers: list[ast.Call] = []

@@ -1,4 +1,4 @@
-"""Read the calls of torch's constructors in a recipe."""
+"""A reader of the calls of torch's constructors in a recipe."""
 
 import ast
 import difflib
@@ -35,7 +35,7 @@ class TextRate(NamedTuple):
 
 
 class ConstructorReader(ClassReader):
-    """Reads calls of constructors, and evaluates their arguments for one parameter group.
+    """A reader of the calls of constructors, which evaluates their arguments for one parameter group.
 
     Args:
         evaluator: the evaluator of the text. Its constructors are read by this reader from now on.
@@ -57,7 +57,7 @@ class ConstructorReader(ClassReader):
         return id(constructor) in self._used
 
     def read(self, node: ast.expr) -> Constructor:
-        """Return the constructor that an expression calls, or that was assigned to the name that it is."""
+        """Return the constructor that an expression calls, or that its name stands for."""
         assigned = self._evaluator.assigned.get(source_of(node))
         if isinstance(assigned, Constructor):
             return assigned

@@ -174,7 +174,7 @@ class Program:
             self._evaluator.assigned[name] = item
 
     def _set_item(self, statement: ast.stmt, target: ast.Subscript, value: Any) -> bool:
-        """Set an item of a known list or mapping, and return if there is one."""
+        """Set an item of a list or mapping. Return True if that is known."""
         owner: Any = self._evaluator.assigned.get(source_of(target.value))
         if not isinstance(owner, list | dict):
             return False
@@ -281,7 +281,7 @@ class Program:
         self._forget_changed(statement)
 
     def _follows_method(self, statement: ast.stmt, call: ast.Call, func: ast.Attribute) -> bool:
-        """Follow a method of a list, a scheduler or an optimizer, and return if the call is one."""
+        """Follow a method of a list, a scheduler or an optimizer. Return False for any other call."""
         owner, method = func.value, func.attr
         if method in _STEP_HOOKS:
             self._refuse_change(statement, "an optimizer")

@@ -1,4 +1,4 @@
-"""Read the text of a torch scheduler's constructor and turn it into a schedule. It is never executed."""
+"""The text of a torch scheduler's constructor as a schedule. It is never executed."""
 
 import ast
 import inspect

@@ -191,7 +191,7 @@ def _resolved(config: Config, settings: Mapping[str, Any], name: str | None, key
 
 
 def _section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return a mapping of the config. A list of one is that one."""
+    """Return a section of the config, which may be a mapping in a list."""
     found = settings.get(name, {})
     if isinstance(found, list):
         if len(found) != 1:

@@ -179,7 +179,7 @@ def _warmup_steps(settings: Config) -> int:
 
 
 def _warmup(settings: Config) -> list[Phase]:
-    """Return the lowest rate for one update more, and the way up along a logarithm or a line."""
+    """Return the phases of the warmup: the lowest rate for one more update, then a logarithm or a line."""
     floor = settings.number("warmup_min_lr", 0.0)
     return [Phase(1, start_value=floor), *_rise(settings, start_value=floor)]
 

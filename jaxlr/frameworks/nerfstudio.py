@@ -132,7 +132,7 @@ FRAMEWORK = Framework(
 
 
 def _name(settings: Mapping[str, Any]) -> str:
-    """Return the class of a call, or that of a `config.yml`, which lacks the last word of the call's."""
+    """Return the name of a class. A `config.yml` has it without the word Config of a call."""
     return str(settings.get("_target_") or settings.get("_target") or "").rpartition(".")[2]
 
 

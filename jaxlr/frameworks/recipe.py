@@ -169,7 +169,7 @@ class Config:
         return self.of(settings)
 
     def of(self, settings: Mapping[str, Any]) -> "Config":
-        """Return the same arguments with other settings."""
+        """Return a config with the same arguments and other settings."""
         other = object.__new__(Config)
         other.__dict__.update(self.__dict__)
         other.settings = settings

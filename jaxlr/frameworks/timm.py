@@ -192,7 +192,7 @@ def _state_optimizer(config: Config) -> None:
 
 
 def _setting(config: Config, spelling: str, default: Any, method: str) -> Any:
-    """Return a setting, by default with the default of the version."""
+    """Return a setting, or its default in the version."""
     if config.since(0, 8) is False:
         default = (_OLDER if config.since(*RENAMED) else _OLDEST).get(spelling, default)
     if spelling in _STATED and not config.has(spelling):

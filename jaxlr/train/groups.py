@@ -163,13 +163,13 @@ class Device:
     """Devices, or all, that share a batch or the runs of a sweep. Default: 1, or all if --distributed."""
 
     compilation_cache: Annotated[bool, _STATED] = True
-    """Cache of compiled programs, in the user's folder and in --out. --no-compilation-cache: use none."""
+    """Keep compiled programs, in the user's folder and in --out. --no-compilation-cache: keep none."""
 
     deterministic: bool = False
     """On a GPU: the same bits from every compilation, but slower. On a CPU they are always the same."""
 
     autotune: Annotated[bool, _STATED] = True
-    """Timing of kernels on a GPU, to use the fastest. --no-autotune: start sooner, maybe train slower."""
+    """On a GPU, time kernels and use the fastest. --no-autotune: start sooner, maybe train slower."""
 
     def __post_init__(self) -> None:
         if self.devices is not None and not (isinstance(self.devices, str) and self.devices == "all"):

@@ -259,7 +259,7 @@ class RecipeReader(NamedTuple):
         return DEFAULT_EPOCHS if lacks else None
 
     def _lacks(self, advice: str, **numbers: Any) -> bool:
-        """Check if the config cannot be read, and the error gives the advice of a pattern."""
+        """Check if reading the config fails with an advice that matches a pattern."""
         try:
             self.read(**numbers)
         except RecipeError as error:
@@ -292,7 +292,7 @@ def _in_flags_of_train(error: Exception) -> str:
 
 
 def _comparison(recipe: Recipe, num_counts: int) -> list[str]:
-    """Compare the length of a run with that of the config's."""
+    """Describe the difference between the length of this run and that of the config."""
     if recipe.num_counts in (None, num_counts):
         return []
     if recipe.num_counts < num_counts:

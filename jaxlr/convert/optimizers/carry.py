@@ -188,7 +188,7 @@ def carried(opt_state: Any, moment: Callable[[str], Any], fields: Mapping[str, s
 
 
 def _filled(fresh: Any, moments: Any) -> Any:
-    """Return the moments of a group with the dtypes of its fresh state, which has no others."""
+    """Return the moments of a group with the shapes and dtypes of its fresh state."""
 
     def fill(old: Any, new: Any) -> Any:
         if isinstance(old, optax.MaskedNode):

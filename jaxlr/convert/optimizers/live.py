@@ -1,4 +1,4 @@
-"""Convert a live torch optimizer, with its scheduler, to an Optax transformation."""
+"""A live torch optimizer, with its scheduler, as an Optax transformation."""
 
 import collections
 import inspect

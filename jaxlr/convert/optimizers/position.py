@@ -25,7 +25,7 @@ def first_step_of(
     num_steps: int | None,
     steps_per_epoch: int,
 ) -> int:
-    """Return `first_step`. If it is missing, return 0 if the counts of both show that it is 0.
+    """Return `first_step`, or 0 if it is missing and the counts of both show that it is 0.
 
     Args:
         first_step: the updates since the last `scheduler.step()`, or None.

@@ -124,7 +124,7 @@ class OptimizerText:
         raise ValueError(f"cannot convert the optimizer {shorten(source_of(node))!r}: {hint}")
 
     def _raise_missing(self) -> NoReturn:
-        """Raise the error of the optimizer that could not be read, or that is not there."""
+        """Raise the error about an optimizer that is missing or could not be read."""
         for value in self._evaluator.assigned.values():
             if isinstance(value, Unevaluated) and self.reader.constructs(value.node):
                 if value.error is not None:
@@ -182,7 +182,7 @@ def _simplified(statements: list[ast.stmt]) -> list[ast.stmt]:
 
 
 class _Simplified(ast.NodeTransformer):
-    """Replaces the parameters in parameter groups, which may be any expression, by None.
+    """A transformer that replaces the parameters in parameter groups, which may be any expression, by None.
 
     It also drops `optimizer = prepare(optimizer)`, for calls that leave the updates as they are.
     """

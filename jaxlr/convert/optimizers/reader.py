@@ -1,4 +1,4 @@
-"""Read the optimizer in the text of a recipe. The text is never executed."""
+"""The optimizer in the text of a recipe, which is never executed."""
 
 import ast
 import inspect
@@ -36,7 +36,7 @@ _ITERABLES = (
 
 
 class OptimizerReader(ConstructorReader):
-    """Reads calls of optimizers, too.
+    """A reader of the calls of schedulers and optimizers.
 
     Args:
         evaluator: the evaluator of the text. Its constructors are read by this reader from now on.
@@ -267,7 +267,7 @@ def is_group(node: ast.AST) -> bool:
 
 
 def keys_of(node: ast.expr) -> list[ast.expr | None] | None:
-    """Return the keys of a mapping, or None if an expression is none."""
+    """Return the keys of a mapping, or None for any other expression."""
     match node:
         case ast.Dict(keys=keys):
             return list(keys)

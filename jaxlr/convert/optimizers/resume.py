@@ -1,4 +1,4 @@
-"""Convert a torch optimizer with its state, to continue its run in JAX."""
+"""A torch optimizer with its state, converted to continue its run in JAX."""
 
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -188,7 +188,7 @@ def _opened(optimizer: Any, class_name: str | None) -> tuple[str, Any]:
 
 
 def _is_foreign(group: Mapping[str, Any], key: str) -> bool:
-    """Check if a key of a group says that torch's rule is not its own."""
+    """Check if a key of a group tells that its rule is not torch's."""
     if key == "bias_correction":
         return not group.get(key, True)
     return key in group and (bool(group[key]) or key not in _OFF_IN_TORCH)

@@ -1,4 +1,4 @@
-"""Convert the text of a torch optimizer, with its scheduler, to an Optax transformation."""
+"""The text of a torch optimizer, with its scheduler, as an Optax transformation."""
 
 import warnings
 from typing import Any, NamedTuple

@@ -84,7 +84,7 @@ class Checkpoints:
             self._checkpointer.close()
 
     def is_due(self, num_epochs: int) -> bool:
-        """Tell whether a checkpoint should be written after `num_epochs` epochs."""
+        """Return True if a checkpoint is due after `num_epochs` epochs."""
         return time.monotonic() >= self._due if self._every is None else num_epochs % self._every == 0
 
     def save(self, epoch: int, state: Any, config: dict[str, Any], rows: str | None = None) -> None:
