@@ -24,6 +24,7 @@ _IGNORED = ("_partial_", "_recursive_", "_convert_", "_args_", "verbose")
 _OF_MMENGINE = ("by_epoch", "begin", "end", "convert_to_iter_based", "param_name")
 _WRAPPERS = ("OptimWrapper", "AmpOptimWrapper", "ApexOptimWrapper")  # of an optimizer, in MMEngine
 _YAML = re.compile(rf"^[ \t-]*['\"]?({'|'.join(_NAMES)})['\"]?[ \t]*:[ \t]+\S", re.MULTILINE)
+_NAMED = re.compile(r"\$\{([A-Za-z_][\w.]*)\}|\$?@([A-Za-z_]\w*)")  # of Hydra, and of MONAI's bundles
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)")
 
 
@@ -52,14 +53,17 @@ def _is_yaml(text: str) -> bool:
 
 
 def _literal(value: Any) -> str:
-    """Return a value as Python text. Hydra's `${name}` becomes a name, and YAML's text `1e-4` a number."""
+    """Return a value as Python text.
+
+    Hydra's `${name}` and MONAI's `@name` become names, and YAML's text `1e-4` a number.
+    """
     match value:
         case Mapping():
             return f"{{{', '.join(f'{key!r}: {_literal(item)}' for key, item in value.items())}}}"
         case list() | tuple():
             return f"[{', '.join(map(_literal, value))}]"
-        case str() if found := re.fullmatch(r"\$\{([A-Za-z_][\w.]*)\}", value):
-            return found[1]
+        case str() if found := _NAMED.fullmatch(value):
+            return found[1] or found[2]
         case str() if _NUMBER.fullmatch(value):
             return repr(float(value))
         case bool() | int() | float() | None:
@@ -73,6 +77,7 @@ def with_calls(statements: list[ast.stmt]) -> list[ast.stmt]:
     converted = [converter.visit(statement) for statement in statements]
     if len(converter.optimizers) == 1:
         for call in converter.schedulers:
+            call.keywords = [each for each in call.keywords if each.arg != "optimizer"]
             call.keywords.insert(0, ast.keyword("optimizer", converter.optimizers[0]))
     return converted
 
