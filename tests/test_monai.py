@@ -84,3 +84,10 @@ def test_the_scheduler_of_a_bundle_is_a_text_too():
         text.replace("$@epochs // 2", "@steps"), names={"lr": 0.5, "steps": 4}
     )
     assert (schedule(3), schedule(4)) == (0.5, 0.05)
+
+
+def test_hydra_may_name_a_class_of_monai():
+    adam = {"_target_": "torch.optim.Adam", "lr": 1.0}
+    scheduler = {"_target_": "monai.optimizers.LinearLR", "end_lr": 3.0, "num_iter": 5}
+    recipe = from_config({"optimizer": adam, "scheduler": scheduler})
+    assert (recipe.framework, recipe.schedule(2), recipe.schedule(4)) == ("lightning", 2.0, 3.0)

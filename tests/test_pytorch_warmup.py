@@ -183,3 +183,35 @@ def test_a_text_that_cannot_be_read_is_refused_with_a_way_out(text, message):
     with pytest.raises(ValueError, match=message) as error:
         from_string(text, 0.1)
     assert "\n" not in str(error.value)
+
+
+STABLE_AUDIO = """
+"optimizer_configs": {"diffusion": {
+    "optimizer": {"type": "AdamW", "config": {"lr": 0.5, "betas": [0.9, 0.999], "weight_decay": 1e-3}},
+    "scheduler": {"type": "InverseLR", "config": {"inv_gamma": 3, "power": 0.5, "warmup": 0.5}}
+}}
+"""
+
+
+def test_the_mapping_of_stable_audio_tools_gives_its_rates():
+    schedule = from_string(f"{{{STABLE_AUDIO}}}")
+    assert_close([schedule(count) for count in (0, 9)], [0.25, 0.25 * (1 - 0.5**10)], HOST_RTOL)
+
+
+UNREAD = [
+    ({"lr_scheduler_name": "ReduceLROnPlateau", "learning_rate": 0.01}, "NequIP"),
+    (
+        ["--max_num_epochs=100", "--lr=0.01", "--scheduler_patience=5"],
+        r"ReduceLROnPlateau\(factor=lr_factor",
+    ),
+    ({"model_type": "autoencoder", "training": {"learning_rate": 1e-4}}, "stable-audio-tools"),
+    ({"regime": {"num_steps": 5000}, "lr_scheduler": {"name": "cosine_annealing"}}, "fairseq2"),
+]
+
+
+@pytest.mark.parametrize(("config", "message"), UNREAD)
+def test_a_config_that_is_not_read_is_refused_with_a_way_out(config, message):
+    with pytest.raises(ValueError, match=message) as error:
+        jaxlr.from_config(config)
+    assert "jaxlr." in str(error.value)
+    assert "\n" not in str(error.value)

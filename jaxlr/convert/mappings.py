@@ -13,12 +13,13 @@ from typing import Any
 
 from jaxlr.code.syntax import source_of
 from jaxlr.convert.classes import CLASSES
+from jaxlr.convert.foreign import FOREIGN
 from jaxlr.convert.optimizers.signatures import NAMES as OPTIMIZERS
 from jaxlr.frameworks.files import read_config, read_yaml
 
 
 _NAMES = ("_target_", "class_path", "type", "name", "class", "scheduler", "scheduler_type")
-_ARGUMENTS = ("init_args", "args", "params", "kwargs", "parameters")
+_ARGUMENTS = ("init_args", "args", "params", "kwargs", "parameters", "config")
 _IGNORED = ("_partial_", "_recursive_", "_convert_", "_args_", "verbose")
 # Settings of the schedulers of MMEngine, which has classes of the same names.
 _OF_MMENGINE = ("by_epoch", "begin", "end", "convert_to_iter_based", "param_name")
@@ -128,7 +129,7 @@ class _Converter(ast.NodeTransformer):
 
 
 def _class_in(node: ast.expr | None) -> str | None:
-    """Return the class of torch that a value names, as a text or as the class itself."""
+    """Return the class of a scheduler or optimizer that a value names, as a text or as the class."""
     match node:
         case ast.Constant(value=str() as text):
             name = text.rpartition(".")[2]
@@ -136,7 +137,7 @@ def _class_in(node: ast.expr | None) -> str | None:
             name = source_of(node).rpartition(".")[2]
         case _:
             return None
-    return name if name in CLASSES or name in OPTIMIZERS else None
+    return name if name in CLASSES or name in FOREIGN or name in OPTIMIZERS else None
 
 
 def _check_is_torchs(name: str, tag: str, values: Mapping[str | None, Any]) -> None:
