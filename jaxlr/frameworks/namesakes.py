@@ -1,7 +1,7 @@
 """Schedulers of other libraries: nnU-Net, MONAI and k-diffusion. Some have names of torch's classes.
 
 The sources are nnU-Net 2.8 (`polylr.py`), MONAI 1.6.1 (`optimizers/lr_scheduler.py`),
-and k-diffusion 0.1 (`utils.py`), whose InverseLR is also that of stable-audio-tools 0.0.20.
+and k-diffusion 0.1 (`utils.py`), whose InverseLR is also that of stable-audio-tools 0.0.19.
 """
 
 import math
