@@ -235,7 +235,7 @@ REFUSED = [
     (adam(_target_=COSINE, T_max=9, foo=1), "CosineAnnealingLR has no argument 'foo'"),
     (adam(_target_="src.lr.WarmupThing", steps=1), "unknown scheduler 'WarmupThing'"),
     ({"_target_": "utils.CosineDecayWarmupLRScheduler", "t_initial": 9}, "unknown scheduler 'CosineDecayW"),
-    (adam(_target_="monai.optimizers.LinearLR"), "monai.optimizers.LinearLR is not the class of torch"),
+    (adam(_target_="mmengine.optim.StepLR"), "mmengine.optim.StepLR is not the class of torch"),
     (
         adam(_target_="a.Callable", inner={"_target_": COSINE, "T_max": 9}),
         "unknown scheduler 'Callable'",

@@ -719,8 +719,6 @@ def test_rate_of_the_only_optimizer_is_that_of_a_scheduler_that_does_not_name_it
     "line",
     [
         "warmup = WarmUpLR(optimizer, iter_per_epoch * args.warm)",
-        "warmup_scheduler = pytorch_warmup.LinearWarmup(optimizer, warmup_period=2000)",
-        "LinearWarmup(optimizer, 2000)",
         "scheduler2 = MyScheduler(optimizer=optimizer)",
         "if True:\n    self.warmup = WarmupPolyScheduler(optimizer, 3)",
     ],

@@ -45,8 +45,17 @@ class ClassReader:
         """Check if an expression is itself the call of a constructor."""
         return self._resolved(node) is not None
 
-    def check_origin(self, func: ast.expr, name: str) -> None:
-        """Refuse a class that the text defines itself, or imports from another library than torch."""
+    def module_of(self, func: ast.expr) -> str:
+        """Return the module of a function, as far as its expression and the imports of the text show it."""
+        source = source_of(func)
+        root, dot, _ = source.partition(".")
+        origin = self.origins.get(root)
+        if origin is None:
+            return source if dot else ""
+        return origin.module
+
+    def check_origin(self, func: ast.expr, name: str, library: str = "torch") -> None:
+        """Refuse a class that the text defines itself, or a class of torch from another library."""
         origin = self.origins.get(source_of(func).partition(".")[0])
         if origin is None:
             return
@@ -55,7 +64,7 @@ class ClassReader:
                 f"the text defines its own {name}: leave the class out if it is a copy of the original, or "
                 "write the rate as a function of the step, 'def get_lr(step): ...'"
             )
-        if origin.module != OWN and KNOWN[name].library == "torch" and not origin.is_torchs:
+        if origin.module != OWN and library == "torch" and not origin.is_torchs:
             raise ValueError(
                 f"{name} is imported from {shorten(origin.module)!r}, not from torch: leave the import out "
                 "if it is the same class"

@@ -103,6 +103,9 @@ class _ParameterGroup:
         torch_class, arguments = constructor.torch_class, dict(constructor.arguments)
         if isinstance(after := arguments.get("after_scheduler"), Constructor):
             arguments["after_scheduler"] = self._after_warmup(after, arguments.get("multiplier", 1.0))
+        if isinstance(dampened := arguments.get("lr_scheduler"), Constructor):  # of pytorch_warmup
+            _check_no_metric(dampened)
+            arguments["lr_scheduler"] = self.construct(dampened)
         if torch_class.has_own_base:
             call = self._with_own_base(torch_class, arguments)
         elif torch_class is CLASSES["MultiplicativeLR"]:
@@ -142,8 +145,7 @@ class _ParameterGroup:
     def _after_warmup(self, after: Constructor, multiplier: Any) -> Call:
         """Construct the after_scheduler of a GradualWarmupScheduler, which multiplies its `base_lrs`."""
         torch_class, name = after.torch_class, after.name
-        if torch_class.effect is Effect.NEEDS_METRIC:
-            raise ValueError(f"a warmup before {name} is jaxlr.with_plateau(..., warmup=...)")
+        _check_no_metric(after)
         if after.is_composite or torch_class.library == "timm":
             raise ValueError(
                 f"a {name} cannot be an after_scheduler: GradualWarmupScheduler cannot step it"
@@ -215,6 +217,11 @@ class _ParameterGroup:
                 left = _rate_before(calls, milestones, index)
                 calls[index] = _rebased(calls[index], left * _factor_at_milestone(parts[index]))
         return sequence(calls, milestones)
+
+
+def _check_no_metric(warmed: Constructor) -> None:
+    if warmed.torch_class.effect is Effect.NEEDS_METRIC:
+        raise ValueError(f"a warmup before {warmed.name} is jaxlr.with_plateau(..., warmup=...)")
 
 
 def _rate_before(calls: list[Call], milestones: Any, index: int) -> Any:

@@ -1,6 +1,9 @@
 """The functions and classes of other frameworks that people call, as rows like those of torch's classes."""
 
 import inspect
+import re
+from collections.abc import Collection
+from typing import Any
 
 from jaxlr.convert.classes import Effect, TorchClass
 from jaxlr.frameworks import (
@@ -10,6 +13,7 @@ from jaxlr.frameworks import (
     fastai,
     gaussian_splatting,
     huggingface,
+    namesakes,
     nerfstudio,
     open_clip,
     timm,
@@ -31,13 +35,34 @@ _MAX_POSITIONAL |= {"NoamLR": 0, "PolyLR": 0, "ScheduledOptim": 0, "WarmupCosine
 _MAX_POSITIONAL |= {"AlphaFoldLRScheduler": 0}  # its first one is last_epoch
 
 
-def _row(name: str) -> TorchClass:
-    library, function = CALLS[name]
+# The first argument of nnU-Net's PolyLRScheduler is a rate, and that of timm's a number of epochs.
+_RATE = re.compile(r"(lr|rate)$|^0?\.\d+$|^[\d.]+e-\d+$")
+
+
+def namesake(row: TorchClass, module: str, keywords: Collection[Any], first: str = "") -> TorchClass:
+    """Return the row of another library with a class of the same name, if a call is one of that.
+
+    Args:
+        row: the row of the name.
+        module: the module that the class is taken from, if the text says it.
+        keywords: the arguments of the call that are given by name.
+        first: the first of several arguments that are given by position.
+    """
+    for modules, other in NAMESAKES.get(row.name, ()):
+        is_others = {*keywords} <= {"optimizer", *other.parameters}
+        is_rows = {*keywords} <= {"optimizer", *row.parameters}
+        is_rate = row.name == "PolyLRScheduler" and _RATE.search(first)
+        if module.partition(".")[0] in modules or (is_others and not is_rows) or is_rate:
+            return other
+    return row
+
+
+def _row(name: str, library: str, function: Any, ignored: tuple[str, ...]) -> TorchClass:
     parameters = inspect.signature(function).parameters
     # A function without an init_value sets the rate itself, whatever the optimizer has.
     names = [each for each in parameters if each not in ("init_value", "version")]
     by_name = [each for each in names if parameters[each].kind is inspect.Parameter.KEYWORD_ONLY]
-    ignored = tuple(each for each in _IGNORED[library] if each not in names)
+    ignored = tuple(each for each in ignored if each not in names)
     return TorchClass(
         name=name,
         function=function,
@@ -45,6 +70,7 @@ def _row(name: str) -> TorchClass:
         signature=", ".join([*_with_optimizer(names), *ignored, "last_epoch"]),
         mark="",
         effect=Effect.OVERWRITES,
+        per_group=("warmup_period",) if "warmup_period" in names else (),
         library=library,
         max_positional=_MAX_POSITIONAL.get(name, len(names) - len(by_name) if by_name else None),
         ignored=ignored,
@@ -55,4 +81,8 @@ def _with_optimizer(parameters: list[str]) -> list[str]:
     return ["name", "optimizer", *parameters[1:]] if parameters[:1] == ["name"] else parameters
 
 
-FOREIGN = {name: _row(name) for name in CALLS}
+FOREIGN = {name: _row(name, library, call, _IGNORED[library]) for name, (library, call) in CALLS.items()}
+NAMESAKES = {
+    name: [(modules, _row(name, library, function, ("verbose",))) for library, modules, function in others]
+    for name, others in namesakes.NAMESAKES.items()
+}

@@ -4,15 +4,21 @@ import ast
 from collections.abc import Collection, Mapping
 
 from jaxlr._checks import shorten
-from jaxlr.code.syntax import calls_in, first_line, source_of, unreadable
+from jaxlr.code.syntax import called_name, calls_in, first_line, source_of, unreadable
+
+
+_DAMPENS = ("dampening", "dampen")
 
 
 def steps_in(node: ast.AST) -> list[tuple[str, ast.Call]]:
-    """Return the calls of the method `step` in a part of a text, each with its owner."""
+    """Return the calls that step something in a part of a text, each with its owner.
+
+    They are those of `step`, and those of a warmup of pytorch_warmup: `dampening`, and the older `dampen`.
+    """
     return [
         (source_of(call.func.value), call)
         for call in calls_in([node])
-        if isinstance(call.func, ast.Attribute) and call.func.attr == "step"
+        if isinstance(call.func, ast.Attribute) and call.func.attr in ("step", *_DAMPENS)
     ]
 
 
@@ -29,9 +35,7 @@ def check_steps(statement: ast.stmt, known: Collection[str], alone: Mapping[str,
     """
     steps = [(name, call) for name, call in steps_in(statement) if name in known]
     stepped = {name for name, _ in steps}
-    for name in stepped & alone.keys():
-        if alone[name] != "ReduceLROnPlateau":  # its count is that of the metrics
-            _check_steps_evenly(statement, name, alone[name])
+    _check_dampened(statement, steps)
     loops = [each for each in ast.walk(statement) if isinstance(each, ast.For | ast.While)]
     depths = {sum(any(node is call for node in ast.walk(loop)) for loop in loops) for _, call in steps}
     if len(stepped) > 1 and len(depths) > 1:
@@ -39,12 +43,30 @@ def check_steps(statement: ast.stmt, known: Collection[str], alone: Mapping[str,
             f"cannot read {first_line(statement)}: it steps one scheduler more often than another. Convert "
             "them one at a time, and multiply their schedules, with jaxlr.per_epoch for that of the epochs"
         )
+    for name in stepped & alone.keys():
+        if alone[name] != "ReduceLROnPlateau":  # its count is that of the metrics
+            _check_steps_evenly(statement, name, alone[name])
     is_conditional = any(id(call) in _under_if(statement) for _, call in steps)
     if stepped and (len(stepped) < len(alone) or (is_conditional and len(alone) > 1)):
         raise ValueError(
             f"cannot read {first_line(statement)}: it does not step all schedulers at once. Write them as "
             "one SequentialLR, with the epochs of the change as milestones"
         )
+
+
+def _check_dampened(statement: ast.stmt, steps: list[tuple[str, ast.Call]]) -> None:
+    """Refuse a loop that dampens the rate, but steps a scheduler outside of `with warmup.dampening():`."""
+    opened, inside = set[int](), set[int]()
+    for block in (each for each in ast.walk(statement) if isinstance(each, ast.With)):
+        if any(map(steps_in, block.items)):
+            opened |= {id(item.context_expr) for item in block.items}
+            inside |= {id(call) for _, call in steps_in(block)}
+    for name in (name for name, call in steps if called_name(call) in _DAMPENS):
+        if any(id(call) not in (opened if called_name(call) in _DAMPENS else inside) for _, call in steps):
+            raise ValueError(
+                f"cannot read {first_line(statement)}: it dampens the rate, but not around the step of the "
+                f"scheduler. Write the step inside of 'with {name}.dampening():'"
+            )
 
 
 def _under_if(statement: ast.stmt) -> set[int]:

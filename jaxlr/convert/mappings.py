@@ -13,17 +13,19 @@ from typing import Any
 
 from jaxlr.code.syntax import source_of
 from jaxlr.convert.classes import CLASSES
+from jaxlr.convert.foreign import FOREIGN
 from jaxlr.convert.optimizers.signatures import NAMES as OPTIMIZERS
 from jaxlr.frameworks.files import read_config, read_yaml
 
 
 _NAMES = ("_target_", "class_path", "type", "name", "class", "scheduler", "scheduler_type")
-_ARGUMENTS = ("init_args", "args", "params", "kwargs", "parameters")
+_ARGUMENTS = ("init_args", "args", "params", "kwargs", "parameters", "config")
 _IGNORED = ("_partial_", "_recursive_", "_convert_", "_args_", "verbose")
 # Settings of the schedulers of MMEngine, which has classes of the same names.
 _OF_MMENGINE = ("by_epoch", "begin", "end", "convert_to_iter_based", "param_name")
 _WRAPPERS = ("OptimWrapper", "AmpOptimWrapper", "ApexOptimWrapper")  # of an optimizer, in MMEngine
 _YAML = re.compile(rf"^[ \t-]*['\"]?({'|'.join(_NAMES)})['\"]?[ \t]*:[ \t]+\S", re.MULTILINE)
+_NAMED = re.compile(r"\$\{([A-Za-z_][\w.]*)\}|\$?@([A-Za-z_]\w*)")  # of Hydra, and of MONAI's bundles
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)")
 
 
@@ -52,14 +54,17 @@ def _is_yaml(text: str) -> bool:
 
 
 def _literal(value: Any) -> str:
-    """Return a value as Python text. Hydra's `${name}` becomes a name, and YAML's text `1e-4` a number."""
+    """Return a value as Python text.
+
+    Hydra's `${name}` and MONAI's `@name` become names, and YAML's text `1e-4` a number.
+    """
     match value:
         case Mapping():
             return f"{{{', '.join(f'{key!r}: {_literal(item)}' for key, item in value.items())}}}"
         case list() | tuple():
             return f"[{', '.join(map(_literal, value))}]"
-        case str() if found := re.fullmatch(r"\$\{([A-Za-z_][\w.]*)\}", value):
-            return found[1]
+        case str() if found := _NAMED.fullmatch(value):
+            return found[1] or found[2]
         case str() if _NUMBER.fullmatch(value):
             return repr(float(value))
         case bool() | int() | float() | None:
@@ -73,6 +78,7 @@ def with_calls(statements: list[ast.stmt]) -> list[ast.stmt]:
     converted = [converter.visit(statement) for statement in statements]
     if len(converter.optimizers) == 1:
         for call in converter.schedulers:
+            call.keywords = [each for each in call.keywords if each.arg != "optimizer"]
             call.keywords.insert(0, ast.keyword("optimizer", converter.optimizers[0]))
     return converted
 
@@ -123,7 +129,7 @@ class _Converter(ast.NodeTransformer):
 
 
 def _class_in(node: ast.expr | None) -> str | None:
-    """Return the class of torch that a value names, as a text or as the class itself."""
+    """Return the class of a scheduler or optimizer that a value names, as a text or as the class."""
     match node:
         case ast.Constant(value=str() as text):
             name = text.rpartition(".")[2]
@@ -131,7 +137,7 @@ def _class_in(node: ast.expr | None) -> str | None:
             name = source_of(node).rpartition(".")[2]
         case _:
             return None
-    return name if name in CLASSES or name in OPTIMIZERS else None
+    return name if name in CLASSES or name in FOREIGN or name in OPTIMIZERS else None
 
 
 def _check_is_torchs(name: str, tag: str, values: Mapping[str | None, Any]) -> None:

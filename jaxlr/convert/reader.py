@@ -13,9 +13,9 @@ from jaxlr.code.values import UNKNOWN, Unevaluated
 from jaxlr.convert.class_names import KNOWN, PARTIALS, ClassReader
 from jaxlr.convert.classes import CLASSES, Effect, TorchClass
 from jaxlr.convert.constructors import Constructor
-from jaxlr.convert.foreign import FOREIGN
+from jaxlr.convert.foreign import namesake
 from jaxlr.convert.optimizers.signatures import NAMES as OPTIMIZERS
-from jaxlr.convert.optimizers.signatures import OptimizerCall
+from jaxlr.convert.optimizers.signatures import OptimizerCall, signature
 
 
 EXAMPLE = "such as 'StepLR(step_size=30, gamma=0.1)'"
@@ -24,6 +24,33 @@ _MOST_PARTS = 100
 _HARMLESS = (
     *("LambdaLR", "MultiplicativeLR", "StepLR", "MultiStepLR", "ExponentialLR", "PolynomialLR"),
     *("CosineAnnealingLR", "CosineAnnealingWarmRestarts", "ReduceLROnPlateau"),
+)
+
+
+# Functions of other libraries, and how to get their rates.
+_ELSEWHERE = {
+    "poly_lr": "nnU-Net's poly_lr is PolyLRScheduler(optimizer, initial_lr, max_steps=max_epochs)",
+    "CosineDecay": "Keras's is a jaxlr.Phase(decay_steps, 'cosine', end_factor=alpha) of jaxlr.phased_lr",
+    "ExponentialDecay": (
+        "Keras's is jaxlr.exponential_lr(rate, decay_rate ** (1 / decay_steps)), and with staircase=True "
+        "jaxlr.step_lr(rate, decay_steps, decay_rate)"
+    ),
+    "InverseTimeDecay": (
+        "Keras's is a jaxlr.Phase(shape='inverse_power', power=1, span=decay_steps / decay_rate) of "
+        "jaxlr.phased_lr"
+    ),
+    "PiecewiseConstantDecay": (
+        "Keras's is a jaxlr.Phase(length, start_value=value) of jaxlr.phased_lr for each value, where the "
+        "step of a boundary has the value before it"
+    ),
+    "PolynomialDecay": (
+        "Keras's is a jaxlr.Phase(decay_steps, 'polynomial', end_value=end_learning_rate, power=power) of "
+        "jaxlr.phased_lr"
+    ),
+}
+_OF_KERAS = (
+    ": Keras's ReduceLROnPlateau is jaxlr.reduce_lr_on_plateau(..., patience=max(patience - 1, 0), "
+    "threshold=min_delta, threshold_mode='abs', cooldown=max(cooldown - 1, 0), eps=0)"
 )
 
 
@@ -98,6 +125,25 @@ class ConstructorReader(ClassReader):
                 f"two optimizers, {first} and {second}" if first != second else f"each {first} of several"
             )
             raise ValueError(f"the text constructs schedulers for {which}: give the lines of one at a time")
+        warmups = [each for each in final if "lr_scheduler" in each.torch_class.parameters]
+        if len(warmups) == 1:
+            return self._dampened(warmups[0], [each for each in final if each not in warmups])
+        return self._chained(final)
+
+    def _dampened(self, warmup: Constructor, final: list[Constructor]) -> Constructor:
+        """Return a warmup of pytorch_warmup with the schedulers that it dampens."""
+        if any(each.position > warmup.position for each in final):
+            raise ValueError(
+                f"the text constructs the {warmup.name} before the {final[-1].name}, which then starts "
+                "from a dampened rate: construct the warmup last"
+            )
+        dampened = final[0] if len(final) == 1 else self._chained(final)
+        self._used.add(id(dampened))
+        arguments = {**warmup.arguments, "lr_scheduler": dampened}
+        return warmup._replace(arguments=arguments)
+
+    def _chained(self, final: list[Constructor]) -> Constructor:
+        """Return the chain of several schedulers on one optimizer."""
         if any(each.torch_class.effect not in (Effect.MULTIPLIES, Effect.ANNEALS) for each in final):
             first, second = final[0].name, final[1].name
             raise ValueError(
@@ -154,8 +200,11 @@ class ConstructorReader(ClassReader):
         resolved = self._resolved(call, scope)
         if resolved is None:
             return None
-        torch_class = KNOWN[source_of(resolved.func)]
-        self.check_origin(call.func, torch_class.name)
+        first = source_of(resolved.args[1]) if len(resolved.args) > 2 else ""
+        keywords = [each.arg for each in resolved.keywords]
+        row = KNOWN[source_of(resolved.func)]
+        torch_class = namesake(row, self.module_of(call.func), keywords, first)
+        self.check_origin(call.func, torch_class.name, torch_class.library)
         nodes = self._arguments(torch_class, resolved, scope)
         optimizer = nodes.pop("optimizer", None)
         values: dict[str, Any] = {}
@@ -198,7 +247,7 @@ class ConstructorReader(ClassReader):
             got = repr(node.value) if isinstance(node, _Value) else quoted(node)
             raise ValueError(f"schedulers must be a list of up to {_MOST_PARTS} constructors, got {got}")
         for part in parts:
-            if part.name in FOREIGN:
+            if part.torch_class.library != "torch":
                 raise ValueError(f"{part.name} cannot be part of a composite of torch: convert it alone")
             if id(part) in self._used:
                 raise ValueError(f"a {part.name} is used twice, so torch would step it twice at once")
@@ -237,6 +286,12 @@ class ConstructorReader(ClassReader):
         """Return the syntax of the settings in a call, by name. Refuse a call that lacks a required one."""
         nodes = self._bound(torch_class, call, scope)
         self._check_last_epoch(torch_class, nodes.get("last_epoch"), scope)
+        if (
+            "beta2" in torch_class.required
+            and "beta2" not in nodes
+            and isinstance(nodes.get("optimizer"), ast.expr)
+        ):
+            nodes |= self._beta2(nodes["optimizer"])
         if missing := [key for key in torch_class.required if key not in nodes]:
             name = torch_class.name
             message = f"{name} needs {', '.join(missing)}, as in '{name}({missing[0]}=...)'"
@@ -245,6 +300,24 @@ class ConstructorReader(ClassReader):
                 message += f"; {quoted(optimizer)} was read as the optimizer"
             raise ValueError(message)
         return {key: nodes[key] for key in nodes if key in (*torch_class.settings, "optimizer")}
+
+    def _beta2(self, optimizer: ast.expr) -> dict[str, Any]:
+        """Return the argument `beta2` of a warmup, if the optimizer states or implies it."""
+        made = self._evaluator.assigned.get(source_of(optimizer))
+        if isinstance(made, OptimizerCall):
+            betas = made.param_groups[0].get("betas")
+            return {"beta2": _Value(betas[1])} if isinstance(betas, list | tuple) else {}
+        call = self._evaluator.definition(optimizer)
+        if not isinstance(call, ast.Call) or called_name(call) not in OPTIMIZERS:
+            return {}
+        default = signature(called_name(call)).parameters.get("betas")
+        is_plain = all(each.arg for each in call.keywords) and "'betas'" not in source_of(call)
+        if default is None or not is_plain:
+            return {}
+        stated = [*call.args[2:3], *(each.value for each in call.keywords if each.arg == "betas")]
+        if stated:
+            return {"beta2": ast.Subscript(stated[0], ast.Constant(1), ast.Load())}
+        return {"beta2": ast.Constant(default.default[1])}
 
     def _bound(self, torch_class: TorchClass, call: ast.Call, scope: Mapping[str, Any]) -> dict[str, Any]:
         """Return the syntax of all arguments of a call, by the names of the constructor's parameters."""
@@ -266,7 +339,9 @@ class ConstructorReader(ClassReader):
         for key, node in [*zip(parameters, positional, strict=False), *by_keyword]:
             if key not in ("optimizer", *parameters):
                 accepted = ", ".join(torch_class.settings)
-                raise ValueError(f"{name} has no argument {key!r}; it takes {accepted}")
+                is_keras = name == "ReduceLROnPlateau" and key in ("monitor", "min_delta")
+                hint = _OF_KERAS if is_keras else f"; it takes {accepted}"
+                raise ValueError(f"{name} has no argument {key!r}{hint}")
             if key in nodes:
                 raise ValueError(f"{name} is given its argument {key!r} twice")
             nodes[key] = node
@@ -373,6 +448,8 @@ def raise_unknown(name: str) -> NoReturn:
             f"{name} is an optimizer: convert it with jaxlr.optimizer_from_string, or write a scheduler "
             f"{EXAMPLE}"
         )
+    if name in _ELSEWHERE:
+        raise ValueError(f"{name} is not read: {_ELSEWHERE[name]}")
     spelled = _bare(name)
     known = {_bare(each): each for each in KNOWN}
     # Other libraries have classes of similar names. So a hint must be for a slip of one or two letters.

@@ -466,6 +466,8 @@ class Program:
                     "Write the call outside of it, or leave it out if it does not change the learning rate"
                 )
         if writes_rate(statement):
+            if isinstance(statement, ast.ClassDef) and statement.name in self._reader.known:
+                self._reader.check_origin(ast.Name(statement.name, ast.Load()), statement.name)
             raise ValueError(
                 f"cannot read {first}: it sets the learning rate by hand. Write a function of the epoch "
                 "that returns the rate, 'def get_lr(epoch): ...'"

@@ -128,6 +128,22 @@ def sine_ramp(steps: int, start: ArrayLike) -> optax.Schedule:
 
 
 @prints_as_call
+def dampened(schedule: optax.Schedule, factor: optax.Schedule) -> optax.Schedule:
+    """Return a schedule times a factor of the count."""
+    return Schedule(lambda count: schedule(count) * factor(count), functions=(schedule,))
+
+
+@prints_as_call
+def approach(rate: float) -> optax.Schedule:
+    """Return the factor 1 - exp(-(count + 1) * `rate`), which approaches 1."""
+
+    def formula(count: Any) -> Any:
+        return -array_module(count).expm1(-(count + 1.0) * rate)
+
+    return Schedule(formula, init_value=1.0)
+
+
+@prints_as_call
 def floored(schedule: optax.Schedule, floor: ArrayLike, begin: int) -> optax.Schedule:
     """Return a schedule that is at least `floor` from the count `begin` on."""
     if not isinstance(floor, jax.Array) and floor == 0:

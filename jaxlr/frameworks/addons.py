@@ -15,6 +15,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_choice, check_duration, check_positive_count, check_value, shown_value
+from jaxlr.frameworks import namesakes, pytorch_warmup
 from jaxlr.frameworks._curves import floored, noam, waves
 from jaxlr.frameworks.huggingface_schedules import (
     get_constant_schedule_with_warmup,
@@ -276,8 +277,10 @@ FRAMEWORK = Framework(
         PiecewiseLinear,
         CosineAnnealingScheduler,
         LinearCyclicalScheduler,
+        *pytorch_warmup.CALLS,
+        *namesakes.CALLS,
     ),
-    ignored=("save_history", "param_group_index", "verbose"),
+    ignored=("save_history", "param_group_index", "verbose", "last_step"),
 )
 
 

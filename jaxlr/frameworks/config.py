@@ -14,6 +14,29 @@ from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.frameworks.registry import FRAMEWORKS
 
 
+# By settings of a config that is not read: how to get its schedule.
+_ELSEWHERE = {
+    ("lr_scheduler_name",): (
+        "the config looks like NequIP's, which is not read: give jaxlr.from_string the class of "
+        "lr_scheduler_name, with the other lr_scheduler_ settings. NequIP steps ReduceLROnPlateau once per "
+        "epoch, and CosineAnnealingWarmRestarts once per batch, by parts of an epoch"
+    ),
+    ("max_num_epochs",): (
+        "the config looks like MACE's, which is not read: give jaxlr.from_string "
+        "'ReduceLROnPlateau(factor=lr_factor, patience=scheduler_patience)', by default 0.8 and 50, or "
+        "'ExponentialLR(gamma=lr_scheduler_gamma)'. A step is an epoch. From start_swa on, swa_lr holds"
+    ),
+    ("model_type", "training"): (
+        "the config looks like that of stable-audio-tools, which is not read: give jaxlr.from_string the "
+        "text of its optimizer and scheduler. A count is an update"
+    ),
+    ("regime", "lr_scheduler"): (
+        "the config looks like fairseq2's, which is not read: write the schedule with jaxlr.phased_lr, "
+        "such as a linear phase of num_warmup_steps and a cosine phase to final_lr_scale"
+    ),
+}
+
+
 def from_config(
     config: Mapping[str, Any] | str | PathLike[str] | list[str],
     init_value: ArrayLike | None = None,
@@ -113,6 +136,9 @@ def _recognized(settings: Mapping[str, Any]) -> Framework:
     for framework in FRAMEWORKS:
         if framework.knows(settings):
             return framework
+    for keys, way_out in _ELSEWHERE.items():
+        if all(key in settings for key in keys):
+            raise ValueError(way_out)
     keys = shown_value([*settings][:8])
     raise ValueError(
         f"the config is of no known framework, its settings are {keys}: give framework, "

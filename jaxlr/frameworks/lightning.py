@@ -16,7 +16,7 @@ import optax
 from jaxlr._checks import check_choice, check_positive_count, shown_value
 from jaxlr.convert.classes import CLASSES
 from jaxlr.convert.errors import MissingRateError
-from jaxlr.convert.foreign import FOREIGN
+from jaxlr.convert.foreign import FOREIGN, namesake
 from jaxlr.convert.reader import raise_unknown
 from jaxlr.convert.text import from_string
 from jaxlr.frameworks.hydra import Node, Tree
@@ -36,6 +36,7 @@ _TRAINER_KEYS = ("trainer", "pl_trainer", "trainer_args", "trainer_params")
 _RATE_CALLBACKS = ("LearningRateFinder", "StochasticWeightAveraging", "BackboneFinetuning")
 _LIBRARIES = ("torch", "lightning", "pytorch_lightning", "transformers", "diffusers", "pl_bolts", "monai")
 _ROWS = {**CLASSES, **FOREIGN}
+_NOISE = ("diffusers.", "monai.networks.schedulers.")  # schedulers of the noise, not of the rate
 _OTHER_LIBRARIES = ("monai", "mmengine", "mmcv", "timm", "nemo", "keras")  # have classes of torch's names
 
 
@@ -98,7 +99,7 @@ def optimizer(config: Config) -> TorchOptimizer:
 def _recognizes(settings: Mapping[str, Any]) -> bool:
     """Check if a config names a scheduler or an optimizer by its class, or is a part of a Hydra config."""
     tree = Tree(settings, lambda name: None, ())
-    if tree.outermost(lambda node: bool(node.target) and (_is_scheduler(node) or _is_optimizer(node))):
+    if tree.outermost(lambda node: bool(node.target) and (is_scheduler(node) or _is_optimizer(node))):
         return True
     return isinstance(settings.get("defaults"), list) and isinstance(settings.get("trainer"), Mapping)
 
@@ -222,7 +223,7 @@ def _refuse_callbacks(tree: Tree, config: Config) -> None:
 
 def _scheduler(tree: Tree) -> Node | None:
     """Return the only scheduler of a config, or None if the config says that it has none."""
-    found = tree.outermost(_is_scheduler)
+    found = tree.outermost(is_scheduler)
     if len(found) > 1:
         places = " and ".join(".".join(map(str, node.path)) for node in found[:2])
         raise ValueError(
@@ -255,10 +256,11 @@ def moving(schedule: optax.Schedule, updates: int, moves: int, every: int) -> op
     return Schedule(formula, functions=(schedule,))
 
 
-def _is_scheduler(node: Node) -> bool:
+def is_scheduler(node: Node) -> bool:
+    """Check if a node constructs a scheduler of the learning rate, known or not."""
     if not node.target:
         return False
-    is_other = "noise" in node.key.lower() or node.target.startswith("diffusers.")
+    is_other = "noise" in node.key.lower() or node.target.startswith(_NOISE)
     is_named = "sched" in node.key.lower() or re.search(r"L[Rr](_?[Ss]cheduler)?$", node.name) is not None
     return node.name in _ROWS or (is_named and not is_other)
 
@@ -275,6 +277,7 @@ def _schedule(tree: Tree, config: Config, node: Node) -> Any:
     row = _ROWS.get(node.name)
     if row is None:
         raise_unknown(node.name)
+    row = namesake(row, node.target, node.arguments.settings)
     _check_library(config, node, row)
     without = tuple(name for name in (*_STEPPING, "name") if name not in row.parameters)
     text = tree.call_text(_with_missing(config, node, row), without)
