@@ -163,7 +163,7 @@ def _shown(row: Row) -> str:
         return f"failed: {row.error}"
     if row.unit != "s":
         return f"{row.median:,.0f}{row.unit}" if row.median >= 100 else f"{row.median:.4g}{row.unit}"
-    return f"{row.median:.2f} s" if row.median >= 1 else f"{row.median * 1e3:.3g} ms"
+    return f"{row.median:.2f} s" if row.median >= 0.9995 else f"{row.median * 1e3:.3g} ms"
 
 
 if __name__ == "__main__":
