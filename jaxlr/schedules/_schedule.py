@@ -74,8 +74,10 @@ class Schedule(PrintsAsCall):
         return jax.jit(self._on_device)
 
     def _on_device(self, count: jax.Array) -> jax.Array:
+        # As in `as_count`. Even a NaN that `optax.join_schedules` drops would reach the derivatives.
+        rate = self.formula(jnp.maximum(count, 0))
         # Strongly typed, so that a scan can carry it. The formula may ignore the count and its shape.
-        return jnp.broadcast_to(as_float(jnp.asarray(self.formula(count))), np.shape(count))
+        return jnp.broadcast_to(as_float(jnp.asarray(rate)), count.shape)
 
     def as_call(self) -> tuple[str, Mapping[str, Any]]:
         """Return the name of the function that makes the schedule, and its arguments.
