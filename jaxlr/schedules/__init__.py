@@ -17,8 +17,8 @@ traced; the range of a JAX scalar is not checked. Numbers of epochs and steps ar
 numbers, at most 2**61.
 
 **Errors.** The function raises TypeError for an argument of the wrong type and ValueError for one out of
-range. The schedule raises TypeError for a count that is not an integer. A negative count on the host
-has the rate of count 0.
+range. The schedule raises TypeError for a count that is not an integer. A negative count has the rate of
+count 0.
 """
 
 from jaxlr.schedules.compose import chained_scheduler, per_epoch, sequential_lr, starting_at, tabulate

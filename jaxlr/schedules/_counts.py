@@ -49,7 +49,8 @@ def as_count(count: ArrayLike, fractional: bool = False) -> Any:
 
     Return an int or an int64 array on the host, and an int32 (or int64) array on a device. If
     `fractional`, floats are accepted and returned too. A negative count on the host becomes 0:
-    `optax.join_schedules` calls every schedule, also before its turn, and drops that rate.
+    `optax.join_schedules` calls every schedule, also before its turn, and drops that rate. On a device the
+    schedule replaces it, inside of its compiled function.
     """
     if type(count) is int and count >= 0:
         return count

@@ -1,12 +1,8 @@
 """The class of all schedules: it checks the count, and prints and pickles as the call that makes it."""
 
-import builtins
 import dataclasses
-import dis
 import functools
 import inspect
-import math
-import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, ParamSpec
 
@@ -21,8 +17,6 @@ from jaxlr.schedules._printing import PrintsAsCall
 
 
 _P = ParamSpec("_P")
-# What a function of the count may read, so that its values depend on the count alone.
-_MATHEMATICAL = (math, jnp, abs, float, int, max, min, pow, round, sum)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -71,17 +65,19 @@ class Schedule(PrintsAsCall):
 
     @functools.cached_property
     def is_pure(self) -> bool:
-        """True if every function that the formula calls depends on the count alone, and can be traced."""
-        # A lambda of a recipe has its own `is_pure`.
-        return all(getattr(each, "is_pure", None) or _is_pure(each) for each in self.functions)
+        """True if the formula depends on the count alone: it calls schedules, and lambdas of a text."""
+        # Any other function may return another value at the next call, so it is called each time.
+        return all(getattr(each, "is_pure", False) for each in self.functions)
 
     @functools.cached_property
     def _compiled(self) -> Callable[[jax.Array], jax.Array]:
         return jax.jit(self._on_device)
 
     def _on_device(self, count: jax.Array) -> jax.Array:
+        # As in `as_count`. Even a NaN that `optax.join_schedules` drops would reach the derivatives.
+        rate = self.formula(jnp.maximum(count, 0))
         # Strongly typed, so that a scan can carry it. The formula may ignore the count and its shape.
-        return jnp.broadcast_to(as_float(jnp.asarray(self.formula(count))), np.shape(count))
+        return jnp.broadcast_to(as_float(jnp.asarray(rate)), count.shape)
 
     def as_call(self) -> tuple[str, Mapping[str, Any]]:
         """Return the name of the function that makes the schedule, and its arguments.
@@ -147,29 +143,3 @@ def _frozen(value: Any) -> Any:
         value = value.tolist()
     is_list = isinstance(value, Sequence) and not isinstance(value, str | range)
     return tuple(map(_frozen, value)) if is_list else value
-
-
-def _is_pure(function: Any) -> bool:
-    """Return True if a function depends on the count alone, and JAX can trace it.
-
-    It may read its argument, constants and mathematical functions. Any other function may return another
-    value at the next call, so it is called each time.
-    """
-    if not isinstance(function, types.FunctionType) or function.__closure__ or function.__defaults__:
-        return False
-    code = function.__code__
-    for instruction in dis.get_instructions(code):
-        if instruction.opname.startswith("IMPORT") or isinstance(instruction.argval, types.CodeType):
-            return False
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL"):
-            name = instruction.argval
-            value = function.__globals__.get(name, getattr(builtins, name, None))
-            if all(value is not each for each in _MATHEMATICAL):
-                return False
-    if not {"fromfile", "load"}.isdisjoint(code.co_names):
-        return False
-    try:
-        jax.eval_shape(function, jax.ShapeDtypeStruct((), np.int32))
-    except Exception:  # it has a branch on the count, for example
-        return False
-    return True

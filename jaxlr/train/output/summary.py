@@ -92,12 +92,12 @@ def best_curves(
 ) -> list[SeedCurves]:
     """Return the runs of each scheduler at its best learning rate, the best scheduler first."""
     curves: dict[str, SeedCurves] = {}
-    schedule, seeds = config.schedule, config.training.seeds
+    schedules, seeds = [single.schedule for single in config.single_runs()], config.training.seeds
+    places = {(schedule.scheduler, schedule.lr): index for index, schedule in enumerate(schedules)}
     for row in rows:
-        scheduler, lr = row["scheduler"], row["base_lr"]
-        index = schedule.scheduler.index(scheduler) * len(schedule.rates) + schedule.rates.index(lr)
+        scheduler, index = row["scheduler"], places[row["scheduler"], row["base_lr"]]
         own = slice(index * seeds, (index + 1) * seeds)
-        label = f"{shorten(scheduler)}, SGD {lr:g}"
+        label = f"{shorten(scheduler)}, {shorten(schedules[index].optimizer_label)}"
         own_metrics = np.asarray(metrics.valid_loss[own]), np.asarray(metrics.lr[own])
         curves.setdefault(scheduler, SeedCurves(label, *own_metrics))
     return list(curves.values())
