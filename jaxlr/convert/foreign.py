@@ -29,6 +29,7 @@ _MAX_POSITIONAL |= {"CosineLRScheduler": 1, "TanhLRScheduler": 1}  # timm 0.5 re
 # Programs copy these classes with other parameters.
 _MAX_POSITIONAL |= {"NoamLR": 0, "PolyLR": 0, "ScheduledOptim": 0, "WarmupCosineSchedule": 2}
 _MAX_POSITIONAL |= {"AlphaFoldLRScheduler": 0}  # its first one is last_epoch
+_MAX_POSITIONAL |= {"PiecewiseLinear": 2, "CosineAnnealingScheduler": 8}  # ignite has no last_epoch
 
 
 def _row(name: str) -> TorchClass:
@@ -42,7 +43,7 @@ def _row(name: str) -> TorchClass:
         name=name,
         function=function,
         # Frameworks take the optimizer after a name, as in get_scheduler("cosine", optimizer, ...).
-        signature=", ".join([*_with_optimizer(names), *ignored, "last_epoch"]),
+        signature=", ".join([*_with_optimizer(names), "last_epoch", *ignored]),
         mark="",
         effect=Effect.OVERWRITES,
         library=library,
