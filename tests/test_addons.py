@@ -132,7 +132,9 @@ milestones_values = [
 lr_scheduler = PiecewiseLinear(optimizer, param_name="lr", milestones_values=milestones_values)
 """
 IGNITE = """
-scheduler = CosineAnnealingScheduler(optimizer, 'lr', 1e-2, 1e-4, 2 * len(train_loader))
+scheduler = CosineAnnealingScheduler(
+    optimizer, 'lr', 1e-2, 1e-4, 2 * len(train_loader), save_history=True, param_group_index=0
+)
 """
 OF_OPENFOLD = {
     "learning_rate": 2e-3,
@@ -231,6 +233,7 @@ REFUSED = [
     ("WarmupLinearSchedule(opt, 100, 1000, 50)", "last_epoch must be -1, .* got 50"),
     ("WarmupCosineWithHardRestartsSchedule(opt, 5, 50, 1.0, 30)", "last_epoch must be -1, .* got 30"),
     ("PiecewiseLinear(opt, 'lr', [(0, 0.9)], True)", "write milestones_values=... and the arguments after"),
+    ("PiecewiseLinear(opt, 'lr', [(0, 0.9)], param_group_index=1)", "param_group_index must be 0, got 1: "),
     ("PiecewiseLinear(opt, 'momentum', [(0, 0.9)])", "param_name must be one of 'lr', got 'momentum'"),
     ("PiecewiseLinear(opt, 'lr', [(0, 0.9, 1)])", "milestones_values must be a list of pairs"),
     ("PiecewiseLinear(opt, 'lr', [])", "milestones_values must have from 1 to 100 pairs, got 0"),

@@ -29,7 +29,6 @@ _MAX_POSITIONAL |= {"CosineLRScheduler": 1, "TanhLRScheduler": 1}  # timm 0.5 re
 # Programs copy these classes with other parameters.
 _MAX_POSITIONAL |= {"NoamLR": 0, "PolyLR": 0, "ScheduledOptim": 0, "WarmupCosineSchedule": 2}
 _MAX_POSITIONAL |= {"AlphaFoldLRScheduler": 0}  # its first one is last_epoch
-_MAX_POSITIONAL |= {"PiecewiseLinear": 2, "CosineAnnealingScheduler": 8}  # ignite has no last_epoch
 
 
 def _row(name: str) -> TorchClass:
