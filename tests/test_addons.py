@@ -132,7 +132,9 @@ milestones_values = [
 lr_scheduler = PiecewiseLinear(optimizer, param_name="lr", milestones_values=milestones_values)
 """
 IGNITE = """
-scheduler = CosineAnnealingScheduler(optimizer, 'lr', 1e-2, 1e-4, 2 * len(train_loader))
+scheduler = CosineAnnealingScheduler(
+    optimizer, 'lr', 1e-2, 1e-4, 2 * len(train_loader), save_history=True, param_group_index=0
+)
 """
 OF_OPENFOLD = {
     "learning_rate": 2e-3,
@@ -224,6 +226,14 @@ REFUSED = [
         "warmup_no_steps must be a whole number of at least 1",
     ),
     ("AlphaFoldLRScheduler(opt, start_decay_after_n_steps=9)", "must be at most start_decay_after_n_steps"),
+    # The argument after those of the curve is last_epoch, not one without an effect.
+    ("LinearWarmupCosineAnnealingLR(opt, 10, 100, 0.0, 0.0, 30)", "last_epoch must be -1, .* got 30"),
+    ("CosineAnnealingWarmupRestarts(opt, 9, 1.0, 0.1, 0.0, 5, 1.0, 7)", "last_epoch must be -1, .* got 7"),
+    ("WarmupConstantSchedule(opt, 100, 30)", "last_epoch must be -1, .* got 30"),
+    ("WarmupLinearSchedule(opt, 100, 1000, 50)", "last_epoch must be -1, .* got 50"),
+    ("WarmupCosineWithHardRestartsSchedule(opt, 5, 50, 1.0, 30)", "last_epoch must be -1, .* got 30"),
+    ("PiecewiseLinear(opt, 'lr', [(0, 0.9)], True)", "write milestones_values=... and the arguments after"),
+    ("PiecewiseLinear(opt, 'lr', [(0, 0.9)], param_group_index=1)", "param_group_index must be 0, got 1: "),
     ("PiecewiseLinear(opt, 'momentum', [(0, 0.9)])", "param_name must be one of 'lr', got 'momentum'"),
     ("PiecewiseLinear(opt, 'lr', [(0, 0.9, 1)])", "milestones_values must be a list of pairs"),
     ("PiecewiseLinear(opt, 'lr', [])", "milestones_values must have from 1 to 100 pairs, got 0"),

@@ -120,6 +120,17 @@ def test_an_event_file_that_was_cut_off_is_read_up_to_the_cut(tmp_path):
     assert "is damaged or cut off at byte" in log.notes[0]
 
 
+def test_a_step_that_an_event_file_has_twice_is_named(tmp_path):
+    with pytest.importorskip("tensorboardX").SummaryWriter(str(tmp_path)) as writer:
+        for step, rate in ((0, 0.5), (0, 0.25), (1, 0.125)):
+            writer.add_scalar("lr", rate, step)
+            writer.add_scalar("epoch", 3, step)
+    log = read_log(tmp_path)
+    assert log.columns["lr"].rates.tolist() == [0.25, 0.125]
+    assert log.columns["lr"].epochs.tolist() == [3.0, 3.0]
+    assert "1 rate is replaced by later rows of the same steps" in log.notes[0]
+
+
 @pytest.mark.parametrize("bad", ['{"step": 3, "lr": 0.1', "<<<<<<< HEAD", "\0\0\0", "3,4,5,6", "[" * 3000])
 def test_a_damaged_line_is_left_out_and_named(tmp_path, bad):
     lines = [f'{{"step": {step}, "lr": {0.5**step}}}' for step in range(6)]

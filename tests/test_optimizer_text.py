@@ -499,6 +499,15 @@ REFUSED = [
         "except ImportError:\n    from torch.optim import Adam\nopt = Adam(p)",
         "apex.optimizers.FusedAdam is not known to be torch's Adam",
     ),
+    (
+        "try:\n    from torch.optim import Muon\n"
+        "except ImportError:\n    from muon import Muon\nopt = Muon(p)",
+        "muon.Muon is not known to be torch's Muon",
+    ),
+    (
+        "try:\n    import torch\nexcept ImportError:\n    from own import Lion\nopt = Lion(p)",
+        "own.Lion is not known to be timm's Lion",
+    ),
     ("from .optim import Adam\nopt = Adam(p)", ".optim.Adam is not known to be torch's Adam"),
     ("from . import Adam\nopt = Adam(p)", "your own.Adam is not known to be torch's Adam"),
     ("opt = SGD(p, 0.1)\nopt = Lookahead(opt)", "cannot convert the optimizer 'Lookahead.opt.'"),

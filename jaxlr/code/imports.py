@@ -8,6 +8,7 @@ from jaxlr.code.syntax import nodes_in
 
 
 OWN = "your own"  # the module of the classes that the text defines
+_RECENT = ("Adafactor", "Muon")  # older versions of torch lack them, and other libraries have other ones
 
 
 class Origin(NamedTuple):
@@ -33,15 +34,19 @@ def imported(statements: Sequence[ast.stmt]) -> dict[str, Origin]:
 
     A name that is imported from torch and from elsewhere is taken to be from elsewhere, because the import
     in a branch or a `try` may succeed. A `try` that imports only from torch succeeds, so its handlers do
-    not count.
+    not import the same names again.
     """
     nodes = list(nodes_in(statements))
-    tries = [each for each in nodes if isinstance(each, ast.Try) and _imports_only_torch(each.body)]
-    unused = {id(node) for each in tries for node in nodes_in(each.handlers)}
+    done: dict[int, set[str]] = {}  # the names that are imported before a handler, by the id of its nodes
+    for each in nodes:
+        if isinstance(each, ast.Try) and _imports_only_torch(each.body):
+            names = {name for node in each.body for name, _ in _origins(node)}
+            done |= dict.fromkeys(map(id, nodes_in(each.handlers)), names)
     found: dict[str, Origin] = {}
-    for name, origin in (pair for each in nodes if id(each) not in unused for pair in _origins(each)):
-        if name not in found or not origin.is_torchs:
-            found[name] = origin
+    for each in nodes:
+        for name, origin in _origins(each):
+            if name not in done.get(id(each), ()) and (name not in found or not origin.is_torchs):
+                found[name] = origin
     return found
 
 
@@ -50,8 +55,8 @@ def _imports_only_torch(statements: Sequence[ast.stmt]) -> bool:
 
     def is_safe(statement: ast.stmt) -> bool:
         match statement:
-            case ast.ImportFrom(module=str() as module, level=0):
-                return Origin(module).is_torchs
+            case ast.ImportFrom(module=str() as module, names=aliases, level=0):
+                return Origin(module).is_torchs and not any(each.name in _RECENT for each in aliases)
             case ast.Import(names=aliases):
                 return all(Origin(alias.name).is_torchs for alias in aliases)
         return isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant)

@@ -67,7 +67,7 @@ def _row(name: str, library: str, function: Any, ignored: tuple[str, ...]) -> To
         name=name,
         function=function,
         # Frameworks take the optimizer after a name, as in get_scheduler("cosine", optimizer, ...).
-        signature=", ".join([*_with_optimizer(names), *ignored, "last_epoch"]),
+        signature=", ".join([*_with_optimizer(names), "last_epoch", *ignored]),
         mark="",
         effect=Effect.OVERWRITES,
         per_group=("warmup_period",) if "warmup_period" in names else (),

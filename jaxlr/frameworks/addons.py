@@ -186,9 +186,11 @@ def AlphaFoldLRScheduler(
     return sequential_lr([hold, starting_at(steps, 1)], [start + 1])
 
 
-def PiecewiseLinear(param_name: str, milestones_values: Any) -> optax.Schedule:
+def PiecewiseLinear(
+    param_name: str, milestones_values: Any, *, param_group_index: int | None = None
+) -> optax.Schedule:
     """Return lines between pairs of a count and a rate."""
-    check_choice("param_name", param_name, ("lr",))
+    _check_target(param_name, param_group_index)
     pairs = milestones_values
     are_pairs = isinstance(pairs, list | tuple) and all(
         isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs
@@ -215,11 +217,12 @@ def CosineAnnealingScheduler(
     start_value_mult: float = 1.0,
     end_value_mult: float = 1.0,
     warmup_duration: int = 0,
+    *,
+    param_group_index: int | None = None,
 ) -> optax.Schedule:
     """Return cosines of `cycle_size` counts, each from the start value."""
-    length = _cycle_size(
-        param_name, cycle_size, cycle_mult, start_value_mult, end_value_mult, warmup_duration
-    )
+    _check_target(param_name, param_group_index)
+    length = _cycle_size(cycle_size, cycle_mult, start_value_mult, end_value_mult, warmup_duration)
     fall = Phase(length, "cosine", start_value=start_value, end_value=end_value)
     return phased_lr(1.0, [fall], repeat=1)
 
@@ -235,11 +238,11 @@ def LinearCyclicalScheduler(
     warmup_duration: int = 0,
     *,
     monotonic: bool = False,
+    param_group_index: int | None = None,
 ) -> optax.Schedule:
     """Return cycles of two lines, to the end value and back. With `monotonic`, of the first line."""
-    length = _cycle_size(
-        param_name, cycle_size, cycle_mult, start_value_mult, end_value_mult, warmup_duration
-    )
+    _check_target(param_name, param_group_index)
+    length = _cycle_size(cycle_size, cycle_mult, start_value_mult, end_value_mult, warmup_duration)
     there: Any = {"start_value": start_value, "end_value": end_value}
     if monotonic:
         return phased_lr(1.0, [Phase(length, "linear", **there)], repeat=1)
@@ -280,13 +283,22 @@ FRAMEWORK = Framework(
         *pytorch_warmup.CALLS,
         *namesakes.CALLS,
     ),
-    ignored=("save_history", "param_group_index", "verbose", "last_step"),
+    ignored=("save_history", "verbose", "last_step"),
 )
 
 
-def _cycle_size(param_name: str, cycle_size: int, *changes: float) -> int:
-    """Return the length of ignite's cycles. Refuse cycles that differ from each other."""
+def _check_target(param_name: str, param_group_index: int | None) -> None:
+    """Refuse a scheduler of ignite that leaves the rate of parameter group 0 as it is."""
     check_choice("param_name", param_name, ("lr",))
+    if param_group_index not in (None, 0):
+        raise ValueError(
+            f"param_group_index must be 0, got {shown_value(param_group_index)}: leave it out to read the "
+            "rates of that parameter group"
+        )
+
+
+def _cycle_size(cycle_size: int, *changes: float) -> int:
+    """Return the length of ignite's cycles. Refuse cycles that differ from each other."""
     if changes != (1, 1, 1, 0):
         raise ValueError(
             "cycle_mult, start_value_mult, end_value_mult and warmup_duration are not supported: write the "

@@ -23,6 +23,8 @@ def is_event_file(start: bytes) -> bool:
 def read_events(file: Path, notes: list[str]) -> Iterator[Mapping[str, Any]]:
     """Yield a row for each step in an event file, with its rates and its epoch.
 
+    A step that was logged again, with another value of the same name, has another row.
+
     Args:
         file: the file.
         notes: a sentence is added for each thing that is damaged.
@@ -30,8 +32,14 @@ def read_events(file: Path, notes: list[str]) -> Iterator[Mapping[str, Any]]:
     Raises:
         ModuleNotFoundError: tensorboardX is not installed.
     """
-    for _, scalars in itertools.groupby(_scalars(file, notes), lambda row: row["step"]):
-        yield {name: value for row in scalars for name, value in row.items()}
+    for step, scalars in itertools.groupby(_scalars(file, notes), lambda row: row["step"]):
+        row: dict[str, Any] = {"step": step}
+        for scalar in scalars:
+            if scalar.keys() & row.keys() != {"step"}:
+                yield row
+                row = {}
+            row |= scalar
+        yield row
 
 
 def _scalars(file: Path, notes: list[str]) -> Iterator[Mapping[str, Any]]:
