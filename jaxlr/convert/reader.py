@@ -20,6 +20,7 @@ from jaxlr.convert.optimizers.signatures import OptimizerCall, signature
 
 EXAMPLE = "such as 'StepLR(step_size=30, gamma=0.1)'"
 _MOST_PARTS = 100
+_RESUMED = {"last_epoch", "last_step"}  # arguments that resume a run
 # Classes whose constructor leaves the rate and `initial_lr` as it finds them.
 _HARMLESS = (
     *("LambdaLR", "MultiplicativeLR", "StepLR", "MultiStepLR", "ExponentialLR", "PolynomialLR"),
@@ -285,7 +286,8 @@ class ConstructorReader(ClassReader):
     ) -> dict[str, Any]:
         """Return the syntax of the settings in a call, by name. Refuse a call that lacks a required one."""
         nodes = self._bound(torch_class, call, scope)
-        self._check_last_epoch(torch_class, nodes.get("last_epoch"), scope)
+        for key in _RESUMED & nodes.keys():
+            self._check_starts_afresh(torch_class.name, key, nodes[key], scope)
         if (
             "beta2" in torch_class.required
             and "beta2" not in nodes
@@ -377,13 +379,11 @@ class ConstructorReader(ClassReader):
             pairs += [(str(key), _Value(value)) for key, value in found.items()]
         return pairs
 
-    def _check_last_epoch(self, torch_class: TorchClass, node: Any, scope: Mapping[str, Any]) -> None:
-        last_epoch = node.value if isinstance(node, _Value) else -1
-        if isinstance(node, ast.expr):
-            last_epoch = self._evaluator.value(node, scope)
-        if last_epoch is not UNKNOWN and last_epoch != -1:
+    def _check_starts_afresh(self, name: str, key: str, node: Any, scope: Mapping[str, Any]) -> None:
+        last = node.value if isinstance(node, _Value) else self._evaluator.value(node, scope)
+        if last is not UNKNOWN and last != -1:
             raise ValueError(
-                f"last_epoch must be -1, which starts {torch_class.name} afresh, got {last_epoch!r}: "
+                f"{key} must be -1, which starts {name} afresh, got {last!r}: "
                 "to resume, restore the count of the optimizer's state instead"
             )
 

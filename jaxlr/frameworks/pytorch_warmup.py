@@ -19,7 +19,7 @@ _LARGEST_BETA2 = 0.9999  # the table of RAdamWarmup has 420,000 rows then
 
 
 def LinearWarmup(
-    init_value: ArrayLike, warmup_period: int, lr_scheduler: optax.Schedule | None = None
+    init_value: ArrayLike, warmup_period: int, *, lr_scheduler: optax.Schedule | None = None
 ) -> optax.Schedule:
     """Return a line that reaches the whole rate at count `warmup_period - 1`."""
     steps = check_positive_count("warmup_period", warmup_period)
@@ -27,7 +27,7 @@ def LinearWarmup(
 
 
 def ExponentialWarmup(
-    init_value: ArrayLike, warmup_period: int, lr_scheduler: optax.Schedule | None = None
+    init_value: ArrayLike, warmup_period: int, *, lr_scheduler: optax.Schedule | None = None
 ) -> optax.Schedule:
     """Return a factor that approaches 1, with the time constant `warmup_period`."""
     return _dampened(
@@ -36,21 +36,21 @@ def ExponentialWarmup(
 
 
 def UntunedLinearWarmup(
-    init_value: ArrayLike, beta2: float, lr_scheduler: optax.Schedule | None = None
+    init_value: ArrayLike, *, beta2: float, lr_scheduler: optax.Schedule | None = None
 ) -> optax.Schedule:
     """Return a line whose period comes from Adam's `beta2`. It is 1999 for 0.999, due to a rounding."""
-    return LinearWarmup(init_value, int(2.0 / (1.0 - _checked(beta2))), lr_scheduler)
+    return LinearWarmup(init_value, int(2.0 / (1.0 - _checked(beta2))), lr_scheduler=lr_scheduler)
 
 
 def UntunedExponentialWarmup(
-    init_value: ArrayLike, beta2: float, lr_scheduler: optax.Schedule | None = None
+    init_value: ArrayLike, *, beta2: float, lr_scheduler: optax.Schedule | None = None
 ) -> optax.Schedule:
     """Return an exponential whose time constant comes from Adam's `beta2`."""
-    return ExponentialWarmup(init_value, int(1.0 / (1.0 - _checked(beta2))), lr_scheduler)
+    return ExponentialWarmup(init_value, int(1.0 / (1.0 - _checked(beta2))), lr_scheduler=lr_scheduler)
 
 
 def RAdamWarmup(
-    init_value: ArrayLike, beta2: float, lr_scheduler: optax.Schedule | None = None
+    init_value: ArrayLike, *, beta2: float, lr_scheduler: optax.Schedule | None = None
 ) -> optax.Schedule:
     """Return the rectification of RAdam, from its first step on."""
     beta2 = _checked(beta2)
