@@ -6,6 +6,7 @@ statement takes effect only where its branch is taken. The condition for that is
 
 import ast
 import copy
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlr._checks import shorten
-from jaxlr.code.builders import as_conditions
+from jaxlr.code.builders import OutsideChanges, as_conditions, outside_changes
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.functions import where
 from jaxlr.code.lambdas import Frame, Lambda
 from jaxlr.code.syntax import called_name, names_stored, quoted, source_of, unreadable
-from jaxlr.code.values import UNKNOWN, is_place, unpacked
+from jaxlr.code.values import UNKNOWN, check_unshared, collections_in, is_place, unpacked
 
 
 _NOTHING = object()
@@ -63,10 +64,14 @@ class Function(Lambda):
         """The name of the function."""
         return self._node.name
 
+    @functools.cached_property
+    def outside_changes(self) -> OutsideChanges:
+        """The variables around the function that a call of it changes."""
+        return outside_changes(self._node)
+
     def evaluate(self, evaluator: Evaluator, positional: Sequence[Any], by_name: Mapping[str, Any]) -> Any:
         """Return the result of a call, calculated by an evaluator."""
-        outer = [*evaluator.assigned.values(), *evaluator.names.values(), *self._scope.values()]
-        execution = _Execution(evaluator, self.bound(positional, by_name), {id(value) for value in outer})
+        execution = _Execution(evaluator, self.bound(positional, by_name))
         execution.block(self._node.body)
         result = execution.rate if self._sets_rate else execution.result
         if result is _NOTHING:
@@ -86,9 +91,11 @@ _EPOCHS = (
 class _Execution:
     """The execution of a function's statements, for a known, a traced or an unknown epoch."""
 
-    def __init__(self, evaluator: Evaluator, frame: Frame, outer: set[int]):
+    def __init__(self, evaluator: Evaluator, frame: Frame):
         self._evaluator, self._frame = evaluator, frame
-        self._outer = outer  # ids of the values that live longer than this call
+        # These live longer than the call, so that it may not change a list or mapping in them.
+        self._outer = [*evaluator.assigned.values(), *dict.values(evaluator.names), *frame.values()]
+        self._outer_ids: set[int] | None = None
         self._globals: set[str] = set()
         self._live: Any = True
         self._broken: list[Any] = []  # of each loop around a statement, where it was left
@@ -114,9 +121,8 @@ class _Execution:
                     self._assign(target, found)
             case ast.AnnAssign(target=target, value=ast.expr() as value):
                 self._assign(target, self._value(value))
-            case ast.AugAssign(target=ast.Name() as target, op=op, value=value):
-                node = ast.BinOp(ast.Name(target.id, ast.Load()), op, value)
-                self._assign(target, self._value(ast.copy_location(node, statement)))
+            case ast.AugAssign(target=ast.Name() as target):
+                self._assign(target, self._changed(statement, target))
             case ast.If(test=test, body=body, orelse=orelse):
                 self._branch(self._value(test), body, orelse)
             case ast.For(target=target, iter=items, body=body, orelse=[]) if _is_groups(items):
@@ -151,6 +157,13 @@ class _Execution:
     def _value(self, node: ast.expr) -> Any:
         return self._evaluator.value(node, self._frame)
 
+    def _changed(self, statement: ast.AugAssign, target: ast.Name) -> Any:
+        """Return the value of a variable after `target += value`, which changes a list in its place."""
+        if isinstance(self._frame.get(target.id), list):
+            check_unshared(target, self._own(target), self._frame)
+        node = ast.BinOp(ast.Name(target.id, ast.Load()), statement.op, statement.value)
+        return self._value(ast.copy_location(node, statement))
+
     def _return(self, value: Any) -> None:
         before = np.nan if self.result is _NOTHING else self.result
         self.result = _merged(self._live, value, before)
@@ -179,7 +192,9 @@ class _Execution:
     def _own(self, node: ast.expr) -> Any:
         """Return a list or mapping that this call has made, and may change."""
         value = self._value(node)
-        if id(value) in self._outer:
+        if self._outer_ids is None:
+            self._outer_ids = collections_in(self._outer)
+        if id(value) in self._outer_ids:
             raise ValueError(_keeps_state(source_of(node)))
         return value
 

@@ -6,6 +6,7 @@ have no value then, so that a later use of one is an error that shows the statem
 
 import ast
 import re
+from collections import ChainMap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -13,7 +14,7 @@ from jaxlr._checks import shorten
 from jaxlr.code.builders import as_conditions, body_for_call, constants_of
 from jaxlr.code.definitions import Function, writes_rate
 from jaxlr.code.expressions import Evaluator
-from jaxlr.code.methods import change, only_reads
+from jaxlr.code.methods import change, changes, only_reads
 from jaxlr.code.scripts import IS_MAIN
 from jaxlr.code.syntax import (
     arguments_of,
@@ -21,12 +22,20 @@ from jaxlr.code.syntax import (
     calls_in,
     first_line,
     last_name,
+    nodes_in,
     parse_expression,
     quoted,
     source_of,
     unreadable,
 )
-from jaxlr.code.values import Unevaluated, is_place, unpacked, values_in
+from jaxlr.code.values import (
+    Unevaluated,
+    check_unshared,
+    collections_in,
+    is_place,
+    unpacked,
+    values_in,
+)
 from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.errors import MissingNamesError
 from jaxlr.convert.loops import check_steps, steps_in
@@ -68,6 +77,7 @@ class Program:
         for statement in statements:
             if self._is_returned:
                 return
+            self._forget_effects(statement)
             self._follow(statement)
 
     def held(self) -> list[Any]:
@@ -124,11 +134,10 @@ class Program:
                     self._assign(statement, target, value)
             case ast.AnnAssign(target=target, value=ast.expr() as node):
                 self._assign(statement, target, self._assigned_value(node))
-            case ast.AugAssign(target=ast.Name() | ast.Attribute() as target, op=op):
-                node = ast.BinOp(parse_expression(source_of(target)), op, statement.value)
-                self._assign(statement, target, self._assigned_value(node))
-            case ast.Import(names=names) | ast.ImportFrom(names=names):
-                self._reader.aliases |= {each.asname: each.name for each in names if each.asname}
+            case ast.AugAssign(target=ast.Name() | ast.Attribute() as target):
+                self._assign(statement, target, self._changed(statement, target))
+            case ast.Import() | ast.ImportFrom():
+                self._import(statement)
             case ast.Return(value=value):
                 self._is_returned = True
                 if value is not None:
@@ -139,8 +148,8 @@ class Program:
                 self._branch(statement, test, body, orelse)
             case ast.Match() if (conditions := as_conditions(statement)) is not None:
                 self._follow(conditions)
-            case ast.For(target=target, iter=items, body=body) if not steps_in(statement):
-                self._loop(statement, target, items, body)
+            case ast.For() if not steps_in(statement):
+                self._loop(statement)
             case ast.While(test=test, body=body, orelse=[]) if not steps_in(statement):
                 self._while(statement, test, body)
             case ast.With() | ast.Try():
@@ -153,6 +162,17 @@ class Program:
             case _:
                 self._skip(statement)
 
+    def _changed(self, statement: ast.AugAssign, target: ast.Name | ast.Attribute) -> Any:
+        """Return the value of a variable after `target += value`, which changes a list in its place."""
+        assigned = self._evaluator.assigned
+        check_unshared(target, assigned.get(source_of(target)), assigned)
+        node = ast.BinOp(parse_expression(source_of(target)), statement.op, statement.value)
+        return self._assigned_value(node)
+
+    def _import(self, statement: ast.Import | ast.ImportFrom) -> None:
+        self._reader.aliases |= {each.asname: each.name for each in statement.names if each.asname}
+        self._forget_bound(statement)
+
     def _assign(self, statement: ast.stmt, target: ast.expr, value: Any) -> None:
         if writes_rate(target):
             raise unreadable(
@@ -164,6 +184,8 @@ class Program:
             owner = self._evaluator.assigned.get(source_of(target.value))
             if isinstance(owner, Constructor | OptimizerCall):
                 self._refuse_change(statement, f"a {owner.name}")
+            if self._set_attribute(target, value):
+                return
         if isinstance(target, ast.Subscript) and self._set_item(statement, target, value):
             return
         for name, item in _assigned_items(target, value).items():
@@ -172,11 +194,24 @@ class Program:
                     continue  # such as `epochs = args.epochs`
                 raise ValueError(f"names gives a value for {name!r}, but the text assigns one")
             self._evaluator.assigned[name] = item
+            self._builders.pop(name, None)
+
+    def _set_attribute(self, target: ast.Attribute, value: Any) -> bool:
+        """Set an attribute of an object with known settings, and return if there is one."""
+        owner = self._collection(target.value)
+        if not isinstance(owner, dict):
+            return False
+        self._evaluator.assigned.pop(source_of(target), None)
+        owner.pop(target.attr, None)
+        if isinstance(value, Constructor | OptimizerCall | Unevaluated):
+            return False
+        owner[target.attr] = value
+        return True
 
     def _set_item(self, statement: ast.stmt, target: ast.Subscript, value: Any) -> bool:
         """Set an item of a known list or mapping, and return if there is one."""
-        owner: Any = self._evaluator.assigned.get(source_of(target.value))
-        if not isinstance(owner, list | dict):
+        owner: Any = self._collection(target.value)
+        if owner is None:
             return False
         key = self._evaluator.value_if_any(target.slice)
         if not is_place(owner, key):
@@ -189,13 +224,14 @@ class Program:
             case ast.Call() if self.builder(node) is not None:
                 return self._built(node)
             case ast.Call(func=ast.Attribute(value=owner, attr="pop" | "setdefault" as method)) if (
-                self._is_collection(owner)
+                self._collection(owner) is not None
             ):
                 return self._change(node, owner, method)
         if self._reader.constructs(node):
             return self._scheduler_value(node)
         self._refuse_unknown_call(node)
-        return self._evaluator.value_if_any(node)
+        is_optimizer = isinstance(node, ast.Call) and called_name(node) in OPTIMIZERS
+        return self._evaluator.value_if_any(self._evaluator.frozen(node) if is_optimizer else node)
 
     def _scheduler_value(self, node: ast.expr) -> Any:
         """Return the value of an expression that constructs schedulers, alone or in lists and mappings."""
@@ -285,7 +321,7 @@ class Program:
         owner, method = func.value, func.attr
         if method in _STEP_HOOKS:
             self._refuse_change(statement, "an optimizer")
-        if self._is_collection(owner):
+        if self._collection(owner) is not None:
             if not only_reads(method):
                 self._change(call, owner, method)
             return True
@@ -324,7 +360,7 @@ class Program:
         larger = optimizer.with_group(options)
         self.num_added += 1
         assigned = self._evaluator.assigned
-        assigned |= {name: larger for name, value in assigned.items() if value is optimizer}
+        assigned.update({name: larger for name, value in assigned.items() if value is optimizer})
 
     def _refuse_change(self, statement: ast.stmt, changed: str) -> NoReturn:
         raise unreadable(
@@ -333,8 +369,21 @@ class Program:
             "optimizer_from_torch",
         )
 
-    def _is_collection(self, node: ast.expr) -> bool:
-        return isinstance(self._evaluator.assigned.get(source_of(node)), list | dict)
+    def _collection(self, node: ast.expr) -> Any:
+        """Return the list or mapping of the text that an expression stands for, or None.
+
+        An item of a list, whose index is not known, stands for the list.
+        """
+        assigned, root = self._evaluator.assigned, node
+        while source_of(root) not in assigned and isinstance(root, ast.Attribute | ast.Subscript):
+            root = root.value
+        if isinstance(assigned.get(source_of(root)), list | dict):
+            for each in (node, root):
+                if isinstance(value := self._evaluator.value_if_any(each), list | dict):
+                    return value
+                if not isinstance(value, Unevaluated):
+                    return None
+        return None
 
     def _change(self, node: ast.Call, owner: ast.expr, method: str) -> Any:
         """Follow a method that changes a list or a mapping, and return its result."""
@@ -342,7 +391,7 @@ class Program:
         if any(isinstance(value, Unevaluated) for value in values):
             values = [self._evaluator.value(each) for each in node.args]
         by_name = {str(each.arg): self._assigned_value(each.value) for each in node.keywords}
-        return change(node, self._evaluator.assigned[source_of(owner)], method, values, by_name)
+        return change(node, self._collection(owner), method, values, by_name)
 
     def builder(self, node: ast.expr) -> ast.FunctionDef | ast.Lambda | None:
         """Return the function of the text that an expression calls, if it builds schedulers."""
@@ -357,12 +406,12 @@ class Program:
         self._num_calls += 1
         if self._num_calls > _MOST_CALLS:
             raise ValueError(f"cannot read the call {quoted(call)}: its functions are called too often")
-        assigned, outside = self._evaluator.assigned, dict(self._evaluator.assigned)
+        outside = self._evaluator.assigned
+        self._evaluator.assigned = ChainMap({}, outside)
         shown, self._shown, self._is_returned = self._shown, [], False
         self.run(body_for_call(definition, call))
         result = self._shown[-1] if self._shown else None
-        assigned.clear()
-        assigned |= outside
+        self._evaluator.assigned = outside
         self._shown, self._is_returned = shown, False
         return result
 
@@ -392,19 +441,19 @@ class Program:
             isinstance(value, Constructor | list | Unevaluated) for value in values
         )
 
-    def _loop(self, statement: ast.stmt, target: ast.expr, items: ast.expr, body: list[ast.stmt]) -> None:
-        values = self._evaluator.value_if_any(items)
-        if not isinstance(values, list) or not self._matters(statement):
+    def _loop(self, statement: ast.For) -> None:
+        values = self._evaluator.value_if_any(statement.iter)
+        if not isinstance(values, list) or not self._matters(statement) or _is_left(statement):
             self._skip(statement)
             return
         for value in values:
-            self._assign(statement, target, value)
-            self.run(body)
+            self._assign(statement, statement.target, value)
+            self.run(statement.body)
+        self.run(statement.orelse)
 
-    def _while(self, statement: ast.stmt, test: ast.expr, body: list[ast.stmt]) -> None:
+    def _while(self, statement: ast.While, test: ast.expr, body: list[ast.stmt]) -> None:
         # The test of `while True` never ends the loop, so its body is followed once.
-        has_break = any(isinstance(each, ast.Break) for each in ast.walk(statement))
-        is_once = has_break or isinstance(test, ast.Constant)
+        is_once = _is_left(statement) or isinstance(test, ast.Constant)
         while (value := self._evaluator.value_if_any(test)) and not isinstance(value, Unevaluated):
             self.run(body)
             if self._is_returned or is_once:
@@ -422,19 +471,32 @@ class Program:
                         self._assign(statement, each.optional_vars, value)
                 self.run(body)
             case ast.Try(handlers=handlers) if not any(map(self._reader.constructs, handlers)):
-                # An import that may fail does not say which class a name stands for.
-                imports = ast.Import | ast.ImportFrom
-                body = [*statement.body, *statement.orelse]
-                self.run([each for each in body if not isinstance(each, imports)])
-                for each in (each for handler in handlers for each in handler.body):
-                    self._skip(each)  # forget the values that it would have changed
-                self.run(statement.finalbody)
+                self._try(statement)
             case _:
                 self._skip(statement)
+
+    def _try(self, statement: ast.Try) -> None:
+        # An import that may fail does not say which class a name stands for.
+        imports = ast.Import | ast.ImportFrom
+        body = [*statement.body, *statement.orelse]
+        before = dict(self._evaluator.assigned)
+        self.run([each for each in body if not isinstance(each, imports)])
+        changed = {k: value for k, value in self._evaluator.assigned.items() if value is not before.get(k)}
+        fails = any(isinstance(each, ast.Raise | imports) for each in nodes_in(statement.body))
+        fails |= any(isinstance(each, Unevaluated) and each.error is not None for each in changed.values())
+        for name, value in changed.items():
+            is_known = not isinstance(value, Unevaluated | OptimizerCall) and not _constructors_in(value)
+            if fails and name in before and is_known:
+                self._forget(name, _used_later(statement))
+        for each in (each for handler in statement.handlers for each in handler.body):
+            self._skip(each)  # forget the values that it would have changed
+        self.run(statement.finalbody)
 
     def _define(self, statement: ast.FunctionDef, name: str) -> None:
         if self._reader.constructs(statement) or any(map(self.builder, calls_in([statement]))):
             self._builders[name] = self._with_defaults(statement)
+        else:
+            self._builders.pop(name, None)
         try:
             self._evaluator.assigned[name] = Function(statement, self._evaluator, {})
         except ValueError as error:
@@ -474,7 +536,8 @@ class Program:
         alone = {name: each.name for name, each in known.items() if not self._reader.is_used(each)}
         check_steps(statement, known, alone)
         self._forget_changed(statement)
-        error = ValueError(f"cannot read {first}, which assigns a name that is used later")
+        self._forget_bound(statement)
+        error = _used_later(statement)
         for each in ast.walk(statement):
             if isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Store | ast.Del):
                 source = source_of(each)
@@ -504,10 +567,82 @@ class Program:
                     owners = [owner]
                 case _:
                     continue
-            for name in map(source_of, filter(self._is_collection, owners)):
-                if not _constructors_in(self._evaluator.assigned[name]):
-                    reason = "which may change a list or mapping that is used later"
-                    self._forget(name, ValueError(f"cannot read {first_line(statement)}, {reason}"))
+            for owner in owners:
+                self._forget_collection(owner, statement)
+
+    def _forget_collection(self, owner: ast.expr, statement: ast.stmt, is_deep: bool = False) -> None:
+        """Forget the value of each name that holds a list or mapping, or one of those in it."""
+        value = self._collection(owner)
+        if value is None:
+            return
+        changed = collections_in([value]) if is_deep else {id(value)}
+        for name, held in [*self._evaluator.assigned.items()]:
+            if changed & collections_in([held]) and not _constructors_in(held):
+                reason = "which may change a list or mapping that is used later"
+                self._forget(name, ValueError(f"cannot read {first_line(statement)}, {reason}"))
+
+    def _forget_bound(self, statement: ast.stmt) -> None:
+        """Forget the values that the imports, functions, classes and patterns in a statement replace."""
+        for each in ast.walk(statement):
+            match each:
+                case ast.alias(name=name, asname=other):
+                    name = other or name
+                case (
+                    ast.FunctionDef(name=name)
+                    | ast.AsyncFunctionDef(name=name)
+                    | ast.ClassDef(name=name)
+                    | ast.MatchAs(name=str() as name)
+                    | ast.ExceptHandler(name=str() as name)
+                ):
+                    pass
+                case _:
+                    continue
+            if name in self._evaluator.assigned:
+                self._forget(name, _used_later(statement))
+
+    def _forget_effects(self, statement: ast.stmt) -> None:
+        """Forget the values that the expressions of a statement change, besides the names it assigns."""
+        inner = ast.stmt | ast.excepthandler | ast.match_case
+        for each in nodes_in(e for e in ast.iter_child_nodes(statement) if not isinstance(e, inner)):
+            match each:
+                case ast.NamedExpr(target=target):
+                    self._forget(target.id, _used_later(statement))
+                case ast.Call(func=ast.Attribute(value=owner, attr=method)) if changes(method):
+                    if each is not getattr(statement, "value", None):  # which is followed
+                        self._forget_collection(owner, statement)
+                case ast.Call(func=func):
+                    changing = self._forget_outside(source_of(func), statement, set())
+                    for argument in arguments_of(each) if changing else ():
+                        self._forget_collection(argument, statement, is_deep=True)
+                case _:
+                    pass
+
+    def _forget_outside(self, name: str, statement: ast.stmt, seen: set[str]) -> bool:
+        """Forget the values around a function of the text that a call of it changes.
+
+        Return True if it also changes its arguments.
+        """
+        function = self._evaluator.assigned.get(name)
+        if not isinstance(function, Function) or name in seen:
+            return False
+        seen.add(name)
+        changed = function.outside_changes
+        for each in changed.names:
+            self._forget(each, _used_later(statement))
+        is_followed = name in self._builders
+        for owner in () if is_followed else changed.owners:
+            self._forget_collection(owner, statement)
+        inner = [self._forget_outside(each, statement, seen) for each in changed.calls]
+        return not is_followed and (changed.arguments or any(inner))
+
+
+def _used_later(statement: ast.stmt) -> ValueError:
+    return ValueError(f"cannot read {first_line(statement)}, which assigns a name that is used later")
+
+
+def _is_left(loop: ast.For | ast.While) -> bool:
+    """Check if a loop has a `break` or a `continue`."""
+    return any(isinstance(each, ast.Break | ast.Continue) for each in ast.walk(loop))
 
 
 def _check_decorators(definition: ast.FunctionDef, call: ast.Call) -> None:
