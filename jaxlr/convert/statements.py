@@ -5,7 +5,6 @@ have no value then, so that a later use of one is an error that shows the statem
 """
 
 import ast
-import re
 from collections import ChainMap
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -14,14 +13,13 @@ from jaxlr._checks import shorten
 from jaxlr.code.builders import as_conditions, body_for_call, constants_of
 from jaxlr.code.definitions import Function, writes_rate
 from jaxlr.code.expressions import Evaluator
-from jaxlr.code.methods import change, changes, only_reads
+from jaxlr.code.methods import change, only_reads
 from jaxlr.code.scripts import IS_MAIN
 from jaxlr.code.syntax import (
     arguments_of,
     called_name,
     calls_in,
     first_line,
-    last_name,
     nodes_in,
     parse_expression,
     quoted,
@@ -31,26 +29,20 @@ from jaxlr.code.syntax import (
 from jaxlr.code.values import (
     Unevaluated,
     check_unshared,
-    collections_in,
     is_place,
     unpacked,
-    values_in,
 )
+from jaxlr.convert.class_names import NAME_OF_SCHEDULER
 from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.errors import MissingNamesError
 from jaxlr.convert.loops import check_steps, steps_in
 from jaxlr.convert.optimizers.signatures import NAMES as OPTIMIZERS
 from jaxlr.convert.optimizers.signatures import OptimizerCall
 from jaxlr.convert.reader import ConstructorReader
+from jaxlr.convert.variables import Variables, constructors_in, is_harmless, used_later
 
 
-# The name of a scheduler, or of a function that makes one.
-NAME_OF_SCHEDULER = re.compile(r"(LR|[Ss]cheduler)$|[Ww]arm_?[Uu]p")
 _MOST_CALLS = 100  # of functions that build schedulers
-# Calls that may be given a scheduler, because they do not change it.
-_HARMLESS_CALLS = ("print", "info", "debug", "log", "warning", "plot", "isinstance", "len")
-# Functions that step it, and those that keep it for later.
-_TRAINS = re.compile(r"(^|_)(train|trainer|fit|evaluate|validate|test|save|register)(_|$)")
 _STEP_HOOKS = ("register_step_pre_hook", "register_step_post_hook")
 _HARMLESS_METHODS = ("get_last_lr", "state_dict", "print_lr", "get_lr")
 
@@ -68,6 +60,7 @@ class Program:
         self._shown: list[Any] = []  # schedulers that are returned, or written alone
         self._is_returned = False
         self._builders: dict[str, ast.FunctionDef | ast.Lambda] = {}
+        self._variables = Variables(evaluator, self._builders)
         self._num_calls = 0
         self._unknown_schedulers: list[ast.Call] = []
         self.num_added: int = 0  # parameter groups that were added to optimizers
@@ -77,7 +70,7 @@ class Program:
         for statement in statements:
             if self._is_returned:
                 return
-            self._forget_effects(statement)
+            self._variables.forget_effects(statement)
             self._follow(statement)
 
     def held(self) -> list[Any]:
@@ -93,7 +86,7 @@ class Program:
         named = {id(value) for value in held if isinstance(value, Constructor)}
         found = set(named)
         for value in held:
-            inside = _constructors_in(value)
+            inside = constructors_in(value)
             picked = inside & named
             if picked and isinstance(value, list) and picked != inside:
                 raise ValueError(
@@ -171,7 +164,7 @@ class Program:
 
     def _import(self, statement: ast.Import | ast.ImportFrom) -> None:
         self._reader.aliases |= {each.asname: each.name for each in statement.names if each.asname}
-        self._forget_bound(statement)
+        self._variables.forget_bound(statement)
 
     def _assign(self, statement: ast.stmt, target: ast.expr, value: Any) -> None:
         if writes_rate(target):
@@ -198,7 +191,7 @@ class Program:
 
     def _set_attribute(self, target: ast.Attribute, value: Any) -> bool:
         """Set an attribute of an object with known settings, and return if there is one."""
-        owner = self._collection(target.value)
+        owner = self._variables.collection(target.value)
         if not isinstance(owner, dict):
             return False
         self._evaluator.assigned.pop(source_of(target), None)
@@ -210,7 +203,7 @@ class Program:
 
     def _set_item(self, statement: ast.stmt, target: ast.Subscript, value: Any) -> bool:
         """Set an item of a known list or mapping, and return if there is one."""
-        owner: Any = self._collection(target.value)
+        owner: Any = self._variables.collection(target.value)
         if owner is None:
             return False
         key = self._evaluator.value_if_any(target.slice)
@@ -224,7 +217,7 @@ class Program:
             case ast.Call() if self.builder(node) is not None:
                 return self._built(node)
             case ast.Call(func=ast.Attribute(value=owner, attr="pop" | "setdefault" as method)) if (
-                self._collection(owner) is not None
+                self._variables.collection(owner) is not None
             ):
                 return self._change(node, owner, method)
         if self._reader.constructs(node):
@@ -271,7 +264,7 @@ class Program:
         if not isinstance(node, ast.Call) or self._reader.constructs(node.func):
             return
         name = called_name(node)
-        if self._reader.is_constructor(node) or name in ("list", "tuple") or _is_harmless(node.func):
+        if self._reader.is_constructor(node) or name in ("list", "tuple") or is_harmless(node.func):
             return
         if NAME_OF_SCHEDULER.search(name):
             self._unknown_schedulers.append(node)
@@ -306,7 +299,7 @@ class Program:
             func = node.func
             if isinstance(func, ast.Attribute) and self._follows_method(statement, node, func):
                 return
-            if _is_harmless(func) and not self._reader.is_constructor(node):
+            if is_harmless(func) and not self._reader.is_constructor(node):
                 return  # but fit_one_cycle of fastai is a scheduler
         # A call that was copied out of a list may end with a comma, which makes it a tuple.
         is_shown = isinstance(node, ast.Name | ast.Attribute | ast.Tuple)
@@ -314,14 +307,14 @@ class Program:
             self._shown.append(self._scheduler_value(node))
             return
         self._refuse_unknown_call(node)
-        self._forget_changed(statement)
+        self._variables.forget_changed(statement)
 
     def _follows_method(self, statement: ast.stmt, call: ast.Call, func: ast.Attribute) -> bool:
         """Follow a method of a list, a scheduler or an optimizer, and return if the call is one."""
         owner, method = func.value, func.attr
         if method in _STEP_HOOKS:
             self._refuse_change(statement, "an optimizer")
-        if self._collection(owner) is not None:
+        if self._variables.collection(owner) is not None:
             if not only_reads(method):
                 self._change(call, owner, method)
             return True
@@ -369,29 +362,13 @@ class Program:
             "optimizer_from_torch",
         )
 
-    def _collection(self, node: ast.expr) -> Any:
-        """Return the list or mapping of the text that an expression stands for, or None.
-
-        An item of a list, whose index is not known, stands for the list.
-        """
-        assigned, root = self._evaluator.assigned, node
-        while source_of(root) not in assigned and isinstance(root, ast.Attribute | ast.Subscript):
-            root = root.value
-        if isinstance(assigned.get(source_of(root)), list | dict):
-            for each in (node, root):
-                if isinstance(value := self._evaluator.value_if_any(each), list | dict):
-                    return value
-                if not isinstance(value, Unevaluated):
-                    return None
-        return None
-
     def _change(self, node: ast.Call, owner: ast.expr, method: str) -> Any:
         """Follow a method that changes a list or a mapping, and return its result."""
         values = [self._assigned_value(each) for each in node.args]
         if any(isinstance(value, Unevaluated) for value in values):
             values = [self._evaluator.value(each) for each in node.args]
         by_name = {str(each.arg): self._assigned_value(each.value) for each in node.keywords}
-        return change(node, self._collection(owner), method, values, by_name)
+        return change(node, self._variables.collection(owner), method, values, by_name)
 
     def builder(self, node: ast.expr) -> ast.FunctionDef | ast.Lambda | None:
         """Return the function of the text that an expression calls, if it builds schedulers."""
@@ -485,9 +462,9 @@ class Program:
         fails = any(isinstance(each, ast.Raise | imports) for each in nodes_in(statement.body))
         fails |= any(isinstance(each, Unevaluated) and each.error is not None for each in changed.values())
         for name, value in changed.items():
-            is_known = not isinstance(value, Unevaluated | OptimizerCall) and not _constructors_in(value)
+            is_known = not isinstance(value, Unevaluated | OptimizerCall) and not constructors_in(value)
             if fails and name in before and is_known:
-                self._forget(name, _used_later(statement))
+                self._variables.forget(name, used_later(statement))
         for each in (each for handler in statement.handlers for each in handler.body):
             self._skip(each)  # forget the values that it would have changed
         self.run(statement.finalbody)
@@ -500,7 +477,7 @@ class Program:
         try:
             self._evaluator.assigned[name] = Function(statement, self._evaluator, {})
         except ValueError as error:
-            self._forget(name, error)
+            self._variables.forget(name, error)
 
     def _with_defaults(self, definition: ast.FunctionDef) -> ast.FunctionDef:
         """Return a function with the values that its defaults have now: Python evaluates them once."""
@@ -535,9 +512,12 @@ class Program:
         known = {k: each for k, each in self._evaluator.assigned.items() if isinstance(each, Constructor)}
         alone = {name: each.name for name, each in known.items() if not self._reader.is_used(each)}
         check_steps(statement, known, alone)
-        self._forget_changed(statement)
-        self._forget_bound(statement)
-        error = _used_later(statement)
+        self._variables.forget_changed(statement)
+        self._variables.forget_bound(statement)
+        for each in ast.walk(statement):
+            if isinstance(each, ast.stmt):
+                self._variables.forget_effects(each)
+        error = used_later(statement)
         for each in ast.walk(statement):
             if isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Store | ast.Del):
                 source = source_of(each)
@@ -549,95 +529,7 @@ class Program:
                 if source in known:
                     raise ValueError(f"cannot read {first}, which replaces a scheduler")
                 if source not in self._evaluator.names:
-                    self._forget(source, None if missing else error, missing)
-
-    def _forget(self, name: str, error: ValueError | None, missing: Sequence[str] = ()) -> None:
-        """Take a name's value away, because it is not known from here on."""
-        self._evaluator.assigned[name] = Unevaluated(ast.Name(name, ast.Load()), [*missing], error)
-
-    def _forget_changed(self, statement: ast.stmt) -> None:
-        """Forget the value of each list and mapping that a statement may change."""
-        for each in ast.walk(statement):
-            match each:
-                case ast.Call(func=ast.Attribute(value=owner, attr=method)) if not only_reads(method):
-                    owners = [owner, *each.args]
-                case ast.Call(func=func, args=args) if not _is_harmless(func):
-                    owners = args
-                case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
-                    owners = [owner]
-                case _:
-                    continue
-            for owner in owners:
-                self._forget_collection(owner, statement)
-
-    def _forget_collection(self, owner: ast.expr, statement: ast.stmt, is_deep: bool = False) -> None:
-        """Forget the value of each name that holds a list or mapping, or one of those in it."""
-        value = self._collection(owner)
-        if value is None:
-            return
-        changed = collections_in([value]) if is_deep else {id(value)}
-        for name, held in [*self._evaluator.assigned.items()]:
-            if changed & collections_in([held]) and not _constructors_in(held):
-                reason = "which may change a list or mapping that is used later"
-                self._forget(name, ValueError(f"cannot read {first_line(statement)}, {reason}"))
-
-    def _forget_bound(self, statement: ast.stmt) -> None:
-        """Forget the values that the imports, functions, classes and patterns in a statement replace."""
-        for each in ast.walk(statement):
-            match each:
-                case ast.alias(name=name, asname=other):
-                    name = other or name
-                case (
-                    ast.FunctionDef(name=name)
-                    | ast.AsyncFunctionDef(name=name)
-                    | ast.ClassDef(name=name)
-                    | ast.MatchAs(name=str() as name)
-                    | ast.ExceptHandler(name=str() as name)
-                ):
-                    pass
-                case _:
-                    continue
-            if name in self._evaluator.assigned:
-                self._forget(name, _used_later(statement))
-
-    def _forget_effects(self, statement: ast.stmt) -> None:
-        """Forget the values that the expressions of a statement change, besides the names it assigns."""
-        inner = ast.stmt | ast.excepthandler | ast.match_case
-        for each in nodes_in(e for e in ast.iter_child_nodes(statement) if not isinstance(e, inner)):
-            match each:
-                case ast.NamedExpr(target=target):
-                    self._forget(target.id, _used_later(statement))
-                case ast.Call(func=ast.Attribute(value=owner, attr=method)) if changes(method):
-                    if each is not getattr(statement, "value", None):  # which is followed
-                        self._forget_collection(owner, statement)
-                case ast.Call(func=func):
-                    changing = self._forget_outside(source_of(func), statement, set())
-                    for argument in arguments_of(each) if changing else ():
-                        self._forget_collection(argument, statement, is_deep=True)
-                case _:
-                    pass
-
-    def _forget_outside(self, name: str, statement: ast.stmt, seen: set[str]) -> bool:
-        """Forget the values around a function of the text that a call of it changes.
-
-        Return True if it also changes its arguments.
-        """
-        function = self._evaluator.assigned.get(name)
-        if not isinstance(function, Function) or name in seen:
-            return False
-        seen.add(name)
-        changed = function.outside_changes
-        for each in changed.names:
-            self._forget(each, _used_later(statement))
-        is_followed = name in self._builders
-        for owner in () if is_followed else changed.owners:
-            self._forget_collection(owner, statement)
-        inner = [self._forget_outside(each, statement, seen) for each in changed.calls]
-        return not is_followed and (changed.arguments or any(inner))
-
-
-def _used_later(statement: ast.stmt) -> ValueError:
-    return ValueError(f"cannot read {first_line(statement)}, which assigns a name that is used later")
+                    self._variables.forget(source, None if missing else error, missing)
 
 
 def _is_left(loop: ast.For | ast.While) -> bool:
@@ -663,14 +555,3 @@ def _assigned_items(target: ast.expr, value: Any) -> dict[str, Any]:
     if isinstance(value, Constructor):  # timm returns a scheduler and the number of epochs
         return {source_of(target.elts[0]): value}
     return unpacked(target, value)
-
-
-def _is_harmless(func: ast.expr) -> bool:
-    """Check if a function does not change what it is given, or only trains with it."""
-    name = last_name(source_of(func))
-    return name in _HARMLESS_CALLS or bool(_TRAINS.search(name) and not NAME_OF_SCHEDULER.search(name))
-
-
-def _constructors_in(value: Any) -> set[int]:
-    """Return the ids of the constructors in a value."""
-    return {id(each) for each in values_in(value) if isinstance(each, Constructor)}
