@@ -21,6 +21,9 @@ from jaxlr.code.syntax import called_name, names_stored, quoted, source_of, unre
 from jaxlr.code.values import ABSENT, UNKNOWN, check_unshared, collections_in, is_place, unpacked
 
 
+_ITEMS_PER_OPERATION = 50  # to look for a list in them takes the time of one operation
+
+
 class Execution:
     """The execution of a function's statements, for a known, a traced or an unknown epoch.
 
@@ -133,6 +136,8 @@ class Execution:
         value = self._value(node)
         if self._outer_ids is None:
             self._outer_ids = collections_in(self._outer)
+            num_items = sum(len(each) for each in self._outer if isinstance(each, list | dict))
+            self._evaluator.spend(len(self._outer_ids) + num_items // _ITEMS_PER_OPERATION)
         if id(value) in self._outer_ids:
             raise ValueError(_keeps_state(source_of(node)))
         return value

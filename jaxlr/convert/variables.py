@@ -127,6 +127,9 @@ class Variables:
             return
         changed = collections_in([value]) if is_deep else {id(value)}
         for name, held in [*self._evaluator.assigned.items()]:
+            if not isinstance(held, list | dict):
+                continue
+            self._evaluator.spend(1)
             if changed & collections_in([held]) and not constructors_in(held):
                 reason = "which may change a list or mapping that is used later"
                 self.forget(name, ValueError(f"cannot read {first_line(statement)}, {reason}"))
