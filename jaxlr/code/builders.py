@@ -3,10 +3,14 @@
 import ast
 import copy
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from jaxlr.code.syntax import names_stored, nodes_in, parameters_of, quoted
+from jaxlr.code.methods import changes
+from jaxlr.code.syntax import calls_in, names_stored, nodes_in, parameters_of, quoted, source_of
+from jaxlr.code.values import names_in
 
 
+_SHARED = ast.Global | ast.Nonlocal
 _MODULES = ("math", "numpy", "torch", "bisect", "itertools")
 
 
@@ -39,19 +43,75 @@ def body_for_call(
         body: Sequence[ast.stmt] = [ast.Return(definition.body)]
     else:
         body = definition.body
-    # An argument is evaluated once per use. So a parameter that is assigned to keeps its own name.
-    inner = {each.arg for each in nodes_in(body) if isinstance(each, ast.arg)}  # of functions in it
-    changed = values.keys() if keeps_names else (names_stored(body) | inner) & values.keys()
-    replaced = {name: node for name, node in values.items() if name not in changed}
-    assignments = (ast.Assign([ast.Name(name, ast.Store())], values[name]) for name in changed)
-    start: list[ast.stmt] = [ast.copy_location(each, call) for each in assignments]
+    kept = {*values} if keeps_names else _kept_names(values, body)
+    replaced = {name: node for name, node in values.items() if name not in kept}
+    start = _assignments({name: node for name, node in values.items() if name in kept}, call)
     return [*start, *(_Substitution(replaced).visit(copy.deepcopy(each)) for each in body)]
 
 
+def _kept_names(values: Mapping[str, ast.expr], body: Sequence[ast.stmt]) -> set[str]:
+    """Return the parameters that keep their names: the others are as good as their arguments.
+
+    A parameter keeps its name if it is assigned to, if a function in the body reads it later, or if its
+    argument reads a name that the body assigns to.
+    """
+    functions = [each for each in nodes_in(body) if isinstance(each, ast.FunctionDef | ast.Lambda)]
+    stored = names_stored(body) | {each.arg for each in nodes_in(functions) if isinstance(each, ast.arg)}
+    later = {name for each in functions for name in names_in(each)}
+    kept = {name for name in values if name in stored or (name in later and names_in(values[name]))}
+    while more := {name for name in values.keys() - kept if names_in(values[name]) & (stored | kept)}:
+        kept |= more
+    return kept
+
+
+def _assignments(values: Mapping[str, ast.expr], call: ast.Call) -> list[ast.stmt]:
+    """Return the statements that assign arguments to parameters, at once if one reads another."""
+    targets: list[ast.expr] = [ast.Name(name, ast.Store()) for name in values]
+    if any(names_in(node) & (values.keys() - {name}) for name, node in values.items()):
+        pairs = [(ast.Tuple(targets, ast.Store()), ast.Tuple([*values.values()], ast.Load()))]
+    else:
+        pairs = list(zip(targets, values.values(), strict=True))
+    return [ast.copy_location(ast.Assign([target], node), call) for target, node in pairs]
+
+
+class OutsideChanges(NamedTuple):
+    """The variables around a function that a call of it changes."""
+
+    names: set[str]  # which it assigns, as `global` or `nonlocal`
+    owners: list[ast.expr]  # the lists, mappings and objects that it changes
+    arguments: bool  # True if it changes a list, a mapping or an object that it is given
+    calls: set[str]  # the functions that it calls
+
+
+def outside_changes(definition: ast.FunctionDef) -> OutsideChanges:
+    """Return the variables around a function that a call of it changes."""
+    shared = {name for each in nodes_in([definition]) if isinstance(each, _SHARED) for name in each.names}
+    parameters = {each.arg for each in nodes_in([definition]) if isinstance(each, ast.arg)}
+    stored = names_stored([definition])
+    own = (parameters | stored) - shared
+    owners: list[ast.expr] = []
+    for each in nodes_in(definition.body):
+        match each:
+            case ast.Call(func=ast.Attribute(value=owner, attr=method)) if changes(method):
+                owners.append(owner)
+            case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
+                owners.append(owner)
+            case ast.Attribute(value=owner, ctx=ast.Store() | ast.Del()):
+                owners += [owner, each]
+    outer = [each for each in owners if not names_in(each) & own]
+    changes_arguments = any(names_in(each) & parameters for each in owners)
+    calls = {source_of(each.func) for each in calls_in(definition.body)}
+    return OutsideChanges(shared & stored, outer, changes_arguments, calls)
+
+
 def constants_of(definition: ast.ClassDef) -> ast.Dict | None:
-    """Return the attributes that a class sets in its body as a mapping, or None if it has a constructor."""
+    """Return the attributes that a class sets in its body as a mapping, or None if it has a constructor.
+
+    It is also None if a condition or a loop in the body changes one of them.
+    """
     keys: list[ast.expr | None] = []
     values: list[ast.expr] = []
+    changed: set[str] = set()
     for statement in definition.body:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
@@ -62,7 +122,12 @@ def constants_of(definition: ast.ClassDef) -> ast.Dict | None:
                 values.append(value)
             case ast.FunctionDef(name="__init__" | "__new__" | "__post_init__" | "__getattr__"):
                 return None
-    return ast.Dict(keys, values) if values else None
+            case ast.FunctionDef() | ast.ClassDef():
+                pass
+            case _:
+                changed |= names_stored([statement])
+    is_plain = values and not any(isinstance(key, ast.Constant) and key.value in changed for key in keys)
+    return ast.Dict(keys, values) if is_plain else None
 
 
 def as_conditions(statement: ast.Match) -> ast.If | None:

@@ -5,7 +5,7 @@ Only a whitelist of syntax is read, and the work is limited, so that a text from
 
 import ast
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from keyword import iskeyword
 from typing import Any
 
@@ -19,7 +19,7 @@ from jaxlr.code.functions import (
     constant,
     function_name,
 )
-from jaxlr.code.lambdas import Lambda
+from jaxlr.code.lambdas import Inlined, Lambda
 from jaxlr.code.operations import attempted, calculated, compared, selected, traced_item
 from jaxlr.code.syntax import is_literal, last_name, parse_expression, quoted, source_of, unreadable
 from jaxlr.code.values import (
@@ -62,7 +62,7 @@ class Evaluator:
         nodes = {key: _parsed_name(key) for key in values if not iskeyword(str(key))}
         self.names: dict[str, Any] = Values({source_of(node): values[key] for key, node in nodes.items()})
         self._readers: dict[str, str] = {}  # the spelling by which the text reads a name
-        self.assigned: dict[str, Any] = {}
+        self.assigned: MutableMapping[str, Any] = {}
         self.missing: list[str] = []
         self.missing_functions: set[str] = set()
         self.construct: Callable[[ast.Call, Mapping[str, Any]], Any] = lambda call, scope: None
@@ -105,6 +105,10 @@ class Evaluator:
         """Return the expression that was assigned to a name and has no value, or the name itself."""
         assigned = self.assigned.get(source_of(node))
         return assigned.node if isinstance(assigned, Unevaluated) else node
+
+    def frozen(self, node: ast.expr) -> ast.expr:
+        """Return an expression with the values that the variables of the text have now."""
+        return Inlined(self.assigned, set()).visit(copy.deepcopy(node))
 
     def has_value(self, node: ast.expr) -> bool:
         """Check if a name, attribute, item or call is one that `value` can evaluate."""
@@ -398,7 +402,7 @@ class Evaluator:
         value = attribute_of(owner, attribute)
         if value is ABSENT:
             raise unreadable(node, "the value before the dot has no such attribute")
-        return plain(value)
+        return value if isinstance(owner, dict) else plain(value)  # a change of it must be seen
 
     def miss_in(self, node: ast.expr, scope: Mapping[str, Any]) -> Unknown:
         """Record the unknown part of an expression: the function or list, if a variable is its argument."""
@@ -447,7 +451,8 @@ class Evaluator:
             return UNKNOWN
         if isinstance(key, jax.Array):
             return traced_item(items, key)
-        return plain(attempted(node, lambda: items[key]))
+        value = attempted(node, lambda: items[key])
+        return value if isinstance(items, list | dict) else plain(value)  # a change of it must be seen
 
     def spend(self, amount: int) -> None:
         """Take a number of operations from the budget."""

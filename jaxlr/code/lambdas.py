@@ -47,7 +47,7 @@ class Lambda:
             raise unreadable(node, "a function must take one argument, the epoch")
         self._scope = {name: evaluator.value(value, scope) for name, value in defaults.items()}
         self._outer = scope if isinstance(scope, Frame) else {}
-        self._evaluator = evaluator
+        self._evaluator = copy.copy(evaluator)  # with the variables of the function around it
         self._node: Any = node
         if isinstance(node, ast.FunctionDef):
             return
@@ -196,7 +196,7 @@ class Partial(Lambda):
         args: Sequence[Any],
         keywords: Mapping[str, Any],
     ):
-        self._evaluator, self._node, self._outer = evaluator, node, {}
+        self._evaluator, self._node, self._outer = copy.copy(evaluator), node, {}
         self.function: Any = function
         self.args: Sequence[Any] = args
         self.keywords: dict[str, Any] = dict(keywords)

@@ -50,6 +50,11 @@ def only_reads(method: str) -> bool:
     return method in _READING
 
 
+def changes(method: str) -> bool:
+    """Check if a method changes a list or a mapping."""
+    return method in _CHANGING_LIST or method in _CHANGING_DICT
+
+
 def change(
     node: ast.expr, owner: Any, method: str, arguments: Sequence[Any], by_name: Mapping[str, Any]
 ) -> Any:

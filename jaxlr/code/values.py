@@ -5,7 +5,7 @@ import ast
 import inspect
 import math
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -180,6 +180,26 @@ def values_in(value: Any) -> Iterator[Any]:
             yield from values_in(each)
     else:
         yield value
+
+
+def collections_in(values: Iterable[Any]) -> set[int]:
+    """Return the ids of the lists and mappings among values, and of those in them."""
+    found: set[int] = set()
+    waiting = [*values]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, list | dict) and id(each) not in found:
+            found.add(id(each))
+            items = each if isinstance(each, list) else dict.values(each)
+            waiting += [item for item in items if isinstance(item, list | dict)]
+    return found
+
+
+def check_unshared(target: ast.expr, value: Any, variables: Mapping[str, Any]) -> None:
+    """Refuse `target += value` for a list that another variable holds, because that one grows too."""
+    others = [each for name, each in variables.items() if name != source_of(target)]
+    if isinstance(value, list | dict) and id(value) in collections_in(others):
+        raise unreadable(target, "its list has two names, so that += changes both: write the list out")
 
 
 def size_of(value: Any) -> int:

@@ -77,6 +77,7 @@ class ConstructorReader(ClassReader):
         self.made: list[Constructor] = []
         self._used: set[int] = set()
         self._optimizers: dict[int, ast.expr] = {}  # by the id of the constructor
+        self._definitions: dict[int, ast.expr] = {}  # of these optimizers, by the id of the constructor
         self._objects: dict[int, tuple[str, int]] = {}  # by the id of the constructor
         evaluator.construct = self._construct
 
@@ -164,7 +165,7 @@ class ConstructorReader(ClassReader):
         inner = constructor.arguments.get("schedulers", [])
         if id(constructor) not in self._optimizers:
             return next((rate for part in inner if (rate := self.rate(part))), None)
-        node = self._evaluator.definition(self._optimizers[id(constructor)])
+        node = self._definitions[id(constructor)]
         return self._rate_of(node) if isinstance(node, ast.Call) else None
 
     def rate_beside(self, statements: Sequence[ast.stmt]) -> TextRate | None:
@@ -225,6 +226,8 @@ class ConstructorReader(ClassReader):
         self.made.append(constructor)
         if isinstance(optimizer, ast.expr):
             self._optimizers[id(constructor)] = optimizer
+            definition = self._evaluator.definition(optimizer)
+            self._definitions[id(constructor)] = self._evaluator.frozen(definition)
             self._objects[id(constructor)] = self._object(optimizer, scope)
         return constructor
 

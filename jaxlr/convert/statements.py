@@ -5,7 +5,7 @@ have no value then, so that a later use of one is an error that shows the statem
 """
 
 import ast
-import re
+from collections import ChainMap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -20,28 +20,29 @@ from jaxlr.code.syntax import (
     called_name,
     calls_in,
     first_line,
-    last_name,
+    nodes_in,
     parse_expression,
     quoted,
     source_of,
     unreadable,
 )
-from jaxlr.code.values import Unevaluated, is_place, unpacked, values_in
+from jaxlr.code.values import (
+    Unevaluated,
+    check_unshared,
+    is_place,
+    unpacked,
+)
+from jaxlr.convert.class_names import NAME_OF_SCHEDULER
 from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.errors import MissingNamesError
 from jaxlr.convert.loops import check_steps, steps_in
 from jaxlr.convert.optimizers.signatures import NAMES as OPTIMIZERS
 from jaxlr.convert.optimizers.signatures import OptimizerCall
 from jaxlr.convert.reader import ConstructorReader
+from jaxlr.convert.variables import Variables, constructors_in, is_harmless, used_later
 
 
-# The name of a scheduler, or of a function that makes one.
-NAME_OF_SCHEDULER = re.compile(r"(LR|[Ss]cheduler)$|[Ww]arm_?[Uu]p")
 _MOST_CALLS = 100  # of functions that build schedulers
-# Calls that may be given a scheduler, because they do not change it.
-_HARMLESS_CALLS = ("print", "info", "debug", "log", "warning", "plot", "isinstance", "len")
-# Functions that step it, and those that keep it for later.
-_TRAINS = re.compile(r"(^|_)(train|trainer|fit|evaluate|validate|test|save|register)(_|$)")
 _STEP_HOOKS = ("register_step_pre_hook", "register_step_post_hook")
 _HARMLESS_METHODS = ("get_last_lr", "state_dict", "print_lr", "get_lr")
 
@@ -59,6 +60,7 @@ class Program:
         self._shown: list[Any] = []  # schedulers that are returned, or written alone
         self._is_returned = False
         self._builders: dict[str, ast.FunctionDef | ast.Lambda] = {}
+        self._variables = Variables(evaluator, self._builders)
         self._num_calls = 0
         self._unknown_schedulers: list[ast.Call] = []
         self.num_added: int = 0  # parameter groups that were added to optimizers
@@ -68,6 +70,7 @@ class Program:
         for statement in statements:
             if self._is_returned:
                 return
+            self._variables.forget_effects(statement)
             self._follow(statement)
 
     def held(self) -> list[Any]:
@@ -83,7 +86,7 @@ class Program:
         named = {id(value) for value in held if isinstance(value, Constructor)}
         found = set(named)
         for value in held:
-            inside = _constructors_in(value)
+            inside = constructors_in(value)
             picked = inside & named
             if picked and isinstance(value, list) and picked != inside:
                 raise ValueError(
@@ -124,11 +127,10 @@ class Program:
                     self._assign(statement, target, value)
             case ast.AnnAssign(target=target, value=ast.expr() as node):
                 self._assign(statement, target, self._assigned_value(node))
-            case ast.AugAssign(target=ast.Name() | ast.Attribute() as target, op=op):
-                node = ast.BinOp(parse_expression(source_of(target)), op, statement.value)
-                self._assign(statement, target, self._assigned_value(node))
-            case ast.Import(names=names) | ast.ImportFrom(names=names):
-                self._reader.aliases |= {each.asname: each.name for each in names if each.asname}
+            case ast.AugAssign(target=ast.Name() | ast.Attribute() as target):
+                self._assign(statement, target, self._changed(statement, target))
+            case ast.Import() | ast.ImportFrom():
+                self._import(statement)
             case ast.Return(value=value):
                 self._is_returned = True
                 if value is not None:
@@ -139,8 +141,8 @@ class Program:
                 self._branch(statement, test, body, orelse)
             case ast.Match() if (conditions := as_conditions(statement)) is not None:
                 self._follow(conditions)
-            case ast.For(target=target, iter=items, body=body) if not steps_in(statement):
-                self._loop(statement, target, items, body)
+            case ast.For() if not steps_in(statement):
+                self._loop(statement)
             case ast.While(test=test, body=body, orelse=[]) if not steps_in(statement):
                 self._while(statement, test, body)
             case ast.With() | ast.Try():
@@ -153,6 +155,17 @@ class Program:
             case _:
                 self._skip(statement)
 
+    def _changed(self, statement: ast.AugAssign, target: ast.Name | ast.Attribute) -> Any:
+        """Return the value of a variable after `target += value`, which changes a list in its place."""
+        assigned = self._evaluator.assigned
+        check_unshared(target, assigned.get(source_of(target)), assigned)
+        node = ast.BinOp(parse_expression(source_of(target)), statement.op, statement.value)
+        return self._assigned_value(node)
+
+    def _import(self, statement: ast.Import | ast.ImportFrom) -> None:
+        self._reader.aliases |= {each.asname: each.name for each in statement.names if each.asname}
+        self._variables.forget_bound(statement)
+
     def _assign(self, statement: ast.stmt, target: ast.expr, value: Any) -> None:
         if writes_rate(target):
             raise unreadable(
@@ -164,6 +177,8 @@ class Program:
             owner = self._evaluator.assigned.get(source_of(target.value))
             if isinstance(owner, Constructor | OptimizerCall):
                 self._refuse_change(statement, f"a {owner.name}")
+            if self._set_attribute(target, value):
+                return
         if isinstance(target, ast.Subscript) and self._set_item(statement, target, value):
             return
         for name, item in _assigned_items(target, value).items():
@@ -172,11 +187,24 @@ class Program:
                     continue  # such as `epochs = args.epochs`
                 raise ValueError(f"names gives a value for {name!r}, but the text assigns one")
             self._evaluator.assigned[name] = item
+            self._builders.pop(name, None)
+
+    def _set_attribute(self, target: ast.Attribute, value: Any) -> bool:
+        """Set an attribute of an object with known settings. Return True if there is one."""
+        owner = self._variables.collection(target.value)
+        if not isinstance(owner, dict):
+            return False
+        self._evaluator.assigned.pop(source_of(target), None)
+        owner.pop(target.attr, None)
+        if isinstance(value, Constructor | OptimizerCall | Unevaluated):
+            return False
+        owner[target.attr] = value
+        return True
 
     def _set_item(self, statement: ast.stmt, target: ast.Subscript, value: Any) -> bool:
-        """Set an item of a list or mapping. Return True if that is known."""
-        owner: Any = self._evaluator.assigned.get(source_of(target.value))
-        if not isinstance(owner, list | dict):
+        """Set an item of a known list or mapping. Return True if there is one."""
+        owner: Any = self._variables.collection(target.value)
+        if owner is None:
             return False
         key = self._evaluator.value_if_any(target.slice)
         if not is_place(owner, key):
@@ -189,13 +217,14 @@ class Program:
             case ast.Call() if self.builder(node) is not None:
                 return self._built(node)
             case ast.Call(func=ast.Attribute(value=owner, attr="pop" | "setdefault" as method)) if (
-                self._is_collection(owner)
+                self._variables.collection(owner) is not None
             ):
                 return self._change(node, owner, method)
         if self._reader.constructs(node):
             return self._scheduler_value(node)
         self._refuse_unknown_call(node)
-        return self._evaluator.value_if_any(node)
+        is_optimizer = isinstance(node, ast.Call) and called_name(node) in OPTIMIZERS
+        return self._evaluator.value_if_any(self._evaluator.frozen(node) if is_optimizer else node)
 
     def _scheduler_value(self, node: ast.expr) -> Any:
         """Return the value of an expression that constructs schedulers, alone or in lists and mappings."""
@@ -235,7 +264,7 @@ class Program:
         if not isinstance(node, ast.Call) or self._reader.constructs(node.func):
             return
         name = called_name(node)
-        if self._reader.is_constructor(node) or name in ("list", "tuple") or _is_harmless(node.func):
+        if self._reader.is_constructor(node) or name in ("list", "tuple") or is_harmless(node.func):
             return
         if NAME_OF_SCHEDULER.search(name):
             self._unknown_schedulers.append(node)
@@ -270,7 +299,7 @@ class Program:
             func = node.func
             if isinstance(func, ast.Attribute) and self._follows_method(statement, node, func):
                 return
-            if _is_harmless(func) and not self._reader.is_constructor(node):
+            if is_harmless(func) and not self._reader.is_constructor(node):
                 return  # but fit_one_cycle of fastai is a scheduler
         # A call that was copied out of a list may end with a comma, which makes it a tuple.
         is_shown = isinstance(node, ast.Name | ast.Attribute | ast.Tuple)
@@ -278,14 +307,14 @@ class Program:
             self._shown.append(self._scheduler_value(node))
             return
         self._refuse_unknown_call(node)
-        self._forget_changed(statement)
+        self._variables.forget_changed(statement)
 
     def _follows_method(self, statement: ast.stmt, call: ast.Call, func: ast.Attribute) -> bool:
         """Follow a method of a list, a scheduler or an optimizer. Return False for any other call."""
         owner, method = func.value, func.attr
         if method in _STEP_HOOKS:
             self._refuse_change(statement, "an optimizer")
-        if self._is_collection(owner):
+        if self._variables.collection(owner) is not None:
             if not only_reads(method):
                 self._change(call, owner, method)
             return True
@@ -324,7 +353,7 @@ class Program:
         larger = optimizer.with_group(options)
         self.num_added += 1
         assigned = self._evaluator.assigned
-        assigned |= {name: larger for name, value in assigned.items() if value is optimizer}
+        assigned.update({name: larger for name, value in assigned.items() if value is optimizer})
 
     def _refuse_change(self, statement: ast.stmt, changed: str) -> NoReturn:
         raise unreadable(
@@ -333,16 +362,13 @@ class Program:
             "optimizer_from_torch",
         )
 
-    def _is_collection(self, node: ast.expr) -> bool:
-        return isinstance(self._evaluator.assigned.get(source_of(node)), list | dict)
-
     def _change(self, node: ast.Call, owner: ast.expr, method: str) -> Any:
         """Follow a method that changes a list or a mapping, and return its result."""
         values = [self._assigned_value(each) for each in node.args]
         if any(isinstance(value, Unevaluated) for value in values):
             values = [self._evaluator.value(each) for each in node.args]
         by_name = {str(each.arg): self._assigned_value(each.value) for each in node.keywords}
-        return change(node, self._evaluator.assigned[source_of(owner)], method, values, by_name)
+        return change(node, self._variables.collection(owner), method, values, by_name)
 
     def builder(self, node: ast.expr) -> ast.FunctionDef | ast.Lambda | None:
         """Return the function of the text that an expression calls, if it builds schedulers."""
@@ -357,12 +383,12 @@ class Program:
         self._num_calls += 1
         if self._num_calls > _MOST_CALLS:
             raise ValueError(f"cannot read the call {quoted(call)}: its functions are called too often")
-        assigned, outside = self._evaluator.assigned, dict(self._evaluator.assigned)
+        outside = self._evaluator.assigned
+        self._evaluator.assigned = ChainMap({}, outside)
         shown, self._shown, self._is_returned = self._shown, [], False
         self.run(body_for_call(definition, call))
         result = self._shown[-1] if self._shown else None
-        assigned.clear()
-        assigned |= outside
+        self._evaluator.assigned = outside
         self._shown, self._is_returned = shown, False
         return result
 
@@ -392,19 +418,19 @@ class Program:
             isinstance(value, Constructor | list | Unevaluated) for value in values
         )
 
-    def _loop(self, statement: ast.stmt, target: ast.expr, items: ast.expr, body: list[ast.stmt]) -> None:
-        values = self._evaluator.value_if_any(items)
-        if not isinstance(values, list) or not self._matters(statement):
+    def _loop(self, statement: ast.For) -> None:
+        values = self._evaluator.value_if_any(statement.iter)
+        if not isinstance(values, list) or not self._matters(statement) or _is_left(statement):
             self._skip(statement)
             return
         for value in values:
-            self._assign(statement, target, value)
-            self.run(body)
+            self._assign(statement, statement.target, value)
+            self.run(statement.body)
+        self.run(statement.orelse)
 
-    def _while(self, statement: ast.stmt, test: ast.expr, body: list[ast.stmt]) -> None:
+    def _while(self, statement: ast.While, test: ast.expr, body: list[ast.stmt]) -> None:
         # The test of `while True` never ends the loop, so its body is followed once.
-        has_break = any(isinstance(each, ast.Break) for each in ast.walk(statement))
-        is_once = has_break or isinstance(test, ast.Constant)
+        is_once = _is_left(statement) or isinstance(test, ast.Constant)
         while (value := self._evaluator.value_if_any(test)) and not isinstance(value, Unevaluated):
             self.run(body)
             if self._is_returned or is_once:
@@ -422,23 +448,36 @@ class Program:
                         self._assign(statement, each.optional_vars, value)
                 self.run(body)
             case ast.Try(handlers=handlers) if not any(map(self._reader.constructs, handlers)):
-                # An import that may fail does not say which class a name stands for.
-                imports = ast.Import | ast.ImportFrom
-                body = [*statement.body, *statement.orelse]
-                self.run([each for each in body if not isinstance(each, imports)])
-                for each in (each for handler in handlers for each in handler.body):
-                    self._skip(each)  # forget the values that it would have changed
-                self.run(statement.finalbody)
+                self._try(statement)
             case _:
                 self._skip(statement)
+
+    def _try(self, statement: ast.Try) -> None:
+        # An import that may fail does not say which class a name stands for.
+        imports = ast.Import | ast.ImportFrom
+        body = [*statement.body, *statement.orelse]
+        before = dict(self._evaluator.assigned)
+        self.run([each for each in body if not isinstance(each, imports)])
+        changed = {k: value for k, value in self._evaluator.assigned.items() if value is not before.get(k)}
+        fails = any(isinstance(each, ast.Raise | imports) for each in nodes_in(statement.body))
+        fails |= any(isinstance(each, Unevaluated) and each.error is not None for each in changed.values())
+        for name, value in changed.items():
+            is_known = not isinstance(value, Unevaluated | OptimizerCall) and not constructors_in(value)
+            if fails and name in before and is_known:
+                self._variables.forget(name, used_later(statement))
+        for each in (each for handler in statement.handlers for each in handler.body):
+            self._skip(each)  # forget the values that it would have changed
+        self.run(statement.finalbody)
 
     def _define(self, statement: ast.FunctionDef, name: str) -> None:
         if self._reader.constructs(statement) or any(map(self.builder, calls_in([statement]))):
             self._builders[name] = self._with_defaults(statement)
+        else:
+            self._builders.pop(name, None)
         try:
             self._evaluator.assigned[name] = Function(statement, self._evaluator, {})
         except ValueError as error:
-            self._forget(name, error)
+            self._variables.forget(name, error)
 
     def _with_defaults(self, definition: ast.FunctionDef) -> ast.FunctionDef:
         """Return a function with the values that its defaults have now: Python evaluates them once."""
@@ -475,8 +514,12 @@ class Program:
         known = {k: each for k, each in self._evaluator.assigned.items() if isinstance(each, Constructor)}
         alone = {name: each.name for name, each in known.items() if not self._reader.is_used(each)}
         check_steps(statement, known, alone)
-        self._forget_changed(statement)
-        error = ValueError(f"cannot read {first}, which assigns a name that is used later")
+        self._variables.forget_changed(statement)
+        self._variables.forget_bound(statement)
+        for each in ast.walk(statement):
+            if isinstance(each, ast.stmt):
+                self._variables.forget_effects(each)
+        error = used_later(statement)
         for each in ast.walk(statement):
             if isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Store | ast.Del):
                 source = source_of(each)
@@ -488,28 +531,12 @@ class Program:
                 if source in known:
                     raise ValueError(f"cannot read {first}, which replaces a scheduler")
                 if source not in self._evaluator.names:
-                    self._forget(source, None if missing else error, missing)
+                    self._variables.forget(source, None if missing else error, missing)
 
-    def _forget(self, name: str, error: ValueError | None, missing: Sequence[str] = ()) -> None:
-        """Take a name's value away, because it is not known from here on."""
-        self._evaluator.assigned[name] = Unevaluated(ast.Name(name, ast.Load()), [*missing], error)
 
-    def _forget_changed(self, statement: ast.stmt) -> None:
-        """Forget the value of each list and mapping that a statement may change."""
-        for each in ast.walk(statement):
-            match each:
-                case ast.Call(func=ast.Attribute(value=owner, attr=method)) if not only_reads(method):
-                    owners = [owner, *each.args]
-                case ast.Call(func=func, args=args) if not _is_harmless(func):
-                    owners = args
-                case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
-                    owners = [owner]
-                case _:
-                    continue
-            for name in map(source_of, filter(self._is_collection, owners)):
-                if not _constructors_in(self._evaluator.assigned[name]):
-                    reason = "which may change a list or mapping that is used later"
-                    self._forget(name, ValueError(f"cannot read {first_line(statement)}, {reason}"))
+def _is_left(loop: ast.For | ast.While) -> bool:
+    """Check if a loop has a `break` or a `continue`."""
+    return any(isinstance(each, ast.Break | ast.Continue) for each in ast.walk(loop))
 
 
 def _check_decorators(definition: ast.FunctionDef, call: ast.Call) -> None:
@@ -530,14 +557,3 @@ def _assigned_items(target: ast.expr, value: Any) -> dict[str, Any]:
     if isinstance(value, Constructor):  # timm returns a scheduler and the number of epochs
         return {source_of(target.elts[0]): value}
     return unpacked(target, value)
-
-
-def _is_harmless(func: ast.expr) -> bool:
-    """Check if a function does not change what it is given, or only trains with it."""
-    name = last_name(source_of(func))
-    return name in _HARMLESS_CALLS or bool(_TRAINS.search(name) and not NAME_OF_SCHEDULER.search(name))
-
-
-def _constructors_in(value: Any) -> set[int]:
-    """Return the ids of the constructors in a value."""
-    return {id(each) for each in values_in(value) if isinstance(each, Constructor)}

@@ -20,6 +20,7 @@ from jaxlr.code.scripts import flattened
 from jaxlr.code.syntax import called_name, calls_in, nodes_in, source_of
 from jaxlr.code.values import Names, Unevaluated, Work
 from jaxlr.convert.calls import Call, build, jaxlr_text, torch_text
+from jaxlr.convert.class_names import NAME_OF_SCHEDULER
 from jaxlr.convert.classes import CLASSES
 from jaxlr.convert.constructors import Constructor, equivalent_call
 from jaxlr.convert.errors import ConflictingRateError, MissingNamesError, MissingRateError
@@ -33,7 +34,7 @@ from jaxlr.convert.reader import (
     optimizer_calls,
     raise_unknown,
 )
-from jaxlr.convert.statements import NAME_OF_SCHEDULER, Program
+from jaxlr.convert.statements import Program
 from jaxlr.frameworks.recipe import parsed_version
 from jaxlr.plateau import ScheduleOrPlateau
 

@@ -11,12 +11,13 @@ from jaxlr.code.expressions import Evaluator
 from jaxlr.code.imports import imported
 from jaxlr.code.syntax import quoted, source_of
 from jaxlr.code.values import Names, Unevaluated
+from jaxlr.convert.class_names import NAME_OF_SCHEDULER
 from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.errors import MissingNamesError
 from jaxlr.convert.optimizers.reader import OptimizerReader, is_group, text_of
 from jaxlr.convert.optimizers.signatures import CONVERTED, NAMES, OptimizerCall
 from jaxlr.convert.reader import called_name
-from jaxlr.convert.statements import NAME_OF_SCHEDULER, Program
+from jaxlr.convert.statements import Program
 from jaxlr.convert.text import followed, parsed
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxlr._checks import check_choice, check_duration, check_value
+from jaxlr._checks import check_choice, check_duration, check_value, shown_value
 from jaxlr.convert.fields import number, several
 from jaxlr.convert.optimizers.adafactor import scale_by_adafactor
 from jaxlr.convert.optimizers.adams import scale_by_adam, scale_by_adamax, scale_by_nadam, scale_by_radam
@@ -131,7 +131,7 @@ def _muon(settings: dict[str, Any]) -> list[Any]:
 def _adafactor(settings: dict[str, Any]) -> list[Any]:
     eps = settings["eps"]
     if not isinstance(eps, list | tuple) or len(eps) != 2:
-        raise ValueError(f"eps of the optimizer must be 2 numbers, got {eps!r}")
+        raise ValueError(f"eps of the optimizer must be 2 numbers, got {shown_value(eps)}")
     smallest = None if eps[0] is None else checked("eps", eps[0])
     beta2_decay = number("beta2_decay of the optimizer", settings["beta2_decay"])
     if not -np.inf < beta2_decay <= 0:

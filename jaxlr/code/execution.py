@@ -1,0 +1,236 @@
+"""The execution of the statements of a function, at one epoch or at all.
+
+A test of a traced or unknown epoch is either true or false. Then both branches are evaluated, and each
+statement takes effect only where its branch is taken. The condition for that is the mask `_live`.
+"""
+
+import ast
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlr._checks import shorten
+from jaxlr.code.builders import as_conditions
+from jaxlr.code.expressions import Evaluator
+from jaxlr.code.lambdas import Frame
+from jaxlr.code.masks import both, either, merged
+from jaxlr.code.syntax import called_name, names_stored, quoted, source_of, unreadable
+from jaxlr.code.values import ABSENT, UNKNOWN, check_unshared, collections_in, is_place, unpacked
+
+
+_ITEMS_PER_OPERATION = 50  # to look for a list in them takes the time of one operation
+
+
+class Execution:
+    """The execution of a function's statements, for a known, a traced or an unknown epoch.
+
+    Args:
+        evaluator: evaluates the expressions.
+        frame: the variables of the call.
+        define: makes a function of a `def`, an evaluator and the variables around it.
+    """
+
+    def __init__(self, evaluator: Evaluator, frame: Frame, define: Callable[..., Any]):
+        self._evaluator, self._frame, self._define = evaluator, frame, define
+        # These live longer than the call, so that it may not change a list or mapping in them.
+        self._outer = [*evaluator.assigned.values(), *dict.values(evaluator.names), *frame.values()]
+        self._outer_ids: set[int] | None = None
+        self._globals: set[str] = set()
+        self._live: Any = True
+        self._broken: list[Any] = []  # of each loop around a statement, where it was left
+        self._continued: list[Any] = []
+        self._groups: set[str] = set()  # the names of the optimizer's parameter groups
+        self.result: Any = ABSENT
+        self.rate: Any = ABSENT
+
+    def block(self, statements: Sequence[ast.stmt]) -> None:
+        """Execute statements until none of them has an effect."""
+        for statement in statements:
+            if self._live is False:
+                return
+            self._execute(statement)
+
+    def _execute(self, statement: ast.stmt) -> None:
+        match statement:
+            case ast.Return(value=value):
+                self._return(None if value is None else self._value(value))
+            case ast.Assign(targets=targets, value=value):
+                found = self._value(value)
+                for target in targets:
+                    self._assign(target, found)
+            case ast.AnnAssign(target=target, value=ast.expr() as value):
+                self._assign(target, self._value(value))
+            case ast.AugAssign(target=ast.Name() as target):
+                self._assign(target, self._changed(statement, target))
+            case ast.If(test=test, body=body, orelse=orelse):
+                self._branch(self._value(test), body, orelse)
+            case ast.For(target=target, iter=items, body=body, orelse=[]) if _is_groups(items):
+                self._over_groups(target, body)
+            case ast.For(target=target, iter=items, body=body, orelse=orelse):
+                self._loop(self._evaluator.looped(items, self._frame), target, body, orelse)
+            case ast.While(test=test, body=body, orelse=[]):
+                self._while(test, body)
+            case ast.Break() | ast.Continue():
+                left = self._broken if isinstance(statement, ast.Break) else self._continued
+                left[-1] = either(left[-1], self._live)
+                self._live = False
+            case ast.FunctionDef(name=name):
+                self._frame[name] = self._define(statement, self._evaluator, self._frame)
+            case ast.Raise():
+                if self._live is True:
+                    raise ValueError(f"the text raises an error: {quoted(statement)}")
+                self._return(np.nan)
+            case ast.Expr(
+                value=ast.Call(func=ast.Attribute(value=owner, attr="append" | "extend" as method)) as call
+            ):
+                self._append(call, owner, method)
+            case ast.Match() if (conditions := as_conditions(statement)) is not None:
+                self._execute(conditions)
+            case ast.Global(names=names):
+                self._globals |= {*names}
+            case _ if _is_without_effect(statement):
+                pass
+            case _:
+                raise ValueError(f"cannot read the statement {quoted(statement)} in a function")
+
+    def _value(self, node: ast.expr) -> Any:
+        return self._evaluator.value(node, self._frame)
+
+    def _changed(self, statement: ast.AugAssign, target: ast.Name) -> Any:
+        """Return the value of a variable after `target += value`, which changes a list in its place."""
+        if isinstance(self._frame.get(target.id), list):
+            check_unshared(target, self._own(target), self._frame)
+        node = ast.BinOp(ast.Name(target.id, ast.Load()), statement.op, statement.value)
+        return self._value(ast.copy_location(node, statement))
+
+    def _return(self, value: Any) -> None:
+        before = np.nan if self.result is ABSENT else self.result
+        self.result = merged(self._live, value, before)
+        self._live = False
+
+    def _assign(self, target: ast.expr, value: Any) -> None:
+        if isinstance(target, ast.Subscript) and self._is_rate(target):
+            self.rate = merged(self._live, value, self.rate)
+            return
+        if isinstance(target, ast.Subscript):
+            self._set_item(target, value)
+            return
+        for name, item in unpacked(target, value).items():
+            if name in self._globals or "." in name:
+                raise ValueError(_keeps_state(name))
+            self._frame[name] = merged(self._live, item, self._frame.get(name, ABSENT))
+
+    def _set_item(self, target: ast.Subscript, value: Any) -> None:
+        owner: Any = self._own(target.value)
+        key: Any = self._value(target.slice)
+        if not is_place(owner, key):
+            raise unreadable(target, "its index depends on the epoch or is too large")
+        is_new = isinstance(owner, dict) and key not in owner
+        owner[key] = merged(self._live, value, ABSENT if is_new else owner[key])
+
+    def _own(self, node: ast.expr) -> Any:
+        """Return a list or mapping that this call has made, and may change."""
+        value = self._value(node)
+        if self._outer_ids is None:
+            self._outer_ids = collections_in(self._outer)
+            num_items = sum(len(each) for each in self._outer if isinstance(each, list | dict))
+            self._evaluator.spend(len(self._outer_ids) + num_items // _ITEMS_PER_OPERATION)
+        if id(value) in self._outer_ids:
+            raise ValueError(_keeps_state(source_of(node)))
+        return value
+
+    def _is_rate(self, target: ast.Subscript) -> bool:
+        match target:
+            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value="lr")):
+                return name in self._groups
+            case ast.Subscript(value=ast.Subscript(value=groups), slice=ast.Constant(value="lr")):
+                return _is_groups(groups)
+        return False
+
+    def _branch(self, test: Any, body: list[ast.stmt], orelse: list[ast.stmt]) -> None:
+        if test is not UNKNOWN and not isinstance(test, jax.Array):
+            self.block(body if test else orelse)
+            return
+        before = self._live
+        self._live = both(before, test)
+        self.block(body)
+        opposite = UNKNOWN if test is UNKNOWN else jnp.asarray(test) == 0
+        after_body, self._live = self._live, both(before, opposite)
+        self.block(orelse)
+        self._live = either(after_body, self._live)
+
+    def _loop(
+        self, items: list[Any], target: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt]
+    ) -> None:
+        self._broken.append(False)
+        for item in items:
+            if self._live is False:
+                break
+            self._assign(target, item)
+            self._pass(body)
+        self.block(orelse)
+        self._live = either(self._live, self._broken.pop())
+
+    def _while(self, test: ast.expr, body: list[ast.stmt]) -> None:
+        self._broken.append(False)
+        while (found := self._value(test)) is not UNKNOWN and self._live is not False:
+            if isinstance(found, jax.Array) or not isinstance(self._live, bool):
+                raise ValueError(
+                    f"JAX cannot trace the loop 'while {shorten(source_of(test))}': give num_steps, so "
+                    "that its rates are tabulated"
+                )
+            if not found:
+                break
+            self._pass(body)
+        else:
+            self._frame.update(dict.fromkeys(names_stored(body), UNKNOWN))
+        self._live = either(self._live, self._broken.pop())
+
+    def _pass(self, body: list[ast.stmt]) -> None:
+        """Execute the statements of a loop once. After a `continue` the next pass takes effect again."""
+        self._continued.append(False)
+        self.block(body)
+        self._live = either(self._live, self._continued.pop())
+
+    def _over_groups(self, target: ast.expr, body: list[ast.stmt]) -> None:
+        """Execute a loop over the optimizer's parameter groups for one of them."""
+        if not isinstance(target, ast.Name):
+            raise unreadable(target, "loop over the groups with one variable")
+        self._groups.add(target.id)
+        self.block(body)
+
+    def _append(self, call: ast.Call, owner: ast.expr, method: str) -> None:
+        items = self._own(owner)
+        if self._live is not True or not isinstance(items, list) or len(call.args) != 1:
+            raise unreadable(call, "the length of its list depends on the epoch")
+        value = self._value(call.args[0])
+        items += [value] if method == "append" else value
+
+
+def _is_without_effect(statement: ast.stmt) -> bool:
+    """Check if a statement neither changes a variable nor ends the function."""
+    match statement:
+        case ast.Pass() | ast.Assert() | ast.Import() | ast.ImportFrom() | ast.AnnAssign():
+            return True
+        case ast.Expr(value=ast.Constant()):
+            return True
+        case ast.Expr(value=ast.Call() as call):
+            return called_name(call) in _PRINTS
+    return False
+
+
+_PRINTS = ("print", "info", "debug", "warning", "warn", "log")
+
+
+def _keeps_state(name: str) -> str:
+    return (
+        f"cannot read {shorten(name)!r}, which a function changes, because its value depends on the number "
+        "of calls: write a function of the epoch alone"
+    )
+
+
+def _is_groups(node: ast.expr) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr == "param_groups"
