@@ -3,6 +3,7 @@ CDPATH='' cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.."
 
 venv=.venv
 python=${PYTHON:-python3}
+unset PYTHONDONTWRITEBYTECODE # without bytecode, each process compiles all of JAX: 4 seconds
 
 # install NAME PIP-ARGUMENTS...: run pip, unless it has already run under that name, here, with these arguments
 # and this pyproject.toml.

@@ -14,7 +14,10 @@ from numpy.typing import ArrayLike
 HOST_RTOL = 1e-12  # our float64 against torch's float64
 DEVICE_RTOL = 1e-6  # our float32 inside jit against torch's float64
 
-FAST_COMPILATION: dict[str, Any] = {"xla_backend_optimization_level": 0}
+FAST_COMPILATION: dict[str, Any] = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_parallel_codegen_split_count": 1,  # no threads, which cost more than they save on few cores
+}
 if (0, 8) <= jax.__version_info__ < (0, 11):  # others do not have this option
     FAST_COMPILATION["xla_cpu_use_fusion_emitters"] = False
 # jax.jit for tests that compare ways to call a schedule: it compiles in a quarter of the time.

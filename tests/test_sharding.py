@@ -303,7 +303,7 @@ def test_a_run_whose_processes_are_stopped_or_killed_resumes_to_the_unbroken_run
         assert number_of_lost(end[1 - lost]) == str(lost)
 
     assert saved_epochs(out / "checkpoints")[0] < 23
-    assert ends(several(2, *broken)) == [DONE] * 2
+    assert ends(several(2, *broken, "--checkpoint-every", 100)) == [DONE] * 2
     assert_same_run(out, tmp_path / "unbroken")
 
 
