@@ -1,5 +1,6 @@
 """Texts that `from_string` refuses, at once and in one line. Texts that it reads are in test_spellings."""
 
+import argparse
 import inspect
 import sys
 import time
@@ -145,6 +146,14 @@ def test_text_must_be_a_string():
 def test_name_that_the_text_assigns_cannot_be_given_as_well():
     with pytest.raises(ValueError, match="names gives a value for 'n', but the text assigns one"):
         jaxlr.from_string("n = 3\nStepLR(o, n)", 0.1, {"n": 4})
+
+
+def test_a_text_that_changes_a_value_of_names_is_refused():
+    args = argparse.Namespace(milestones=[30])
+    text = "args.milestones.append(60)\nMultiStepLR(optimizer, args.milestones)"
+    with pytest.raises(ValueError, match=r"names gives a value for 'args\.milestones', but the"):
+        jaxlr.from_string(text, 0.1, names={"args": args})
+    assert args.milestones == [30]
 
 
 @pytest.mark.parametrize(

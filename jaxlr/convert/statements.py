@@ -13,7 +13,7 @@ from jaxlr._checks import shorten
 from jaxlr.code.builders import as_conditions, body_for_call, constants_of
 from jaxlr.code.definitions import Function, writes_rate
 from jaxlr.code.expressions import Evaluator
-from jaxlr.code.methods import change, only_reads
+from jaxlr.code.methods import change, changes, only_reads
 from jaxlr.code.scripts import IS_MAIN
 from jaxlr.code.syntax import (
     arguments_of,
@@ -318,6 +318,11 @@ class Program:
             if not only_reads(method):
                 self._change(call, owner, method)
             return True
+        if changes(method) and isinstance(self._evaluator.value_if_any(owner), list | dict):
+            raise ValueError(
+                f"names gives a value for {source_of(owner)!r}, but the text changes it: leave "
+                f"{quoted(call)} out, and give the value after it"
+            )
         if self._is_scheduler(owner):
             if method in _HARMLESS_METHODS:
                 return True
