@@ -536,6 +536,28 @@ def test_function_that_reads_the_optimizer_reads_the_copy(torch):
     assert_close(schedule(np.arange(9)), curve_from_here(scheduler, 0, 9), HOST_RTOL)
 
 
+HANDLE = threading.local()
+
+
+@pytest.mark.parametrize("num_steps", [None, 9])
+def test_step_of_the_optimizer_is_not_copied(torch, monkeypatch, num_steps):
+    # torch.compile wraps the method in a function that holds a threading.local, which cannot be copied.
+    step = torch.optim.SGD.step
+
+    def compiled(self, *args):
+        HANDLE.optimizer = self
+        return step(self, *args)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", compiled)
+    scheduler = torch.optim.lr_scheduler.StepLR(one_weight(torch), 3)
+    scheduler.get_lr = lambda: [0.5]
+    if num_steps is None:
+        with pytest.raises(ValueError, match="has no closed form: give num_steps"):
+            jaxlr.from_torch(scheduler)
+    else:
+        assert jaxlr.from_torch(scheduler, num_steps=num_steps)(8) == 0.5
+
+
 GENERATED = (factor for factor in (1.0, 0.5, 0.25))
 
 

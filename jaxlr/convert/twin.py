@@ -36,7 +36,11 @@ def twin_of(scheduler: Any) -> Any:
     """
     optimizer = scheduler.optimizer
     memo: dict[int, Any] = {id(p): _hollow(p) for each in optimizer.param_groups for p in each["params"]}
-    memo[id(getattr(optimizer, "state", None))] = {}
+    if (state := getattr(optimizer, "state", None)) is not None:
+        memo[id(state)] = {}
+    # A scheduler wraps this method, which holds torch's compiler once that is in use.
+    if "step" in getattr(optimizer, "__dict__", {}):
+        memo[id(vars(optimizer)["step"])] = _refuse_step
     twin = _Copier(memo).copy(scheduler)
     twin.optimizer.step = _refuse_step
     return twin
