@@ -53,7 +53,8 @@ def written(
     return HEAD.format(beta2=beta2, scheduler=scheduler, warmup=warmup) + loop
 
 
-DEFAULT = "optimizer = torch.optim.Adam(params, lr=0.1)\nUntunedLinearWarmup(optimizer)"
+UNTUNED = "UntunedLinearWarmup(optimizer)"
+DEFAULT = f"optimizer = torch.optim.Adam(params, lr=0.1)\n{UNTUNED}"
 TWO = """
 optimizer = torch.optim.Adam(params, lr=0.1)
 scheduler1 = StepLR(optimizer, 2, gamma=0.5)
@@ -68,6 +69,8 @@ GROUPS = """
 optimizer = torch.optim.Adam([{"params": a, "lr": 0.1}, {"params": b, "lr": 0.2}])
 warmup_scheduler = warmup.LinearWarmup(optimizer, [4, 8])
 """
+BY_NAME = "optimizer = Adam(p, 0.1, betas=(args.beta1, args.beta2))\n" + UNTUNED
+BY_PLACE = "optimizer = Lamb(p, 0.1, True, (0.9, 0.5))\n" + UNTUNED
 NNUNET = """
 optimizer = torch.optim.SGD(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay,
                             momentum=0.99, nesterov=True)
@@ -88,6 +91,9 @@ SNIPPETS = [  # a text, other arguments, and rates by count
         {"names": {"self.initial_lr": 0.01, "self.num_epochs": 1000}},
         {0: 0.01, 500: 0.01 * 0.5**0.9},
     ),
+    (BY_NAME, {"names": {"args.beta2": 0.5}}, {0: 0.025, 3: 0.1}),
+    (BY_PLACE, {}, {0: 0.025, 3: 0.1}),
+    ("PolyLRScheduler(opt, cfg['lr'], 10)", {"names": {"cfg": {"lr": 0.1}}}, {0: 0.1, 5: 0.1 * 0.5**0.9}),
     ("PolyLRScheduler(optimizer, 1e-2, 1000)", {}, {0: 0.01, 500: 0.01 * 0.5**0.9, 1001: 0.0}),
     ("PolyLRScheduler(optimizer, initial_lr=1, max_steps=4, exponent=1.0)", {}, {1: 0.75}),
     ("PolyLRScheduler(optimizer, 100, 1.0)", {"init_value": 1.0}, {50: 0.5}),  # timm's
@@ -95,6 +101,7 @@ SNIPPETS = [  # a text, other arguments, and rates by count
     ("LinearLR(opt, 0.5, 1.0, 10)", {"init_value": 1.0}, {5: 0.75}),  # torch's
     ("import k_diffusion as K\nK.utils.ExponentialLR(opt, 10, 0.5)", {"init_value": 1.0}, {10: 0.5}),
     ("K.utils.InverseLR(opt, 1e6, 0.5, 0.5)", {"init_value": 1.0}, {0: 0.5, 1: 0.75 * (1 + 1e-6) ** -0.5}),
+    ("InverseLR(opt, min_lr=0.1, final_lr=0.4)", {"init_value": 1.0}, {1: 0.5, 9: 0.4}),
     ("InverseLR(opt, inv_gamma=3, final_lr=0.4)", {"init_value": 1.0}, {0: 1.0, 3: 0.5, 9: 0.4}),
 ]
 
@@ -111,6 +118,11 @@ def test_a_warmup_is_printed_with_its_scheduler_and_beta2():
     text = "UntunedLinearWarmup(beta2=0.98, lr_scheduler=StepLR(step_size=30))"
     assert line == f"schedule = jaxlr.from_string({text!r}, 0.1)"
     assert from_string(text, 0.1)(40) == 0.1 * 0.1 * 41 / 99
+
+
+def test_each_group_of_an_optimizer_has_the_warmup_of_its_betas():
+    line = port("optimizer = Adam([{'params': a}, {'params': b, 'betas': (0.9, 0.5)}], lr=0.1)\n" + UNTUNED)
+    assert [f"UntunedLinearWarmup(beta2={beta2})" in line for beta2 in (0.999, 0.5)] == [True, True]
 
 
 def test_values_may_be_traced():
@@ -149,7 +161,14 @@ optimizer = torch.optim.Adam(params, lr=0.1)
 warmup_scheduler = warmup.LinearWarmup(optimizer, 20)
 lr_scheduler = StepLR(optimizer, 30)
 """
-GROUP_BETAS = "optimizer = Adam([{'params': a, 'betas': (0.9, 0.5)}], lr=0.1)\nRAdamWarmup(optimizer)"
+OWN_BETAS = [  # lines that give a parameter group its own betas
+    "optimizer = Adam([{'params': a, 'betas': (0.9, 0.5)}], lr=0.1)",
+    "optimizer = Adam([dict(params=a, betas=(0.9, 0.5))], lr=0.1)",
+    "groups = [{'params': a, 'betas': (0.9, 0.5)}]\noptimizer = Adam(groups, lr=0.1)",
+    "def f(net):\n  return [dict(params=net, betas=(0.9, 0.5))]\noptimizer = Adam(f(net), lr=0.1)",
+    "optimizer = Adam(p, lr=0.1)\noptimizer.param_groups[0]['betas'] = (0.9, 0.5)",
+    "optimizer = Adam(p, lr=0.1)\nfor group in optimizer.param_groups:\n  group['betas'] = (0.9, 0.5)",
+]
 REFUSED = [
     (written(LINEAR, BY_EPOCH), "steps one scheduler more often than another.*jaxlr.per_epoch"),
     (written(LINEAR, DELAYED), "does not step all schedulers at once"),
@@ -159,7 +178,7 @@ REFUSED = [
     (written(LINEAR, scheduler="ReduceLROnPlateau(optimizer)"), "is jaxlr.with_plateau"),
     (EARLY, "constructs the LinearWarmup before the StepLR, .* construct the warmup last"),
     ("UntunedLinearWarmup(optimizer)", r"needs beta2, as in 'UntunedLinearWarmup\(beta2=...\)'"),
-    (GROUP_BETAS, "RAdamWarmup needs beta2"),
+    *((f"{lines}\nRAdamWarmup(optimizer)", "RAdamWarmup needs beta2") for lines in OWN_BETAS),
     ("optimizer = SGD(p, lr=0.1)\nRAdamWarmup(optimizer)", "RAdamWarmup needs beta2"),
     ("RAdamWarmup(opt, beta2=0.5)", "beta2 must be above 0.6 and at most 0.9999, got 0.5"),
     ("UntunedLinearWarmup(opt, beta2=1.0)", "beta2 must be above 0 and below 1, got 1.0"),
@@ -168,6 +187,8 @@ REFUSED = [
     ("RAdamWarmup(opt, 5)", "the arguments of RAdamWarmup have no fixed order"),
     ("LinearWarmup(opt, 0)", "warmup_period must be a whole number of at least 1"),
     ("PolyLRScheduler(opt, 0.1, 9, current_step=3)", "current_step must be None, .* got 3"),
+    ("from timm.scheduler import PolyLRScheduler\nPolyLRScheduler(opt, 0.1, 9)", "t_initial must be"),
+    ("torch.optim.lr_scheduler.LinearLR(opt, end_lr=1.0, num_iter=9)", "LinearLR has no argument 'end_lr'"),
     ("monai.optimizers.LinearLR(opt, 0.01, 9)", "end_lr must be at least the learning rate"),
     ("monai.optimizers.LinearLR(opt, 1, 1)", "num_iter must be at least 2, got 1"),
     ("InverseLR(opt, warmup=1.0)", "warmup must be from 0 to below 1, got 1.0"),

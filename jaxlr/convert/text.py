@@ -30,8 +30,8 @@ from jaxlr.convert.reader import (
     EXAMPLE,
     ConstructorReader,
     TextRate,
-    has_own_rates,
     optimizer_calls,
+    own_options,
     raise_unknown,
 )
 from jaxlr.convert.statements import Program
@@ -237,7 +237,7 @@ def _raise_no_scheduler(statements: list[ast.stmt], reader: ConstructorReader) -
 
 def followed(program: Program, reader: ConstructorReader, statements: list[ast.stmt]) -> Constructor | None:
     """Follow the statements of a text, and return the scheduler or the function of the step in it."""
-    reader.origins, reader.has_own_rates = imported(statements), has_own_rates(statements)
+    reader.origins, reader.own_options = imported(statements), own_options(statements)
     program.run(flattened(statements, reader.known))
     constructor = reader.final(program.kept())
     if constructor is not None:
@@ -276,7 +276,7 @@ def _check_hands(statements: list[ast.stmt]) -> None:
 def _missing_rate(statements: list[ast.stmt], reader: ConstructorReader) -> MissingRateError:
     """Return the error for a text that does not say the rate of its optimizer."""
     name = next(map(called_name, optimizer_calls(statements)), None)
-    if name is None or reader.has_own_rates:
+    if name is None or "lr" in reader.own_options:
         return MissingRateError(name)
     return MissingRateError(name, signature(name).parameters["lr"].default)
 
