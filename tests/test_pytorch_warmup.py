@@ -46,6 +46,12 @@ def test_another_library_gives_the_rates_of_the_original(case):
     assert from_string(call_text(case), rate)(9) == schedule(9)  # its keywords tell it too
 
 
+def in_function(loop: str) -> str:
+    """Return a loop in a function, which another loop calls."""
+    body = loop.replace("\n", "\n    ")
+    return f"def train(lr_scheduler, warmup_scheduler):{body}\nfor epoch in range(9):\n    train(a, b)\n"
+
+
 def written(
     warmup: str, loop: str = LOOP, scheduler: str = "StepLR(optimizer, 30)", beta2: Any = 0.999
 ) -> str:
@@ -82,6 +88,7 @@ SNIPPETS = [  # a text, other arguments, and rates by count
     (written("UntunedLinearWarmup(optimizer)"), {}, {0: 0.1 / 1999, 30: 0.01 * 31 / 1999}),
     (written("UntunedLinearWarmup(optimizer)", beta2=0.5), {}, {0: 0.025, 3: 0.1, 30: 0.01}),
     (DEFAULT, {}, {0: 0.1 / 1999, 1998: 0.1}),
+    (f"{in_function(LOOP)}{DEFAULT}", {}, {0: 0.1 / 1999, 1998: 0.1}),
     ("UntunedLinearWarmup(optimizer, beta2=0.5)", {"init_value": 0.1}, {0: 0.025, 3: 0.1}),
     (TWO, {}, {0: 0.0125, 2: 0.01875, 4: 0.0125}),
     (GROUPS, {"group": 1}, {0: 0.025, 7: 0.2}),
@@ -169,11 +176,18 @@ OWN_BETAS = [  # lines that give a parameter group its own betas
     "optimizer = Adam(p, lr=0.1)\noptimizer.param_groups[0]['betas'] = (0.9, 0.5)",
     "optimizer = Adam(p, lr=0.1)\nfor group in optimizer.param_groups:\n  group['betas'] = (0.9, 0.5)",
 ]
+
+
 REFUSED = [
     (written(LINEAR, BY_EPOCH), "steps one scheduler more often than another.*jaxlr.per_epoch"),
     (written(LINEAR, DELAYED), "does not step all schedulers at once"),
     (written(LINEAR, OUTSIDE), r"Write the step inside of 'with warmup_scheduler.dampening\(\):'"),
     (written(LINEAR, OLDER), r"Write the step inside of 'with warmup_scheduler.dampening\(\):'"),
+    (written(LINEAR, in_function(BY_EPOCH)), "steps one scheduler more often than another"),
+    (
+        written(LINEAR, in_function(OUTSIDE)),
+        "cannot read 'def train.*: it dampens the rate, but not",
+    ),
     (written(LINEAR, "warmup_scheduler.last_step = -1"), "changes a LinearWarmup after its construction"),
     (written(LINEAR, scheduler="ReduceLROnPlateau(optimizer)"), "is jaxlr.with_plateau"),
     (EARLY, "constructs the LinearWarmup before the StepLR, .* construct the warmup last"),
@@ -184,6 +198,7 @@ REFUSED = [
     ("UntunedLinearWarmup(opt, beta2=1.0)", "beta2 must be above 0 and below 1, got 1.0"),
     ("LinearWarmup(opt, 20, last_step=5)", "last_step must be -1, which starts LinearWarmup afresh, got 5"),
     ("LinearWarmup(opt, 20, 5)", "the arguments of LinearWarmup have no fixed order"),
+    ("LinearWarmup(opt, 4, lr_scheduler=3)", "lr_scheduler must be a function"),
     ("RAdamWarmup(opt, 5)", "the arguments of RAdamWarmup have no fixed order"),
     ("LinearWarmup(opt, 0)", "warmup_period must be a whole number of at least 1"),
     ("PolyLRScheduler(opt, 0.1, 9, current_step=3)", "current_step must be None, .* got 3"),
@@ -204,7 +219,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("text", "message"), REFUSED)
 def test_a_text_that_cannot_be_read_is_refused_with_a_way_out(text, message):
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises((TypeError, ValueError), match=message) as error:
         from_string(text, 0.1)
     assert "\n" not in str(error.value)
 

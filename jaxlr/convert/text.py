@@ -24,6 +24,7 @@ from jaxlr.convert.class_names import NAME_OF_SCHEDULER
 from jaxlr.convert.classes import CLASSES
 from jaxlr.convert.constructors import Constructor, equivalent_call
 from jaxlr.convert.errors import ConflictingRateError, MissingNamesError, MissingRateError
+from jaxlr.convert.loops import check_functions
 from jaxlr.convert.mappings import as_python, with_calls
 from jaxlr.convert.optimizers.signatures import signature
 from jaxlr.convert.reader import (
@@ -242,6 +243,7 @@ def followed(program: Program, reader: ConstructorReader, statements: list[ast.s
     constructor = reader.final(program.kept())
     if constructor is not None:
         _check_hands(statements)
+        check_functions(statements)
         for optimizer in reader.optimizers(constructor):
             program.check_alone(optimizer)
     function = program.schedule_function()
