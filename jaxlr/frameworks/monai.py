@@ -31,8 +31,7 @@ def read(config: Config) -> Recipe:
             "changed numbers as names"
         )
     bundle, tree = _Bundle(config), Tree(config.settings, config.named)
-    handler = _handler(bundle, tree)
-    scheduler = _scheduler(config, bundle, tree) if handler is None else bundle.scheduler_of(handler)
+    handler, scheduler = _stepped(config, bundle, tree)
     optimizer = bundle.node(scheduler.get("optimizer", "@optimizer"))
     if config.init_value is None and _OWN_RATES.search(str(bundle.value(optimizer.get("params")))):
         raise ValueError("the parameter groups have rates of their own: give init_value, the rate of one")
@@ -75,22 +74,7 @@ class _Bundle:
             value = value if alone is None else self._looked_up(alone[1])
         return value if isinstance(value, Mapping) else {}
 
-    def scheduler_of(self, handler: Node) -> Mapping[str, Any]:
-        """Return the scheduler that a handler steps."""
-        named = handler.settings.get("lr_scheduler")
-        scheduler = self.node(named)
-        if not scheduler or self.is_disabled(scheduler):
-            raise ValueError(
-                f"the LrScheduleHandler steps {shown_value(named)}, which the config does not define or "
-                "disables: give the mapping of its scheduler"
-            )
-        return scheduler
-
-    def is_disabled(self, settings: Mapping[str, Any]) -> bool:
-        """Check if MONAI leaves out the object of a mapping."""
-        return self.flag(settings, "_disabled_", False)
-
-    def flag(self, settings: Mapping[str, Any], name: str, default: bool) -> bool:
+    def flag(self, settings: Mapping[str, Any], name: str, default: bool = False) -> bool:
         """Return a value of a mapping as True or False."""
         known = self._config.of({name: self.value(settings.get(name))})
         value = known.get(name)
@@ -139,39 +123,37 @@ def _overrides(settings: Mapping[str, Any], marks: str = "#|::") -> list[str]:
     return [key for key in settings if isinstance(key, str) and re.search(marks, key)]
 
 
-def _handler(bundle: _Bundle, tree: Tree) -> Node | None:
-    """Return the only handler that steps a scheduler, if the config has one."""
+def _stepped(config: Config, bundle: _Bundle, tree: Tree) -> tuple[Node | None, Mapping[str, Any]]:
+    """Return the handler of a config and the scheduler that it steps, as far as it has them."""
     for other in tree.outermost(lambda node: node.name in _OTHER_HANDLERS):
         raise ValueError(
             f"{other.name} is not read: leave it out if it does not change the rate, or write the schedule "
             "with jaxlr.sequential_lr"
         )
     handlers = tree.outermost(lambda node: node.name == "LrScheduleHandler")
-    enabled = [each for each in handlers if not bundle.is_disabled(each.settings)]
-    if handlers and not enabled:
+    nodes = handlers or tree.outermost(lightning.is_scheduler)
+    enabled = [each for each in nodes if not bundle.flag(each.settings, "_disabled_")]
+    if len(enabled) > 1:
+        raise ValueError(
+            f"the config must have one scheduler that is stepped, or none, got {len(enabled)}: give the "
+            "mapping of one, and init_value"
+        )
+    if not handlers:
+        if enabled:
+            config.assume("The scheduler is stepped once per epoch: the config has no LrScheduleHandler.")
+        return None, enabled[0].settings if enabled else {}
+    if not enabled:
         raise ValueError(
             "the LrScheduleHandler is disabled: leave it and the scheduler out for a constant rate"
         )
-    _check_one(len(enabled))
-    return enabled[0] if enabled else None
-
-
-def _scheduler(config: Config, bundle: _Bundle, tree: Tree) -> Mapping[str, Any]:
-    """Return the only scheduler of a config without a handler, or an empty mapping."""
-    found = [each.settings for each in tree.outermost(lightning.is_scheduler)]
-    found = [each for each in found if not bundle.is_disabled(each)]
-    _check_one(len(found))
-    if found:
-        config.assume("The scheduler is stepped once per epoch: the config has no LrScheduleHandler.")
-    return found[0] if found else {}
-
-
-def _check_one(number: int) -> None:
-    if number > 1:
+    named = enabled[0].settings.get("lr_scheduler")
+    scheduler = bundle.node(named)
+    if not scheduler or bundle.flag(scheduler, "_disabled_"):
         raise ValueError(
-            f"the config must have one scheduler that is stepped, or none, got {number}: give the mapping "
-            "of one, and init_value"
+            f"the LrScheduleHandler steps {shown_value(named)}, which the config does not define or "
+            "disables: give the mapping of its scheduler"
         )
+    return enabled[0], scheduler
 
 
 def _check_counts(handler: Node) -> None:
