@@ -264,16 +264,12 @@ class ConstructorReader(ClassReader):
         nodes = self._bound(torch_class, call, scope)
         for key in _RESUMED & nodes.keys():
             self._check_starts_afresh(torch_class.name, key, nodes[key], scope)
-        if (
-            "beta2" in torch_class.required
-            and "beta2" not in nodes
-            and isinstance(nodes.get("optimizer"), ast.expr)
-        ):
-            nodes |= self._beta2(nodes["optimizer"])
+        optimizer = nodes.get("optimizer")
+        if "beta2" in torch_class.required and isinstance(optimizer, ast.expr):
+            nodes = {**self._beta2(optimizer), **nodes}
         if missing := [key for key in torch_class.required if key not in nodes]:
             name = torch_class.name
             message = f"{name} needs {', '.join(missing)}, as in '{name}({missing[0]}=...)'"
-            optimizer = nodes.get("optimizer")
             if optimizer in call.args and "opt" not in source_of(optimizer).lower():
                 message += f"; {quoted(optimizer)} was read as the optimizer"
             raise ValueError(message)
