@@ -46,7 +46,7 @@ class ConstructorReader(ClassReader):
     def __init__(self, evaluator: Evaluator, group: int):
         super().__init__(evaluator)
         self._group = group
-        self.own_options = frozenset[str]()  # the options in the text's parameter groups
+        self.own_options: frozenset[str] = frozenset()  # the options in the text's parameter groups
         self.made: list[Constructor] = []
         self._used: set[int] = set()
         self._optimizers: dict[int, ast.expr] = {}  # by the id of the constructor
