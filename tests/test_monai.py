@@ -153,6 +153,11 @@ def test_a_rate_of_a_group_and_a_plateau_are_read():
     assert recipe.unit == "evaluation"
 
 
+def test_a_comment_in_a_key_is_no_override():
+    flags = {"#lr": "a comment", "learning_rate": 0.1, "lr_scheduler_type": "linear", "max_steps": 10}
+    assert from_config(flags).framework == "huggingface"
+
+
 def test_hydra_may_name_a_class_of_monai():
     adam = {"_target_": "torch.optim.Adam", "lr": 1.0}
     scheduler = {"_target_": "monai.optimizers.LinearLR", "end_lr": 3.0, "num_iter": 5}

@@ -15,6 +15,7 @@ from jaxlr.frameworks.recipe import Config, Framework, Recipe, Unreadable
 
 
 _ID = r"(\w+(?:(?:::|#)\w+)*)"
+_PART = r"\w(#|::)\w"  # in the key of a part of another config
 _REFERENCE = re.compile(rf"@{_ID}")
 _ALONE = re.compile(rf"(?:\$?@|%){_ID}")  # a value that is a reference, or the macro `%name`
 _MOST_LEVELS = 20
@@ -25,7 +26,7 @@ _OWN_RATES = re.compile(r"\blr(_values)?\b")  # in groups, or the arguments of g
 
 def read(config: Config) -> Recipe:
     """Read the scheduler that the handler steps, as Lightning's. A count is an epoch or an update."""
-    if overrides := _overrides(config.settings, "#|::|^[+]"):
+    if overrides := _overrides(config.settings, rf"{_PART}|^[+]\w"):
         raise ValueError(
             f"the config changes parts of another one, such as {overrides[0]!r}: give that one, and the "
             "changed numbers as names"
@@ -119,7 +120,7 @@ class _Bundle:
         return found
 
 
-def _overrides(settings: Mapping[str, Any], marks: str = "#|::") -> list[str]:
+def _overrides(settings: Mapping[str, Any], marks: str = _PART) -> list[str]:
     return [key for key in settings if isinstance(key, str) and re.search(marks, key)]
 
 
