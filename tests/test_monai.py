@@ -153,6 +153,12 @@ def test_a_rate_of_a_group_and_a_plateau_are_read():
     assert recipe.unit == "evaluation"
 
 
+def test_the_epochs_of_the_run_are_a_name_of_the_bundle():
+    with pytest.raises(ValueError, match=r"give names=\{'epochs': ...\} in the place of epochs"):
+        from_config(bundle(), epochs=20)
+    assert from_config(bundle(trainer={"_target_": "SupervisedTrainer", "max_epochs": 9})).num_counts == 9
+
+
 def test_a_comment_in_a_key_is_no_override():
     flags = {"#lr": "a comment", "learning_rate": 0.1, "lr_scheduler_type": "linear", "max_steps": 10}
     assert from_config(flags).framework == "huggingface"

@@ -37,12 +37,18 @@ def read(config: Config) -> Recipe:
     if config.init_value is None and _OWN_RATES.search(str(bundle.value(optimizer.get("params")))):
         raise ValueError("the parameter groups have rates of their own: give init_value, the rate of one")
     trainers = tree.outermost(lambda node: bool(node.target) and "max_epochs" in node.settings)
+    epochs = trainers[0].settings["max_epochs"] if len(trainers) == 1 else None
+    if config.epochs is not None and (alone := _ALONE.fullmatch(str(epochs))):
+        raise ValueError(
+            f"max_epochs is {epochs!r}, which other values may use: give names={{{alone[1]!r}: ...}} in "
+            "the place of epochs"
+        )
     is_by_epoch = handler is None or bundle.flag(handler.settings, "epoch_level", True)
     settings = {
         "lr_scheduler": bundle.value(scheduler) or None,
         "optimizer": bundle.value(optimizer),
         "interval": "epoch" if is_by_epoch else "step",
-        "max_epochs": bundle.value(trainers[0].settings["max_epochs"]) if len(trainers) == 1 else None,
+        "max_epochs": bundle.value(epochs),
     }
     recipe = lightning.read(config.of({key: each for key, each in settings.items() if each != {}}))
     if handler is not None and recipe.unit != "evaluation":
