@@ -84,6 +84,8 @@ def test_a_bundle_without_a_scheduler_has_a_constant_rate():
 DATASET = {"_target_": "PolynomialLR", "optimizer": "@optimizer", "total_iters": "$len(@train.dataset)"}
 LOOP = {"_target_": "StepLR", "optimizer": "@optimizer", "step_size": "@lr_scheduler#step_size"}
 WARMUP = {"_target_": "ignite.handlers.create_lr_scheduler_with_warmup", "lr_scheduler": "@lr_scheduler"}
+PARTS = [{**OTHER, "_disabled_": True}, OTHER]
+SEQUENTIAL = {"_target_": "SequentialLR", "optimizer": "@optimizer", "schedulers": PARTS, "milestones": [2]}
 
 
 def grouped(params: Any) -> dict[str, Any]:
@@ -99,6 +101,7 @@ REFUSED = [
         "steps '@missing', which .* does not define",
     ),
     (bundle(lr_scheduler={**OTHER, "_disabled_": True}), "steps '@lr_scheduler', which .* disables"),
+    (bundle(lr_scheduler=SEQUENTIAL), "'None' is not the call of a scheduler"),
     (bundle(handlers=handler(_disabled_="true")), "the LrScheduleHandler is disabled"),
     (
         bundle(handlers=handler(_disabled_="$not f()")),

@@ -94,6 +94,8 @@ class _Bundle:
         if levels == 0:
             raise ValueError("the config refers to itself, or is nested too deeply")
         if isinstance(value, Mapping):
+            if str(value.get("_disabled_")).lower() == "true":
+                return None
             items = ((key, each) for key, each in value.items() if key not in _NO_ARGUMENTS)
             return {key: self.value(each, levels - 1) for key, each in items}
         if isinstance(value, list):
