@@ -196,6 +196,7 @@ REFUSED = [
         "WarmupCosineSchedule(opt, 5, 10, 0.5)",
         "the arguments of WarmupCosineSchedule have no fixed order",
     ),
+    ("WarmupCosineSchedule(opt, 20, 10)", "warmup_steps must be at most t_total, got 20 and 10"),
     ("WarmupCosineSchedule(opt, 5, start_lr=1, ref_lr=1, T_max=9)", "has no argument 'start_lr'"),
     ("GradualWarmupScheduler(opt, 0.5, 5)", "multiplier must be at least 1, got 0.5"),
     ("GradualWarmupScheduler(opt, 1, 0)", "total_epoch must be a whole number of at least 1"),

@@ -46,6 +46,12 @@ def test_another_library_gives_the_rates_of_the_original(case):
     assert from_string(call_text(case), rate)(9) == schedule(9)  # its keywords tell it too
 
 
+def in_function(loop: str) -> str:
+    """Return a loop in a function, which another loop calls."""
+    body = loop.replace("\n", "\n    ")
+    return f"def train(lr_scheduler, warmup_scheduler):{body}\nfor epoch in range(9):\n    train(a, b)\n"
+
+
 def written(
     warmup: str, loop: str = LOOP, scheduler: str = "StepLR(optimizer, 30)", beta2: Any = 0.999
 ) -> str:
@@ -53,7 +59,8 @@ def written(
     return HEAD.format(beta2=beta2, scheduler=scheduler, warmup=warmup) + loop
 
 
-DEFAULT = "optimizer = torch.optim.Adam(params, lr=0.1)\nUntunedLinearWarmup(optimizer)"
+UNTUNED = "UntunedLinearWarmup(optimizer)"
+DEFAULT = f"optimizer = torch.optim.Adam(params, lr=0.1)\n{UNTUNED}"
 TWO = """
 optimizer = torch.optim.Adam(params, lr=0.1)
 scheduler1 = StepLR(optimizer, 2, gamma=0.5)
@@ -68,6 +75,8 @@ GROUPS = """
 optimizer = torch.optim.Adam([{"params": a, "lr": 0.1}, {"params": b, "lr": 0.2}])
 warmup_scheduler = warmup.LinearWarmup(optimizer, [4, 8])
 """
+BY_NAME = "optimizer = Adam(p, 0.1, betas=(args.beta1, args.beta2))\n" + UNTUNED
+BY_PLACE = "optimizer = Lamb(p, 0.1, True, (0.9, 0.5))\n" + UNTUNED
 NNUNET = """
 optimizer = torch.optim.SGD(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay,
                             momentum=0.99, nesterov=True)
@@ -79,6 +88,7 @@ SNIPPETS = [  # a text, other arguments, and rates by count
     (written("UntunedLinearWarmup(optimizer)"), {}, {0: 0.1 / 1999, 30: 0.01 * 31 / 1999}),
     (written("UntunedLinearWarmup(optimizer)", beta2=0.5), {}, {0: 0.025, 3: 0.1, 30: 0.01}),
     (DEFAULT, {}, {0: 0.1 / 1999, 1998: 0.1}),
+    (f"{in_function(LOOP)}{DEFAULT}", {}, {0: 0.1 / 1999, 1998: 0.1}),
     ("UntunedLinearWarmup(optimizer, beta2=0.5)", {"init_value": 0.1}, {0: 0.025, 3: 0.1}),
     (TWO, {}, {0: 0.0125, 2: 0.01875, 4: 0.0125}),
     (GROUPS, {"group": 1}, {0: 0.025, 7: 0.2}),
@@ -88,6 +98,9 @@ SNIPPETS = [  # a text, other arguments, and rates by count
         {"names": {"self.initial_lr": 0.01, "self.num_epochs": 1000}},
         {0: 0.01, 500: 0.01 * 0.5**0.9},
     ),
+    (BY_NAME, {"names": {"args.beta2": 0.5}}, {0: 0.025, 3: 0.1}),
+    (BY_PLACE, {}, {0: 0.025, 3: 0.1}),
+    ("PolyLRScheduler(opt, cfg['lr'], 10)", {"names": {"cfg": {"lr": 0.1}}}, {0: 0.1, 5: 0.1 * 0.5**0.9}),
     ("PolyLRScheduler(optimizer, 1e-2, 1000)", {}, {0: 0.01, 500: 0.01 * 0.5**0.9, 1001: 0.0}),
     ("PolyLRScheduler(optimizer, initial_lr=1, max_steps=4, exponent=1.0)", {}, {1: 0.75}),
     ("PolyLRScheduler(optimizer, 100, 1.0)", {"init_value": 1.0}, {50: 0.5}),  # timm's
@@ -95,6 +108,7 @@ SNIPPETS = [  # a text, other arguments, and rates by count
     ("LinearLR(opt, 0.5, 1.0, 10)", {"init_value": 1.0}, {5: 0.75}),  # torch's
     ("import k_diffusion as K\nK.utils.ExponentialLR(opt, 10, 0.5)", {"init_value": 1.0}, {10: 0.5}),
     ("K.utils.InverseLR(opt, 1e6, 0.5, 0.5)", {"init_value": 1.0}, {0: 0.5, 1: 0.75 * (1 + 1e-6) ** -0.5}),
+    ("InverseLR(opt, min_lr=0.1, final_lr=0.4)", {"init_value": 1.0}, {1: 0.5, 9: 0.4}),
     ("InverseLR(opt, inv_gamma=3, final_lr=0.4)", {"init_value": 1.0}, {0: 1.0, 3: 0.5, 9: 0.4}),
 ]
 
@@ -111,6 +125,11 @@ def test_a_warmup_is_printed_with_its_scheduler_and_beta2():
     text = "UntunedLinearWarmup(beta2=0.98, lr_scheduler=StepLR(step_size=30))"
     assert line == f"schedule = jaxlr.from_string({text!r}, 0.1)"
     assert from_string(text, 0.1)(40) == 0.1 * 0.1 * 41 / 99
+
+
+def test_each_group_of_an_optimizer_has_the_warmup_of_its_betas():
+    line = port("optimizer = Adam([{'params': a}, {'params': b, 'betas': (0.9, 0.5)}], lr=0.1)\n" + UNTUNED)
+    assert [f"UntunedLinearWarmup(beta2={beta2})" in line for beta2 in (0.999, 0.5)] == [True, True]
 
 
 def test_values_may_be_traced():
@@ -149,25 +168,42 @@ optimizer = torch.optim.Adam(params, lr=0.1)
 warmup_scheduler = warmup.LinearWarmup(optimizer, 20)
 lr_scheduler = StepLR(optimizer, 30)
 """
-GROUP_BETAS = "optimizer = Adam([{'params': a, 'betas': (0.9, 0.5)}], lr=0.1)\nRAdamWarmup(optimizer)"
+OWN_BETAS = [  # lines that give a parameter group its own betas
+    "optimizer = Adam([{'params': a, 'betas': (0.9, 0.5)}], lr=0.1)",
+    "optimizer = Adam([dict(params=a, betas=(0.9, 0.5))], lr=0.1)",
+    "groups = [{'params': a, 'betas': (0.9, 0.5)}]\noptimizer = Adam(groups, lr=0.1)",
+    "def f(net):\n  return [dict(params=net, betas=(0.9, 0.5))]\noptimizer = Adam(f(net), lr=0.1)",
+    "optimizer = Adam(p, lr=0.1)\noptimizer.param_groups[0]['betas'] = (0.9, 0.5)",
+    "optimizer = Adam(p, lr=0.1)\nfor group in optimizer.param_groups:\n  group['betas'] = (0.9, 0.5)",
+]
+
+
 REFUSED = [
     (written(LINEAR, BY_EPOCH), "steps one scheduler more often than another.*jaxlr.per_epoch"),
     (written(LINEAR, DELAYED), "does not step all schedulers at once"),
     (written(LINEAR, OUTSIDE), r"Write the step inside of 'with warmup_scheduler.dampening\(\):'"),
     (written(LINEAR, OLDER), r"Write the step inside of 'with warmup_scheduler.dampening\(\):'"),
+    (written(LINEAR, in_function(BY_EPOCH)), "steps one scheduler more often than another"),
+    (
+        written(LINEAR, in_function(OUTSIDE)),
+        "cannot read 'def train.*: it dampens the rate, but not",
+    ),
     (written(LINEAR, "warmup_scheduler.last_step = -1"), "changes a LinearWarmup after its construction"),
     (written(LINEAR, scheduler="ReduceLROnPlateau(optimizer)"), "is jaxlr.with_plateau"),
     (EARLY, "constructs the LinearWarmup before the StepLR, .* construct the warmup last"),
     ("UntunedLinearWarmup(optimizer)", r"needs beta2, as in 'UntunedLinearWarmup\(beta2=...\)'"),
-    (GROUP_BETAS, "RAdamWarmup needs beta2"),
+    *((f"{lines}\nRAdamWarmup(optimizer)", "RAdamWarmup needs beta2") for lines in OWN_BETAS),
     ("optimizer = SGD(p, lr=0.1)\nRAdamWarmup(optimizer)", "RAdamWarmup needs beta2"),
     ("RAdamWarmup(opt, beta2=0.5)", "beta2 must be above 0.6 and at most 0.9999, got 0.5"),
     ("UntunedLinearWarmup(opt, beta2=1.0)", "beta2 must be above 0 and below 1, got 1.0"),
     ("LinearWarmup(opt, 20, last_step=5)", "last_step must be -1, which starts LinearWarmup afresh, got 5"),
     ("LinearWarmup(opt, 20, 5)", "the arguments of LinearWarmup have no fixed order"),
+    ("LinearWarmup(opt, 4, lr_scheduler=3)", "lr_scheduler must be a function"),
     ("RAdamWarmup(opt, 5)", "the arguments of RAdamWarmup have no fixed order"),
     ("LinearWarmup(opt, 0)", "warmup_period must be a whole number of at least 1"),
     ("PolyLRScheduler(opt, 0.1, 9, current_step=3)", "current_step must be None, .* got 3"),
+    ("from timm.scheduler import PolyLRScheduler\nPolyLRScheduler(opt, 0.1, 9)", "t_initial must be"),
+    ("torch.optim.lr_scheduler.LinearLR(opt, end_lr=1.0, num_iter=9)", "LinearLR has no argument 'end_lr'"),
     ("monai.optimizers.LinearLR(opt, 0.01, 9)", "end_lr must be at least the learning rate"),
     ("monai.optimizers.LinearLR(opt, 1, 1)", "num_iter must be at least 2, got 1"),
     ("InverseLR(opt, warmup=1.0)", "warmup must be from 0 to below 1, got 1.0"),
@@ -183,7 +219,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("text", "message"), REFUSED)
 def test_a_text_that_cannot_be_read_is_refused_with_a_way_out(text, message):
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises((TypeError, ValueError), match=message) as error:
         from_string(text, 0.1)
     assert "\n" not in str(error.value)
 

@@ -27,16 +27,42 @@ CALLS = {
 }
 _IGNORED = {module.FRAMEWORK.name: module.FRAMEWORK.ignored for module in _CALLED}
 
-# transformers 4.49 put num_decay_steps before num_stable_steps. get_greedy_schedule takes keywords only.
-_MAX_POSITIONAL = {"get_wsd_schedule": 2, "get_greedy_schedule": 0}
-_MAX_POSITIONAL |= {"CosineLRScheduler": 1, "TanhLRScheduler": 1}  # timm 0.5 reordered the others
-# Programs copy these classes with other parameters.
-_MAX_POSITIONAL |= {"NoamLR": 0, "PolyLR": 0, "ScheduledOptim": 0, "WarmupCosineSchedule": 2}
-_MAX_POSITIONAL |= {"AlphaFoldLRScheduler": 0}  # its first one is last_epoch
-
-
+# The arguments that a call may give by position, where versions or copies have the others in another order.
+_MAX_POSITIONAL = {
+    "get_wsd_schedule": 2,  # transformers 4.49 put num_decay_steps before num_stable_steps
+    "get_greedy_schedule": 0,  # takes keywords only
+    **dict.fromkeys(("CosineLRScheduler", "TanhLRScheduler"), 1),  # timm 0.5 reordered the others
+    **dict.fromkeys(("NoamLR", "PolyLR", "ScheduledOptim"), 0),  # programs change them
+    "WarmupCosineSchedule": 2,  # the third is end_lr in MONAI, and cycles in pytorch-transformers
+    "AlphaFoldLRScheduler": 0,  # its first one is last_epoch
+}
+# Functions of other libraries, and how to get their rates.
+ELSEWHERE = {
+    "poly_lr": "nnU-Net's poly_lr is PolyLRScheduler(optimizer, initial_lr, max_steps=max_epochs)",
+    "CosineDecay": "Keras's is a jaxlr.Phase(decay_steps, 'cosine', end_factor=alpha) of jaxlr.phased_lr",
+    "ExponentialDecay": (
+        "Keras's is jaxlr.exponential_lr(rate, decay_rate ** (1 / decay_steps)), and with staircase=True "
+        "jaxlr.step_lr(rate, decay_steps, decay_rate)"
+    ),
+    "InverseTimeDecay": (
+        "Keras's is a jaxlr.Phase(shape='inverse_power', power=1, span=decay_steps / decay_rate) of "
+        "jaxlr.phased_lr"
+    ),
+    "PiecewiseConstantDecay": (
+        "Keras's is a jaxlr.Phase(length, start_value=value) of jaxlr.phased_lr for each value, where the "
+        "step of a boundary has the value before it"
+    ),
+    "PolynomialDecay": (
+        "Keras's is a jaxlr.Phase(decay_steps, 'polynomial', end_value=end_learning_rate, power=power) of "
+        "jaxlr.phased_lr"
+    ),
+}
+PLATEAU_OF_KERAS = (
+    ": Keras's ReduceLROnPlateau is jaxlr.reduce_lr_on_plateau(..., patience=max(patience - 1, 0), "
+    "threshold=min_delta, threshold_mode='abs', cooldown=max(cooldown - 1, 0), eps=0)"
+)
 # The first argument of nnU-Net's PolyLRScheduler is a rate, and that of timm's a number of epochs.
-_RATE = re.compile(r"(lr|rate)$|^0?\.\d+$|^[\d.]+e-\d+$")
+_RATE = re.compile(r"(lr|rate)['\"]?\]?$|^0?\.\d+$|^[\d.]+e-\d+$")
 
 
 def namesake(row: TorchClass, module: str, keywords: Collection[Any], first: str = "") -> TorchClass:
@@ -48,11 +74,13 @@ def namesake(row: TorchClass, module: str, keywords: Collection[Any], first: str
         keywords: the arguments of the call that are given by name.
         first: the first of several arguments that are given by position.
     """
-    for modules, other in NAMESAKES.get(row.name, ()):
+    root = module.partition(".")[0]
+    others = [] if root == row.library else NAMESAKES.get(row.name, [])
+    for modules, other in others:
         is_others = {*keywords} <= {"optimizer", *other.parameters}
         is_rows = {*keywords} <= {"optimizer", *row.parameters}
         is_rate = row.name == "PolyLRScheduler" and _RATE.search(first)
-        if module.partition(".")[0] in modules or (is_others and not is_rows) or is_rate:
+        if root in modules or (is_others and not is_rows) or is_rate:
             return other
     return row
 

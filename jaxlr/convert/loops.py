@@ -1,10 +1,11 @@
 """The training loops of a text, which may step its schedulers in other ways than once per count."""
 
 import ast
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 
 from jaxlr._checks import shorten
-from jaxlr.code.syntax import called_name, calls_in, first_line, source_of, unreadable
+from jaxlr.code.syntax import called_name, calls_in, first_line, nodes_in, source_of, unreadable
 
 
 _DAMPENS = ("dampening", "dampen")
@@ -52,6 +53,15 @@ def check_steps(statement: ast.stmt, known: Collection[str], alone: Mapping[str,
             f"cannot read {first_line(statement)}: it does not step all schedulers at once. Write them as "
             "one SequentialLR, with the epochs of the change as milestones"
         )
+
+
+def check_functions(statements: Sequence[ast.stmt]) -> None:
+    """Check the functions of a text that dampen a rate like its loops. They may be called in a loop."""
+    for function in (each for each in nodes_in(statements) if isinstance(each, ast.FunctionDef)):
+        steps = [(name, called_name(call) in _DAMPENS) for name, call in steps_in(function)]
+        if any(dampens for _, dampens in steps):
+            names = {name for name, dampens in steps if dampens or re.search("sched|lr", name.lower())}
+            check_steps(function, names, dict.fromkeys(names, "the scheduler"))
 
 
 def _check_dampened(statement: ast.stmt, steps: list[tuple[str, ast.Call]]) -> None:

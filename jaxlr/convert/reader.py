@@ -13,7 +13,7 @@ from jaxlr.code.values import UNKNOWN, Unevaluated
 from jaxlr.convert.class_names import KNOWN, PARTIALS, ClassReader
 from jaxlr.convert.classes import CLASSES, Effect, TorchClass
 from jaxlr.convert.constructors import Constructor
-from jaxlr.convert.foreign import namesake
+from jaxlr.convert.foreign import ELSEWHERE, PLATEAU_OF_KERAS, namesake
 from jaxlr.convert.optimizers.signatures import NAMES as OPTIMIZERS
 from jaxlr.convert.optimizers.signatures import OptimizerCall, signature
 
@@ -25,33 +25,6 @@ _RESUMED = {"last_epoch", "last_step"}  # arguments that resume a run
 _HARMLESS = (
     *("LambdaLR", "MultiplicativeLR", "StepLR", "MultiStepLR", "ExponentialLR", "PolynomialLR"),
     *("CosineAnnealingLR", "CosineAnnealingWarmRestarts", "ReduceLROnPlateau"),
-)
-
-
-# Functions of other libraries, and how to get their rates.
-_ELSEWHERE = {
-    "poly_lr": "nnU-Net's poly_lr is PolyLRScheduler(optimizer, initial_lr, max_steps=max_epochs)",
-    "CosineDecay": "Keras's is a jaxlr.Phase(decay_steps, 'cosine', end_factor=alpha) of jaxlr.phased_lr",
-    "ExponentialDecay": (
-        "Keras's is jaxlr.exponential_lr(rate, decay_rate ** (1 / decay_steps)), and with staircase=True "
-        "jaxlr.step_lr(rate, decay_steps, decay_rate)"
-    ),
-    "InverseTimeDecay": (
-        "Keras's is a jaxlr.Phase(shape='inverse_power', power=1, span=decay_steps / decay_rate) of "
-        "jaxlr.phased_lr"
-    ),
-    "PiecewiseConstantDecay": (
-        "Keras's is a jaxlr.Phase(length, start_value=value) of jaxlr.phased_lr for each value, where the "
-        "step of a boundary has the value before it"
-    ),
-    "PolynomialDecay": (
-        "Keras's is a jaxlr.Phase(decay_steps, 'polynomial', end_value=end_learning_rate, power=power) of "
-        "jaxlr.phased_lr"
-    ),
-}
-_OF_KERAS = (
-    ": Keras's ReduceLROnPlateau is jaxlr.reduce_lr_on_plateau(..., patience=max(patience - 1, 0), "
-    "threshold=min_delta, threshold_mode='abs', cooldown=max(cooldown - 1, 0), eps=0)"
 )
 
 
@@ -73,7 +46,7 @@ class ConstructorReader(ClassReader):
     def __init__(self, evaluator: Evaluator, group: int):
         super().__init__(evaluator)
         self._group = group
-        self.has_own_rates = False  # if the text has a parameter group with a rate
+        self.own_options: frozenset[str] = frozenset()  # the options in the text's parameter groups
         self.made: list[Constructor] = []
         self._used: set[int] = set()
         self._optimizers: dict[int, ast.expr] = {}  # by the id of the constructor
@@ -181,7 +154,7 @@ class ConstructorReader(ClassReader):
     def _rate_node(self, optimizer: ast.Call) -> ast.expr | None:
         groups = self._evaluator.definition(optimizer.args[0]) if optimizer.args else None
         is_plain = groups is None or (isinstance(groups, ast.Call) and called_name(groups) in _PARAMETERS)
-        if self.has_own_rates and not is_plain and not isinstance(groups, ast.List | ast.Constant):
+        if "lr" in self.own_options and not is_plain and not isinstance(groups, ast.List | ast.Constant):
             return None  # the groups may have rates of their own
         if isinstance(groups, ast.List) and self._group < len(groups.elts):
             own = groups.elts[self._group]
@@ -291,16 +264,12 @@ class ConstructorReader(ClassReader):
         nodes = self._bound(torch_class, call, scope)
         for key in _RESUMED & nodes.keys():
             self._check_starts_afresh(torch_class.name, key, nodes[key], scope)
-        if (
-            "beta2" in torch_class.required
-            and "beta2" not in nodes
-            and isinstance(nodes.get("optimizer"), ast.expr)
-        ):
-            nodes |= self._beta2(nodes["optimizer"])
+        optimizer = nodes.get("optimizer")
+        if "beta2" in torch_class.required and isinstance(optimizer, ast.expr):
+            nodes = {**self._beta2(optimizer), **nodes}
         if missing := [key for key in torch_class.required if key not in nodes]:
             name = torch_class.name
             message = f"{name} needs {', '.join(missing)}, as in '{name}({missing[0]}=...)'"
-            optimizer = nodes.get("optimizer")
             if optimizer in call.args and "opt" not in source_of(optimizer).lower():
                 message += f"; {quoted(optimizer)} was read as the optimizer"
             raise ValueError(message)
@@ -310,19 +279,25 @@ class ConstructorReader(ClassReader):
         """Return the argument `beta2` of a warmup, if the optimizer states or implies it."""
         made = self._evaluator.assigned.get(source_of(optimizer))
         if isinstance(made, OptimizerCall):
-            betas = made.param_groups[0].get("betas")
+            betas = made.param_groups[self._group].get("betas")
             return {"beta2": _Value(betas[1])} if isinstance(betas, list | tuple) else {}
         call = self._evaluator.definition(optimizer)
         if not isinstance(call, ast.Call) or called_name(call) not in OPTIMIZERS:
             return {}
-        default = signature(called_name(call)).parameters.get("betas")
-        is_plain = all(each.arg for each in call.keywords) and "'betas'" not in source_of(call)
-        if default is None or not is_plain:
+        parameters = signature(called_name(call)).parameters
+        is_plain = "betas" not in self.own_options and all(each.arg for each in call.keywords)
+        if "betas" not in parameters or not is_plain:
             return {}
-        stated = [*call.args[2:3], *(each.value for each in call.keywords if each.arg == "betas")]
-        if stated:
-            return {"beta2": ast.Subscript(stated[0], ast.Constant(1), ast.Load())}
-        return {"beta2": ast.Constant(default.default[1])}
+        place = 1 + [*parameters].index("betas")  # after the parameters of the model
+        by_name = [each.value for each in call.keywords if each.arg == "betas"]
+        match [*call.args[place : place + 1], *by_name]:
+            case []:
+                beta2 = ast.Constant(parameters["betas"].default[1])
+            case [ast.Tuple(elts=[_, second]) | ast.List(elts=[_, second])]:
+                beta2 = second
+            case stated:
+                beta2 = ast.Subscript(stated[0], ast.Constant(1), ast.Load())
+        return {"beta2": beta2}
 
     def _bound(self, torch_class: TorchClass, call: ast.Call, scope: Mapping[str, Any]) -> dict[str, Any]:
         """Return the syntax of all arguments of a call, by the names of the constructor's parameters."""
@@ -345,7 +320,7 @@ class ConstructorReader(ClassReader):
             if key not in ("optimizer", *parameters):
                 accepted = ", ".join(torch_class.settings)
                 is_keras = name == "ReduceLROnPlateau" and key in ("monitor", "min_delta")
-                hint = _OF_KERAS if is_keras else f"; it takes {accepted}"
+                hint = PLATEAU_OF_KERAS if is_keras else f"; it takes {accepted}"
                 raise ValueError(f"{name} has no argument {key!r}{hint}")
             if key in nodes:
                 raise ValueError(f"{name} is given its argument {key!r} twice")
@@ -422,21 +397,24 @@ def _is_dict_call(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and source_of(node.func) == "dict"
 
 
-def has_own_rates(statements: Sequence[ast.stmt]) -> bool:
-    """Check if a text has the mapping of a parameter group with a rate of its own."""
+def own_options(statements: Sequence[ast.stmt]) -> frozenset[str]:
+    """Return the options in the mappings of parameter groups in a text, and `betas` if it sets these."""
     added = [call for call in calls_in(statements) if called_name(call) == "add_param_group"]
     in_added = {id(each) for each in nodes_in(added)}  # which leave the first group as it is
+    options = set[str]()
     for each in nodes_in(statements):
         match each:
             case ast.Dict(keys=keys):
-                names = {key.value for key in keys if isinstance(key, ast.Constant)}
+                names = {str(key.value) for key in keys if isinstance(key, ast.Constant)}
             case ast.Call(func=ast.Name(id="dict"), keywords=keywords):
-                names = {keyword.arg for keyword in keywords}
+                names = {str(keyword.arg) for keyword in keywords}
+            case ast.Subscript(slice=ast.Constant(value="betas"), ctx=ast.Store()):
+                names = {"params", "betas"}
             case _:
                 continue
-        if {"params", "lr"} <= names and id(each) not in in_added:
-            return True
-    return False
+        if "params" in names and id(each) not in in_added:
+            options |= names
+    return frozenset(options)
 
 
 def optimizer_calls(statements: Sequence[ast.stmt]) -> list[ast.Call]:
@@ -451,8 +429,8 @@ def raise_unknown(name: str) -> NoReturn:
             f"{name} is an optimizer: convert it with jaxlr.optimizer_from_string, or write a scheduler "
             f"{EXAMPLE}"
         )
-    if name in _ELSEWHERE:
-        raise ValueError(f"{name} is not read: {_ELSEWHERE[name]}")
+    if name in ELSEWHERE:
+        raise ValueError(f"{name} is not read: {ELSEWHERE[name]}")
     spelled = _bare(name)
     known = {_bare(each): each for each in KNOWN}
     # Other libraries have classes of similar names. So a hint must be for a slip of one or two letters.

@@ -24,14 +24,15 @@ from jaxlr.convert.class_names import NAME_OF_SCHEDULER
 from jaxlr.convert.classes import CLASSES
 from jaxlr.convert.constructors import Constructor, equivalent_call
 from jaxlr.convert.errors import ConflictingRateError, MissingNamesError, MissingRateError
+from jaxlr.convert.loops import check_functions
 from jaxlr.convert.mappings import as_python, with_calls
 from jaxlr.convert.optimizers.signatures import signature
 from jaxlr.convert.reader import (
     EXAMPLE,
     ConstructorReader,
     TextRate,
-    has_own_rates,
     optimizer_calls,
+    own_options,
     raise_unknown,
 )
 from jaxlr.convert.statements import Program
@@ -237,11 +238,12 @@ def _raise_no_scheduler(statements: list[ast.stmt], reader: ConstructorReader) -
 
 def followed(program: Program, reader: ConstructorReader, statements: list[ast.stmt]) -> Constructor | None:
     """Follow the statements of a text, and return the scheduler or the function of the step in it."""
-    reader.origins, reader.has_own_rates = imported(statements), has_own_rates(statements)
+    reader.origins, reader.own_options = imported(statements), own_options(statements)
     program.run(flattened(statements, reader.known))
     constructor = reader.final(program.kept())
     if constructor is not None:
         _check_hands(statements)
+        check_functions(statements)
         for optimizer in reader.optimizers(constructor):
             program.check_alone(optimizer)
     function = program.schedule_function()
@@ -276,7 +278,7 @@ def _check_hands(statements: list[ast.stmt]) -> None:
 def _missing_rate(statements: list[ast.stmt], reader: ConstructorReader) -> MissingRateError:
     """Return the error for a text that does not say the rate of its optimizer."""
     name = next(map(called_name, optimizer_calls(statements)), None)
-    if name is None or reader.has_own_rates:
+    if name is None or "lr" in reader.own_options:
         return MissingRateError(name)
     return MissingRateError(name, signature(name).parameters["lr"].default)
 

@@ -84,9 +84,8 @@ def parse_names(pairs: Sequence[str]) -> dict[str, Any]:
 
 def _path_of(recipe: str) -> Path | None:
     """Return the path of an existing file, or None for a text."""
-    is_long = (
-        len(recipe) > 1000 or max(map(len, recipe.split("/"))) > 255
-    )  # an OSError if it were looked up
+    # To look up a long text would raise an OSError.
+    is_long = len(recipe) > 1000 or max(map(len, recipe.split("/"))) > 255
     if "\n" in recipe or "\0" in recipe or is_long:
         return None
     path = Path(recipe)

@@ -127,7 +127,9 @@ def WarmupCosineSchedule(
 ) -> optax.Schedule:
     """Return a line, then the waves of a cosine, but after the warmup never less than `end_lr`."""
     total = check_positive_count("t_total", t_total)
-    warmup = min(check_duration("warmup_steps", warmup_steps), total)
+    warmup = check_duration("warmup_steps", warmup_steps)
+    if warmup > total:  # MONAI shortens the warmup, and pytorch-transformers does not
+        raise ValueError(f"warmup_steps must be at most t_total, got {warmup} and {total}")
     start: Any = check_value("warmup_multiplier", warmup_multiplier)
     if start > 1:
         raise ValueError(f"warmup_multiplier must be from 0 to 1, got {warmup_multiplier!r}")

@@ -24,13 +24,13 @@ def InverseLR(
     inv_gamma: float = 1.0,
     power: float = 1.0,
     warmup: float = 0.0,
-    min_lr: ArrayLike | None = None,
+    min_lr: ArrayLike = 0.0,
     *,
     final_lr: ArrayLike = 0.0,
 ) -> optax.Schedule:
     """Return an inverse power of the step, after an exponential warmup. stable-audio has `final_lr`."""
     curve = phased_lr(init_value, [Phase(shape="inverse_power", power=power, span=inv_gamma)])
-    return _warmed(floored(curve, final_lr if min_lr is None else min_lr, 0), warmup)
+    return _warmed(floored(floored(curve, min_lr, 0), final_lr, 0), warmup)
 
 
 def ConstantLRWithWarmup(init_value: ArrayLike, warmup: float = 0.0) -> optax.Schedule:

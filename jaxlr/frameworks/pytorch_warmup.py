@@ -10,7 +10,7 @@ from typing import Any
 import optax
 from jax.typing import ArrayLike
 
-from jaxlr._checks import check_positive_count, check_static_value
+from jaxlr._checks import check_function, check_positive_count, check_static_value
 from jaxlr.frameworks._curves import approach, dampened, warmup_ahead
 from jaxlr.schedules import Phase, phased_lr, tabulate
 
@@ -78,6 +78,7 @@ CALLS = (LinearWarmup, ExponentialWarmup, UntunedLinearWarmup, UntunedExponentia
 def _dampened(init_value: ArrayLike, factor: optax.Schedule, lr_scheduler: Any) -> optax.Schedule:
     """Return the rates of a scheduler times a factor, or a constant rate times it."""
     schedule = phased_lr(init_value, [Phase()]) if lr_scheduler is None else lr_scheduler
+    check_function("lr_scheduler", schedule)
     return dampened(schedule, factor)
 
 
