@@ -302,6 +302,29 @@ opt = SGD([torch.nn.Parameter(torch.zeros(1))], cfg["lr"])
 cfg.update(g=0.5, lr=0.7)
 scheduler = StepLR(opt, 3, cfg["g"])
 """,
+    "class attributes of others": """
+a = 0.1
+class C:
+    a = 0.25
+    g = a * 2
+scheduler = StepLR(opt, 3, C.g)
+""",
+    "rates in a log": """
+scheduler = StepLR(opt, 3)
+log = {}
+for epoch in range(0):
+    row = {"epoch": epoch}
+    row["lr"] = log["lr"] = scheduler.get_last_lr()[0]
+    scheduler.step()
+""",
+    "table of functions": """
+table = {"step": lambda o, n=3: StepLR(o, n), "exp": lambda o: ExponentialLR(o, 0.9)}
+scheduler = table["step"](opt, 4)
+""",
+    "table of functions without arguments": """
+table = {"step": lambda: StepLR(opt, 3), "exp": lambda: ExponentialLR(opt, 0.9)}
+scheduler = table["exp"]()
+""",
     "list grows later": """
 milestones = [3, 6]
 scheduler = MultiStepLR(opt, milestones)
@@ -682,6 +705,21 @@ scheduler = StepLR(opt, 3)
 for epoch in range(4):
     opt.step()
     scheduler.step(epoch)
+""",
+    "step of the epoch after a function": """
+def train_one():
+    opt.step()
+scheduler = StepLR(opt, 3)
+for epoch in range(4):
+    train_one()
+    scheduler.step(epoch)
+""",
+    "group that becomes a parameter group": """
+scheduler = StepLR(opt, 3)
+group = {"params": [torch.nn.Parameter(torch.zeros(1))]}
+opt.add_param_group(group)
+for epoch in range(9):
+    group["lr"] = 0.5
 """,
     "schedulers by turns": """
 warmup = ConstantLR(opt, 0.1, 5)

@@ -112,25 +112,23 @@ def constants_of(definition: ast.ClassDef) -> ast.Dict | None:
 
     It is also None if a condition or a loop in the body changes one of them.
     """
-    keys: list[ast.expr | None] = []
-    values: list[ast.expr] = []
+    found: dict[str, ast.expr] = {}
     changed: set[str] = set()
     for statement in definition.body:
         match statement:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                keys.append(ast.Constant(name))
-                values.append(value)
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                keys.append(ast.Constant(name))
-                values.append(value)
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ):
+                found[name] = _Substitution(found).visit(copy.deepcopy(value))
             case ast.FunctionDef(name="__init__" | "__new__" | "__post_init__" | "__getattr__"):
                 return None
             case ast.FunctionDef() | ast.ClassDef():
                 pass
             case _:
                 changed |= names_stored([statement])
-    is_plain = values and not any(isinstance(key, ast.Constant) and key.value in changed for key in keys)
-    return ast.Dict(keys, values) if is_plain else None
+    keys: list[ast.expr | None] = [ast.Constant(name) for name in found]
+    return ast.Dict(keys, [*found.values()]) if found and not found.keys() & changed else None
 
 
 def as_conditions(statement: ast.Match) -> ast.If | None:

@@ -3,7 +3,7 @@
 import ast
 import copy
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from jaxlr.code.builders import OutsideChanges, outside_changes
@@ -76,14 +76,20 @@ _EPOCHS = (
 )
 
 
-def writes_rate(node: ast.AST) -> bool:
-    """Check if a statement writes the learning rate of an optimizer's parameter group."""
+def writes_rate(node: ast.AST, known: Collection[str] = ()) -> bool:
+    """Check if a statement writes the learning rate of an optimizer's parameter group.
+
+    Args:
+        node: the statement.
+        known: the names of mappings that are no parameter groups, such as those of a log.
+    """
     loops = [each for each in ast.walk(node) if isinstance(each, ast.For | ast.comprehension)]
     groups = {source_of(each.target) for each in loops if is_group(each.iter)}
     for each in ast.walk(node):
         match each:
-            case ast.Subscript(slice=ast.Constant(value="lr" | "initial_lr"), ctx=ast.Store()):
-                return True
+            case ast.Subscript(value=owner, slice=ast.Constant(value="lr" | "initial_lr"), ctx=ast.Store()):
+                if source_of(owner) not in known:
+                    return True
             case ast.Subscript(value=owner, slice=ast.expr() as key, ctx=ast.Store()):
                 if not isinstance(key, ast.Constant) and is_group(owner):
                     return True

@@ -79,6 +79,8 @@ def _check_epoch(statement: ast.stmt, name: str, call: ast.Call, known: Collecti
         case _:
             return
     others = [each for owner, each in steps_in(statement) if owner not in known]
+    calls = calls_in([statement])
+    others += [e for e in calls if isinstance(e.func, ast.Name) and e.func.id.startswith("train")]
     if source_of(call.args[0]) in names and any(each.lineno < call.lineno for each in others):
         raise ValueError(
             f"cannot read {quoted(call)}: after the steps of the optimizer it gives the first two epochs "

@@ -32,6 +32,7 @@ from jaxlr.code.values import (
     check_unshared,
     is_place,
     unpacked,
+    values_in,
 )
 from jaxlr.convert.class_names import NAME_OF_SCHEDULER
 from jaxlr.convert.constructors import Constructor
@@ -246,6 +247,20 @@ class Program:
             if isinstance(owner, Constructor | OptimizerCall):
                 self._refuse_change(statement, f"a {owner.name}")
 
+    def _logs(self, statement: ast.stmt) -> set[str]:
+        """Return the names of the mappings that are known to be no parameter groups."""
+        known = {
+            k for k, v in self._evaluator.assigned.items() if isinstance(v, dict) and "params" not in v
+        }
+        for each in ast.walk(statement):
+            match each:
+                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Dict() as value):
+                    if "'params'" not in source_of(value):
+                        known.add(name)
+                case _:
+                    pass
+        return known
+
     def _is_setting(self, target: ast.expr) -> bool:
         """Check if `target["lr"] = ...` sets an item of a config, and not the rate of an optimizer."""
         if not isinstance(target, ast.Subscript):
@@ -316,7 +331,8 @@ class Program:
             case ast.List(elts=elements) | ast.Tuple(elts=elements):
                 return [self._scheduler_value(element) for element in elements]
             case ast.Lambda():
-                return self._evaluator.value_if_any(node)
+                constructs = self._reader.constructs(node)
+                return Unevaluated(node, []) if constructs else self._evaluator.value_if_any(node)
         if isinstance(node, ast.Call) and self.builder(node) is not None:
             return self._built(node)
         if not self._reader.constructs(node):
@@ -473,7 +489,17 @@ class Program:
 
     def builder(self, node: ast.expr) -> ast.FunctionDef | ast.Lambda | None:
         """Return the function of the text that an expression calls, if it builds schedulers."""
-        return self._builders.get(source_of(node.func)) if isinstance(node, ast.Call) else None
+        if not isinstance(node, ast.Call):
+            return None
+        if not isinstance(node.func, ast.Subscript):
+            return self._builders.get(source_of(node.func))
+        item = self._evaluator.value_if_any(node.func)  # of a table of functions
+        if _is_builder(item):
+            return item.node
+        table = self._variables.collection(node.func.value)
+        if isinstance(item, Unevaluated) and item.missing and any(map(_is_builder, values_in(table))):
+            raise MissingNamesError(item.missing)
+        return None
 
     def _built(self, call: ast.Call) -> Any:
         """Follow the statements of a function that builds schedulers, and return its value."""
@@ -511,7 +537,7 @@ class Program:
 
     def _matters(self, statement: ast.stmt) -> bool:
         """Check if a statement may construct or change a scheduler."""
-        if writes_rate(statement) or self._reader.constructs(statement):
+        if writes_rate(statement, self._logs(statement)) or self._reader.constructs(statement):
             return True
         nodes = list(ast.walk(statement))
         if any(map(_is_table, nodes)):
@@ -611,7 +637,7 @@ class Program:
                     f"cannot read {first}: it calls {source_of(each.func)}, which constructs {name}. "
                     "Write the call outside of it, or leave it out if it does not change the learning rate"
                 )
-        if writes_rate(statement):
+        if writes_rate(statement, self._logs(statement)):
             if isinstance(statement, ast.ClassDef) and statement.name in self._reader.known:
                 self._reader.check_origin(ast.Name(statement.name, ast.Load()), statement.name)
             raise ValueError(
@@ -642,6 +668,10 @@ class Program:
                     raise ValueError(f"cannot read {first}, which replaces a scheduler")
                 if source not in self._evaluator.names:
                     self._variables.forget(source, None if missing else error, missing)
+
+
+def _is_builder(value: Any) -> bool:
+    return isinstance(value, Unevaluated) and isinstance(value.node, ast.Lambda)
 
 
 def _is_table(node: ast.AST) -> TypeGuard[ast.Attribute]:
