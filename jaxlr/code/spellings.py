@@ -3,11 +3,6 @@
 import ast
 from collections.abc import Sequence
 
-from jaxlr.code.syntax import source_of
-
-
-_TABLES = ("globals()", "locals()", "vars()")
-
 
 def with_plain_assignments(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
     """Replace `setattr(x, "a", 1)`, `vars(x)["a"]` and `x.__dict__.update(a=1)` by `x.a = 1` and `x.a`."""
@@ -60,6 +55,6 @@ def _plain(table: ast.expr, key: ast.expr, ctx: ast.expr_context) -> ast.expr | 
     match table:
         case ast.Call(func=ast.Name(id="vars"), args=[owner]) | ast.Attribute(value=owner, attr="__dict__"):
             return ast.Attribute(owner, key.value, ctx)
-        case ast.Call() if source_of(table) in _TABLES:
+        case ast.Call(func=ast.Name(id="globals")):
             return ast.Name(key.value, ctx)
     return None
