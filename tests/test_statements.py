@@ -325,6 +325,15 @@ scheduler = table["step"](opt, 4)
 table = {"step": lambda: StepLR(opt, 3), "exp": lambda: ExponentialLR(opt, 0.9)}
 scheduler = table["exp"]()
 """,
+    "two classes of one base": """
+class A:
+    g = 0.1
+class B(A):
+    g = 0.5
+class C(A):
+    n = 4
+scheduler = StepLR(opt, C().n, C().g)
+""",
     "list grows later": """
 milestones = [3, 6]
 scheduler = MultiStepLR(opt, milestones)
@@ -720,6 +729,14 @@ group = {"params": [torch.nn.Parameter(torch.zeros(1))]}
 opt.add_param_group(group)
 for epoch in range(9):
     group["lr"] = 0.5
+""",
+    "base after its class": """
+class A:
+    g = 0.1
+class B(A):
+    n = 4
+A.g = 0.5
+scheduler = StepLR(opt, B.n, B.g)
 """,
     "schedulers by turns": """
 warmup = ConstantLR(opt, 0.1, 5)

@@ -56,7 +56,8 @@ class Unevaluated(NamedTuple):
 class Settings(dict[str, Any]):
     """The attributes of a class of the text, which its objects copy."""
 
-    is_copied: bool = False  # if a later change of them does not reach all objects
+    is_copied: bool = False  # if a later change of them does not reach all objects and classes
+    is_dataclass: bool = False
 
 
 class ClassName(NamedTuple):

@@ -180,15 +180,18 @@ class Program:
             is_own = bool(statement.decorator_list) and not any(
                 isinstance(e, ast.Assign) for e in statement.body
             )
-            is_copied = isinstance(inherited, Settings) and inherited.is_copied and not is_own
-            if is_copied or source_of(base) in self._classes or not isinstance(inherited, dict):
+            is_dataclass = isinstance(inherited, Settings) and inherited.is_dataclass
+            is_hidden = is_dataclass and not is_own  # the constructor of the base sets the attributes
+            if is_hidden or source_of(base) in self._classes or not isinstance(inherited, dict):
                 return Unevaluated(constants, [], unreadable(base, "write the attributes of the class out"))
+            if isinstance(inherited, Settings):
+                inherited.is_copied = True
             value = value if isinstance(value, Unevaluated) else {**inherited, **value}
         if isinstance(value, Unevaluated):
             return value
         settings = Settings(value)
         # The constructor of a dataclass keeps the values that the class had when it was defined.
-        settings.is_copied = bool(statement.decorator_list)
+        settings.is_copied = settings.is_dataclass = bool(statement.decorator_list)
         return settings
 
     def _changed(self, statement: ast.AugAssign, target: ast.expr) -> Any:
