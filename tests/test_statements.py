@@ -1,5 +1,8 @@
 """Scripts with loops, functions and lists that change: real torch runs the same text."""
 
+import argparse
+import contextlib
+
 import pytest
 import torch
 from torch.optim import SGD, lr_scheduler
@@ -201,6 +204,161 @@ c = C()
 c.g = 0.5
 def f(x, cfg=c): return cfg.g ** x
 scheduler = LambdaLR(opt, f)
+""",
+    "items in a copy": """
+cfg = {"a": {"g": 0.1}}
+other = dict(cfg)
+other["a"]["g"] = 0.5
+scheduler = StepLR(opt, 3, cfg["a"]["g"])
+""",
+    "items in a deep copy": """
+import copy
+cfg = {"a": {"g": 0.1}}
+other = copy.deepcopy(cfg)
+other["a"]["g"] = 0.5
+scheduler = StepLR(opt, 3, cfg["a"]["g"])
+""",
+    "item by get": """
+cfg = {"a": {"g": 0.1}}
+cfg.get("a")["g"] = 0.5
+scheduler = StepLR(opt, 3, cfg["a"]["g"])
+""",
+    "items in a loop": """
+cfg = {"a": {"g": 0.1}}
+for section in cfg.values():
+    section["g"] = 0.5
+scheduler = StepLR(opt, 3, cfg["a"]["g"])
+""",
+    "update by stars": """
+cfg = {"g": 0.1}
+new = {"g": 0.5}
+cfg.update(**new)
+scheduler = StepLR(opt, 3, cfg["g"])
+""",
+    "class by stars": """
+class C:
+    g = 0.1
+class D(C):
+    n = 3
+d = D()
+d.__dict__.update(g=0.5)
+scheduler = StepLR(opt, d.n, d.g)
+""",
+    "dataclass by stars": """
+from dataclasses import dataclass
+@dataclass
+class C:
+    g: float = 0.1
+c = C(**{"g": 0.5})
+scheduler = StepLR(opt, 3, c.g)
+""",
+    "setattr": """
+class C:
+    g = 0.1
+c = C()
+setattr(c, "g", 0.5)
+scheduler = StepLR(opt, 3, c.g)
+""",
+    "setattr in a loop": """
+class C:
+    g = 0.1
+c = C()
+for key, value in {"g": 0.5}.items():
+    setattr(c, key, value)
+scheduler = StepLR(opt, 3, c.g)
+""",
+    "vars": """
+class C:
+    g = 0.1
+c = C()
+vars(c)["g"] = 0.5
+scheduler = StepLR(opt, 3, c.g)
+""",
+    "globals": """
+g = 0.1
+globals()["g"] = 0.5
+scheduler = StepLR(opt, 3, g)
+""",
+    "globals update": """
+g = 0.1
+globals().update(g=0.5)
+scheduler = StepLR(opt, 3, g)
+""",
+    "item in place": """
+cfg = {"g": 0.1, "lr": 0.1}
+cfg["g"] *= 5
+cfg["lr"] *= 2
+cfg |= {"n": 4}
+scheduler = StepLR(opt, cfg["n"], cfg["g"])
+""",
+    "copy with changes": """
+cfg = {"g": 0.1}
+cfg = dict(cfg, g=0.5)
+scheduler = StepLR(opt, 3, cfg["g"])
+""",
+    "rate of a mapping": """
+cfg = {"lr": 0.3, "g": 0.1}
+opt = SGD([torch.nn.Parameter(torch.zeros(1))], cfg["lr"])
+cfg.update(g=0.5, lr=0.7)
+scheduler = StepLR(opt, 3, cfg["g"])
+""",
+    "class attributes of others": """
+a = 0.1
+class C:
+    a = 0.25
+    g = a * 2
+scheduler = StepLR(opt, 3, C.g)
+""",
+    "rates in a log": """
+scheduler = StepLR(opt, 3)
+log = {}
+for epoch in range(0):
+    row = {"epoch": epoch}
+    row["lr"] = log["lr"] = scheduler.get_last_lr()[0]
+    scheduler.step()
+""",
+    "table of functions": """
+table = {"step": lambda o, n=3: StepLR(o, n), "exp": lambda o: ExponentialLR(o, 0.9)}
+scheduler = table["step"](opt, 4)
+""",
+    "table of functions without arguments": """
+table = {"step": lambda: StepLR(opt, 3), "exp": lambda: ExponentialLR(opt, 0.9)}
+scheduler = table["exp"]()
+""",
+    "two classes of one base": """
+class A:
+    g = 0.1
+class B(A):
+    g = 0.5
+class C(A):
+    n = 4
+scheduler = StepLR(opt, C().n, C().g)
+""",
+    "list grows later": """
+milestones = [3, 6]
+scheduler = MultiStepLR(opt, milestones)
+milestones.append(9)
+""",
+    "mapping of a call": """
+def build(cfg):
+    n = cfg.pop("n")
+    return StepLR(opt, n, **cfg)
+scheduler = build({"n": 3, "gamma": 0.5})
+""",
+    "exit": """
+scheduler = StepLR(opt, 3)
+exit()
+scheduler = StepLR(opt, 7)
+""",
+    "raise": """
+scheduler = StepLR(opt, 3)
+if True:
+    raise SystemExit
+scheduler = StepLR(opt, 7)
+""",
+    "name of a class": """
+kind = "Step"
+scheduler = getattr(torch.optim.lr_scheduler, kind + "LR")(opt, 3)
 """,
 }
 # Texts in which a value changes in a way that is not followed.
@@ -463,6 +621,152 @@ def cos(e): return 0.5
 from math import cos
 scheduler = LambdaLR(opt, cos)
 """,
+    "list of a mapping": """
+a = [3]
+d = {"a": a}
+d["a"] += [6]
+scheduler = MultiStepLR(opt, a)
+""",
+    "class after its object": """
+class C:
+    g = 0.1
+c = C()
+C.g = 0.5
+scheduler = StepLR(opt, 3, c.g)
+""",
+    "dataclass": """
+from dataclasses import dataclass
+@dataclass
+class C:
+    g: float = 0.1
+C.g = 0.5
+scheduler = StepLR(opt, 3, C().g)
+""",
+    "class of a dataclass": """
+from dataclasses import dataclass
+@dataclass
+class C:
+    g: float = 0.1
+class D(C):
+    g = 0.5
+scheduler = StepLR(opt, 3, D().g)
+""",
+    "base with a constructor": """
+class C:
+    def __init__(self):
+        self.g = 0.1
+class D(C):
+    g = 0.5
+scheduler = StepLR(opt, 3, D().g)
+""",
+    "base rate": """
+scheduler = LambdaLR(opt, lambda e: 0.9**e)
+scheduler.base_lrs[0] = 0.5
+""",
+    "milestones": """
+scheduler = MultiStepLR(opt, [3, 6])
+scheduler.milestones[9] = 1
+""",
+    "milestones update": """
+scheduler = MultiStepLR(opt, [3, 6])
+scheduler.milestones.update([9])
+""",
+    "scheduler in a mapping": """
+d = {"scheduler": StepLR(opt, 3)}
+d["scheduler"].gamma = 0.9
+scheduler = d["scheduler"]
+""",
+    "vars of a scheduler": """
+scheduler = StepLR(opt, 3)
+vars(scheduler)["gamma"] = 0.9
+""",
+    "scheduler in a function": """
+scheduler = StepLR(opt, 3)
+def change():
+    scheduler.gamma = 0.9
+change()
+""",
+    "group update": """
+scheduler = StepLR(opt, 3)
+opt.param_groups[0].update(lr=0.5)
+""",
+    "group by another name": """
+scheduler = StepLR(opt, 3)
+group = opt.param_groups[0]
+group.update({"lr": 0.5})
+""",
+    "groups in a loop": """
+scheduler = StepLR(opt, 3)
+for group in opt.param_groups:
+    group.update(lr=0.5)
+""",
+    "groups in a comprehension": """
+scheduler = StepLR(opt, 3)
+[group.update(lr=0.5) for group in opt.param_groups]
+""",
+    "key of a group": """
+scheduler = StepLR(opt, 3)
+key = "lr"
+opt.param_groups[0][key] = 0.5
+""",
+    "step of the epoch": """
+scheduler = StepLR(opt, 3)
+for epoch in range(4):
+    opt.step()
+    scheduler.step(epoch)
+""",
+    "step of the epoch after a function": """
+def train_one():
+    opt.step()
+scheduler = StepLR(opt, 3)
+for epoch in range(4):
+    train_one()
+    scheduler.step(epoch)
+""",
+    "group that becomes a parameter group": """
+scheduler = StepLR(opt, 3)
+group = {"params": [torch.nn.Parameter(torch.zeros(1))]}
+opt.add_param_group(group)
+for epoch in range(9):
+    group["lr"] = 0.5
+""",
+    "base after its class": """
+class A:
+    g = 0.1
+class B(A):
+    n = 4
+A.g = 0.5
+scheduler = StepLR(opt, B.n, B.g)
+""",
+    "schedulers by turns": """
+warmup = ConstantLR(opt, 0.1, 5)
+scheduler = ExponentialLR(opt, 0.9)
+for epoch in range(9):
+    opt.step()
+    (warmup if epoch < 5 else scheduler).step()
+""",
+    "schedulers by names": """
+warmup = ConstantLR(opt, 0.1, 5)
+scheduler = ExponentialLR(opt, 0.9)
+for epoch in range(9):
+    opt.step()
+    now = warmup if epoch < 5 else scheduler
+    now.step()
+""",
+    "schedulers by index": """
+schedulers = [ConstantLR(opt, 0.1, 5), ExponentialLR(opt, 0.9)]
+for epoch in range(9):
+    opt.step()
+    schedulers[0 if epoch < 5 else 1].step()
+scheduler = schedulers[1]
+""",
+    "second phase": """
+scheduler = ExponentialLR(opt, 0.9)
+for epoch in range(9):
+    opt.step()
+    scheduler.step()
+scheduler = ExponentialLR(opt, 0.5)
+""",
 }
 
 
@@ -470,7 +774,8 @@ def rates_of_torch(text):
     """Run a text, and return the rates of its scheduler."""
     optimizer = SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     values = {"opt": optimizer, "torch": torch, "SGD": SGD, **vars(lr_scheduler)}
-    exec(text, values)
+    with contextlib.suppress(SystemExit):
+        exec(text, values)
     rates = []
     for _ in range(NUM_EPOCHS):
         rates.append(values["scheduler"].get_last_lr()[0])
@@ -481,13 +786,49 @@ def rates_of_torch(text):
 
 @pytest.mark.parametrize("text", READ.values(), ids=READ)
 def test_a_script_gives_the_rates_that_torch_gives_when_it_runs_it(text):
-    schedule = from_string(text, 0.1)
+    schedule = from_string(text, None if "SGD" in text else 0.1)
     rates = [schedule(epoch) for epoch in range(NUM_EPOCHS)]
     assert rates == pytest.approx(rates_of_torch(text), rel=1e-12, abs=0)
 
 
+@pytest.mark.filterwarnings("ignore:The epoch parameter")
 @pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED)
 def test_a_change_that_is_not_followed_is_refused(text):
     assert rates_of_torch(text)
     with pytest.raises(ValueError, match=r"^cannot read|: give names=|init_value"):
         from_string(text, 0.1)
+
+
+# Texts that change the values of `args`, which `names` gives.
+CHANGED = {
+    "in place": "args.g *= 5",
+    "if": "if args.g < 1:\n    args.g = 0.5",
+    "setattr": "if args.g:\n    setattr(args, 'g', 0.5)",
+    "vars": "vars(args)['g'] = args.g * 5",
+    "update": "print(args.g)\nx = args.g\nvars(args).update(g=0.5)",
+    "rate": "lr = args.g * 0.2\nopt = SGD([torch.nn.Parameter(torch.zeros(1))], lr)\nargs.g = 0.5",
+}
+
+
+@pytest.mark.parametrize("names", [{"args.g": 0.1}, {"args": argparse.Namespace(g=0.1)}, {"g": 0.1}])
+@pytest.mark.parametrize("text", CHANGED.values(), ids=CHANGED)
+def test_a_value_of_names_that_the_text_reads_can_change(text, names):
+    text = f"{text}\nscheduler = StepLR(opt, 3, args.g)"
+    schedule = from_string(text, None if "SGD" in text else 0.1, names)
+    expected = rates_of_torch(f"import argparse\nargs = argparse.Namespace(g=0.1)\n{text}")
+    assert [schedule(epoch) for epoch in range(NUM_EPOCHS)] == pytest.approx(expected, rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def change(a):\n    a.g = 0.5\nchange(args)",
+        "def change():\n    args.g = 0.5\nchange()",
+        "other = args\nother.g = 0.5",
+        "other = vars(args)\nother['g'] = 0.5",
+        "other = vars(args)\nother.update(g=0.5)",
+    ],
+)
+def test_a_value_of_names_that_changes_elsewhere_is_refused(text):
+    with pytest.raises(ValueError, match=r"leave that line out, and give|is another name of 'args'"):
+        from_string(f"{text}\nscheduler = StepLR(opt, 3, args.g)", 0.1, {"args.g": 0.1})

@@ -59,6 +59,7 @@ def _kept_names(values: Mapping[str, ast.expr], body: Sequence[ast.stmt]) -> set
     stored = names_stored(body) | {each.arg for each in nodes_in(functions) if isinstance(each, ast.arg)}
     later = {name for each in functions for name in names_in(each)}
     kept = {name for name in values if name in stored or (name in later and names_in(values[name]))}
+    kept |= {name for name, value in values.items() if isinstance(value, ast.Dict | ast.List)}
     while more := {name for name in values.keys() - kept if names_in(values[name]) & (stored | kept)}:
         kept |= more
     return kept
@@ -80,6 +81,7 @@ class OutsideChanges(NamedTuple):
     names: set[str]  # which it assigns, as `global` or `nonlocal`
     owners: list[ast.expr]  # the lists, mappings and objects that it changes
     arguments: bool  # True if it changes a list, a mapping or an object that it is given
+    attributes: set[str]  # the names of the attributes that it sets
     calls: set[str]  # the functions that it calls
 
 
@@ -100,8 +102,9 @@ def outside_changes(definition: ast.FunctionDef) -> OutsideChanges:
                 owners += [owner, each]
     outer = [each for each in owners if not names_in(each) & own]
     changes_arguments = any(names_in(each) & parameters for each in owners)
+    attributes = {each.attr for each in owners if isinstance(each, ast.Attribute)}
     calls = {source_of(each.func) for each in calls_in(definition.body)}
-    return OutsideChanges(shared & stored, outer, changes_arguments, calls)
+    return OutsideChanges(shared & stored, outer, changes_arguments, attributes, calls)
 
 
 def constants_of(definition: ast.ClassDef) -> ast.Dict | None:
@@ -109,25 +112,23 @@ def constants_of(definition: ast.ClassDef) -> ast.Dict | None:
 
     It is also None if a condition or a loop in the body changes one of them.
     """
-    keys: list[ast.expr | None] = []
-    values: list[ast.expr] = []
+    found: dict[str, ast.expr] = {}
     changed: set[str] = set()
     for statement in definition.body:
         match statement:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                keys.append(ast.Constant(name))
-                values.append(value)
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                keys.append(ast.Constant(name))
-                values.append(value)
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ):
+                found[name] = _Substitution(found).visit(copy.deepcopy(value))
             case ast.FunctionDef(name="__init__" | "__new__" | "__post_init__" | "__getattr__"):
                 return None
             case ast.FunctionDef() | ast.ClassDef():
                 pass
             case _:
                 changed |= names_stored([statement])
-    is_plain = values and not any(isinstance(key, ast.Constant) and key.value in changed for key in keys)
-    return ast.Dict(keys, values) if is_plain else None
+    keys: list[ast.expr | None] = [ast.Constant(name) for name in found]
+    return ast.Dict(keys, [*found.values()]) if found and not found.keys() & changed else None
 
 
 def as_conditions(statement: ast.Match) -> ast.If | None:

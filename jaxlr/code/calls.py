@@ -1,6 +1,7 @@
 """The calls in a text: of Python's functions, of methods, of functions of the text and of the caller."""
 
 import ast
+import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ _NAMESPACES = (
     *("dict", "SimpleNamespace", "Namespace", "EasyDict"),
     *("edict", "AttrDict", "ConfigDict", "Munch"),
 )
+# Calls that return a mapping of a text, or a copy of it.
+_COPIES = ("dict", "vars", "copy", "deepcopy")
 # The names of the types that a value of a text can have.
 _TYPES: dict[type, set[str]] = {
     bool: {"bool", "int"},
@@ -78,8 +81,9 @@ def call_result(evaluator: "Evaluator", node: ast.Call, name: str | None, scope:
             case ast.Name(id="getattr") if len(node.args) >= 2 and evaluator.is_known(node.args[0], scope):
                 return _getattr(evaluator, node, scope)
             case ast.Name() | ast.Attribute() if called_name(node) in _NAMESPACES and not node.args:
-                keys = [None if each.arg is None else ast.Constant(each.arg) for each in node.keywords]
-                return evaluator.mapping(node, keys, [each.value for each in node.keywords], scope)
+                return by_keyword(evaluator, node, scope)
+            case ast.Name() | ast.Attribute() if called_name(node) in _COPIES and node.args:
+                return _copy(evaluator, node, scope)
     if name and (arguments := _in_order(name, node)) is not None:
         return _built_in(evaluator, node, name, arguments, scope)
     return evaluator.miss_in(node, scope)
@@ -87,12 +91,14 @@ def call_result(evaluator: "Evaluator", node: ast.Call, name: str | None, scope:
 
 def _applied(evaluator: "Evaluator", node: ast.Call, function: Any, scope: Mapping[str, Any]) -> Any:
     """Return the result of a function of the text, or of one that the user has given."""
-    positional, by_name = evaluator.items(node.args, scope), _by_name(evaluator, node, scope)
+    positional, by_name = evaluator.items(node.args, scope), by_keyword(evaluator, node, scope)
     return evaluator.apply(node, function, positional, by_name)
 
 
-def _by_name(evaluator: "Evaluator", node: ast.Call, scope: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(each.arg): evaluator.value(each.value, scope) for each in node.keywords}
+def by_keyword(evaluator: "Evaluator", node: ast.Call, scope: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a call's arguments by keyword, with those of `**values`."""
+    keys = [None if each.arg is None else ast.Constant(each.arg) for each in node.keywords]
+    return evaluator.mapping(node, keys, [each.value for each in node.keywords], scope)
 
 
 def _partial(evaluator: "Evaluator", node: ast.Call, scope: Mapping[str, Any]) -> Any:
@@ -100,7 +106,7 @@ def _partial(evaluator: "Evaluator", node: ast.Call, scope: Mapping[str, Any]) -
     if not isinstance(node.args[0], ast.Lambda) and not evaluator.is_known(node.args[0], scope):
         return evaluator.miss_in(node, scope)
     function, *args = evaluator.items(node.args, scope)
-    by_name = _by_name(evaluator, node, scope)
+    by_name = by_keyword(evaluator, node, scope)
     return function if function is UNKNOWN else Partial(node, evaluator, function, args, by_name)
 
 
@@ -179,6 +185,16 @@ def _getattr(evaluator: "Evaluator", node: ast.Call, scope: Mapping[str, Any]) -
     if default and attribute_of(owner, attribute) is ABSENT:
         return default[0]
     return evaluator.attribute(node, owner, attribute)
+
+
+def _copy(evaluator: "Evaluator", node: ast.Call, scope: Mapping[str, Any]) -> Any:
+    owner = evaluator.value(node.args[0], scope) if evaluator.is_known(node.args[0], scope) else None
+    name, others = called_name(node), by_keyword(evaluator, node, scope)
+    if len(node.args) > 1 or not isinstance(owner, dict) or (others and name != "dict"):
+        return evaluator.miss_in(node, scope)
+    if name == "vars":
+        return owner
+    return copy.deepcopy(owner) if name == "deepcopy" else {**owner, **others}
 
 
 def _isinstance(evaluator: "Evaluator", node: ast.Call, scope: Mapping[str, Any]) -> Any:

@@ -3,13 +3,14 @@
 import ast
 import copy
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from jaxlr.code.builders import OutsideChanges, outside_changes
 from jaxlr.code.execution import Execution
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.lambdas import Lambda
+from jaxlr.code.syntax import source_of
 from jaxlr.code.values import ABSENT
 
 
@@ -75,12 +76,35 @@ _EPOCHS = (
 )
 
 
-def writes_rate(node: ast.AST) -> bool:
-    """Check if a statement writes the learning rate of an optimizer's parameter group."""
-    return any(
-        isinstance(each, ast.Subscript)
-        and isinstance(each.ctx, ast.Store)
-        and isinstance(each.slice, ast.Constant)
-        and each.slice.value in ("lr", "initial_lr")
-        for each in ast.walk(node)
-    )
+def writes_rate(node: ast.AST, known: Collection[str] = ()) -> bool:
+    """Check if a statement writes the learning rate of an optimizer's parameter group.
+
+    Args:
+        node: the statement.
+        known: the names of mappings that are no parameter groups, such as those of a log.
+    """
+    loops = [each for each in ast.walk(node) if isinstance(each, ast.For | ast.comprehension)]
+    groups = {source_of(each.target) for each in loops if is_group(each.iter)}
+    for each in ast.walk(node):
+        match each:
+            case ast.Subscript(value=owner, slice=ast.Constant(value="lr" | "initial_lr"), ctx=ast.Store()):
+                if source_of(owner) not in known:
+                    return True
+            case ast.Subscript(value=owner, slice=ast.expr() as key, ctx=ast.Store()):
+                if not isinstance(key, ast.Constant) and is_group(owner):
+                    return True
+            case ast.Call(func=ast.Attribute(value=owner, attr="update")) as call:
+                is_plain = all(isinstance(item, ast.Dict | ast.Constant) for item in call.args)
+                is_rate = "lr" in source_of(call) or not is_plain
+                if is_rate and (is_group(owner) or source_of(owner) in groups):
+                    return True
+            case _:
+                pass
+    return False
+
+
+def is_group(node: ast.expr) -> bool:
+    """Check if an expression stands for the parameter groups of an optimizer, or for one of them."""
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    return isinstance(node, ast.Attribute) and node.attr == "param_groups"

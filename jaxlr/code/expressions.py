@@ -21,12 +21,21 @@ from jaxlr.code.functions import (
 )
 from jaxlr.code.lambdas import Inlined, Lambda
 from jaxlr.code.operations import attempted, calculated, compared, selected, traced_item
-from jaxlr.code.syntax import is_literal, last_name, parse_expression, quoted, source_of, unreadable
+from jaxlr.code.syntax import (
+    is_literal,
+    last_name,
+    literal,
+    parse_expression,
+    quoted,
+    source_of,
+    unreadable,
+)
 from jaxlr.code.values import (
     ABSENT,
     MOST_WORK,
     UNKNOWN,
     ClassName,
+    Settings,
     Unevaluated,
     Unknown,
     Values,
@@ -101,6 +110,10 @@ class Evaluator:
             self._budget = evaluator._budget
         return Unevaluated(node, evaluator.missing) if evaluator.missing else value
 
+    def has_read(self, source: str) -> bool:
+        """Check if the text has already read a value of `names`."""
+        return source in self._readers.values()
+
     def definition(self, node: ast.expr) -> ast.expr:
         """Return the expression that was assigned to a name and has no value, or the name itself."""
         assigned = self.assigned.get(source_of(node))
@@ -108,7 +121,8 @@ class Evaluator:
 
     def frozen(self, node: ast.expr) -> ast.expr:
         """Return an expression with the values that the variables of the text have now."""
-        return Inlined(self.assigned, set()).visit(copy.deepcopy(node))
+        frozen: Any = _Frozen(self).visit(Inlined(self.assigned, set()).visit(copy.deepcopy(node)))
+        return frozen
 
     def has_value(self, node: ast.expr) -> bool:
         """Check if a name, attribute, item or call is one that `value` can evaluate."""
@@ -352,6 +366,7 @@ class Evaluator:
             return value
         if root.id not in {*scope, *self.assigned} and is_literal(value):
             self.names[source_of(node)] = value
+            self._read_as(source_of(node), source_of(node))
             if isinstance(node, ast.Call):
                 self._named_calls.add(source_of(node.func))
         return value
@@ -387,6 +402,8 @@ class Evaluator:
             result = function.evaluate(inner, positional, by_name)
             self._budget = inner._budget
             return result
+        if isinstance(function, Settings):
+            function.is_copied = True
         if isinstance(function, dict) and not positional:  # a class of settings
             return {**function, **by_name}
         if not callable(function) or isinstance(function, type):
@@ -399,7 +416,9 @@ class Evaluator:
         """Return an attribute of an object."""
         if owner is UNKNOWN:
             return UNKNOWN
-        value = attribute_of(owner, attribute)
+        value = (
+            owner if attribute == "__dict__" and isinstance(owner, dict) else attribute_of(owner, attribute)
+        )
         if value is ABSENT:
             raise unreadable(node, "the value before the dot has no such attribute")
         return value if isinstance(owner, dict) else plain(value)  # a change of it must be seen
@@ -460,6 +479,21 @@ class Evaluator:
         self.work.left -= amount
         if self._budget < 0 or self.work.left < 0:
             raise ValueError("the text asks for too many values and operations")
+
+
+class _Frozen(ast.NodeTransformer):
+    """A transformer that replaces attributes and items by the values that they have now."""
+
+    def __init__(self, evaluator: Evaluator):
+        self._evaluator = evaluator
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        """Replace a node if its value is a number or a text."""
+        if isinstance(node, ast.Attribute | ast.Subscript):
+            value = self._evaluator.value_if_any(node)
+            if isinstance(value, int | float | str):
+                return parse_expression(literal(value))
+        return self.generic_visit(node)
 
 
 def _parsed_name(key: Any) -> ast.expr:

@@ -25,6 +25,11 @@ def calculated(spend: Spend, node: ast.expr, op: ast.AST, *operands: Any) -> Any
         return UNKNOWN
     if any(isinstance(operand, Array) for operand in operands):
         return _calculated_items(spend, node, op, *operands)
+    if isinstance(op, ast.BitOr) and all(isinstance(operand, dict) for operand in operands):
+        return {**operands[0], **operands[1]}
+    if isinstance(op, ast.Add) and all(isinstance(operand, str) for operand in operands):
+        spend(sum(map(len, operands)))
+        return "".join(operands)
     lists = [operand for operand in operands if isinstance(operand, list)]
     if lists:
         is_sum = isinstance(op, ast.Add) and len(lists) == 2

@@ -53,6 +53,13 @@ class Unevaluated(NamedTuple):
     error: ValueError | None = None
 
 
+class Settings(dict[str, Any]):
+    """The attributes of a class of the text, which its objects copy."""
+
+    is_copied: bool = False  # if a later change of them does not reach all objects and classes
+    is_dataclass: bool = False
+
+
 class ClassName(NamedTuple):
     """A class of torch, or a function of another framework, that is used as a value."""
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from jaxlr._checks import shorten
-from jaxlr.code.syntax import called_name, calls_in, first_line, nodes_in, source_of, unreadable
+from jaxlr.code.syntax import called_name, calls_in, first_line, nodes_in, quoted, source_of, unreadable
 
 
 _DAMPENS = ("dampening", "dampen")
@@ -36,6 +36,8 @@ def check_steps(statement: ast.stmt, known: Collection[str], alone: Mapping[str,
     """
     steps = [(name, call) for name, call in steps_in(statement) if name in known]
     stepped = {name for name, _ in steps}
+    for _, call in steps_in(statement):
+        _check_picked(statement, call, known)
     _check_dampened(statement, steps)
     loops = [each for each in ast.walk(statement) if isinstance(each, ast.For | ast.While)]
     depths = {sum(any(node is call for node in ast.walk(loop)) for loop in loops) for _, call in steps}
@@ -47,11 +49,43 @@ def check_steps(statement: ast.stmt, known: Collection[str], alone: Mapping[str,
     for name in stepped & alone.keys():
         if alone[name] != "ReduceLROnPlateau":  # its count is that of the metrics
             _check_steps_evenly(statement, name, alone[name])
+    for name, call in steps:
+        _check_epoch(statement, name, call, known)
     is_conditional = any(id(call) in _under_if(statement) for _, call in steps)
     if stepped and (len(stepped) < len(alone) or (is_conditional and len(alone) > 1)):
+        raise _turns(statement)
+
+
+def _check_picked(statement: ast.stmt, call: ast.Call, known: Collection[str]) -> None:
+    """Refuse a loop that picks the scheduler that it steps."""
+    choices = [each for each in ast.walk(statement) if isinstance(each, ast.IfExp)]
+    picks = any(source_of(each) in known for choice in choices for each in (choice.body, choice.orelse))
+    is_item = "sched" in source_of(call.func) and any(
+        isinstance(each, ast.IfExp) for each in ast.walk(call.func)
+    )
+    if picks or is_item:
+        raise _turns(statement)
+
+
+def _check_epoch(statement: ast.stmt, name: str, call: ast.Call, known: Collection[str]) -> None:
+    """Refuse `scheduler.step(epoch)` after the steps of the optimizer, where it repeats the first rate."""
+    if not isinstance(statement, ast.For) or not call.args:
+        return
+    match statement.iter:
+        case (
+            ast.Call(func=ast.Name(id="range"), args=[_])
+            | ast.Call(func=ast.Name(id="enumerate"), args=[_])
+        ):
+            names = _counters(ast.For(statement.target, statement.iter, [], []))
+        case _:
+            return
+    others = [each for owner, each in steps_in(statement) if owner not in known]
+    calls = calls_in([statement])
+    others += [e for e in calls if isinstance(e.func, ast.Name) and e.func.id.startswith("train")]
+    if source_of(call.args[0]) in names and any(each.lineno < call.lineno for each in others):
         raise ValueError(
-            f"cannot read {first_line(statement)}: it does not step all schedulers at once. Write them as "
-            "one SequentialLR, with the epochs of the change as milestones"
+            f"cannot read {quoted(call)}: after the steps of the optimizer it gives the first two epochs "
+            f"one rate. Write {name}.step(), or pass schedule(max(epoch - 1, 0)) to jaxlr.lambda_lr"
         )
 
 
@@ -62,6 +96,13 @@ def check_functions(statements: Sequence[ast.stmt]) -> None:
         if any(dampens for _, dampens in steps):
             names = {name for name, dampens in steps if dampens or re.search("sched|lr", name.lower())}
             check_steps(function, names, dict.fromkeys(names, "the scheduler"))
+
+
+def _turns(statement: ast.stmt) -> ValueError:
+    return ValueError(
+        f"cannot read {first_line(statement)}: it does not step all schedulers at once. Write them as "
+        "one SequentialLR, with the epochs of the change as milestones"
+    )
 
 
 def _check_dampened(statement: ast.stmt, steps: list[tuple[str, ast.Call]]) -> None:

@@ -1,6 +1,7 @@
 """A reader of the calls of torch's constructors in a recipe."""
 
 import ast
+import copy
 import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -187,6 +188,8 @@ class ConstructorReader(ClassReader):
             values["schedulers"] = self._parts(nodes.pop("schedulers"), scope)
         for key, argument in nodes.items():
             value = self._evaluated(argument, scope)
+            if isinstance(value, list) and torch_class.effect is not Effect.COMPOSITE:
+                value = copy.copy(value)  # as in torch, where a later change of the list has no effect
             values[key] = self._value_for_group(torch_class, key, value)
             if isinstance(value, Constructor):  # the after_scheduler of a GradualWarmupScheduler
                 self._used.add(id(value))

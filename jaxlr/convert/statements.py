@@ -7,11 +7,11 @@ have no value then, so that a later use of one is an error that shows the statem
 import ast
 from collections import ChainMap
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from jaxlr._checks import shorten
 from jaxlr.code.builders import as_conditions, body_for_call, constants_of
-from jaxlr.code.definitions import Function, writes_rate
+from jaxlr.code.definitions import Function, is_group, writes_rate
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.methods import change, changes, only_reads
 from jaxlr.code.scripts import IS_MAIN
@@ -27,10 +27,12 @@ from jaxlr.code.syntax import (
     unreadable,
 )
 from jaxlr.code.values import (
+    Settings,
     Unevaluated,
     check_unshared,
     is_place,
     unpacked,
+    values_in,
 )
 from jaxlr.convert.class_names import NAME_OF_SCHEDULER
 from jaxlr.convert.constructors import Constructor
@@ -43,6 +45,8 @@ from jaxlr.convert.variables import Variables, constructors_in, is_harmless, use
 
 
 _MOST_CALLS = 100  # of functions that build schedulers
+_CONFIGS = ("load", "safe_load", "full_load", "loads", "vars")  # calls that return settings
+_EXITS = ("exit", "quit", "sys.exit", "os._exit")
 _STEP_HOOKS = ("register_step_pre_hook", "register_step_post_hook")
 _HARMLESS_METHODS = ("get_last_lr", "state_dict", "print_lr", "get_lr")
 
@@ -62,12 +66,16 @@ class Program:
         self._builders: dict[str, ast.FunctionDef | ast.Lambda] = {}
         self._variables = Variables(evaluator, self._builders)
         self._num_calls = 0
+        self._classes: set[str] = set()  # those of the text whose attributes are not known
+        self._num_tries = 0  # around the statement that is followed
+        self._stepped: set[str] = set()  # optimizers whose rate a training loop has changed
         self._unknown_schedulers: list[ast.Call] = []
         self.num_added: int = 0  # parameter groups that were added to optimizers
 
     def run(self, statements: Sequence[ast.stmt]) -> None:
         """Follow statements up to a `return`."""
         for statement in statements:
+            self._is_returned |= self._ends(statement)
             if self._is_returned:
                 return
             self._variables.forget_effects(statement)
@@ -127,7 +135,7 @@ class Program:
                     self._assign(statement, target, value)
             case ast.AnnAssign(target=target, value=ast.expr() as node):
                 self._assign(statement, target, self._assigned_value(node))
-            case ast.AugAssign(target=ast.Name() | ast.Attribute() as target):
+            case ast.AugAssign(target=target):
                 self._assign(statement, target, self._changed(statement, target))
             case ast.Import() | ast.ImportFrom():
                 self._import(statement)
@@ -150,14 +158,47 @@ class Program:
             case ast.FunctionDef(name=name):
                 self._define(statement, name)
             case ast.ClassDef(name=name) if (constants := constants_of(statement)) is not None:
-                value = self._evaluator.value_if_any(constants)
+                value = self._class_settings(statement, constants)
                 self._assign(statement, ast.Name(name, ast.Store()), value)
             case _:
                 self._skip(statement)
 
-    def _changed(self, statement: ast.AugAssign, target: ast.Name | ast.Attribute) -> Any:
+    def _ends(self, statement: ast.stmt) -> bool:
+        """Check if a statement ends the text, such as `exit()`."""
+        match statement:
+            case ast.Expr(value=ast.Call(func=func, args=args)):
+                return source_of(func) in _EXITS and not calls_in(args)
+            case ast.Raise():
+                return not self._num_tries
+        return False
+
+    def _class_settings(self, statement: ast.ClassDef, constants: ast.Dict) -> Any:
+        """Return the attributes of a class with those of its bases, if all of them are known."""
+        value = self._evaluator.value_if_any(constants)
+        for base in statement.bases:
+            inherited = self._evaluator.assigned.get(source_of(base), {})
+            is_own = bool(statement.decorator_list) and not any(
+                isinstance(e, ast.Assign) for e in statement.body
+            )
+            is_dataclass = isinstance(inherited, Settings) and inherited.is_dataclass
+            is_hidden = is_dataclass and not is_own  # the constructor of the base sets the attributes
+            if is_hidden or source_of(base) in self._classes or not isinstance(inherited, dict):
+                return Unevaluated(constants, [], unreadable(base, "write the attributes of the class out"))
+            if isinstance(inherited, Settings):
+                inherited.is_copied = True
+            value = value if isinstance(value, Unevaluated) else {**inherited, **value}
+        if isinstance(value, Unevaluated):
+            return value
+        settings = Settings(value)
+        # The constructor of a dataclass keeps the values that the class had when it was defined.
+        settings.is_copied = settings.is_dataclass = bool(statement.decorator_list)
+        return settings
+
+    def _changed(self, statement: ast.AugAssign, target: ast.expr) -> Any:
         """Return the value of a variable after `target += value`, which changes a list in its place."""
         assigned = self._evaluator.assigned
+        if not isinstance(target, ast.Name) and self._variables.collection(target) is not None:
+            raise unreadable(target, "it changes a list or mapping in another one: write it out")
         check_unshared(target, assigned.get(source_of(target)), assigned)
         node = ast.BinOp(parse_expression(source_of(target)), statement.op, statement.value)
         return self._assigned_value(node)
@@ -167,27 +208,83 @@ class Program:
         self._variables.forget_bound(statement)
 
     def _assign(self, statement: ast.stmt, target: ast.expr, value: Any) -> None:
-        if writes_rate(target):
+        if writes_rate(target) and not self._is_setting(target):
             raise unreadable(
                 statement,
                 "the text sets the learning rate by hand. Leave the line out, and give that rate as the "
                 "optimizer's lr",
             )
+        self._refuse_change_in(statement, target)
         if isinstance(target, ast.Attribute):
             owner = self._evaluator.assigned.get(source_of(target.value))
-            if isinstance(owner, Constructor | OptimizerCall):
-                self._refuse_change(statement, f"a {owner.name}")
+            if isinstance(owner, Settings) and owner.is_copied:
+                raise unreadable(
+                    statement,
+                    "it changes a class that its objects have copied: set the attribute of the object",
+                )
             if self._set_attribute(target, value):
                 return
-        if isinstance(target, ast.Subscript) and self._set_item(statement, target, value):
-            return
+            self._check_only_name(statement, target.value, target.attr)
+        if isinstance(target, ast.Subscript):
+            if self._set_item(statement, target, value):
+                return
+            key = self._evaluator.value_if_any(target.slice)
+            if _is_table(target.value) and isinstance(key, str):
+                self._assign(statement, ast.Attribute(target.value.value, key, ast.Store()), value)
+                return
+            self._check_only_name(statement, target.value, key)
         for name, item in _assigned_items(target, value).items():
-            if name in self._evaluator.names:
+            self._stepped.discard(name)
+            if name in self._evaluator.names and not self._evaluator.has_read(name):
                 if isinstance(item, Unevaluated) or item == self._evaluator.names[name]:
                     continue  # such as `epochs = args.epochs`
                 raise ValueError(f"names gives a value for {name!r}, but the text assigns one")
             self._evaluator.assigned[name] = item
             self._builders.pop(name, None)
+
+    def _refuse_change_in(self, statement: ast.stmt, node: ast.expr) -> None:
+        """Refuse a change of a scheduler or of an optimizer, or of a list in it."""
+        while isinstance(node, ast.Attribute | ast.Subscript):
+            node = node.value
+            owner = self._evaluator.value_if_any(node)
+            if isinstance(owner, Constructor | OptimizerCall):
+                self._refuse_change(statement, f"a {owner.name}")
+
+    def _logs(self, statement: ast.stmt) -> set[str]:
+        """Return the names of the mappings that are known to be no parameter groups."""
+        known = {
+            k for k, v in self._evaluator.assigned.items() if isinstance(v, dict) and "params" not in v
+        }
+        for each in ast.walk(statement):
+            match each:
+                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Dict() as value):
+                    if "'params'" not in source_of(value):
+                        known.add(name)
+                case _:
+                    pass
+        return known
+
+    def _is_setting(self, target: ast.expr) -> bool:
+        """Check if `target["lr"] = ...` sets an item of a config, and not the rate of an optimizer."""
+        if not isinstance(target, ast.Subscript):
+            return False
+        owner, node = self._variables.collection(target.value), self._evaluator.definition(target.value)
+        if isinstance(owner, dict):
+            return "params" not in owner  # the optimizer holds the mapping of a parameter group itself
+        return isinstance(node, ast.Call) and called_name(node) in _CONFIGS
+
+    def _check_only_name(self, statement: ast.stmt, owner: ast.expr, key: Any) -> None:
+        """Refuse a change of an item that `names` gives for another name of its object."""
+        node = self._evaluator.definition(owner)
+        if isinstance(node, ast.Call) and source_of(node.func) == "vars":
+            [node] = node.args
+        if not isinstance(node, ast.Name | ast.Attribute) or source_of(node) == source_of(owner):
+            return
+        value = self._evaluator.value_if_any(ast.Attribute(node, key)) if isinstance(key, str) else None
+        if not isinstance(value, Unevaluated):
+            raise unreadable(
+                statement, f"{source_of(owner)} is another name of {quoted(node)}: write that one"
+            )
 
     def _set_attribute(self, target: ast.Attribute, value: Any) -> bool:
         """Set an attribute of an object with known settings. Return True if there is one."""
@@ -237,7 +334,8 @@ class Program:
             case ast.List(elts=elements) | ast.Tuple(elts=elements):
                 return [self._scheduler_value(element) for element in elements]
             case ast.Lambda():
-                return self._evaluator.value_if_any(node)
+                constructs = self._reader.constructs(node)
+                return Unevaluated(node, []) if constructs else self._evaluator.value_if_any(node)
         if isinstance(node, ast.Call) and self.builder(node) is not None:
             return self._built(node)
         if not self._reader.constructs(node):
@@ -245,6 +343,11 @@ class Program:
             return assigned if assigned is not None else self._evaluator.value_if_any(node)
         self._refuse_unknown_call(node)
         value = self._evaluator.value(node)
+        if isinstance(value, Constructor) and (used := self._reader.optimizers(value) & self._stepped):
+            raise unreadable(
+                node,
+                f"a training loop has changed the rate of {min(used)} before. Give the lines of one phase",
+            )
         if not isinstance(value, Constructor | OptimizerCall | list) and not self._evaluator.missing:
             name = self._reader.constructed(node)
             raise unreadable(node, f"write only the call of {name}")
@@ -295,6 +398,8 @@ class Program:
 
     def _expression(self, statement: ast.stmt, node: ast.expr) -> None:
         """Follow an expression that is a statement."""
+        if writes_rate(statement):
+            self._refuse_change(statement, "an optimizer")
         if isinstance(node, ast.Call):
             func = node.func
             if isinstance(func, ast.Attribute) and self._follows_method(statement, node, func):
@@ -314,6 +419,11 @@ class Program:
         owner, method = func.value, func.attr
         if method in _STEP_HOOKS:
             self._refuse_change(statement, "an optimizer")
+        if changes(method):
+            self._refuse_change_in(statement, owner)
+            self._check_only_name(statement, owner, None)
+            if is_group(self._evaluator.definition(owner)):
+                self._refuse_change(statement, "an optimizer")
         if self._variables.collection(owner) is not None:
             if not only_reads(method):
                 self._change(call, owner, method)
@@ -372,12 +482,27 @@ class Program:
         values = [self._assigned_value(each) for each in node.args]
         if any(isinstance(value, Unevaluated) for value in values):
             values = [self._evaluator.value(each) for each in node.args]
-        by_name = {str(each.arg): self._assigned_value(each.value) for each in node.keywords}
+        by_name = dict[str, Any]()
+        for each in node.keywords:
+            value = self._assigned_value(each.value)
+            if each.arg is None and not isinstance(value, dict):
+                raise unreadable(node, "it is not given a mapping with known items")
+            by_name |= value if each.arg is None else {each.arg: value}
         return change(node, self._variables.collection(owner), method, values, by_name)
 
     def builder(self, node: ast.expr) -> ast.FunctionDef | ast.Lambda | None:
         """Return the function of the text that an expression calls, if it builds schedulers."""
-        return self._builders.get(source_of(node.func)) if isinstance(node, ast.Call) else None
+        if not isinstance(node, ast.Call):
+            return None
+        if not isinstance(node.func, ast.Subscript):
+            return self._builders.get(source_of(node.func))
+        item = self._evaluator.value_if_any(node.func)  # of a table of functions
+        if _is_builder(item):
+            return item.node
+        table = self._variables.collection(node.func.value)
+        if isinstance(item, Unevaluated) and item.missing and any(map(_is_builder, values_in(table))):
+            raise MissingNamesError(item.missing)
+        return None
 
     def _built(self, call: ast.Call) -> Any:
         """Follow the statements of a function that builds schedulers, and return its value."""
@@ -415,12 +540,14 @@ class Program:
 
     def _matters(self, statement: ast.stmt) -> bool:
         """Check if a statement may construct or change a scheduler."""
-        if writes_rate(statement) or self._reader.constructs(statement):
+        if writes_rate(statement, self._logs(statement)) or self._reader.constructs(statement):
             return True
         nodes = list(ast.walk(statement))
+        if any(map(_is_table, nodes)):
+            return True
         values = (self._evaluator.assigned.get(source_of(e)) for e in nodes if isinstance(e, ast.expr))
         return any(isinstance(each, ast.Return) for each in nodes) or any(
-            isinstance(value, Constructor | list | Unevaluated) for value in values
+            isinstance(value, Constructor | list | dict | Unevaluated) for value in values
         )
 
     def _loop(self, statement: ast.For) -> None:
@@ -462,7 +589,9 @@ class Program:
         imports = ast.Import | ast.ImportFrom
         body = [*statement.body, *statement.orelse]
         before = dict(self._evaluator.assigned)
+        self._num_tries += 1
         self.run([each for each in body if not isinstance(each, imports)])
+        self._num_tries -= 1
         changed = {k: value for k, value in self._evaluator.assigned.items() if value is not before.get(k)}
         fails = any(isinstance(each, ast.Raise | imports) for each in nodes_in(statement.body))
         fails |= any(isinstance(each, Unevaluated) and each.error is not None for each in changed.values())
@@ -500,6 +629,8 @@ class Program:
         The names that it assigns have no value then, or need those that are missing.
         """
         first = first_line(statement)
+        if isinstance(statement, ast.ClassDef):
+            self._classes.add(statement.name)
         if name := self._reader.constructed(statement):
             raise ValueError(f"cannot read {first}: write the call of {name} outside of it")
         for each in calls_in([statement]):
@@ -509,7 +640,7 @@ class Program:
                     f"cannot read {first}: it calls {source_of(each.func)}, which constructs {name}. "
                     "Write the call outside of it, or leave it out if it does not change the learning rate"
                 )
-        if writes_rate(statement):
+        if writes_rate(statement, self._logs(statement)):
             if isinstance(statement, ast.ClassDef) and statement.name in self._reader.known:
                 self._reader.check_origin(ast.Name(statement.name, ast.Load()), statement.name)
             raise ValueError(
@@ -519,6 +650,9 @@ class Program:
         known = {k: each for k, each in self._evaluator.assigned.items() if isinstance(each, Constructor)}
         alone = {name: each.name for name, each in known.items() if not self._reader.is_used(each)}
         check_steps(statement, known, alone)
+        for owner, _ in steps_in(statement):
+            if owner in known:
+                self._stepped |= self._reader.optimizers(known[owner])
         self._variables.forget_changed(statement)
         self._variables.forget_bound(statement)
         for each in ast.walk(statement):
@@ -537,6 +671,14 @@ class Program:
                     raise ValueError(f"cannot read {first}, which replaces a scheduler")
                 if source not in self._evaluator.names:
                     self._variables.forget(source, None if missing else error, missing)
+
+
+def _is_builder(value: Any) -> bool:
+    return isinstance(value, Unevaluated) and isinstance(value.node, ast.Lambda)
+
+
+def _is_table(node: ast.AST) -> TypeGuard[ast.Attribute]:
+    return isinstance(node, ast.Attribute) and node.attr == "__dict__"
 
 
 def _is_left(loop: ast.For | ast.While) -> bool:

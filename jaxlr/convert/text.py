@@ -17,6 +17,7 @@ from jaxlr.code.expressions import Evaluator
 from jaxlr.code.imports import imported
 from jaxlr.code.paste import dedented, unwrapped
 from jaxlr.code.scripts import flattened
+from jaxlr.code.spellings import with_plain_assignments
 from jaxlr.code.syntax import called_name, calls_in, nodes_in, source_of
 from jaxlr.code.values import Names, Unevaluated, Work
 from jaxlr.convert.calls import Call, build, jaxlr_text, torch_text
@@ -323,7 +324,7 @@ def parsed(text: str, kind: str = "scheduler", example: str = EXAMPLE) -> list[a
         level, depth = [child for node in level for child in ast.iter_child_nodes(node)], depth + 1
     if depth > _MOST_LEVELS:
         raise ValueError(f"the {kind}'s text is nested too deeply to be read")
-    return with_own_names(with_calls(statements)) or [ast.Pass()]
+    return with_own_names(with_calls(with_plain_assignments(statements))) or [ast.Pass()]
 
 
 def _expression(statement: ast.stmt, text: str) -> ast.expr:

@@ -8,7 +8,7 @@ from typing import Any
 from jaxlr.code.definitions import Function
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.methods import changes, only_reads
-from jaxlr.code.syntax import arguments_of, first_line, last_name, nodes_in, source_of
+from jaxlr.code.syntax import arguments_of, first_line, last_name, nodes_in, quoted, source_of
 from jaxlr.code.values import Unevaluated, collections_in, values_in
 from jaxlr.convert.class_names import NAME_OF_SCHEDULER
 from jaxlr.convert.constructors import Constructor
@@ -37,8 +37,10 @@ class Variables:
         An item of a list, whose index is not known, stands for the list.
         """
         assigned, root = self._evaluator.assigned, node
-        while source_of(root) not in assigned and isinstance(root, ast.Attribute | ast.Subscript):
-            root = root.value
+        while source_of(root) not in assigned and isinstance(
+            root, ast.Attribute | ast.Subscript | ast.Call
+        ):
+            root = root.func if isinstance(root, ast.Call) else root.value  # cfg.get("optimizer")["lr"]
         if isinstance(assigned.get(source_of(root)), list | dict):
             for each in (node, root):
                 if isinstance(value := self._evaluator.value_if_any(each), list | dict):
@@ -50,6 +52,19 @@ class Variables:
     def forget(self, name: str, error: ValueError | None, missing: Sequence[str] = ()) -> None:
         """Take a name's value away, because it is not known from here on."""
         self._evaluator.assigned[name] = Unevaluated(ast.Name(name, ast.Load()), [*missing], error)
+
+    def check_not_given(self, node: ast.expr, statement: ast.stmt) -> None:
+        """Refuse a function that changes a scheduler or a value of `names`."""
+        if isinstance(self._evaluator.assigned.get(source_of(node)), Constructor):
+            raise ValueError(
+                f"cannot read {first_line(statement)}: it changes a scheduler. Convert the live object "
+                "with from_torch"
+            )
+        if source_of(node) in self._evaluator.names:
+            raise ValueError(
+                f"names gives a value for {quoted(node)}, but {first_line(statement)} changes it: leave "
+                "that line out, and give the value after it"
+            )
 
     def forget_bound(self, statement: ast.stmt) -> None:
         """Forget the values that the imports, functions, classes and patterns in a statement replace."""
@@ -99,6 +114,8 @@ class Variables:
                     changing = self._forget_outside(source_of(func), statement, set())
                     for argument in arguments_of(each) if changing else ():
                         self._forget_collection(argument, statement, is_deep=True)
+                        for name in self._evaluator.assigned[source_of(func)].outside_changes.attributes:
+                            self.check_not_given(ast.Attribute(argument, name), statement)
                 case _:
                     pass
 
@@ -114,6 +131,8 @@ class Variables:
         changed = function.outside_changes
         for each in changed.names:
             self.forget(each, used_later(statement))
+        for each in changed.owners:
+            self.check_not_given(each, statement)
         is_followed = name in self._builders
         for owner in () if is_followed else changed.owners:
             self._forget_collection(owner, statement)
