@@ -832,3 +832,10 @@ def test_a_value_of_names_that_the_text_reads_can_change(text, names):
 def test_a_value_of_names_that_changes_elsewhere_is_refused(text):
     with pytest.raises(ValueError, match=r"leave that line out, and give|is another name of 'args'"):
         from_string(f"{text}\nscheduler = StepLR(opt, 3, args.g)", 0.1, {"args.g": 0.1})
+
+
+def test_an_optimizer_keeps_the_unknown_rate_that_it_had():
+    text = "o = SGD(p, lr=args.lr)\nargs.lr = 5.0\nStepLR(o, 30)"
+    with pytest.raises(ValueError, match=r"constructed with the value before it: give names={'args\.lr': "):
+        from_string(text)
+    assert from_string(text, names={"args.lr": 0.1})(0) == 0.1

@@ -69,6 +69,7 @@ class Program:
         self._classes: set[str] = set()  # those of the text whose attributes are not known
         self._num_tries = 0  # around the statement that is followed
         self._stepped: set[str] = set()  # optimizers whose rate a training loop has changed
+        self._rate_names: set[str] = set()  # names without a value in the rates of optimizers
         self._unknown_schedulers: list[ast.Call] = []
         self.num_added: int = 0  # parameter groups that were added to optimizers
 
@@ -239,6 +240,13 @@ class Program:
                 if isinstance(item, Unevaluated) or item == self._evaluator.names[name]:
                     continue  # such as `epochs = args.epochs`
                 raise ValueError(f"names gives a value for {name!r}, but the text assigns one")
+            if isinstance(item, Unevaluated):
+                self._rate_names |= _rate_names(item.node)
+            elif name in self._rate_names:
+                raise unreadable(
+                    statement,
+                    f"an optimizer is constructed with the value before it: give names={{{name!r}: ...}}",
+                )
             self._evaluator.assigned[name] = item
             self._builders.pop(name, None)
 
@@ -693,6 +701,14 @@ def _check_decorators(definition: ast.FunctionDef, call: ast.Call) -> None:
                 f"cannot read the call {quoted(call)}: the decorator {quoted(each)} may change it. Leave "
                 "the decorator out, if it does not"
             )
+
+
+def _rate_names(node: ast.expr) -> set[str]:
+    """Return the names in the rate of an optimizer that an expression constructs."""
+    if not isinstance(node, ast.Call) or called_name(node) not in OPTIMIZERS:
+        return set()
+    rates = [*node.args[1:2], *(each.value for each in node.keywords if each.arg == "lr")]
+    return {source_of(each) for each in nodes_in(rates) if isinstance(each, ast.Name | ast.Attribute)}
 
 
 def _assigned_items(target: ast.expr, value: Any) -> dict[str, Any]:
