@@ -26,6 +26,7 @@ from processes import ROOT, finish, flags, on_cpu, start_program, wait_for_epoch
 from jaxlr.train import chunks as chunking
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data import load_dataset
+from jaxlr.train.device import watchdog
 from jaxlr.train.device.mesh import check_divides
 from jaxlr.train.errors import DeviceError
 from jaxlr.train.output.checkpoint import saved_epochs
@@ -351,6 +352,18 @@ def test_a_process_unlike_process_0_is_refused_and_both_end(recipe, tmp_path, nu
     refused = (2, [f"jaxlr: error: {error}"])
     assert refused in both
     assert all(end == refused or number_of_lost(end) in ("0", "1") for end in both)
+
+
+def test_a_process_that_loses_process_0_while_it_looks_for_devices_waits_for_its_name(monkeypatch):
+    def find():
+        raise DeviceError("JAX finds no device: UNAVAILABLE: recvmsg:Connection reset by peer")
+
+    waited = []
+    monkeypatch.setattr(watchdog, "devices_found", find)
+    monkeypatch.setattr(watchdog.Watchdog, "_watch", lambda self: waited.append(self._is_unwound.wait(5)))
+    with pytest.raises(DeviceError):
+        watchdog.Watchdog(timeout=1)
+    assert waited == [True]
 
 
 @pytest.mark.heavy

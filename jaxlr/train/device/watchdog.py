@@ -86,7 +86,13 @@ class Watchdog:
         self._is_unwound = threading.Event()  # set when this process has nothing left to save
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
-        check_shares(devices_found())  # waits until all processes have theirs
+        try:
+            devices = devices_found()  # waits until all processes have theirs
+        except DeviceError as error:
+            if "UNAVAILABLE" in str(error):  # process 0 has gone meanwhile
+                self.wait_for_verdict()
+            raise
+        check_shares(devices)
 
     def wait_for_verdict(self) -> None:
         """Wait until a process counts as lost, which ends this one. Return if none does."""
