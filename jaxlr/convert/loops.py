@@ -34,10 +34,10 @@ def check_steps(statement: ast.stmt, known: Collection[str], alone: Mapping[str,
     Raises:
         ValueError: it does not.
     """
-    steps = [(name, call) for name, call in steps_in(statement) if name in known]
+    calls = steps_in(statement)
+    steps = [(name, call) for name, call in calls if name in known]
     stepped = {name for name, _ in steps}
-    for _, call in steps_in(statement):
-        _check_picked(statement, call, known)
+    _check_picked(statement, [call for _, call in calls], known)
     _check_dampened(statement, steps)
     loops = [each for each in ast.walk(statement) if isinstance(each, ast.For | ast.While)]
     depths = {sum(any(node is call for node in ast.walk(loop)) for loop in loops) for _, call in steps}
@@ -49,40 +49,53 @@ def check_steps(statement: ast.stmt, known: Collection[str], alone: Mapping[str,
     for name in stepped & alone.keys():
         if alone[name] != "ReduceLROnPlateau":  # its count is that of the metrics
             _check_steps_evenly(statement, name, alone[name])
+    others = [call for name, call in calls if name not in known]
     for name, call in steps:
-        _check_epoch(statement, name, call, known)
-    is_conditional = any(id(call) in _under_if(statement) for _, call in steps)
+        _check_epoch(statement, name, call, others)
+    under_if = _under_if(statement)
+    is_conditional = any(id(call) in under_if for _, call in steps)
     if stepped and (len(stepped) < len(alone) or (is_conditional and len(alone) > 1)):
         raise _turns(statement)
 
 
-def _check_picked(statement: ast.stmt, call: ast.Call, known: Collection[str]) -> None:
+def _check_picked(statement: ast.stmt, calls: Sequence[ast.Call], known: Collection[str]) -> None:
     """Refuse a loop that picks the scheduler that it steps."""
     choices = [each for each in ast.walk(statement) if isinstance(each, ast.IfExp)]
     picks = any(source_of(each) in known for choice in choices for each in (choice.body, choice.orelse))
-    is_item = "sched" in source_of(call.func) and any(
-        isinstance(each, ast.IfExp) for each in ast.walk(call.func)
+    is_item = any(
+        isinstance(each, ast.IfExp)
+        for call in calls
+        if "sched" in source_of(call.func)
+        for each in ast.walk(call.func)
     )
-    if picks or is_item:
+    if calls and (picks or is_item):
         raise _turns(statement)
 
 
-def _check_epoch(statement: ast.stmt, name: str, call: ast.Call, known: Collection[str]) -> None:
-    """Refuse `scheduler.step(epoch)` after the steps of the optimizer, where it repeats the first rate."""
+def _check_epoch(statement: ast.stmt, name: str, call: ast.Call, others: Sequence[ast.Call]) -> None:
+    """Refuse `scheduler.step(epoch)` after the steps of the optimizer, where it repeats the first rate.
+
+    Args:
+        statement: the loop.
+        name: the name of the scheduler.
+        call: its step.
+        others: the steps of anything else, such as the optimizer.
+    """
     if not isinstance(statement, ast.For) or not call.args:
         return
     match statement.iter:
-        case (
-            ast.Call(func=ast.Name(id="range"), args=[_])
-            | ast.Call(func=ast.Name(id="enumerate"), args=[_])
-        ):
-            names = _counters(ast.For(statement.target, statement.iter, [], []))
+        case ast.Call(func=ast.Name(id="range" | "enumerate"), args=[_]):
+            counters = {source_of(each) for each in ast.walk(statement.target)}
         case _:
             return
-    others = [each for owner, each in steps_in(statement) if owner not in known]
-    calls = calls_in([statement])
-    others += [e for e in calls if isinstance(e.func, ast.Name) and e.func.id.startswith("train")]
-    if source_of(call.args[0]) in names and any(each.lineno < call.lineno for each in others):
+    trains = [
+        each
+        for each in calls_in([statement])
+        if isinstance(each.func, ast.Name) and each.func.id.startswith("train")
+    ]
+    if source_of(call.args[0]) in counters and any(
+        each.lineno < call.lineno for each in (*others, *trains)
+    ):
         raise ValueError(
             f"cannot read {quoted(call)}: after the steps of the optimizer it gives the first two epochs "
             f"one rate. Write {name}.step(), or pass schedule(max(epoch - 1, 0)) to jaxlr.lambda_lr"
