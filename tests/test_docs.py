@@ -66,7 +66,7 @@ def test_the_examples_of_a_page_print_what_it_shows(name, request):
 def test_every_other_python_block_is_a_figure_or_is_tested_elsewhere(figures):
     script = {line.strip() for line in (ROOT / "scripts/train_mnist.py").read_text().splitlines()}
     # tests/test_porting.py, test_framework_page.py and test_checkpoints.py run the blocks of these pages.
-    for name in set(NAMES) - {"docs/porting.md", "docs/loops.md", "docs/checkpoints.md"}:
+    for name in set(NAMES) - {"docs/idioms.md", "docs/loops.md", "docs/checkpoints.md"}:
         drawn = [figure.code for figure in figures.figures_of(TEXTS[name])]
         for block in blocks(TEXTS[name], "python"):
             if block.startswith("# torch\n"):
@@ -190,27 +190,25 @@ def test_the_site_has_every_page():
     assert missing == [], "these pages are not in the navigation of mkdocs.yml"
 
 
-def test_the_file_tree_is_that_of_the_project():
-    (tree,) = blocks(TEXTS["docs/architecture.md"], "text")
-    listed, folders = set(), []
-    for line in tree.splitlines():
-        ((indent, name, phrase),) = re.findall(r"^( *)(\S+)(.*)$", line)
-        del folders[len(indent) // 2 :]
-        folders.append(name)
-        path = "".join(folders)
-        if not name.endswith("/"):
-            assert phrase.strip(), f"docs/architecture.md says nothing about {path}"
-            assert path not in listed, f"docs/architecture.md lists {path} twice"
-            listed.add(path)
-    files = {
-        path.relative_to(ROOT).as_posix()
-        for folder in ("jaxlr", "scripts")
-        for path in (ROOT / folder).rglob("*")
-        if path.is_file() and path.suffix in ("", ".py", ".sh")
+def test_the_architecture_names_every_folder_and_only_files_that_exist():
+    page = TEXTS["docs/architecture.md"]
+    table = "".join(re.findall(r"^\| .*? \|", page.split("\n## ")[0], flags=re.MULTILINE))
+    folders = {
+        path.parent.relative_to(ROOT / "jaxlr").as_posix() for path in (ROOT / "jaxlr").rglob("*.py")
     }
-    files -= {path for path in files if path.endswith("/__init__.py") and path != "jaxlr/__init__.py"}
-    assert files - listed == set(), "docs/architecture.md does not name these files"
-    assert listed - files == set(), "docs/architecture.md names files that do not exist"
+    assert {*re.findall(r"`([\w/]+)/`", table)} - {"jaxlr"} == folders - {"."}
+    files = [
+        path.as_posix() for folder in ("jaxlr", "scripts", "tests") for path in (ROOT / folder).rglob("*")
+    ]
+    named = {*re.findall(r"`((?:\w+/)*\w+\.py|scripts/\w+)`", page)}
+    assert len(named) > 40
+    assert [name for name in named if not any(file.endswith(f"/{name}") for file in files)] == []
+
+
+@pytest.mark.parametrize("folder", ["jaxlr", "scripts"])
+def test_every_module_says_in_its_first_line_what_it_is(folder):
+    silent = [path for path in (ROOT / folder).rglob("*.py") if not path.read_text().startswith('"""')]
+    assert silent == []
 
 
 # The gallery and the reference

@@ -58,8 +58,8 @@ def port(
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: the recipe cannot be converted, an argument is missing or does not belong to this kind
-            of recipe, or the schedule calls a Python function, which cannot be printed.
+        ValueError: the recipe cannot be converted. An argument is missing, or does not belong to this kind
+            of recipe. The schedule calls a Python function, which cannot be printed.
 
     Example:
         >>> port("MultiStepLR(optimizer, milestones=[30, 60], gamma=0.5)", 0.1)

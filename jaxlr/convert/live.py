@@ -66,9 +66,9 @@ def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> 
 
     Raises:
         TypeError: `scheduler` is not a scheduler, or cannot be copied.
-        ValueError: `num_steps` is missing or the scheduler cannot be stepped that often, the optimizer has
-            no such group or another scheduler as well, or a plateau has settings that
-            `reduce_lr_on_plateau` refuses.
+        ValueError: `num_steps` is missing, or the scheduler cannot be stepped that often. The optimizer has
+            no such group, or another scheduler as well. A plateau has settings that `reduce_lr_on_plateau`
+            refuses.
 
     Example:
         >>> import torch

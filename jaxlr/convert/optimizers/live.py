@@ -84,8 +84,8 @@ def optimizer_from_torch(
             parameters, a prefix of one, or a function that makes it from the parameters, such as
             `lambda params: jax.tree.map(lambda leaf: int(leaf.ndim == 1), params)`. Required if the
             optimizer has several groups.
-        steps_per_epoch: number of updates between two calls of `scheduler.step()`, a whole number >= 1: the
-            batches of an epoch if the scheduler is stepped once per epoch, 1 if once per batch.
+        steps_per_epoch: number of updates between two calls of `scheduler.step()`, a whole number >= 1. It
+            is the batches of an epoch if the scheduler is stepped once per epoch, and 1 if once per batch.
         transposed: True if the weights of JAX have the axes of Flax, (in, out) in a matrix and
             (height, width, in, out) in a convolution; False if they have those of torch, as in Equinox.
             Muon and Adafactor depend on it. Weights may be stacked along axes that come first.
@@ -96,8 +96,8 @@ def optimizer_from_torch(
     Raises:
         TypeError: `optimizer` is not an optimizer of a class listed above, or has its own `step`. The
             transformation's `init` raises it for complex parameters.
-        ValueError: `labels` are missing or contain an unknown group, a hyperparameter is out of its
-            range, or `scheduler` belongs to another optimizer, needs `num_steps`, or cycles the momentum
+        ValueError: `labels` are missing or contain an unknown group, or a hyperparameter is out of its
+            range. `scheduler` belongs to another optimizer, needs `num_steps`, or cycles the momentum
             without a closed form. There is not one schedule for each group. A schedule of your own replaces
             a OneCycleLR or CyclicLR that also cycles the momentum. The rule computes with the learning rate
             by itself, and `scheduler` is a plateau. The transformation's `init` raises it for a parameter

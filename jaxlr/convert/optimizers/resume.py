@@ -90,9 +90,9 @@ def resume_from_torch(
 
     Raises:
         TypeError: an argument has the wrong type, or `optimizer_from_torch` or `from_state_dict` raises it.
-        ValueError: the state does not fit to the options or the weights, the parameters of a group have
-            made different numbers of updates, `first_step` or `names` is missing, the schedule does not
-            begin at the current learning rate, or `optimizer_from_torch` or `from_state_dict` raises it.
+        ValueError: the state does not fit to the options or the weights, or `first_step` or `names` is
+            missing. The parameters of a group have made different numbers of updates. The schedule does not
+            begin at the current learning rate. `optimizer_from_torch` or `from_state_dict` raises it.
 
     Example:
         >>> import jax.numpy as jnp

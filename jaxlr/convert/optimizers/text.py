@@ -58,8 +58,8 @@ def optimizer_from_string(
         num_steps: as in `from_string`.
         version: as in `from_string`.
         labels: the group of each parameter, as in `optimizer_from_torch`.
-        steps_per_epoch: number of updates between two calls of `scheduler.step()`, a whole number >= 1: the
-            batches of an epoch if the scheduler is stepped once per epoch, 1 if once per batch.
+        steps_per_epoch: number of updates between two calls of `scheduler.step()`, a whole number >= 1. It
+            is the batches of an epoch if the scheduler is stepped once per epoch, and 1 if once per batch.
         transposed: True if the matrices of JAX are (in, out), as in Flax; False if they are (out, in), as
             in torch and Equinox. Muon and Adafactor need it, because a text has no shapes to check it with.
             For the same reason, LAMB and cautious options need each parameter to be one of torch's, not a
