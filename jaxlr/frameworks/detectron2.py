@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.typing import ArrayLike
 
-from jaxlr._checks import check_choice, check_positive_count, check_value, shown_value
+from jaxlr._checks import check_choice, check_positive_count, check_value, shorten, shown_value
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import (
     Clip,
@@ -25,6 +25,7 @@ from jaxlr.frameworks.recipe import (
     Recipe,
     TorchOptimizer,
     Unreadable,
+    section,
 )
 from jaxlr.schedules import (
     Phase,
@@ -52,11 +53,12 @@ _DEFAULTS: dict[str, Any] = {
     "POLY_LR_CONSTANT_ENDING": 0.0,
 }
 _OPTIMIZER_DEFAULTS = {"MOMENTUM": 0.9, "WEIGHT_DECAY": 1e-4, "WEIGHT_DECAY_NORM": 0.0}
-# Settings of other frameworks whose configs have a SOLVER too, such as FastReID and Caffe2's Detectron.
-_OF_OTHERS = (
-    *("MAX_EPOCH", "MAX_EPOCHS", "EPOCHS", "NUM_EPOCHS", "WARMUP_EPOCHS"),
-    *("LR_POLICY", "SCHED", "SCHEDULER"),
+# Projects on detectron2 add settings to SOLVER, and other frameworks have a SOLVER too, such as FastReID.
+# An unknown setting with one of these words may change the rate.
+_OF_SCHEDULES = re.compile(
+    r"(?:.*_)?(?:LRS?|STEPS?|EPOCHS?|WARMUP|SCHED|SCHEDULER?|POLICY|AUTOSTEP|PATIENCE)(?:_.*)?"
 )
+_KNOWN = {*_DEFAULTS, "BASE_LR", "BIAS_LR_FACTOR", "GRADIENT_ACCUMULATION_STEPS"}
 _STATED = ("LR_SCHEDULER_NAME", "MAX_ITER", "WARMUP_FACTOR", "WARMUP_ITERS")
 
 
@@ -141,12 +143,16 @@ FRAMEWORK = Framework(
 
 
 def _read_solver(config: Config, solver: Config) -> Recipe:
-    for name in _OF_OTHERS:
-        if solver.has(name):
+    for name in solver.settings:
+        is_known = name in _KNOWN or "MULTIPLIER" in name
+        if not is_known and _OF_SCHEDULES.fullmatch(name) and solver.get(name) not in (None, False, [], ()):
             raise ValueError(
                 f"SOLVER.{name} is a setting of another framework than detectron2, which is not supported: "
                 "write the schedule with jaxlr.phased_lr"
             )
+    model = section(config.settings, "MODEL")
+    if isinstance(model.get("WEIGHT"), str) or "CONV_BODY" in section(model, "BACKBONE"):
+        raise ValueError(_of_maskrcnn_benchmark(solver))
     if missing := [f"{name} {_DEFAULTS[name]}" for name in _STATED if not solver.has(name)]:
         values = ", ".join(missing)
         config.assume(f"The config leaves these to the defaults of detectron2: {values}.")
@@ -173,6 +179,18 @@ def _read_solver(config: Config, solver: Config) -> Recipe:
     )
     schedule = phased_lr(init_value, _phases(main, warmup, length))
     return config.recipe("detectron2", schedule, "iteration", length)
+
+
+def _of_maskrcnn_benchmark(solver: Config) -> str:
+    """Return the message about a config of maskrcnn-benchmark, whose defaults differ from detectron2's."""
+    defaults = {"STEPS": [30000], "GAMMA": 0.1, "WARMUP_FACTOR": 1 / 3, "WARMUP_ITERS": 500}
+    values = {name: solver.get(name, default) for name, default in defaults.items()}
+    arguments = ", ".join(f"{name.lower()}={value}" for name, value in values.items())
+    call = f"WarmupMultiStepLR({arguments.replace('steps', 'milestones', 1)})"
+    return (
+        "the MODEL is of maskrcnn-benchmark, whose defaults differ from those of detectron2: give "
+        f"from_string the call {shorten(call, 200)!r} with BASE_LR, and twice that for the biases"
+    )
 
 
 def _scale(config: Config, solver: Config) -> float:
