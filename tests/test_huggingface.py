@@ -212,6 +212,12 @@ The following hyperparameters were used during training:
 TRANSFORMERS_5 = (
     '{"learning_rate": 1e-3, "lr_scheduler_type": "linear", "warmup_steps": 0.05, "max_steps": 1000}'
 )
+SWIFT = """
+CUDA_VISIBLE_DEVICES=0 swift sft --model Qwen/Qwen2.5-7B-Instruct --tuner_type lora --num_train_epochs 1 \\
+    --dataset 'AI-ModelScope/alpaca-gpt4-data-en#500' 'swift/self-cognition#500' --torch_dtype bfloat16 \\
+    --per_device_train_batch_size 1 --learning_rate 1e-4 --lora_rank 8 --warmup_ratio 0.05
+"""
+RUN: dict[str, Any] = {"num_processes": 4, "steps_per_epoch": 400}
 CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (ALPACA, {"steps_per_epoch": 3251}, 1221, {0: 0.0, 37: 2e-5, 629: 1e-5}),
     (LLAMA_FACTORY, {"steps_per_epoch": 800}, 300, {0: 0.0, 15: 5e-5, 30: 1e-4, 165: 5e-5, 300: 0.0}),
@@ -222,12 +228,40 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (SFT, {}, None, {0: 1e-4}),
     (ARRAY, {}, 1000, {15: 1.5e-6, 30: 3e-6, 1000: 3e-7}),
     (WHISPER, {}, 5000, {25: 5e-7, 500: 1e-5, 2750: 5e-6}),
+    (SWIFT, RUN, 100, {5: 1e-4, 100: 0.0}),
+    (f"{SWIFT} --gradient_accumulation_steps 8", {"steps_per_epoch": 800}, 100, {5: 1e-4, 100: 0.0}),
+    (f"{SWIFT} --rlhf_type grpo", {"steps_per_epoch": 100}, 100, {5: 1e-4, 100: 0.0}),
     (TRANSFORMERS_5, {}, 1000, {25: 0.0005, 50: 0.001, 525: 0.0005}),
     (["--lr_scheduler_type=constant", "--learning_rate=1e-4"], {}, None, {0: 1e-4, 99: 1e-4}),
 ]
 
 
 test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "huggingface", "update")
+
+
+def test_the_defaults_of_ms_swift_are_not_those_of_transformers():
+    recipe = from_config(SWIFT, **RUN)
+    assert recipe.assumptions[:4] == (
+        *(
+            "lr_scheduler_type is cosine, the default of ms-swift.",
+            "weight_decay is 0.1, the default of ms-swift.",
+        ),
+        *("adam_beta2 is 0.95, the default of ms-swift.",),
+        "gradient_accumulation_steps is 4, the default of ms-swift.",
+    )
+    tx: Any = jaxlr.optimizer_from_config(SWIFT, **RUN, decay_mask=True)
+    assert tx.recipe.weight_decay == 0.1
+    assert from_config(SWIFT.replace("tuner_type", "train_type"), epochs=1, **RUN)[1:3] == ("update", 100)
+
+
+def test_rates_of_some_parameters_are_said():
+    llava = "train_mem.py --learning_rate 2e-4 --mm_projector_lr 2e-5 --max_steps 9 --warmup_ratio 0 --vision_lr None"
+    sentence = "Some parameters have the rate mm_projector_lr. This is that of the others."
+    assert sentence in from_config(llava).assumptions
+    with pytest.raises(
+        ValueError, match="mm_projector_lr='2e-5' is not supported: it gives parameters a rate"
+    ):
+        jaxlr.optimizer_from_config(llava)
 
 
 def test_a_text_and_its_file_are_the_same_recipe(tmp_path):
@@ -322,6 +356,11 @@ def test_names_give_the_values_of_a_script():
 
 LINEAR = {"learning_rate": 0.1, "lr_scheduler_type": "linear"}
 REFUSED = [
+    (
+        SWIFT,
+        {"steps_per_epoch": 400},
+        "ms-swift accumulates gradients to a batch of 16: give num_processes",
+    ),
     ({"lr_scheduler_type": "linear"}, {}, "the config has no learning_rate: give init_value"),
     (LINEAR, {}, "the config has no num_train_epochs: give epochs"),
     (LINEAR, {"epochs": 3}, "how many batches an epoch has: give steps_per_epoch"),
