@@ -148,6 +148,11 @@ RUN = {
 }
 REFUSED = [
     ({**RUN, "lr_scheduler": "sine"}, {"steps_per_epoch": 9}, "lr_scheduler_type must be one of .*'sine'"),
+    (
+        {**RUN, "relora_steps": 150},
+        {},
+        "relora_steps=150 is not supported: write the relora_..._steps as jag",
+    ),
     (RUN, {}, "how many batches an epoch has: give steps_per_epoch"),
     ({**RUN, "num_epochs": None}, {"steps_per_epoch": 9}, "the config has no num_epochs: give epochs"),
     (RUN, {"names": {"num_examples": 9}}, "only with num_processes: give num_processes"),

@@ -255,7 +255,7 @@ def test_the_defaults_of_ms_swift_are_not_those_of_transformers():
 
 
 def test_rates_of_some_parameters_are_said():
-    llava = "train_mem.py --learning_rate 2e-4 --mm_projector_lr 2e-5 --max_steps 9 --warmup_ratio 0 --vision_lr None"
+    llava = "train_mem.py --learning_rate 2e-4 --mm_projector_lr 2e-5 --max_steps 9 --warmup_ratio 0"
     sentence = "Some parameters have the rate mm_projector_lr. This is that of the others."
     assert sentence in from_config(llava).assumptions
     with pytest.raises(
