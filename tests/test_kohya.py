@@ -59,6 +59,14 @@ DEFAULT = {
     "output_name": "lora",
     "max_train_steps": 1600,
 }
+INTERFACE = """
+{"LoRA_type": "Standard", "epoch": 4, "learning_rate": 0.0001, "train_data_dir": "x",
+ "lr_scheduler": "cosine", "lr_scheduler_type": "", "lr_scheduler_num_cycles": "", "lr_scheduler_power": "",
+ "lr_warmup": 10, "lr_warmup_steps": 0, "unet_lr": 0.0, "text_encoder_lr": 0.0,
+ "max_train_epochs": "", "max_train_steps": "215"}
+"""
+INTERFACE_TOML = INTERFACE.replace('"train_data_dir"', '"dataset_config": "a.toml", "train_data_dir"')
+RESTARTS = INTERFACE.replace("cosine", "cosine_with_restarts").replace(": 10", ": 0")
 CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (FLAGS, {}, 300, {0: 1e-4, 50: 5e-5, 100: 1e-4, 300: 0.0}),
     (TOML, {"steps_per_epoch": 20, "num_processes": 1}, 200, {10: 5e-5, 20: 1e-4, 110: 5e-5}),
@@ -68,6 +76,12 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (MIN_LR, {"num_processes": 2}, 100, {5: 0.5, 10: 1.0, 55: 0.55, 100: 0.1}),
     (WSD, {"num_processes": 2}, 100, {5: 0.5, 10: 1.0, 80: 1.0, 90: 0.5, 100: 0.0}),
     (PIECES, {}, None, {9: 0.1, 10: 0.01, 20: 0.001}),
+    (INTERFACE, {"num_processes": 1}, 215, {0: 0.0, 21: 1e-4, 118: 5e-5}),
+    (INTERFACE_TOML, {"num_processes": 1}, 215, {11: 5e-5, 22: 1e-4}),
+    (INTERFACE.replace(": 10", ": 0"), {}, 215, {0: 1e-4}),
+    (INTERFACE.replace('steps": 0', 'steps": "43"'), {"num_processes": 1}, 215, {43: 1e-4, 129: 5e-5}),
+    (RESTARTS.replace('"215"', "200"), {}, 200, {0: 1e-4, 25: 5e-5, 50: 1e-4, 75: 5e-5}),
+    (CONSTANT + 'lr_scheduler_type = ""', {"num_processes": 1}, None, {50: 2e-7}),
     (DEFAULT, {}, 1600, {0: 1e-4}),
 ]
 

@@ -1,6 +1,7 @@
-"""Kohya's sd-scripts: the flags of its training scripts, and their TOML files.
+"""Kohya's sd-scripts: the flags of its training scripts, their TOML files, and the JSON of its interface.
 
-The rules are those of sd-scripts of February 2026 (`library/train_util.py`, `train_network.py`).
+The rules are those of sd-scripts of February 2026 (`library/train_util.py`, `train_network.py`) and of
+bmaltais/kohya_ss of July 2026 (`kohya_gui/lora_gui.py`, `kohya_gui/common_gui.py`).
 """
 
 from collections.abc import Mapping
@@ -17,12 +18,17 @@ _MARKS = (
     *("lr_scheduler_num_cycles", "lr_scheduler_power", "lr_decay_steps", "lr_scheduler_min_lr_ratio"),
     *("lr_scheduler_timescale", "train_data_dir", "dataset_config", "optimizer_args", "output_name"),
 )
+# Settings of the interface kohya_ss that are not set where they are 0 or an empty text.
+_OF_INTERFACE = (
+    *("max_train_steps", "max_train_epochs", "lr_warmup", "lr_warmup_steps", "lr_scheduler_type"),
+    *("lr_scheduler_num_cycles", "lr_scheduler_power", "lr_scheduler_args", "text_encoder_lr", "unet_lr"),
+)
 _WHOLE = ("cosine_with_restarts", "polynomial", "warmup_stable_decay")
 
 
 def read(config: Config) -> Recipe:
     """Read `lr_scheduler` and the settings that belong to it. A count is an update of the weights."""
-    config = config.of(_flat(config.settings))
+    config = _without_interface(config.of(_flat(config.settings)))
     _refuse_custom(config)
     optimizer = config.stated_text("optimizer_type")
     if optimizer is None and config.flag("use_8bit_adam"):
@@ -93,8 +99,23 @@ def _flat(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     return flat
 
 
+def _without_interface(config: Config) -> Config:
+    """Return the settings of a JSON of kohya_ss as flags. Others are returned as they are."""
+    if "lr_warmup" not in config.settings:
+        return config
+    unset = [name for name in _OF_INTERFACE if config.settings.get(name) in (None, "", "0", 0)]
+    flags = {name: value for name, value in config.settings.items() if name not in unset}
+    config = config.of(flags)
+    flags.setdefault("lr_scheduler_num_cycles", config.get("epoch"))
+    if config.has("lr_warmup") and not config.has("lr_warmup_steps"):
+        flags["lr_warmup_steps"] = config.number("lr_warmup") / 100
+        if config.get("dataset_config") and config.has("max_train_steps"):
+            flags["lr_warmup_steps"] = round(flags["lr_warmup_steps"] * config.count("max_train_steps"))
+    return config
+
+
 def _refuse_custom(config: Config) -> None:
-    if config.has("lr_scheduler_type"):
+    if config.get("lr_scheduler_type"):
         arguments = [f"{name}={value}" for name, value in _arguments(config).items()]
         kind = config.text("lr_scheduler_type").rpartition(".")[2]
         call = f"{kind}({', '.join(['optimizer', *arguments])})"
