@@ -294,8 +294,10 @@ SOLVER:
     assert from_config("MODEL:" + sizes + BASE.replace("SOLVER:", "")).schedule(1000) == 0.02
     steps = BASE.replace("(60000, 80000)", "!!python/tuple [60000, 80000]")
     assert from_config(steps).schedule(60_000) == 0.002
-    with pytest.raises(ValueError, match=r"STEPS must be a number, got '\(6, 8\)'"):
-        from_config(BASE.replace("(60000, 80000)", '!!python/object/apply:eval ["(6, 8)"]'))
+    evaluated = BASE.replace("(60000, 80000)", '!!python/object/apply:eval ["(6, 8)"]')
+    with pytest.raises(ValueError, match=r"STEPS must be a number, got '\(6, 8\)': give names="):
+        from_config(evaluated)
+    assert from_config(evaluated, names={"STEPS": [6, 8]}).schedule(1000) == 0.02 * 0.1**2
 
 
 def test_a_project_may_have_settings_that_change_no_rate():

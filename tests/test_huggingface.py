@@ -239,6 +239,17 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
 test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "huggingface", "update")
 
 
+def test_names_replace_a_word_where_a_number_is_needed():
+    config = {
+        "learning_rate": "1e-1",
+        "lr_scheduler_type": "linear",
+        "max_steps": "auto",
+        "warmup_steps": 5,
+    }
+    recipe = from_config(config, names={"max_steps": 7, "warmup_steps": 6, "learning_rate": 1})
+    assert (recipe.num_counts, recipe.schedule(5)) == (7, 0.1)
+
+
 def test_the_defaults_of_ms_swift_are_not_those_of_transformers():
     recipe = from_config(SWIFT, **RUN)
     assert recipe.assumptions[:4] == (
