@@ -365,6 +365,12 @@ def test_names_give_the_values_of_a_script():
     assert (recipe.schedule(0), recipe.num_counts) == (0.5, 7)
 
 
+TEXTUAL_INVERSION = """
+accelerate launch textual_inversion.py --pretrained_model_name_or_path=$MODEL --train_data_dir=$DATA_DIR \\
+  --learnable_property="object" --resolution=512 --train_batch_size=4 --gradient_accumulation_steps=2 \\
+  --max_train_steps=3000 --learning_rate=5.0e-04 --scale_lr \\
+  --lr_scheduler="constant_with_warmup" --lr_warmup_steps=100 --output_dir="textual_inversion_cat"
+"""
 LINEAR = {"learning_rate": 0.1, "lr_scheduler_type": "linear"}
 REFUSED = [
     (
@@ -433,6 +439,12 @@ REFUSED = [
         {"steps_per_epoch": 5},
         "num_train_epochs must be at most 2..31",
     ),
+    (
+        {"learning_rate": 0.1, "num_train_epochs": 3, "lr_scheduler": "cosine"},
+        {"steps_per_epoch": 9},
+        "lr_scheduler='cosine' is not supported: its name in TrainingArguments is lr_scheduler_type",
+    ),
+    (TEXTUAL_INVERSION, {}, "scale_lr multiplies the rate by the global batch size: give num_processes"),
     (LINEAR, {"version": "newest"}, "version must be a text such as '4.46.3', got 'newest'"),
     ("--learning_rate 1 --lr_scheduler_type linear --learning_rate 2", {}, "learning_rate is given twice"),
 ]
@@ -505,12 +517,16 @@ PIECEWISE = {
     "step_rules": "1:10,0.5",
     "max_train_steps": 20,
 }
+CONTROLNET = TEXT_TO_IMAGE.replace("--lr_scheduler", "--pretrained_model_name_or_path=a #")
 DIFFUSERS = [
     (TEXT_TO_IMAGE, {}, 15000, {0: 1e-5, 14_999: 1e-5}),
     (DREAMBOOTH, {}, 1100, {50: 5e-5, 350: 5e-5, 600: 1e-4, 1100: 0.0}),
     (POLYNOMIAL, {"steps_per_epoch": 50}, 100, {50: 1e-7 + (1e-4 - 1e-7) / 4}),
     (WARMUP, {}, None, {5: 5e-7, 10: 1e-6}),
     (PIECEWISE, {}, 20, {9: 1.0, 10: 0.5}),
+    (CONTROLNET, {}, 15000, {0: 1e-5, 14_999: 1e-5}),
+    (TEXTUAL_INVERSION, {"num_processes": 2}, 3000, {50: 0.004, 100: 0.008, 2999: 0.008}),
+    (TEXTUAL_INVERSION, {"init_value": 1.0, "num_processes": 2}, 3000, {50: 0.5, 100: 1.0}),
 ]
 
 

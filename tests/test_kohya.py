@@ -67,6 +67,10 @@ INTERFACE = """
 """
 INTERFACE_TOML = INTERFACE.replace('"train_data_dir"', '"dataset_config": "a.toml", "train_data_dir"')
 RESTARTS = INTERFACE.replace("cosine", "cosine_with_restarts").replace(": 10", ": 0")
+NO_SCHEDULER = """
+accelerate launch train_db.py --pretrained_model_name_or_path=a.safetensors --train_data_dir=b \\
+    --output_name=c --learning_rate=1e-6 --max_train_steps=400
+"""
 CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (FLAGS, {}, 300, {0: 1e-4, 50: 5e-5, 100: 1e-4, 300: 0.0}),
     (TOML, {"steps_per_epoch": 20, "num_processes": 1}, 200, {10: 5e-5, 20: 1e-4, 110: 5e-5}),
@@ -82,6 +86,7 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (INTERFACE.replace('steps": 0', 'steps": "43"'), {"num_processes": 1}, 215, {43: 1e-4, 129: 5e-5}),
     (RESTARTS.replace('"215"', "200"), {}, 200, {0: 1e-4, 25: 5e-5, 50: 1e-4, 75: 5e-5}),
     (CONSTANT + 'lr_scheduler_type = ""', {"num_processes": 1}, None, {50: 2e-7}),
+    (NO_SCHEDULER, {}, 400, {0: 1e-6, 399: 1e-6}),
     (DEFAULT, {}, 1600, {0: 1e-4}),
 ]
 

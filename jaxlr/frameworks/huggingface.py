@@ -237,6 +237,8 @@ def _refuse_others(config: Config) -> None:
     )
     hint = "it is no setting of TrainingArguments; keywords of the scheduler go into lr_scheduler_kwargs"
     config.refuse(*others, "num_decay_steps", "num_stable_steps", "cosine_min_lr_ratio", reason=hint)
+    if "lr_scheduler_type" not in config.settings and config.named("lr_scheduler_type") is None:
+        config.refuse("lr_scheduler", reason="its name in TrainingArguments is lr_scheduler_type")
     hint = (
         "it is of a script with its own loop, so give from_string the call of get_scheduler in that script"
     )

@@ -18,6 +18,27 @@ _MARKS = (
     *("lr_scheduler_num_cycles", "lr_scheduler_power", "lr_decay_steps", "lr_scheduler_min_lr_ratio"),
     *("lr_scheduler_timescale", "train_data_dir", "dataset_config", "optimizer_args", "output_name"),
 )
+# Settings of the scripts of diffusers, some of which have a train_data_dir and a text_encoder_lr too.
+_OF_DIFFUSERS = (
+    *("dataset_name", "instance_data_dir", "instance_prompt", "learnable_property", "placeholder_token"),
+    *(
+        "checkpointing_steps",
+        "validation_prompt",
+        "num_train_epochs",
+        "report_to",
+        "push_to_hub",
+        "scale_lr",
+    ),
+    *(
+        "center_crop",
+        "random_flip",
+        "lr_num_cycles",
+        "lr_power",
+        "use_ema",
+        "rank",
+        "resume_from_checkpoint",
+    ),
+)
 # Settings of the interface kohya_ss that are not set where they are 0 or an empty text.
 _OF_INTERFACE = (
     *("max_train_steps", "max_train_epochs", "lr_warmup", "lr_warmup_steps", "lr_scheduler_type"),
@@ -77,16 +98,18 @@ def _schedule(config: Config, init_value: Any, name: str, warm: Any, num_steps: 
     return get_scheduler(init_value, name, warm, num_steps, keywords, version=version)
 
 
-def _has_lr_scheduler(settings: Mapping[str, Any]) -> bool:
+def _recognizes(settings: Mapping[str, Any]) -> bool:
+    """Check if flags are of sd-scripts, where `lr_scheduler` is "constant" if it is missing."""
     flat = _flat(settings)
-    return "lr_scheduler" in flat and any(mark in flat for mark in _MARKS)
+    has_run = "lr_scheduler" in flat or "pretrained_model_name_or_path" in flat
+    return has_run and not flat.keys() & {*_OF_DIFFUSERS} and any(mark in flat for mark in _MARKS)
 
 
 FRAMEWORK = Framework(
     name="kohya",
     read=read,
     aliases=("sd-scripts",),
-    recognizes=_has_lr_scheduler,
+    recognizes=_recognizes,
     has_versions=True,
 )
 
