@@ -267,7 +267,7 @@ def test_the_defaults_of_ms_swift_are_not_those_of_transformers():
 
 def test_rates_of_some_parameters_are_said():
     llava = "train_mem.py --learning_rate 2e-4 --mm_projector_lr 2e-5 --max_steps 9 --warmup_ratio 0"
-    sentence = "Some parameters have the rate mm_projector_lr. This is that of the others."
+    sentence = "Some parameters have a rate of mm_projector_lr. This is that of the others."
     assert sentence in from_config(llava).assumptions
     with pytest.raises(
         ValueError, match="mm_projector_lr='2e-5' is not supported: it gives parameters a rate"

@@ -171,3 +171,11 @@ REFUSED = [
 
 
 test_a_config_that_lacks_or_contradicts_something_is_refused_by_name = refuses(REFUSED)
+
+
+def test_rates_of_some_parameters_are_said():
+    text = TOML + 'network_args = ["conv_dim=4", "down_lr_weight=1,1,0"]\nlearning_rate_te1 = 1e-5\n'
+    recipe = from_config(text, steps_per_epoch=20, num_processes=1)
+    assert recipe.assumptions[0] == (
+        "Some parameters have a rate of learning_rate_te1 and network_args. This is that of the others."
+    )

@@ -57,7 +57,7 @@ def read(config: Config) -> Recipe:
         config.assume(f"The model card says transformers {config.version_text}.")
     base_rate = config.base_rate("learning_rate")
     if own := _own_rates(config):
-        config.assume(f"Some parameters have the rate {' or '.join(own)}. This is that of the others.")
+        config.assume(f"Some parameters have a rate of {' and '.join(own)}. This is that of the others.")
     init_value = lora_plus_rate(config, base_rate) if config.has("loraplus_lr_ratio") else base_rate
     name = config.text_or_default("lr_scheduler_type", "linear", "TrainingArguments")
     name = name.removeprefix("SchedulerType.").lower()

@@ -44,6 +44,7 @@ _OF_INTERFACE = (
     *("max_train_steps", "max_train_epochs", "lr_warmup", "lr_warmup_steps", "lr_scheduler_type"),
     *("lr_scheduler_num_cycles", "lr_scheduler_power", "lr_scheduler_args", "text_encoder_lr", "unet_lr"),
 )
+_OWN_RATES = ("block_lr", "learning_rate_te", "learning_rate_te1", "learning_rate_te2", "learning_rate_te3")
 _WHOLE = ("cosine_with_restarts", "polynomial", "warmup_stable_decay")
 
 
@@ -162,6 +163,10 @@ def _arguments(config: Config) -> dict[str, str]:
 
 def _rate_of_group(config: Config) -> Any:
     """Return the base rate of the U-Net, or of a text encoder."""
+    own = [name for name in _OWN_RATES if config.get(name)]
+    own += ["network_args"] if "lr" in str(config.get("network_args", "")) else []
+    if own:
+        config.assume(f"Some parameters have a rate of {' and '.join(own)}. This is that of the others.")
     encoders = config.numbers("text_encoder_lr") or []
     names = ["text encoder"]
     if len(encoders) > 1:
