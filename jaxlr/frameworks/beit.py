@@ -1,8 +1,8 @@
 """BEiT, ConvNeXt and VideoMAE: the flags of their scripts, which share `utils.cosine_scheduler`.
 
 The rules are those of microsoft/unilm (`beit/run_beit_pretraining.py`, `beit/run_class_finetuning.py`, and
-those of BEiT v2), facebookresearch/ConvNeXt (`main.py`) and MCG-NJU/VideoMAE (`run_mae_pretraining.py`,
-`run_class_finetuning.py`).
+those of BEiT v2), facebookresearch/ConvNeXt (`main.py`), MCG-NJU/VideoMAE (`run_mae_pretraining.py`,
+`run_class_finetuning.py`) and OpenGVLab/unmasked_teacher (`single_modality`).
 """
 
 from collections.abc import Mapping
@@ -87,5 +87,8 @@ def _scale(config: Config, frequency: int) -> Any:
     if config.num_processes is None:
         raise ValueError("lr is scaled by the global batch size: give num_processes, or init_value and lr")
     batch = config.count("batch_size") * frequency * config.num_processes
+    if config.has("clip_teacher") or str(config.get("data_set")).endswith("_sparse"):
+        # In unmasked_teacher, the samples of a video count, too.
+        batch *= config.positive_count("num_sample")
     config.assume(f"The rates are multiplied by {batch / 256:g}: a batch of {batch} instead of 256.")
     return batch / 256
