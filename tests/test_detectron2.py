@@ -208,6 +208,34 @@ def test_a_lazy_config_is_read_by_its_syntax(tmp_path):
     )
 
 
+SCHEDULE = 'get_config("common/coco_schedule.py").lr_multiplier_12ep'
+DETREX = f"""
+lr_multiplier = {SCHEDULE}
+train = dict(max_iter=90000)
+optimizer = L(torch.optim.AdamW)(lr=1e-4, params=L(get_params)(lr_factor_func=lambda name: 0.1))
+"""
+
+
+def test_a_config_of_detrex_is_read():
+    recipe = from_config(DETREX)
+    assert recipe.optimizer == "AdamW"
+    assert_close(recipe.schedule(np.asarray([0, 82_499, 82_500])), [1e-4, 1e-4, 1e-5], HOST_RTOL)
+    assert recipe.assumptions == (
+        "lr_factor_func multiplies the rate of some parameters. This is that of the others.",
+    )
+    warmed = from_config(
+        DETREX.replace(SCHEDULE, "default_coco_scheduler(50, 40, 1e-3)").replace("90", "375")
+    )
+    assert_close(warmed.schedule(np.asarray([0, 3, 8, 300_000])), [1e-7, 4.006e-5, 1e-4, 1e-5], HOST_RTOL)
+    call = DETREX.replace(
+        'get_config("common/coco_schedule.py").lr_multiplier_12ep', "default_X_scheduler(1)"
+    )
+    for text in (call, DETREX.replace("12ep", "1x")):
+        assert_close(from_config(text).schedule(np.asarray([1000, 60_000])), [1e-4, 1e-5], HOST_RTOL)
+    with pytest.raises(ValueError, match=r"lr_multiplier is .*lr_multiplier_99ep., which has no value"):
+        from_config(DETREX.replace("12ep", "99ep"))
+
+
 SCRIPT = """
 from detectron2.config import get_cfg
 from detectron2.engine import DefaultTrainer

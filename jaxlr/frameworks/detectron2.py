@@ -24,7 +24,6 @@ from jaxlr.frameworks.recipe import (
     OptimizerError,
     Recipe,
     TorchOptimizer,
-    Unreadable,
     section,
 )
 from jaxlr.schedules import (
@@ -59,6 +58,19 @@ _OF_SCHEDULES = re.compile(
     r"(?:.*_)?(?:LRS?|STEPS?|EPOCHS?|WARMUP|SCHED|SCHEDULER?|POLICY|AUTOSTEP|PATIENCE)(?:_.*)?"
 )
 _KNOWN = {*_DEFAULTS, "BASE_LR", "BIAS_LR_FACTOR", "GRADIENT_ACCUMULATION_STEPS"}
+# The functions of configs/common/coco_schedule.py in detectron2 and detrex, and their results by name.
+_COCO_CALL = re.compile(
+    r"default_X_scheduler\((\d{1,4})\)|"
+    r"default_coco_scheduler\((\d{1,4}), (\d{1,4}), (\d{1,4}|\d\.\d{1,6}|\de-0?\d)\)"
+)
+_COCO_NAME = re.compile(r"get_config\(.[\w/]*coco_schedule\.py.\)\.lr_multiplier_(\w+)")
+_COCO_CALLS = {
+    **{f"{times}x": f"default_X_scheduler({times})" for times in (1, 2, 3, 6, 9)},
+    "50ep": "default_coco_scheduler(50, 40, 0)",
+    "36ep": "default_coco_scheduler(36, 30, 0)",
+    "24ep": "default_coco_scheduler(24, 20, 0)",
+    "12ep": "default_coco_scheduler(12, 11, 0)",
+}
 _STATED = ("LR_SCHEDULER_NAME", "MAX_ITER", "WARMUP_FACTOR", "WARMUP_ITERS")
 
 
@@ -364,6 +376,8 @@ def _read_lazy(config: Config) -> Recipe:
     optimizer = config.inner("optimizer")
     init_value = optimizer.base_rate("lr")
     optimizer.state_settings(optimizer="_target_", momentum="momentum", weight_decay="weight_decay")
+    if "lr_factor_func" in section(optimizer.settings, "params"):
+        config.assume("lr_factor_func multiplies the rate of some parameters. This is that of the others.")
     multiplier = _lazy_multiplier(config)
     warmup = _Warmup(0.0, 0.0, "constant", False)
     if multiplier.text("_target_") == "WarmupParamScheduler":
@@ -383,17 +397,22 @@ def _read_lazy(config: Config) -> Recipe:
 
 
 def _lazy_multiplier(config: Config) -> Config:
-    value = config.settings.get("lr_multiplier")
-    found = re.fullmatch(r"default_X_scheduler\((\d{1,4})\)", getattr(value, "source", ""))
-    if not isinstance(value, Unreadable) or found is None:
+    """Return `lr_multiplier`, also a function or a name of `configs/common/coco_schedule.py`."""
+    source = getattr(config.settings.get("lr_multiplier"), "source", "")
+    name = _COCO_NAME.fullmatch(source)
+    call = _COCO_CALL.fullmatch(_COCO_CALLS.get(name[1], "") if name else source)
+    if call is None:
         return config.inner("lr_multiplier")
-    # The function of configs/common/coco_schedule.py. A 1x run has 90,000 iterations.
-    times = check_positive_count("default_X_scheduler", int(found[1]))
-    total = 90_000 * times
-    milestones = [60_000, 80_000, 90_000] if times <= 2 else [total - 60_000, total - 20_000, total]
-    main = {"_target_": "MultiStepParamScheduler", "values": [1.0, 0.1, 0.01], "milestones": milestones}
-    warmup = {"warmup_length": 1000 / total, "warmup_method": "linear", "warmup_factor": 0.001}
-    return config.of({"_target_": "WarmupParamScheduler", "scheduler": main, **warmup})
+    if call[1]:  # a 1x run has 90,000 iterations
+        times = check_positive_count("default_X_scheduler", int(call[1]))
+        total, warmup, values = 90_000 * times, 1000.0, [1.0, 0.1, 0.01]
+        milestones = [60_000, 80_000, 90_000] if times <= 2 else [total - 60_000, total - 20_000, total]
+    else:  # of detrex, with 7500 iterations in an epoch
+        total, last, warmup = 7500 * int(call[2]), 7500 * int(call[3]), 7500 * float(call[4])
+        values, milestones = [1.0, 0.1], [last, total]
+    main = {"_target_": "MultiStepParamScheduler", "values": values, "milestones": milestones}
+    line = {"warmup_length": warmup / max(1, total), "warmup_method": "linear", "warmup_factor": 0.001}
+    return config.of({"_target_": "WarmupParamScheduler", "scheduler": main, **line})
 
 
 def _lazy_main(settings: Config) -> _Main:
