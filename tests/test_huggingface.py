@@ -408,6 +408,7 @@ REFUSED = [
     ),
     ({**LINEAR, "max_steps": 9, "warmup_ratio": 0.5}, {"version": "5.24"}, "5.2 has no warmup_ratio"),
     ({**LINEAR, "max_steps": 9, "num_cycles": 2}, {}, "num_cycles=2 is not supported: it is no setting of"),
+    ({**LINEAR, "max_steps": 9, "lr_decay": 0.9}, {}, "lr_decay=0.9 is not supported: it is no setting of"),
     ({**LINEAR, "max_train_steps": 9}, {}, "max_train_steps=9 is not supported: it is of a script"),
     (
         {**LINEAR, "max_steps": 9, "lr_scheduler_kwargs": {"power": 2}},
@@ -444,6 +445,7 @@ REFUSED = [
         {"steps_per_epoch": 9},
         "lr_scheduler='cosine' is not supported: its name in TrainingArguments is lr_scheduler_type",
     ),
+    (f"{TEXTUAL_INVERSION} --lr_end 1e-8", {}, "lr_end='1e-8' is not supported: the scripts of diffusers"),
     (TEXTUAL_INVERSION, {}, "scale_lr multiplies the rate by the global batch size: give num_processes"),
     (LINEAR, {"version": "newest"}, "version must be a text such as '4.46.3', got 'newest'"),
     ("--learning_rate 1 --lr_scheduler_type linear --learning_rate 2", {}, "learning_rate is given twice"),

@@ -19,12 +19,27 @@ _OTHER_OPTIMIZERS = {
     "placeholder_token": "textual inversion restores all embeddings but its own",
     "max_num_frames": "the scripts of CogVideoX have other defaults",
 }
+# Settings of other programs with an lr_scheduler and lr_warmup_steps, such as SimpleTuner.
+_OF_OTHERS = (
+    *(
+        "min_lr",
+        "lr_min",
+        "lr_end",
+        "final_lr",
+        "eta_min",
+        "min_lr_ratio",
+        "lr_min_ratio",
+        "cosine_min_lr_ratio",
+    ),
+    *("lr_decay_steps", "lr_decay_ratio", "lr_scheduler_kwargs", "warmup_ratio", "warmup_epochs"),
+)
 _NAMES = ("linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup")
 
 
 def read(config: Config) -> Recipe:
     """Read the flags of a training script: `--lr_scheduler`, `--lr_warmup_steps`, `--max_train_steps`."""
     config.refuse("unet_lr", "text_encoder_lr", reason="give its rate as init_value, and leave it out")
+    config.refuse(*_OF_OTHERS, reason="the scripts of diffusers lack it")
     init_value = _rate(config)
     if config.has("pretrained_model_name_or_path"):
         config = with_defaults(config, {"lr_scheduler": "constant"}, "the scripts")

@@ -227,13 +227,9 @@ def scheduler_keywords(config: Config, name: str) -> dict[str, Any]:
 def _refuse_others(config: Config) -> None:
     """Refuse settings that TrainingArguments lacks, and that change the rate in other programs."""
     others = (
-        "num_cycles",
-        "min_lr",
-        "min_lr_rate",
-        "min_lr_ratio",
-        "lr_end",
-        "warmup_epochs",
-        "adaptive_lr",
+        *("num_cycles", "min_lr", "min_lr_rate", "min_lr_ratio", "lr_end", "warmup_epochs", "adaptive_lr"),
+        *("eta_min", "lr_min", "final_lr", "lr_decay", "lr_decay_rate", "lr_decay_steps", "lr_gamma"),
+        *("scheduler", "lr_schedule"),
     )
     hint = "it is no setting of TrainingArguments; keywords of the scheduler go into lr_scheduler_kwargs"
     config.refuse(*others, "num_decay_steps", "num_stable_steps", "cosine_min_lr_ratio", reason=hint)
