@@ -1,5 +1,6 @@
 """The schedules of axolotl, beside the curves of its own classes."""
 
+import pytest
 from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
 from helpers import HOST_RTOL, assert_close
 
@@ -92,6 +93,16 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
 
 
 test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "axolotl", "update")
+
+
+def test_a_model_card_of_axolotl_may_need_its_config():
+    card = "```yaml\nbase_model: a\nlr_scheduler: {}\ncosine_min_lr_ratio: {}\n```\n- learning_rate: 0.1\n"
+    card += "- lr_scheduler_type: cosine\n- training_steps: 10\n"
+    recipe = from_config(card.format("cosine", ""))
+    assert (recipe.framework, recipe.num_counts) == ("huggingface", 10)
+    for name, ratio in (("cosine", 0.1), ("rex", "")):
+        with pytest.raises(ValueError, match=r"has a config of axolotl with .*, which its list leaves out"):
+            from_config(card.format(name, ratio))
 
 
 def test_the_default_warmup_is_three_percent_and_at_most_a_hundred():
