@@ -217,6 +217,7 @@ CUDA_VISIBLE_DEVICES=0 swift sft --model Qwen/Qwen2.5-7B-Instruct --tuner_type l
     --dataset 'AI-ModelScope/alpaca-gpt4-data-en#500' 'swift/self-cognition#500' --torch_dtype bfloat16 \\
     --per_device_train_batch_size 1 --learning_rate 1e-4 --lora_rank 8 --warmup_ratio 0.05
 """
+QLORA = "qlora.py --model_name_or_path a --learning_rate 0.0001 --double_quant --bits 4 --max_steps 1875"
 RUN: dict[str, Any] = {"num_processes": 4, "steps_per_epoch": 400}
 CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (ALPACA, {"steps_per_epoch": 3251}, 1221, {0: 0.0, 37: 2e-5, 629: 1e-5}),
@@ -228,6 +229,7 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (SFT, {}, None, {0: 1e-4}),
     (ARRAY, {}, 1000, {15: 1.5e-6, 30: 3e-6, 1000: 3e-7}),
     (WHISPER, {}, 5000, {25: 5e-7, 500: 1e-5, 2750: 5e-6}),
+    (QLORA, {}, 1875, {0: 1e-4, 1874: 1e-4}),
     (SWIFT, RUN, 100, {5: 1e-4, 100: 0.0}),
     (f"{SWIFT} --gradient_accumulation_steps 8", {"steps_per_epoch": 800}, 100, {5: 1e-4, 100: 0.0}),
     (f"{SWIFT} --rlhf_type grpo", {"steps_per_epoch": 100}, 100, {5: 1e-4, 100: 0.0}),

@@ -30,6 +30,10 @@ _OPTIMIZERS = {
 }
 _OTHER_OPTIMIZERS = ("optim_args", "use_galore", "use_apollo", "use_badam", "use_adam_mini", "use_muon")
 _OF_SWIFT = ("tuner_type", "rlhf_type", "sft_type", "split_dataset_ratio", "swift_version")
+_QLORA_DEFAULTS = {
+    **{"lr_scheduler_type": "constant", "warmup_ratio": 0.03, "max_steps": 10_000},
+    **{"max_grad_norm": 0.3, "optim": "paged_adamw_32bit", "gradient_accumulation_steps": 16},
+}
 _SWIFT_DEFAULTS = {"lr_scheduler_type": "cosine", "weight_decay": 0.1, "adam_beta2": 0.95}
 # Names of rates that are no rates of some parameters.
 _ENDS = (
@@ -50,7 +54,7 @@ _CARD_NUMBERS = re.compile(r"betas=\(([\d.e-]+), ?([\d.e-]+)\) and epsilon=([\d.
 
 def read(config: Config) -> Recipe:
     """Read `TrainingArguments`, as keywords, flags, YAML or JSON, or the list of a model card."""
-    config = _with_defaults_of_swift(config)
+    config = _with_defaults_of_program(config)
     _refuse_others(config)
     if config.version is None and config.has("transformers_version"):
         config.set_version(config.text("transformers_version"))
@@ -82,7 +86,7 @@ def read(config: Config) -> Recipe:
 
 def optimizer(config: Config) -> TorchOptimizer:
     """Return the optimizer of the Trainer, which axolotl has, too (`trainer_optimizer.py`)."""
-    config = _with_defaults_of_swift(config)
+    config = _with_defaults_of_program(config)
     config.refuse(
         "loraplus_lr_ratio",
         reason="LoRA+ has parameter groups with rates of their own",
@@ -146,8 +150,10 @@ def _is_of_swift(config: Config) -> bool:
     return has_type or any(config.has(name) for name in _OF_SWIFT)
 
 
-def _with_defaults_of_swift(config: Config) -> Config:
-    """Return a config with the defaults of ms-swift, if it is one of ms-swift."""
+def _with_defaults_of_program(config: Config) -> Config:
+    """Return a config with the defaults of ms-swift or of qlora.py, if it has settings of its own."""
+    if config.has("double_quant") or config.has("quant_type"):
+        return with_defaults(config, _QLORA_DEFAULTS, "qlora.py")
     if not _is_of_swift(config):
         return config
     defaults: dict[str, Any] = {**_SWIFT_DEFAULTS}
