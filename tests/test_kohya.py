@@ -87,6 +87,7 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (RESTARTS.replace('"215"', "200"), {}, 200, {0: 1e-4, 25: 5e-5, 50: 1e-4, 75: 5e-5}),
     (CONSTANT + 'lr_scheduler_type = ""', {"num_processes": 1}, None, {50: 2e-7}),
     (NO_SCHEDULER, {}, 400, {0: 1e-6, 399: 1e-6}),
+    ("hv_train_network.py --network_module=a --learning_rate 2e-4 --max_train_steps 9", {}, 9, {8: 2e-4}),
     (DEFAULT, {}, 1600, {0: 1e-4}),
 ]
 

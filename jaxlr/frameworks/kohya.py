@@ -102,8 +102,8 @@ def _schedule(config: Config, init_value: Any, name: str, warm: Any, num_steps: 
 def _recognizes(settings: Mapping[str, Any]) -> bool:
     """Check if flags are of sd-scripts, where `lr_scheduler` is "constant" if it is missing."""
     flat = _flat(settings)
-    has_run = "lr_scheduler" in flat or "pretrained_model_name_or_path" in flat
-    return has_run and not flat.keys() & {*_OF_DIFFUSERS} and any(mark in flat for mark in _MARKS)
+    is_run = flat.keys() & {"lr_scheduler", "pretrained_model_name_or_path", "network_module"}
+    return bool(is_run) and not flat.keys() & {*_OF_DIFFUSERS} and any(mark in flat for mark in _MARKS)
 
 
 FRAMEWORK = Framework(
