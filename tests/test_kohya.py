@@ -143,6 +143,16 @@ def test_an_optimizer_without_schedule_has_a_constant_rate():
 
 REFUSED = [
     ({**DEFAULT, "lr_scheduler": "sine"}, {}, "lr_scheduler_type must be one of .*'sine'"),
+    (
+        {**DEFAULT, "optimizer_type": "Adafactor"},
+        {},
+        "optimizer_type 'adafactor' chooses its rate itself, un",
+    ),
+    (
+        INTERFACE.replace('"epoch"', '"optimizer": "Adafactor", "epoch"'),
+        {},
+        "chooses its rate itself, unless",
+    ),
     ({**DEFAULT, "lr_scheduler": "adafactor:1e-4"}, {}, "'adafactor' is not supported: Adafactor chooses"),
     (CONSTANT, {}, "once for each process: give num_processes"),
     (TOML, {"num_processes": 1}, "how many batches an epoch has: give steps_per_epoch"),

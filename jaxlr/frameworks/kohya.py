@@ -131,6 +131,7 @@ def _without_interface(config: Config) -> Config:
     flags = {name: value for name, value in config.settings.items() if name not in unset}
     config = config.of(flags)
     flags.setdefault("lr_scheduler_num_cycles", config.get("epoch"))
+    flags.setdefault("optimizer_type", config.get("optimizer"))
     if config.has("lr_warmup") and not config.has("lr_warmup_steps"):
         flags["lr_warmup_steps"] = config.number("lr_warmup") / 100
         if config.get("dataset_config") and config.has("max_train_steps"):
@@ -148,6 +149,13 @@ def _refuse_custom(config: Config) -> None:
         )
     if config.has("lr_scheduler") and config.text("lr_scheduler").startswith("adafactor"):
         raise ValueError("lr_scheduler 'adafactor' is not supported: Adafactor chooses its rate itself")
+    options = str(config.get("optimizer_args") or "")
+    is_relative = "relative_step=False" not in options or "warmup_init=True" in options
+    if (config.stated_text("optimizer_type") or "").lower() == "adafactor" and is_relative:
+        raise ValueError(
+            "optimizer_type 'adafactor' chooses its rate itself, unless optimizer_args has "
+            "relative_step=False"
+        )
 
 
 def _arguments(config: Config) -> dict[str, str]:
