@@ -1,5 +1,6 @@
 """The schedules of axolotl, beside the curves of its own classes."""
 
+import pytest
 from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
 from helpers import HOST_RTOL, assert_close
 
@@ -94,6 +95,16 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
 test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "axolotl", "update")
 
 
+def test_a_model_card_of_axolotl_may_need_its_config():
+    card = "```yaml\nbase_model: a\nlr_scheduler: {}\ncosine_min_lr_ratio: {}\n```\n- learning_rate: 0.1\n"
+    card += "- lr_scheduler_type: cosine\n- training_steps: 10\n"
+    recipe = from_config(card.format("cosine", ""))
+    assert (recipe.framework, recipe.num_counts) == ("huggingface", 10)
+    for name, ratio in (("cosine", 0.1), ("rex", "")):
+        with pytest.raises(ValueError, match=r"has a config of axolotl with .*, which its list leaves out"):
+            from_config(card.format(name, ratio))
+
+
 def test_the_default_warmup_is_three_percent_and_at_most_a_hundred():
     config = {"base_model": "a", "learning_rate": 1.0, "lr_scheduler": "linear"}
     for steps, warm in ((10, 0), (34, 2), (99, 2), (400, 12), (5000, 100)):
@@ -148,6 +159,11 @@ RUN = {
 }
 REFUSED = [
     ({**RUN, "lr_scheduler": "sine"}, {"steps_per_epoch": 9}, "lr_scheduler_type must be one of .*'sine'"),
+    (
+        {**RUN, "relora_steps": 150},
+        {},
+        "relora_steps=150 is not supported: write the relora_..._steps as jag",
+    ),
     (RUN, {}, "how many batches an epoch has: give steps_per_epoch"),
     ({**RUN, "num_epochs": None}, {"steps_per_epoch": 9}, "the config has no num_epochs: give epochs"),
     (RUN, {"names": {"num_examples": 9}}, "only with num_processes: give num_processes"),

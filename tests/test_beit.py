@@ -41,6 +41,8 @@ python run_class_finetuning.py --model vit_base_patch16_224 --data_set Kinetics-
   --opt_betas 0.9 0.999 --weight_decay 0.05 --epochs 75 --dist_eval --test_num_segment 5 --test_num_crop 3
 """
 RUN, MANY = {"steps_per_epoch": 100}, {"steps_per_epoch": 100, "num_processes": 16}
+BEIT3 = "run_beit3_finetuning.py --model beit3_base_patch16_224 --batch_size 128 --lr 7e-4"
+UMT = VIDEOMAE_TUNED.replace("Kinetics-400", "Kinetics_sparse")
 CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (CONVNEXT, RUN, 7500, {0: 0, 499: 4e-3, 500: 4e-3, 4000: (4e-3 + 1e-6) / 2}),
     (CONVNEXT_TUNED, RUN, 1500, {0: 5e-5, 750: (5e-5 + 1e-6) / 2}),
@@ -48,6 +50,8 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (BEIT_TUNED, RUN, 10_000, {1999: 4e-3, 6000: (4e-3 + 1e-6) / 2}),
     (VIDEOMAE, MANY, 80_100, {3999: 3e-4, 4000: 3e-4}),
     (VIDEOMAE, {**RUN, "init_value": 1.0, "names": {"lr": 1.5e-4}}, 80_100, {4000: 1.0}),
+    (BEIT3, RUN, 2000, {499: 7e-4, 500: 7e-4, 1250: (7e-4 + 1e-6) / 2}),
+    (UMT, MANY, 7500, {499: 1e-3, 500: 1e-3, 4000: (1e-3 + 2e-6) / 2}),
     (VIDEOMAE_TUNED, MANY, 7500, {499: 5e-4, 500: 5e-4, 4000: (5e-4 + 1e-6) / 2}),
 ]
 

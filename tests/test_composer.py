@@ -118,6 +118,10 @@ def test_the_samples_and_tokens_of_a_batch_are_assumptions_and_the_optimizer_is_
 
 REFUSED = [
     (SFT, "how many batches an epoch has: give steps_per_epoch"),
+    (
+        {**TOKENS, "batch_size_warmup_min_size": 768},
+        "batch_size_warmup_min_size=768 is not supported: the b",
+    ),
     (TOKENS, "does not say how many tokens a batch has: give names={'tokens_per_batch': ...}"),
     (
         BERT.replace("global_train_batch_size", "batch"),

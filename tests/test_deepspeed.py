@@ -77,6 +77,13 @@ test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "deepspe
 
 
 AUTO = with_scheduler("WarmupLR", warmup_max_lr="auto", warmup_num_steps="auto")
+
+
+def test_names_replace_auto():
+    recipe = from_config(AUTO, names={"warmup_max_lr": 0.1, "warmup_num_steps": 5})
+    assert recipe.schedule(5) == 0.1
+
+
 REFUSED = [
     (AUTO, "warmup_max_lr must be a number, got 'auto': give names="),
     (with_scheduler("WarmupLR"), "the config has no lr: give init_value"),

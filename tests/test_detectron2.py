@@ -208,6 +208,34 @@ def test_a_lazy_config_is_read_by_its_syntax(tmp_path):
     )
 
 
+SCHEDULE = 'get_config("common/coco_schedule.py").lr_multiplier_12ep'
+DETREX = f"""
+lr_multiplier = {SCHEDULE}
+train = dict(max_iter=90000)
+optimizer = L(torch.optim.AdamW)(lr=1e-4, params=L(get_params)(lr_factor_func=lambda name: 0.1))
+"""
+
+
+def test_a_config_of_detrex_is_read():
+    recipe = from_config(DETREX)
+    assert recipe.optimizer == "AdamW"
+    assert_close(recipe.schedule(np.asarray([0, 82_499, 82_500])), [1e-4, 1e-4, 1e-5], HOST_RTOL)
+    assert recipe.assumptions == (
+        "lr_factor_func multiplies the rate of some parameters. This is that of the others.",
+    )
+    warmed = from_config(
+        DETREX.replace(SCHEDULE, "default_coco_scheduler(50, 40, 1e-3)").replace("90", "375")
+    )
+    assert_close(warmed.schedule(np.asarray([0, 3, 8, 300_000])), [1e-7, 4.006e-5, 1e-4, 1e-5], HOST_RTOL)
+    call = DETREX.replace(
+        'get_config("common/coco_schedule.py").lr_multiplier_12ep', "default_X_scheduler(1)"
+    )
+    for text in (call, DETREX.replace("12ep", "1x")):
+        assert_close(from_config(text).schedule(np.asarray([1000, 60_000])), [1e-4, 1e-5], HOST_RTOL)
+    with pytest.raises(ValueError, match=r"lr_multiplier is .*lr_multiplier_99ep., which has no value"):
+        from_config(DETREX.replace("12ep", "99ep"))
+
+
 SCRIPT = """
 from detectron2.config import get_cfg
 from detectron2.engine import DefaultTrainer
@@ -261,6 +289,51 @@ def test_the_options_of_a_command_change_its_file(tmp_path):
         from_config("train_net.py --config-file /etc/passwd SOLVER.BASE_LR 1")
 
 
+MASKRCNN_BENCHMARK = """
+MODEL:
+  WEIGHT: "catalog://ImageNetPretrained/MSRA/R-50"
+SOLVER:
+  BASE_LR: 0.02
+  STEPS: (60, 80)
+  MAX_ITER: 90
+  WARMUP_ITERS: 10
+"""
+
+
+def test_a_config_of_maskrcnn_benchmark_is_refused_with_its_call():
+    for config in (
+        MASKRCNN_BENCHMARK,
+        MASKRCNN_BENCHMARK.replace("WEIGHT:", "BACKBONE: {CONV_BODY: R-50} #"),
+    ):
+        with pytest.raises(ValueError, match="the MODEL is of maskrcnn-benchmark, whose def") as error:
+            from_config(config)
+        call = str(error.value).split("'")[1]
+        assert call.startswith("WarmupMultiStepLR(milestones=(60, 80), gamma=0.1, warmup_factor=0.33333")
+        rates = from_string(call, 0.02)(np.asarray([0, 5, 10, 60, 80]))
+        assert_close(rates, [0.02 / 3, 0.04 / 3, 0.02, 0.002, 0.0002], HOST_RTOL)
+
+
+def test_a_tag_that_python_would_evaluate_is_no_obstacle_where_it_is_not_read():
+    sizes = """
+  ANCHOR_GENERATOR:
+    SIZES: !!python/object/apply:eval ["[[x, x * 2**(1.0/3)] for x in [32, 64, 128, 256, 512 ]]"]
+SOLVER:
+"""
+    assert from_config("MODEL:" + sizes + BASE.replace("SOLVER:", "")).schedule(1000) == 0.02
+    steps = BASE.replace("(60000, 80000)", "!!python/tuple [60000, 80000]")
+    assert from_config(steps).schedule(60_000) == 0.002
+    evaluated = BASE.replace("(60000, 80000)", '!!python/object/apply:eval ["(6, 8)"]')
+    with pytest.raises(ValueError, match=r"STEPS must be a number, got '\(6, 8\)': give names="):
+        from_config(evaluated)
+    assert from_config(evaluated, names={"STEPS": [6, 8]}).schedule(1000) == 0.02 * 0.1**2
+
+
+def test_a_project_may_have_settings_that_change_no_rate():
+    own: dict[str, Any] = {"LR_MULTIPLIER_OVERWRITE": [{"a": 0.1}], "GRADIENT_ACCUMULATION_STEPS": 2}
+    recipe = from_config(solver(BACKBONE_MULTIPLIER=0.1, MAX_EPOCH=None, USE_AUTOSTEP=False, **own))
+    assert recipe.schedule(50) == 0.02
+
+
 EQUAL = "WarmupStepWithFixedGammaLR"
 REFUSED: list[tuple[Any, str]] = [
     (solver(LR_SCHEDULER_NAME="WarmupLR"), "LR_SCHEDULER_NAME must be one of .*'WarmupPolyLR', got 'Wa"),
@@ -279,6 +352,12 @@ REFUSED: list[tuple[Any, str]] = [
         solver(LR_SCHEDULER_NAME="WarmupPolyLR", POLY_LR_CONSTANT_ENDING=0.1),
         "POLY_LR_CONSTANT_ENDING=0.1 is not",
     ),
+    (solver(MAX_EPOCH=12), "SOLVER.MAX_EPOCH is a setting of another framework than detectron2"),
+    (solver(LR=1e-3), "SOLVER.LR is a setting of another framework"),
+    (solver(LR_STEPS=[80, 90]), "SOLVER.LR_STEPS is a setting of another framework"),
+    (solver(SCHEDULE={"TYPE": "WarmupReduceLROnPlateau"}), "SOLVER.SCHEDULE is a setting of another"),
+    (solver(USE_AUTOSTEP=True), "SOLVER.USE_AUTOSTEP is a setting of another"),
+    (solver(WARMUP_LR=1e-6), "SOLVER.WARMUP_LR is a setting of another"),
     ({"SOLVER": 3}, "SOLVER must hold settings by name"),
     (
         LSJ.replace("MultiStepParam", "ExponentialParam"),

@@ -68,11 +68,33 @@ train: {batch_size_per_gpu: 32, dataset_path: ImageNet22k, centering: sinkhorn_k
 student: {arch: vit_large, patch_size: 14}
 optim: {epochs: 500, weight_decay_end: 0.2, base_lr: 2.0e-04, warmup_epochs: 80, layerwise_decay: 1.0}
 """
+DINOV3 = """
+train: {batch_size_per_gpu: 64, OFFICIAL_EPOCH_LENGTH: 5}
+student: {arch: vit_large, patch_size: 16}
+optim: {epochs: 10, lr: 0.001, warmup_epochs: 2, min_lr: 1.0e-06, schedule_trunc_extra: 0.0}
+"""
+SCHEDULES = """
+optim: {epochs: 10, lr: null, scaling_rule: sqrt_wrt_1024}
+train: {batch_size_per_gpu: 64, OFFICIAL_EPOCH_LENGTH: 5}
+schedules:
+  lr: {start: 0.1, peak: 1.0, end: 0.25, warmup_epochs: 2, cosine_epochs: 5, freeze_last_layer_epochs: 1}
+  weight_decay: {start: 0.04, peak: 0.04, end: 0.04, warmup_epochs: 0}
+"""
+RISING = SCHEDULES.replace("peak: 1.0", "peak: 0")
+LINE = SCHEDULES.replace("warmup_epochs: 2, cosine_epochs: 5", "warmup_epochs: 10")
 CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (DINO, {"steps_per_epoch": 11, "num_processes": 8}, 1100, {0: 0.0, 109: 1e-3, 110: 1e-3}),
     (RESNET, {"steps_per_epoch": 11, "num_processes": 4}, 220, {109: 0.03, 165: 0.015 + 5e-7}),
     (IBOT, {"steps_per_epoch": 11, "init_value": 1.0, "epochs": 25}, 275, {27: 0.5, 165: 0.5 + 1e-6}),
     (DINOV2, {"num_processes": 128}, 625_000, {99_999: 4e-4, 100_000: 4e-4, 362_500: 2e-4 + 5e-7}),
+    # The arrays of dinov3's CosineScheduler and linear_warmup_cosine_decay.
+    (DINOV3, {"num_processes": 16}, 50, {0: 0.0, 9: 0.004, 10: 0.004, 30: 0.0020005}),
+    (DINOV3, {"init_value": 1.0}, 50, {9: 1.0}),
+    (DINOV3.replace("0.0}", "0.0, scaling_rule: linear_wrt_256}"), {"num_processes": 2}, 50, {9: 0.0005}),
+    (SCHEDULES, {"num_processes": 1}, 50, {0: 0.1, 5: 0.55, 10: 1.0, 22: 0.625, 34: 0.25, 40: 0.25}),
+    (SCHEDULES, {"init_value": 2.0}, 50, {0: 0.1, 10: 2.0, 22: 1.25, 34: 0.5}),
+    (RISING, {"num_processes": 4}, 50, {0: 0.1, 5: 0.05, 10: 0.0, 34: 0.5, 40: 0.5}),
+    (LINE, {"num_processes": 1}, 50, {0: 0.1, 25: 0.55, 49: 0.982}),
     ({"optim": {"base_lr": 0.004}, "dino": {}}, {"num_processes": 4}, 125_000, {12_499: 0.002}),
 ]
 
@@ -85,6 +107,9 @@ def test_the_weight_decay_rises_along_a_cosine():
     assert_close([recipe.weight_decay(step) for step in (0, 500, 1000)], [0.04, 0.22, 0.4], HOST_RTOL)
     assert from_config(RESNET, steps_per_epoch=10, num_processes=8)[8:] == (1e-4, "sgd", None)
     assert from_config(DINOV2, num_processes=8).weight_decay(625_000) == 0.2
+    assert from_config(SCHEDULES, num_processes=8).weight_decay == 0.04
+    changing = SCHEDULES.replace("peak: 0.04, end: 0.04", "peak: 0.1, end: 0.2")
+    assert_close(from_config(changing, num_processes=8).weight_decay(49), 0.2, HOST_RTOL)
 
 
 REFUSED = [
@@ -100,6 +125,18 @@ REFUSED = [
         {"optim": {"scaling_rule": "linear"}, "dino": {}},
         {},
         "scaling_rule must be 'sqrt_wrt_1024', got 'linear'",
+    ),
+    (DINOV3.replace("extra: 0.0", "extra: 0.25"), {}, "schedule_trunc_extra=0.25 is not supported"),
+    (SCHEDULES, {}, "peak is scaled by the global batch size: give num_processes, or init_value"),
+    (
+        SCHEDULES.replace("cosine_epochs: 5", "cosine_epochs: 9"),
+        {"num_processes": 1},
+        "the warmup and the cosine must have at most 50 steps, got 10 and 45",
+    ),
+    (
+        SCHEDULES.replace("1.0, end: 0.25", "0, end: 0"),
+        {"num_processes": 1},
+        "the peak or the end must be above 0, got 0 and 0",
     ),
 ]
 

@@ -241,6 +241,12 @@ def test_the_assumptions_of_icefall_name_the_warmup_of_eden():
     assert_close(schedule(0), 0.1018 * (1 + 7500.0**-2) ** -0.25, HOST_RTOL)
 
 
+def test_the_older_scripts_of_icefall_have_no_warmup():
+    recipe = from_config(ZIPFORMER.replace("--base-lr", "--initial-lr"), steps_per_epoch=9)
+    assert recipe.assumptions[1] == "warmup_batches is 0, the default of the scripts with initial_lr."
+    assert_close(recipe.schedule(0), 0.045 * (1 + 7500.0**-2) ** -0.25, HOST_RTOL)
+
+
 def test_eden_pickles_and_is_no_line_of_public_functions():
     schedule = from_config(ZIPFORMER, steps_per_epoch=9).schedule
     assert pickle.loads(pickle.dumps(schedule))(20) == schedule(20)

@@ -1,6 +1,10 @@
 """Flags and YAML of fairseq, beside the curves of its own schedulers."""
 
+import pytest
 from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
+from helpers import DEVICE_RTOL, assert_close
+
+import jaxlr
 
 
 @recorded("fairseq")
@@ -53,10 +57,27 @@ COSINE = (
     "--lr 1.0 --lr-scheduler cosine --max-update 40 --warmup-updates 10 "
     "--lr-period-updates 20 --lr-shrink 0.5"
 )
+DATA2VEC = """
+optimization: {max_update: 375300, debug_param_names: true}
+optimizer:
+  _name: composite
+  groups:
+    default:
+      lr_float: 1e-3
+      optimizer: {_name: adam, adam_betas: [0.9, 0.95], weight_decay: 0.05}
+      lr_scheduler: {_name: cosine, warmup_updates: 50040}
+    decoder:
+      lr_float: 2e-3
+      optimizer: {_name: adam, weight_decay: 0.0}
+      lr_scheduler: {_name: fixed, warmup_updates: 0}
+lr_scheduler: pass_through
+"""
 CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (IWSLT, {}, None, {0: 0.0, 2000: 2.5e-4, 4000: 5e-4, 16_000: 2.5e-4}),
     (ROBERTA, {}, 125_000, {5000: 2.5e-4, 10_000: 5e-4, 67_500: 2.5e-4, 125_000: 0.0}),
     (WAV2VEC, {}, 20_000, {0: 5e-7, 2000: 5e-5, 9999: 5e-5, 15_000: 5e-5 * 0.05**0.5, 20_000: 2.5e-6}),
+    (DATA2VEC, {}, 375_300, {25_020: 5e-4, 50_040: 1e-3, 212_670: 5e-4}),
+    (DATA2VEC, {"group": 1}, 375_300, {0: 2e-3, 212_670: 2e-3}),
     (HUBERT, {"init_value": 1.0}, 400_000, {16_000: 0.5, 216_000: 0.5}),
     (COSINE, {}, 40, {5: 0.5, 10: 1.0, 20: 0.5, 30: 0.5, 40: 0.25}),
 ]
@@ -102,3 +123,19 @@ REFUSED = [
 
 
 test_a_config_that_lacks_or_contradicts_something_is_refused_by_name = refuses(REFUSED)
+
+
+def test_a_plateau_is_torchs():
+    command = "fairseq-train data --arch fconv --lr 0.5 --lr-scheduler reduce_lr_on_plateau --lr-shrink 0.2"
+    recipe = from_config(command)
+    assert (recipe.framework, recipe.unit, recipe.num_counts) == ("fairseq", "evaluation", None)
+    state = jaxlr.plateau_step(jaxlr.plateau_step(recipe.schedule.init({}), 1.0), 1.0)
+    assert_close(float(jaxlr.plateau_lr(state)), 0.1, DEVICE_RTOL)
+    with pytest.raises(ValueError, match="with warmup_updates, lr_scheduler must be one of 'fixed'"):
+        from_config(f"{command} --warmup-updates 4000")
+
+
+def test_a_group_of_a_composite_optimizer_has_its_optimizer():
+    recipes = [from_config(DATA2VEC, group=group) for group in (0, 1)]
+    assert [recipe.groups for recipe in recipes] == [("default", "decoder")] * 2
+    assert [recipe.weight_decay for recipe in recipes] == [0.05, 0.0]

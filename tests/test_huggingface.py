@@ -212,6 +212,13 @@ The following hyperparameters were used during training:
 TRANSFORMERS_5 = (
     '{"learning_rate": 1e-3, "lr_scheduler_type": "linear", "warmup_steps": 0.05, "max_steps": 1000}'
 )
+SWIFT = """
+CUDA_VISIBLE_DEVICES=0 swift sft --model Qwen/Qwen2.5-7B-Instruct --tuner_type lora --num_train_epochs 1 \\
+    --dataset 'AI-ModelScope/alpaca-gpt4-data-en#500' 'swift/self-cognition#500' --torch_dtype bfloat16 \\
+    --per_device_train_batch_size 1 --learning_rate 1e-4 --lora_rank 8 --warmup_ratio 0.05
+"""
+QLORA = "qlora.py --model_name_or_path a --learning_rate 0.0001 --double_quant --bits 4 --max_steps 1875"
+RUN: dict[str, Any] = {"num_processes": 4, "steps_per_epoch": 400}
 CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (ALPACA, {"steps_per_epoch": 3251}, 1221, {0: 0.0, 37: 2e-5, 629: 1e-5}),
     (LLAMA_FACTORY, {"steps_per_epoch": 800}, 300, {0: 0.0, 15: 5e-5, 30: 1e-4, 165: 5e-5, 300: 0.0}),
@@ -222,12 +229,52 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (SFT, {}, None, {0: 1e-4}),
     (ARRAY, {}, 1000, {15: 1.5e-6, 30: 3e-6, 1000: 3e-7}),
     (WHISPER, {}, 5000, {25: 5e-7, 500: 1e-5, 2750: 5e-6}),
+    (QLORA, {}, 1875, {0: 1e-4, 1874: 1e-4}),
+    (SWIFT, RUN, 100, {5: 1e-4, 100: 0.0}),
+    (f"{SWIFT} --gradient_accumulation_steps 8", {"steps_per_epoch": 800}, 100, {5: 1e-4, 100: 0.0}),
+    (f"{SWIFT} --rlhf_type grpo", {"steps_per_epoch": 100}, 100, {5: 1e-4, 100: 0.0}),
     (TRANSFORMERS_5, {}, 1000, {25: 0.0005, 50: 0.001, 525: 0.0005}),
     (["--lr_scheduler_type=constant", "--learning_rate=1e-4"], {}, None, {0: 1e-4, 99: 1e-4}),
 ]
 
 
 test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "huggingface", "update")
+
+
+def test_names_replace_a_word_where_a_number_is_needed():
+    config = {
+        "learning_rate": "1e-1",
+        "lr_scheduler_type": "linear",
+        "max_steps": "auto",
+        "warmup_steps": 5,
+    }
+    recipe = from_config(config, names={"max_steps": 7, "warmup_steps": 6, "learning_rate": 1})
+    assert (recipe.num_counts, recipe.schedule(5)) == (7, 0.1)
+
+
+def test_the_defaults_of_ms_swift_are_not_those_of_transformers():
+    recipe = from_config(SWIFT, **RUN)
+    assert recipe.assumptions[:4] == (
+        *(
+            "lr_scheduler_type is cosine, the default of ms-swift.",
+            "weight_decay is 0.1, the default of ms-swift.",
+        ),
+        *("adam_beta2 is 0.95, the default of ms-swift.",),
+        "gradient_accumulation_steps is 4, the default of ms-swift.",
+    )
+    tx: Any = jaxlr.optimizer_from_config(SWIFT, **RUN, decay_mask=True)
+    assert tx.recipe.weight_decay == 0.1
+    assert from_config(SWIFT.replace("tuner_type", "train_type"), epochs=1, **RUN)[1:3] == ("update", 100)
+
+
+def test_rates_of_some_parameters_are_said():
+    llava = "train_mem.py --learning_rate 2e-4 --mm_projector_lr 2e-5 --max_steps 9 --warmup_ratio 0"
+    sentence = "Some parameters have a rate of mm_projector_lr. This is that of the others."
+    assert sentence in from_config(llava).assumptions
+    with pytest.raises(
+        ValueError, match="mm_projector_lr='2e-5' is not supported: it gives parameters a rate"
+    ):
+        jaxlr.optimizer_from_config(llava)
 
 
 def test_a_text_and_its_file_are_the_same_recipe(tmp_path):
@@ -320,8 +367,19 @@ def test_names_give_the_values_of_a_script():
     assert (recipe.schedule(0), recipe.num_counts) == (0.5, 7)
 
 
+TEXTUAL_INVERSION = """
+accelerate launch textual_inversion.py --pretrained_model_name_or_path=$MODEL --train_data_dir=$DATA_DIR \\
+  --learnable_property="object" --resolution=512 --train_batch_size=4 --gradient_accumulation_steps=2 \\
+  --max_train_steps=3000 --learning_rate=5.0e-04 --scale_lr \\
+  --lr_scheduler="constant_with_warmup" --lr_warmup_steps=100 --output_dir="textual_inversion_cat"
+"""
 LINEAR = {"learning_rate": 0.1, "lr_scheduler_type": "linear"}
 REFUSED = [
+    (
+        SWIFT,
+        {"steps_per_epoch": 400},
+        "ms-swift accumulates gradients to a batch of 16: give num_processes",
+    ),
     ({"lr_scheduler_type": "linear"}, {}, "the config has no learning_rate: give init_value"),
     (LINEAR, {}, "the config has no num_train_epochs: give epochs"),
     (LINEAR, {"epochs": 3}, "how many batches an epoch has: give steps_per_epoch"),
@@ -352,6 +410,7 @@ REFUSED = [
     ),
     ({**LINEAR, "max_steps": 9, "warmup_ratio": 0.5}, {"version": "5.24"}, "5.2 has no warmup_ratio"),
     ({**LINEAR, "max_steps": 9, "num_cycles": 2}, {}, "num_cycles=2 is not supported: it is no setting of"),
+    ({**LINEAR, "max_steps": 9, "lr_decay": 0.9}, {}, "lr_decay=0.9 is not supported: it is no setting of"),
     ({**LINEAR, "max_train_steps": 9}, {}, "max_train_steps=9 is not supported: it is of a script"),
     (
         {**LINEAR, "max_steps": 9, "lr_scheduler_kwargs": {"power": 2}},
@@ -383,6 +442,13 @@ REFUSED = [
         {"steps_per_epoch": 5},
         "num_train_epochs must be at most 2..31",
     ),
+    (
+        {"learning_rate": 0.1, "num_train_epochs": 3, "lr_scheduler": "cosine"},
+        {"steps_per_epoch": 9},
+        "lr_scheduler='cosine' is not supported: its name in TrainingArguments is lr_scheduler_type",
+    ),
+    (f"{TEXTUAL_INVERSION} --lr_end 1e-8", {}, "lr_end='1e-8' is not supported: the scripts of diffusers"),
+    (TEXTUAL_INVERSION, {}, "scale_lr multiplies the rate by the global batch size: give num_processes"),
     (LINEAR, {"version": "newest"}, "version must be a text such as '4.46.3', got 'newest'"),
     ("--learning_rate 1 --lr_scheduler_type linear --learning_rate 2", {}, "learning_rate is given twice"),
 ]
@@ -455,12 +521,16 @@ PIECEWISE = {
     "step_rules": "1:10,0.5",
     "max_train_steps": 20,
 }
+CONTROLNET = TEXT_TO_IMAGE.replace("--lr_scheduler", "--pretrained_model_name_or_path=a #")
 DIFFUSERS = [
     (TEXT_TO_IMAGE, {}, 15000, {0: 1e-5, 14_999: 1e-5}),
     (DREAMBOOTH, {}, 1100, {50: 5e-5, 350: 5e-5, 600: 1e-4, 1100: 0.0}),
     (POLYNOMIAL, {"steps_per_epoch": 50}, 100, {50: 1e-7 + (1e-4 - 1e-7) / 4}),
     (WARMUP, {}, None, {5: 5e-7, 10: 1e-6}),
     (PIECEWISE, {}, 20, {9: 1.0, 10: 0.5}),
+    (CONTROLNET, {}, 15000, {0: 1e-5, 14_999: 1e-5}),
+    (TEXTUAL_INVERSION, {"num_processes": 2}, 3000, {50: 0.004, 100: 0.008, 2999: 0.008}),
+    (TEXTUAL_INVERSION, {"init_value": 1.0, "num_processes": 2}, 3000, {50: 0.5, 100: 1.0}),
 ]
 
 

@@ -59,6 +59,18 @@ DEFAULT = {
     "output_name": "lora",
     "max_train_steps": 1600,
 }
+INTERFACE = """
+{"LoRA_type": "Standard", "epoch": 4, "learning_rate": 0.0001, "train_data_dir": "x",
+ "lr_scheduler": "cosine", "lr_scheduler_type": "", "lr_scheduler_num_cycles": "", "lr_scheduler_power": "",
+ "lr_warmup": 10, "lr_warmup_steps": 0, "unet_lr": 0.0, "text_encoder_lr": 0.0,
+ "max_train_epochs": "", "max_train_steps": "215"}
+"""
+INTERFACE_TOML = INTERFACE.replace('"train_data_dir"', '"dataset_config": "a.toml", "train_data_dir"')
+RESTARTS = INTERFACE.replace("cosine", "cosine_with_restarts").replace(": 10", ": 0")
+NO_SCHEDULER = """
+accelerate launch train_db.py --pretrained_model_name_or_path=a.safetensors --train_data_dir=b \\
+    --output_name=c --learning_rate=1e-6 --max_train_steps=400
+"""
 CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (FLAGS, {}, 300, {0: 1e-4, 50: 5e-5, 100: 1e-4, 300: 0.0}),
     (TOML, {"steps_per_epoch": 20, "num_processes": 1}, 200, {10: 5e-5, 20: 1e-4, 110: 5e-5}),
@@ -68,6 +80,14 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (MIN_LR, {"num_processes": 2}, 100, {5: 0.5, 10: 1.0, 55: 0.55, 100: 0.1}),
     (WSD, {"num_processes": 2}, 100, {5: 0.5, 10: 1.0, 80: 1.0, 90: 0.5, 100: 0.0}),
     (PIECES, {}, None, {9: 0.1, 10: 0.01, 20: 0.001}),
+    (INTERFACE, {"num_processes": 1}, 215, {0: 0.0, 21: 1e-4, 118: 5e-5}),
+    (INTERFACE_TOML, {"num_processes": 1}, 215, {11: 5e-5, 22: 1e-4}),
+    (INTERFACE.replace(": 10", ": 0"), {}, 215, {0: 1e-4}),
+    (INTERFACE.replace('steps": 0', 'steps": "43"'), {"num_processes": 1}, 215, {43: 1e-4, 129: 5e-5}),
+    (RESTARTS.replace('"215"', "200"), {}, 200, {0: 1e-4, 25: 5e-5, 50: 1e-4, 75: 5e-5}),
+    (CONSTANT + 'lr_scheduler_type = ""', {"num_processes": 1}, None, {50: 2e-7}),
+    (NO_SCHEDULER, {}, 400, {0: 1e-6, 399: 1e-6}),
+    ("hv_train_network.py --network_module=a --learning_rate 2e-4 --max_train_steps 9", {}, 9, {8: 2e-4}),
     (DEFAULT, {}, 1600, {0: 1e-4}),
 ]
 
@@ -123,6 +143,16 @@ def test_an_optimizer_without_schedule_has_a_constant_rate():
 
 REFUSED = [
     ({**DEFAULT, "lr_scheduler": "sine"}, {}, "lr_scheduler_type must be one of .*'sine'"),
+    (
+        {**DEFAULT, "optimizer_type": "Adafactor"},
+        {},
+        "optimizer_type 'adafactor' chooses its rate itself, un",
+    ),
+    (
+        INTERFACE.replace('"epoch"', '"optimizer": "Adafactor", "epoch"'),
+        {},
+        "chooses its rate itself, unless",
+    ),
     ({**DEFAULT, "lr_scheduler": "adafactor:1e-4"}, {}, "'adafactor' is not supported: Adafactor chooses"),
     (CONSTANT, {}, "once for each process: give num_processes"),
     (TOML, {"num_processes": 1}, "how many batches an epoch has: give steps_per_epoch"),
@@ -152,3 +182,11 @@ REFUSED = [
 
 
 test_a_config_that_lacks_or_contradicts_something_is_refused_by_name = refuses(REFUSED)
+
+
+def test_rates_of_some_parameters_are_said():
+    text = TOML + 'network_args = ["conv_dim=4", "down_lr_weight=1,1,0"]\nlearning_rate_te1 = 1e-5\n'
+    recipe = from_config(text, steps_per_epoch=20, num_processes=1)
+    assert recipe.assumptions[0] == (
+        "Some parameters have a rate of learning_rate_te1 and network_args. This is that of the others."
+    )

@@ -28,6 +28,7 @@ from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 def read(config: Config) -> Recipe:
     """Read `lr_scheduler`, its settings and the warmup. A count is an update of the weights."""
+    config.refuse("relora_steps", reason="write the relora_..._steps as jagged_restart_..._steps")
     init_value = _rate_of_group(config)
     name = config.text_or_default("lr_scheduler", "cosine", "axolotl")
     config.state(optimizer=config.stated_text("optimizer"), clip=config.stated_clip("max_grad_norm"))

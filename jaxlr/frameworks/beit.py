@@ -1,8 +1,8 @@
 """BEiT, ConvNeXt and VideoMAE: the flags of their scripts, which share `utils.cosine_scheduler`.
 
 The rules are those of microsoft/unilm (`beit/run_beit_pretraining.py`, `beit/run_class_finetuning.py`, and
-those of BEiT v2), facebookresearch/ConvNeXt (`main.py`) and MCG-NJU/VideoMAE (`run_mae_pretraining.py`,
-`run_class_finetuning.py`).
+those of BEiT v2 and BEiT-3), facebookresearch/ConvNeXt (`main.py`), MCG-NJU/VideoMAE
+(`run_mae_pretraining.py`, `run_class_finetuning.py`) and OpenGVLab/unmasked_teacher (`single_modality`).
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ from jaxlr.frameworks.recipe import Config, Framework, Recipe
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "run_beit_pretraining.py": {"lr": 5e-4, "min_lr": 1e-5, "warmup_epochs": 5, "epochs": 300},
     "run_class_finetuning.py of BEiT": {"lr": 5e-4, "min_lr": 1e-6, "warmup_epochs": 5, "epochs": 30},
+    "run_beit3_finetuning.py": {"lr": 5e-4, "min_lr": 1e-6, "warmup_epochs": 5, "epochs": 20},
     "main.py of ConvNeXt": {"lr": 4e-3, "min_lr": 1e-6, "warmup_epochs": 20, "epochs": 300},
     "run_mae_pretraining.py": {"lr": 1.5e-4, "min_lr": 1e-5, "warmup_epochs": 40, "epochs": 800},
     "run_class_finetuning.py of VideoMAE": {"lr": 1e-3, "min_lr": 1e-6, "warmup_epochs": 5, "epochs": 30},
@@ -66,6 +67,8 @@ def _script(settings: Mapping[str, Any]) -> str | None:
         return "run_mae_pretraining.py" if is_pretraining else "run_class_finetuning.py of VideoMAE"
     if model.startswith("convnext") and names & {*_OF_CONVNEXT}:
         return "main.py of ConvNeXt"
+    if model.startswith("beit3"):
+        return "run_beit3_finetuning.py"
     if model.startswith("beit") and names & {*_OF_FINE_TUNING}:
         return "run_class_finetuning.py of BEiT"
     return None
@@ -87,5 +90,8 @@ def _scale(config: Config, frequency: int) -> Any:
     if config.num_processes is None:
         raise ValueError("lr is scaled by the global batch size: give num_processes, or init_value and lr")
     batch = config.count("batch_size") * frequency * config.num_processes
+    if config.has("clip_teacher") or str(config.get("data_set")).endswith("_sparse"):
+        # In unmasked_teacher, the samples of a video count, too.
+        batch *= config.positive_count("num_sample")
     config.assume(f"The rates are multiplied by {batch / 256:g}: a batch of {batch} instead of 256.")
     return batch / 256

@@ -8,6 +8,12 @@ from typing import Any
 
 # The JSON in a card of sentence-transformers.
 _FIT = re.compile(r"of the fit\(\)-Method:[ \n]{0,9}```[a-z]{0,9}\n(\{[^`]*)```")
+# Settings in the YAML of axolotl's cards that change the rate, and are not in the list.
+_OF_AXOLOTL = re.compile(
+    r"^((?:cosine_min_lr_ratio|cosine_constant_lr_ratio|lr_quadratic_warmup|jagged_restart_steps|relora_steps):"
+    r" *(?!false|null|~|0\s)[\w.]+|lr_scheduler: *['\"]?(?:rex|one_cycle))",
+    re.MULTILINE,
+)
 _ROW = re.compile(r"^\|.*\|\s*$")
 
 
@@ -22,6 +28,11 @@ def read_card(text: str, read_json: Callable[[str], Mapping[str, Any]]) -> Mappi
     if match := _FIT.search(text):
         lengths = [int(length) for length in re.findall(r" of length (\d{1,12})\b", text)]
         return {**({"batches_per_epoch": min(lengths)} if lengths else {}), **read_json(match[1])}
+    if match := _OF_AXOLOTL.search(text):
+        raise ValueError(
+            f"the model card has a config of axolotl with {match[1]!r}, which its list leaves out: "
+            "give that config"
+        )
     settings: dict[str, Any] = {"is_model_card": True}
     for line in map(str.strip, text.splitlines()):
         item = line[2:] if line.startswith(("- ", "* ")) else ""

@@ -39,6 +39,7 @@ _OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     **dict.fromkeys(("decoupled_adamw", "DecoupledAdamW"), _ADAMW),
     **dict.fromkeys(("decoupled_lionw", "DecoupledLionW"), ("Lion", {"weight_decay": 0.0})),
 }
+_RAMP = "batch_size_warmup_min_size"  # of ModernBERT
 _RUN = ("max_duration", "scale_schedule_ratio", "step_schedulers_every_batch")
 _TIME = re.compile(r"\s*((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(ba|sp|tok|ep|dur)\s*", re.IGNORECASE)
 _MOST_TIME = 2**53
@@ -89,11 +90,13 @@ class _Clock(NamedTuple):
         return time.value / (self._samples() if time.unit == "sp" else self._tokens())
 
     def _samples(self) -> int:
+        self.run.refuse(_RAMP, reason="the batch size changes during the run")
         batch = self.run.positive_count("global_train_batch_size")
         self.run.assume(f"Each batch has {batch} samples.")
         return batch
 
     def _tokens(self) -> int:
+        self.run.refuse(_RAMP, reason="the batch size changes during the run")
         tokens = self.run.count("tokens_per_batch", None)
         if tokens is None and self.is_packed:
             tokens = self.run.count("global_train_batch_size") * self.run.count("max_seq_len")
@@ -245,7 +248,9 @@ def _time(name: str, text: Any) -> _Time:
 
 def _run(config: Config, settings: Mapping[str, Any]) -> Config:
     """Return the settings of the run, which are those of the whole config or of its `trainer`."""
-    whole = _resolved(config, settings, None, (*_RUN, "global_train_batch_size", "max_seq_len")).settings
+    whole = _resolved(
+        config, settings, None, (*_RUN, "global_train_batch_size", "max_seq_len", _RAMP)
+    ).settings
     trainer = _resolved(config, settings, "trainer", _RUN).settings
     return config.of({**trainer, **{name: value for name, value in whole.items() if value is not None}})
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.typing import ArrayLike
 
-from jaxlr._checks import check_choice, check_positive_count, check_value, shown_value
+from jaxlr._checks import check_choice, check_positive_count, check_value, shorten, shown_value
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import (
     Clip,
@@ -24,7 +24,7 @@ from jaxlr.frameworks.recipe import (
     OptimizerError,
     Recipe,
     TorchOptimizer,
-    Unreadable,
+    section,
 )
 from jaxlr.schedules import (
     Phase,
@@ -52,11 +52,25 @@ _DEFAULTS: dict[str, Any] = {
     "POLY_LR_CONSTANT_ENDING": 0.0,
 }
 _OPTIMIZER_DEFAULTS = {"MOMENTUM": 0.9, "WEIGHT_DECAY": 1e-4, "WEIGHT_DECAY_NORM": 0.0}
-# Settings of other frameworks whose configs have a SOLVER too, such as FastReID and Caffe2's Detectron.
-_OF_OTHERS = (
-    *("MAX_EPOCH", "MAX_EPOCHS", "EPOCHS", "NUM_EPOCHS", "WARMUP_EPOCHS"),
-    *("LR_POLICY", "SCHED", "SCHEDULER"),
+# Projects on detectron2 add settings to SOLVER, and other frameworks have a SOLVER too, such as FastReID.
+# An unknown setting with one of these words may change the rate.
+_OF_SCHEDULES = re.compile(
+    r"(?:.*_)?(?:LRS?|STEPS?|EPOCHS?|WARMUP|SCHED|SCHEDULER?|POLICY|AUTOSTEP|PATIENCE)(?:_.*)?"
 )
+_KNOWN = {*_DEFAULTS, "BASE_LR", "BIAS_LR_FACTOR", "GRADIENT_ACCUMULATION_STEPS"}
+# The functions of configs/common/coco_schedule.py in detectron2 and detrex, and their results by name.
+_COCO_CALL = re.compile(
+    r"default_X_scheduler\((\d{1,4})\)|"
+    r"default_coco_scheduler\((\d{1,4}), (\d{1,4}), (\d{1,4}|\d\.\d{1,6}|\de-0?\d)\)"
+)
+_COCO_NAME = re.compile(r"get_config\(.[\w/]*coco_schedule\.py.\)\.lr_multiplier_(\w+)")
+_COCO_CALLS = {
+    **{f"{times}x": f"default_X_scheduler({times})" for times in (1, 2, 3, 6, 9)},
+    "50ep": "default_coco_scheduler(50, 40, 0)",
+    "36ep": "default_coco_scheduler(36, 30, 0)",
+    "24ep": "default_coco_scheduler(24, 20, 0)",
+    "12ep": "default_coco_scheduler(12, 11, 0)",
+}
 _STATED = ("LR_SCHEDULER_NAME", "MAX_ITER", "WARMUP_FACTOR", "WARMUP_ITERS")
 
 
@@ -141,12 +155,16 @@ FRAMEWORK = Framework(
 
 
 def _read_solver(config: Config, solver: Config) -> Recipe:
-    for name in _OF_OTHERS:
-        if solver.has(name):
+    for name in solver.settings:
+        is_known = name in _KNOWN or "MULTIPLIER" in name
+        if not is_known and _OF_SCHEDULES.fullmatch(name) and solver.get(name) not in (None, False, [], ()):
             raise ValueError(
                 f"SOLVER.{name} is a setting of another framework than detectron2, which is not supported: "
                 "write the schedule with jaxlr.phased_lr"
             )
+    model = section(config.settings, "MODEL")
+    if isinstance(model.get("WEIGHT"), str) or "CONV_BODY" in section(model, "BACKBONE"):
+        raise ValueError(_of_maskrcnn_benchmark(solver))
     if missing := [f"{name} {_DEFAULTS[name]}" for name in _STATED if not solver.has(name)]:
         values = ", ".join(missing)
         config.assume(f"The config leaves these to the defaults of detectron2: {values}.")
@@ -173,6 +191,18 @@ def _read_solver(config: Config, solver: Config) -> Recipe:
     )
     schedule = phased_lr(init_value, _phases(main, warmup, length))
     return config.recipe("detectron2", schedule, "iteration", length)
+
+
+def _of_maskrcnn_benchmark(solver: Config) -> str:
+    """Return the message about a config of maskrcnn-benchmark, whose defaults differ from detectron2's."""
+    defaults = {"STEPS": [30000], "GAMMA": 0.1, "WARMUP_FACTOR": 1 / 3, "WARMUP_ITERS": 500}
+    values = {name: solver.get(name, default) for name, default in defaults.items()}
+    arguments = ", ".join(f"{name.lower()}={value}" for name, value in values.items())
+    call = f"WarmupMultiStepLR({arguments.replace('steps', 'milestones', 1)})"
+    return (
+        "the MODEL is of maskrcnn-benchmark, whose defaults differ from those of detectron2: give "
+        f"from_string the call {shorten(call, 200)!r} with BASE_LR, and twice that for the biases"
+    )
 
 
 def _scale(config: Config, solver: Config) -> float:
@@ -346,6 +376,8 @@ def _read_lazy(config: Config) -> Recipe:
     optimizer = config.inner("optimizer")
     init_value = optimizer.base_rate("lr")
     optimizer.state_settings(optimizer="_target_", momentum="momentum", weight_decay="weight_decay")
+    if "lr_factor_func" in section(optimizer.settings, "params"):
+        config.assume("lr_factor_func multiplies the rate of some parameters. This is that of the others.")
     multiplier = _lazy_multiplier(config)
     warmup = _Warmup(0.0, 0.0, "constant", False)
     if multiplier.text("_target_") == "WarmupParamScheduler":
@@ -365,17 +397,22 @@ def _read_lazy(config: Config) -> Recipe:
 
 
 def _lazy_multiplier(config: Config) -> Config:
-    value = config.settings.get("lr_multiplier")
-    found = re.fullmatch(r"default_X_scheduler\((\d{1,4})\)", getattr(value, "source", ""))
-    if not isinstance(value, Unreadable) or found is None:
+    """Return `lr_multiplier`, also a function or a name of `configs/common/coco_schedule.py`."""
+    source = getattr(config.settings.get("lr_multiplier"), "source", "")
+    name = _COCO_NAME.fullmatch(source)
+    call = _COCO_CALL.fullmatch(_COCO_CALLS.get(name[1], "") if name else source)
+    if call is None:
         return config.inner("lr_multiplier")
-    # The function of configs/common/coco_schedule.py. A 1x run has 90,000 iterations.
-    times = check_positive_count("default_X_scheduler", int(found[1]))
-    total = 90_000 * times
-    milestones = [60_000, 80_000, 90_000] if times <= 2 else [total - 60_000, total - 20_000, total]
-    main = {"_target_": "MultiStepParamScheduler", "values": [1.0, 0.1, 0.01], "milestones": milestones}
-    warmup = {"warmup_length": 1000 / total, "warmup_method": "linear", "warmup_factor": 0.001}
-    return config.of({"_target_": "WarmupParamScheduler", "scheduler": main, **warmup})
+    if call[1]:  # a 1x run has 90,000 iterations
+        times = check_positive_count("default_X_scheduler", int(call[1]))
+        total, warmup, values = 90_000 * times, 1000.0, [1.0, 0.1, 0.01]
+        milestones = [60_000, 80_000, 90_000] if times <= 2 else [total - 60_000, total - 20_000, total]
+    else:  # of detrex, with 7500 iterations in an epoch
+        total, last, warmup = 7500 * int(call[2]), 7500 * int(call[3]), 7500 * float(call[4])
+        values, milestones = [1.0, 0.1], [last, total]
+    main = {"_target_": "MultiStepParamScheduler", "values": values, "milestones": milestones}
+    line = {"warmup_length": warmup / max(1, total), "warmup_method": "linear", "warmup_factor": 0.001}
+    return config.of({"_target_": "WarmupParamScheduler", "scheduler": main, **line})
 
 
 def _lazy_main(settings: Config) -> _Main:

@@ -19,14 +19,30 @@ _OTHER_OPTIMIZERS = {
     "placeholder_token": "textual inversion restores all embeddings but its own",
     "max_num_frames": "the scripts of CogVideoX have other defaults",
 }
+# Settings of other programs with an lr_scheduler and lr_warmup_steps, such as SimpleTuner.
+_OF_OTHERS = (
+    *(
+        "min_lr",
+        "lr_min",
+        "lr_end",
+        "final_lr",
+        "eta_min",
+        "min_lr_ratio",
+        "lr_min_ratio",
+        "cosine_min_lr_ratio",
+    ),
+    *("lr_decay_steps", "lr_decay_ratio", "lr_scheduler_kwargs", "warmup_ratio", "warmup_epochs"),
+)
 _NAMES = ("linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup")
 
 
 def read(config: Config) -> Recipe:
     """Read the flags of a training script: `--lr_scheduler`, `--lr_warmup_steps`, `--max_train_steps`."""
     config.refuse("unet_lr", "text_encoder_lr", reason="give its rate as init_value, and leave it out")
-    config.refuse("scale_lr", reason="give init_value, the scaled rate, and leave it out")
-    init_value = config.base_rate("learning_rate")
+    config.refuse(*_OF_OTHERS, reason="the scripts of diffusers lack it")
+    init_value = _rate(config)
+    if config.has("pretrained_model_name_or_path"):
+        config = with_defaults(config, {"lr_scheduler": "constant"}, "the scripts")
     name = config.text("lr_scheduler")
     warmup = None if name in ("constant", "piecewise_constant") else config.count("lr_warmup_steps")
     steps = None if name in ENDLESS and not config.has("max_train_steps") else _num_steps(config)
@@ -78,8 +94,22 @@ FRAMEWORK = Framework(
     name="diffusers",
     read=read,
     optimizer=optimizer,
-    marks=(("lr_scheduler", "lr_warmup_steps"), ("lr_scheduler", "max_train_steps")),
+    marks=(
+        *(("lr_scheduler", name) for name in ("lr_warmup_steps", "max_train_steps", "scale_lr")),
+        *(("pretrained_model_name_or_path", name) for name in ("lr_scheduler", "max_train_steps")),
+    ),
 )
+
+
+def _rate(config: Config) -> Any:
+    """Return `init_value`, or the learning rate, which `scale_lr` multiplies by the global batch size."""
+    rate = config.base_rate("learning_rate")
+    if not config.flag("scale_lr") or config.init_value is not None:
+        return rate
+    processes = config.num_processes_for("scale_lr multiplies the rate by the global batch size")
+    batch = config.positive_count("train_batch_size") * config.accumulation() * processes
+    config.assume(f"The rate is {rate * batch:g}: learning_rate times {batch}, by scale_lr.")
+    return rate * batch
 
 
 def _num_steps(config: Config) -> int:

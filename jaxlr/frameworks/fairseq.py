@@ -7,14 +7,16 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxlr._checks import check_positive_count, check_value, shown_value
+from jaxlr._checks import check_choice, check_positive_count, check_value, shown_value
 from jaxlr.frameworks._curves import warmup_ahead
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.hydra import Node, Tree
 from jaxlr.frameworks.recipe import Config, Framework, Recipe, missing, section
+from jaxlr.plateau import reduce_lr_on_plateau
 from jaxlr.schedules import Phase, phased_lr
 
 
+_PLATEAU = "reduce_lr_on_plateau"
 _MOST_PERIODS = 200  # each phase costs time in a compiled step
 
 
@@ -28,7 +30,10 @@ def read(config: Config) -> Recipe:
     config.state(optimizer=config.stated_text("optimizer"), clip=config.stated_clip("clip_norm"))
     config.state(weight_decay=config.stated("weight_decay"))
     config = with_defaults(config, {"lr_scheduler": "fixed"}, "fairseq")
-    rule = _RULES[config.choice("lr_scheduler", _RULES)]
+    name = config.choice("lr_scheduler", (*_RULES, _PLATEAU))
+    if name == _PLATEAU:
+        return config.recipe("fairseq", _plateau(config, rate), "evaluation", None)
+    rule = _RULES[name]
     schedule, updates = phased_lr(rate, rule(config)), int(config.signed("max_update", 0))
     return config.recipe("fairseq", schedule, "update", updates if updates > 0 else None)
 
@@ -45,25 +50,34 @@ FRAMEWORK = Framework(
     marks=(
         *((name,) for name in ("warmup_updates", "total_num_update", "phase_ratio", "lr_period_updates")),
         *(("max_update", name) for name in ("lr", "lr_scheduler")),
+        *(("lr_shrink", name) for name in ("lr_scheduler", "lr_patience")),
     ),
     recognizes=_is_hydra,
 )
 
 
 def _flat(config: Config) -> Mapping[str, Any]:
-    """Return the sections of a YAML as flags."""
+    """Return the sections of a YAML as flags, with those of a group of a composite optimizer."""
     settings = config.settings
     if not _is_hydra(settings):
         return settings
     tree = Tree(settings, config.named)
-    flat: dict[str, Any] = {}
-    for name in ("optimization", "lr_scheduler", "optimizer"):
-        given = settings.get(name, {})
+    place: tuple[str, ...] = ()
+    groups = section(settings, "optimizer", "groups")
+    if settings.get("lr_scheduler") == "pass_through" and groups:
+        names = [str(name) for name in groups]
+        place = ("optimizer", "groups", names[config.groups(*names) if len(names) > 1 else 0])
+    own = Node(place, section(settings, *place))
+    found = tree.resolved(own, ("lr_float",)) if place else {}
+    flat: dict[str, Any] = {"lr": found["lr_float"]} if found.get("lr_float") is not None else {}
+    for name in ("optimizer", "lr_scheduler"):
+        given = own.settings.get(name, {})
         given = given if isinstance(given, Mapping) else {"_name": given}
-        keys = ("lr", "max_update", "clip_norm") if name == "optimization" else given
-        found = tree.resolved(Node((name,), given), keys)
+        found = tree.resolved(Node((*place, name), given), given)
         flat = {**{name if key == "_name" else key: value for key, value in found.items()}, **flat}
-    return flat
+    node = Node(("optimization",), section(settings, "optimization"))
+    run = tree.resolved(node, ("max_update", "clip_norm") if place else ("lr", "max_update", "clip_norm"))
+    return {**flat, **run}
 
 
 def _rate(config: Config) -> Any:
@@ -76,6 +90,20 @@ def _rate(config: Config) -> Any:
             f"lr must be one rate, got {shown_value(config.get('lr'))}: rates by epoch are refused"
         )
     return rates[0]
+
+
+def _plateau(config: Config, rate: Any) -> Any:
+    """Return torch's plateau, which fairseq steps after each epoch."""
+    if config.count("warmup_updates", 0) > 0:
+        check_choice("with warmup_updates, lr_scheduler", _PLATEAU, _RULES)
+    config.assume("The plateau is stepped after each epoch, with the loss of the first valid subset.")
+    return reduce_lr_on_plateau(
+        rate,
+        mode="max" if config.flag("maximize_best_checkpoint_metric") else "min",
+        factor=config.number("lr_shrink", 0.1),
+        patience=config.count("lr_patience", 0),
+        threshold=config.number("lr_threshold", 1e-4),
+    )
 
 
 def _warmup(config: Config, default: int = 0) -> int:

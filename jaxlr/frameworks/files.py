@@ -152,12 +152,12 @@ def read_yaml(text: str) -> Mapping[str, Any]:
         import yaml
     except ModuleNotFoundError:
         raise ModuleNotFoundError("a YAML config needs PyYAML: pip install pyyaml", name="yaml") from None
+    # Nothing is evaluated: eval("x") is a list of a text, which is an error where a number is needed.
+    text = re.sub(r"!!python/(tuple|object/apply:eval)\b", "", text)
     if text.lstrip().startswith("!!python/object:nerfstudio."):
         # The config.yml of a run names the classes of its objects. Mappings and names are enough.
         text = re.sub(r"!!python/name:([\w.]+) ''", r"\1", text)
-        text = re.sub(
-            r"!!python/(object(/\w+)*:nerfstudio[\w.]*|object/apply:pathlib\.\w+|tuple)", "", text
-        )
+        text = re.sub(r"!!python/(object(/\w+)*:nerfstudio[\w.]*|object/apply:pathlib\.\w+)", "", text)
     try:
         _check_events(yaml.parse(text, Loader=yaml.SafeLoader))
         loader = _tagged(yaml) if _TAGS.search(text) else yaml.SafeLoader

@@ -1,7 +1,8 @@
 """Hugging Face transformers: the settings of `TrainingArguments`.
 
 The rules are those of transformers 5.24.0 (`training_args.py`, `trainer.py`), compared with 4.46.3. Those
-of the schedules are in `huggingface_schedules.py`. Where the versions differ, a comment says so.
+of the schedules are in `huggingface_schedules.py`. Where the versions differ, a comment says so. The
+defaults of ms-swift are those of its version 4.6 (`trainers/arguments.py`).
 """
 
 import json
@@ -20,7 +21,7 @@ from jaxlr.frameworks.huggingface_schedules import (
     get_scheduler,
     keywords_of,
 )
-from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
+from jaxlr.frameworks.recipe import NUMBER, Config, Framework, OptimizerError, Recipe, TorchOptimizer
 
 
 _OPTIMIZERS = {
@@ -28,6 +29,24 @@ _OPTIMIZERS = {
     **{"sgd": "SGD", "adagrad": "Adagrad", "rmsprop": "RMSprop"},
 }
 _OTHER_OPTIMIZERS = ("optim_args", "use_galore", "use_apollo", "use_badam", "use_adam_mini", "use_muon")
+_OF_SWIFT = ("tuner_type", "rlhf_type", "sft_type", "split_dataset_ratio", "swift_version")
+_QLORA_DEFAULTS = {
+    **{"lr_scheduler_type": "constant", "warmup_ratio": 0.03, "max_steps": 10_000},
+    **{"max_grad_norm": 0.3, "optim": "paged_adamw_32bit", "gradient_accumulation_steps": 16},
+}
+_SWIFT_DEFAULTS = {"lr_scheduler_type": "cosine", "weight_decay": 0.1, "adam_beta2": 0.95}
+# Names of rates that are no rates of some parameters.
+_ENDS = (
+    "min_lr",
+    "max_lr",
+    "end_lr",
+    "final_lr",
+    "init_lr",
+    "initial_lr",
+    "base_lr",
+    "peak_lr",
+    "warmup_lr",
+)
 # "Use adamw_torch with betas=..." of a model card, and "Adam with betas=..." of an older one.
 _CARD_OPTIMIZER = re.compile(r"(?:Use )?(?:OptimizerNames\.)?(\w+) with ")
 _CARD_NUMBERS = re.compile(r"betas=\(([\d.e-]+), ?([\d.e-]+)\) and epsilon=([\d.e-]+)")
@@ -35,11 +54,14 @@ _CARD_NUMBERS = re.compile(r"betas=\(([\d.e-]+), ?([\d.e-]+)\) and epsilon=([\d.
 
 def read(config: Config) -> Recipe:
     """Read `TrainingArguments`, as keywords, flags, YAML or JSON, or the list of a model card."""
+    config = _with_defaults_of_program(config)
     _refuse_others(config)
     if config.version is None and config.has("transformers_version"):
         config.set_version(config.text("transformers_version"))
         config.assume(f"The model card says transformers {config.version_text}.")
     base_rate = config.base_rate("learning_rate")
+    if own := _own_rates(config):
+        config.assume(f"Some parameters have a rate of {' and '.join(own)}. This is that of the others.")
     init_value = lora_plus_rate(config, base_rate) if config.has("loraplus_lr_ratio") else base_rate
     name = config.text_or_default("lr_scheduler_type", "linear", "TrainingArguments")
     name = name.removeprefix("SchedulerType.").lower()
@@ -64,12 +86,16 @@ def read(config: Config) -> Recipe:
 
 def optimizer(config: Config) -> TorchOptimizer:
     """Return the optimizer of the Trainer, which axolotl has, too (`trainer_optimizer.py`)."""
+    config = _with_defaults_of_program(config)
     config.refuse(
         "loraplus_lr_ratio",
         reason="LoRA+ has parameter groups with rates of their own",
         error=OptimizerError,
     )
     config.refuse(*_OTHER_OPTIMIZERS, reason="it changes the optimizer", error=OptimizerError)
+    config.refuse(
+        *_own_rates(config), reason="it gives parameters a rate of their own", error=OptimizerError
+    )
     key = config.first("optim", "optimizer")
     written = config.text(key, None)
     if config.flag("is_model_card"):
@@ -112,10 +138,31 @@ FRAMEWORK = Framework(
         ("learning_rate", "model_name_or_path"),
     ),
     optimizer=optimizer,
-    aliases=("transformers", "trl", "llamafactory"),
+    aliases=("transformers", "trl", "llamafactory", "ms-swift"),
     calls=CALLS,
     has_versions=True,
 )
+
+
+def _is_of_swift(config: Config) -> bool:
+    """Check if a config has settings that only ms-swift has."""
+    has_type = config.has("train_type") and config.has("model")
+    return has_type or any(config.has(name) for name in _OF_SWIFT)
+
+
+def _with_defaults_of_program(config: Config) -> Config:
+    """Return a config with the defaults of ms-swift or of qlora.py, if it has settings of its own."""
+    if config.has("double_quant") or config.has("quant_type"):
+        return with_defaults(config, _QLORA_DEFAULTS, "qlora.py")
+    if not _is_of_swift(config):
+        return config
+    defaults: dict[str, Any] = {**_SWIFT_DEFAULTS}
+    if config.get("rlhf_type") == "grpo":
+        defaults["gradient_accumulation_steps"] = 1
+    elif config.num_processes is not None:
+        batch = config.positive_count("per_device_train_batch_size", 1) * config.num_processes
+        defaults["gradient_accumulation_steps"] = math.ceil(16 / batch)
+    return with_defaults(config, defaults, "ms-swift")
 
 
 def lora_plus_rate(config: Config, rate: Any) -> Any:
@@ -124,6 +171,13 @@ def lora_plus_rate(config: Config, rate: Any) -> Any:
     if group == 2:
         return config.number("loraplus_lr_embedding", 1e-6)
     return rate * config.number("loraplus_lr_ratio") if group == 1 else rate
+
+
+def _own_rates(config: Config) -> list[str]:
+    """Return the settings of other programs that are rates of some parameters, such as LLaVA."""
+    names = [name for name in config.settings if name.endswith(("_lr", "_learning_rate"))]
+    rates = {name: str(config.settings[name]) for name in names if name not in _ENDS}
+    return [name for name, rate in rates.items() if NUMBER.fullmatch(rate) and float(rate) > 0]
 
 
 def _of_card(config: Config, optimizer: str | None) -> Config:
@@ -179,16 +233,14 @@ def scheduler_keywords(config: Config, name: str) -> dict[str, Any]:
 def _refuse_others(config: Config) -> None:
     """Refuse settings that TrainingArguments lacks, and that change the rate in other programs."""
     others = (
-        "num_cycles",
-        "min_lr",
-        "min_lr_rate",
-        "min_lr_ratio",
-        "lr_end",
-        "warmup_epochs",
-        "adaptive_lr",
+        *("num_cycles", "min_lr", "min_lr_rate", "min_lr_ratio", "lr_end", "warmup_epochs", "adaptive_lr"),
+        *("eta_min", "lr_min", "final_lr", "lr_decay", "lr_decay_rate", "lr_decay_steps", "lr_gamma"),
+        *("scheduler", "lr_schedule"),
     )
     hint = "it is no setting of TrainingArguments; keywords of the scheduler go into lr_scheduler_kwargs"
     config.refuse(*others, "num_decay_steps", "num_stable_steps", "cosine_min_lr_ratio", reason=hint)
+    if "lr_scheduler_type" not in config.settings and config.named("lr_scheduler_type") is None:
+        config.refuse("lr_scheduler", reason="its name in TrainingArguments is lr_scheduler_type")
     hint = (
         "it is of a script with its own loop, so give from_string the call of get_scheduler in that script"
     )
@@ -226,6 +278,11 @@ def num_training_steps(config: Config, needed: bool) -> int | None:
 
 
 def _updates_per_epoch(config: Config) -> int:
+    if _is_of_swift(config) and not config.has("gradient_accumulation_steps"):
+        raise ValueError(
+            "ms-swift accumulates gradients to a batch of 16: give num_processes, or "
+            "names={'gradient_accumulation_steps': ...}"
+        )
     batches, accumulation = _batches_per_epoch(config), config.accumulation()
     rounded_down, rounded_up = max(1, batches // accumulation), max(1, -(-batches // accumulation))
     if rounded_down == rounded_up:

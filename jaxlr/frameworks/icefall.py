@@ -16,6 +16,7 @@ from jaxlr.schedules._schedule import Schedule, prints_as_call
 
 
 _DEFAULTS = {"warmup_start": 0.5, "warmup_batches": 500}
+_WITHOUT_WARMUP = {"warmup_start": 1.0, "warmup_batches": 0}
 
 
 def read(config: Config) -> Recipe:
@@ -25,7 +26,10 @@ def read(config: Config) -> Recipe:
     rate = config.base_rate(config.first("base_lr", "initial_lr"))
     # The defaults of lr_batches and lr_epochs differ between the scripts, so they must be given.
     lr_batches, lr_epochs = _positive(config, "lr_batches"), _positive(config, "lr_epochs")
-    config = with_defaults(config, _DEFAULTS, "Eden")
+    if config.first("base_lr", "initial_lr") == "base_lr":
+        config = with_defaults(config, _DEFAULTS, "Eden")
+    else:  # such as pruned_transducer_stateless2 to 6
+        config = with_defaults(config, _WITHOUT_WARMUP, "the scripts with initial_lr")
     batches, start = config.number("warmup_batches"), config.number("warmup_start")
     if start > 1:
         raise ValueError(f"warmup_start must be from 0 to 1, got {start:g}")

@@ -1,6 +1,7 @@
-"""Kohya's sd-scripts: the flags of its training scripts, and their TOML files.
+"""Kohya's sd-scripts: the flags of its training scripts, their TOML files, and the JSON of its interface.
 
-The rules are those of sd-scripts of February 2026 (`library/train_util.py`, `train_network.py`).
+The rules are those of sd-scripts of February 2026 (`library/train_util.py`, `train_network.py`) and of
+bmaltais/kohya_ss of July 2026 (`kohya_gui/lora_gui.py`, `kohya_gui/common_gui.py`).
 """
 
 from collections.abc import Mapping
@@ -17,12 +18,39 @@ _MARKS = (
     *("lr_scheduler_num_cycles", "lr_scheduler_power", "lr_decay_steps", "lr_scheduler_min_lr_ratio"),
     *("lr_scheduler_timescale", "train_data_dir", "dataset_config", "optimizer_args", "output_name"),
 )
+# Settings of the scripts of diffusers, some of which have a train_data_dir and a text_encoder_lr too.
+_OF_DIFFUSERS = (
+    *("dataset_name", "instance_data_dir", "instance_prompt", "learnable_property", "placeholder_token"),
+    *(
+        "checkpointing_steps",
+        "validation_prompt",
+        "num_train_epochs",
+        "report_to",
+        "push_to_hub",
+        "scale_lr",
+    ),
+    *(
+        "center_crop",
+        "random_flip",
+        "lr_num_cycles",
+        "lr_power",
+        "use_ema",
+        "rank",
+        "resume_from_checkpoint",
+    ),
+)
+# Settings of the interface kohya_ss that are not set where they are 0 or an empty text.
+_OF_INTERFACE = (
+    *("max_train_steps", "max_train_epochs", "lr_warmup", "lr_warmup_steps", "lr_scheduler_type"),
+    *("lr_scheduler_num_cycles", "lr_scheduler_power", "lr_scheduler_args", "text_encoder_lr", "unet_lr"),
+)
+_OWN_RATES = ("block_lr", "learning_rate_te", "learning_rate_te1", "learning_rate_te2", "learning_rate_te3")
 _WHOLE = ("cosine_with_restarts", "polynomial", "warmup_stable_decay")
 
 
 def read(config: Config) -> Recipe:
     """Read `lr_scheduler` and the settings that belong to it. A count is an update of the weights."""
-    config = config.of(_flat(config.settings))
+    config = _without_interface(config.of(_flat(config.settings)))
     _refuse_custom(config)
     optimizer = config.stated_text("optimizer_type")
     if optimizer is None and config.flag("use_8bit_adam"):
@@ -71,16 +99,18 @@ def _schedule(config: Config, init_value: Any, name: str, warm: Any, num_steps: 
     return get_scheduler(init_value, name, warm, num_steps, keywords, version=version)
 
 
-def _has_lr_scheduler(settings: Mapping[str, Any]) -> bool:
+def _recognizes(settings: Mapping[str, Any]) -> bool:
+    """Check if flags are of sd-scripts, where `lr_scheduler` is "constant" if it is missing."""
     flat = _flat(settings)
-    return "lr_scheduler" in flat and any(mark in flat for mark in _MARKS)
+    is_run = flat.keys() & {"lr_scheduler", "pretrained_model_name_or_path", "network_module"}
+    return bool(is_run) and not flat.keys() & {*_OF_DIFFUSERS} and any(mark in flat for mark in _MARKS)
 
 
 FRAMEWORK = Framework(
     name="kohya",
     read=read,
     aliases=("sd-scripts",),
-    recognizes=_has_lr_scheduler,
+    recognizes=_recognizes,
     has_versions=True,
 )
 
@@ -93,8 +123,24 @@ def _flat(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     return flat
 
 
+def _without_interface(config: Config) -> Config:
+    """Return the settings of a JSON of kohya_ss as flags. Others are returned as they are."""
+    if "lr_warmup" not in config.settings:
+        return config
+    unset = [name for name in _OF_INTERFACE if config.settings.get(name) in (None, "", "0", 0)]
+    flags = {name: value for name, value in config.settings.items() if name not in unset}
+    config = config.of(flags)
+    flags.setdefault("lr_scheduler_num_cycles", config.get("epoch"))
+    flags.setdefault("optimizer_type", config.get("optimizer"))
+    if config.has("lr_warmup") and not config.has("lr_warmup_steps"):
+        flags["lr_warmup_steps"] = config.number("lr_warmup") / 100
+        if config.get("dataset_config") and config.has("max_train_steps"):
+            flags["lr_warmup_steps"] = round(flags["lr_warmup_steps"] * config.count("max_train_steps"))
+    return config
+
+
 def _refuse_custom(config: Config) -> None:
-    if config.has("lr_scheduler_type"):
+    if config.get("lr_scheduler_type"):
         arguments = [f"{name}={value}" for name, value in _arguments(config).items()]
         kind = config.text("lr_scheduler_type").rpartition(".")[2]
         call = f"{kind}({', '.join(['optimizer', *arguments])})"
@@ -103,6 +149,13 @@ def _refuse_custom(config: Config) -> None:
         )
     if config.has("lr_scheduler") and config.text("lr_scheduler").startswith("adafactor"):
         raise ValueError("lr_scheduler 'adafactor' is not supported: Adafactor chooses its rate itself")
+    options = str(config.get("optimizer_args") or "")
+    is_relative = "relative_step=False" not in options or "warmup_init=True" in options
+    if (config.stated_text("optimizer_type") or "").lower() == "adafactor" and is_relative:
+        raise ValueError(
+            "optimizer_type 'adafactor' chooses its rate itself, unless optimizer_args has "
+            "relative_step=False"
+        )
 
 
 def _arguments(config: Config) -> dict[str, str]:
@@ -118,6 +171,10 @@ def _arguments(config: Config) -> dict[str, str]:
 
 def _rate_of_group(config: Config) -> Any:
     """Return the base rate of the U-Net, or of a text encoder."""
+    own = [name for name in _OWN_RATES if config.get(name)]
+    own += ["network_args"] if "lr" in str(config.get("network_args", "")) else []
+    if own:
+        config.assume(f"Some parameters have a rate of {' and '.join(own)}. This is that of the others.")
     encoders = config.numbers("text_encoder_lr") or []
     names = ["text encoder"]
     if len(encoders) > 1:

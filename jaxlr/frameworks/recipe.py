@@ -17,6 +17,7 @@ from jaxlr.plateau import ScheduleOrPlateau
 
 _REQUIRED: Any = object()
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+_NUMBERS = re.compile(r"[-+\d.eE_%,\s()\[\]]*")  # or several of them
 _CLASS = re.compile(r"(?:[A-Z]\w*\.)?([A-Z]\w*)")
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -277,7 +278,7 @@ class Config:
             default: the value where it is missing. Without a default that is an error.
             argument: the argument of `from_config` to ask for where it is missing.
         """
-        value = self.get(name)
+        value = self._get_number(name)
         if value is None:
             if default is _REQUIRED:
                 raise missing(name, argument)
@@ -297,11 +298,18 @@ class Config:
 
     def signed(self, name: str, default: float) -> float:
         """Return a setting as a number, which may be negative, such as `max_steps: -1`."""
-        value = self.get(name)
+        value = self._get_number(name)
         number = default if value is None else self._as_number(name, value)
         if not math.isfinite(number):
             raise ValueError(f"{name} must be a finite number, got {number!r}")
         return number
+
+    def _get_number(self, name: str) -> Any:
+        """Return a setting that should be a number. `names` replaces a word, such as "auto"."""
+        value = self.get(name)
+        texts, pattern = (value, NUMBER) if isinstance(value, list | tuple) else ([value], _NUMBERS)
+        has_word = any(isinstance(text, str) and not pattern.fullmatch(text) for text in texts)
+        return self._names.get(name, value) if has_word else value
 
     def _as_number(self, name: str, value: Any) -> Any:
         # YAML 1.1 reads 1e-4 as a text, because it has no dot.
@@ -367,7 +375,7 @@ class Config:
 
     def numbers(self, name: str, default: Any = None) -> Any:
         """Return a setting as a list of numbers: a list, a single number, or a text such as "30 60"."""
-        value = self.get(name)
+        value = self._get_number(name)
         if value is None:
             return default
         if isinstance(value, str):
