@@ -30,12 +30,20 @@ _WSD_SHAPES: dict[str, Shape] = {
     "minus_sqrt": "1-sqrt",
 }
 _RAMPS = ("rampup_batch_size", "step_batch_size_schedule")
+_OF_TOKENS = ("train_tokens", "lr_decay_tokens", "lr_warmup_tokens")  # of Megatron-DeepSpeed
+_OF_OLDER = ("warmup", "lr_decay_ratio")
+_ANOTHER_RULE = (
+    "Megatron-LM before 2021, GLM and SwissArmyTransformer have it, and their rule is another one. Write "
+    "the schedule with jaxlr.phased_lr"
+)
 
 
 def read(config: Config) -> Recipe:
     """Read `--lr`, `--min-lr`, `--lr-decay-style`, and the warmup and decay in iterations or samples."""
     config = _flags(config)
     config.refuse(*_RAMPS, reason="the schedule counts samples, and their number in an update changes")
+    config.refuse(*_OF_TOKENS, reason="give the tokens as samples, such as lr_decay_samples")
+    config.refuse(*_OF_OLDER, reason=_ANOTHER_RULE)
     if config.flag("use_checkpoint_opt_param_scheduler") or config.flag("override_opt_param_scheduler"):
         config.assume("The run is new. A resumed run may keep the settings of its checkpoint.")
     if config.has("decoupled_lr"):
@@ -49,7 +57,8 @@ def read(config: Config) -> Recipe:
     warmup = _warmup(config, end)
     if warmup >= end:
         raise ValueError(f"the warmup must be shorter than the decay, got {warmup:g} and {end:g} updates")
-    style = config.choice("lr_decay_style", _STYLES, "linear")
+    config = with_defaults(config, {"lr_decay_style": "linear"}, "Megatron-LM")
+    style = config.choice("lr_decay_style", _STYLES)
     if style == "constant":
         decay = [Phase(start_factor=1.0)]
     elif style == "inverse-square-root":

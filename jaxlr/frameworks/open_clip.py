@@ -14,6 +14,10 @@ from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, T
 from jaxlr.schedules import Phase, phased_lr
 
 
+_OF_TOWERS = ("visual_lr", "text_lr")
+_ASK_FOR_ONE = "it is of EVA-CLIP, whose towers have rates of their own. Give init_value, the rate of one"
+
+
 def cosine_lr(base_lr: ArrayLike, warmup_length: int, steps: int) -> optax.Schedule:
     """Return a line that begins one step ahead, then a cosine to 0, which rises again after `steps`."""
     warmup = check_duration("warmup_length", warmup_length)
@@ -57,6 +61,8 @@ def const_lr_cooldown(
 
 def read(config: Config) -> Recipe:
     """Read `lr`, `warmup`, `epochs` and `lr_scheduler`. A count is an update."""
+    if config.init_value is None:
+        config.refuse(*_OF_TOWERS, reason=_ASK_FOR_ONE)
     config = with_defaults(config, {"lr": 5e-4}, "open_clip_train", rate="lr")
     rate = config.base_rate("lr")
     config.state_settings(optimizer="opt", clip="grad_clip_norm", weight_decay="wd", momentum="beta1")
@@ -82,6 +88,7 @@ def read(config: Config) -> Recipe:
 def optimizer(config: Config) -> TorchOptimizer:
     """Return the AdamW of `main.py`. Models with "vit" in their name have other defaults."""
     decays = ("text_layer_decay", "image_layer_decay", "visual_layer_decay", "audio_layer_decay")
+    config.refuse(*_OF_TOWERS, reason="it gives a tower a rate of its own", error=OptimizerError)
     config.refuse(*decays, reason="it gives each layer a rate of its own", error=OptimizerError)
     config.refuse("opt_kwargs", "momentum", reason="only AdamW is read", error=OptimizerError)
     model = config.text("model", None)
@@ -112,7 +119,8 @@ FRAMEWORK = Framework(
     marks=(
         *(("warmup", name) for name in ("train_data", "wd", "imagenet_val", "save_frequency")),
         *((name,) for name in ("accum_freq", "epochs_cooldown", "lr_cooldown_end", "lr_cooldown_power")),
-        *((name,) for name in ("gather_with_grad", "train_num_samples", "zeroshot_frequency")),
+        *((name,) for name in ("gather_with_grad", "zeroshot_frequency")),
+        *(("train_num_samples", name) for name in ("train_data", "lr")),
     ),
     aliases=("openclip", "open-clip"),
     calls=(cosine_lr, const_lr, const_lr_cooldown),
