@@ -40,6 +40,7 @@ _OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 _OLD_OPTIMIZERS = ("sgd", "nesterov", "momentum", "adam", "adamw")  # the same in all versions
 _FLAGS_OF_DEIT = ("data_set", "dist_eval", "distillation_type", "repeated_aug", "teacher_model")
+_FLAGS_OF_DEIT += ("data_path", "output_dir")  # data_dir and output in timm
 
 
 def read(config: Config) -> Recipe:
