@@ -26,8 +26,9 @@ _MOST_ALIASES = 16  # each can double the size of what the aliases before it sta
 # The tags of HyperPyYAML, and the key under which an object has the name of its class.
 _TAGS = re.compile(r"!(new|name|ref|apply)\b")
 MADE = "!new"
-# A flag, or one of OpenNMT with its value, as in `-decay_method noam`, which is no difference in Python.
-_FLAG = re.compile(r"(^|\s)--\w|[\w\\]\s+-[a-z]+_\w+[ \t]+[\w./$]")
+# A flag, or one of OpenNMT with its value, as in `-decay_method noam`, which is no difference in Python. Or
+# the command of Ultralytics.
+_FLAG = re.compile(r"(^|\s)--\w|[\w\\]\s+-[a-z]+_\w+[ \t]+[\w./$]|(?m:^!?yolo[ \t]+[a-z]+)")
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".py", ".sh", ".txt", ".args")
 
 

@@ -23,6 +23,9 @@ def read_flags(words: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
     settings: dict[str, Any] = {}
     options: dict[str, str] = {}
     values: list[str] | None = None
+    words = [*words]
+    if {"yolo", "!yolo"} & {*words} and {"train", "mode=train"} & {*words}:
+        settings["is_yolo_train"] = [[]]  # the command of Ultralytics, whose other settings are assignments
     words = iter(words)
     for word in words:
         if _OPTION.fullmatch(word):
