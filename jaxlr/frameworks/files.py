@@ -22,7 +22,7 @@ _MOST_VALUES = 20_000
 _MOST_EVENTS = 10_000  # keys, values and brackets of a YAML text
 _MOST_LEVELS = 50
 _MOST_BASES = 20
-_MOST_ALIASES = 16  # each can double the size of what the aliases before it stand for
+_MOST_ALIASES = 16  # of lists and mappings; each can double the size of what the ones before it stand for
 # The tags of HyperPyYAML, and the key under which an object has the name of its class.
 _TAGS = re.compile(r"!(new|name|ref|apply)\b")
 MADE = "!new"
@@ -193,10 +193,14 @@ def _tagged(yaml: Any) -> Any:
 def _check_events(events: Any) -> None:
     """Refuse a text that is deep or full of aliases, before anything is built from it."""
     depth = aliases = 0
+    of_scalar: dict[str, bool] = {}  # by the name of the anchor
     for number, event in enumerate(events):
-        kind = type(event).__name__
+        kind, anchor = type(event).__name__, getattr(event, "anchor", None)
         depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")
-        aliases += kind == "AliasEvent"
+        if kind == "AliasEvent":
+            aliases += not of_scalar.get(event.anchor)
+        elif anchor is not None:
+            of_scalar[anchor] = kind == "ScalarEvent"
         if depth > _MOST_LEVELS:
             raise ValueError("it is nested too deeply")
         if aliases > _MOST_ALIASES:
