@@ -111,6 +111,16 @@ SPARED_BY_CLIP = (
     "the names in model.no_weight_decay()",
 )
 NORM, BIASES_AND_NORMS = Clip(1.0), ("biases", "norms")
+ADAMW = {"name": "adamw", "lr": 0.1, "betas": [0.9, 0.98], "weight_decay": "1e-3"}
+NEMO = {
+    "model": {"optim": {**ADAMW, "sched": {"name": "WarmupPolicy", "warmup_steps": 5, "max_steps": 60}}},
+    "trainer": {"gradient_clip_val": 1.0},
+}
+VALUE = ("AdamW(betas=(0.9, 0.98), weight_decay=0.001)", Clip(1.0, None), ())
+AUTOMODEL = {
+    "step_scheduler": {"max_steps": 60},
+    "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.1, "betas": [0.9, 0.95], "weight_decay": 0.1},
+}
 
 
 def ds(kind: str, **params: Any) -> Any:
@@ -120,6 +130,9 @@ def ds(kind: str, **params: Any) -> Any:
 # A config, and the torch text, the clipping and the parameters without weight decay that the framework's
 # source gives it.
 STATED: list[tuple[Any, str, Clip | None, tuple[str, ...]]] = [
+    (NEMO, "AdamW(betas=(0.9, 0.98), weight_decay=0.001)", NORM, ()),
+    ({**NEMO, "trainer": {"gradient_clip_val": 1.0, "gradient_clip_algorithm": "value"}}, *VALUE),
+    (AUTOMODEL, "Adam(betas=(0.9, 0.95), weight_decay=0.1)", NORM, ()),
     (TRAINER, "AdamW(weight_decay=0.0)", NORM, BIASES_AND_NORMS),
     ({**TRAINER, "max_grad_norm": 0, "optim": "OptimizerNames.SGD"}, "SGD()", None, BIASES_AND_NORMS),
     (
@@ -362,6 +375,21 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (f"{RESNET} --norm-weight-decay 0.5", {}, "norm_weight_decay=0.5 beside a weight_decay of 0.0001"),
     ({"SOLVER": {**SOLVER, "BIAS_LR_FACTOR": 2.0}}, {}, "BIAS_LR_FACTOR other than 1"),
     (f"{MEGATRON} --decoupled-lr 0.3", {}, "decoupled_lr='0.3' is not supported"),
+    (
+        {**NEMO, "model": {**NEMO["model"], "tensor_model_parallel_size": 1}},
+        {},
+        "optim_param_groups and models of Megatron are not supported",
+    ),
+    (
+        {"optim": {**NEMO["model"]["optim"], "name": "novograd"}},
+        {},
+        "the optimizer 'novograd' of nemo is not supported",
+    ),
+    (
+        {**AUTOMODEL, "optimizer": {"lr": 0.1, "param_group_overrides": [{"pattern": "a", "lr_mult": 2}]}},
+        {},
+        "param_group_overrides=.* is not supported: it multiplies some rates",
+    ),
     (f"{MEGATRON} --optimizer muon", {}, "optimizer must be one of 'adam', 'sgd'"),
     (
         YOLO,

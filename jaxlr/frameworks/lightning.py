@@ -37,7 +37,7 @@ _RATE_CALLBACKS = ("LearningRateFinder", "StochasticWeightAveraging", "BackboneF
 _LIBRARIES = ("torch", "lightning", "pytorch_lightning", "transformers", "diffusers", "pl_bolts", "monai")
 _ROWS = {**CLASSES, **FOREIGN}
 _NOISE = ("diffusers.", "monai.networks.schedulers.")  # schedulers of the noise, not of the rate
-_OTHER_LIBRARIES = ("monai", "mmengine", "mmcv", "timm", "nemo", "keras")  # have classes of torch's names
+_OTHER_LIBRARIES = ("monai", "mmengine", "mmcv", "timm", "keras")  # have classes of torch's names
 
 
 def read(config: Config) -> Recipe:
@@ -291,6 +291,11 @@ def _schedule(tree: Tree, config: Config, node: Node) -> Any:
 def _check_library(config: Config, node: Node, row: Any) -> None:
     """State the known class that a class of another module is read as."""
     package = node.target.partition(".")[0]
+    if package == "nemo":
+        raise ValueError(
+            f"{node.target} of NeMo 2 is not supported: write it as in NeMo 1, such as "
+            "optim: {lr: 1e-4, sched: {name: CosineAnnealing, warmup_steps: 250, max_steps: 1000}}"
+        )
     if package in _OTHER_LIBRARIES and row.library == "torch":
         raise ValueError(f"{node.target} is not the class of torch, and it is not supported")
     if row.library == "timm":
