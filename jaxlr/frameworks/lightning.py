@@ -230,6 +230,11 @@ def _scheduler(tree: Tree) -> Node | None:
             f"the config has {len(found)} schedulers, such as {places}: give the mapping of one, and "
             "init_value"
         )
+    if found and found[0].target.startswith("nemo."):
+        raise ValueError(
+            f"{found[0].target} of NeMo 2 is not supported: write it as in NeMo 1, such as "
+            "optim: {lr: 1e-4, sched: {name: CosineAnnealing, warmup_steps: 250, max_steps: 1000}}"
+        )
     if found:
         return found[0]
     if tree.outermost(lambda node: any(node.settings.get(name, "") is None for name in _SCHEDULER_KEYS)):
@@ -291,11 +296,6 @@ def _schedule(tree: Tree, config: Config, node: Node) -> Any:
 def _check_library(config: Config, node: Node, row: Any) -> None:
     """State the known class that a class of another module is read as."""
     package = node.target.partition(".")[0]
-    if package == "nemo":
-        raise ValueError(
-            f"{node.target} of NeMo 2 is not supported: write it as in NeMo 1, such as "
-            "optim: {lr: 1e-4, sched: {name: CosineAnnealing, warmup_steps: 250, max_steps: 1000}}"
-        )
     if package in _OTHER_LIBRARIES and row.library == "torch":
         raise ValueError(f"{node.target} is not the class of torch, and it is not supported")
     if row.library == "timm":

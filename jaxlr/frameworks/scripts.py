@@ -18,6 +18,7 @@ _TRAINER = re.compile(
 )
 _YOLO = re.compile(r"\b(YOLO\w*|RTDETR)\(")  # of Ultralytics
 _EXPERIMENT = re.compile(r"^class Exp\(\w*Exp\)", re.MULTILINE)  # of YOLOX
+_METHODS = ("get_lr_scheduler", "get_optimizer")
 _TITAN = re.compile(r"\bTrainer\.Config\(|\bLRSchedulersContainer\.Config\(")
 _OLMO = re.compile(r"TrainModuleConfig\(")
 # The arguments whose values are the config of each, and the functions that take the rate of all parameters.
@@ -157,7 +158,7 @@ def _member(value: Any) -> Any:
 def _attributes(text: str) -> str:
     """Return the attributes that the `__init__` of a class sets, as the lines of a config."""
     functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
-    lines = ["get_lr_scheduler = True" for each in functions if each.name == "get_lr_scheduler"]
+    lines = [f"{each.name} = True" for each in functions if each.name in _METHODS]
     for statement in (line for each in functions if each.name == "__init__" for line in each.body):
         match statement:
             case ast.Assign(targets=[ast.Attribute(value=ast.Name(id="self"), attr=name)]):
