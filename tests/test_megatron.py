@@ -1,5 +1,7 @@
 """Flags of Megatron-LM, beside the curves of its own scheduler."""
 
+import math
+
 from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
 from helpers import HOST_RTOL, assert_close
 
@@ -74,6 +76,14 @@ def test_the_weight_decay_may_rise():
 def test_the_default_of_the_decay_is_stated():
     recipe = from_config({"lr": 1.0, "train_iters": 8})
     assert "lr_decay_style is linear, the default of Megatron-LM." in recipe.assumptions
+
+
+def test_the_flags_of_megatron_swift_have_its_defaults():
+    flags = "megatron sft --dataset x --lr 1.0 --lr_warmup_fraction 0.05 --min_lr 0.1 --train_iters 100"
+    recipe = from_config(flags)
+    rates = [recipe.schedule(update) for update in (5, 43, 100)]
+    assert_close(rates, [1.0, 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * 0.4)), 0.1], HOST_RTOL)
+    assert recipe.assumptions[1] == "lr_decay_style is cosine, the default of Megatron-SWIFT."
 
 
 GPT2 = "pretrain_gpt2.py --train-iters 320000 --lr 0.00015 --lr-decay-style cosine --warmup .01"

@@ -298,6 +298,10 @@ STATED: list[tuple[Any, str, Clip | None, tuple[str, ...]]] = [
     ),
     (MEGATRON, "AdamW()", NORM, ("biases", "vectors")),
     (
+        f"{MEGATRON} --tuner_type lora",
+        *("AdamW(betas=(0.9, 0.95), weight_decay=0.1)", NORM, ("biases", "vectors")),
+    ),
+    (
         f"{MEGATRON} --optimizer sgd --clip-grad 0 --weight-decay 0.1",
         "SGD(momentum=0.9, weight_decay=0.1)",
         None,
