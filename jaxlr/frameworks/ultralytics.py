@@ -47,7 +47,7 @@ def read(config: Config) -> Recipe:
         ramp = phased_lr(1.0, [Phase(warmup, "linear", start_factor=0.0, end_factor=1.0)])
         schedule = chained_scheduler(init_value, [ramp, per_epoch(phased_lr(1.0, [line]), steps)])
     else:
-        schedule = _with_start(init_value, line, start, warmup, steps, epochs, is_late)
+        schedule = with_start(init_value, line, start, warmup, steps, epochs, is_late)
     config.assume("Group 0 holds the weights, group 1 the norms, group 2 the biases.")
     _state_optimizer(config, warmup, optimizer)
     return config.recipe("ultralytics", schedule, "iteration", epochs * steps)
@@ -249,7 +249,7 @@ def _is_late(config: Config) -> bool:
     return is_newer is False
 
 
-def _with_start(
+def with_start(
     init_value: Any, line: Phase, start: float, warmup: int, steps: int, epochs: int, is_late: bool
 ) -> Any:
     """Return the rate: in each epoch of the warmup, a line from `start` to its rate, and then the decay."""
