@@ -10,7 +10,7 @@ from typing import Any
 from jaxlr._checks import check_positive_count
 from jaxlr.convert.text import from_string
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.recipe import Config, Framework, Recipe, TorchOptimizer
+from jaxlr.frameworks.recipe import Config, Framework, Recipe, TorchOptimizer, torch_class
 from jaxlr.schedules import Phase, phased_lr
 
 
@@ -30,10 +30,9 @@ def read(config: Config) -> Recipe:
 def optimizer(config: Config) -> TorchOptimizer:
     """Return the optimizer of `instantiate_torch_optimizer`. All parameters decay."""
     train, (cls, arguments) = config.inner("train"), _optimizer_of(config)
-    module, _, name = (cls or "AdamW").rpartition(".")
-    name = name if f"{module}.".startswith("torch.optim.") or not module else cls or ""
     clip = train.clip("max_norm") if train.has("max_tokens") else None  # finetuning clips nothing
     batches = _batches(train, _processes(config))
+    name = torch_class(cls or "AdamW")
     return TorchOptimizer(name, arguments.options("lr"), clip, batches_per_update=batches)
 
 

@@ -209,9 +209,8 @@ def scaled_rate(config: Config, optimizer: Config, rate: Any, batch_size: Callab
     scale = config.inner("auto_scale_lr")
     if config.init_value is not None or not scale.flag("enable"):
         return rate
-    if config.num_processes is None:
-        raise ValueError("auto_scale_lr scales the rate by the global batch size: give num_processes")
-    batch = batch_size() * config.num_processes
+    processes = config.num_processes_for("auto_scale_lr scales the rate by the global batch size")
+    batch = batch_size() * processes
     base = scale.number("base_batch_size")
     config.assume(f"auto_scale_lr multiplies the rate by {batch} / {base:g}, the global batch size.")
     return rate * (batch / base)

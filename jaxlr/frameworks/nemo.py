@@ -19,6 +19,7 @@ from jaxlr.frameworks.recipe import (
     TorchOptimizer,
     missing,
     section,
+    torch_class,
 )
 from jaxlr.schedules import Phase, exponential_lr, phased_lr, step_lr
 from jaxlr.schedules.phases import Shape
@@ -77,15 +78,14 @@ def optimizer(config: Config) -> TorchOptimizer:
     settings.refuse("args", reason="give its params in optim itself", error=OptimizerError)
     if any(_groups(tree)) or tree.outermost(lambda node: "tensor_model_parallel_size" in node.settings):
         raise OptimizerError("optim_param_groups and models of Megatron are not supported")
-    name, target = str(settings.text("name", "adam")), str(settings.text("_target_", ""))
+    name: str = settings.text("name", "adam")
+    target: str = settings.text("_target_", "")
     trainer = _trainer(tree, config)
     clip = trainer.clip("gradient_clip_val")
     if clip is not None and trainer.text("gradient_clip_algorithm", "norm") == "value":
         clip = Clip(clip.size, None)
     return TorchOptimizer(
-        target.rpartition(".")[2]
-        if target.startswith("torch.optim.")
-        else target or _CLASSES.get(name, name),
+        torch_class(target) or _CLASSES.get(name, name),
         settings.options("name", "lr", "sched", "_target_"),
         clip,
         batches_per_update=trainer.accumulation("accumulate_grad_batches"),

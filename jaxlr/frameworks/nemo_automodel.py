@@ -10,7 +10,16 @@ from typing import Any
 from jaxlr._checks import check_positive_count
 from jaxlr.frameworks import megatron
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.recipe import Clip, Config, Framework, OptimizerError, Recipe, TorchOptimizer, missing
+from jaxlr.frameworks.recipe import (
+    Clip,
+    Config,
+    Framework,
+    OptimizerError,
+    Recipe,
+    TorchOptimizer,
+    missing,
+    torch_class,
+)
 from jaxlr.schedules import Phase, phased_lr
 
 
@@ -59,9 +68,8 @@ def optimizer(config: Config) -> TorchOptimizer:
     """Return the optimizer that `_target_` names. All parameters decay."""
     settings = config.inner("optimizer")
     settings.refuse("param_group_overrides", reason="it multiplies some rates", error=OptimizerError)
-    module, _, name = _class_of(settings).rpartition(".")
-    name = name if f"{module}.".startswith("torch.optim.") else _class_of(settings)
     options = settings.options("_target_", "lr", "params")
+    name = torch_class(_class_of(settings))
     return TorchOptimizer(name, options, _clip(config), batches_per_update=_accumulation(config) or 1)
 
 

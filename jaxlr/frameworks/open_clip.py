@@ -9,6 +9,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_choice, check_duration, check_positive_count, shown_value
+from jaxlr.frameworks._curves import warmup_ahead
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, phased_lr
@@ -23,14 +24,14 @@ def cosine_lr(base_lr: ArrayLike, warmup_length: int, steps: int) -> optax.Sched
     warmup = check_duration("warmup_length", warmup_length)
     rest = abs(check_positive_count("steps", steps) - warmup)
     cosine = Phase(None, "cosine", end_factor=0.0, span=rest) if rest else Phase(start_factor=1.0)
-    return phased_lr(base_lr, [_warmup(warmup), cosine])
+    return phased_lr(base_lr, [warmup_ahead(warmup), cosine])
 
 
 def const_lr(base_lr: ArrayLike, warmup_length: int, steps: int | None) -> optax.Schedule:
     """Return a line that begins one step ahead, then a constant."""
     del steps
     warmup = check_duration("warmup_length", warmup_length)
-    return phased_lr(base_lr, [_warmup(warmup), Phase(start_factor=1.0)])
+    return phased_lr(base_lr, [warmup_ahead(warmup), Phase(start_factor=1.0)])
 
 
 def const_lr_cooldown(
@@ -52,7 +53,7 @@ def const_lr_cooldown(
     return phased_lr(
         base_lr,
         [
-            _warmup(warmup),
+            warmup_ahead(warmup),
             Phase(max(0, rest - cooldown), start_factor=1.0),
             Phase(min(rest, cooldown), "polynomial", offset=passed, span=cooldown, **ends),
         ],
@@ -74,7 +75,7 @@ def read(config: Config) -> Recipe:
     warmup = config.count("warmup")
     if name == "const" and config.steps_per_epoch is None:
         return config.recipe("open_clip", const_lr(rate, warmup, None), "update", None)
-    updates = config.steps_in_epoch() // max(1, config.count("accum_freq", 1))
+    updates = config.steps_in_epoch() // config.accumulation("accum_freq")
     total = check_positive_count("the number of updates", updates * config.whole_epochs("epochs"))
     if name == "const-cooldown":
         cooldown = updates * config.count("epochs_cooldown")
@@ -125,7 +126,3 @@ FRAMEWORK = Framework(
     aliases=("openclip", "open-clip"),
     calls=(cosine_lr, const_lr, const_lr_cooldown),
 )
-
-
-def _warmup(steps: int) -> Phase:
-    return Phase(steps, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=max(1, steps))
