@@ -144,7 +144,10 @@ def _braces(text: str) -> Mapping[str, Any]:
 
 def _check_length(text: str) -> None:
     if len(text) > LONGEST_CONFIG:
-        raise ValueError(f"a config must have at most {LONGEST_CONFIG} characters")
+        raise ValueError(
+            f"a config must have at most {LONGEST_CONFIG} characters: leave out lists that the schedule "
+            "does not need, such as those of data files"
+        )
 
 
 def read_yaml(text: str) -> Mapping[str, Any]:
