@@ -31,7 +31,7 @@ def read(config: Config) -> Recipe:
 
     A count is an iteration if `steps_per_epoch` is given, or if a scheduler or the loop counts iterations.
     """
-    of_yolo = _refuse_hooks(config)
+    of_yolo = _hook_of_yolo(config)
     schedulers = _schedulers(config)
     loop = Loop(config, [settings for _, settings in schedulers])
     if of_yolo is not None:
@@ -145,8 +145,8 @@ def _schedulers(config: Config) -> list[tuple[str, Config]]:
     return [(scheduler_name(settings), settings) for settings in map(config.of, items)]
 
 
-def _refuse_hooks(config: Config) -> Config | None:
-    """Refuse a hook that sets the rate itself, and return that of MMYOLO, which is read."""
+def _hook_of_yolo(config: Config) -> Config | None:
+    """Return the hook of MMYOLO that sets the rate, and refuse any other one that does."""
     of_yolo: Config | None = None
     hooks = [("custom_hooks", hook) for hook in config.get("custom_hooks") or []]
     default = config.inner("default_hooks")

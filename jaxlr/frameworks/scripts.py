@@ -47,7 +47,7 @@ def read_python(text: str, path: Path | None) -> Mapping[str, Any]:
 def _of_call(
     text: str, settings: Mapping[str, Any], names: re.Pattern[str], described: str, mark: str
 ) -> Mapping[str, Any]:
-    """Return the arguments of the only call of one of some functions, and a mark of its framework."""
+    """Return the arguments of the only call of a function, and the mark of its framework."""
     calls = [node for node in ast.walk(ast.parse(text)) if _is_call(node, names)]
     if not calls:
         return settings

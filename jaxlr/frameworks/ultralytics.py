@@ -205,8 +205,11 @@ def _state_optimizer(config: Config, warmup: int, optimizer: str | None) -> None
 def _weight_decay(config: Config) -> float:
     """Return the weight decay for the global batch size. Norms and biases have none."""
     batch, decay = config.stated("batch"), config.number("weight_decay")
-    if config.group != 0 or not batch or batch < 1:
-        return 0.0 if config.group != 0 else decay
+    if config.group != 0:
+        return 0.0
+    if not batch or batch < 1:
+        config.assume("The weight decay is not scaled, because the config does not state the batch size.")
+        return decay
     nominal = config.positive_count("nbs", 64)
     return decay * batch * max(round(nominal / batch), 1) / nominal
 
