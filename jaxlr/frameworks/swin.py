@@ -71,7 +71,7 @@ def _schedule(
     line = Phase(warm, "linear", start_value=ramp["warmup_lr_init"], end_factor=1.0)
     match name:
         case "cosine":
-            prefix = scheduler.flag("WARMUP_PREFIX", True)
+            prefix = with_defaults(scheduler, {"WARMUP_PREFIX": True}, "config.py").flag("WARMUP_PREFIX")
             length = num_steps - warm if prefix else num_steps
             return CosineLRScheduler(init_value, length, lowest, warmup_prefix=prefix, **ramp)
         case "linear":
