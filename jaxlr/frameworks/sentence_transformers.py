@@ -54,7 +54,7 @@ def optimizer(config: Config) -> TorchOptimizer:
     if "torch.optim" not in (name := config.text("optimizer_class")) or "AdamW" not in name:
         raise OptimizerError(f"optimizer_class must be torch.optim.AdamW, got {shown_value(name)}")
     options = config.inner("optimizer_params").options("lr")
-    options["weight_decay"] = config.number("weight_decay")
+    options["weight_decay"] = 0.0 if config.group == 1 else config.number("weight_decay")
     return TorchOptimizer("AdamW", options, config.clip("max_grad_norm"), ("biases", "norms"))
 
 
