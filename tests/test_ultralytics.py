@@ -210,6 +210,7 @@ def test_the_rates_of_a_run_agree_with_its_results_csv():
 
 REFUSED = [
     (COMMAND + " cfg=my.yaml", {}, "cfg='my.yaml' is not supported: give the settings of this file"),
+    ("main.py --model yolo --mode train --lr 0.1 --epochs 3", {}, "the config is of no known framework"),
     ("yolo mode=val model=yolov8s.pt data=data.yaml", {}, "the config is of no known framework"),
     (SCRIPT + "model.train(data='b.yaml', epochs=5)", {}, "the text has 2 calls of train: give the one"),
     ({**MAPPING, "optimizer": "auto", "batch": -1}, {"steps_per_epoch": 3}, "batch lets Ultralytics"),
