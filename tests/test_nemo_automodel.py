@@ -2,6 +2,7 @@
 
 import math
 
+import jax.numpy as jnp
 from framework_files import from_config, gives_rates, refuses
 
 
@@ -36,6 +37,12 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
 test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "nemo_automodel", "update")
 
 
+def test_the_rate_may_be_an_array_if_the_others_are_given():
+    config = {**WSD, "lr_scheduler": {"lr_decay_style": "cosine", "init_lr": 0.0, "min_lr": 0.0}}
+    rate = float(from_config(config, jnp.asarray(2.0)).schedule(55))
+    assert abs(rate - 1.0) < 1e-6
+
+
 def test_every_default_is_an_assumption():
     assert from_config(WSD).assumptions == (
         "The run has max_steps, 100 updates: its epochs have at least as many.",
@@ -51,6 +58,11 @@ def test_the_optimizer_and_the_clipping_are_stated():
 
 REFUSED = [
     (SQUAD, {}, r"the config has no max_steps: give names=\{'max_steps': ...\}, or steps_per_epoch"),
+    (
+        SQUAD,
+        {**L, "init_value": jnp.ones(())},
+        "init_lr and min_lr are parts of init_value, which must be a",
+    ),
     (SQUAD, {"steps_per_epoch": 9}, "of all data-parallel processes: give num_processes"),
     (
         SQUAD,

@@ -7,6 +7,8 @@ The rules are those of NVIDIA-NeMo/Automodel of November 2026 (`components/optim
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+
 from jaxlr._checks import check_positive_count
 from jaxlr.frameworks import megatron
 from jaxlr.frameworks._defaults import with_defaults
@@ -48,6 +50,10 @@ def read(config: Config) -> Recipe:
         scheduler.refuse(*_OF_WEIGHT_DECAY, reason="it changes the weight decay")
         if total is None and not (scheduler.has("lr_warmup_steps") and scheduler.has("lr_decay_steps")):
             raise missing("max_steps", "names={'max_steps': ...}, or steps_per_epoch")
+        if isinstance(rate, jax.Array) and not (scheduler.has("init_lr") and scheduler.has("min_lr")):
+            raise ValueError(
+                "init_lr and min_lr are parts of init_value, which must be a number: give both"
+            )
         defaults: dict[str, Any] = {"lr_decay_style": "cosine", "lr_decay_steps": total}
         defaults |= {"init_lr": rate * 0.1, "min_lr": rate * 0.01}
         defaults |= {"lr_warmup_steps": min(1000, (total or 0) // 10)}
