@@ -1,5 +1,7 @@
 """Flags of Megatron-LM, beside the curves of its own scheduler."""
 
+import math
+
 from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
 from helpers import HOST_RTOL, assert_close
 
@@ -71,7 +73,24 @@ def test_the_weight_decay_may_rise():
     assert_close([decay(update) for update in (0, 50, 100, 999)], [0.1, 0.2, 0.3, 0.3], HOST_RTOL)
 
 
+def test_the_default_of_the_decay_is_stated():
+    recipe = from_config({"lr": 1.0, "train_iters": 8})
+    assert "lr_decay_style is linear, the default of Megatron-LM." in recipe.assumptions
+
+
+def test_the_flags_of_megatron_swift_have_its_defaults():
+    flags = "megatron sft --dataset x --lr 1.0 --lr_warmup_fraction 0.05 --min_lr 0.1 --train_iters 100"
+    recipe = from_config(flags)
+    rates = [recipe.schedule(update) for update in (5, 43, 100)]
+    assert_close(rates, [1.0, 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * 0.4)), 0.1], HOST_RTOL)
+    assert recipe.assumptions[1] == "lr_decay_style is cosine, the default of Megatron-SWIFT."
+
+
+GPT2 = "pretrain_gpt2.py --train-iters 320000 --lr 0.00015 --lr-decay-style cosine --warmup .01"
+DEEPSPEED = GPT3 + " --lr-decay-tokens 260000000000 --lr-warmup-tokens 3000000000"
 REFUSED = [
+    (GPT2, "warmup='.01' is not supported: Megatron-LM before 2021, GLM and"),
+    (DEEPSPEED, "lr_decay_tokens='260000000000' is not supported: give the tokens as samples"),
     (
         GPT3 + "--rampup-batch-size 32 32 1000",
         "rampup_batch_size='32 32 1000' is not supported: the schedule counts",

@@ -44,6 +44,21 @@ def test_a_linear_lr_is_full_at_the_last_count_before_its_end():
     assert_close(schedule(500), 0.1, HOST_RTOL)
 
 
+YOLO_HOOK = {"type": "YOLOv5ParamSchedulerHook", "lr_factor": 0.5, "max_epochs": 5}
+YOLO_HOOK |= {"warmup_epochs": 1, "warmup_mim_iter": 0}
+
+
+def test_the_hook_of_mmyolo_is_a_warmup_and_a_decay_that_is_an_epoch_late():
+    config = config_of(None, epochs=5, default_hooks={"param_scheduler": YOLO_HOOK})
+    recipe = from_config(config, steps_per_epoch=10)
+    assert (recipe.unit, recipe.num_counts) == ("iteration", 50)
+    assert recipe.groups == ("weights", "norms", "biases")
+    rates = [recipe.schedule(count) for count in (0, 5, 10, 19, 20, 30, 49)]
+    assert_close(rates, [0.0, 0.05, 0.09, 0.09, 0.09, 0.08, 0.07], HOST_RTOL)
+    assert_close([recipe.momentum(count) for count in (0, 5, 10)], [0.8, 0.85, 0.9], HOST_RTOL)
+    assert from_config(config, steps_per_epoch=10, group=2).schedule(0) == 0.1
+
+
 def test_a_linear_lr_of_one_count_never_ends():
     schedule = from_config(
         config_of([{"type": "LinearLR", "start_factor": 0.5, "end": 1}], epochs=9)
@@ -303,6 +318,10 @@ REFUSED = [
     (
         config_of([STEPS], epochs=9, custom_hooks=[{"type": "YOLOv5ParamSchedulerHook"}]),
         "sets the rate itself",
+    ),
+    (
+        config_of([STEPS], epochs=9, default_hooks={"param_scheduler": YOLO_HOOK}),
+        "YOLOv5ParamSchedulerHook does not step param_scheduler: give only one of them",
     ),
     (
         config_of(None, epochs=9, default_hooks={"param_scheduler": {"type": "PPYOLOEParamSchedulerHook"}}),

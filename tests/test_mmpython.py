@@ -33,6 +33,7 @@ READ = {
     "import copy\na = dict(x=1)\nb = copy.deepcopy(a)\na['x'] = 2": {"x": 1},
     "b = max(3, len([1, 2]), int(4.7), round(2.5), abs(-1))": 4,
     "b: int = 3": 3,
+    "a = 'x'\nb = a + '/y.py'": "x/y.py",
     "b = [1, 2, 3][-1]": 3,
     "b = L(torch.optim.SGD)(lr=1)": {"_target_": "SGD", "lr": 1},
 }
@@ -117,6 +118,7 @@ BASES = {
     "_base_ = 'missing.py'": "cannot read the _base_ file '.*missing.py': No such file",
     "_base_ = 'child.py'": "the _base_ files include each other",
     "_base_ = '/etc/base.py'": "cannot read the _base_ '/etc/base.py': give a relative path",
+    "_base_ = f'{x}.py'": r"cannot read the _base_ .*\{x\}.py.*: give a relative path, or leave it out if",
     "_base_ = 'mmdet::_base_/default_runtime.py'": "cannot read the _base_ 'mmdet::",
     "_base_ = f()": "cannot read the _base_",
     "_base_ = 'base.txt'": "the _base_ file 'base.txt' must be a Python config",

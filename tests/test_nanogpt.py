@@ -78,6 +78,7 @@ def test_the_weight_decay_and_the_clipping_are_stated():
 
 
 REFUSED = [
+    ({"learning_rate": 1e-3, "warmup_iters": 500, "epochs": 10}, "the config is of no known framework"),
     (
         {"learning_rate": 1, "warmup_iters": 9, "lr_decay_iters": 9},
         "lr_decay_iters must be above warmup_iters",

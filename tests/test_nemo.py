@@ -71,12 +71,21 @@ VOCODER = {
     "trainer": {"max_epochs": 9},
 }
 BY_TRAINER = {**with_sched("WarmupPolicy", warmup_steps=4, max_steps=7), "trainer": {"max_steps": 50}}
+CONSTANT = """
+model: {optim: {name: adamw, lr: 1e-4, betas: [0.9, 0.98], weight_decay: 1e-3}}
+trainer: {max_epochs: 2, max_steps: -1, limit_train_batches: 0.5}
+exp_manager: {exp_dir: null}
+"""
+# The values at the top of the configs of QuartzNet and Citrinet are anchors.
+ANCHORS = "repeat: &repeat 1\nblocks: [" + "*repeat, " * 20 + "]\n" + CONSTANT
 CONFIGS = [  # a config, other arguments, unit, num_counts, and rates by count
     (CONFORMER, {}, "update", None, {0: 2 / 16 / 1e6, 1: 2 / 16 / 1e6, 10_000: 2 / 1600, 40_000: 2 / 3200}),
     (COSINE, {"steps_per_epoch": 199}, "update", 1000, {0: 1e-2 / 101, 100: 1e-2, 550: 5e-3}),
     (OLDER, {"names": {"max_steps": 100}}, "update", 100, {4: 5e-3, 9: 1e-2, 100: 0.0}),
     (VOCODER, {}, "epoch", 9, {2: 0.25}),
     (BY_TRAINER, {}, "update", 50, {4: 1e-3, 50: 1e-3, 51: 0.0}),
+    (CONSTANT, {}, "update", None, {0: 1e-4, 99: 1e-4}),
+    (ANCHORS, {"steps_per_epoch": 21}, "update", 20, {0: 1e-4}),
 ]
 
 
@@ -88,7 +97,18 @@ def test_the_optimizer_and_the_clipping_are_stated():
     assert (recipe.optimizer, recipe.weight_decay, recipe.clip) == ("adamw", 1e-3, 1.0)
 
 
+NEMO_2 = """
+optim:
+  _target_: nemo.lightning.MegatronOptimizerModule
+  config: {_target_: megatron.core.optimizer.OptimizerConfig, lr: 1e-4}
+  lr_scheduler: {_target_: nemo.lightning.pytorch.optim.CosineAnnealingScheduler, warmup_steps: 250}
+"""
+GROUPS = {
+    "model": {**with_sched("NoamAnnealing")["model"], "optim_param_groups": {"encoder": {"lr": 1e-5}}}
+}
 REFUSED = [
+    (NEMO_2, "CosineAnnealingScheduler of NeMo 2 is not supported: write it as in NeMo 1"),
+    (GROUPS, "optim_param_groups has rates of its own: give init_value, the rate of one group"),
     (COSINE, r"the config has no max_steps: give names=\{'max_steps': ...\}, or steps_per_epoch"),
     (
         with_sched("SquareAnnealing", max_steps=9),

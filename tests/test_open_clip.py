@@ -69,7 +69,10 @@ def test_the_weight_decay_and_the_clipping_are_stated():
     assert (recipe.weight_decay, recipe.clip, recipe.momentum) == (0.1, 1.0, 0.9)
 
 
+EVA = RN50 + " --visual-lr 4e-4 --text-lr 4e-5"
 REFUSED = [
+    (EVA, {"steps_per_epoch": 10}, "visual_lr='4e-4' is not supported: it is of EVA-CLIP, whose"),
+    ({"start_lr": 1e-3, "max_epochs": 260, "train_num_samples": 768}, {}, "the config is of no known fra"),
     (RN50, {}, "give steps_per_epoch, the length of the train dataloader"),
     (
         {**COOLDOWN, "lr_scheduler": "linear"},

@@ -111,6 +111,65 @@ SPARED_BY_CLIP = (
     "the names in model.no_weight_decay()",
 )
 NORM, BIASES_AND_NORMS = Clip(1.0), ("biases", "norms")
+ADAMW = {"name": "adamw", "lr": 0.1, "betas": [0.9, 0.98], "weight_decay": "1e-3"}
+NEMO = {
+    "model": {"optim": {**ADAMW, "sched": {"name": "WarmupPolicy", "warmup_steps": 5, "max_steps": 60}}},
+    "trainer": {"gradient_clip_val": 1.0},
+}
+OLMO = {
+    "optimizer": {"name": "adamw", "learning_rate": 0.1, "weight_decay": 0.1, "metrics_log_interval": 10},
+    "scheduler": {"name": "cosine_with_warmup", "t_warmup": 5},
+    **{"max_duration": 60, "max_grad_norm": 1.0},
+}
+LIONW = {"name": "lionw", "learning_rate": 0.1, "betas": [0.9, 0.95], "decay_norm_and_bias": True}
+EMBEDDINGS = {
+    "params": ["embeddings.weight"],
+    "opts": {"weight_decay": 0.0},
+    "_CLASS_": "OptimGroupOverride",
+}
+OF_CORE = {
+    "optim": {
+        **{
+            "lr": 0.1,
+            "betas": [0.9, 0.95],
+            "fused": True,
+            "compile": False,
+            "fixed_fields": ["initial_lr"],
+        },
+        **{"group_overrides": [EMBEDDINGS], "_CLASS_": "olmo_core.optim.adamw.AdamWConfig"},
+    },
+    "max_grad_norm": 1.0,
+}
+NANOTRON = {
+    "optimizer": {
+        "optimizer_factory": {"name": "adamW", "adam_beta1": 0.9, "adam_beta2": 0.95, "adam_eps": 1e-6},
+        "learning_rate_scheduler": {"learning_rate": 0.1, "lr_warmup_steps": 5, "lr_decay_steps": 55},
+        **{"weight_decay": 0.01, "clip_grad": 1.0, "weight_decay_exclude_named_params": [".*norm.*"]},
+    },
+    "tokens": {"train_steps": 60},
+}
+LITGPT = {
+    "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.1, "betas": [0.9, 0.95]}},
+    "train": {"global_batch_size": 8, "micro_batch_size": 8, "lr_warmup_steps": 5, "epochs": 6},
+}
+PRETRAIN = {**LITGPT["train"], "max_tokens": 4800, "max_seq_length": 10, "max_norm": 1.0, "min_lr": 0.0}
+YOLOX = {"basic_lr_per_img": 1e-4, "batch_size": 8, "max_epoch": 30, "weight_decay": 1e-4}
+FIT = {
+    "scheduler": "WarmupLinear",
+    "optimizer_params": {"lr": 0.1, "eps": 1e-6},
+    "warmup_steps": 5,
+    "epochs": 6,
+}
+LEROBOT = {
+    "policy": {"type": "act", "optimizer_lr": 0.1, "optimizer_lr_backbone": 0.1},
+    "optimizer": {"type": "adamw", "lr": 0.1, "weight_decay": 1e-4, "grad_clip_norm": 10.0, "eps": 1e-8},
+    **{"scheduler": None, "steps": 60},
+}
+VALUE = ("AdamW(betas=(0.9, 0.98), weight_decay=0.001)", Clip(1.0, None), ())
+AUTOMODEL = {
+    "step_scheduler": {"max_steps": 60},
+    "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.1, "betas": [0.9, 0.95], "weight_decay": 0.1},
+}
 
 
 def ds(kind: str, **params: Any) -> Any:
@@ -120,6 +179,39 @@ def ds(kind: str, **params: Any) -> Any:
 # A config, and the torch text, the clipping and the parameters without weight decay that the framework's
 # source gives it.
 STATED: list[tuple[Any, str, Clip | None, tuple[str, ...]]] = [
+    (NEMO, "AdamW(betas=(0.9, 0.98), weight_decay=0.001)", NORM, ()),
+    ({**NEMO, "trainer": {"gradient_clip_val": 1.0, "gradient_clip_algorithm": "value"}}, *VALUE),
+    (AUTOMODEL, "Adam(betas=(0.9, 0.95), weight_decay=0.1)", NORM, ()),
+    (
+        OLMO,
+        "AdamW(weight_decay=0.1, betas=(0.9, 0.95), eps=1e-05)",
+        NORM,
+        (*BIASES_AND_NORMS, "embeddings"),
+    ),
+    ({**OLMO, "optimizer": LIONW}, "Lion(betas=(0.9, 0.95), weight_decay=0.01)", NORM, ("embeddings",)),
+    (
+        {"train_module": OF_CORE},
+        *("AdamW(betas=(0.9, 0.95))", NORM, ("parameters like 'embeddings.weight'",)),
+    ),
+    (NANOTRON, "AdamW(betas=(0.9, 0.95), eps=1e-06)", NORM, ("parameters like ['.*norm.*']",)),
+    (LITGPT, "AdamW(betas=(0.9, 0.95))", None, ()),
+    ({**LITGPT, "train": PRETRAIN}, "AdamW(betas=(0.9, 0.95))", NORM, ()),
+    ("--lr 0.03 --cos --moco-t 0.2 --wd 1e-3", "SGD(momentum=0.9, weight_decay=0.001)", None, ()),
+    (
+        "--fix-pred-lr --lr 0.1 --batch-size 256 --momentum 0.8",
+        "SGD(momentum=0.8, weight_decay=0.0001)",
+        None,
+        (),
+    ),
+    (
+        "--optimizer=adamw --lr 1 --batch-size 9 --stop-grad-conv1 --wd .1",
+        "AdamW(weight_decay=0.1)",
+        None,
+        (),
+    ),
+    (YOLOX, "SGD(momentum=0.9, weight_decay=0.0001, nesterov=True)", None, BIASES_AND_NORMS),
+    (FIT, "AdamW(eps=1e-06)", NORM, BIASES_AND_NORMS),
+    (LEROBOT, "AdamW(weight_decay=0.0001)", Clip(10.0), ()),
     (TRAINER, "AdamW(weight_decay=0.0)", NORM, BIASES_AND_NORMS),
     ({**TRAINER, "max_grad_norm": 0, "optim": "OptimizerNames.SGD"}, "SGD()", None, BIASES_AND_NORMS),
     (
@@ -205,6 +297,10 @@ STATED: list[tuple[Any, str, Clip | None, tuple[str, ...]]] = [
         *("SGD(momentum=0.9, weight_decay=0.0001)", None, ("the weights of norms",)),
     ),
     (MEGATRON, "AdamW()", NORM, ("biases", "vectors")),
+    (
+        f"{MEGATRON} --tuner_type lora",
+        *("AdamW(betas=(0.9, 0.95), weight_decay=0.1)", NORM, ("biases", "vectors")),
+    ),
     (
         f"{MEGATRON} --optimizer sgd --clip-grad 0 --weight-decay 0.1",
         "SGD(momentum=0.9, weight_decay=0.1)",
@@ -362,6 +458,49 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (f"{RESNET} --norm-weight-decay 0.5", {}, "norm_weight_decay=0.5 beside a weight_decay of 0.0001"),
     ({"SOLVER": {**SOLVER, "BIAS_LR_FACTOR": 2.0}}, {}, "BIAS_LR_FACTOR other than 1"),
     (f"{MEGATRON} --decoupled-lr 0.3", {}, "decoupled_lr='0.3' is not supported"),
+    (
+        {**NEMO, "model": {**NEMO["model"], "tensor_model_parallel_size": 1}},
+        {},
+        "optim_param_groups and models of Megatron are not supported",
+    ),
+    (
+        {"optim": {**NEMO["model"]["optim"], "name": "novograd"}},
+        {},
+        "the optimizer 'novograd' of nemo is not supported",
+    ),
+    (
+        {**AUTOMODEL, "optimizer": {"lr": 0.1, "param_group_overrides": [{"pattern": "a", "lr_mult": 2}]}},
+        {},
+        "param_group_overrides=.* is not supported: it multiplies some rates",
+    ),
+    (
+        {"train_module": {"optim": {"lr": 0.1, "_CLASS_": "olmo_core.optim.SkipStepAdamWConfig"}}},
+        {},
+        "'SkipStepAdamW' of OLMo-core is not supported, because it skips some updates",
+    ),
+    (
+        {**OLMO, "scheduler": {**OLMO["scheduler"], "grad_clip_warmup_steps": 9}},
+        {},
+        "grad_clip_warmup_steps=9 is not supported: it changes the clipping",
+    ),
+    (
+        {**NANOTRON, "model": {"init_method": {"use_mup": True}}},
+        {},
+        "use_mup gives some layers rates of their own",
+    ),
+    ("--optimizer=lars --lr 1e-3 --stop-grad-conv1", {}, "the optimizer 'lars' is not supported"),
+    (
+        {**LEROBOT, "policy": {**LEROBOT["policy"], "optimizer_lr_backbone": 0.01}},
+        {},
+        "the backbone has a rate of its own: give labels, .* 0 .others., 1 .backbone.",
+    ),
+    ("--dataset.repo_id=a --policy.type=act --steps=60", {}, "only the train_config.json of the policies"),
+    ({**YOLOX, "get_optimizer": True}, {}, "get_optimizer=True is not supported: it is a method of the"),
+    (
+        {**FIT, "optimizer_class": "<class 'transformers.optimization.AdamW'>"},
+        {},
+        "optimizer_class must be torch.optim.AdamW, got",
+    ),
     (f"{MEGATRON} --optimizer muon", {}, "optimizer must be one of 'adam', 'sgd'"),
     (
         YOLO,

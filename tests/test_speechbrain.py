@@ -100,6 +100,26 @@ lr_scheduler: !new:speechbrain.nnet.schedulers.ReduceLROnPlateau
     patience: 2
     dont_halve_until_epoch: 65
 """
+ECAPA_OF_VOXCELEB = """
+lr: 0.001
+base_lr: 0.00000001
+step_size: 100
+opt_class: !name:torch.optim.Adam
+    lr: !ref <lr>
+lr_annealing: !new:speechbrain.nnet.schedulers.CyclicLRScheduler
+    base_lr: !ref <base_lr>
+    max_lr: !ref <lr>
+    step_size: !ref <step_size>
+"""
+TRANSDUCER = """
+opt_class: !name:torch.optim.AdamW
+    lr: 0.5
+noam_annealing: !new:speechbrain.nnet.schedulers.WarmAndExpDecayLRSchedule
+    lr: 1.0
+    n_warmup_steps: 4
+    total_steps: 24
+    decay_factor: 0.01
+"""
 CONFIGS = [  # a config, other arguments, its unit and num_counts, and rates by count
     (CONFORMER, {}, "update", None, {0: 1e-3, 1: 2e-8, 25_000: 5e-4, 50_000: 1e-3, 200_000: 5e-4}),
     (CONFORMER, {"init_value": 3.0}, "update", None, {0: 3.0, 50_000: 3.0}),
@@ -107,6 +127,8 @@ CONFIGS = [  # a config, other arguments, its unit and num_counts, and rates by 
     (CONFORMER + "grad_accumulation_factor: 4\n", {"steps_per_epoch": 7}, "update", None, {1: 2e-8}),
     (ECAPA, {}, "epoch", 20, {0: 1e-3, 19: 1e-4, 50: 1e-4}),
     (STEP, {"epochs": 7}, "epoch", 7, {0: 0.4, 2: 0.4, 3: 0.2, 7: 0.1}),
+    (ECAPA_OF_VOXCELEB, {}, "update", None, {0: 1e-3, 1: 1e-8 + 9.9999e-6, 100: 1e-3, 200: 1e-8}),
+    (TRANSDUCER, {}, "update", None, {0: 0.5, 1: 0.0, 3: 0.5, 5: 1.0, 15: 0.1, 25: 0.01, 45: 1e-4}),
 ]
 
 
@@ -132,6 +154,8 @@ def test_the_optimizer_and_the_assumptions_are_stated():
 
 
 REFUSED = [
+    (ECAPA_OF_VOXCELEB + "    scale_fn: x\n", {}, "scale_fn='x' is not supported: give a mode"),
+    (TRANSDUCER.replace("0.01", "1.0"), {}, "decay_factor must be above 0 and below 1, got 1"),
     (
         SEPARATION,
         {},

@@ -182,7 +182,8 @@ DEIT = (
 def test_the_rate_of_deit_is_asked_for_because_its_script_scales_it():
     assert from_config(DEIT, 1e-3).schedule(5) == from_config(DEIT + " --unscale-lr", 1e-3).schedule(5)
     assert from_config(DEIT + " --unscale-lr").schedule(0) == 1e-5
-    for config in (DEIT, DEIT.replace("deit_small", "vit_small") + " --dist-eval"):
+    xcit = DEIT.replace("deit_small", "xcit_small")
+    for config in (DEIT, xcit, xcit.replace("--data-path", "--dist-eval --data-dir")):
         with pytest.raises(ValueError, match="DeiT multiplies lr by the global batch size"):
             from_config(config)
 

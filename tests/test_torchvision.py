@@ -98,7 +98,11 @@ def test_the_auxiliary_classifier_has_ten_times_the_rate():
     assert_close(recipe.schedule(np.asarray([0])), [0.2], HOST_RTOL)
 
 
+TSM = "main.py something RGB --arch resnet50 --num_segments 8 --lr 0.01 --lr_steps 20 40 --epochs 50"
 REFUSED = [
+    (TSM, L, "the config is of no known framework"),
+    ({"model": "pspnet", "lr": 0.01, "epochs": 50, "aux_loss": True}, L, "the config is of no known fra"),
+    ({"lr": 0.01, "epochs": 50, "lr_steps": [20, 40]}, L, "the flags do not tell classification from det"),
     (FASTER_RCNN, {}, "give steps_per_epoch"),
     (FASTER_RCNN, {"steps_per_epoch": 1}, "steps_per_epoch must be above 1"),
     (RESNET50.replace("cosineannealinglr", "cosine"), {}, "must be one of 'steplr'.*, got 'cosine'"),

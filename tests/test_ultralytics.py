@@ -44,6 +44,15 @@ FLAGS = [
     "warmup_epochs=1",
     "optimizer=SGD",
 ]
+COMMAND = "!yolo task=detect mode=train model=yolov8s.pt data=data.yaml epochs=100 lr0=0.02 optimizer=SGD"
+SCRIPT = """
+from ultralytics import YOLO
+EPOCHS = 100
+model = YOLO("yolo11n.pt")
+model.train(data="coco8.yaml", epochs=EPOCHS, imgsz=640,
+            lr0=0.02, optimizer="SGD")
+metrics = model.val()
+"""
 MAPPING = {"lr0": 0.01, "lrf": 0.01, "epochs": 100, "warmup_epochs": 3, "optimizer": "SGD"}
 CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (
@@ -53,6 +62,8 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
         {0: 0.0, 120: 0.000119 * (1 - 0.99 * 3 / 15)},
     ),
     (ARGS, {"steps_per_epoch": 40, "init_value": 0.5}, 600, {120: 0.5 * (1 - 0.99 * 3 / 15)}),
+    (COMMAND, {"steps_per_epoch": 50}, 5000, {75: 0.01 * 0.9901, 4999: 0.000398}),
+    (SCRIPT, {"steps_per_epoch": 50}, 5000, {75: 0.01 * 0.9901, 4999: 0.000398}),
     (
         YOLOV5,
         {"steps_per_epoch": 10, "epochs": 100, "version": "7.0"},
@@ -198,6 +209,11 @@ def test_the_rates_of_a_run_agree_with_its_results_csv():
 
 
 REFUSED = [
+    (COMMAND + " cfg=my.yaml", {}, "cfg='my.yaml' is not supported: give the settings of this file"),
+    ("main.py --model yolo --mode train --lr 0.1 --epochs 3", {}, "the config is of no known framework"),
+    ("yolo mode=val model=yolov8s.pt data=data.yaml", {}, "the config is of no known framework"),
+    (SCRIPT + "model.train(data='b.yaml', epochs=5)", {}, "the text has 2 calls of train: give the one"),
+    ({**MAPPING, "optimizer": "auto", "batch": -1}, {"steps_per_epoch": 3}, "batch lets Ultralytics"),
     (MAPPING, {}, "give steps_per_epoch"),
     (YOLOV5, {"steps_per_epoch": 10}, "the config has no epochs: give epochs"),
     (

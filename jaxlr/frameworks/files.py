@@ -22,12 +22,13 @@ _MOST_VALUES = 20_000
 _MOST_EVENTS = 10_000  # keys, values and brackets of a YAML text
 _MOST_LEVELS = 50
 _MOST_BASES = 20
-_MOST_ALIASES = 16  # each can double the size of what the aliases before it stand for
+_MOST_ALIASES = 16  # of lists and mappings; each can double the size of what the ones before it stand for
 # The tags of HyperPyYAML, and the key under which an object has the name of its class.
 _TAGS = re.compile(r"!(new|name|ref|apply)\b")
 MADE = "!new"
-# A flag, or one of OpenNMT with its value, as in `-decay_method noam`, which is no difference in Python.
-_FLAG = re.compile(r"(^|\s)--\w|[\w\\]\s+-[a-z]+_\w+[ \t]+[\w./$]")
+# A flag, or one of OpenNMT with its value, as in `-decay_method noam`, which is no difference in Python. Or
+# the command of Ultralytics.
+_FLAG = re.compile(r"(^|\s)--\w|[\w\\]\s+-[a-z]+_\w+[ \t]+[\w./$]|(?m:^!?yolo[ \t]+[a-z]+)")
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".py", ".sh", ".txt", ".args")
 
 
@@ -143,7 +144,10 @@ def _braces(text: str) -> Mapping[str, Any]:
 
 def _check_length(text: str) -> None:
     if len(text) > LONGEST_CONFIG:
-        raise ValueError(f"a config must have at most {LONGEST_CONFIG} characters")
+        raise ValueError(
+            f"a config must have at most {LONGEST_CONFIG} characters: leave out lists that the schedule "
+            "does not need, such as those of data files"
+        )
 
 
 def read_yaml(text: str) -> Mapping[str, Any]:
@@ -192,10 +196,14 @@ def _tagged(yaml: Any) -> Any:
 def _check_events(events: Any) -> None:
     """Refuse a text that is deep or full of aliases, before anything is built from it."""
     depth = aliases = 0
+    of_scalar: dict[str, bool] = {}  # by the name of the anchor
     for number, event in enumerate(events):
-        kind = type(event).__name__
+        kind, anchor = type(event).__name__, getattr(event, "anchor", None)
         depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")
-        aliases += kind == "AliasEvent"
+        if kind == "AliasEvent":
+            aliases += not of_scalar.get(event.anchor)
+        elif anchor is not None:
+            of_scalar[anchor] = kind == "ScalarEvent"
         if depth > _MOST_LEVELS:
             raise ValueError("it is nested too deeply")
         if aliases > _MOST_ALIASES:

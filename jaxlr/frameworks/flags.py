@@ -23,6 +23,9 @@ def read_flags(words: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
     settings: dict[str, Any] = {}
     options: dict[str, str] = {}
     values: list[str] | None = None
+    words = [*words]
+    if _is_yolo_train(words):
+        settings["is_yolo_train"] = [[]]
     words = iter(words)
     for word in words:
         if _OPTION.fullmatch(word):
@@ -44,6 +47,14 @@ def read_flags(words: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
     if not settings and not options:
         raise ValueError("the text has no flag such as --learning_rate 2e-5")
     return _unrepeated(settings), options
+
+
+def _is_yolo_train(words: list[str]) -> bool:
+    """Check if a line is the command `yolo train` of Ultralytics, whose settings are assignments."""
+    begins = [
+        n for n, word in enumerate(words) if word in ("yolo", "!yolo") and words[n - 1 : n] in ([], [";"])
+    ]
+    return bool(begins) and not {"train", "mode=train"}.isdisjoint(words[begins[0] :])
 
 
 def in_sections(settings: Mapping[str, Any], sections: Collection[str]) -> Mapping[str, Any]:

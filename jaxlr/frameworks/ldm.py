@@ -39,7 +39,7 @@ def _init_value(config: Config, model: Config) -> Any:
             "names={'scale_lr': False}"
         )
     batch = config.inner("data").inner("params").count("batch_size") * config.num_processes
-    batch *= max(1, config.inner("lightning").inner("trainer").count("accumulate_grad_batches", 1))
+    batch *= config.inner("lightning").inner("trainer").accumulation("accumulate_grad_batches")
     rate = model.number("base_learning_rate") * batch
     config.assume(f"The rate is {rate:g}: base_learning_rate by the global batch size {batch}.")
     return rate

@@ -15,7 +15,7 @@ from jaxlr.frameworks._curves import warmup, waves
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.flags import in_sections
 from jaxlr.frameworks.huggingface_schedules import get_scheduler
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, phased_lr
 
 
@@ -53,6 +53,7 @@ _SETTINGS = {
     "cosine_annealing_with_warmup": ("num_warmup_steps",),
     "cosine_decay_with_warmup": ("num_warmup_steps", "num_decay_steps", "peak_lr", "decay_lr"),
 }
+_CLASSES = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}
 # The groups with a rate of their own, and the setting of the policy that has it.
 _GROUPS = {
     "act": {"others": "optimizer_lr", "backbone": "optimizer_lr_backbone"},
@@ -82,6 +83,21 @@ def read(config: Config) -> Recipe:
     return config.recipe("lerobot", schedule, "update", steps)
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the optimizer of the section `optimizer` in the file of a run. All parameters decay."""
+    config = config.of(in_sections(config.settings, _SECTIONS))
+    settings, policy = config.inner("optimizer"), config.inner("policy")
+    kind = policy.text("type", None)
+    if not settings.has("type") or kind not in _PRESETS or kind == "vqbet":
+        known = ", ".join(repr(each) for each in _PRESETS if each != "vqbet")
+        raise OptimizerError(f"only the train_config.json of the policies {known} is read")
+    cls = _CLASSES[check_choice("type of the optimizer", settings.text("type"), tuple(_CLASSES))]
+    rates = [policy.number(name, None) for name in _GROUPS.get(kind, {}).values()]
+    own = "the backbone has a rate of its own" if len({*rates}) > 1 else ""
+    options = settings.options("type", "lr", "grad_clip_norm")
+    return TorchOptimizer(cls, options, settings.clip("grad_clip_norm"), own_rates=own)
+
+
 def _recognizes(settings: Mapping[str, Any]) -> bool:
     settings = in_sections(settings, _SECTIONS)
     policy = settings.get("policy")
@@ -93,7 +109,9 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
     return is_saved or "use_policy_training_preset" in settings or is_command
 
 
-FRAMEWORK = Framework(name="lerobot", read=read, recognizes=_recognizes, has_versions=True)
+FRAMEWORK = Framework(
+    name="lerobot", read=read, optimizer=optimizer, recognizes=_recognizes, has_versions=True
+)
 
 
 def _refuse_accumulation(accelerator: Config) -> None:
@@ -155,7 +173,7 @@ def _state(config: Config, optimizer: Config) -> None:
     prefix = "optimizer_" if optimizer.has("optimizer_lr") else ""
     kind = config.inner("optimizer").text("type", None)
     if kind is not None:
-        check_choice("type of the optimizer", kind, ("adam", "adamw", "sgd"))
+        check_choice("type of the optimizer", kind, tuple(_CLASSES))
     config.state(optimizer=kind, momentum=optimizer.stated_first(f"{prefix}betas"))
     optimizer.state_settings(weight_decay=f"{prefix}weight_decay", clip=f"{prefix}grad_clip_norm")
 

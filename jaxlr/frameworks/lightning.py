@@ -37,7 +37,7 @@ _RATE_CALLBACKS = ("LearningRateFinder", "StochasticWeightAveraging", "BackboneF
 _LIBRARIES = ("torch", "lightning", "pytorch_lightning", "transformers", "diffusers", "pl_bolts", "monai")
 _ROWS = {**CLASSES, **FOREIGN}
 _NOISE = ("diffusers.", "monai.networks.schedulers.")  # schedulers of the noise, not of the rate
-_OTHER_LIBRARIES = ("monai", "mmengine", "mmcv", "timm", "nemo", "keras")  # have classes of torch's names
+_OTHER_LIBRARIES = ("monai", "mmengine", "mmcv", "timm", "keras")  # have classes of torch's names
 
 
 def read(config: Config) -> Recipe:
@@ -229,6 +229,11 @@ def _scheduler(tree: Tree) -> Node | None:
         raise ValueError(
             f"the config has {len(found)} schedulers, such as {places}: give the mapping of one, and "
             "init_value"
+        )
+    if found and found[0].target.startswith("nemo."):
+        raise ValueError(
+            f"{found[0].target} of NeMo 2 is not supported: write it as in NeMo 1, such as "
+            "optim: {lr: 1e-4, sched: {name: CosineAnnealing, warmup_steps: 250, max_steps: 1000}}"
         )
     if found:
         return found[0]

@@ -10,34 +10,54 @@ from typing import Any
 from jaxlr._checks import check_positive_count
 from jaxlr.convert.text import from_string
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Config, Framework, Recipe, TorchOptimizer, torch_class
 from jaxlr.schedules import Phase, phased_lr
 
 
 def read(config: Config) -> Recipe:
     """Read `train` and the rate of the optimizer. A count is a batch of `pretrain`, or an update."""
-    train, arguments = config.inner("train"), config.of({})
-    if isinstance(config.get("optimizer"), Mapping):
-        config.state(optimizer=config.inner("optimizer").stated_text("class_path"))
-        arguments = config.inner("optimizer").inner("init_args")
+    train, (cls, arguments) = config.inner("train"), _optimizer_of(config)
     rate = arguments.base_rate("lr")
-    config.state(weight_decay=arguments.stated("weight_decay"))
+    config.state(optimizer=cls, weight_decay=arguments.stated("weight_decay"))
     processes = _processes(config)
-    samples = train.count("global_batch_size") // processes
-    batches = samples // train.positive_count("micro_batch_size")
-    check_positive_count("global_batch_size / micro_batch_size of one process", batches)
+    batches = _batches(train, processes)
     if train.has("max_tokens"):
         config.state(clip=train.stated_clip("max_norm"))
         return _pretrain(config, train, rate, processes, batches)
     return _finetune(config, train, rate, batches)
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the optimizer of `instantiate_torch_optimizer`. All parameters decay."""
+    train, (cls, arguments) = config.inner("train"), _optimizer_of(config)
+    clip = train.clip("max_norm") if train.has("max_tokens") else None  # finetuning clips nothing
+    batches = _batches(train, _processes(config))
+    name = torch_class(cls or "AdamW")
+    return TorchOptimizer(name, arguments.options("lr"), clip, batches_per_update=batches)
+
+
 FRAMEWORK = Framework(
     name="litgpt",
     read=read,
+    optimizer=optimizer,
     marks=(("train.lr_warmup_steps", "train.micro_batch_size"),),
     aliases=("LitGPT", "lit-gpt"),
 )
+
+
+def _optimizer_of(config: Config) -> tuple[str | None, Config]:
+    """Return the class of the optimizer and its arguments. A text alone is the class."""
+    if not isinstance(config.get("optimizer"), Mapping):
+        return config.stated_text("optimizer"), config.of({})
+    settings = config.inner("optimizer")
+    return settings.stated_text("class_path"), settings.inner("init_args")
+
+
+def _batches(train: Config, processes: int) -> int:
+    """Return the batches of a process in an update."""
+    samples = train.count("global_batch_size") // processes
+    batches = samples // train.positive_count("micro_batch_size")
+    return check_positive_count("global_batch_size / micro_batch_size of one process", batches)
 
 
 def _processes(config: Config) -> int:

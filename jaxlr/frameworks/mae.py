@@ -28,7 +28,7 @@ def read(config: Config) -> Recipe:
     if (script := _script(config)) is not None:
         config = with_defaults(config, _SCRIPTS[script], script, epochs="epochs")
     epochs, warmup = config.whole_epochs("epochs"), config.count("warmup_epochs")
-    accumulation = max(1, config.count(config.first("accum_iter", "update_freq"), 1))
+    accumulation = config.accumulation(config.first("accum_iter", "update_freq"))
     phases = warmed_cosine(warmup * batches, epochs * batches, end_value=config.number("min_lr"))
     schedule: Any = phased_lr(_init_value(config, accumulation), phases)
     if accumulation > 1:
@@ -46,7 +46,7 @@ def optimizer(config: Config) -> TorchOptimizer:
         raise OptimizerError("fine-tuning gives each layer a rate of its own")
     config = with_defaults(config, {"weight_decay": 0.05}, "main_pretrain.py")
     options = {"betas": (0.9, 0.95), "weight_decay": config.number("weight_decay")}
-    accumulation = max(1, config.count("accum_iter", 1))
+    accumulation = config.accumulation("accum_iter")
     undecayed = ("biases", "vectors")
     return TorchOptimizer("AdamW", options, undecayed=undecayed, batches_per_update=accumulation)
 
@@ -70,9 +70,8 @@ def _init_value(config: Config, accumulation: int) -> Any:
     """Return `lr`, or `blr` for a global batch of 256 scaled to the real one."""
     if config.init_value is not None or config.has("lr"):
         return config.base_rate("lr")
-    if config.num_processes is None:
-        raise ValueError("blr is scaled by the global batch size: give num_processes, or init_value")
-    batch = config.count("batch_size") * accumulation * config.num_processes
+    processes = config.num_processes_for("blr is scaled by the global batch size", or_rate=True)
+    batch = config.count("batch_size") * accumulation * processes
     rate = config.number("blr") * batch / 256
     config.assume(f"The rate is {rate:g}: blr for a batch of {batch} instead of 256.")
     return rate

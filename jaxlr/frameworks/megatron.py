@@ -1,4 +1,4 @@
-"""Megatron-LM: its flags, and the `MODEL_ARGS` of its YAML test cases.
+"""Megatron-LM and Megatron-SWIFT: their flags, and the `MODEL_ARGS` of the YAML test cases.
 
 The rules are those of NVIDIA/Megatron-LM of August 2026 (`core/optimizer_param_scheduler.py`,
 `training/training.py`), which count samples. With one batch size, a count of updates is the same.
@@ -30,12 +30,32 @@ _WSD_SHAPES: dict[str, Shape] = {
     "minus_sqrt": "1-sqrt",
 }
 _RAMPS = ("rampup_batch_size", "step_batch_size_schedule")
+# Flags of Megatron-SWIFT, which has other defaults.
+_OF_SWIFT = (
+    "tuner_type",
+    "train_type",
+    "rlhf_type",
+    "mcore_model",
+    "num_train_epochs",
+    "max_epochs",
+    "dataset",
+)
+_SWIFT = {"lr_decay_style": "cosine", "weight_decay": 0.1, "adam_beta2": 0.95}
+_MEGATRON = {"lr_decay_style": "linear", "weight_decay": 0.01, "adam_beta2": 0.999}
+_OF_TOKENS = ("train_tokens", "lr_decay_tokens", "lr_warmup_tokens")  # of Megatron-DeepSpeed
+_OF_OLDER = ("warmup", "lr_decay_ratio")
+_ANOTHER_RULE = (
+    "Megatron-LM before 2021, GLM and SwissArmyTransformer have it, and their rule is another one. Write "
+    "the schedule with jaxlr.phased_lr"
+)
 
 
 def read(config: Config) -> Recipe:
     """Read `--lr`, `--min-lr`, `--lr-decay-style`, and the warmup and decay in iterations or samples."""
     config = _flags(config)
     config.refuse(*_RAMPS, reason="the schedule counts samples, and their number in an update changes")
+    config.refuse(*_OF_TOKENS, reason="give the tokens as samples, such as lr_decay_samples")
+    config.refuse(*_OF_OLDER, reason=_ANOTHER_RULE)
     if config.flag("use_checkpoint_opt_param_scheduler") or config.flag("override_opt_param_scheduler"):
         config.assume("The run is new. A resumed run may keep the settings of its checkpoint.")
     if config.has("decoupled_lr"):
@@ -49,7 +69,8 @@ def read(config: Config) -> Recipe:
     warmup = _warmup(config, end)
     if warmup >= end:
         raise ValueError(f"the warmup must be shorter than the decay, got {warmup:g} and {end:g} updates")
-    style = config.choice("lr_decay_style", _STYLES, "linear")
+    config = _completed(config, "lr_decay_style")
+    style = config.choice("lr_decay_style", _STYLES)
     if style == "constant":
         decay = [Phase(start_factor=1.0)]
     elif style == "inverse-square-root":
@@ -73,10 +94,11 @@ def optimizer(config: Config) -> TorchOptimizer:
         "decoupled_lr", "use_mup", reason="it gives some layers a rate of their own", error=OptimizerError
     )
     config = with_defaults(config, {"optimizer": "adam", "clip_grad": 1.0}, "Megatron-LM")
+    config = _completed(config, "adam_beta2") if config.text("optimizer") == "adam" else config
     name = config.choice("optimizer", ("adam", "sgd"))
     style = config.text("weight_decay_incr_style", "constant")
     if style == "constant":
-        config = with_defaults(config, {"weight_decay": 0.01}, "Megatron-LM")
+        config = _completed(config, "weight_decay")
     elif _updates(config) is None:
         raise missing("train_iters")
     decay = {"weight_decay": config.number("weight_decay", 0.01)}
@@ -85,10 +107,17 @@ def optimizer(config: Config) -> TorchOptimizer:
     if name == "sgd":
         momentum = config.number("sgd_momentum", 0.9)
         return TorchOptimizer("SGD", {"momentum": momentum, **decay}, config.clip("clip_grad"), undecayed)
-    betas = (config.number("adam_beta1", 0.9), config.number("adam_beta2", 0.999))
+    betas = (config.number("adam_beta1", 0.9), config.number("adam_beta2"))
     options = {"betas": betas, "eps": config.number("adam_eps", 1e-8), **decay}
     cls = "AdamW" if config.flag("decoupled_weight_decay", True) else "Adam"
     return TorchOptimizer(cls, options, config.clip("clip_grad"), undecayed)
+
+
+def _completed(config: Config, name: str) -> Config:
+    """Return the flags with the default of one of them."""
+    is_swift = any(map(config.has, _OF_SWIFT))
+    defaults, program = (_SWIFT, "Megatron-SWIFT") if is_swift else (_MEGATRON, "Megatron-LM")
+    return with_defaults(config, {name: defaults[name]}, program)
 
 
 def _flags(config: Config) -> Config:

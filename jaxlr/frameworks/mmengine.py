@@ -8,9 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jaxlr._checks import check_choice, shown_value
+from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.mmengine_schedules import Loop, check_settings, combined, scheduler_name
 from jaxlr.frameworks.recipe import Clip, Config, Framework, OptimizerError, Recipe, TorchOptimizer
+from jaxlr.frameworks.ultralytics import with_start
 from jaxlr.plateau import reduce_lr_on_plateau
+from jaxlr.schedules import Phase, phased_lr
 
 
 _OTHERS = ("Momentum", "WeightDecay")  # endings of the names of schedulers that do not change the rate
@@ -28,9 +31,11 @@ def read(config: Config) -> Recipe:
 
     A count is an iteration if `steps_per_epoch` is given, or if a scheduler or the loop counts iterations.
     """
-    _refuse_hooks(config)
+    of_yolo = _hook_of_yolo(config)
     schedulers = _schedulers(config)
     loop = Loop(config, [settings for _, settings in schedulers])
+    if of_yolo is not None:
+        return _recipe_of_yolo(config, of_yolo, loop)
     of_rate = [settings for name, settings in schedulers if not name.endswith(_OTHERS)]
     names = [scheduler_name(settings) for settings in of_rate]
     for name in ("OneCycleLR", "ReduceOnPlateauLR"):
@@ -140,8 +145,9 @@ def _schedulers(config: Config) -> list[tuple[str, Config]]:
     return [(scheduler_name(settings), settings) for settings in map(config.of, items)]
 
 
-def _refuse_hooks(config: Config) -> None:
-    """Refuse a hook that sets the rate itself."""
+def _hook_of_yolo(config: Config) -> Config | None:
+    """Return the hook of MMYOLO that sets the rate, and refuse any other one that does."""
+    of_yolo: Config | None = None
     hooks = [("custom_hooks", hook) for hook in config.get("custom_hooks") or []]
     default = config.inner("default_hooks")
     hooks.append(("default_hooks", default.get("param_scheduler")))
@@ -149,8 +155,35 @@ def _refuse_hooks(config: Config) -> None:
         if isinstance(hook, Mapping):
             name = config.of(hook).text("type", "")
             is_setter = any(word in name for word in ("ParamScheduler", "LrUpdater", "LRUpdater"))
-            if is_setter and name.rpartition(".")[2] != "ParamSchedulerHook":
+            if place == "default_hooks" and name.rpartition(".")[2] == "YOLOv5ParamSchedulerHook":
+                of_yolo = config.of(hook)
+            elif is_setter and name.rpartition(".")[2] != "ParamSchedulerHook":
                 raise ValueError(f"{name} of {place} sets the rate itself, which is not supported")
+    return of_yolo
+
+
+def _recipe_of_yolo(config: Config, hook: Config, loop: Loop) -> Recipe:
+    """Return the schedule of MMYOLO's hook, which is that of YOLOv5 (`yolov5_param_scheduler_hook.py`)."""
+    if config.get("param_scheduler"):
+        raise ValueError("YOLOv5ParamSchedulerHook does not step param_scheduler: give only one of them")
+    defaults = {"scheduler_type": "linear", "lr_factor": 0.01, "max_epochs": 300, "warmup_epochs": 3}
+    defaults |= {"warmup_bias_lr": 0.1, "warmup_momentum": 0.8, "warmup_mim_iter": 1000}
+    hook = with_defaults(hook, defaults, "YOLOv5ParamSchedulerHook")
+    for name in hook.settings:
+        check_choice("a setting of YOLOv5ParamSchedulerHook", name, ("type", *defaults))
+    shape: Any = hook.choice("scheduler_type", ("linear", "cosine"))
+    span, steps, epochs = hook.positive_count("max_epochs"), loop.steps, loop.max_epochs
+    line = Phase(epochs, shape, start_factor=1.0, end_factor=hook.number("lr_factor"), span=span)
+    warmup = max(round(hook.number("warmup_epochs") * steps), hook.count("warmup_mim_iter"))
+    group = config.groups("weights", "norms", "biases")
+    start = hook.number("warmup_bias_lr") if group == 2 else 0.0
+    _state_optimizer(config, [], loop)
+    momentum = config.inner("optim_wrapper").inner("optimizer").stated("momentum")
+    if momentum is not None:
+        ramp = Phase(warmup, "linear", start_value=hook.number("warmup_momentum"), end_value=momentum)
+        config.state(momentum=phased_lr(1.0, [ramp]))
+    schedule = with_start(_init_value(config), line, start, warmup, steps, epochs, is_late=True)
+    return config.recipe("mmengine", schedule, "iteration", epochs * steps)
 
 
 def _init_value(config: Config) -> Any:
@@ -176,9 +209,8 @@ def scaled_rate(config: Config, optimizer: Config, rate: Any, batch_size: Callab
     scale = config.inner("auto_scale_lr")
     if config.init_value is not None or not scale.flag("enable"):
         return rate
-    if config.num_processes is None:
-        raise ValueError("auto_scale_lr scales the rate by the global batch size: give num_processes")
-    batch = batch_size() * config.num_processes
+    processes = config.num_processes_for("auto_scale_lr scales the rate by the global batch size")
+    batch = batch_size() * processes
     base = scale.number("base_batch_size")
     config.assume(f"auto_scale_lr multiplies the rate by {batch} / {base:g}, the global batch size.")
     return rate * (batch / base)

@@ -249,7 +249,11 @@ class _File:
         found: dict[str, Any] = {}
         for name in base if isinstance(base, list) else [base]:
             if not isinstance(name, str) or Path(name).is_absolute() or "::" in name:
-                raise ValueError(f"cannot read the _base_ {shorten(str(name))!r}: give a relative path")
+                shown = name.source if isinstance(name, Unreadable) else str(name)
+                raise ValueError(
+                    f"cannot read the _base_ {shorten(shown)!r}: give a relative path, or leave it out if "
+                    "the other files state all of the schedule"
+                )
             if self._path is None:
                 raise ValueError(
                     f"the config inherits from {shorten(name)!r}: give the path of its file, not its text, "
@@ -409,9 +413,11 @@ def merged(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 
 def _combined(op: ast.operator, left: Any, right: Any) -> Any:
-    """Return lists joined or repeated, or the result of arithmetic, or None."""
+    """Return lists or texts joined, lists repeated, or the result of arithmetic, or None."""
     match op, left, right:
         case ast.Add(), list(), list() if len(left) + len(right) <= _MOST_ITEMS:
+            return left + right
+        case ast.Add(), str(), str() if len(left) + len(right) <= _LONGEST_SOURCE:
             return left + right
         case ast.Mult(), list(), int() if len(left) * right <= _MOST_ITEMS:
             return left * right

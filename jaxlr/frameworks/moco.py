@@ -7,9 +7,10 @@ The rules are those of facebookresearch/moco (`main_moco.py`, versions 1 and 2),
 import itertools
 from typing import Any
 
+from jaxlr._checks import shown_value
 from jaxlr.frameworks._curves import warmed_cosine
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.recipe import NUMBER, Config, Framework, Recipe
+from jaxlr.frameworks.recipe import NUMBER, Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, cosine_annealing_lr, multi_step_lr, phased_lr
 
 
@@ -25,9 +26,25 @@ def read(config: Config) -> Recipe:
     return _read_v3(config) if any(map(config.has, _OF_V3)) else _read_moco(config)
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the SGD of MoCo and SimSiam, or the AdamW of MoCo v3. All parameters decay."""
+    is_v3 = any(map(config.has, _OF_V3)) and not any(map(config.has, _OF_SIMSIAM))
+    config = _completed(config, "the script", weight_decay=1e-6 if is_v3 else 1e-4)
+    decay = {"weight_decay": config.number("weight_decay")}
+    name = config.text("optimizer", "lars" if is_v3 else "sgd").split()[0]
+    if name != ("adamw" if is_v3 else "sgd"):
+        raise OptimizerError(f"the optimizer {shown_value(name)} is not supported")
+    if is_v3:
+        return TorchOptimizer("AdamW", decay)
+    own = "fix_pred_lr keeps the rate of the predictor" if config.flag("fix_pred_lr") else ""
+    momentum = with_defaults(config, {"momentum": 0.9}, "the script").number("momentum")
+    return TorchOptimizer("SGD", {"momentum": momentum, **decay}, own_rates=own)
+
+
 FRAMEWORK = Framework(
     name="moco",
     read=read,
+    optimizer=optimizer,
     marks=(
         *((name,) for name in ("moco_t", "moco_k", "moco_dim", "moco_m_cos", "stop_grad_conv1")),
         ("fix_pred_lr",),
@@ -40,10 +57,11 @@ def _completed(config: Config, script: str, **defaults: Any) -> Config:
     """Return the flags with the defaults of a script, and without the folder that follows the last one."""
     settings = {name: _without_folder(name, value) for name, value in config.settings.items()}
     config = config.of(settings)
+    settings["weight_decay"] = config.get(config.first("weight_decay", "wd"))
     config = config.of({**settings, "lr": config.get(config.first("lr", "learning_rate"))})
     config = with_defaults(config, defaults, script, rate="lr", epochs="epochs")
     config.state(optimizer=config.stated_text("optimizer") or "sgd")
-    config.state_settings(momentum="momentum", weight_decay=config.first("weight_decay", "wd"))
+    config.state_settings(momentum="momentum", weight_decay="weight_decay")
     return config
 
 

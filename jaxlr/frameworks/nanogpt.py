@@ -3,6 +3,9 @@
 The rules are those of karpathy/nanoGPT of November 2025, and of the time before December 2024.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from jaxlr.frameworks._curves import warmup, warmup_ahead
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, Recipe, TorchOptimizer
@@ -42,6 +45,12 @@ def optimizer(config: Config) -> TorchOptimizer:
     return TorchOptimizer("AdamW", options, config.clip("grad_clip"), ("biases", "norms", "vectors"))
 
 
+def _recognizes(settings: Mapping[str, Any]) -> bool:
+    """Check if a config has a warmup of nanoGPT, which counts no epochs."""
+    epochs = any("epochs" in str(name) for name in settings)
+    return {"warmup_iters", "learning_rate"} <= settings.keys() and not epochs
+
+
 FRAMEWORK = Framework(
     name="nanogpt",
     read=read,
@@ -50,8 +59,8 @@ FRAMEWORK = Framework(
         ("decay_lr",),
         ("lr_decay_iters", "learning_rate"),
         ("lr_decay_iters", "max_iters"),
-        ("warmup_iters", "learning_rate"),
     ),
+    recognizes=_recognizes,
     aliases=("nanoGPT",),
     has_versions=True,
 )

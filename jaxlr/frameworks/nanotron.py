@@ -5,9 +5,10 @@ The rules are those of huggingface/nanotron of April 2026 (`src/nanotron/helpers
 
 from typing import Any
 
+from jaxlr._checks import shown_value
 from jaxlr.frameworks._curves import between
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, phased_lr
 from jaxlr.schedules.phases import Shape
 
@@ -20,7 +21,7 @@ def read(config: Config) -> Recipe:
     """Read `learning_rate_scheduler` and `train_steps`. A count is an update of the weights."""
     optimizer, tokens = config.inner("optimizer"), config.inner("tokens")
     scheduler = optimizer.inner("learning_rate_scheduler") if optimizer.settings else config
-    factory = optimizer.inner("optimizer_factory")
+    factory = _factory(optimizer)
     config.state(optimizer=factory.stated_text("name"), momentum=factory.stated("adam_beta1"))
     config.state(weight_decay=optimizer.stated("weight_decay"), clip=optimizer.stated_clip("clip_grad"))
     rate = scheduler.base_rate("learning_rate")
@@ -52,9 +53,27 @@ def read(config: Config) -> Recipe:
     return config.recipe("nanotron", schedule, "update", updates)
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the optimizer of `init_optimizer_and_grad_accumulator`. All parameters decay by default."""
+    settings = config.inner("optimizer")
+    factory = _factory(settings)
+    if config.inner("model").inner("init_method").flag("use_mup"):
+        raise OptimizerError("use_mup gives some layers rates of their own")
+    options: dict[str, Any] = {"weight_decay": settings.number("weight_decay")}
+    name = factory.choice("name", ("adamW", "sgd"), "adamW")
+    if name == "adamW":
+        betas = (factory.number("adam_beta1"), factory.number("adam_beta2"))
+        options |= {"betas": betas, "eps": factory.number("adam_eps")}
+    patterns = settings.get("weight_decay_exclude_named_params")
+    undecayed = (f"parameters like {shown_value(patterns)}",) if patterns else ()
+    cls = "AdamW" if name == "adamW" else "SGD"
+    return TorchOptimizer(cls, options, settings.clip("clip_grad"), undecayed)
+
+
 FRAMEWORK = Framework(
     name="nanotron",
     read=read,
+    optimizer=optimizer,
     marks=(
         ("lr_warmup_style",),
         ("lr_decay_starting_step",),
@@ -62,6 +81,11 @@ FRAMEWORK = Framework(
         ("optimizer.learning_rate_scheduler",),
     ),
 )
+
+
+def _factory(optimizer: Config) -> Config:
+    """Return the section of the optimizer's class. Before 2024 its settings were beside the others."""
+    return optimizer.inner("optimizer_factory") if optimizer.has("optimizer_factory") else optimizer
 
 
 def _ramp(scheduler: Config, warmup: int) -> Phase:

@@ -1,4 +1,4 @@
-"""NeMo: the `sched` of the `optim` in its YAML configs.
+"""NeMo: the `optim` in its YAML configs, and the `sched` in it.
 
 The rules are those of NVIDIA/NeMo of September 2025 (`core/optim/lr_scheduler.py`,
 `core/classes/modelPT.py`).
@@ -10,7 +10,17 @@ from typing import Any, NamedTuple
 from jaxlr._checks import check_choice, check_positive_count
 from jaxlr.frameworks._curves import between, floored, noam, warmup_ahead
 from jaxlr.frameworks.hydra import Node, Tree
-from jaxlr.frameworks.recipe import Config, Framework, Recipe, missing, section
+from jaxlr.frameworks.recipe import (
+    Clip,
+    Config,
+    Framework,
+    OptimizerError,
+    Recipe,
+    TorchOptimizer,
+    missing,
+    section,
+    torch_class,
+)
 from jaxlr.schedules import Phase, exponential_lr, phased_lr, step_lr
 from jaxlr.schedules.phases import Shape
 
@@ -19,6 +29,9 @@ _SETTINGS = (
     *("name", "d_model", "warmup_steps", "warmup_ratio", "constant_steps", "constant_ratio", "hold_steps"),
     *("hold_ratio", "max_steps", "min_lr", "power", "cycle", "decay_rate", "gamma", "step_size"),
 )
+# The classes of torch by the names of `core/optim/optimizers.py`.
+_CLASSES = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "adadelta": "Adadelta", "adamax": "Adamax"}
+_CLASSES |= {"adagrad": "Adagrad", "rmsprop": "RMSprop", "rprop": "Rprop"}
 
 
 def read(config: Config) -> Recipe:
@@ -32,7 +45,14 @@ def read(config: Config) -> Recipe:
     trainer = _trainer(tree, config)
     config.state(clip=trainer.stated_clip("gradient_clip_val"))
     rate = stated.base_rate("lr")
-    written = optim.settings["sched"]
+    groups = _groups(tree)
+    if config.init_value is None and any("lr" in each for each in groups if isinstance(each, Mapping)):
+        raise ValueError("optim_param_groups has rates of its own: give init_value, the rate of one group")
+    written = optim.settings.get("sched")
+    if written is None:
+        config.assume("The optim has no sched, so the rate is constant.")
+        steps = _max_steps(config, trainer, config.of({}))
+        return config.recipe("nemo", phased_lr(rate, [Phase()]), "update", steps)
     if isinstance(written.get("args"), Mapping):  # the older, nested form
         written = {**section(written, "args", "params"), "name": written.get("name")}
     settings = config.of(tree.resolved(Node((*optim.path, "sched"), written), _SETTINGS))
@@ -47,6 +67,35 @@ def read(config: Config) -> Recipe:
         return config.recipe("nemo", schedule, "update", steps)
     check_choice("the name of a sched", name, (*_RULES, "StepLR", "ExponentialLR"))
     return config.recipe("nemo", _RULES[name](rate, _Clock(settings, steps)), "update", steps)
+
+
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the optimizer of `setup_optimization`. All parameters decay."""
+    tree = Tree(config.settings, config.named)
+    if (optim := _optim(tree)) is None:
+        raise OptimizerError("the config has no optim with a name")
+    settings = config.of(tree.resolved(optim, optim.settings))
+    settings.refuse("args", reason="give its params in optim itself", error=OptimizerError)
+    if any(_groups(tree)) or tree.outermost(lambda node: "tensor_model_parallel_size" in node.settings):
+        raise OptimizerError("optim_param_groups and models of Megatron are not supported")
+    name: str = settings.text("name", "adam")
+    target: str = settings.text("_target_", "")
+    trainer = _trainer(tree, config)
+    clip = trainer.clip("gradient_clip_val")
+    if clip is not None and trainer.text("gradient_clip_algorithm", "norm") == "value":
+        clip = Clip(clip.size, None)
+    return TorchOptimizer(
+        torch_class(target) or _CLASSES.get(name, name),
+        settings.options("name", "lr", "sched", "_target_"),
+        clip,
+        batches_per_update=trainer.accumulation("accumulate_grad_batches"),
+    )
+
+
+def _groups(tree: Tree) -> list[Any]:
+    """Return the parameter groups of the config."""
+    found = tree.outermost(lambda node: isinstance(node.settings.get("optim_param_groups"), Mapping))
+    return [group for node in found for group in node.settings["optim_param_groups"].values()]
 
 
 class _Clock(NamedTuple):
@@ -200,23 +249,29 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
     return _optim(Tree(settings, lambda name: None)) is not None
 
 
-FRAMEWORK = Framework(name="nemo", read=read, recognizes=_recognizes, aliases=("NeMo",))
+FRAMEWORK = Framework(
+    name="nemo", read=read, optimizer=optimizer, recognizes=_recognizes, aliases=("NeMo",)
+)
 
 
 def _optim(tree: Tree) -> Node | None:
-    """Return the optimizer that has a `sched`."""
+    """Return the optimizer that has a `sched`, or none beside the `exp_manager` of NeMo."""
+    is_nemo = "exp_manager" in tree.root.settings
 
-    def has_sched(node: Node) -> bool:
+    def is_optim(node: Node) -> bool:
         sched = node.settings.get("sched")
-        return node.key == "optim" and isinstance(sched, Mapping) and "name" in sched
+        has_name = "name" in (node.settings if sched is None else sched)
+        is_it = isinstance(sched, Mapping) or (sched is None and is_nemo and "lr" in node.settings)
+        return node.key == "optim" and is_it and has_name
 
-    found = tree.outermost(has_sched)
+    found = tree.outermost(is_optim)
     return found[0] if len(found) == 1 else None
 
 
 def _trainer(tree: Tree, config: Config) -> Config:
     found = tree.outermost(lambda node: node.key == "trainer")
     names = ("max_steps", "max_epochs", "accumulate_grad_batches", "gradient_clip_val")
+    names += ("gradient_clip_algorithm", "limit_train_batches")
     return config.of(tree.resolved(found[0], names) if found else {})
 
 
@@ -230,6 +285,8 @@ def _max_steps(config: Config, trainer: Config, settings: Config) -> int | None:
     if config.steps_per_epoch is None or not has_epochs:
         return None
     accumulation = trainer.accumulation("accumulate_grad_batches")
-    total = -(-config.steps_per_epoch // accumulation) * trainer.whole_epochs("max_epochs")
+    batches, limit = config.steps_per_epoch, trainer.number("limit_train_batches", 1.0)
+    batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
+    total = -(-batches // accumulation) * trainer.whole_epochs("max_epochs")
     config.assume(f"The run has {total} updates: those of an epoch, rounded up, times the epochs.")
     return total

@@ -15,7 +15,15 @@ import jax
 from jaxlr._checks import check_choice, check_positive_count, check_whole_number, shown_value
 from jaxlr.frameworks._curves import between
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.recipe import Config, Framework, Recipe, missing, section
+from jaxlr.frameworks.recipe import (
+    Config,
+    Framework,
+    OptimizerError,
+    Recipe,
+    TorchOptimizer,
+    missing,
+    section,
+)
 from jaxlr.schedules import Phase, phased_lr
 
 
@@ -35,6 +43,10 @@ _CORE = {  # the registered names of OLMo-core
     "constant_with_warmup": "ConstantWithWarmup",
     "constant": "ConstantScheduler",
 }
+_NO_OPTIONS_OF_OLMO = ("name", "learning_rate", "decay_norm_and_bias", "decay_embeddings")
+_NO_OPTIONS_OF_OLMO += ("no_decay_norm_and_bias", "metrics_log_interval", "record_update_metrics")
+_NO_OPTIONS_OF_OLMO += ("selective_updates",)
+_NO_OPTIONS_OF_CORE = ("_CLASS_", "type", "lr", "group_overrides", "compile", "fixed_fields")
 # A duration such as 1000, "2e12T" or "1ep".
 _DURATION = re.compile(r"\s*((?:\d+\.?\d*|\.\d+)(?:e\+?\d+)?)\s*(T|ep)?\s*", re.IGNORECASE)
 
@@ -60,6 +72,48 @@ class _Run(NamedTuple):
 def read(config: Config) -> Recipe:
     """Read `scheduler`, the rate and `max_duration`. A count is an update, and count 0 is step 1."""
     return _read_core(config) if _is_core(config.settings) else _read_olmo(config)
+
+
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the optimizer of `build_optimizer` of OLMo (`optim.py`), or of OLMo-core's `optim`."""
+    if _is_core(config.settings):
+        return _optimizer_of_core(config)
+    settings, scheduler = config.inner("optimizer"), config.inner("scheduler")
+    config.refuse("max_grad_norm_ratio", reason="it clips each parameter", error=OptimizerError)
+    scheduler.refuse("grad_clip_warmup_steps", reason="it changes the clipping", error=OptimizerError)
+    settings.refuse("selective_updates", reason="it skips some updates", error=OptimizerError)
+    defaults = {"name": "lionw", "weight_decay": 0.01, "betas": (0.9, 0.95)}
+    settings = with_defaults(settings, defaults, "OLMo")
+    name = settings.text("name").removeprefix("decoupled_")
+    if name not in ("adamw", "lionw"):
+        raise OptimizerError(f"name of the optimizer must be 'adamw' or 'lionw', got {shown_value(name)}")
+    options = settings.options(*_NO_OPTIONS_OF_OLMO, "eps")
+    if name == "adamw":
+        options["eps"] = with_defaults(settings, {"eps": 1e-5}, "OLMo").number("eps")
+    undecayed = () if settings.flag("decay_norm_and_bias") else ("biases", "norms")
+    undecayed += () if settings.flag("decay_embeddings") else ("embeddings",)
+    cls = "AdamW" if name == "adamw" else "Lion"
+    return TorchOptimizer(cls, options, config.clip("max_grad_norm"), undecayed)
+
+
+def _optimizer_of_core(config: Config) -> TorchOptimizer:
+    module = config.inner("train_module")
+    settings = module.inner("optim") if module.has("optim") else config.inner("optim")
+    name = (_class_of(settings.settings) or "").removesuffix("Config")
+    name = {"adamw": "AdamW", "adam": "Adam"}.get(name, name)
+    if name not in ("AdamW", "Adam"):
+        reason = ", because it skips some updates" if "skip" in name.lower() else ""
+        raise OptimizerError(f"the optimizer {shown_value(name)} of OLMo-core is not supported{reason}")
+    undecayed: list[str] = []
+    for group in settings.get("group_overrides") or []:
+        options = section(group, "opts") if isinstance(group, Mapping) else {"": group}
+        if {**options} != {"weight_decay": 0.0}:
+            raise OptimizerError(f"the group_overrides with {shown_value(options)} are not supported")
+        undecayed += [
+            f"parameters like {shown_value(each)}" for each in config.of(group).get("params") or []
+        ]
+    options = settings.options(*_NO_OPTIONS_OF_CORE)
+    return TorchOptimizer(name, options, module.clip("max_grad_norm"), tuple(undecayed))
 
 
 def _read_olmo(config: Config) -> Recipe:
@@ -138,6 +192,7 @@ def _recognizes(settings: Mapping[str, Any]) -> bool:
 FRAMEWORK = Framework(
     name="olmo",
     read=read,
+    optimizer=optimizer,
     aliases=("OLMo", "olmo-core", "OLMo-core"),
     recognizes=_recognizes,
 )

@@ -9,9 +9,14 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_choice, check_duration, check_positive_count, shown_value
+from jaxlr.frameworks._curves import warmup_ahead
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, phased_lr
+
+
+_OF_TOWERS = ("visual_lr", "text_lr")
+_ASK_FOR_ONE = "it is of EVA-CLIP, whose towers have rates of their own. Give init_value, the rate of one"
 
 
 def cosine_lr(base_lr: ArrayLike, warmup_length: int, steps: int) -> optax.Schedule:
@@ -19,14 +24,14 @@ def cosine_lr(base_lr: ArrayLike, warmup_length: int, steps: int) -> optax.Sched
     warmup = check_duration("warmup_length", warmup_length)
     rest = abs(check_positive_count("steps", steps) - warmup)
     cosine = Phase(None, "cosine", end_factor=0.0, span=rest) if rest else Phase(start_factor=1.0)
-    return phased_lr(base_lr, [_warmup(warmup), cosine])
+    return phased_lr(base_lr, [warmup_ahead(warmup), cosine])
 
 
 def const_lr(base_lr: ArrayLike, warmup_length: int, steps: int | None) -> optax.Schedule:
     """Return a line that begins one step ahead, then a constant."""
     del steps
     warmup = check_duration("warmup_length", warmup_length)
-    return phased_lr(base_lr, [_warmup(warmup), Phase(start_factor=1.0)])
+    return phased_lr(base_lr, [warmup_ahead(warmup), Phase(start_factor=1.0)])
 
 
 def const_lr_cooldown(
@@ -48,7 +53,7 @@ def const_lr_cooldown(
     return phased_lr(
         base_lr,
         [
-            _warmup(warmup),
+            warmup_ahead(warmup),
             Phase(max(0, rest - cooldown), start_factor=1.0),
             Phase(min(rest, cooldown), "polynomial", offset=passed, span=cooldown, **ends),
         ],
@@ -57,6 +62,8 @@ def const_lr_cooldown(
 
 def read(config: Config) -> Recipe:
     """Read `lr`, `warmup`, `epochs` and `lr_scheduler`. A count is an update."""
+    if config.init_value is None:
+        config.refuse(*_OF_TOWERS, reason=_ASK_FOR_ONE)
     config = with_defaults(config, {"lr": 5e-4}, "open_clip_train", rate="lr")
     rate = config.base_rate("lr")
     config.state_settings(optimizer="opt", clip="grad_clip_norm", weight_decay="wd", momentum="beta1")
@@ -68,7 +75,7 @@ def read(config: Config) -> Recipe:
     warmup = config.count("warmup")
     if name == "const" and config.steps_per_epoch is None:
         return config.recipe("open_clip", const_lr(rate, warmup, None), "update", None)
-    updates = config.steps_in_epoch() // max(1, config.count("accum_freq", 1))
+    updates = config.steps_in_epoch() // config.accumulation("accum_freq")
     total = check_positive_count("the number of updates", updates * config.whole_epochs("epochs"))
     if name == "const-cooldown":
         cooldown = updates * config.count("epochs_cooldown")
@@ -82,6 +89,7 @@ def read(config: Config) -> Recipe:
 def optimizer(config: Config) -> TorchOptimizer:
     """Return the AdamW of `main.py`. Models with "vit" in their name have other defaults."""
     decays = ("text_layer_decay", "image_layer_decay", "visual_layer_decay", "audio_layer_decay")
+    config.refuse(*_OF_TOWERS, reason="it gives a tower a rate of its own", error=OptimizerError)
     config.refuse(*decays, reason="it gives each layer a rate of its own", error=OptimizerError)
     config.refuse("opt_kwargs", "momentum", reason="only AdamW is read", error=OptimizerError)
     model = config.text("model", None)
@@ -112,12 +120,9 @@ FRAMEWORK = Framework(
     marks=(
         *(("warmup", name) for name in ("train_data", "wd", "imagenet_val", "save_frequency")),
         *((name,) for name in ("accum_freq", "epochs_cooldown", "lr_cooldown_end", "lr_cooldown_power")),
-        *((name,) for name in ("gather_with_grad", "train_num_samples", "zeroshot_frequency")),
+        *((name,) for name in ("gather_with_grad", "zeroshot_frequency")),
+        *(("train_num_samples", name) for name in ("train_data", "lr")),
     ),
     aliases=("openclip", "open-clip"),
     calls=(cosine_lr, const_lr, const_lr_cooldown),
 )
-
-
-def _warmup(steps: int) -> Phase:
-    return Phase(steps, "linear", start_factor=0.0, end_factor=1.0, offset=1, span=max(1, steps))

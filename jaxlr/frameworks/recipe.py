@@ -409,10 +409,15 @@ class Config:
         """Return the batches whose gradients are accumulated for an update."""
         return max(1, self.count(name, 1))
 
-    def num_processes_for(self, reason: str) -> int:
-        """Return `num_processes`, or raise an error with the reason that it is needed."""
+    def num_processes_for(self, reason: str, or_rate: bool = False) -> int:
+        """Return `num_processes`, or raise an error with the reason that it is needed.
+
+        Args:
+            reason: the reason.
+            or_rate: True if `init_value` would do too.
+        """
         if self.num_processes is None:
-            raise ValueError(f"{reason}: give num_processes")
+            raise ValueError(f"{reason}: give num_processes{', or init_value' if or_rate else ''}")
         return self.num_processes
 
     def num_epochs(self, *names: str) -> float:
@@ -465,6 +470,12 @@ class Unreadable(NamedTuple):
 def missing(name: str, argument: str | None = None) -> ValueError:
     """Return the error about a setting that the config lacks, which `argument` or `names` may give."""
     return ValueError(f"the config has no {name}: give {argument or f'names={{{name!r}: ...}}'}")
+
+
+def torch_class(path: str) -> str:
+    """Return the name of a class of torch.optim, and the path of any other class as it is."""
+    module, _, name = path.rpartition(".")
+    return name if f"{module}.".startswith("torch.optim.") else path
 
 
 def section(settings: Mapping[str, Any], *path: str) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Python configs and scripts: what a script of transformers, torchtitan, OLMo-core or YOLOX builds."""
+"""Python configs and scripts: those of transformers, Ultralytics, torchtitan, OLMo-core and YOLOX."""
 
 import ast
 import re
@@ -16,7 +16,9 @@ _TRAINER = re.compile(
     r"\w*TrainingArguments\(|(?:RF)?(?:Async|Online)?(?:SFT|DPO|GRPO|RLOO|KTO|ORPO|CPO|BCO|PPO|TPO|XPO|PRM|GKD|"
     r"Reward|NashMD|SDFT|SDPO|SSD|GOLD|GMPO|MiniLLM|A2PO|Distillation)Config\("
 )
+_YOLO = re.compile(r"\b(YOLO\w*|RTDETR)\(")  # of Ultralytics
 _EXPERIMENT = re.compile(r"^class Exp\(\w*Exp\)", re.MULTILINE)  # of YOLOX
+_METHODS = ("get_lr_scheduler", "get_optimizer")
 _TITAN = re.compile(r"\bTrainer\.Config\(|\bLRSchedulersContainer\.Config\(")
 _OLMO = re.compile(r"TrainModuleConfig\(")
 # The arguments whose values are the config of each, and the functions that take the rate of all parameters.
@@ -35,20 +37,29 @@ def read_python(text: str, path: Path | None) -> Mapping[str, Any]:
         return _of_olmo(_Script(text))
     if _EXPERIMENT.search(text):
         return {**mmpython.read(_attributes(text), None), "is_experiment": True}
-    if not _TRAINER.search(text):
-        return settings
-    calls = [node for node in ast.walk(ast.parse(text)) if _is_trainer(node)]
+    if _TRAINER.search(text):
+        return _of_call(text, settings, _TRAINER, "TrainingArguments", "is_training_arguments")
+    if _YOLO.search(text):
+        return _of_call(text, settings, re.compile(r"train\("), "calls of train", "is_yolo_train")
+    return settings
+
+
+def _of_call(
+    text: str, settings: Mapping[str, Any], names: re.Pattern[str], described: str, mark: str
+) -> Mapping[str, Any]:
+    """Return the arguments of the only call of a function, and the mark of its framework."""
+    calls = [node for node in ast.walk(ast.parse(text)) if _is_call(node, names)]
     if not calls:
         return settings
     if len(calls) > 1:
-        raise ValueError(f"the text has {len(calls)} TrainingArguments: give the one that you mean")
+        raise ValueError(f"the text has {len(calls)} {described}: give the one that you mean")
     arguments = mmpython.read(ast.get_source_segment(text, calls[0]) or "", None)
     # A name stands for the value that the script gives it before.
     known = {
         name: settings.get(value.source, value) if isinstance(value, Unreadable) else value
         for name, value in arguments.items()
     }
-    return {**known, "is_training_arguments": True}
+    return {**known, mark: True}
 
 
 def _of_titan(script: "_Script") -> Mapping[str, Any]:
@@ -147,7 +158,7 @@ def _member(value: Any) -> Any:
 def _attributes(text: str) -> str:
     """Return the attributes that the `__init__` of a class sets, as the lines of a config."""
     functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
-    lines = ["get_lr_scheduler = True" for each in functions if each.name == "get_lr_scheduler"]
+    lines = [f"{each.name} = True" for each in functions if each.name in _METHODS]
     for statement in (line for each in functions if each.name == "__init__" for line in each.body):
         match statement:
             case ast.Assign(targets=[ast.Attribute(value=ast.Name(id="self"), attr=name)]):
@@ -155,8 +166,8 @@ def _attributes(text: str) -> str:
     return "\n".join(lines)
 
 
-def _is_trainer(node: ast.AST) -> bool:
+def _is_call(node: ast.AST, names: re.Pattern[str]) -> bool:
     if not isinstance(node, ast.Call) or not node.keywords:
         return False
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    return _TRAINER.fullmatch(f"{name}(") is not None
+    return names.fullmatch(f"{name}(") is not None

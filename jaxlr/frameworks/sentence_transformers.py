@@ -5,8 +5,9 @@ The rules are those of sentence-transformers 2.7.0 (`SentenceTransformer.fit`). 
 """
 
 from jaxlr._checks import shown_value
+from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.huggingface_schedules import ENDLESS, get_scheduler
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 
 
 _TYPES = {
@@ -16,6 +17,7 @@ _TYPES = {
     "warmupcosine": "cosine",
     "warmupcosinewithhardrestarts": "cosine_with_restarts",
 }
+_ADAMW = "<class 'torch.optim.adamw.AdamW'>"
 
 
 def read(config: Config) -> Recipe:
@@ -45,9 +47,21 @@ def read(config: Config) -> Recipe:
     return config.recipe("sentence_transformers", schedule, "update", steps)
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the AdamW of `fit`."""
+    defaults = {"optimizer_class": _ADAMW, "weight_decay": 0.01, "max_grad_norm": 1.0}
+    config = with_defaults(config, defaults, "fit")
+    if "torch.optim" not in (name := config.text("optimizer_class")) or "AdamW" not in name:
+        raise OptimizerError(f"optimizer_class must be torch.optim.AdamW, got {shown_value(name)}")
+    options = config.inner("optimizer_params").options("lr")
+    options["weight_decay"] = 0.0 if config.group == 1 else config.number("weight_decay")
+    return TorchOptimizer("AdamW", options, config.clip("max_grad_norm"), ("biases", "norms"))
+
+
 FRAMEWORK = Framework(
     name="sentence_transformers",
     read=read,
+    optimizer=optimizer,
     marks=(("scheduler", "optimizer_params"), ("warmup_steps", "optimizer_params"), ("train_objectives",)),
     aliases=("sentence-transformers",),
 )

@@ -4,18 +4,28 @@ The rules are those of SpeechBrain 1.1 (`speechbrain/nnet/schedulers.py`). Its r
 after an update or an epoch, so the first one runs at the rate of the optimizer.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxlr._checks import check_choice
+from jaxlr._checks import check_choice, check_positive_count
 from jaxlr.frameworks._curves import noam
 from jaxlr.frameworks._newbob import new_bob
 from jaxlr.frameworks.files import MADE
 from jaxlr.frameworks.recipe import Config, Framework, Recipe, Unit, Unreadable
-from jaxlr.schedules import Phase, exponential_lr, per_epoch, phased_lr, sequential_lr
+from jaxlr.schedules import (
+    Phase,
+    cyclic_lr,
+    exponential_lr,
+    per_epoch,
+    phased_lr,
+    sequential_lr,
+    starting_at,
+)
 
 
 _MOST_REFERENCES = 3  # to references
+_DIGITS = 30  # a rate that is smaller by as many is like 0
 
 
 def read(config: Config) -> Recipe:
@@ -133,8 +143,31 @@ def _step(first: Any, rate: Any, settings: Config) -> Any:
     return sequential_lr([phased_lr(first, [Phase()]), stairs], [1])
 
 
+def _cyclic(first: Any, rate: Any, settings: Config) -> Any:
+    """Return torch's CyclicLR from its count 1 on."""
+    settings.refuse("scale_fn", reason="give a mode")
+    mode: Any = settings.choice("mode", ("triangular", "triangular2", "exp_range"), "triangular")
+    step, gamma = settings.number("step_size", 2000.0), settings.number("gamma", 1.0)
+    cycles = cyclic_lr(rate, settings.number("max_lr", 0.006), step, mode=mode, gamma=gamma)
+    return sequential_lr([phased_lr(first, [Phase()]), starting_at(cycles, 1)], [1])
+
+
+def _warm_and_exponential(first: Any, rate: Any, settings: Config) -> Any:
+    """Return a line from 0 at count 1, and an exponential that has its factor at `total_steps`."""
+    warmup, factor = settings.count("n_warmup_steps"), settings.number("decay_factor", 0.1)
+    span = check_positive_count("total_steps - n_warmup_steps", settings.count("total_steps") - warmup)
+    if not 0 < factor < 1:
+        raise ValueError(f"decay_factor must be above 0 and below 1, got {factor:g}")
+    times = math.ceil(_DIGITS / -math.log10(factor))  # the exponential goes on after total_steps
+    ends: Any = {"start_factor": 1.0, "end_factor": factor**times}
+    phases = [Phase(1, start_value=first), Phase(warmup, "linear", start_factor=0.0, end_factor=1.0)]
+    return phased_lr(rate, [*phases, Phase(times * span, "exponential", **ends)])
+
+
 _RULES: dict[str, tuple[Callable[[Any, Any, Config], Any], str, Unit]] = {
     "NoamScheduler": (_noam, "lr_initial", "update"),
     "LinearScheduler": (_linear, "initial_value", "epoch"),
     "StepScheduler": (_step, "initial_value", "epoch"),
+    "CyclicLRScheduler": (_cyclic, "base_lr", "update"),
+    "WarmAndExpDecayLRSchedule": (_warm_and_exponential, "lr", "update"),
 }

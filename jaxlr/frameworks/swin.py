@@ -71,7 +71,7 @@ def _schedule(
     line = Phase(warm, "linear", start_value=ramp["warmup_lr_init"], end_factor=1.0)
     match name:
         case "cosine":
-            prefix = scheduler.flag("WARMUP_PREFIX", True)
+            prefix = with_defaults(scheduler, {"WARMUP_PREFIX": True}, "config.py").flag("WARMUP_PREFIX")
             length = num_steps - warm if prefix else num_steps
             return CosineLRScheduler(init_value, length, lowest, warmup_prefix=prefix, **ramp)
         case "linear":
@@ -112,8 +112,6 @@ def _updates_per_epoch(config: Config, train: Config) -> int:
 
 
 def _scale(config: Config, train: Config) -> float:
-    if config.num_processes is None:
-        raise ValueError("the rates are scaled by the global batch size: give num_processes")
+    processes = config.num_processes_for("the rates are scaled by the global batch size")
     data = with_defaults(config.inner("DATA"), {"BATCH_SIZE": 128}, "config.py")
-    accumulation = max(1, train.count("ACCUMULATION_STEPS", 1))
-    return data.count("BATCH_SIZE") * config.num_processes * accumulation / 512
+    return data.count("BATCH_SIZE") * processes * train.accumulation("ACCUMULATION_STEPS") / 512

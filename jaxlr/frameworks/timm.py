@@ -40,6 +40,7 @@ _OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 _OLD_OPTIMIZERS = ("sgd", "nesterov", "momentum", "adam", "adamw")  # the same in all versions
 _FLAGS_OF_DEIT = ("data_set", "dist_eval", "distillation_type", "repeated_aug", "teacher_model")
+_FLAGS_OF_DEIT += ("data_path", "output_dir")  # data_dir and output in timm
 
 
 def read(config: Config) -> Recipe:
@@ -62,7 +63,7 @@ def read(config: Config) -> Recipe:
     on_updates = not is_oldest and config.flag("sched_on_updates")
     unit = 1
     if on_updates:
-        accumulation = max(1, config.count("grad_accum_steps", 1))
+        accumulation = config.accumulation("grad_accum_steps")
         unit = -(-config.steps_in_epoch() // accumulation)
     _state_optimizer(config)
     mode = "min" if "loss" in config.text("eval_metric", "top1") else "max"
@@ -123,7 +124,7 @@ def optimizer(config: Config) -> TorchOptimizer:
     if config.has("opt_betas") and cls not in ("SGD", "RMSprop", "Adagrad", "Adadelta"):
         options["betas"] = tuple(config.numbers("opt_betas"))
     options |= config.inner("opt_kwargs").options("params", "lr")
-    accumulation = max(1, config.count("grad_accum_steps", 1))
+    accumulation = config.accumulation("grad_accum_steps")
     undecayed = ("biases", "vectors", "the names in model.no_weight_decay()")
     return TorchOptimizer(cls, options, _clip(config), undecayed, accumulation)
 
@@ -157,10 +158,8 @@ def _init_value(config: Config) -> Any:
         )
     if config.init_value is not None or config.has("lr") or not config.has("lr_base"):
         return config.base_rate("lr")
-    if config.num_processes is None:
-        raise ValueError("lr_base is scaled by the global batch size: give num_processes, or init_value")
-    accumulation = max(1, config.count("grad_accum_steps", 1))
-    batch = config.count("batch_size") * config.num_processes * accumulation
+    processes = config.num_processes_for("lr_base is scaled by the global batch size", or_rate=True)
+    batch = config.count("batch_size") * processes * config.accumulation("grad_accum_steps")
     ratio = batch / config.number("lr_base_size", 256)
     scale = config.text("lr_base_scale", "")
     if not scale:

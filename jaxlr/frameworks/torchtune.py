@@ -6,7 +6,7 @@ The rules are those of torchtune 0.6.1 (`training/lr_schedulers.py` and
 
 from jaxlr._checks import shown_value
 from jaxlr.frameworks.huggingface_schedules import get_cosine_schedule_with_warmup
-from jaxlr.frameworks.recipe import Config, Framework, Recipe, TorchOptimizer
+from jaxlr.frameworks.recipe import Config, Framework, Recipe, TorchOptimizer, torch_class
 from jaxlr.schedules import Phase, phased_lr
 
 
@@ -41,9 +41,7 @@ def read(config: Config) -> Recipe:
 def optimizer(config: Config) -> TorchOptimizer:
     """Return the optimizer that `_component_` names. All parameters decay."""
     settings = config.inner("optimizer")
-    module, _, name = settings.text("_component_").rpartition(".")
-    if not f"{module}.".startswith("torch.optim."):
-        name = settings.text("_component_")  # such as bitsandbytes.optim.PagedAdamW8bit
+    name = torch_class(settings.text("_component_"))
     options = settings.options("_component_", "lr", "params")
     logs_only = str(config.get("clip_grad_norm")).lower() == "inf"
     return TorchOptimizer(name, options, None if logs_only else config.clip("clip_grad_norm"))

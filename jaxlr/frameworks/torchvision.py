@@ -4,6 +4,7 @@ The rules are those of torchvision 0.15 to 0.24 (`references/classification/trai
 `detection/engine.py`, `segmentation/train.py`). Earlier versions lack some flags, and have the same rules.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from jaxlr._checks import check_choice, check_duration, shown_value
@@ -30,8 +31,7 @@ _OWN_DECAYS = {
 }
 _DETECTORS = ("rcnn", "retinanet", "ssd", "fcos")
 _SEGMENTERS = ("fcn_", "deeplabv3", "lraspp")
-_DETECTION_FLAGS = ("lr_steps", "aspect_ratio_group_factor")
-_DETECTION_FLAGS += ("trainable_backbone_layers", "rpn_score_thresh")
+_DETECTION_FLAGS = ("aspect_ratio_group_factor", "trainable_backbone_layers", "rpn_score_thresh")
 _CLASSIFICATION_FLAGS = ("lr_step_size", "lr_min", "label_smoothing", "mixup_alpha", "norm_weight_decay")
 _DEFAULTS: dict[str, dict[str, Any]] = {  # of each script, where they matter for the rate
     "classification": {"lr": 0.1, "epochs": 90, "lr_scheduler": "steplr", "lr_warmup_epochs": 0},
@@ -104,6 +104,14 @@ def _undecayed(config: Config, decay: float) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _recognizes(settings: Mapping[str, Any]) -> bool:
+    """Check if flags that other programs have too are torchvision's, whose scripts have no flag `arch`."""
+    model = str(settings.get("model", _SEGMENTERS[0])).lower()
+    is_segmenter = "aux_loss" in settings and model.startswith(_SEGMENTERS)
+    has_steps = not settings.keys().isdisjoint(("lr_steps", "lr_step_size"))
+    return is_segmenter or (has_steps and "arch" not in settings)
+
+
 FRAMEWORK = Framework(
     name="torchvision",
     read=read,
@@ -111,12 +119,10 @@ FRAMEWORK = Framework(
     marks=(
         ("lr_warmup_method",),
         ("lr_warmup_decay",),
-        ("lr_steps",),
-        ("lr_step_size",),
         ("aspect_ratio_group_factor",),
-        ("aux_loss",),
         ("lr_scheduler", "lr_warmup_epochs"),
     ),
+    recognizes=_recognizes,
 )
 
 
@@ -124,9 +130,10 @@ def _task(config: Config) -> str:
     """Return the script that the flags are for, by the name of the model and the flags that only it has."""
     model = (config.text("model", None) or "").lower()
     is_detector = any(word in model for word in _DETECTORS)
+    has_steps_on_coco = config.has("lr_steps") and str(config.get("dataset")).startswith("coco")
     tasks = {
         "segmentation": model.startswith(_SEGMENTERS) or config.has("aux_loss"),
-        "detection": is_detector or any(map(config.has, _DETECTION_FLAGS)),
+        "detection": is_detector or any(map(config.has, _DETECTION_FLAGS)) or has_steps_on_coco,
         "classification": any(map(config.has, _CLASSIFICATION_FLAGS)),
     }
     found = [task for task, is_this in tasks.items() if is_this]

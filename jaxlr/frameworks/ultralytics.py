@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxlr._checks import check_choice, check_value
+from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.recipe import Clip, Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, chained_scheduler, per_epoch, phased_lr, sequential_lr
 
@@ -19,11 +20,16 @@ _CLASSES = {name.lower(): name for name in ("SGD", "Adam", "AdamW", "Adamax", "N
 _LEAST_WARMUP = 100  # iterations, before 8.4
 _YOLOV5 = ("anchor_t", "iou_t", "cls_pw", "obj_pw", "obj", "fl_gamma")  # settings that ultralytics 8 lacks
 _YOLOV7 = ("loss_ota", "paste_in")  # settings that YOLOv5 lacks
+_DEFAULTS = {  # of `yolo train` and `YOLO(...).train`
+    **{"epochs": 100, "batch": 16, "optimizer": "auto", "lr0": 0.01, "lrf": 0.01},
+    **{"warmup_epochs": 3.0, "warmup_bias_lr": 0.1, "warmup_momentum": 0.8},
+    **{"momentum": 0.937, "weight_decay": 0.0005},
+}
 
 
 def read(config: Config) -> Recipe:
     """Read `lr0`, `lrf`, `cos_lr` and the warmup of an `args.yaml`. A count is a batch."""
-    config = _flattened(config)
+    config = _flattened(_completed(config))
     config.refuse("time", reason="a run that ends by the clock has no fixed number of epochs")
     config.refuse("flat_cos_lr", reason="write the schedule with jaxlr.phased_lr")
     _check_version(config)
@@ -41,7 +47,7 @@ def read(config: Config) -> Recipe:
         ramp = phased_lr(1.0, [Phase(warmup, "linear", start_factor=0.0, end_factor=1.0)])
         schedule = chained_scheduler(init_value, [ramp, per_epoch(phased_lr(1.0, [line]), steps)])
     else:
-        schedule = _with_start(init_value, line, start, warmup, steps, epochs, is_late)
+        schedule = with_start(init_value, line, start, warmup, steps, epochs, is_late)
     config.assume("Group 0 holds the weights, group 1 the norms, group 2 the biases.")
     _state_optimizer(config, warmup, optimizer)
     return config.recipe("ultralytics", schedule, "iteration", epochs * steps)
@@ -49,6 +55,7 @@ def read(config: Config) -> Recipe:
 
 def optimizer(config: Config) -> TorchOptimizer:
     """Return the optimizer of `build_optimizer`. Only the weights decay, which are group 0."""
+    config = _completed(config)
     _check_version(config)
     if config.since(7) is False:
         raise OptimizerError("the optimizer of YOLOv5 before 7.0 is not supported")
@@ -82,12 +89,21 @@ FRAMEWORK = Framework(
         ("lr0", "lrf"),
         ("lr0", "warmup_epochs"),
         ("lr0", "epochs"),
+        ("is_yolo_train",),
         ("hyp.lr0", "hyp.warmup_epochs"),
         ("solver.lr0", "solver.warmup_epochs"),
     ),
     aliases=("yolo", "yolov5"),
     has_versions=True,
 )
+
+
+def _completed(config: Config) -> Config:
+    """Return the settings of a command or a call of `train`, with the defaults for the others."""
+    if not config.flag("is_yolo_train"):
+        return config
+    config.refuse("cfg", reason="give the settings of this file")
+    return with_defaults(config, _DEFAULTS, "Ultralytics", epochs="epochs")
 
 
 def _flattened(config: Config) -> Config:
@@ -155,6 +171,8 @@ def _init_value(config: Config, steps: int, epochs: int) -> tuple[Any, str | Non
     config.assume("optimizer 'auto' ignores lr0, and the biases have no warmup_bias_lr of their own.")
     if config.init_value is not None:
         return config.base_rate("init_value"), None
+    if config.signed("batch", 1) < 1:
+        raise ValueError("batch lets Ultralytics choose a size: write the one that the run printed")
     batch, nominal = config.count("batch"), config.count("nbs", 64)
     fewest, most = (steps - 1) * batch + 1, steps * batch
     if config.has("num_examples"):
@@ -187,8 +205,11 @@ def _state_optimizer(config: Config, warmup: int, optimizer: str | None) -> None
 def _weight_decay(config: Config) -> float:
     """Return the weight decay for the global batch size. Norms and biases have none."""
     batch, decay = config.stated("batch"), config.number("weight_decay")
-    if config.group != 0 or not batch or batch < 1:
-        return 0.0 if config.group != 0 else decay
+    if config.group != 0:
+        return 0.0
+    if not batch or batch < 1:
+        config.assume("The weight decay is not scaled, because the config does not state the batch size.")
+        return decay
     nominal = config.positive_count("nbs", 64)
     return decay * batch * max(round(nominal / batch), 1) / nominal
 
@@ -231,7 +252,7 @@ def _is_late(config: Config) -> bool:
     return is_newer is False
 
 
-def _with_start(
+def with_start(
     init_value: Any, line: Phase, start: float, warmup: int, steps: int, epochs: int, is_late: bool
 ) -> Any:
     """Return the rate: in each epoch of the warmup, a line from `start` to its rate, and then the decay."""

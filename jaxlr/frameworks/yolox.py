@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxlr._checks import check_choice
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.recipe import Config, Framework, Recipe
+from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import Phase, phased_lr
 
 
@@ -62,8 +62,20 @@ def read(config: Config) -> Recipe:
     return config.recipe("yolox", phased_lr(init_value, phases), "iteration", epochs * batches)
 
 
+def optimizer(config: Config) -> TorchOptimizer:
+    """Return the SGD of `get_optimizer`."""
+    config.refuse("get_optimizer", reason="it is a method of the class", error=OptimizerError)
+    config = with_defaults(config, {"momentum": 0.9, "weight_decay": 5e-4}, "YOLOX")
+    options = {"momentum": config.number("momentum"), "weight_decay": config.number("weight_decay")}
+    return TorchOptimizer("SGD", {**options, "nesterov": True}, undecayed=("biases", "norms"))
+
+
 FRAMEWORK = Framework(
-    name="yolox", read=read, marks=(("basic_lr_per_img",), ("is_experiment",)), aliases=("bytetrack",)
+    name="yolox",
+    read=read,
+    optimizer=optimizer,
+    marks=(("basic_lr_per_img",), ("is_experiment",)),
+    aliases=("bytetrack",),
 )
 
 
