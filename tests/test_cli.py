@@ -15,9 +15,11 @@ from helpers import HOST_RTOL, assert_close, torch_curve
 from processes import ENVIRONMENT, start
 
 import jaxlr
-from jaxlr.cli import flags, main, plot
+from jaxlr.cli import main, plot
+from jaxlr.cli.flags import CurveFlags
+from jaxlr.cli.recipes import curve_of
 from jaxlr.convert.text import steps_per_batch
-from jaxlr.flags.recipe import parse_names
+from jaxlr.flags.recipe import parse_names, read_recipe
 from jaxlr.train.config import SweepConfig, TrainConfig
 
 
@@ -323,8 +325,7 @@ def test_the_ported_line_builds_what_the_text_describes(run, text):
     if "Plateau" in text:
         assert ported.init(0.0) == jaxlr.reduce_lr_on_plateau(0.3, patience=5).init(0.0)
     else:
-        settings = flags.CurveFlags(lr=0.3, epochs=90)
-        read = settings.curve(settings.read(text))
+        read = curve_of(CurveFlags(lr=0.3, epochs=90), read_recipe(text))
         assert_close(ported(np.arange(90)), read.rates, HOST_RTOL)
 
 

@@ -20,19 +20,20 @@ import tyro
 from jaxlr._extras import check_installed
 from jaxlr.cli.environment import import_jax
 from jaxlr.cli.errors import refuse
+from jaxlr.cli.flags import RecipeFlags
 from jaxlr.flags.errors import with_flags
 
 
 _DESCRIPTION = "PyTorch's learning-rate schedulers for JAX. --version prints the version."
-# The module and the class of a command's settings. A module is imported only when its command runs.
+# The module and the class of a command's settings. That of training imports JAX, which takes a second.
 _COMMANDS = {
     "train": ("train.config", "TrainConfig"),
     "sweep": ("train.config", "SweepConfig"),
-    "plot": ("cli.plot", "PlotConfig"),
-    "table": ("cli.table", "TableConfig"),
-    "port": ("cli.port", "PortConfig"),
-    "verify": ("cli.verify", "VerifyConfig"),
-    "fit": ("cli.fit", "FitConfig"),
+    "plot": ("cli.flags", "PlotFlags"),
+    "table": ("cli.flags", "TableFlags"),
+    "port": ("cli.flags", "PortFlags"),
+    "verify": ("cli.flags", "VerifyFlags"),
+    "fit": ("cli.flags", "FitFlags"),
 }
 TRAINING_COMMANDS = ("train", "sweep")
 NARROWEST = 40  # columns of a terminal
@@ -60,27 +61,35 @@ def parse(args: list[str]) -> tuple[str, Any]:
         nearest = difflib.get_close_matches(command, _COMMANDS, n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else "see jaxlr --help"
         refuse(f"there is no command {command[:100]!r}, only {', '.join(_COMMANDS)} ({hint})")
-    if command in _COMMANDS:
-        import_jax(to_train=command in TRAINING_COMMANDS)
+    if command in TRAINING_COMMANDS:  # the defaults of their flags are schedules
+        import_jax(to_train=True)
     if shutil.get_terminal_size().columns < NARROWEST:  # tyro would print a letter per line, or never end
         os.environ["COLUMNS"] = str(NARROWEST)
-    stderr = io.StringIO()
     try:
-        with contextlib.redirect_stderr(stderr):
-            return command, _parse(args)
+        settings = _parse(command, args)
+        if isinstance(settings, RecipeFlags):
+            import_jax(to_train=False)
+            settings.check()
     except (TypeError, ValueError) as error:  # from the checks of the settings, or the folder to resume
         refuse(with_flags(str(error), _names(command)))
     except ModuleNotFoundError as error:  # from the extra that training needs, or PyYAML for a config
         refuse(str(error))
+    return command, settings
+
+
+def _parse(command: str, args: list[str]) -> Any:
+    """Return the settings of a command. A help or a mistake ends the process."""
+    stderr = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(stderr):
+            return _settings_of(args) if command in _COMMANDS else _parse_without_command(args)
     except SystemExit as stop:
         if stop.code != 2:
             raise
         refuse(_error_of_tyro(stderr.getvalue(), command if command in _COMMANDS else ""))
 
 
-def _parse(args: list[str]) -> Any:
-    if not args or args[0] not in _COMMANDS:
-        return _parse_without_command(args)
+def _settings_of(args: list[str]) -> Any:
     command, *flags = args
     flags = _with_flags_as_text(command, flags)
     kind, prog = _config_class(command), f"jaxlr {command}"
@@ -141,7 +150,7 @@ def _parse_without_command(args: list[str]) -> Any:
 
 
 def _summary_class(command: str) -> Any:
-    """Return a class with the docstring of a command, read from its source. An import takes a second."""
+    """Return a class with the docstring of a command, read from its source: it imports no JAX."""
     if command in TRAINING_COMMANDS:
         check_installed("train")
     module, name = _COMMANDS[command]
