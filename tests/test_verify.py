@@ -117,6 +117,16 @@ def test_the_length_of_the_run_is_taken_from_the_log(tmp_path):
     assert result.explanations == ("The log says that the run had 1000 updates.",)
 
 
+@pytest.mark.parametrize(("epochs", "agrees"), [(7.3, True), (7, False), (9, False), (80, False)])
+def test_another_number_of_epochs_than_that_of_the_log_is_another_recipe(tmp_path, epochs, agrees):
+    log = trainer_state(tmp_path / "trainer_state.json", warmup=0)
+    result = jaxlr.verify({"learning_rate": 1e-5, "num_train_epochs": epochs}, log)
+    assert (result.agrees, result.num_explained) == (agrees, 100)
+    reason = "The log has num_train_epochs=8, unlike the recipe."
+    assert (reason in result.explanations) == (not agrees)
+    assert (result.num_agreeing == 100) == agrees
+
+
 def test_another_length_than_that_of_the_log_is_another_recipe(tmp_path):
     log = trainer_state(tmp_path / "trainer_state.json")
     result = jaxlr.verify(CARD.replace("1000", "900"), log)

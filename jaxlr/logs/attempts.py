@@ -63,7 +63,11 @@ def attempts(source: Source, log: Log, points: Points) -> Iterator[Attempt]:
     yield from _completed(case)
     yield from _of_other_versions(case)
     longer = _length_of_log(case) or case
-    if not case.missing and (length := case.read().num_counts) != longer.read().num_counts:
+    if _has_other_epochs(case):
+        epochs = log.facts["num_train_epochs"]
+        reasons = (*longer.reasons, f"The log has num_train_epochs={epochs}, unlike the recipe.")
+        yield from _completed(longer._replace(is_changed=True, reasons=reasons))
+    elif not case.missing and (length := case.read().num_counts) != longer.read().num_counts:
         reasons = (*longer.reasons, f"The recipe has {length} updates.")
         yield from _completed(longer._replace(is_changed=True, reasons=reasons))
     if not longer.missing:
@@ -73,7 +77,7 @@ def attempts(source: Source, log: Log, points: Points) -> Iterator[Attempt]:
 
 def _completed(case: _Case) -> Iterator[Attempt]:
     """Yield the recipe once the numbers that it lacks are found."""
-    if "steps_per_epoch" in case.missing:
+    if "steps_per_epoch" in case.missing and not _has_other_epochs(case):
         case = _length_of_log(case) or case
     reading, steps = case.read(), case.steps_per_epoch
     for unit in _units(case, reading):
@@ -123,6 +127,22 @@ def _length_of_log(case: _Case) -> _Case | None:
         return other if other.read().num_counts == length else None
     except _ERRORS:
         return None
+
+
+def _has_other_epochs(case: _Case) -> bool:
+    """Check if the epochs of a recipe are not those that a log of Hugging Face states, rounded up."""
+    epochs = case.log.facts.get("num_train_epochs")
+    if "steps_per_epoch" not in case.missing or not isinstance(epochs, int):
+        return False
+
+    def length(**changes: Any) -> int:
+        return case._replace(changes={**case.changes, **changes}).read(1000).num_counts or 0
+
+    try:
+        most, fewer = length(epochs=epochs), length(epochs=epochs - 1) if epochs > 1 else 0
+        return most < length(epochs=2 * epochs) and not fewer < length() <= most
+    except _ERRORS:
+        return False
 
 
 def _range_of_epoch(log: Log) -> tuple[int, int]:
