@@ -100,6 +100,21 @@ def test_skipped_updates_never_come_back(tmp_path):
     assert (result.agrees, result.num_explained) == (False, 99)
 
 
+@pytest.mark.parametrize(("warmup", "every"), [(150, 3), (150, 30), (125, 10), (200, 10), (110, 11)])
+def test_a_longer_warmup_is_not_explained_by_skipped_updates(tmp_path, warmup, every):
+    counts = np.arange(every, 1000, every)
+    log = csv_log(tmp_path / "log.csv", counts, 1e-5 * np.minimum(counts / warmup, 1))
+    result = jaxlr.verify(CARD.replace("type: linear", "type: constant_with_warmup"), log)
+    assert (result.agrees, result.num_explained) == (False, result.num_points)
+    assert result.found["lr_scheduler_warmup_steps"] == warmup
+
+
+@pytest.mark.parametrize("every", [1, 7, 25])
+def test_many_updates_may_be_skipped_in_a_row(tmp_path, every):
+    skipped = (*range(1, 21), 60, 61, 300, 800)
+    assert jaxlr.verify(CARD, trainer_state(tmp_path / "log.json", skipped=skipped, every=every)).agrees
+
+
 @pytest.mark.parametrize("is_older", [False, True])
 @pytest.mark.parametrize("version", [None, "4.46", "5.0"])
 def test_both_numberings_of_the_trainer_are_read(tmp_path, is_older, version):
