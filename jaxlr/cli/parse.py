@@ -43,6 +43,7 @@ _TYRO = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone)
 _PLAIN_ERRORS = (
     (r"^Error parsing (?!--)[^:]*: ", ""),  # without a flag to blame, tyro names the whole command
     (r"^Missing value for argument '(?:-\w/)?(--\S+)'.*", r"\1 needs a value"),
+    (r"^Missing value for argument '(\w+)'.*", lambda match: f"{match[1].upper()} must be given"),
     (r"no type matching .* Got errors: - (?:<class '\w+'>|tuple\[.*?\]): (.*?)( - typing\..*)?$", r"\1"),
     (
         r"^Error parsing (--\S+): Could not find valid parse for arguments: \[(.*)\]",
@@ -92,6 +93,8 @@ def _parse(command: str, args: list[str]) -> Any:
 def _settings_of(args: list[str]) -> Any:
     command, *flags = args
     flags = _with_flags_as_text(command, flags)
+    if [word.partition("=")[0] for word in flags].count("--names") > 1:  # tyro would take the last ones
+        raise ValueError("names must be given once, with all its pairs, as in --names n=30 m=2")
     kind, prog = _config_class(command), f"jaxlr {command}"
     if (saved := _saved_config(command, flags)) is not None:
         # Flags come in pairs here: the saved settings may turn a flag on, and --no-FLAG turns it off.
