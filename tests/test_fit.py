@@ -140,6 +140,19 @@ def test_the_numbering_of_the_steps_is_the_one_with_the_length_of_the_run(tmp_pa
         assert best.line == 'jaxlr.phased_lr(1e-05, [jaxlr.Phase(1000, "linear", end_factor=0.0)])'
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_first_step_may_be_number_1(tmp_path, first):
+    log = csv_log(tmp_path / "log.csv", range(first, 90 + first), jaxlr.step_lr(0.1, 30)(np.arange(90)))
+    assert jaxlr.fit(log).candidates[0].parameters == {"peak": 0.1, "step_size": 30, "gamma": 0.1}
+
+
+@pytest.mark.parametrize("rates", [[0.1], [0.1, 0.1]])
+def test_a_log_of_one_or_two_rates_says_that_others_agree(tmp_path, rates):
+    result = jaxlr.fit(csv_log(tmp_path / "log.csv", range(len(rates)), rates))
+    assert result.agrees
+    assert result.notes == ("Many other schedules agree with so few rates.",)
+
+
 def test_a_log_of_ultralytics_gives_its_config(tmp_path):
     log = results_csv(tmp_path / "results.csv", ultralytics_rates(0.000833, 0.01, 15, 36, 108), 36)
     result = jaxlr.fit(log)

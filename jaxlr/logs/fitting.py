@@ -95,9 +95,11 @@ def fit(log: str | PathLike[str], *, step_column: str | None = None, rate_column
         if best := agreeing or nearest:
             notes = (*found.notes, *([clock.reason] if clock.reason else []))
             size = len(points.rates)
+            if size <= 2:
+                notes = (*notes, "Many other schedules agree with so few rates.")
             fits.append(Fit(tuple(best), bool(agreeing), size, found.kind, column, notes, points.rates))
             length = best[0].parameters.get("length")
-            if agreeing and found.facts.get("max_steps", length) == length:
+            if agreeing and length is not None and found.facts.get("max_steps") == length:
                 break
     if not fits:
         raise ValueError(
