@@ -142,6 +142,19 @@ def test_another_number_of_epochs_than_that_of_the_log_is_another_recipe(tmp_pat
     assert (result.num_agreeing == 100) == agrees
 
 
+@pytest.mark.parametrize(("accumulation", "batches"), [(1, 40), (4, 42), (8, 100)])
+def test_the_batches_of_an_epoch_are_found_where_gradients_are_accumulated(tmp_path, accumulation, batches):
+    recipe = {"learning_rate": 1e-4, "num_train_epochs": 3, "gradient_accumulation_steps": accumulation}
+    updates = -(-batches // accumulation)
+    log = tmp_path / "log.csv"
+    rows = [f"{k},{k / updates!r},{linear_rate(k, 1e-4, 0, 3 * updates)!r}" for k in range(3 * updates)]
+    log.write_text("\n".join(["step,epoch,learning_rate", *rows]))
+    for epochs in (3, 1, 6):
+        result = jaxlr.verify({**recipe, "num_train_epochs": epochs}, log)
+        assert result.agrees == (epochs == 3)
+    assert -(-jaxlr.verify(recipe, log).found["steps_per_epoch"] // accumulation) == updates
+
+
 def test_another_length_than_that_of_the_log_is_another_recipe(tmp_path):
     log = trainer_state(tmp_path / "trainer_state.json")
     result = jaxlr.verify(CARD.replace("1000", "900"), log)

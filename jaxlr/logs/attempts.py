@@ -160,6 +160,21 @@ def _range_of_epoch(log: Log) -> tuple[int, int]:
     return max(1, math.ceil(low - 1e-6)), min(_LARGEST, max(1, math.floor(high + 1e-6)))
 
 
+def _range_of_batches(case: _Case) -> tuple[int, int]:
+    """Return the fewest and the most batches that an epoch can have, by the epochs and steps of a log."""
+    low, high = _range_of_epoch(case.log)
+
+    def updates(batches: int) -> int:
+        return case._replace(changes={**case.changes, "epochs": 1}).read(batches).num_counts or 0
+
+    try:
+        one, two = updates(10**6), updates(2 * 10**6)
+    except _ERRORS:
+        return low, high
+    accumulation = round(10**6 / one) if 0 < 2 * one - 2 <= two else 1  # batches in an update
+    return (low - 1) * accumulation + 1, min(_LARGEST, high * accumulation)
+
+
 class _Search(NamedTuple):
     """A search for a whole number with which the rates of a recipe agree with a log.
 
@@ -247,7 +262,7 @@ def _solved(case: _Case, unit: str) -> Iterator[Attempt]:
         if whole is None:
             nearest, numbers = None, [None] if search.agrees(None) else []
         else:
-            low, high = _range_of_epoch(case.log) if is_epoch else (1, _LARGEST)
+            low, high = _range_of_batches(case) if is_epoch else (1, _LARGEST)
             nearest, numbers = search.found(low, max(low, high))
         if not numbers and index > 0:
             continue
