@@ -384,7 +384,11 @@ MISTAKES = [
         ["table", "StepLR(n)", "--names", "n=3", "n=4"],
         "error: --names must have one value for each name",
     ),
-    (["table", "StepLR(n)", "--names", "n=3", "--names", "m=4"], "error: --names must be given once, with"),
+    (
+        ["table", "StepLR(n)", "--names", "n=3", "--names", "m=4"],
+        "error: --names is given twice: give it once",
+    ),
+    (["port", "StepLR(3)", "--lr=0.1", "--lr", "0.2"], "error: --lr is given twice: give it once"),
     (["table", "--Lr", "0.1"], "error: RECIPE must be given (see jaxlr table --help)"),
     (["table", "OneCycleLR(0.1)"], "once, as total_steps or as epochs and steps_per_epoch; got"),
     (["table", "/dev/null"], "error: null is empty (see"),

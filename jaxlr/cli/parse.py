@@ -93,13 +93,20 @@ def _parse(command: str, args: list[str]) -> Any:
 def _settings_of(args: list[str]) -> Any:
     command, *flags = args
     flags = _with_flags_as_text(command, flags)
-    if [word.partition("=")[0] for word in flags].count("--names") > 1:  # tyro would take the last ones
-        raise ValueError("names must be given once, with all its pairs, as in --names n=30 m=2")
+    if command not in TRAINING_COMMANDS:
+        _check_repeated(flags)
     kind, prog = _config_class(command), f"jaxlr {command}"
     if (saved := _saved_config(command, flags)) is not None:
         # Flags come in pairs here: the saved settings may turn a flag on, and --no-FLAG turns it off.
         return tyro.cli(kind, prog=prog, args=flags, default=saved, config=_TYRO)
     return tyro.cli(kind, prog=prog, args=flags, config=(*_TYRO, tyro.conf.FlagCreatePairsOff))
+
+
+def _check_repeated(words: Sequence[str]) -> None:
+    """Refuse a flag that is given twice. The parser would take the last one."""
+    names = [word.partition("=")[0] for word in words if re.match(r"--[a-z]", word)]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{repeated[0]} is given twice: give it once, with all its values")
 
 
 def _with_flags_as_text(command: str, words: Sequence[str]) -> list[str]:
