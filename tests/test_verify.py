@@ -338,6 +338,15 @@ def test_a_recipe_that_cannot_be_read_is_refused(recipe, error, message):
         jaxlr.verify(recipe, RECORDED / "metrics.jsonl")
 
 
+@pytest.mark.parametrize("given", [{}, {"steps_per_epoch": 10}])
+@pytest.mark.parametrize("recipe", ["StepLR(optimizer, 30)", "OneCycleLR(optimizer, 0.1, total_steps=9)"])
+def test_steps_that_are_not_whole_are_refused(tmp_path, recipe, given):
+    log = tmp_path / "log.csv"
+    log.write_text("step,lr\n0.5,0.1\n1.5,0.1\n")
+    with pytest.raises(ValueError, match=r"are not whole numbers of at most .*: give step_column"):
+        jaxlr.verify(recipe, log, 0.1, **given)
+
+
 # The command
 
 

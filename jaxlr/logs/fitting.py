@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxlr._checks import shown_value
 from jaxlr.logs.candidates import Candidate, Data
-from jaxlr.logs.clocks import Clock, clocks
+from jaxlr.logs.clocks import Clock, clocks, not_whole
 from jaxlr.logs.curves import exponential, of_family, one_cycle, restarts
 from jaxlr.logs.formats import Log, read_log
 from jaxlr.logs.points import Points
@@ -79,10 +79,7 @@ def fit(log: str | PathLike[str], *, step_column: str | None = None, rate_column
     points = found.columns[column]
     usual = _usual_clocks(found, points)
     if not usual:
-        raise ValueError(
-            f"the steps or epochs of the column {column!r} are not whole numbers of at most 2**53: "
-            "give step_column, the name of another one"
-        )
+        raise not_whole(column)
     if not points.rates.max() > 0:
         raise ValueError(
             f"the column {column!r} has no rate above 0: give rate_column, the name of another one"

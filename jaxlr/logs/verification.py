@@ -11,6 +11,7 @@ import optax
 from jaxlr._checks import check_duration, check_positive_count, shown_value
 from jaxlr.frameworks.recipe import Recipe
 from jaxlr.logs.attempts import attempts
+from jaxlr.logs.clocks import not_whole
 from jaxlr.logs.comparisons import Comparison, best_of, compare, usual_comparison
 from jaxlr.logs.formats import Log, read_log
 from jaxlr.logs.points import Points
@@ -205,6 +206,8 @@ def _verify_column(source: Source, log: Log, column: str) -> Verification:
     if best is not None and not best.agrees.all():
         best = _rounded(source, log, points) or best
     if best is None or usual is None:
+        if source.arguments["steps_per_epoch"] is not None or not np.isnan(points.steps).any():
+            raise not_whole(column)
         raise ValueError(
             "the recipe counts steps and the log numbers epochs, or the reverse: give steps_per_epoch"
         )
