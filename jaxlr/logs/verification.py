@@ -153,19 +153,20 @@ def verify(
     """
     if steps_per_epoch is not None:
         steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
-    arguments: dict[str, Any] = {
-        "init_value": init_value,
-        "framework": framework,
-        "version": version,
-        "steps_per_epoch": steps_per_epoch,
-        "epochs": epochs,
-        "num_processes": num_processes,
-        "group": check_duration("group", group),
-        "names": names,
-    }
+    group = check_duration("group", group)
     if not isinstance(log, str | PathLike):
         raise TypeError(f"log must be the path of a file, got {shown_value(log)}")
-    source = Source(recipe, arguments)
+    source = Source(
+        recipe,
+        init_value=init_value,
+        framework=framework,
+        version=version,
+        steps_per_epoch=steps_per_epoch,
+        epochs=epochs,
+        num_processes=num_processes,
+        group=group,
+        names=names,
+    )
     found = read_log(Path(log), step_column, rate_column)
     results: list[Verification] = []
     for name in _ordered(found, group):
@@ -244,22 +245,22 @@ def _result(usual: Comparison, best: Comparison, log: Log, column: str) -> Verif
     if best.agrees.any() and (np.abs(expected - rates) <= points.tolerances[best.agrees]).all():
         digits = points.digits
     return Verification(
-        bool(best.agrees.all()) and not best.attempt.is_changed,
-        len(points.rates),
-        usual.num_agreeing,
-        best.num_agreeing,
-        digits,
-        points.digits,
-        first,
-        best.reasons,
-        dict(best.attempt.found) if best.agrees.all() else {},
-        best.attempt.reading.assumptions,
-        log.notes,
-        log.kind,
-        column,
-        best.attempt.reading.schedule,
-        best.counts,
-        steps,
-        points.rates,
-        best.expected,
+        agrees=bool(best.agrees.all()) and not best.attempt.is_changed,
+        num_points=len(points.rates),
+        num_agreeing=usual.num_agreeing,
+        num_explained=best.num_agreeing,
+        digits=digits,
+        printed_digits=points.digits,
+        first_disagreement=first,
+        explanations=best.reasons,
+        found=dict(best.attempt.found) if best.agrees.all() else {},
+        assumptions=best.attempt.reading.assumptions,
+        notes=log.notes,
+        kind=log.kind,
+        column=column,
+        schedule=best.attempt.reading.schedule,
+        counts=best.counts,
+        steps=steps,
+        rates=points.rates,
+        expected=best.expected,
     )
