@@ -65,6 +65,22 @@ CASES = {  # a schedule, its length, the step of the log, and the kind that is f
 }
 
 
+BETWEEN_POINTS = [  # schedules that turn between two points of the log, or at its end
+    (jaxlr.phased_lr(0.02, [Phase(100), Phase(100, start_factor=0.5), Phase(start_factor=0.1)]), 20),
+    (jaxlr.phased_lr(1e-3, [WARMUP, Phase(start_factor=0.05)]), 19),
+    (jaxlr.phased_lr(1e-3, [Phase(290, "linear", end_factor=0.1)]), 10),
+]
+
+
+@pytest.mark.parametrize(("schedule", "every"), BETWEEN_POINTS)
+def test_a_schedule_that_turns_between_the_points_is_found(tmp_path, schedule, every):
+    counts = np.arange(0, 291, every)
+    result = jaxlr.fit(csv_log(tmp_path / "log.csv", counts, schedule(counts)))
+    assert result.agrees
+    built = eval(result.candidates[0].line, {"jaxlr": jaxlr})
+    np.testing.assert_allclose(built(np.arange(291)), schedule(np.arange(291)), rtol=1e-9)
+
+
 @pytest.mark.parametrize("form", ["{!r}", "{:.6g}"])
 @pytest.mark.parametrize("name", CASES)
 def test_a_schedule_is_found_from_its_rates(tmp_path, name, form):
