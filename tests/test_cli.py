@@ -15,9 +15,11 @@ from helpers import HOST_RTOL, assert_close, torch_curve
 from processes import ENVIRONMENT, start
 
 import jaxlr
-from jaxlr.cli import flags, main, plot
+from jaxlr.cli import main, plot
+from jaxlr.cli.flags import CurveFlags
+from jaxlr.cli.recipes import curve_of
 from jaxlr.convert.text import steps_per_batch
-from jaxlr.flags.recipe import parse_names
+from jaxlr.flags.recipe import parse_names, read_recipe
 from jaxlr.train.config import SweepConfig, TrainConfig
 
 
@@ -323,8 +325,7 @@ def test_the_ported_line_builds_what_the_text_describes(run, text):
     if "Plateau" in text:
         assert ported.init(0.0) == jaxlr.reduce_lr_on_plateau(0.3, patience=5).init(0.0)
     else:
-        settings = flags.CurveFlags(lr=0.3, epochs=90)
-        read = settings.curve(settings.read(text))
+        read = curve_of(CurveFlags(lr=0.3, epochs=90), read_recipe(text))
         assert_close(ported(np.arange(90)), read.rates, HOST_RTOL)
 
 
@@ -379,6 +380,18 @@ MISTAKES = [
         "(and come after RECIPE), got 'StepLR(step_size=n)'",
     ),
     (["port", "StepLR(3)", "--epochs", "0"], "error: --epochs must be a whole number of at least 1, got 0"),
+    (
+        ["table", "StepLR(n)", "--names", "n=3", "n=4"],
+        "error: --names must have one value for each name",
+    ),
+    (
+        ["table", "StepLR(n)", "--names", "n=3", "--names", "m=4"],
+        "error: --names is given twice: give it once",
+    ),
+    (["port", "StepLR(3)", "--lr=0.1", "--lr", "0.2"], "error: --lr is given twice: give it once"),
+    (["table", "--Lr", "0.1"], "error: RECIPE must be given (see jaxlr table --help)"),
+    (["table", "OneCycleLR(0.1)"], "once, as total_steps or as epochs and steps_per_epoch; got"),
+    (["table", "/dev/null"], "error: null is empty (see"),
     (["plot", "StepLR(3)", "-o", "lr"], "--out must end in .png, .svg, .pdf or the like, got 'lr'"),
     (["plot", "StepLR(3)", "-o", "lr.xyz"], "--out must end in .png, .svg, .pdf or the like, got 'lr.xyz'"),
     (["plot", "StepLR(3)", "-o", "/no/such/lr.png"], "/no/such/lr.png"),

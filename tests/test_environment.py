@@ -82,15 +82,24 @@ def test_training_in_a_folder_that_was_removed_is_refused(tmp_path):
 
 
 @pytest.mark.heavy
-def test_the_list_of_commands_is_printed_without_jax():
+def test_the_help_and_the_mistakes_in_flags_need_no_jax():
+    """JAX takes a second to import."""
     program = """
-import sys
-sys.argv = ["jaxlr", "--help"]
-try:
-    from jaxlr.__main__ import main
-    main()
-except SystemExit:
-    print(*sys.modules)
+import contextlib, io, sys
+from jaxlr.__main__ import main
+lines = ["--help", "--versoin"]
+for command in ("plot", "table", "port", "verify", "fit"):
+    lines += [f"{command} {flags}" for flags in ("--help", "x x --lrr 1", "x x --format xml", "--format")]
+for line in lines:
+    sys.argv = ["jaxlr", *line.split()]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as stderr:
+        try:
+            main()
+        except SystemExit as stop:
+            assert bool(stop.code) == stderr.getvalue().startswith("jaxlr: error: "), line
+        else:
+            raise AssertionError(line)
+print(*sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = done.stdout.splitlines()[-1].split()

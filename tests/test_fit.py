@@ -65,6 +65,22 @@ CASES = {  # a schedule, its length, the step of the log, and the kind that is f
 }
 
 
+BETWEEN_POINTS = [  # schedules that turn between two points of the log, or at its end
+    (jaxlr.phased_lr(0.02, [Phase(100), Phase(100, start_factor=0.5), Phase(start_factor=0.1)]), 20),
+    (jaxlr.phased_lr(1e-3, [WARMUP, Phase(start_factor=0.05)]), 19),
+    (jaxlr.phased_lr(1e-3, [Phase(290, "linear", end_factor=0.1)]), 10),
+]
+
+
+@pytest.mark.parametrize(("schedule", "every"), BETWEEN_POINTS)
+def test_a_schedule_that_turns_between_the_points_is_found(tmp_path, schedule, every):
+    counts = np.arange(0, 291, every)
+    result = jaxlr.fit(csv_log(tmp_path / "log.csv", counts, schedule(counts)))
+    assert result.agrees
+    built = eval(result.candidates[0].line, {"jaxlr": jaxlr})
+    np.testing.assert_allclose(built(np.arange(291)), schedule(np.arange(291)), rtol=1e-9)
+
+
 @pytest.mark.parametrize("form", ["{!r}", "{:.6g}"])
 @pytest.mark.parametrize("name", CASES)
 def test_a_schedule_is_found_from_its_rates(tmp_path, name, form):
@@ -138,6 +154,19 @@ def test_the_numbering_of_the_steps_is_the_one_with_the_length_of_the_run(tmp_pa
         log = trainer_state(tmp_path / "state.json", warmup=0, is_older=is_older, every=50)
         best = jaxlr.fit(log).candidates[0]
         assert best.line == 'jaxlr.phased_lr(1e-05, [jaxlr.Phase(1000, "linear", end_factor=0.0)])'
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_first_step_may_be_number_1(tmp_path, first):
+    log = csv_log(tmp_path / "log.csv", range(first, 90 + first), jaxlr.step_lr(0.1, 30)(np.arange(90)))
+    assert jaxlr.fit(log).candidates[0].parameters == {"peak": 0.1, "step_size": 30, "gamma": 0.1}
+
+
+@pytest.mark.parametrize("rates", [[0.1], [0.1, 0.1]])
+def test_a_log_of_one_or_two_rates_says_that_others_agree(tmp_path, rates):
+    result = jaxlr.fit(csv_log(tmp_path / "log.csv", range(len(rates)), rates))
+    assert result.agrees
+    assert result.notes == ("Many other schedules agree with so few rates.",)
 
 
 def test_a_log_of_ultralytics_gives_its_config(tmp_path):

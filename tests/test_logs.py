@@ -120,6 +120,16 @@ def test_an_event_file_that_was_cut_off_is_read_up_to_the_cut(tmp_path):
     assert "is damaged or cut off at byte" in log.notes[0]
 
 
+def test_a_scalar_of_an_event_file_with_another_name_can_be_given(tmp_path):
+    with pytest.importorskip("tensorboardX").SummaryWriter(str(tmp_path)) as writer:
+        for step in range(3):
+            writer.add_scalar("loss", 1.0, step)
+            writer.add_scalar("opt/eta", 0.5**step, step)
+    with pytest.raises(ValueError, match=r"has no learning rate, it has loss, opt/eta: give rate_column"):
+        read_log(tmp_path)
+    assert read_log(tmp_path, rate_column="opt/eta").columns["opt/eta"].rates.tolist() == [1, 0.5, 0.25]
+
+
 def test_a_step_that_an_event_file_has_twice_is_named(tmp_path):
     with pytest.importorskip("tensorboardX").SummaryWriter(str(tmp_path)) as writer:
         for step, rate in ((0, 0.5), (0, 0.25), (1, 0.125)):
@@ -188,6 +198,7 @@ def test_columns_with_other_names_can_be_given(tmp_path):
     path = csv_log(tmp_path / "log.csv", [0, 7], [0.5, 0.25], header="tick,eta")
     with pytest.raises(ValueError, match="is no log that jaxlr knows: its first line is 'tick,eta'"):
         read_log(path)
+    assert read_log(path, "tick", "eta").columns["eta"].rates.tolist() == [0.5, 0.25]
     path = csv_log(tmp_path / "log.csv", [0, 7], [0.5, 0.25], header="tick,lr")
     with pytest.raises(
         ValueError, match=r"has no column of steps or epochs, it has tick, lr: give step_column"
@@ -216,7 +227,12 @@ def test_columns_with_other_names_can_be_given(tmp_path):
         (b"step,lr\n1,nan\n", "the column 'lr' of log has no number: give rate_column"),
         (b"step,lr\nnan,0.1\n,0.2\n", "the column 'step' of log has no number: give step_column"),
         (b"step,lr\n", "log has no row that can be read"),
-        (b"[]", "log has no row that can be read"),
+        (
+            b"[]",
+            'log has no row that can be read: a row must be a JSON object such as {"step": 0, "lr": 0.1}',
+        ),
+        (b"{'step': 1}\n", 'line 1 must be a JSON object such as {"step": 0, "lr": 0.1}'),
+        ("step,lr\n0,0.1\n".encode("utf-16"), "a text must be in UTF-8"),
         (b"step;lr\n0;0,1\n", "line 2 must have a cell for each column, and numbers such as 0.1"),
     ],
 )

@@ -100,6 +100,21 @@ def test_skipped_updates_never_come_back(tmp_path):
     assert (result.agrees, result.num_explained) == (False, 99)
 
 
+@pytest.mark.parametrize(("warmup", "every"), [(150, 3), (150, 30), (125, 10), (200, 10), (110, 11)])
+def test_a_longer_warmup_is_not_explained_by_skipped_updates(tmp_path, warmup, every):
+    counts = np.arange(every, 1000, every)
+    log = csv_log(tmp_path / "log.csv", counts, 1e-5 * np.minimum(counts / warmup, 1))
+    result = jaxlr.verify(CARD.replace("type: linear", "type: constant_with_warmup"), log)
+    assert (result.agrees, result.num_explained) == (False, result.num_points)
+    assert result.found["lr_scheduler_warmup_steps"] == warmup
+
+
+@pytest.mark.parametrize("every", [1, 7, 25])
+def test_many_updates_may_be_skipped_in_a_row(tmp_path, every):
+    skipped = (*range(1, 21), 60, 61, 300, 800)
+    assert jaxlr.verify(CARD, trainer_state(tmp_path / "log.json", skipped=skipped, every=every)).agrees
+
+
 @pytest.mark.parametrize("is_older", [False, True])
 @pytest.mark.parametrize("version", [None, "4.46", "5.0"])
 def test_both_numberings_of_the_trainer_are_read(tmp_path, is_older, version):
@@ -115,6 +130,29 @@ def test_the_length_of_the_run_is_taken_from_the_log(tmp_path):
     assert result.agrees
     assert result.found == {"max_steps": 1000, "updates_per_epoch": 137}
     assert result.explanations == ("The log says that the run had 1000 updates.",)
+
+
+@pytest.mark.parametrize(("epochs", "agrees"), [(7.3, True), (7, False), (9, False), (80, False)])
+def test_another_number_of_epochs_than_that_of_the_log_is_another_recipe(tmp_path, epochs, agrees):
+    log = trainer_state(tmp_path / "trainer_state.json", warmup=0)
+    result = jaxlr.verify({"learning_rate": 1e-5, "num_train_epochs": epochs}, log)
+    assert (result.agrees, result.num_explained) == (agrees, 100)
+    reason = "The log has num_train_epochs=8, unlike the recipe."
+    assert (reason in result.explanations) == (not agrees)
+    assert (result.num_agreeing == 100) == agrees
+
+
+@pytest.mark.parametrize(("accumulation", "batches"), [(1, 40), (4, 42), (8, 100)])
+def test_the_batches_of_an_epoch_are_found_where_gradients_are_accumulated(tmp_path, accumulation, batches):
+    recipe = {"learning_rate": 1e-4, "num_train_epochs": 3, "gradient_accumulation_steps": accumulation}
+    updates = -(-batches // accumulation)
+    log = tmp_path / "log.csv"
+    rows = [f"{k},{k / updates!r},{linear_rate(k, 1e-4, 0, 3 * updates)!r}" for k in range(3 * updates)]
+    log.write_text("\n".join(["step,epoch,learning_rate", *rows]))
+    for epochs in (3, 1, 6):
+        result = jaxlr.verify({**recipe, "num_train_epochs": epochs}, log)
+        assert result.agrees == (epochs == 3)
+    assert -(-jaxlr.verify(recipe, log).found["steps_per_epoch"] // accumulation) == updates
 
 
 def test_another_length_than_that_of_the_log_is_another_recipe(tmp_path):
@@ -298,6 +336,15 @@ def test_a_schedule_of_optax_agrees(tmp_path):
 def test_a_recipe_that_cannot_be_read_is_refused(recipe, error, message):
     with pytest.raises(error, match=message):
         jaxlr.verify(recipe, RECORDED / "metrics.jsonl")
+
+
+@pytest.mark.parametrize("given", [{}, {"steps_per_epoch": 10}])
+@pytest.mark.parametrize("recipe", ["StepLR(optimizer, 30)", "OneCycleLR(optimizer, 0.1, total_steps=9)"])
+def test_steps_that_are_not_whole_are_refused(tmp_path, recipe, given):
+    log = tmp_path / "log.csv"
+    log.write_text("step,lr\n0.5,0.1\n1.5,0.1\n")
+    with pytest.raises(ValueError, match=r"are not whole numbers of at most .*: give step_column"):
+        jaxlr.verify(recipe, log, 0.1, **given)
 
 
 # The command

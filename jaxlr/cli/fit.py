@@ -1,43 +1,30 @@
 """The command `jaxlr fit`: find the schedules that have the rates of a log."""
 
-import dataclasses
 import json
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-
-from jaxlr.cli.verify import LogFlags, unreadable, write_plot
+from jaxlr.cli.flags import FitFlags
+from jaxlr.cli.verify import unreadable, write_plot
 from jaxlr.flags.errors import RecipeError
 from jaxlr.flags.recipe import message_of
 from jaxlr.logs import Fit, fit
 from jaxlr.logs.comparisons import rates_of
 
 
-@dataclasses.dataclass(frozen=True)
-class FitConfig(LogFlags):
-    """Find the schedules that have the learning rates of a log.
-
-    Example: jaxlr fit trainer_state.json
-    """
-
-    log: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="LOG")]
-    """Log or folder of a run. Exit status: 0 if a schedule agrees, 1 if none, 2 if LOG is unreadable."""
-
-    def run(self) -> int:
-        """Print the schedules, and return the exit status."""
-        try:
-            found = fit(self.log, step_column=self.step_column, rate_column=self.rate_column)
-        except (TypeError, ValueError, ArithmeticError) as error:
-            raise RecipeError(message_of(error)) from error
-        except OSError as error:
-            raise RecipeError(unreadable(self.log, error)) from error
-        if self.plot is not None:
-            best = found.candidates[0]
-            expected = rates_of(best.schedule, best.counts)
-            write_plot(best.schedule, best.counts, found.rates, expected, self.plot)
-        print(json.dumps(_as_json(found)) if self.format == "json" else _as_text(found, self.log.name))
-        return 0 if found.agrees else 1
+def run(flags: FitFlags) -> int:
+    """Print the schedules, and return the exit status."""
+    try:
+        found = fit(flags.log, step_column=flags.step_column, rate_column=flags.rate_column)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise RecipeError(message_of(error)) from error
+    except OSError as error:
+        raise RecipeError(unreadable(flags.log, error)) from error
+    if flags.plot is not None:
+        best = found.candidates[0]
+        expected = rates_of(best.schedule, best.counts)
+        write_plot(best.schedule, best.counts, found.rates, expected, flags.plot)
+    print(json.dumps(_as_json(found)) if flags.format == "json" else _as_text(found, flags.log.name))
+    return 0 if found.agrees else 1
 
 
 def _as_text(found: Fit, name: str) -> str:

@@ -20,19 +20,20 @@ import tyro
 from jaxlr._extras import check_installed
 from jaxlr.cli.environment import import_jax
 from jaxlr.cli.errors import refuse
+from jaxlr.cli.flags import RecipeFlags
 from jaxlr.flags.errors import with_flags
 
 
 _DESCRIPTION = "PyTorch's learning-rate schedulers for JAX. --version prints the version."
-# The module and the class of a command's settings. A module is imported only when its command runs.
+# The module and the class of a command's settings. That of training imports JAX, which takes a second.
 _COMMANDS = {
     "train": ("train.config", "TrainConfig"),
     "sweep": ("train.config", "SweepConfig"),
-    "plot": ("cli.plot", "PlotConfig"),
-    "table": ("cli.table", "TableConfig"),
-    "port": ("cli.port", "PortConfig"),
-    "verify": ("cli.verify", "VerifyConfig"),
-    "fit": ("cli.fit", "FitConfig"),
+    "plot": ("cli.flags", "PlotFlags"),
+    "table": ("cli.flags", "TableFlags"),
+    "port": ("cli.flags", "PortFlags"),
+    "verify": ("cli.flags", "VerifyFlags"),
+    "fit": ("cli.flags", "FitFlags"),
 }
 TRAINING_COMMANDS = ("train", "sweep")
 NARROWEST = 40  # columns of a terminal
@@ -42,6 +43,7 @@ _TYRO = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone)
 _PLAIN_ERRORS = (
     (r"^Error parsing (?!--)[^:]*: ", ""),  # without a flag to blame, tyro names the whole command
     (r"^Missing value for argument '(?:-\w/)?(--\S+)'.*", r"\1 needs a value"),
+    (r"^Missing value for argument '(\w+)'.*", lambda match: f"{match[1].upper()} must be given"),
     (r"no type matching .* Got errors: - (?:<class '\w+'>|tuple\[.*?\]): (.*?)( - typing\..*)?$", r"\1"),
     (
         r"^Error parsing (--\S+): Could not find valid parse for arguments: \[(.*)\]",
@@ -60,34 +62,51 @@ def parse(args: list[str]) -> tuple[str, Any]:
         nearest = difflib.get_close_matches(command, _COMMANDS, n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else "see jaxlr --help"
         refuse(f"there is no command {command[:100]!r}, only {', '.join(_COMMANDS)} ({hint})")
-    if command in _COMMANDS:
-        import_jax(to_train=command in TRAINING_COMMANDS)
+    if command in TRAINING_COMMANDS:  # the defaults of their flags are schedules
+        import_jax(to_train=True)
     if shutil.get_terminal_size().columns < NARROWEST:  # tyro would print a letter per line, or never end
         os.environ["COLUMNS"] = str(NARROWEST)
-    stderr = io.StringIO()
     try:
-        with contextlib.redirect_stderr(stderr):
-            return command, _parse(args)
+        settings = _parse(command, args)
+        if isinstance(settings, RecipeFlags):
+            import_jax(to_train=False)
+            settings.check()
     except (TypeError, ValueError) as error:  # from the checks of the settings, or the folder to resume
         refuse(with_flags(str(error), _names(command)))
     except ModuleNotFoundError as error:  # from the extra that training needs, or PyYAML for a config
         refuse(str(error))
+    return command, settings
+
+
+def _parse(command: str, args: list[str]) -> Any:
+    """Return the settings of a command. A help or a mistake ends the process."""
+    stderr = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(stderr):
+            return _settings_of(args) if command in _COMMANDS else _parse_without_command(args)
     except SystemExit as stop:
         if stop.code != 2:
             raise
         refuse(_error_of_tyro(stderr.getvalue(), command if command in _COMMANDS else ""))
 
 
-def _parse(args: list[str]) -> Any:
-    if not args or args[0] not in _COMMANDS:
-        return _parse_without_command(args)
+def _settings_of(args: list[str]) -> Any:
     command, *flags = args
     flags = _with_flags_as_text(command, flags)
+    if command not in TRAINING_COMMANDS:
+        _check_repeated(flags)
     kind, prog = _config_class(command), f"jaxlr {command}"
     if (saved := _saved_config(command, flags)) is not None:
         # Flags come in pairs here: the saved settings may turn a flag on, and --no-FLAG turns it off.
         return tyro.cli(kind, prog=prog, args=flags, default=saved, config=_TYRO)
     return tyro.cli(kind, prog=prog, args=flags, config=(*_TYRO, tyro.conf.FlagCreatePairsOff))
+
+
+def _check_repeated(words: Sequence[str]) -> None:
+    """Refuse a flag that is given twice. The parser would take the last one."""
+    names = [word.partition("=")[0] for word in words if re.match(r"--[a-z]", word)]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{repeated[0]} is given twice: give it once, with all its values")
 
 
 def _with_flags_as_text(command: str, words: Sequence[str]) -> list[str]:
@@ -141,7 +160,7 @@ def _parse_without_command(args: list[str]) -> Any:
 
 
 def _summary_class(command: str) -> Any:
-    """Return a class with the docstring of a command, read from its source. An import takes a second."""
+    """Return a class with the docstring of a command, read from its source: it imports no JAX."""
     if command in TRAINING_COMMANDS:
         check_installed("train")
     module, name = _COMMANDS[command]

@@ -1,21 +1,21 @@
 """The command `jaxlr plot`: draw schedules in the terminal or into a file."""
 
-import dataclasses
 import json
 import os
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-import tyro
 
-from jaxlr.cli.flags import CurveFlags, RecipeCurve, as_json
+from jaxlr.cli.flags import PlotFlags
 from jaxlr.cli.parse import NARROWEST
+from jaxlr.cli.recipes import RecipeCurve, as_json, curve_of
 from jaxlr.drawing import Curve, draw, new_figure, require, suits_log_scale
 from jaxlr.flags.errors import RecipeError
+from jaxlr.flags.recipe import read_recipe
 
 
 _WIDEST, _HEIGHT = 1000, 17  # characters of a line, and the height of the axes
@@ -23,41 +23,17 @@ _TICKS = 5  # one at each quarter of the axes
 _FRAME_IN_ASCII = str.maketrans("┌┐└┘─│", "++++-|")
 
 
-@dataclasses.dataclass(frozen=True)
-class PlotConfig(CurveFlags):
-    """Draw the learning rates of torch schedulers and config files, in the terminal or into a file.
-
-    Example: jaxlr plot "StepLR(30)" "CosineAnnealingLR(90)" --lr 0.1 --epochs 90 -o lr.png
-    """
-
-    recipes: Annotated[
-        tyro.conf.Positional[tuple[str, ...]],
-        tyro.conf.arg(metavar="RECIPE...", help_behavior_hint="(required)"),
-    ]
-    """Torch schedulers in quotes, such as "StepLR(30)"; configs or scripts; flags after --."""
-
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", aliases=["-o"], help_behavior_hint="")] = None
-    """Image to write: .png, .svg or .pdf. Default: draw in the terminal."""
-
-    format: Literal["text", "json"] = "text"
-    """Format of the output: the drawing, or one JSON object per curve."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.recipes:
-            raise ValueError('RECIPE must be at least one scheduler or config file, such as "StepLR(30)"')
-
-    def run(self) -> None:
-        """Draw the curves. The axis shows epochs, or the unit that all recipes count."""
-        recipes = [self.curve(self.read(recipe)) for recipe in self.recipes]
-        unit, curves = _on_one_axis(recipes)
-        if self.out is not None:
-            _write_image(unit, curves, self.out)
-        if self.format == "json":
-            for recipe in recipes:
-                print(_as_json(recipe))
-        else:
-            print(_as_text(unit, curves) if self.out is None else f"wrote {self.out}")
+def run(flags: PlotFlags) -> None:
+    """Draw the curves. The axis shows epochs, or the unit that all recipes count."""
+    recipes = [curve_of(flags, read_recipe(recipe, flags.framework)) for recipe in flags.recipes]
+    unit, curves = _on_one_axis(recipes)
+    if flags.out is not None:
+        _write_image(unit, curves, flags.out)
+    if flags.format == "json":
+        for recipe in recipes:
+            print(_as_json(recipe))
+    else:
+        print(_as_text(unit, curves) if flags.out is None else f"wrote {flags.out}")
 
 
 def _on_one_axis(recipes: Sequence[RecipeCurve]) -> tuple[str, list[Curve]]:

@@ -1,6 +1,7 @@
 """The entry point of the command."""
 
 import contextlib
+import importlib
 import io
 import os
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxlr.cli.environment import import_jax
 from jaxlr.cli.errors import end, refuse
 from jaxlr.cli.parse import TRAINING_COMMANDS, parse
 from jaxlr.flags.errors import RecipeError
@@ -32,9 +34,10 @@ def _run(command: str, config: Any) -> None:
     if command in TRAINING_COMMANDS:
         _train(config)
         return
+    import_jax(to_train=False)
     try:
         with _printing():
-            status = config.run()
+            status = importlib.import_module(f"jaxlr.cli.{command}").run(config)
     except RecipeError as error:
         refuse(f"{error} (see jaxlr {command} --help)")
     except ModuleNotFoundError as error:

@@ -1,96 +1,41 @@
 """The command `jaxlr verify`: compare a recipe with the rates that a run logged."""
 
-import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-import tyro
 
-from jaxlr.cli.flags import RecipeFlags
+from jaxlr.cli.flags import VerifyFlags
 from jaxlr.cli.plot import save_image
+from jaxlr.cli.recipes import config_arguments
 from jaxlr.drawing import draw_log, new_figure
 from jaxlr.flags.errors import RecipeError, in_flags
-from jaxlr.flags.recipe import message_of
+from jaxlr.flags.recipe import message_of, read_recipe
 from jaxlr.logs import Verification, verify
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LogFlags:
-    """The flags of a command that reads a log."""
-
-    step_column: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
-    """Column of LOG with the steps. Default: found by its name."""
-
-    rate_column: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
-    """Column of LOG with the rates. Default: found by its name."""
-
-    plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """Image to write: the curve with the logged points."""
-
-    format: Literal["text", "json"] = "text"
-    """Output: lines to read, or a JSON object."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class VerifyFlags(LogFlags, RecipeFlags):
-    """The flags of a log, and of a recipe whose missing numbers may be found in the log."""
-
-    lr: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")] = None
-    """Learning rate of the optimizer. Default: from RECIPE or LOG."""
-
-    steps_per_epoch: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
-    """Batches in an epoch. Default: from RECIPE or LOG."""
-
-    epochs: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
-    """Epochs of the run. Default: from RECIPE."""
-
-    framework_version: Annotated[str | None, tyro.conf.arg(metavar="VERSION", help_behavior_hint="")] = None
-    """Version of the framework, such as 4.46. Default: from LOG."""
-
-
-@dataclasses.dataclass(frozen=True)
-class VerifyConfig(VerifyFlags):
-    """Compare a recipe with the rates in the log of a run.
-
-    Example: jaxlr verify README.md trainer_state.json
-    """
-
-    recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
-    """Torch scheduler in quotes, config file or script, or - for standard input."""
-
-    log: Annotated[
-        tyro.conf.Positional[Path],
-        tyro.conf.arg(
-            metavar="LOG",
-            help="Log or folder of a run: trainer_state.json, results.csv, metrics.csv, JSON lines, an "
-            "event file of TensorBoard. Exit status: 0 if all rates agree, 1 if not, 2 if something "
-            "cannot be read.",
-        ),
-    ]
-
-    def run(self) -> int:
-        """Print the comparison, and return the exit status."""
-        source = self.read(self.recipe)
-        try:
-            result = verify(
-                source.text if source.settings is None else source.settings,
-                self.log,
-                self.lr,
-                **self.config_arguments(),
-                step_column=self.step_column,
-                rate_column=self.rate_column,
-            )
-        except (TypeError, ValueError, ArithmeticError) as error:
-            raise RecipeError(message_of(error)) from error
-        except OSError as error:
-            hint = ": give LOG after RECIPE" if Path(self.recipe).is_file() else ""
-            raise RecipeError(unreadable(self.log, error) + hint) from error
-        if self.plot is not None:
-            write_plot(result.schedule, result.counts, result.rates, result.expected, self.plot)
-        print(json.dumps(as_json(result)) if self.format == "json" else as_text(result, self.log.name))
-        return 0 if result.agrees else 1
+def run(flags: VerifyFlags) -> int:
+    """Print the comparison, and return the exit status."""
+    source = read_recipe(flags.recipe, flags.framework)
+    try:
+        result = verify(
+            source.text if source.settings is None else source.settings,
+            flags.log,
+            flags.lr,
+            **config_arguments(flags),
+            step_column=flags.step_column,
+            rate_column=flags.rate_column,
+        )
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise RecipeError(message_of(error)) from error
+    except OSError as error:
+        hint = ": give LOG after RECIPE" if Path(flags.recipe).is_file() else ""
+        raise RecipeError(unreadable(flags.log, error) + hint) from error
+    if flags.plot is not None:
+        write_plot(result.schedule, result.counts, result.rates, result.expected, flags.plot)
+    print(json.dumps(as_json(result)) if flags.format == "json" else as_text(result, flags.log.name))
+    return 0 if result.agrees else 1
 
 
 def unreadable(log: Path, error: OSError) -> str:

@@ -22,7 +22,8 @@ _FLAGS = {
 }
 _TEXT = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _NAMES = re.compile(rf"names=\{{({_TEXT}): (.*)\}}")
-_ADVICE = re.compile(r"\bgive [^:;]*")
+# The error of a OneCycleLR without its length is about arguments in the text.
+_ADVICE = re.compile(r"\bgive (?!the number of steps once)[^:;]*")
 # At the start of a message these are never settings of a config.
 _SUBJECT = re.compile(r"^(init_value|version|framework)\b(?= (must|replaces))")
 

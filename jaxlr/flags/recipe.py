@@ -50,7 +50,10 @@ def read_recipe(recipe: str, framework: str | None = None) -> Source:
         path = _path_of(recipe)
         if path is None:
             return _source(shorten(recipe), recipe, settings_of(recipe, framework))
-        return _source(path.name, *read_file(path, framework))
+        text, settings = read_file(path, framework)
+        if settings is None and not text.strip():
+            raise RecipeError(f"{path.name} is empty")
+        return _source(path.name, text, settings)
     except OSError as error:
         raise RecipeError(f"cannot read {shorten(recipe)!r}: {error.strerror or error}") from error
     except (TypeError, ValueError) as error:
@@ -79,7 +82,11 @@ def message_of(error: Exception) -> str:
 
 def parse_names(pairs: Sequence[str]) -> dict[str, Any]:
     """Return the values of pairs NAME=VALUE by their names."""
-    return dict(_parse_pair(pair) for pair in pairs)
+    values: dict[str, Any] = {}
+    for name, value in map(_parse_pair, pairs):
+        if values.setdefault(name, value) != value:
+            raise ValueError(f"names must have one value for each name, got two for {name!r}")
+    return values
 
 
 def _path_of(recipe: str) -> Path | None:

@@ -63,7 +63,11 @@ def attempts(source: Source, log: Log, points: Points) -> Iterator[Attempt]:
     yield from _completed(case)
     yield from _of_other_versions(case)
     longer = _length_of_log(case) or case
-    if not case.missing and (length := case.read().num_counts) != longer.read().num_counts:
+    if _has_other_epochs(case):
+        epochs = log.facts["num_train_epochs"]
+        reasons = (*longer.reasons, f"The log has num_train_epochs={epochs}, unlike the recipe.")
+        yield from _completed(longer._replace(is_changed=True, reasons=reasons))
+    elif not case.missing and (length := case.read().num_counts) != longer.read().num_counts:
         reasons = (*longer.reasons, f"The recipe has {length} updates.")
         yield from _completed(longer._replace(is_changed=True, reasons=reasons))
     if not longer.missing:
@@ -73,7 +77,7 @@ def attempts(source: Source, log: Log, points: Points) -> Iterator[Attempt]:
 
 def _completed(case: _Case) -> Iterator[Attempt]:
     """Yield the recipe once the numbers that it lacks are found."""
-    if "steps_per_epoch" in case.missing:
+    if "steps_per_epoch" in case.missing and not _has_other_epochs(case):
         case = _length_of_log(case) or case
     reading, steps = case.read(), case.steps_per_epoch
     for unit in _units(case, reading):
@@ -125,6 +129,22 @@ def _length_of_log(case: _Case) -> _Case | None:
         return None
 
 
+def _has_other_epochs(case: _Case) -> bool:
+    """Check if the epochs of a recipe are not those that a log of Hugging Face states, rounded up."""
+    epochs = case.log.facts.get("num_train_epochs")
+    if "steps_per_epoch" not in case.missing or not isinstance(epochs, int):
+        return False
+
+    def length(**changes: Any) -> int:
+        return case._replace(changes={**case.changes, **changes}).read(1000).num_counts or 0
+
+    try:
+        most, fewer = length(epochs=epochs), length(epochs=epochs - 1) if epochs > 1 else 0
+        return most < length(epochs=2 * epochs) and not fewer < length() <= most
+    except _ERRORS:
+        return False
+
+
 def _range_of_epoch(log: Log) -> tuple[int, int]:
     """Return the fewest and the most steps that an epoch can have, by the epochs and steps of a log."""
     low, high = 1.0, float(_LARGEST)
@@ -138,6 +158,21 @@ def _range_of_epoch(log: Log) -> tuple[int, int]:
             low = max(low, float(step) / (float(epoch) + half))
             high = min(high, float(step) / max(float(epoch) - half, 1e-9))
     return max(1, math.ceil(low - 1e-6)), min(_LARGEST, max(1, math.floor(high + 1e-6)))
+
+
+def _range_of_batches(case: _Case) -> tuple[int, int]:
+    """Return the fewest and the most batches that an epoch can have, by the epochs and steps of a log."""
+    low, high = _range_of_epoch(case.log)
+
+    def updates(batches: int) -> int:
+        return case._replace(changes={**case.changes, "epochs": 1}).read(batches).num_counts or 0
+
+    try:
+        one, two = updates(10**6), updates(2 * 10**6)
+    except _ERRORS:
+        return low, high
+    accumulation = round(10**6 / one) if 0 < 2 * one - 2 <= two else 1  # batches in an update
+    return (low - 1) * accumulation + 1, min(_LARGEST, high * accumulation)
 
 
 class _Search(NamedTuple):
@@ -227,7 +262,7 @@ def _solved(case: _Case, unit: str) -> Iterator[Attempt]:
         if whole is None:
             nearest, numbers = None, [None] if search.agrees(None) else []
         else:
-            low, high = _range_of_epoch(case.log) if is_epoch else (1, _LARGEST)
+            low, high = _range_of_batches(case) if is_epoch else (1, _LARGEST)
             nearest, numbers = search.found(low, max(low, high))
         if not numbers and index > 0:
             continue

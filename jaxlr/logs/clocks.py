@@ -72,6 +72,14 @@ def needs_steps_per_epoch(log: Log, points: Points, unit: str | None) -> bool:
     return has_steps if unit == "epoch" else (not has_steps and unit is not None)
 
 
+def not_whole(column: str) -> ValueError:
+    """Return the error of a column whose steps and epochs give no counts."""
+    return ValueError(
+        f"the steps or epochs of the column {column!r} are not whole numbers of at most 2**53: "
+        "give step_column, the name of another one"
+    )
+
+
 def _numbers(log: Log, points: Points) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return the numbers of the steps and of the epochs, where they are whole."""
     steps, epochs = _whole(points.steps), _whole(points.epochs)

@@ -16,6 +16,7 @@ _FLOAT32 = 2.0**-23  # schedules and logs in float32 are that exact
 _LARGEST_COUNT = 2**40
 _MOST_COMPARISONS = 4_000_000
 _MOST_SKIPPED_AT_ONCE = 32
+_MOST_INTERRUPTIONS = 4
 
 
 class Attempt(NamedTuple):
@@ -113,10 +114,10 @@ def with_skips(attempt: Attempt, points: Points, clock: Clock) -> Comparison:
     Each point takes the fewest skipped updates that explain it, and at least those of the point before.
     """
     counts, tolerances = clock.counts, tolerances_of(points)
-    most = min(32 + int(counts.max()) // 50, _MOST_COMPARISONS // len(counts))
-    skips = np.arange(most + 1)[:, None]
+    most = np.minimum(32 + counts // 50, np.maximum(counts, 0))
+    skips = np.arange(min(int(most.max()), _MOST_COMPARISONS // len(counts)) + 1)[:, None]
     expected = rates_of(attempt.reading.schedule, counts[None, :] - skips)
-    is_possible = (np.abs(expected - points.rates) <= tolerances) & (skips <= np.maximum(counts, 0))
+    is_possible = (np.abs(expected - points.rates) <= tolerances) & (skips <= most)
     skipped = np.zeros(len(counts), dtype=np.int64)
     current, agrees = 0, np.zeros(len(counts), dtype=bool)
     for index in range(len(counts)):
@@ -126,6 +127,11 @@ def with_skips(attempt: Attempt, points: Points, clock: Clock) -> Comparison:
             current += int(later[0])
             agrees[index] = True
         skipped[index] = current
+    # Mixed precision skips several updates in a row, and then seldom. A longer warmup looks like one that
+    # skips some updates before each point, over and over.
+    applied = np.diff(counts - skipped, prepend=counts[0])
+    interruptions = np.cumsum((np.diff(skipped, prepend=0) > 0) & (applied > 0))
+    agrees &= (interruptions <= _MOST_INTERRUPTIONS) | (skipped <= 0.05 * counts)
     chosen = expected[skipped, np.arange(len(counts))]
     reasons = filter(None, (*attempt.reasons, _skip_sentence(points.steps, skipped), clock.reason))
     return Comparison(attempt, counts - skipped, chosen, agrees, tuple(reasons))

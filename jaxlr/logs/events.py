@@ -3,13 +3,12 @@
 import itertools
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from jaxlr._checks import shorten
-from jaxlr.logs.columns import is_rate
 
 
 _LARGEST_RECORD = 2**28
@@ -20,19 +19,23 @@ def is_event_file(start: bytes) -> bool:
     return b"brain.Event:" in start[:64]
 
 
-def read_events(file: Path, notes: list[str]) -> Iterator[Mapping[str, Any]]:
-    """Yield a row for each step in an event file, with its rates and its epoch.
+def read_events(
+    file: Path, notes: list[str], names: dict[str, None], is_kept: Callable[[str], bool]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield a row for each step in an event file, with the scalars that are kept.
 
     A step that was logged again, with another value of the same name, has another row.
 
     Args:
         file: the file.
         notes: a sentence is added for each thing that is damaged.
+        names: the names of all scalars are added.
+        is_kept: a function of the name of a scalar.
 
     Raises:
         ModuleNotFoundError: tensorboardX is not installed.
     """
-    for step, scalars in itertools.groupby(_scalars(file, notes), lambda row: row["step"]):
+    for step, scalars in itertools.groupby(_scalars(file, notes, names, is_kept), lambda row: row["step"]):
         row: dict[str, Any] = {"step": step}
         for scalar in scalars:
             if scalar.keys() & row.keys() != {"step"}:
@@ -42,8 +45,10 @@ def read_events(file: Path, notes: list[str]) -> Iterator[Mapping[str, Any]]:
         yield row
 
 
-def _scalars(file: Path, notes: list[str]) -> Iterator[Mapping[str, Any]]:
-    """Yield a row for each scalar in an event file that is named like a rate, or that counts epochs."""
+def _scalars(
+    file: Path, notes: list[str], names: dict[str, None], is_kept: Callable[[str], bool]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield a row for each scalar in an event file that is kept."""
     try:
         from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
         from tensorboardX.record_writer import masked_crc32c
@@ -69,7 +74,10 @@ def _scalars(file: Path, notes: list[str]) -> Iterator[Mapping[str, Any]]:
                 continue
             for value in event.summary.value:
                 number = _scalar(value)
-                if number is not None and (is_rate(value.tag) or value.tag.lower().endswith("epoch")):
+                if number is None:
+                    continue
+                names[value.tag] = None
+                if is_kept(value.tag):
                     yield {"step": event.step, value.tag: number}
 
 

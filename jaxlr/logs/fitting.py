@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxlr._checks import shown_value
 from jaxlr.logs.candidates import Candidate, Data
-from jaxlr.logs.clocks import Clock, clocks
+from jaxlr.logs.clocks import Clock, clocks, not_whole
 from jaxlr.logs.curves import exponential, of_family, one_cycle, restarts
 from jaxlr.logs.formats import Log, read_log
 from jaxlr.logs.points import Points
@@ -79,10 +79,7 @@ def fit(log: str | PathLike[str], *, step_column: str | None = None, rate_column
     points = found.columns[column]
     usual = _usual_clocks(found, points)
     if not usual:
-        raise ValueError(
-            f"the steps or epochs of the column {column!r} are not whole numbers of at most 2**53: "
-            "give step_column, the name of another one"
-        )
+        raise not_whole(column)
     if not points.rates.max() > 0:
         raise ValueError(
             f"the column {column!r} has no rate above 0: give rate_column, the name of another one"
@@ -95,9 +92,11 @@ def fit(log: str | PathLike[str], *, step_column: str | None = None, rate_column
         if best := agreeing or nearest:
             notes = (*found.notes, *([clock.reason] if clock.reason else []))
             size = len(points.rates)
+            if size <= 2:
+                notes = (*notes, "Many other schedules agree with so few rates.")
             fits.append(Fit(tuple(best), bool(agreeing), size, found.kind, column, notes, points.rates))
             length = best[0].parameters.get("length")
-            if agreeing and found.facts.get("max_steps", length) == length:
+            if agreeing and length is not None and found.facts.get("max_steps") == length:
                 break
     if not fits:
         raise ValueError(

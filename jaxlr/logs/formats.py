@@ -114,6 +114,7 @@ class _Rows:
         self.keys: dict[str, None] = {}  # of all columns, also of those that are not kept
         self.rows: list[Mapping[str, Any]] = []
         self.facts: dict[str, Any] = {}
+        self.wanted = 'must be a JSON object such as {"step": 0, "lr": 0.1}'
         self.damaged: list[int] = []
         self.notes: list[str] = []
 
@@ -122,7 +123,7 @@ class _Rows:
         with file.open("rb") as stream:
             start = stream.read(4096)
         if is_event_file(start):
-            self._add(read_events(file, self.notes))
+            self._add(read_events(file, self.notes, self.keys, self._is_kept))
             self.kind = kind_of_events(self.keys)
             return
         text = start.decode("utf-8-sig", errors="replace").lstrip()
@@ -131,7 +132,9 @@ class _Rows:
         if text.startswith("version https://git-lfs"):
             raise ValueError(f"{file.name} is a pointer of Git LFS: fetch the file with git lfs pull")
         if b"\0" in start[:16]:
-            raise ValueError(f"{file.name} is neither a text nor an event file of TensorBoard")
+            raise ValueError(
+                f"{file.name} is neither a text nor an event file of TensorBoard: a text must be in UTF-8"
+            )
         if text.startswith("[") or (text.startswith("{") and _is_document(file)):
             self._read_document(file)
         elif text.startswith("{"):
@@ -201,13 +204,15 @@ class _Rows:
     def _csv_rows(self, file: Path) -> Iterator[Mapping[str, Any]]:
         lines = self._lines(file)
         _, header = next(lines)
-        delimiter = max(",;\t", key=header.count)
+        delimiter = max(",;\t|", key=header.count)
         names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter))]
-        if len(names) < 2 or not any(is_rate(name) or is_clock(name) for name in names):
+        if len(names) < 2 or not any(map(self._is_kept, names)):
             raise ValueError(
                 f"{file.name} is no log that jaxlr knows: its first line is {shown_value(shorten(header))}"
-                ", not the names of columns such as step and lr"
+                ", not the names of columns such as step,lr: give step_column and rate_column if the "
+                "columns are called otherwise"
             )
+        self.wanted = "must have a cell for each column, and numbers such as 0.1"
         counted = [index for index, name in enumerate(names) if is_rate(name) or name.lower() in STEP_NAMES]
         for number, line in lines:
             cells = _cells(line, delimiter)
@@ -232,10 +237,9 @@ class _Rows:
     def log(self) -> Log:
         """Return the rates in the rows."""
         name = self.name
-        if not self.rows:
-            wanted = "must have a cell for each column, and numbers such as 0.1"
-            line = f": line {self.damaged[0]} {wanted}" if self.damaged else ""
-            raise ValueError(f"{name} has no row that can be read{line}")
+        if not self.keys:
+            row = f"line {self.damaged[0]}" if self.damaged else "a row"
+            raise ValueError(f"{name} has no row that can be read: {row} {self.wanted}")
         for column in (self.rate_column, self.step_column):
             if column is not None and column not in self.keys:
                 raise ValueError(f"{name} has no column {column!r}, it has {_listed(self.keys)}")

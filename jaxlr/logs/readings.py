@@ -17,6 +17,8 @@ from jaxlr.frameworks.forms import SUFFIXES, read_file, settings_of
 from jaxlr.frameworks.recipe import Recipe
 
 
+_ARGUMENTS = ("init_value", "framework", "version", "steps_per_epoch", "epochs", "num_processes", "names")
+_DEFAULTS = {**dict.fromkeys(_ARGUMENTS), "group": 0}
 _MOST_NUMBERS = 12
 _COUNT = re.compile(r"warm|step|epoch|cycle|iter|max_num|^(end|t_max|t_0|milestones)$", re.IGNORECASE)
 # The last version before each change of a rule that the readers know.
@@ -62,12 +64,12 @@ class Source:
         arguments: the arguments of `from_config` and `from_string`, by name.
     """
 
-    def __init__(self, recipe: Any, arguments: Mapping[str, Any]):
-        self.arguments: dict[str, Any] = dict(arguments)
+    def __init__(self, recipe: Any, **arguments: Any):
+        self.arguments: dict[str, Any] = {**_DEFAULTS, **arguments}
         self.fixed: Reading | None = None
         self.text: str = ""
         self.settings: Mapping[str, Any] | None = None
-        framework = self.arguments.get("framework")
+        framework = self.arguments["framework"]
         if isinstance(recipe, Mapping | list):
             self.settings = read_config(recipe)
         elif isinstance(recipe, PathLike) or (isinstance(recipe, str) and _is_file_name(recipe)):
@@ -111,7 +113,7 @@ class Source:
         probes: dict[str, Any] = {"init_value": 1.0}
         if self.settings is not None:
             probes["steps_per_epoch"] = 10
-        given = [key for key in probes if self.arguments.get(key) is None]
+        given = [key for key in probes if self.arguments[key] is None]
         for lacking in ([], *([key] for key in given), given):
             changes = {key: probes[key] for key in lacking}
             try:

@@ -11,6 +11,7 @@ import optax
 from jaxlr._checks import check_duration, check_positive_count, shown_value
 from jaxlr.frameworks.recipe import Recipe
 from jaxlr.logs.attempts import attempts
+from jaxlr.logs.clocks import not_whole
 from jaxlr.logs.comparisons import Comparison, best_of, compare, usual_comparison
 from jaxlr.logs.formats import Log, read_log
 from jaxlr.logs.points import Points
@@ -152,19 +153,20 @@ def verify(
     """
     if steps_per_epoch is not None:
         steps_per_epoch = check_positive_count("steps_per_epoch", steps_per_epoch)
-    arguments: dict[str, Any] = {
-        "init_value": init_value,
-        "framework": framework,
-        "version": version,
-        "steps_per_epoch": steps_per_epoch,
-        "epochs": epochs,
-        "num_processes": num_processes,
-        "group": check_duration("group", group),
-        "names": names,
-    }
+    group = check_duration("group", group)
     if not isinstance(log, str | PathLike):
         raise TypeError(f"log must be the path of a file, got {shown_value(log)}")
-    source = Source(recipe, arguments)
+    source = Source(
+        recipe,
+        init_value=init_value,
+        framework=framework,
+        version=version,
+        steps_per_epoch=steps_per_epoch,
+        epochs=epochs,
+        num_processes=num_processes,
+        group=group,
+        names=names,
+    )
     found = read_log(Path(log), step_column, rate_column)
     results: list[Verification] = []
     for name in _ordered(found, group):
@@ -205,6 +207,8 @@ def _verify_column(source: Source, log: Log, column: str) -> Verification:
     if best is not None and not best.agrees.all():
         best = _rounded(source, log, points) or best
     if best is None or usual is None:
+        if source.arguments["steps_per_epoch"] is not None or not np.isnan(points.steps).any():
+            raise not_whole(column)
         raise ValueError(
             "the recipe counts steps and the log numbers epochs, or the reverse: give steps_per_epoch"
         )
@@ -241,22 +245,22 @@ def _result(usual: Comparison, best: Comparison, log: Log, column: str) -> Verif
     if best.agrees.any() and (np.abs(expected - rates) <= points.tolerances[best.agrees]).all():
         digits = points.digits
     return Verification(
-        bool(best.agrees.all()) and not best.attempt.is_changed,
-        len(points.rates),
-        usual.num_agreeing,
-        best.num_agreeing,
-        digits,
-        points.digits,
-        first,
-        best.reasons,
-        dict(best.attempt.found) if best.agrees.all() else {},
-        best.attempt.reading.assumptions,
-        log.notes,
-        log.kind,
-        column,
-        best.attempt.reading.schedule,
-        best.counts,
-        steps,
-        points.rates,
-        best.expected,
+        agrees=bool(best.agrees.all()) and not best.attempt.is_changed,
+        num_points=len(points.rates),
+        num_agreeing=usual.num_agreeing,
+        num_explained=best.num_agreeing,
+        digits=digits,
+        printed_digits=points.digits,
+        first_disagreement=first,
+        explanations=best.reasons,
+        found=dict(best.attempt.found) if best.agrees.all() else {},
+        assumptions=best.attempt.reading.assumptions,
+        notes=log.notes,
+        kind=log.kind,
+        column=column,
+        schedule=best.attempt.reading.schedule,
+        counts=best.counts,
+        steps=steps,
+        rates=points.rates,
+        expected=best.expected,
     )

@@ -12,13 +12,10 @@ from jaxlr.logs.comparisons import Comparison, compare
 from jaxlr.logs.readings import Source
 
 
-_ARGUMENTS = ("init_value", "framework", "version", "steps_per_epoch", "epochs", "num_processes", "names")
-
-
 def of_ultralytics(data: Data) -> Iterator[Candidate]:
     """Yield the config of Ultralytics that has the rates of its log."""
     for settings in _ultralytics_settings(data):
-        source = Source(settings, {**dict.fromkeys(_ARGUMENTS), "group": 0, "framework": "ultralytics"})
+        source = Source(settings, framework="ultralytics")
         for attempt in attempts(source, data.log, data.points):
             compared = compare(attempt, data.log, data.points)
             if compared is not None and compared.agrees.all():
