@@ -1,5 +1,6 @@
 """Runs and sweeps with --optimizer: torch's updates, resumed bit for bit, and never another optimizer."""
 
+import functools
 import re
 from typing import Any
 
@@ -16,11 +17,13 @@ import jaxlr
 from jaxlr.cli import main
 from jaxlr.convert.optimizers.signatures import NAMES
 from jaxlr.train.config import SweepConfig, TrainConfig
+from jaxlr.train.data import load_dataset
+from jaxlr.train.data.splits import split_dataset
 from jaxlr.train.model import mlp
 from jaxlr.train.output.folder import saved_config
 from jaxlr.train.output.summary import best_curves, summarize
 from jaxlr.train.program import _build_optimizer, build_run
-from jaxlr.train.runs import RunMetrics, hyperparameters_of, start_run
+from jaxlr.train.runs import RunMetrics, hyperparameters_of, start_run, train_run
 from jaxlr.train.step import Split
 from jaxlr.train.sweeps import sweep
 
@@ -356,6 +359,41 @@ def test_resumed_run_keeps_the_optimizer_of_its_config(small, tmp_path):
     out = train_here([*flags, "--epochs", "2"], tmp_path / "resumed")
     main(["train", "--resume", "--out", str(out), "--epochs", "3", "--quiet"])
     assert_same_run(out, unbroken)
+
+
+WARMED = {
+    **{"sched": "plateau", "lr": 0.1, "epochs": 8, "patience_epochs": 0, "decay_rate": 0.5, "opt": "sgd"},
+    **{"eval_metric": "loss", "warmup_epochs": 2, "warmup_lr": 0.01},
+}
+GREEDY = {
+    **{"learning_rate": 0.05, "lr_scheduler_type": "greedy", "optim": "sgd"},
+    "lr_scheduler_kwargs": {"patience": 0, "factor": 0.5},
+}
+
+
+@pytest.mark.parametrize("recipe", [WARMED, GREEDY])
+def test_plateau_with_a_warmup_and_one_that_rises_get_the_validation_loss(recipe, data, tmp_path):
+    shared: Any = {"dataset": "mnist", "data_dir": data, "hidden": (8,), "epochs": 8, "quiet": True}
+    config = TrainConfig.from_flags(**shared, recipe=recipe, optimizer="SGD()", out=tmp_path / "run")
+    rows = jaxlr.train.train(config)
+    state: Any = jaxlr.from_config(recipe).schedule.init({})
+    rates = []
+    for row in rows:
+        rates.append(jaxlr.plateau_lr(state))
+        state = jaxlr.plateau_step(state, row["valid_loss"])
+    assert len({float(rate) for rate in rates}) > 3
+    assert_close([row["lr"] for row in rows], rates, DEVICE_RTOL)
+
+    hyperparameters, digits = hyperparameters_of(config, STEPS), load_dataset("mnist", data)
+    run = functools.partial(train_run, model=mlp([36, 8, 10]), optimizer=config.schedule.text_optimizer)
+    metrics = jax.jit(run)(jax.random.key(0), hyperparameters, split_dataset(digits))
+    for name in ("train_loss", "lr"):
+        assert_close(getattr(metrics, name), [row[name] for row in rows], 10 * DEVICE_RTOL)
+
+
+def test_plateau_of_a_recipe_that_waits_for_a_metric_to_rise_is_refused():
+    with pytest.raises(ValueError, match=r"waits for a metric to rise.*: change its mode, or its"):
+        TrainConfig.from_flags(recipe={**WARMED, "eval_metric": "top1"})
 
 
 def test_rate_beside_the_optimizer_auto_is_refused():

@@ -9,6 +9,7 @@ import jax
 import optax
 
 from jaxlr._checks import shown_value
+from jaxlr._plateaus import Plateau, nodes_of
 from jaxlr.convert.optimizers.signatures import OptimizerCall
 from jaxlr.flags.errors import RecipeError, in_flags
 from jaxlr.flags.recipe import Settings, read_recipe
@@ -16,7 +17,6 @@ from jaxlr.frameworks import Recipe
 from jaxlr.frameworks.config import from_config
 from jaxlr.frameworks.optimizers import ConfigOptimizer, read_optimizer
 from jaxlr.frameworks.recipe import OptimizerError, Unreadable
-from jaxlr.plateau import PlateauState
 
 
 # The keys of the texts that hold a recipe, and of a Python config's expression in them.
@@ -176,11 +176,9 @@ class RecipeReader(NamedTuple):
         if self.lr is not None:
             self._check_rate()
         numbers = {"steps_per_epoch": _ANY_BATCHES, "epochs": epochs or self._missing_epochs(_ANY_BATCHES)}
-        schedule: Any = self.read(**numbers).schedule
-        if isinstance(schedule, optax.GradientTransformation):
-            state = schedule.init({})
-            if not isinstance(state, PlateauState):
-                raise RecipeError("the schedule of the recipe depends on a metric, and is not a plateau")
+        schedule = self.read(**numbers).schedule
+        if isinstance(schedule, Plateau):
+            (state,) = nodes_of(schedule.init({}), lambda node: hasattr(node, "mode"))
             if state.mode != 0:
                 raise RecipeError(
                     "the plateau of the recipe waits for a metric to rise, but jaxlr train gives it the "

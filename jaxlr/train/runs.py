@@ -12,9 +12,10 @@ import optax
 from jaxtyping import Key
 
 from jaxlr._checks import shorten
-from jaxlr._plateaus import Plateau, nodes_of
+from jaxlr._double_float import round_to_float
+from jaxlr._plateaus import Plateau, State, nodes_of
 from jaxlr.convert.optimizers.signatures import OptimizerCall
-from jaxlr.plateau import PlateauState, plateau_lr, reduce_lr_on_plateau
+from jaxlr.plateau import plateau_lr, reduce_lr_on_plateau
 from jaxlr.schedules._schedule import calls_function
 from jaxlr.schedules.compose import sample
 from jaxlr.train.config import TrainConfig
@@ -35,7 +36,7 @@ class Hyperparameters(NamedTuple):
     """A schedule and a plateau as arrays only, so that different schedulers can be stacked and vmapped."""
 
     rates: Array  # of each epoch, shape (epochs, 1), or of each step, shape (epochs, steps per epoch)
-    plateau: PlateauState  # lowers the rates; for other schedulers, a plateau that never does
+    plateau: State  # lowers the rates; for other schedulers, a plateau that never does
 
 
 class RunMetrics(NamedTuple):
@@ -207,7 +208,7 @@ def continue_run(
     before = plateau_lr(state.opt_state)  # read now: the plateau steps at the end of the epoch
     state, metrics = run_epoch(model[1], tx, batch_size, True, state, data.train, data.valid)
     last_step = _num_updates(state.opt_state) - 1
-    lr = rate(last_step) / plateau_lr(hyperparameters.plateau) * before
+    lr = rate(last_step) / round_to_float(hyperparameters.plateau.init_value) * before
     return state, RunMetrics(*metrics, lr=lr)
 
 
@@ -229,7 +230,7 @@ def _num_updates(opt_state: Any) -> jax.Array:
 
 
 def _optimizer(
-    rate: optax.Schedule, plateau: PlateauState, momentum: float, optimizer: OptimizerCall | None
+    rate: optax.Schedule, plateau: State, momentum: float, optimizer: OptimizerCall | None
 ) -> Any:
     """Build the optimizer at a schedule of rates, then a plateau that starts from a given state."""
     # The update reads all hyperparameters from the state, so the update of any plateau works.
