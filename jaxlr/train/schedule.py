@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import optax
 import tyro
 
-from jaxlr._checks import check_value, shown_value
+from jaxlr._checks import check_value, shorten, shown_value
 from jaxlr.convert import from_string
 from jaxlr.convert.errors import ConflictingRateError
 from jaxlr.convert.optimizers.signatures import OptimizerCall
@@ -172,8 +172,10 @@ class TrainSchedule:
 
     @property
     def label(self) -> str:
-        """Return the schedule in words, for lines and figures. A recipe must be complete."""
-        return f"the recipe of {self.reader.read().framework}" if self.reader else str(self.scheduler)
+        """Return the schedule in one line, for messages and figures. A recipe must be complete."""
+        if self.reader:
+            return f"the recipe of {self.reader.read().framework}"
+        return shorten(str(self.scheduler), 200)  # it may be a whole script
 
     @property
     def optimizer_label(self) -> str:
