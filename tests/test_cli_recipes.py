@@ -62,7 +62,7 @@ def rates_of(recipe: Any, num_counts: int | None = None) -> np.ndarray:
 
 
 @pytest.fixture
-def run(capsys):
+def run(capsys, undrawn_figures):
     """Return a function that runs a command in this process and returns what it prints."""
 
     def run(*arguments):

@@ -22,6 +22,8 @@ from jaxlr.train import loop
 from jaxlr.train.output.checkpoint import saved_epochs
 
 
+pytestmark = pytest.mark.usefixtures("undrawn_figures")
+
 # Momentum, and a plateau that is in its cooldown most of the time, so every kind of state is needed.
 RECIPE: list[Any] = flags(
     dataset="mnist",

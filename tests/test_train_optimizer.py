@@ -28,6 +28,8 @@ from jaxlr.train.step import Split
 from jaxlr.train.sweeps import sweep
 
 
+pytestmark = pytest.mark.usefixtures("undrawn_figures")
+
 ADAMW = "AdamW(lr=3e-3, weight_decay=0.1)"
 CORRECTED = "Lion(weight_decay=0.1, corrected_weight_decay=True)"
 STEPS = 7  # batches of an epoch
