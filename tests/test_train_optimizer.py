@@ -22,7 +22,7 @@ from jaxlr.train.data.splits import split_dataset
 from jaxlr.train.model import mlp
 from jaxlr.train.output.folder import saved_config
 from jaxlr.train.output.summary import best_curves, summarize
-from jaxlr.train.program import _build_optimizer, build_run
+from jaxlr.train.program import build_run
 from jaxlr.train.runs import RunMetrics, hyperparameters_of, start_run, train_run
 from jaxlr.train.step import Split
 from jaxlr.train.sweeps import sweep
@@ -54,8 +54,7 @@ def program_of(**flags: Any) -> str:
 def optimizer_of(config):
     """Return the optimizer that a run builds."""
     schedule, counts_per_epoch = config.run_schedule(STEPS)
-    num_counts, steps_per_count = config.epochs * counts_per_epoch, STEPS // counts_per_epoch
-    return _build_optimizer(config, schedule, num_counts, steps_per_count)
+    return config.run_optimizer(schedule, counts_per_epoch, STEPS // counts_per_epoch)
 
 
 @pytest.mark.parametrize("scheduler", ["StepLR(2)", "OneCycleLR(0.1, 21)", "ReduceLROnPlateau(patience=0)"])
