@@ -16,7 +16,7 @@ from jaxlr.train.device.compiler import compiler_options, start_options
 from jaxlr.train.device.mesh import replicated, split_batches
 from jaxlr.train.model import mlp
 from jaxlr.train.runs import check_rates
-from jaxlr.train.step import Apply, Split, TrainState, count_steps, run_epoch
+from jaxlr.train.step import Apply, Split, TrainState, count_steps, initial_state, run_epoch
 
 
 class Run(NamedTuple):
@@ -39,11 +39,9 @@ def build_run(config: TrainConfig, train_split: Split, num_classes: int, mesh: M
         mesh: the devices to split batches over. The state is on one of them.
     """
     training = config.training
-    init_key, shuffle_key = jax.random.split(jax.random.key(training.seed))
     num_features = int(np.prod(train_split.images.shape[1:]))
     init, apply = mlp([num_features, *training.hidden, num_classes])
     apply = split_batches(mesh, apply)
-    params = jax.jit(init, compiler_options=start_options())(init_key)
     steps_per_epoch = count_steps(len(train_split.labels), training.batch_size)
     config = config.completed(steps_per_epoch)
     schedule, counts_per_epoch = config.run_schedule(steps_per_epoch)
@@ -52,7 +50,8 @@ def build_run(config: TrainConfig, train_split: Split, num_classes: int, mesh: M
     if not has_plateau:  # a lambda that fails at a later epoch is refused now, before the run starts
         check_rates(config.schedule.label, schedule, config.epochs * counts_per_epoch)
     tx = config.run_optimizer(schedule, counts_per_epoch, steps_per_count)
-    state = TrainState(params, tx.init(params), shuffle_key)
+    init = jax.jit(init, compiler_options=start_options())
+    state = initial_state(jax.random.key(training.seed), init, tx)
     batch_size = min(training.batch_size, len(train_split.labels))
     epoch = functools.partial(run_epoch, apply, tx, batch_size, has_plateau)
     options = compiler_options(config.device)

@@ -22,7 +22,7 @@ from jaxlr.train.config import TrainConfig
 from jaxlr.train.data.splits import Data
 from jaxlr.train.errors import RateError
 from jaxlr.train.optimizer import build_optimizer
-from jaxlr.train.step import Apply, TrainState, count_steps, run_epoch
+from jaxlr.train.step import Apply, TrainState, count_steps, initial_state, run_epoch
 
 
 _PIECE = 2**16  # rates to check at once
@@ -183,12 +183,10 @@ def start_run(
     optimizer: OptimizerCall | None = None,
 ) -> TrainState:
     """Return the state of `train_run` before its first epoch."""
-    init_key, shuffle_key = jax.random.split(key)
-    params = model[0](init_key)
     # Rprop and ASGD keep the first rate in their state.
     rate = optax.constant_schedule(jnp.asarray(hyperparameters.rates).reshape(-1)[0])
     tx = _optimizer(rate, hyperparameters.plateau, momentum, optimizer)
-    return TrainState(params, tx.init(params), shuffle_key)
+    return initial_state(key, model[0], tx)
 
 
 def continue_run(
