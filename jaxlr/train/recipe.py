@@ -102,9 +102,7 @@ class RunOptimizer(NamedTuple):
             said.append("The weight decay follows the schedule of the config.")
         accumulation = self.read.stated.batches_per_update
         if accumulation > 1 and self.read.recipe.unit != "update":  # else `_batches_per_update` finds it
-            said.append(
-                f"An update is one batch of this run. The config accumulates {accumulation} for it."
-            )
+            said.append(_one_batch_for(accumulation))
         return said
 
 
@@ -212,9 +210,7 @@ class RecipeReader(NamedTuple):
         said = []
         steps = num_batches * self._batches_per_update()
         if steps > num_batches:
-            said.append(
-                f"An update is one batch of this run. The config accumulates {steps // num_batches} for it."
-            )
+            said.append(_one_batch_for(steps // num_batches))
         if epochs is not None:
             said.append(f"The run has {_counted(epochs, 'epoch')}, by --epochs.")
         elif (epochs := self._missing_epochs(steps)) is not None:
@@ -287,6 +283,10 @@ def _groups_of_mlp(biases: int) -> Callable[[Any], Any]:
 
 def _in_flags_of_train(error: Exception) -> str:
     return in_flags(str(error), num_processes="--names num_processes=...")
+
+
+def _one_batch_for(accumulated: int) -> str:
+    return f"An update is one batch of this run. The config accumulates {accumulated} for it."
 
 
 def _comparison(recipe: Recipe, num_counts: int) -> list[str]:
