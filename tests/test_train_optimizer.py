@@ -28,7 +28,7 @@ from jaxlr.train.step import Split
 from jaxlr.train.sweeps import sweep
 
 
-pytestmark = pytest.mark.usefixtures("undrawn_figures")
+pytestmark = pytest.mark.usefixtures("fast_programs", "undrawn_figures")
 
 ADAMW = "AdamW(lr=3e-3, weight_decay=0.1)"
 CORRECTED = "Lion(weight_decay=0.1, corrected_weight_decay=True)"
@@ -42,7 +42,7 @@ def data(tmp_path_factory) -> Any:
 
 @pytest.fixture
 def small(data) -> list[str]:
-    return ["--dataset", "mnist", "--data-dir", str(data), "--hidden", "8", "--no-compilation-cache"]
+    return ["--dataset", "mnist", "--data-dir", str(data), "--hidden", "8"]
 
 
 def program_of(**flags: Any) -> str:
@@ -92,7 +92,7 @@ def test_resumed_run_equals_the_unbroken_run(small, tmp_path, capsys):
 def test_sweep_has_the_numbers_of_train(data, tmp_path):
     shared: Any = {
         "dataset": "mnist", "data_dir": data, "hidden": (8,), "epochs": 3, "quiet": True,
-        "optimizer": "Adam(betas=(0.8, 0.99))", "compilation_cache": False,
+        "optimizer": "Adam(betas=(0.8, 0.99))",
     }  # fmt: skip
     scheduler = "ReduceLROnPlateau(patience=0, threshold=0.5)"
     config = SweepConfig.from_flags(
