@@ -21,6 +21,7 @@ import jax
 import numpy as np
 import pytest
 from folders import assert_same_run, metrics, small_mnist, train_here
+from helpers import FAST_COMPILATION
 from jax.sharding import AbstractMesh
 from processes import ROOT, finish, flags, on_cpu, start_program, wait_for_epoch
 
@@ -68,8 +69,13 @@ def train_on_cpu(arguments: list[Any], out: Path) -> Path:
     return out
 
 
+# The fixture `fast_programs`, for a program.
+QUICKLY = f"""
+from jaxlr.train import chunks, program
+chunks.compiler_options = program.compiler_options = lambda device: {FAST_COMPILATION!r}
+"""
 # Several commands in one process, which imports everything once.
-COMMANDS = """
+COMMANDS = f"""{QUICKLY}
 import json, sys
 from jaxlr.cli import main
 for arguments in json.loads(sys.argv[1]):
@@ -109,7 +115,9 @@ def test_several_devices_give_the_numbers_of_one(recipe, unbroken, tmp_path):
         assert_close_runs(tmp_path / devices, unbroken)
 
 
-COUNT_COLLECTIVES = """
+COUNT_COLLECTIVES = (
+    QUICKLY
+    + """
 import re, sys
 from jaxlr.train.config import SweepConfig, TrainConfig
 from jaxlr.train.data import load_dataset
@@ -133,6 +141,7 @@ program = chunks.epoch.as_text()
 weights = sorted(set(re.findall(r"f32\\[(\\d+),64,16\\]", program)))
 print("sweep", chunks.size, chunks.width, re.findall(r" (all-\\w+|collective-\\w+)\\(", program), weights)
 """
+)
 
 
 @pytest.mark.heavy
