@@ -1,4 +1,4 @@
-"""The program of a run: one compiled epoch, and the state that it starts from."""
+"""The program of a run: one compiled epoch."""
 
 import functools
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from jaxlr.train.step import Apply, Split, TrainState, count_steps, initial_stat
 
 
 class Run(NamedTuple):
-    """A compiled epoch and the state that it starts from."""
+    """A compiled epoch, with the state that it starts from."""
 
     apply: Apply
     state: TrainState
@@ -30,7 +30,7 @@ class Run(NamedTuple):
 
 
 def build_run(config: TrainConfig, train_split: Split, num_classes: int, mesh: Mesh | None = None) -> Run:
-    """Build the initial state, and one compiled call that trains an epoch and validates.
+    """Build one compiled call that trains an epoch and validates, and the state that it starts from.
 
     Args:
         config: the settings.
