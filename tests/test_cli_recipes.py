@@ -62,7 +62,7 @@ def rates_of(recipe: Any, num_counts: int | None = None) -> np.ndarray:
 
 
 @pytest.fixture
-def run(capsys):
+def run(capsys, undrawn_figures):
     """Return a function that runs a command in this process and returns what it prints."""
 
     def run(*arguments):
@@ -508,6 +508,7 @@ def test_a_recipe_that_does_not_suit_the_data_is_one_line(refuse, tmp_path, monk
 def test_a_script_with_a_torch_scheduler_is_a_recipe_too(write):
     script = TrainConfig.from_flags(recipe=write("train.py", SCRIPT), lr=0.2)
     assert script == TrainConfig.from_flags(scheduler=SCRIPT, lr=0.2)
+    assert "\n" not in script.schedule.label  # one line, for messages
 
 
 def test_a_recipe_is_stored_with_every_kind_of_value(write):

@@ -397,6 +397,7 @@ def test_idx_files_that_do_not_fit_together_are_refused(
     message = refusal(load_dataset, "mnist", tmp_path)
     assert str(tmp_path) in message
     assert fault in message
+    assert message.endswith("; get MNIST again, or give another --data-dir")
 
 
 # Datasets that TFDS prepared

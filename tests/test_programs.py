@@ -6,7 +6,9 @@ import stat
 import warnings
 import zlib
 from types import ModuleType
+from typing import Any
 
+import jax
 import pytest
 from folders import arrays, metrics, small_mnist
 from jax._src import compilation_cache  # pyright: ignore[reportPrivateImportUsage]
@@ -24,7 +26,7 @@ def run_in(folder, name, *flags, **settings):
     data = folder / "mnist" if (folder / "mnist").exists() else small_mnist(folder / "mnist")
     environment = ENVIRONMENT | {"XDG_CACHE_HOME": str(folder / "cache")}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-    fixed = ("--dataset", "mnist", "--data-dir", data, "--hidden", 8, "--epochs", 2)
+    fixed = ("--dataset", "mnist", "--data-dir", data, "--epochs", 2, "--hidden")  # a linear model
     status, _, err = finish(*fixed, *flags, "--out", folder / name, env=environment | settings)
     assert status == 0, err
     return folder / name, err
@@ -69,11 +71,21 @@ def test_half_written_programs_are_replaced_without_a_warning(folder):
     assert all(len(content) > len(whole[name]) // 2 + 1 for name, content in entries(folder).items())
 
 
-def test_the_cache_is_not_used_with_no_compilation_cache_or_with_a_folder_of_the_user(tmp_path):
+def test_the_cache_is_not_used_with_no_compilation_cache(tmp_path):
     run_in(tmp_path, "off", "--no-compilation-cache")
-    users = os.environ["JAX_COMPILATION_CACHE_DIR"]  # that of all tests
-    run_in(tmp_path, "elsewhere", JAX_COMPILATION_CACHE_DIR=users)
     assert not (tmp_path / "cache/jaxlr/programs").exists()
+
+
+def test_a_folder_of_the_user_is_used_instead_of_the_cache(tmp_path, monkeypatch):
+    """All tests have such a folder."""
+    for name in ("zstd", "zstandard"):  # restored after the test, like the one below
+        monkeypatch.setattr(compilation_cache, name, None, raising=False)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    programs.keep_programs()
+    settings: Any = jax.config
+    assert settings.jax_compilation_cache_dir == os.environ["JAX_COMPILATION_CACHE_DIR"]
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_cache_that_cannot_be_created_is_one_warning(tmp_path):

@@ -17,6 +17,8 @@ from jaxlr.train.output import run_programs
 from jaxlr.train.output.run_programs import RunPrograms
 
 
+pytestmark = pytest.mark.usefixtures("undrawn_figures")
+
 SMALL = {"hidden": (8,), "epochs": 2, "quiet": True, "dataset": "mnist"}
 
 
@@ -82,7 +84,7 @@ def bits_warnings(recwarn):
 def test_after_a_kill_and_without_the_users_cache_a_moved_run_compiles_no_epoch(tmp_path):
     """The real command. Its log shows where each program comes from."""
     data = small_mnist(tmp_path / "mnist")
-    fixed = ["--dataset", "mnist", "--data-dir", data, "--hidden", 8, "--epochs", 200]
+    fixed = ["--dataset", "mnist", "--data-dir", data, "--hidden", 8, "--epochs", 60]
     environment = ENVIRONMENT | {
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "JAX_DEBUG_LOG_MODULES": "jax._src.compiler",

@@ -14,15 +14,18 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
 from folders import assert_same_run, metrics, small_mnist, train_here
+from helpers import FAST_COMPILATION
 from jax.sharding import AbstractMesh
 from processes import ROOT, finish, flags, on_cpu, start_program, wait_for_epoch
 
+from jaxlr._compat import enable_x64
 from jaxlr.train import chunks as chunking
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data import load_dataset
@@ -66,8 +69,13 @@ def train_on_cpu(arguments: list[Any], out: Path) -> Path:
     return out
 
 
+# The fixture `fast_programs`, for a program.
+QUICKLY = f"""
+from jaxlr.train import chunks, program
+chunks.compiler_options = program.compiler_options = lambda device: {FAST_COMPILATION!r}
+"""
 # Several commands in one process, which imports everything once.
-COMMANDS = """
+COMMANDS = f"""{QUICKLY}
 import json, sys
 from jaxlr.cli import main
 for arguments in json.loads(sys.argv[1]):
@@ -107,7 +115,9 @@ def test_several_devices_give_the_numbers_of_one(recipe, unbroken, tmp_path):
         assert_close_runs(tmp_path / devices, unbroken)
 
 
-COUNT_COLLECTIVES = """
+COUNT_COLLECTIVES = (
+    QUICKLY
+    + """
 import re, sys
 from jaxlr.train.config import SweepConfig, TrainConfig
 from jaxlr.train.data import load_dataset
@@ -131,6 +141,7 @@ program = chunks.epoch.as_text()
 weights = sorted(set(re.findall(r"f32\\[(\\d+),64,16\\]", program)))
 print("sweep", chunks.size, chunks.width, re.findall(r" (all-\\w+|collective-\\w+)\\(", program), weights)
 """
+)
 
 
 @pytest.mark.heavy
@@ -328,11 +339,6 @@ def test_a_process_that_never_arrives_is_named_by_the_others(recipe, tmp_path):
         (3, {}, "--num-processes is 3 here and 2 on process 0: give all processes the same"),
         (
             2,
-            {"JAX_ENABLE_X64": "1"},
-            "JAX_ENABLE_X64 is 1 here and 0 on process 0: give all processes the same",
-        ),
-        (
-            2,
             {"JAX_NUM_CPU_DEVICES": "2"},
             "the processes have 1, 2 devices: give each the same number of them",
         ),
@@ -352,6 +358,19 @@ def test_a_process_unlike_process_0_is_refused_and_both_end(recipe, tmp_path, nu
     refused = (2, [f"jaxlr: error: {error}"])
     assert refused in both
     assert all(end == refused or number_of_lost(end) in ("0", "1") for end in both)
+
+
+def test_a_process_with_other_settings_of_jax_than_process_0_is_refused(monkeypatch):
+    store: dict[str, str] = {}
+    client = SimpleNamespace(
+        key_value_set=store.__setitem__, blocking_key_value_get=lambda key, timeout: store[key]
+    )
+    for process_id in (0, 1):
+        runtime = SimpleNamespace(client=client, num_processes=2, process_id=process_id)
+        monkeypatch.setattr(watchdog, "_runtime", lambda runtime=runtime: runtime)
+        watchdog._check_settings(timeout=1)
+    with enable_x64(), pytest.raises(DeviceError, match="JAX_ENABLE_X64 is 1 here and 0 on process 0"):
+        watchdog._check_settings(timeout=1)
 
 
 def test_a_process_that_loses_process_0_while_it_looks_for_devices_waits_for_its_name(monkeypatch):
@@ -381,12 +400,18 @@ def test_a_process_that_finds_no_device_is_named_by_the_others_in_time(recipe, t
 
 
 @pytest.mark.heavy
-def test_a_finished_run_of_several_processes_is_not_stopped_for_its_loss(recipe, tmp_path):
-    diverging = [*recipe, *flags(lr=1e12, scheduler="StepLR(2)", epochs=2)]
-    out = train_on_cpu([*diverging, "--on-nan", "continue"], tmp_path / "run")
+def test_several_processes_continue_through_nan_and_are_not_stopped_for_it_when_finished(recipe, tmp_path):
+    out = tmp_path / "run"
+    diverging = [*recipe, *flags(lr=1e12, scheduler="StepLR(2)", epochs=3, out=out)]
+    assert ends(several(2, *diverging, "--on-nan", "continue")) == [DONE] * 2
+    assert [(row["train_loss"], row["lr"]) for row in metrics(out)] == [
+        (None, 1e12),
+        (None, 1e12),
+        (None, 1e11),
+    ]
     (out / "curves.png").unlink()
-    assert ends(several(2, *diverging, "--on-nan", "stop", "--resume", "--out", out)) == [DONE] * 2
-    assert (tmp_path / "run" / "curves.png").exists()
+    assert ends(several(2, *diverging, "--on-nan", "stop", "--resume")) == [DONE] * 2
+    assert (out / "curves.png").exists()
 
 
 @pytest.mark.heavy

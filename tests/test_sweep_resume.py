@@ -316,7 +316,7 @@ def test_a_sweep_killed_at_random_moments_resumes_to_the_unbroken_sweep(data, tm
     assert finish(*recipe, tmp_path / "unbroken", *rarely, name="sweep", **settings)[::2] == (0, "")
     rng = random.Random(0)
     out = tmp_path / "sweep"
-    for _ in range(3):
+    for _ in range(2):
         before = saved_epochs(out / "checkpoints")[:1]
         process = start(*recipe, out, name="sweep", **settings)
         while saved_epochs(out / "checkpoints")[:1] == before and process.poll() is None:

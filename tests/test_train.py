@@ -380,16 +380,15 @@ def test_a_working_directory_that_checkpoints_cannot_have_is_refused(tmp_path, r
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
-def test_in_any_encoding_a_mistake_is_one_line_and_a_scheduler_with_accents_runs(tmp_path, encoding):
-    environment = os.environ | {"PYTHONIOENCODING": encoding}
+def test_in_ascii_a_mistake_is_one_line_and_a_scheduler_with_accents_runs(tmp_path):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     for arguments, line in (
         (["--lr", "x"], "jaxlr: error: --lr must be a number, got 'x' (see"),
         (["--lrr", "3"], "jaxlr: error: Unrecognized options: --lrr, 3 (did you mean --lr?)"),
     ):
         command = [sys.executable, "-m", "jaxlr", "train", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        assert done.returncode == 2
+        assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(line)
         assert done.stderr.count("\n") == 1
     scheduler = "StepLR(3)  # $\\foo$ d\u00e9cru\u00eet"
@@ -458,15 +457,6 @@ def test_python_arguments_may_be_whole_floats_and_paths_as_text(tmp_path):
     untyped: Any = TrainConfig.from_flags
     config = untyped(**SHORT, epochs=2.0, batch_size=1e2, out=str(tmp_path / "run"))
     assert len(train(config)) == 2
-
-
-@pytest.mark.heavy
-def test_a_mistake_in_a_real_process_shows_no_traceback(tmp_path):
-    command = [sys.executable, "-m", "jaxlr", "train", "--scheduler", "StpLR(3)"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("jaxlr: error: unknown scheduler 'StpLR'")
-    assert done.stderr.count("\n") == 1
 
 
 def test_with_format_json_the_command_prints_only_the_rows_of_its_metrics(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """Runs and sweeps with --optimizer: torch's updates, resumed bit for bit, and never another optimizer."""
 
+import functools
 import re
 from typing import Any
 
@@ -16,14 +17,18 @@ import jaxlr
 from jaxlr.cli import main
 from jaxlr.convert.optimizers.signatures import NAMES
 from jaxlr.train.config import SweepConfig, TrainConfig
+from jaxlr.train.data import load_dataset
+from jaxlr.train.data.splits import split_dataset
 from jaxlr.train.model import mlp
 from jaxlr.train.output.folder import saved_config
 from jaxlr.train.output.summary import best_curves, summarize
-from jaxlr.train.program import _build_optimizer, build_run
-from jaxlr.train.runs import RunMetrics, hyperparameters_of, start_run
+from jaxlr.train.program import build_run
+from jaxlr.train.runs import RunMetrics, hyperparameters_of, start_run, train_run
 from jaxlr.train.step import Split
 from jaxlr.train.sweeps import sweep
 
+
+pytestmark = pytest.mark.usefixtures("fast_programs", "undrawn_figures")
 
 ADAMW = "AdamW(lr=3e-3, weight_decay=0.1)"
 CORRECTED = "Lion(weight_decay=0.1, corrected_weight_decay=True)"
@@ -37,7 +42,7 @@ def data(tmp_path_factory) -> Any:
 
 @pytest.fixture
 def small(data) -> list[str]:
-    return ["--dataset", "mnist", "--data-dir", str(data), "--hidden", "8", "--no-compilation-cache"]
+    return ["--dataset", "mnist", "--data-dir", str(data), "--hidden", "8"]
 
 
 def program_of(**flags: Any) -> str:
@@ -49,8 +54,7 @@ def program_of(**flags: Any) -> str:
 def optimizer_of(config):
     """Return the optimizer that a run builds."""
     schedule, counts_per_epoch = config.run_schedule(STEPS)
-    num_counts, steps_per_count = config.epochs * counts_per_epoch, STEPS // counts_per_epoch
-    return _build_optimizer(config, schedule, num_counts, steps_per_count)
+    return config.run_optimizer(schedule, counts_per_epoch, STEPS // counts_per_epoch)
 
 
 @pytest.mark.parametrize("scheduler", ["StepLR(2)", "OneCycleLR(0.1, 21)", "ReduceLROnPlateau(patience=0)"])
@@ -88,7 +92,7 @@ def test_resumed_run_equals_the_unbroken_run(small, tmp_path, capsys):
 def test_sweep_has_the_numbers_of_train(data, tmp_path):
     shared: Any = {
         "dataset": "mnist", "data_dir": data, "hidden": (8,), "epochs": 3, "quiet": True,
-        "optimizer": "Adam(betas=(0.8, 0.99))", "compilation_cache": False,
+        "optimizer": "Adam(betas=(0.8, 0.99))",
     }  # fmt: skip
     scheduler = "ReduceLROnPlateau(patience=0, threshold=0.5)"
     config = SweepConfig.from_flags(
@@ -356,6 +360,41 @@ def test_resumed_run_keeps_the_optimizer_of_its_config(small, tmp_path):
     out = train_here([*flags, "--epochs", "2"], tmp_path / "resumed")
     main(["train", "--resume", "--out", str(out), "--epochs", "3", "--quiet"])
     assert_same_run(out, unbroken)
+
+
+WARMED = {
+    **{"sched": "plateau", "lr": 0.1, "epochs": 8, "patience_epochs": 0, "decay_rate": 0.5, "opt": "sgd"},
+    **{"eval_metric": "loss", "warmup_epochs": 2, "warmup_lr": 0.01},
+}
+GREEDY = {
+    **{"learning_rate": 0.05, "lr_scheduler_type": "greedy", "optim": "sgd"},
+    "lr_scheduler_kwargs": {"patience": 0, "factor": 0.5},
+}
+
+
+@pytest.mark.parametrize("recipe", [WARMED, GREEDY])
+def test_plateau_with_a_warmup_and_one_that_rises_get_the_validation_loss(recipe, data, tmp_path):
+    shared: Any = {"dataset": "mnist", "data_dir": data, "hidden": (8,), "epochs": 8, "quiet": True}
+    config = TrainConfig.from_flags(**shared, recipe=recipe, optimizer="SGD()", out=tmp_path / "run")
+    rows = jaxlr.train.train(config)
+    state: Any = jaxlr.from_config(recipe).schedule.init({})
+    rates = []
+    for row in rows:
+        rates.append(jaxlr.plateau_lr(state))
+        state = jaxlr.plateau_step(state, row["valid_loss"])
+    assert len({float(rate) for rate in rates}) > 3
+    assert_close([row["lr"] for row in rows], rates, DEVICE_RTOL)
+
+    hyperparameters, digits = hyperparameters_of(config, STEPS), load_dataset("mnist", data)
+    run = functools.partial(train_run, model=mlp([36, 8, 10]), optimizer=config.schedule.text_optimizer)
+    metrics = jax.jit(run)(jax.random.key(0), hyperparameters, split_dataset(digits))
+    for name in ("train_loss", "lr"):
+        assert_close(getattr(metrics, name), [row[name] for row in rows], 10 * DEVICE_RTOL)
+
+
+def test_plateau_of_a_recipe_that_waits_for_a_metric_to_rise_is_refused():
+    with pytest.raises(ValueError, match=r"waits for a metric to rise.*: change its mode, or its"):
+        TrainConfig.from_flags(recipe={**WARMED, "eval_metric": "top1"})
 
 
 def test_rate_beside_the_optimizer_auto_is_refused():

@@ -4,7 +4,11 @@ import dataclasses
 import itertools
 from typing import Any, ClassVar, Self
 
+import optax
+
 from jaxlr._checks import shorten
+from jaxlr._plateaus import Plateau
+from jaxlr.convert.optimizers.text import transformation
 from jaxlr.convert.text import steps_per_batch
 from jaxlr.flags.errors import RecipeError, flag_of
 from jaxlr.plateau import ScheduleOrPlateau
@@ -21,6 +25,7 @@ from jaxlr.train.groups import (
     TrainOutput,
     TrainTraining,
 )
+from jaxlr.train.optimizer import build_optimizer
 from jaxlr.train.recipe import DEFAULT_EPOCHS
 from jaxlr.train.schedule import SweepSchedule, TrainSchedule
 
@@ -139,6 +144,21 @@ class TrainConfig(RunConfig):
         per_batch = steps_per_batch(text) if step_per == "auto" else step_per == "batch"
         counts_per_epoch = steps_per_epoch if per_batch else 1
         return self.schedule.build(self.epochs * counts_per_epoch), counts_per_epoch
+
+    def run_optimizer(
+        self, schedule: ScheduleOrPlateau, counts_per_epoch: int, steps_per_count: int
+    ) -> optax.GradientTransformationExtraArgs:
+        """Return the optimizer under the schedule of a run, or with its plateau."""
+        settings, momentum = self.schedule, self.training.momentum
+        if (of_recipe := settings.optimizer_of_recipe(steps_per_count)) is not None:
+            return of_recipe
+        if isinstance(schedule, Plateau):
+            if settings.text_optimizer is not None:
+                return build_optimizer(settings.text_optimizer, schedule)
+            return optax.chain(build_optimizer(None, schedule.init_value, momentum), schedule)
+        if (pair := settings.cycle(self.epochs * counts_per_epoch)) is not None:
+            return transformation(pair, steps_per_epoch=steps_per_count)
+        return build_optimizer(settings.text_optimizer, schedule, momentum, steps_per_count)
 
     def changes_to(self, given: Any) -> list[str]:
         """Return the fixed settings that differ in `given`. Training for more epochs is allowed."""

@@ -14,7 +14,7 @@ from jaxlr.train.recipe import DEFAULT_EPOCHS
 
 
 # For flags with a help text that already states the default.
-_STATED = tyro.conf.arg(help_behavior_hint="")
+STATED = tyro.conf.arg(help_behavior_hint="")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Training:
     step_per: Literal["auto", "epoch", "batch"] = "auto"
     """When the scheduler steps. auto: per batch for OneCycleLR and CyclicLR, per epoch for others."""
 
-    epochs: Annotated[int | None, _STATED] = None
+    epochs: Annotated[int | None, STATED] = None
     """Passes over the training samples. Default: 25, or those of --recipe."""
 
     batch_size: int = 32
@@ -68,7 +68,7 @@ class TrainTraining(Training):
 class SweepTraining(Training):
     """The model and its training, the same for all runs."""
 
-    epochs: Annotated[int | None, _STATED] = None
+    epochs: Annotated[int | None, STATED] = None
     """Passes over the training samples. Default: 25."""
 
     seeds: int = 8
@@ -119,7 +119,7 @@ class Output:
     strict: bool = False
     """With --resume: refuse what may change the last digits, such as another device. By default, warn."""
 
-    checkpoint_every: Annotated[int | None, _STATED] = None
+    checkpoint_every: Annotated[int | None, STATED] = None
     """Epochs between checkpoints. Default: 1, or more if they would take over 5 % of the time."""
 
     quiet: bool = False
@@ -159,16 +159,16 @@ class TrainOutput(Output):
 class Device:
     """The devices."""
 
-    devices: Annotated[int | Literal["all"] | None, _STATED] = None
+    devices: Annotated[int | Literal["all"] | None, STATED] = None
     """Devices, or all, that share a batch or the runs of a sweep. Default: 1, or all if --distributed."""
 
-    compilation_cache: Annotated[bool, _STATED] = True
+    compilation_cache: Annotated[bool, STATED] = True
     """Keep compiled programs, in the user's folder and in --out. --no-compilation-cache: keep none."""
 
     deterministic: bool = False
     """On a GPU: the same bits from every compilation, but slower. On a CPU they are always the same."""
 
-    autotune: Annotated[bool, _STATED] = True
+    autotune: Annotated[bool, STATED] = True
     """On a GPU, time kernels and use the fastest. --no-autotune: start sooner, maybe train slower."""
 
     def __post_init__(self) -> None:
@@ -187,10 +187,10 @@ class TrainDevice(Device):
     coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="")] = None
     """Address on which process 0 listens, the same for all processes."""
 
-    num_processes: Annotated[int | None, _STATED] = None
+    num_processes: Annotated[int | None, STATED] = None
     """Number of processes."""
 
-    process_id: Annotated[int | None, _STATED] = None
+    process_id: Annotated[int | None, STATED] = None
     """Number of this process, from 0. Process 0 reads and writes for all, and its flags apply."""
 
     peer_timeout: int = 60
@@ -229,7 +229,7 @@ class TrainDevice(Device):
 class SweepDevice(Device):
     """The devices."""
 
-    chunk: Annotated[int | None, _STATED] = None
+    chunk: Annotated[int | None, STATED] = None
     """Runs to train at once. Default: all, or as many as fit into the memory of the devices."""
 
     def __post_init__(self) -> None:

@@ -249,6 +249,6 @@ def _describe_loss(history: list[Row], folder: RunFolder) -> str:
     return (
         f"the loss became {row['train_loss']:g} in training and {row['valid_loss']:g} in validation in"
         f" epoch {row['epoch']}, at a learning rate of {row['lr']:g} (last finite training loss: {last}):"
-        " start a new run with a lower --lr, or continue as torch would, with --on-nan continue; "
-        + folder.resume_hint()
+        " start a new run with a lower --lr, or continue as torch would, with --on-nan continue;"
+        f" {folder.resume_hint()} --on-nan continue"
     )

@@ -1,4 +1,4 @@
-"""The program of a run: one compiled epoch, and the state that it starts from."""
+"""The program of a run: one compiled epoch."""
 
 import functools
 from collections.abc import Callable
@@ -6,24 +6,21 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import optax
 from jax.sharding import Mesh
 
 from jaxlr._plateaus import Plateau
-from jaxlr.convert.optimizers.text import transformation
 from jaxlr.plateau import plateau_lr
 from jaxlr.schedules.compose import per_epoch
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.device.compiler import compiler_options, start_options
 from jaxlr.train.device.mesh import replicated, split_batches
 from jaxlr.train.model import mlp
-from jaxlr.train.optimizer import build_optimizer
 from jaxlr.train.runs import check_rates
-from jaxlr.train.step import Apply, Split, TrainState, count_steps, run_epoch
+from jaxlr.train.step import Apply, Split, TrainState, count_steps, initial_state, run_epoch
 
 
 class Run(NamedTuple):
-    """A compiled epoch and the state that it starts from."""
+    """A compiled epoch, with the state that it starts from."""
 
     apply: Apply
     state: TrainState
@@ -33,7 +30,7 @@ class Run(NamedTuple):
 
 
 def build_run(config: TrainConfig, train_split: Split, num_classes: int, mesh: Mesh | None = None) -> Run:
-    """Build the initial state, and one compiled call that trains an epoch and validates.
+    """Build one compiled call that trains an epoch and validates, and the state that it starts from.
 
     Args:
         config: the settings.
@@ -42,39 +39,24 @@ def build_run(config: TrainConfig, train_split: Split, num_classes: int, mesh: M
         mesh: the devices to split batches over. The state is on one of them.
     """
     training = config.training
-    init_key, shuffle_key = jax.random.split(jax.random.key(training.seed))
     num_features = int(np.prod(train_split.images.shape[1:]))
     init, apply = mlp([num_features, *training.hidden, num_classes])
     apply = split_batches(mesh, apply)
-    params = jax.jit(init, compiler_options=start_options())(init_key)
     steps_per_epoch = count_steps(len(train_split.labels), training.batch_size)
     config = config.completed(steps_per_epoch)
     schedule, counts_per_epoch = config.run_schedule(steps_per_epoch)
     has_plateau = isinstance(schedule, Plateau)
-    num_counts, steps_per_count = config.epochs * counts_per_epoch, steps_per_epoch // counts_per_epoch
+    steps_per_count = steps_per_epoch // counts_per_epoch
     if not has_plateau:  # a lambda that fails at a later epoch is refused now, before the run starts
-        check_rates(config.schedule.label, schedule, num_counts)
-    tx = _build_optimizer(config, schedule, num_counts, steps_per_count)
-    state = TrainState(params, tx.init(params), shuffle_key)
+        check_rates(config.schedule.label, schedule, config.epochs * counts_per_epoch)
+    tx = config.run_optimizer(schedule, counts_per_epoch, steps_per_count)
+    init = jax.jit(init, compiler_options=start_options())
+    state = initial_state(jax.random.key(training.seed), init, tx)
     batch_size = min(training.batch_size, len(train_split.labels))
     epoch = functools.partial(run_epoch, apply, tx, batch_size, has_plateau)
     options = compiler_options(config.device)
     program = jax.jit(epoch, donate_argnums=0, out_shardings=replicated(mesh), compiler_options=options)
     return Run(apply, state, program, _rate_of_epoch(schedule, steps_per_epoch, steps_per_count), mesh)
-
-
-def _build_optimizer(config: TrainConfig, schedule: Any, num_counts: int, steps_per_count: int) -> Any:
-    """Return the optimizer of a run under its schedule, or with its plateau."""
-    settings = config.schedule
-    if (of_config := settings.optimizer_of_recipe(steps_per_count)) is not None:
-        return of_config
-    if isinstance(schedule, Plateau):
-        if settings.text_optimizer is not None:
-            return build_optimizer(settings.text_optimizer, schedule)
-        return optax.chain(build_optimizer(None, schedule.init_value, config.training.momentum), schedule)
-    if (pair := settings.cycle(num_counts)) is not None:
-        return transformation(pair, steps_per_epoch=steps_per_count)
-    return build_optimizer(settings.text_optimizer, schedule, config.training.momentum, steps_per_count)
 
 
 def _rate_of_epoch(

@@ -9,6 +9,7 @@ import jax
 import optax
 
 from jaxlr._checks import shown_value
+from jaxlr._plateaus import Plateau, nodes_of
 from jaxlr.convert.optimizers.signatures import OptimizerCall
 from jaxlr.flags.errors import RecipeError, in_flags
 from jaxlr.flags.recipe import Settings, read_recipe
@@ -16,7 +17,6 @@ from jaxlr.frameworks import Recipe
 from jaxlr.frameworks.config import from_config
 from jaxlr.frameworks.optimizers import ConfigOptimizer, read_optimizer
 from jaxlr.frameworks.recipe import OptimizerError, Unreadable
-from jaxlr.plateau import PlateauState
 
 
 # The keys of the texts that hold a recipe, and of a Python config's expression in them.
@@ -102,9 +102,7 @@ class RunOptimizer(NamedTuple):
             said.append("The weight decay follows the schedule of the config.")
         accumulation = self.read.stated.batches_per_update
         if accumulation > 1 and self.read.recipe.unit != "update":  # else `_batches_per_update` finds it
-            said.append(
-                f"An update is one batch of this run. The config accumulates {accumulation} for it."
-            )
+            said.append(_one_batch_for(accumulation))
         return said
 
 
@@ -176,11 +174,9 @@ class RecipeReader(NamedTuple):
         if self.lr is not None:
             self._check_rate()
         numbers = {"steps_per_epoch": _ANY_BATCHES, "epochs": epochs or self._missing_epochs(_ANY_BATCHES)}
-        schedule: Any = self.read(**numbers).schedule
-        if isinstance(schedule, optax.GradientTransformation):
-            state = schedule.init({})
-            if not isinstance(state, PlateauState):
-                raise RecipeError("the schedule of the recipe depends on a metric, and is not a plateau")
+        schedule = self.read(**numbers).schedule
+        if isinstance(schedule, Plateau):
+            (state,) = nodes_of(schedule.init({}), lambda node: hasattr(node, "mode"))
             if state.mode != 0:
                 raise RecipeError(
                     "the plateau of the recipe waits for a metric to rise, but jaxlr train gives it the "
@@ -214,9 +210,7 @@ class RecipeReader(NamedTuple):
         said = []
         steps = num_batches * self._batches_per_update()
         if steps > num_batches:
-            said.append(
-                f"An update is one batch of this run. The config accumulates {steps // num_batches} for it."
-            )
+            said.append(_one_batch_for(steps // num_batches))
         if epochs is not None:
             said.append(f"The run has {_counted(epochs, 'epoch')}, by --epochs.")
         elif (epochs := self._missing_epochs(steps)) is not None:
@@ -289,6 +283,10 @@ def _groups_of_mlp(biases: int) -> Callable[[Any], Any]:
 
 def _in_flags_of_train(error: Exception) -> str:
     return in_flags(str(error), num_processes="--names num_processes=...")
+
+
+def _one_batch_for(accumulated: int) -> str:
+    return f"An update is one batch of this run. The config accumulates {accumulated} for it."
 
 
 def _comparison(recipe: Recipe, num_counts: int) -> list[str]:

@@ -12,16 +12,17 @@ import optax
 from jaxtyping import Key
 
 from jaxlr._checks import shorten
-from jaxlr._plateaus import Plateau, nodes_of
+from jaxlr._double_float import round_to_float
+from jaxlr._plateaus import Plateau, State, nodes_of
 from jaxlr.convert.optimizers.signatures import OptimizerCall
-from jaxlr.plateau import PlateauState, plateau_lr, reduce_lr_on_plateau
+from jaxlr.plateau import plateau_lr, reduce_lr_on_plateau
 from jaxlr.schedules._schedule import calls_function
 from jaxlr.schedules.compose import sample
 from jaxlr.train.config import TrainConfig
 from jaxlr.train.data.splits import Data
 from jaxlr.train.errors import RateError
 from jaxlr.train.optimizer import build_optimizer
-from jaxlr.train.step import Apply, TrainState, count_steps, run_epoch
+from jaxlr.train.step import Apply, TrainState, count_steps, initial_state, run_epoch
 
 
 _PIECE = 2**16  # rates to check at once
@@ -35,7 +36,7 @@ class Hyperparameters(NamedTuple):
     """A schedule and a plateau as arrays only, so that different schedulers can be stacked and vmapped."""
 
     rates: Array  # of each epoch, shape (epochs, 1), or of each step, shape (epochs, steps per epoch)
-    plateau: PlateauState  # lowers the rates; for other schedulers, a plateau that never does
+    plateau: State  # lowers the rates; for other schedulers, a plateau that never does
 
 
 class RunMetrics(NamedTuple):
@@ -182,12 +183,10 @@ def start_run(
     optimizer: OptimizerCall | None = None,
 ) -> TrainState:
     """Return the state of `train_run` before its first epoch."""
-    init_key, shuffle_key = jax.random.split(key)
-    params = model[0](init_key)
     # Rprop and ASGD keep the first rate in their state.
     rate = optax.constant_schedule(jnp.asarray(hyperparameters.rates).reshape(-1)[0])
     tx = _optimizer(rate, hyperparameters.plateau, momentum, optimizer)
-    return TrainState(params, tx.init(params), shuffle_key)
+    return initial_state(key, model[0], tx)
 
 
 def continue_run(
@@ -207,7 +206,7 @@ def continue_run(
     before = plateau_lr(state.opt_state)  # read now: the plateau steps at the end of the epoch
     state, metrics = run_epoch(model[1], tx, batch_size, True, state, data.train, data.valid)
     last_step = _num_updates(state.opt_state) - 1
-    lr = rate(last_step) / plateau_lr(hyperparameters.plateau) * before
+    lr = rate(last_step) / round_to_float(hyperparameters.plateau.init_value) * before
     return state, RunMetrics(*metrics, lr=lr)
 
 
@@ -229,7 +228,7 @@ def _num_updates(opt_state: Any) -> jax.Array:
 
 
 def _optimizer(
-    rate: optax.Schedule, plateau: PlateauState, momentum: float, optimizer: OptimizerCall | None
+    rate: optax.Schedule, plateau: State, momentum: float, optimizer: OptimizerCall | None
 ) -> Any:
     """Build the optimizer at a schedule of rates, then a plateau that starts from a given state."""
     # The update reads all hyperparameters from the state, so the update of any plateau works.

@@ -7,19 +7,18 @@ from typing import Annotated, Any
 import optax
 import tyro
 
-from jaxlr._checks import check_value, shown_value
+from jaxlr._checks import check_value, shorten, shown_value
 from jaxlr.convert import from_string
 from jaxlr.convert.errors import ConflictingRateError
 from jaxlr.convert.optimizers.signatures import OptimizerCall
 from jaxlr.convert.optimizers.text import TextPair
 from jaxlr.flags.recipe import message_of, parse_names
 from jaxlr.train.checks import assign, checked_list
+from jaxlr.train.groups import STATED
 from jaxlr.train.optimizer import build_optimizer, paired, read_run_optimizer, stated_optimizer
 from jaxlr.train.recipe import RecipeReader, RunRecipe, read_run_recipe
 
 
-# For flags with a help text that already states the default.
-_STATED = tyro.conf.arg(help_behavior_hint="")
 _NAMES = tyro.conf.arg(metavar="NAME=VALUE...", help_behavior_hint="")
 _DEFAULT_SCHEDULER, _DEFAULT_LR = "ReduceLROnPlateau(patience=5)", 0.1
 _DEFAULT_RATES = (0.03, 0.1, 0.3)  # of a sweep
@@ -29,13 +28,13 @@ _DEFAULT_RATES = (0.03, 0.1, 0.3)  # of a sweep
 class TrainSchedule:
     """The learning rate."""
 
-    scheduler: Annotated[str | None, _STATED] = None
+    scheduler: Annotated[str | None, STATED] = None
     """Torch scheduler, in quotes: "StepLR(10)". Default: "ReduceLROnPlateau(patience=5)"."""
 
-    lr: Annotated[float | None, _STATED] = None
+    lr: Annotated[float | None, STATED] = None
     """Learning rate that the optimizer is created with. Default: 0.1, or the one in --recipe."""
 
-    optimizer: Annotated[str | None, _STATED] = None
+    optimizer: Annotated[str | None, STATED] = None
     """Torch optimizer, in quotes: "AdamW(lr=3e-4)". Default: that of --recipe, or SGD, with --momentum."""
 
     names: Annotated[tuple[str, ...], _NAMES] = ()
@@ -172,8 +171,10 @@ class TrainSchedule:
 
     @property
     def label(self) -> str:
-        """Return the schedule in words, for lines and figures. A recipe must be complete."""
-        return f"the recipe of {self.reader.read().framework}" if self.reader else str(self.scheduler)
+        """Return the schedule in one line, for messages and figures. A recipe must be complete."""
+        if self.reader:
+            return f"the recipe of {self.reader.read().framework}"
+        return shorten(str(self.scheduler), 200)  # it may be a whole script
 
     @property
     def optimizer_label(self) -> str:
@@ -203,7 +204,7 @@ class SweepSchedule:
     lr: Annotated[tuple[float, ...] | None, tyro.conf.arg(metavar="FLOAT...", help_behavior_hint="")] = None
     """Base learning rates: the rates that the optimizer is created with. Default: 0.03 0.1 0.3."""
 
-    optimizer: Annotated[str | None, _STATED] = None
+    optimizer: Annotated[str | None, STATED] = None
     """Torch optimizer of all runs, in quotes: "AdamW(weight_decay=0.1)". Default: SGD, with --momentum."""
 
     names: Annotated[tuple[str, ...], _NAMES] = ()

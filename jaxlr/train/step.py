@@ -48,6 +48,13 @@ def count_steps(num_samples: int, batch_size: int) -> int:
     return -(-num_samples // batch_size)
 
 
+def initial_state(key: jax.Array, init: Callable[[jax.Array], Any], tx: Any) -> TrainState:
+    """Return the state before the first epoch. One half of the key draws the weights, one shuffles."""
+    init_key, shuffle_key = jax.random.split(key)
+    params = init(init_key)
+    return TrainState(params, tx.init(params), shuffle_key)
+
+
 def train_step(apply: Apply, tx: Any, state: TrainState, batch: Split) -> tuple[TrainState, Losses]:
     """Update the parameters from one batch. Return the new state and the losses before the update."""
 

@@ -59,7 +59,7 @@ def read_idx(path: Path) -> np.ndarray:
             size = math.prod(shape)
             data = _read_at_most(size + 1, file)
     except MemoryError as error:
-        raise DataError(f"{path} does not fit into memory: give another --data-dir") from error
+        raise DataError(f"{path} does not fit into memory") from error
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}") from error
     if len(data) != size:
@@ -69,14 +69,17 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def _read_mnist(folder: Path) -> Dataset:
-    arrays = []
-    for path, ndim in zip(_idx_files(folder), (3, 1, 3, 1), strict=True):
-        array = read_idx(path)
-        if array.ndim != ndim:
-            raise DataError(f"{path} has {array.ndim} dimensions, expected {ndim}")
-        arrays.append(array if ndim == 3 else array.astype(np.int32))
-    dataset = Dataset(*arrays, num_classes=10)
-    check_dataset(dataset, folder)
+    try:
+        arrays = []
+        for path, ndim in zip(_idx_files(folder), (3, 1, 3, 1), strict=True):
+            array = read_idx(path)
+            if array.ndim != ndim:
+                raise DataError(f"{path} has {array.ndim} dimensions, expected {ndim}")
+            arrays.append(array if ndim == 3 else array.astype(np.int32))
+        dataset = Dataset(*arrays, num_classes=10)
+        check_dataset(dataset, folder)
+    except DataError as error:
+        raise DataError(f"{error}; get MNIST again, or give another --data-dir") from error
     return dataset
 
 

@@ -37,11 +37,15 @@ def keep_programs() -> None:
     discard_damaged_programs(Path(folder))
 
 
+def is_only_ours(status: os.stat_result) -> bool:
+    """Return True if no other user can have written the file or folder with this status."""
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
 def _create(folder: Path) -> None:
     """Create a folder that only this user can write to. Raise an OSError if others can."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = folder.stat()
-    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+    if not is_only_ours(folder.stat()):
         raise PermissionError(f"other users can write programs into {folder}: delete it")
 
 

@@ -8,12 +8,13 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from jaxlr.train.config import RunConfig
 from jaxlr.train.device.compiler import compiler_options, times_kernels
 from jaxlr.train.device.numerics import check_numerics, numerics
 from jaxlr.train.device.processes import from_first
+from jaxlr.train.device.programs import is_only_ours
 from jaxlr.train.output.records import replacing
 from jaxlr.train.workarounds import replaced_program_cache
 
@@ -118,7 +119,7 @@ class RunPrograms:
         programs = {}
         # A damaged file can raise almost any error.
         with contextlib.suppress(Exception), self._path.open("rb") as file:
-            if not _is_only_ours(file):
+            if not is_only_ours(os.fstat(file.fileno())):
                 if times_kernels(self._device):  # otherwise other compilations have the same bits
                     reason = "it belongs to another user, or others can write to it"
                     warnings.warn(f"the programs in {self._path} are not used: {reason}", stacklevel=2)
@@ -128,12 +129,6 @@ class RunPrograms:
                     with contextlib.suppress(Exception):
                         programs[name] = archive.read(name)
         return programs
-
-
-def _is_only_ours(file: IO[bytes]) -> bool:
-    """Return True if no other user can have written the file."""
-    status = os.fstat(file.fileno())
-    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
 def _digest(content: bytes) -> str:
