@@ -356,6 +356,59 @@ if True:
     raise SystemExit
 scheduler = StepLR(opt, 7)
 """,
+    "eval": """
+ms = [3]
+eval("ms.append(6)")
+scheduler = eval("MultiStepLR")(opt, ms)
+""",
+    "locals": """
+g = 0.1
+locals()["g"] = 0.2
+vars().update(g=0.5)
+def build():
+    n = 3
+    return StepLR(opt, locals()["n"], globals()["g"])
+scheduler = build()
+""",
+    "globals in a function": """
+g = 0.1
+def build():
+    globals()["g"] = 0.5
+    return StepLR(opt, 3, g)
+scheduler = build()
+""",
+    "all attributes": """
+from argparse import Namespace
+args = Namespace(g=0.1)
+other = args
+args.__dict__ = {"g": 0.5}
+scheduler = StepLR(opt, 3, other.g)
+""",
+    "attributes in place": """
+from argparse import Namespace
+args = Namespace(g=0.1)
+args.__dict__ |= {"g": 0.5}
+scheduler = StepLR(opt, 3, args.g)
+""",
+    "item of an unknown mapping": """
+cfg = {"g": 0.1, "n": 3}
+cfg["layer"] = vars(torch.nn.Linear(1, 1))
+cfg["layer"]["g"] = 0.5
+scheduler = StepLR(opt, cfg["n"], cfg["g"])
+""",
+    "copy of an object": """
+layer = torch.nn.Linear(1, 1)
+layer.g = 0.5
+other = layer
+scheduler = StepLR(opt, 3, other.g)
+""",
+    "file of another script": """
+import os
+g = 0.5
+with open(os.devnull) as file:
+    exec(file.read())
+scheduler = StepLR(opt, 3, g)
+""",
     "name of a class": """
 kind = "Step"
 scheduler = getattr(torch.optim.lr_scheduler, kind + "LR")(opt, 3)
@@ -760,6 +813,130 @@ for epoch in range(9):
     schedulers[0 if epoch < 5 else 1].step()
 scheduler = schedulers[1]
 """,
+    "exec": """
+g = 0.1
+exec("g = 0.5")
+scheduler = StepLR(opt, 3, g)
+""",
+    "exec of a name": """
+g = 0.1
+code = "g = 0.5"
+exec(code)
+scheduler = StepLR(opt, 3, g)
+""",
+    "walrus in eval": """
+g = 0.1
+x = eval("(g := 0.5)")
+scheduler = StepLR(opt, 3, g)
+""",
+    "class of an object": """
+class C:
+    g = 0.1
+c = C()
+type(c).g = 0.5
+scheduler = StepLR(opt, 3, c.g)
+""",
+    "class of an object by setattr": """
+class C:
+    g = 0.1
+c = C()
+c.g = 0.3
+setattr(c.__class__, "g", 0.5)
+scheduler = StepLR(opt, 3, C.g)
+""",
+    "locals in a function": """
+def build():
+    g = 0.1
+    locals()["g"] = 0.5
+    return StepLR(opt, 3, g)
+scheduler = build()
+""",
+    "globals beside a local": """
+g = 0.1
+def build():
+    g = 0.3
+    globals()["g"] = 0.5
+    return StepLR(opt, 3, g)
+scheduler = build()
+""",
+    "globals in a function that is called": """
+g = 0.1
+def setup():
+    globals()["g"] = 0.5
+setup()
+scheduler = StepLR(opt, 3, g)
+""",
+    "globals in a loop": """
+g = 0.1
+for key, value in {"g": 0.5}.items():
+    globals()[key] = value
+scheduler = StepLR(opt, 3, g)
+""",
+    "globals by another name": """
+g = 0.1
+names = globals()
+names["g"] = 0.5
+scheduler = StepLR(opt, 3, g)
+""",
+    "globals update": """
+g = 0.1
+new = {"g": 0.5}
+globals().update(new)
+scheduler = StepLR(opt, 3, g)
+""",
+    "module of the script": """
+import sys
+g = 0.1
+setattr(sys.modules[__name__], "g", 0.5)
+scheduler = StepLR(opt, 3, g)
+""",
+    "star import": """
+g = 0.1
+from os.path import *
+scheduler = StepLR(opt, 3, g)
+""",
+    "object that is replaced": """
+layer = torch.nn.Linear(1, 1)
+layer.g = 0.5
+layer = torch.nn.Linear(1, 2)
+layer.__dict__["g"] = 0.1
+layer = torch.nn.Linear(1, 3)
+torch.nn.Linear.g = 0.3
+scheduler = StepLR(opt, 3, layer.g)
+""",
+    "object given to a function": """
+layer = torch.nn.Linear(1, 1)
+layer.g = 0.1
+def change(x): x.g = 0.5
+change(layer)
+scheduler = StepLR(opt, 3, layer.g)
+""",
+    "object in a function": """
+layer = torch.nn.Linear(1, 1)
+layer.g = 0.1
+def change(): layer.g = 0.5
+change()
+scheduler = StepLR(opt, 3, layer.g)
+""",
+    "object in a loop": """
+layer = torch.nn.Linear(1, 1)
+layer.g = 0.1
+for key in torch.nn.ParameterDict({"g": None}): setattr(layer, key, 0.5)
+scheduler = StepLR(opt, 3, layer.g)
+""",
+    "object by a method": """
+layer = torch.nn.Linear(1, 1)
+layer.g = 0.1
+layer.__dict__.update(zip("g", [0.5]))
+scheduler = StepLR(opt, 3, layer.g)
+""",
+    "object by another name": """
+layer = torch.nn.Linear(1, 1)
+layer.__dict__["g"] = 0.1
+items = vars(layer)
+items["g"] = 0.5
+scheduler = StepLR(opt, 3, layer.g)
+""",
     "second phase": """
 scheduler = ExponentialLR(opt, 0.9)
 for epoch in range(9):
@@ -832,6 +1009,29 @@ def test_a_value_of_names_that_the_text_reads_can_change(text, names):
 def test_a_value_of_names_that_changes_elsewhere_is_refused(text):
     with pytest.raises(ValueError, match=r"leave that line out, and give|is another name of 'args'"):
         from_string(f"{text}\nscheduler = StepLR(opt, 3, args.g)", 0.1, {"args.g": 0.1})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "args = Namespace(**{**vars(args), 'g': 0.5})",
+        "args = dataclasses.replace(args, g=0.5)",
+        "new = OmegaConf.merge(args, {'g': 0.5})\nargs = new",
+    ],
+)
+@pytest.mark.parametrize("names", [{"args.g": 0.1}, {"args": argparse.Namespace(g=0.1)}])
+def test_a_value_of_names_that_the_text_states_otherwise_is_refused(text, names):
+    with pytest.raises(ValueError, match=r"for 'args\.g', but the text assigns one|items are not known"):
+        from_string(f"{text}\nscheduler = StepLR(opt, 3, args.g)", 0.1, names)
+
+
+def test_an_object_given_to_an_unknown_function_may_have_changed():
+    text = "args.g = 0.5\nsetup(args)\nscheduler = StepLR(opt, 3, args.g)"
+    with pytest.raises(
+        ValueError, match=r"^cannot read 'setup\(args\)': it may change args.g. Leave it out if"
+    ):
+        from_string(text, 0.1)
+    assert from_string(text.replace("setup", "print"), 0.1)(3) == 0.05
 
 
 def test_an_optimizer_keeps_the_unknown_rate_that_it_had():

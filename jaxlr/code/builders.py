@@ -79,7 +79,7 @@ class OutsideChanges(NamedTuple):
     """The variables around a function that a call of it changes."""
 
     names: set[str]  # which it assigns, as `global` or `nonlocal`
-    owners: list[ast.expr]  # the lists, mappings and objects that it changes
+    owners: list[ast.expr]  # the lists and mappings that it changes, and the attributes that it assigns
     arguments: bool  # True if it changes a list, a mapping or an object that it is given
     attributes: set[str]  # the names of the attributes that it sets
     calls: set[str]  # the functions that it calls
@@ -98,11 +98,17 @@ def outside_changes(definition: ast.FunctionDef) -> OutsideChanges:
                 owners.append(owner)
             case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
                 owners.append(owner)
-            case ast.Attribute(value=owner, ctx=ast.Store() | ast.Del()):
-                owners += [owner, each]
+            case ast.Attribute(ctx=ast.Store() | ast.Del()):
+                owners.append(each)
+            case _:
+                pass
     outer = [each for each in owners if not names_in(each) & own]
     changes_arguments = any(names_in(each) & parameters for each in owners)
-    attributes = {each.attr for each in owners if isinstance(each, ast.Attribute)}
+    attributes = {
+        each.attr
+        for each in owners
+        if isinstance(each, ast.Attribute) and not isinstance(each.ctx, ast.Load)
+    }
     calls = {source_of(each.func) for each in calls_in(definition.body)}
     return OutsideChanges(shared & stored, outer, changes_arguments, attributes, calls)
 

@@ -198,8 +198,10 @@ class Evaluator:
             found = self.value(value, scope)
             if key is None and isinstance(found, dict):  # {**defaults, "gamma": 0.5}
                 pairs += found.items()
+            elif key is None:
+                raise unreadable(value, "its items are not known: write them out")
             else:
-                pairs.append((UNKNOWN if key is None else self.value(key, scope), found))
+                pairs.append((self.value(key, scope), found))
         return self._mapped(node, pairs)
 
     def _mapped(self, node: ast.expr, pairs: list[Any]) -> dict[Any, Any]:

@@ -41,7 +41,15 @@ from jaxlr.convert.loops import check_steps, steps_in
 from jaxlr.convert.optimizers.signatures import NAMES as OPTIMIZERS
 from jaxlr.convert.optimizers.signatures import OptimizerCall
 from jaxlr.convert.reader import ConstructorReader
-from jaxlr.convert.variables import Variables, constructors_in, is_harmless, used_later
+from jaxlr.convert.variables import (
+    Variables,
+    assigns_given,
+    changes_given,
+    constructors_in,
+    is_harmless,
+    object_of,
+    used_later,
+)
 
 
 _MOST_CALLS = 100  # of functions that build schedulers
@@ -136,7 +144,9 @@ class Program:
                     self._assign(statement, target, value)
             case ast.AnnAssign(target=target, value=ast.expr() as node):
                 self._assign(statement, target, self._assigned_value(node))
-            case ast.AugAssign(target=target):
+            case ast.AugAssign(target=target, op=op):
+                if isinstance(op, ast.BitOr):
+                    self._check_only_name(statement, target, None)
                 self._assign(statement, target, self._changed(statement, target))
             case ast.Import() | ast.ImportFrom():
                 self._import(statement)
@@ -216,14 +226,28 @@ class Program:
                 "optimizer's lr",
             )
         self._refuse_change_in(statement, target)
+        if _is_table(target):
+            if not isinstance(value, dict):
+                self._variables.forget_object(target.value, statement)
+                return
+            for key, item in value.items():
+                self._assign(statement, ast.Attribute(target.value, key, ast.Store()), item)
+            return
         if isinstance(target, ast.Attribute):
             owner = self._evaluator.assigned.get(source_of(target.value))
-            if isinstance(owner, Settings) and owner.is_copied:
+            match target.value:
+                case ast.Attribute(value=one, attr="__class__") if (
+                    self._variables.collection(one) is not None
+                ):
+                    is_copied = True
+                case _:
+                    is_copied = isinstance(owner, Settings) and owner.is_copied
+            if is_copied:
                 raise unreadable(
                     statement,
                     "it changes a class that its objects have copied: set the attribute of the object",
                 )
-            if self._set_attribute(target, value):
+            if self._set_attribute(statement, target, value):
                 return
             self._check_only_name(statement, target.value, target.attr)
         if isinstance(target, ast.Subscript):
@@ -236,10 +260,12 @@ class Program:
             self._check_only_name(statement, target.value, key)
         for name, item in _assigned_items(target, value).items():
             self._stepped.discard(name)
+            if isinstance(item, Unevaluated):
+                self._variables.check_unstated(name, item)
             if name in self._evaluator.names and not self._evaluator.has_read(name):
                 if isinstance(item, Unevaluated) or item == self._evaluator.names[name]:
                     continue  # such as `epochs = args.epochs`
-                raise ValueError(f"names gives a value for {name!r}, but the text assigns one")
+                raise assigns_given(name)
             if isinstance(item, Unevaluated):
                 self._rate_names |= _rate_names(item.node)
             elif name in self._rate_names:
@@ -247,7 +273,7 @@ class Program:
                     statement,
                     f"an optimizer is constructed with the value before it: give names={{{name!r}: ...}}",
                 )
-            self._evaluator.assigned[name] = item
+            self._variables.replace(name, item, statement)
             self._builders.pop(name, None)
 
     def _refuse_change_in(self, statement: ast.stmt, node: ast.expr) -> None:
@@ -283,21 +309,25 @@ class Program:
 
     def _check_only_name(self, statement: ast.stmt, owner: ast.expr, key: Any) -> None:
         """Refuse a change of an item that `names` gives for another name of its object."""
-        node = self._evaluator.definition(owner)
-        if isinstance(node, ast.Call) and source_of(node.func) == "vars":
-            [node] = node.args
+        node = object_of(self._evaluator.definition(owner))
         if not isinstance(node, ast.Name | ast.Attribute) or source_of(node) == source_of(owner):
             return
-        value = self._evaluator.value_if_any(ast.Attribute(node, key)) if isinstance(key, str) else None
-        if not isinstance(value, Unevaluated):
+        places = (
+            [ast.Attribute(node, key), ast.Subscript(node, ast.Constant(key))]
+            if isinstance(key, str)
+            else []
+        )
+        values = map(self._evaluator.value_if_any, places)
+        if not places or not all(isinstance(value, Unevaluated) for value in values):
             raise unreadable(
                 statement, f"{source_of(owner)} is another name of {quoted(node)}: write that one"
             )
 
-    def _set_attribute(self, target: ast.Attribute, value: Any) -> bool:
+    def _set_attribute(self, statement: ast.stmt, target: ast.Attribute, value: Any) -> bool:
         """Set an attribute of an object with known settings. Return True if there is one."""
         owner = self._variables.collection(target.value)
         if not isinstance(owner, dict):
+            self._variables.forget_collection(target.value, statement)
             return False
         self._evaluator.assigned.pop(source_of(target), None)
         owner.pop(target.attr, None)
@@ -310,6 +340,7 @@ class Program:
         """Set an item of a known list or mapping. Return True if there is one."""
         owner: Any = self._variables.collection(target.value)
         if owner is None:
+            self._variables.forget_collection(target.value, statement)
             return False
         key = self._evaluator.value_if_any(target.slice)
         if not is_place(owner, key):
@@ -437,10 +468,7 @@ class Program:
                 self._change(call, owner, method)
             return True
         if changes(method) and isinstance(self._evaluator.value_if_any(owner), list | dict):
-            raise ValueError(
-                f"names gives a value for {source_of(owner)!r}, but the text changes it: leave "
-                f"{quoted(call)} out, and give the value after it"
-            )
+            raise changes_given(owner, statement)
         if self._is_scheduler(owner):
             if method in _HARMLESS_METHODS:
                 return True
