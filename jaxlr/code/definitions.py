@@ -3,6 +3,7 @@
 import ast
 import copy
 import functools
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -26,26 +27,44 @@ class Function(Lambda):
     def __init__(self, node: ast.FunctionDef, evaluator: Evaluator, scope: Mapping[str, Any]):
         super().__init__(node, evaluator, scope)
         self.is_rate = False  # its value is the rate itself, not a factor
+        self._group = 0
         self._sets_rate = False  # that is the value written to `param_group["lr"]`, not the one returned
 
-    def as_rate(self) -> "Function":
-        """Return the function whose value is the rate, with the epoch as its only required parameter.
+    def as_rate(self, group: int) -> "Function":
+        """Return the function of the epoch whose value is the rate of a parameter group.
 
         The values of its other parameters are looked up by their names.
         """
+        count = self._count()
+        function = copy.copy(self)
+        function._scope = {name: value for name, value in self._scope.items() if name != count}
+        function.parameters = [count, *function._scope]
+        function.is_rate, function._sets_rate, function._group = True, writes_rate(self._node), group
+        return function
+
+    def _count(self) -> str:
+        """Return the name of the parameter that is the epoch or step."""
         known = [name for name in self.required if name in _EPOCHS]
-        rest = [name for name in self.required if "optim" not in name and name != "self"]
-        if not known and not rest:
+        known = known or [name for name in self.parameters if name in _EPOCHS or _is_count(name)]
+        if known:
+            return known[0]
+        objects = {"self"} | {
+            source_of(e.value) for e in ast.walk(self._node) if isinstance(e, ast.Attribute)
+        }
+        others = [name for name in self.required if name not in objects and not _OTHERS.search(name)]
+        if not others:
             raise ValueError(
                 f"the text constructs no scheduler, and its function {self._node.name!r} does not take "
                 "the epoch"
             )
-        optional = [name for name in self.parameters if name in self._scope]
-        function = copy.copy(self)
-        function.parameters = [(known or rest)[0], *optional]
-        function._scope = {name: self._scope[name] for name in optional}
-        function.is_rate, function._sets_rate = True, writes_rate(self._node)
-        return function
+        free = [name for name in others if not self._evaluator.is_bound(ast.Name(name), {})]
+        if len(free) != 1:
+            given = ", ".join(f"{name!r}: ..." for name in others[1:])
+            raise ValueError(
+                f"cannot tell which parameter of {self._node.name!r} is the epoch: call it 'epoch', or "
+                f"give all the others, as in names={{{given}}}"
+            )
+        return free[0]
 
     @property
     def source(self) -> str:
@@ -59,7 +78,7 @@ class Function(Lambda):
 
     def evaluate(self, evaluator: Evaluator, positional: Sequence[Any], by_name: Mapping[str, Any]) -> Any:
         """Return the result of a call, calculated by an evaluator."""
-        execution = Execution(evaluator, self.bound(positional, by_name), Function)
+        execution = Execution(evaluator, self.bound(positional, by_name), Function, self._group)
         execution.block(self._node.body)
         result = execution.rate if self._sets_rate else execution.result
         if result is ABSENT:
@@ -74,6 +93,18 @@ _EPOCHS = (
     *("current_iter", "current_epoch", "cur_epoch", "i_iter", "iter_num", "n_iter", "step_num"),
     *("e", "i", "t", "s", "x"),
 )
+# The words in the name of such a parameter, and of parameters that are not.
+_COUNTED = {"batch", "epoch", "it", "iter", "iteration", "iters", "iterations", "step", "update", "updates"}
+_CURRENT = {"cur", "curr", "current", "global", "i", "idx", "index", "now", "this"}
+_OTHERS = re.compile(r"optim|(^|_)(lr|rate|lrs|rates)(_|$)|learning_rate", re.IGNORECASE)
+
+
+def _is_count(name: str) -> bool:
+    """Check if the name of a parameter says that it is the current epoch or step, such as `cur_iters`."""
+    spelled = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    words = {*re.sub(r"_(num|number|no)$", "_idx", spelled).split("_")}
+    is_current = bool(words & _CURRENT) or not spelled.endswith("s")
+    return bool(words & _COUNTED) and words <= _COUNTED | _CURRENT and is_current
 
 
 def writes_rate(node: ast.AST, known: Collection[str] = ()) -> bool:

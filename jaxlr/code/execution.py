@@ -31,10 +31,12 @@ class Execution:
         evaluator: evaluates the expressions.
         frame: the variables of the call.
         define: makes a function of a `def`, an evaluator and the variables around it.
+        group: the index of the parameter group whose rate is wanted.
     """
 
-    def __init__(self, evaluator: Evaluator, frame: Frame, define: Callable[..., Any]):
+    def __init__(self, evaluator: Evaluator, frame: Frame, define: Callable[..., Any], group: int = 0):
         self._evaluator, self._frame, self._define = evaluator, frame, define
+        self._group = group
         # These live longer than the call, so that it may not change a list or mapping in them.
         self._outer = [*evaluator.assigned.values(), *dict.values(evaluator.names), *frame.values()]
         self._outer_ids: set[int] | None = None
@@ -42,7 +44,7 @@ class Execution:
         self._live: Any = True
         self._broken: list[Any] = []  # of each loop around a statement, where it was left
         self._continued: list[Any] = []
-        self._groups: set[str] = set()  # the names of the optimizer's parameter groups
+        self._groups: set[str] = set()  # the names of the parameter group
         self.result: Any = ABSENT
         self.rate: Any = ABSENT
 
@@ -67,8 +69,8 @@ class Execution:
                 self._assign(target, self._changed(statement, target))
             case ast.If(test=test, body=body, orelse=orelse):
                 self._branch(self._value(test), body, orelse)
-            case ast.For(target=target, iter=items, body=body, orelse=[]) if _is_groups(items):
-                self._over_groups(target, body)
+            case ast.For(target=target, iter=items, body=body) if any(map(_is_groups, ast.walk(items))):
+                self._over_groups(target, items, body)
             case ast.For(target=target, iter=items, body=body, orelse=orelse):
                 self._loop(self._evaluator.looped(items, self._frame), target, body, orelse)
             case ast.While(test=test, body=body, orelse=[]):
@@ -112,9 +114,13 @@ class Execution:
         self._live = False
 
     def _assign(self, target: ast.expr, value: Any) -> None:
-        if isinstance(target, ast.Subscript) and self._is_rate(target):
-            self.rate = merged(self._live, value, self.rate)
-            return
+        match target:
+            case ast.Subscript(value=group, slice=ast.Constant(value="lr")) if self._is_group(group):
+                if self._is_own(group):
+                    self.rate = merged(self._live, value, self.rate)
+                return
+            case _:
+                pass
         if isinstance(target, ast.Subscript):
             self._set_item(target, value)
             return
@@ -142,13 +148,19 @@ class Execution:
             raise ValueError(_keeps_state(source_of(node)))
         return value
 
-    def _is_rate(self, target: ast.Subscript) -> bool:
-        match target:
-            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value="lr")):
-                return name in self._groups
-            case ast.Subscript(value=ast.Subscript(value=groups), slice=ast.Constant(value="lr")):
-                return _is_groups(groups)
-        return False
+    def _is_group(self, node: ast.expr) -> bool:
+        return source_of(node) in self._groups or (
+            isinstance(node, ast.Subscript) and _is_groups(node.value)
+        )
+
+    def _is_own(self, group: ast.expr) -> bool:
+        """Check if a parameter group, such as `optimizer.param_groups[1]`, is the one that is wanted."""
+        if not isinstance(group, ast.Subscript):
+            return True
+        index = self._value(group.slice)
+        if not isinstance(index, int) or index < 0:
+            raise unreadable(group, "its index is not known: count the groups from 0")
+        return index == self._group
 
     def _branch(self, test: Any, body: list[ast.stmt], orelse: list[ast.stmt]) -> None:
         if test is not UNKNOWN and not isinstance(test, jax.Array):
@@ -195,12 +207,30 @@ class Execution:
         self.block(body)
         self._live = either(self._live, self._continued.pop())
 
-    def _over_groups(self, target: ast.expr, body: list[ast.stmt]) -> None:
-        """Execute a loop over the optimizer's parameter groups for one of them."""
-        if not isinstance(target, ast.Name):
-            raise unreadable(target, "loop over the groups with one variable")
-        self._groups.add(target.id)
-        self.block(body)
+    def _over_groups(self, target: ast.expr, items: ast.expr, body: list[ast.stmt]) -> None:
+        """Execute a loop over the optimizer's parameter groups, or their indices, for one of them."""
+        first, index = 0, ast.Constant(self._group)
+        match items, target:
+            case ast.Attribute(), ast.Name():
+                group = target
+            case (
+                ast.Call(func=ast.Name(id="enumerate"), args=[ast.Attribute()]),
+                ast.Tuple(elts=[ast.Name() as counter, ast.Name() as group]),
+            ):
+                self._assign(counter, self._group)
+            case (
+                ast.Call(func=ast.Name(id="zip"), args=[ast.Attribute(), others]),
+                ast.Tuple(elts=[ast.Name() as group, other]),
+            ):
+                self._assign(other, self._value(ast.Subscript(others, index, ast.Load())))
+            case ast.Call(func=ast.Name(id="range"), args=[*starts, ast.Call()]), ast.Name() as group:
+                first = self._value(starts[0]) if starts else 0
+                self._assign(group, self._group)
+            case _:
+                raise unreadable(items, "loop over the groups with one variable")
+        if first <= self._group:
+            self._groups.add(group.id)
+            self.block(body)
 
     def _append(self, call: ast.Call, owner: ast.expr, method: str) -> None:
         items = self._own(owner)
@@ -232,5 +262,5 @@ def _keeps_state(name: str) -> str:
     )
 
 
-def _is_groups(node: ast.expr) -> bool:
+def _is_groups(node: ast.AST) -> bool:
     return isinstance(node, ast.Attribute) and node.attr == "param_groups"

@@ -46,7 +46,7 @@ class ConstructorReader(ClassReader):
 
     def __init__(self, evaluator: Evaluator, group: int):
         super().__init__(evaluator)
-        self._group = group
+        self.group: int = group
         self.own_options: frozenset[str] = frozenset()  # the options in the text's parameter groups
         self.made: list[Constructor] = []
         self._used: set[int] = set()
@@ -157,8 +157,8 @@ class ConstructorReader(ClassReader):
         is_plain = groups is None or (isinstance(groups, ast.Call) and called_name(groups) in _PARAMETERS)
         if "lr" in self.own_options and not is_plain and not isinstance(groups, ast.List | ast.Constant):
             return None  # the groups may have rates of their own
-        if isinstance(groups, ast.List) and self._group < len(groups.elts):
-            own = groups.elts[self._group]
+        if isinstance(groups, ast.List) and self.group < len(groups.elts):
+            own = groups.elts[self.group]
             pairs = zip(own.keys, own.values, strict=True) if isinstance(own, ast.Dict) else ()
             options = {key.value: value for key, value in pairs if isinstance(key, ast.Constant)}
             if "initial_lr" in options:
@@ -256,9 +256,9 @@ class ConstructorReader(ClassReader):
     def _value_for_group(self, torch_class: TorchClass, key: str, value: Any) -> Any:
         if key not in torch_class.per_group or not isinstance(value, list):
             return value
-        if not 0 <= self._group < len(value):
-            raise ValueError(f"{key} has values for {len(value)} groups, but none for group {self._group}")
-        return value[self._group]
+        if not 0 <= self.group < len(value):
+            raise ValueError(f"{key} has values for {len(value)} groups, but none for group {self.group}")
+        return value[self.group]
 
     def _arguments(
         self, torch_class: TorchClass, call: ast.Call, scope: Mapping[str, Any]
@@ -282,7 +282,7 @@ class ConstructorReader(ClassReader):
         """Return the argument `beta2` of a warmup, if the optimizer states or implies it."""
         made = self._evaluator.assigned.get(source_of(optimizer))
         if isinstance(made, OptimizerCall):
-            betas = made.param_groups[self._group].get("betas")
+            betas = made.param_groups[self.group].get("betas")
             return {"beta2": _Value(betas[1])} if isinstance(betas, list | tuple) else {}
         call = self._evaluator.definition(optimizer)
         if not isinstance(call, ast.Call) or called_name(call) not in OPTIMIZERS:

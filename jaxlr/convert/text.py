@@ -252,7 +252,7 @@ def followed(program: Program, reader: ConstructorReader, statements: list[ast.s
     if constructor is None and function is not None and isinstance(last, ast.FunctionDef):
         if optimizer_calls(statements) and not writes_rate(last):
             return None  # the function trains
-        schedule = function.as_rate()
+        schedule = function.as_rate(reader.group)
         schedule.check()
         return Constructor(CLASSES["LambdaLR"], {"lr_lambda": schedule}, 1)
     return constructor
