@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import re
 
 import pytest
 import torch
@@ -408,6 +409,25 @@ g = 0.5
 with open(os.devnull) as file:
     exec(file.read())
 scheduler = StepLR(opt, 3, g)
+""",
+    "steps that skip what was done": """
+scheduler = StepLR(opt, 3)
+def train():
+    for epoch in range(0):
+        for index, batch in enumerate([]):
+            batch = batch.to("cpu")
+            if index < 3:
+                continue
+            opt.step()
+            if (index + 1) % 4 == 0 and scheduler is not None:
+                scheduler.step()
+train()
+""",
+    "step of the epoch from 1": """
+scheduler = StepLR(opt, 3)
+for epoch in range(1, 1):
+    opt.step()
+    scheduler.step(epoch)
 """,
     "name of a class": """
 kind = "Step"
@@ -937,6 +957,114 @@ items = vars(layer)
 items["g"] = 0.5
 scheduler = StepLR(opt, 3, layer.g)
 """,
+    "step in a function": """
+scheduler = StepLR(opt, 3)
+def train(epoch):
+    opt.step()
+    if epoch > 5:
+        scheduler.step()
+for epoch in range(9):
+    train(epoch)
+""",
+    "step of a parameter": """
+scheduler = StepLR(opt, 3)
+def train(sched):
+    for epoch in range(9):
+        opt.step()
+        if epoch < 5:
+            sched.step()
+train(scheduler)
+""",
+    "step in a method": """
+class Trainer:
+    def __init__(self):
+        self.scheduler = StepLR(opt, 3)
+    def train(self):
+        for epoch in range(9):
+            opt.step()
+            if epoch > 5:
+                self.scheduler.step()
+trainer = Trainer()
+trainer.train()
+scheduler = trainer.scheduler
+""",
+    "steps in a function by turns": """
+warmup = ConstantLR(opt, 0.1, 5)
+scheduler = ExponentialLR(opt, 0.9)
+def train():
+    for epoch in range(9):
+        opt.step()
+        if epoch < 5:
+            warmup.step()
+        else:
+            scheduler.step()
+train()
+""",
+    "step after a return": """
+scheduler = StepLR(opt, 3)
+def adjust(epoch):
+    if epoch < 5:
+        return
+    scheduler.step()
+for epoch in range(9):
+    opt.step()
+    adjust(epoch)
+""",
+    "step after a continue": """
+scheduler = StepLR(opt, 3)
+for epoch in range(9):
+    opt.step()
+    if epoch < 5:
+        continue
+    scheduler.step()
+""",
+    "step in an expression": """
+scheduler = StepLR(opt, 3)
+for epoch in range(9):
+    opt.step()
+    scheduler.step() if epoch > 5 else None
+""",
+    "step after and": """
+scheduler = StepLR(opt, 3)
+for epoch in range(9):
+    opt.step()
+    epoch > 5 and scheduler.step()
+""",
+    "step in some epochs": """
+scheduler = ExponentialLR(opt, 0.1)
+for epoch in range(9):
+    opt.step()
+    if epoch in [4, 7]:
+        scheduler.step()
+""",
+    "step above a floor": """
+scheduler = StepLR(opt, 3)
+for epoch in range(9):
+    opt.step()
+    if opt.param_groups[0]["lr"] > 0.05:
+        scheduler.step()
+""",
+    "step of the epoch with a start": """
+start = 0
+scheduler = StepLR(opt, 3)
+for epoch in range(start, 4):
+    opt.step()
+    scheduler.step(epoch)
+""",
+    "step of the epoch in a wrapper": """
+def tqdm(items): return items
+scheduler = StepLR(opt, 3)
+for epoch in tqdm(range(4)):
+    opt.step(); scheduler.step(epoch)
+""",
+    "step of the epoch in a function": """
+def fit(scheduler, optimizer):
+    for epoch in range(4):
+        optimizer.step()
+        scheduler.step(epoch)
+scheduler = StepLR(opt, 3)
+fit(scheduler, opt)
+""",
     "second phase": """
 scheduler = ExponentialLR(opt, 0.9)
 for epoch in range(9):
@@ -1032,6 +1160,89 @@ def test_an_object_given_to_an_unknown_function_may_have_changed():
     ):
         from_string(text, 0.1)
     assert from_string(text.replace("setup", "print"), 0.1)(3) == 0.05
+
+
+@pytest.mark.parametrize(
+    "name", ["adjust_learning_rate", "set_lr", "warmup_learning_rate", "utils.adjust_lr"]
+)
+def test_a_function_from_elsewhere_that_sets_the_rate_is_refused(name):
+    text = (
+        f"scheduler = StepLR(opt, 3)\nfor epoch in range(9):\n    {name}(opt, epoch)\n    scheduler.step()"
+    )
+    with pytest.raises(
+        ValueError, match=f"sets the learning rate by hand, in '{name.removeprefix('utils.')}'"
+    ):
+        from_string(text, 0.1)
+
+
+def test_the_first_epoch_of_a_loop_is_asked_for_where_it_matters():
+    text = "s = StepLR(o, 3)\nfor e in range(args.start, 9):\n    train(e)\n    s.step(e)"
+    with pytest.raises(ValueError, match=r"give names=\{'args.start': ...\}"):
+        from_string(text, 0.1)
+    with pytest.raises(ValueError, match="gives the first two epochs one rate"):
+        from_string(text, 0.1, {"args.start": 0})
+    assert from_string(text, 0.1, {"args.start": 1})(3) == pytest.approx(0.01)
+
+
+# Texts with the reason why they are refused.
+REASONS = [
+    (
+        "class WarmupCosine(torch.optim.lr_scheduler._LRScheduler):\n"
+        "    def __init__(self, opt, warmup):\n        self.after = CosineAnnealingLR(opt, 9)\n"
+        "    def get_lr(self):\n        return self.after.get_lr() if self.last_epoch > 3 else [0]",
+        "unknown scheduler 'WarmupCosine'",
+    ),
+    (
+        "class Warmup:\n    def __init__(self, opt):\n        self.after = StepLR(opt, 9)\n"
+        "    def step(self):\n        if self.num > 3:\n            self.after.step()",
+        "unknown scheduler 'Warmup'",
+    ),
+    (
+        "def fit(opt, s1, s2):\n    for e in range(9):\n        (s1 if e < 3 else s2).step()\n"
+        "warm = LinearLR(opt)\nscheduler = StepLR(opt, 3)\nfit(opt, warm, scheduler)",
+        "it does not step all schedulers at once",
+    ),
+    (
+        "warm = LinearLR(opt)\nscheduler = StepLR(opt, 3)\n"
+        "def train():\n    for b in loader:\n        warm.step()\n"
+        "def fit():\n    for e in range(9):\n        train()\n        scheduler.step()",
+        "it does not step all schedulers at once",
+    ),
+    (
+        "class M(LightningModule):\n    def configure_optimizers(self):\n        opt = SGD(p, lr=0.1)\n"
+        "        return [opt], [StepLR(opt, 3)]\n    def lr_scheduler_step(self, scheduler, metric):\n"
+        "        if self.current_epoch > 5:\n            scheduler.step()",
+        "it steps scheduler only if self.current_epoch > 5",
+    ),
+    (
+        "class T:\n    def __init__(self):\n        self.opt = SGD(p, lr=0.1)\n"
+        "        self.s = StepLR(self.opt, 3)\n"
+        "    def warm(self, e):\n        for g in self.opt.param_groups:\n            g['lr'] = e\n"
+        "t = T()\nfor e in range(3):\n    t.warm(e)\n    t.s.step()",
+        "sets the learning rate by hand, in 'warm'",
+    ),
+    ("s = StepLR(opt, 3)\ns.step()", "shift the schedule with jaxlr.starting_at(schedule, 1)"),
+    (
+        "def adjust(opt, epoch):\n    for g in opt.param_groups:\n        g['lr'] = 0.1 * 0.9**epoch\n"
+        "def main():\n    opt = SGD(p, lr=0.1)\n    for epoch in range(9):\n        adjust(opt, epoch)\n"
+        "main()",
+        "the text sets the learning rate by hand, in 'adjust': give that function alone",
+    ),
+    (
+        "opt = SGD(make_llrd(model), lr=0.01)\nStepLR(opt, 3)",
+        "the groups of the SGD may have rates of their own",
+    ),
+    (
+        "opt = SGD(groups(model, args.lr), lr=0.01)\nStepLR(opt, 3)",
+        "may have rates of their own: give init_value",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), REASONS, ids=range(len(REASONS)))
+def test_the_reason_of_a_refusal_is_true(text, reason):
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        from_string(text)
 
 
 def test_an_optimizer_keeps_the_unknown_rate_that_it_had():

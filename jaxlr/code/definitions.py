@@ -45,7 +45,7 @@ class Function(Lambda):
     def _count(self) -> str:
         """Return the name of the parameter that is the epoch or step."""
         known = [name for name in self.required if name in _EPOCHS]
-        known = known or [name for name in self.parameters if name in _EPOCHS or _is_count(name)]
+        known = known or [name for name in self.parameters if is_count(name)]
         if known:
             return known[0]
         objects = {"self"} | {
@@ -99,8 +99,10 @@ _CURRENT = {"cur", "curr", "current", "global", "i", "idx", "index", "now", "thi
 _OTHERS = re.compile(r"optim|(^|_)(lr|rate|lrs|rates)(_|$)|learning_rate", re.IGNORECASE)
 
 
-def _is_count(name: str) -> bool:
-    """Check if the name of a parameter says that it is the current epoch or step, such as `cur_iters`."""
+def is_count(name: str) -> bool:
+    """Check if the name of a variable says that it is the current epoch or step, such as `cur_iters`."""
+    if name in _EPOCHS:
+        return True
     spelled = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
     words = {*re.sub(r"_(num|number|no)$", "_idx", spelled).split("_")}
     is_current = bool(words & _CURRENT) or not spelled.endswith("s")

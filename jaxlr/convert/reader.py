@@ -3,6 +3,7 @@
 import ast
 import copy
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -48,6 +49,7 @@ class ConstructorReader(ClassReader):
         super().__init__(evaluator)
         self.group: int = group
         self.own_options: frozenset[str] = frozenset()  # the options in the text's parameter groups
+        self.has_own_rates = False  # True if an unknown call may make groups with rates of their own
         self.made: list[Constructor] = []
         self._used: set[int] = set()
         self._optimizers: dict[int, ast.expr] = {}  # by the id of the constructor
@@ -157,6 +159,13 @@ class ConstructorReader(ClassReader):
         is_plain = groups is None or (isinstance(groups, ast.Call) and called_name(groups) in _PARAMETERS)
         if "lr" in self.own_options and not is_plain and not isinstance(groups, ast.List | ast.Constant):
             return None  # the groups may have rates of their own
+        if (
+            isinstance(groups, ast.Call)
+            and _makes_rates(groups)
+            and not self._evaluator.is_bound(groups.func, {})
+        ):
+            self.has_own_rates = True
+            return None
         if isinstance(groups, ast.List) and self.group < len(groups.elts):
             own = groups.elts[self.group]
             pairs = zip(own.keys, own.values, strict=True) if isinstance(own, ast.Dict) else ()
@@ -393,7 +402,17 @@ class _Value(NamedTuple):
     value: Any
 
 
+_OWN_RATES = re.compile(r"llrd|layer_?wise|(^|_)lrs?(_|$)|lr_?groups", re.IGNORECASE)
+_RATE = re.compile(r"(^|[._'\"])(lr|learning_rate)$")
 _PARAMETERS = ("parameters", "named_parameters")
+
+
+def _makes_rates(call: ast.Call) -> bool:
+    """Check if an unknown call, such as `llrd_groups(model)`, may make groups with rates of their own."""
+    keywords = {str(each.arg) for each in call.keywords}
+    return bool(_OWN_RATES.search(called_name(call))) or any(
+        _RATE.search(each) for each in (*map(source_of, call.args), *keywords)
+    )
 
 
 def _is_dict_call(node: ast.expr) -> bool:

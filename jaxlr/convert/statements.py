@@ -6,7 +6,7 @@ have no value then, so that a later use of one is an error that shows the statem
 
 import ast
 from collections import ChainMap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeGuard
 
 from jaxlr._checks import shorten
@@ -14,7 +14,7 @@ from jaxlr.code.builders import as_conditions, body_for_call, constants_of
 from jaxlr.code.definitions import Function, is_group, writes_rate
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.methods import change, changes, only_reads
-from jaxlr.code.scripts import IS_MAIN
+from jaxlr.code.scripts import IS_MAIN, NAME_OF_SCHEDULER, is_scheduler
 from jaxlr.code.syntax import (
     arguments_of,
     called_name,
@@ -34,13 +34,12 @@ from jaxlr.code.values import (
     unpacked,
     values_in,
 )
-from jaxlr.convert.class_names import NAME_OF_SCHEDULER
 from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.errors import MissingNamesError
-from jaxlr.convert.loops import check_steps, steps_in
+from jaxlr.convert.loops import check_functions, check_steps, steps_in
 from jaxlr.convert.optimizers.signatures import NAMES as OPTIMIZERS
 from jaxlr.convert.optimizers.signatures import OptimizerCall
-from jaxlr.convert.reader import ConstructorReader
+from jaxlr.convert.reader import ConstructorReader, raise_unknown
 from jaxlr.convert.variables import (
     Variables,
     assigns_given,
@@ -93,6 +92,18 @@ class Program:
     def held(self) -> list[Any]:
         """Return the values that names have, and those that are returned or written alone."""
         return [*self._evaluator.assigned.values(), *self._shown]
+
+    def check_functions(
+        self, statements: Sequence[ast.stmt], schedulers: Mapping[str, Constructor]
+    ) -> None:
+        """Check the functions of the text that step its schedulers."""
+        check_functions(statements, schedulers, self._evaluator)
+
+    def schedulers(self) -> dict[str, Constructor]:
+        """Return the schedulers that are no part of another one, by their names."""
+        values = self._evaluator.assigned.items()
+        known = {name: each for name, each in values if isinstance(each, Constructor)}
+        return {name: each for name, each in known.items() if not self._reader.is_used(each)}
 
     def kept(self) -> set[int]:
         """Return the ids of the constructors that a name, a list or a mapping still holds.
@@ -472,11 +483,12 @@ class Program:
         if self._is_scheduler(owner):
             if method in _HARMLESS_METHODS:
                 return True
-            raise unreadable(
-                call,
-                "it changes the scheduler. Convert the live object with from_torch, or a saved state with "
-                "from_state_dict",
+            way_out = (
+                "Leave it out, and shift the schedule with jaxlr.starting_at(schedule, 1)"
+                if method == "step" and not call.args
+                else "Convert the live object with from_torch, or a saved state with from_state_dict"
             )
+            raise unreadable(call, f"it changes the scheduler. {way_out}")
         if method == "load_state_dict" and self._is_optimizer(owner):
             raise unreadable(
                 call,
@@ -667,6 +679,8 @@ class Program:
         first = first_line(statement)
         if isinstance(statement, ast.ClassDef):
             self._classes.add(statement.name)
+            if is_scheduler(statement) and self._reader.constructs(statement):
+                raise_unknown(statement.name)
         if name := self._reader.constructed(statement):
             raise ValueError(f"cannot read {first}: write the call of {name} outside of it")
         for each in calls_in([statement]):
@@ -684,8 +698,7 @@ class Program:
                 "that returns the rate, 'def get_lr(epoch): ...'"
             )
         known = {k: each for k, each in self._evaluator.assigned.items() if isinstance(each, Constructor)}
-        alone = {name: each.name for name, each in known.items() if not self._reader.is_used(each)}
-        check_steps(statement, known, alone)
+        check_steps(statement, known, self.schedulers(), self._evaluator)
         for owner, _ in steps_in(statement):
             if owner in known:
                 self._stepped |= self._reader.optimizers(known[owner])

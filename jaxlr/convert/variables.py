@@ -8,9 +8,9 @@ from typing import Any
 from jaxlr.code.definitions import Function
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.methods import changes, only_reads
+from jaxlr.code.scripts import NAME_OF_SCHEDULER
 from jaxlr.code.syntax import arguments_of, first_line, is_literal, last_name, nodes_in, quoted, source_of
 from jaxlr.code.values import ABSENT, Unevaluated, attribute_of, collections_in, names_in, values_in
-from jaxlr.convert.class_names import NAME_OF_SCHEDULER
 from jaxlr.convert.constructors import Constructor
 
 
