@@ -472,6 +472,83 @@ def test_function_that_sets_other_rates_of_other_groups_gives_that_of_the_group(
         assert schedule(count) == pytest.approx(optimizer.param_groups[group]["lr"], rel=1e-12, abs=0)
 
 
+KEPT = {
+    "some epochs": """
+    if epoch in [2, 4]:
+        for group in optimizer.param_groups:
+            group["lr"] = 0.05 / epoch""",
+    "in place": """
+    if epoch == 4:
+        for group in optimizer.param_groups:
+            group["lr"] /= 3
+    elif epoch == 6:
+        optimizer.param_groups[0]["lr"] *= 0.1
+    else:
+        return""",
+    "read": """
+    lr = optimizer.param_groups[0]["lr"] * 0.9
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    return lr""",
+    "read in the loop": """
+    for group in optimizer.param_groups:
+        lr = group["lr"]
+        if epoch % 2 == 1:
+            lr = lr * 0.5
+        group["lr"] = lr""",
+    "until an epoch": """
+    if epoch > 5:
+        return optimizer
+    for group in optimizer.param_groups:
+        group["lr"] = 0.1 * (1 - epoch / 6)""",
+    "table": """
+    lr_adjust = {2: 5e-5, 4: 1e-5, 6: 5e-6}
+    if epoch in lr_adjust.keys():
+        for group in optimizer.param_groups:
+            group["lr"] = lr_adjust[epoch]""",
+    "table of the epoch": """
+    lr_adjust = {epoch: 0.1 * 0.5**epoch}
+    if epoch in lr_adjust.keys():
+        for group in optimizer.param_groups:
+            group["lr"] = lr_adjust[epoch]""",
+}
+
+
+@pytest.mark.parametrize("body", KEPT.values(), ids=KEPT)
+def test_function_that_keeps_or_scales_the_rate_is_called_for_each_epoch(body):
+    text = f"def adjust(optimizer, epoch):{body}"
+    with pytest.raises(ValueError, match="keeps or scales the rate of the epoch before: give num_steps"):
+        jaxlr.from_string(text, 0.3)
+    with pytest.raises(
+        ValueError, match="does not set the learning rate of the optimizer: give init_value"
+    ):
+        jaxlr.from_string(text, num_steps=9)
+    schedule: Any = jaxlr.from_string(text, 0.3, num_steps=9)
+    scope: Any = {}
+    exec(text, scope)
+    optimizer = argparse.Namespace(param_groups=[{"lr": 0.3}])
+    for epoch in range(9):
+        scope["adjust"](optimizer, epoch)
+        assert schedule(epoch) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12, abs=0)
+
+
+def test_function_may_set_other_options_and_attributes_that_it_reads_only_later():
+    text = """
+def adjust(optimizer, epoch):
+    cfg.rate = 0.1 * 0.5**epoch
+    for group in optimizer.param_groups:
+        group["lr"] = cfg.rate
+        group["weight_decay"] = wd * group["decay_mult"]
+        print(group["lr"])
+    return optimizer
+"""
+    schedule: Any = jaxlr.from_string(text)
+    assert [schedule(epoch) for epoch in range(4)] == [0.1, 0.05, 0.025, 0.0125]
+    for read in ("cfg.rate = cfg.rate * 0.5", "if epoch > 3:\n        cfg.rate = 0.1"):
+        with pytest.raises(ValueError, match="its value depends on the number of calls"):
+            jaxlr.from_string(text.replace("cfg.rate = 0.1 * 0.5**epoch", read), names={"cfg.rate": 0.1})
+
+
 @pytest.mark.parametrize(
     ("parameters", "count"),
     [

@@ -11,8 +11,8 @@ from jaxlr.code.builders import OutsideChanges, outside_changes
 from jaxlr.code.execution import Execution
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.lambdas import Lambda
-from jaxlr.code.syntax import source_of
-from jaxlr.code.values import ABSENT
+from jaxlr.code.syntax import nodes_in, source_of
+from jaxlr.code.values import ABSENT, UNKNOWN, names_in
 
 
 class Function(Lambda):
@@ -27,8 +27,8 @@ class Function(Lambda):
     def __init__(self, node: ast.FunctionDef, evaluator: Evaluator, scope: Mapping[str, Any]):
         super().__init__(node, evaluator, scope)
         self.is_rate = False  # its value is the rate itself, not a factor
-        self._group = 0
-        self._sets_rate = False  # that is the value written to `param_group["lr"]`, not the one returned
+        self._group: int | None = None  # that of the rate that it writes, instead of returning it
+        self._rate: Any = ABSENT  # of the group before the call
 
     def as_rate(self, group: int) -> "Function":
         """Return the function of the epoch whose value is the rate of a parameter group.
@@ -39,8 +39,24 @@ class Function(Lambda):
         function = copy.copy(self)
         function._scope = {name: value for name, value in self._scope.items() if name != count}
         function.parameters = [count, *function._scope]
-        function.is_rate, function._sets_rate, function._group = True, writes_rate(self._node), group
+        function.is_rate, function._group = True, group if writes_rate(self._node) else None
+        if function.keeps_rate:
+            function._rate = UNKNOWN
         return function
+
+    @functools.cached_property
+    def keeps_rate(self) -> bool:
+        """True if the rate depends on that of the epoch before, because the function may leave it."""
+        return self._group is not None and keeps_rate(self._node)
+
+    def stepped(self, init_value: float, num_steps: int) -> list[float]:
+        """Return the rates after the calls for the first epochs."""
+        rates = [init_value]
+        function = copy.copy(self)
+        for epoch in range(num_steps):
+            function._rate = rates[-1]
+            rates.append(float(function(epoch)))
+        return rates[1:]
 
     def _count(self) -> str:
         """Return the name of the parameter that is the epoch or step."""
@@ -78,11 +94,12 @@ class Function(Lambda):
 
     def evaluate(self, evaluator: Evaluator, positional: Sequence[Any], by_name: Mapping[str, Any]) -> Any:
         """Return the result of a call, calculated by an evaluator."""
-        execution = Execution(evaluator, self.bound(positional, by_name), Function, self._group)
+        frame = self.bound(positional, by_name)
+        execution = Execution(evaluator, frame, Function, self._group, self._rate)
         execution.block(self._node.body)
-        result = execution.rate if self._sets_rate else execution.result
+        result = execution.result if self._group is None else execution.rate
         if result is ABSENT:
-            what = "set the rate" if self._sets_rate else "return a value"
+            what = "return a value" if self._group is None else "set the rate"
             raise ValueError(f"the function {self._node.name!r} does not {what} in every epoch")
         return result
 
@@ -136,7 +153,66 @@ def writes_rate(node: ast.AST, known: Collection[str] = ()) -> bool:
     return False
 
 
-def is_group(node: ast.expr) -> bool:
+def keeps_rate(definition: ast.FunctionDef) -> bool:
+    """Check if a function that writes the rate of an optimizer first reads it, or may leave it as it is."""
+    loops = [each for each in ast.walk(definition) if isinstance(each, ast.For) and _has_group(each.iter)]
+    groups = {name for each in loops for name in names_in(each.target)}
+    kept = set[bool]()
+    return False in _written(definition.body, {False}, kept, groups) | kept
+
+
+def _written(
+    statements: Sequence[ast.stmt], before: set[bool], kept: set[bool], groups: Collection[str]
+) -> set[bool]:
+    """Return if statements have written the rate at their end, for each way through them.
+
+    Args:
+        statements: the statements.
+        before: if it is written before them.
+        kept: takes the same of each `return`, and of each statement that reads the rate.
+        groups: the names of parameter groups.
+    """
+    written = before
+    for each in statements:
+        parts = [e for e in ast.iter_child_nodes(each) if isinstance(e, ast.expr)]
+        if not isinstance(each, ast.Expr) and any(_reads_rate(e, groups) for e in nodes_in(parts)):
+            kept |= written
+        match each:
+            case ast.Return():
+                kept |= written
+                return set()
+            case ast.Raise():
+                return set()
+            case ast.If(body=body, orelse=orelse):
+                written = _written(body, written, kept, groups) | _written(orelse, written, kept, groups)
+            case ast.For(iter=items, body=body) if _has_group(items):  # there is a group
+                written = _written(body, written, kept, groups)
+            case ast.For(body=body) | ast.While(body=body):
+                written = written | _written(body, written, kept, groups)
+            case ast.With(body=body):
+                written = _written(body, written, kept, groups)
+            case ast.Assign() if writes_rate(each):
+                written = {True}
+            case ast.AugAssign(target=target) if writes_rate(target):
+                kept |= written
+                written = {True}
+            case _:
+                pass
+    return written
+
+
+def _has_group(node: ast.AST) -> bool:
+    return any(map(is_group, ast.walk(node)))
+
+
+def _reads_rate(node: ast.AST, groups: Collection[str]) -> bool:
+    match node:
+        case ast.Subscript(value=owner, slice=ast.Constant(value="lr"), ctx=ast.Load()):
+            return is_group(owner) or source_of(owner) in groups
+    return False
+
+
+def is_group(node: ast.AST) -> bool:
     """Check if an expression stands for the parameter groups of an optimizer, or for one of them."""
     while isinstance(node, ast.Subscript):
         node = node.value

@@ -17,7 +17,15 @@ from jaxlr.code.builders import as_conditions
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.lambdas import Frame
 from jaxlr.code.masks import both, either, merged
-from jaxlr.code.syntax import called_name, names_stored, quoted, source_of, unreadable
+from jaxlr.code.syntax import (
+    called_name,
+    names_stored,
+    nodes_in,
+    parse_expression,
+    quoted,
+    source_of,
+    unreadable,
+)
 from jaxlr.code.values import ABSENT, UNKNOWN, check_unshared, collections_in, is_place, unpacked
 
 
@@ -31,12 +39,20 @@ class Execution:
         evaluator: evaluates the expressions.
         frame: the variables of the call.
         define: makes a function of a `def`, an evaluator and the variables around it.
-        group: the index of the parameter group whose rate is wanted.
+        group: the index of the parameter group whose rate is wanted, or None for the returned value.
+        rate: the rate of the group before the call, if it is known.
     """
 
-    def __init__(self, evaluator: Evaluator, frame: Frame, define: Callable[..., Any], group: int = 0):
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        frame: Frame,
+        define: Callable[..., Any],
+        group: int | None = None,
+        rate: Any = ABSENT,
+    ):
         self._evaluator, self._frame, self._define = evaluator, frame, define
-        self._group = group
+        self._group, self._is_rate = group or 0, group is not None
         # These live longer than the call, so that it may not change a list or mapping in them.
         self._outer = [*evaluator.assigned.values(), *dict.values(evaluator.names), *frame.values()]
         self._outer_ids: set[int] | None = None
@@ -44,28 +60,41 @@ class Execution:
         self._live: Any = True
         self._broken: list[Any] = []  # of each loop around a statement, where it was left
         self._continued: list[Any] = []
+        self._read: list[ast.expr] = []  # the expressions that were evaluated
         self._groups: set[str] = set()  # the names of the parameter group
         self.result: Any = ABSENT
-        self.rate: Any = ABSENT
+        self.rate: Any = rate
 
     def block(self, statements: Sequence[ast.stmt]) -> None:
         """Execute statements until none of them has an effect."""
         for statement in statements:
             if self._live is False:
                 return
-            self._execute(statement)
+            if not self._sets_option(statement):
+                self._execute(statement)
+
+    def _sets_option(self, statement: ast.stmt) -> bool:
+        """Check if a statement sets an option of a parameter group that is not the rate."""
+        match statement:
+            case (
+                ast.Assign(targets=[ast.Subscript(value=group, slice=ast.Constant(value=key))])
+                | ast.AugAssign(target=ast.Subscript(value=group, slice=ast.Constant(value=key)))
+            ):
+                return key != "lr" and self._is_group(group)
+        return False
 
     def _execute(self, statement: ast.stmt) -> None:
         match statement:
             case ast.Return(value=value):
-                self._return(None if value is None else self._value(value))
+                result = 0.0 if self._is_rate else None
+                self._return(result if value is None or self._is_rate else self._value(value))
             case ast.Assign(targets=targets, value=value):
                 found = self._value(value)
                 for target in targets:
                     self._assign(target, found)
             case ast.AnnAssign(target=target, value=ast.expr() as value):
                 self._assign(target, self._value(value))
-            case ast.AugAssign(target=ast.Name() as target):
+            case ast.AugAssign(target=target):
                 self._assign(target, self._changed(statement, target))
             case ast.If(test=test, body=body, orelse=orelse):
                 self._branch(self._value(test), body, orelse)
@@ -99,13 +128,29 @@ class Execution:
                 raise ValueError(f"cannot read the statement {quoted(statement)} in a function")
 
     def _value(self, node: ast.expr) -> Any:
+        self._read.append(node)
+        if self.rate is not ABSENT:
+            self._frame.update(dict.fromkeys(self._read_rates(node), self.rate))
         return self._evaluator.value(node, self._frame)
 
-    def _changed(self, statement: ast.AugAssign, target: ast.Name) -> Any:
+    def _read_rates(self, node: ast.expr) -> list[str]:
+        """Return the expressions in a node that stand for the rate of the parameter group."""
+        return [
+            source_of(each)
+            for each in ast.walk(node)
+            if isinstance(each, ast.Subscript)
+            and isinstance(each.slice, ast.Constant)
+            and each.slice.value == "lr"
+            and self._is_group(each.value)
+            and self._is_own(each.value)
+        ]
+
+    def _changed(self, statement: ast.AugAssign, target: ast.expr) -> Any:
         """Return the value of a variable after `target += value`, which changes a list in its place."""
-        if isinstance(self._frame.get(target.id), list):
-            check_unshared(target, self._own(target), self._frame)
-        node = ast.BinOp(ast.Name(target.id, ast.Load()), statement.op, statement.value)
+        before = parse_expression(source_of(target))
+        if isinstance(self._value(before), list):
+            check_unshared(target, self._own(before), self._frame)
+        node = ast.BinOp(before, statement.op, statement.value)
         return self._value(ast.copy_location(node, statement))
 
     def _return(self, value: Any) -> None:
@@ -125,9 +170,14 @@ class Execution:
             self._set_item(target, value)
             return
         for name, item in unpacked(target, value).items():
-            if name in self._globals or "." in name:
+            if name in self._globals or ("." in name and not self._is_new(name)):
                 raise ValueError(_keeps_state(name))
             self._frame[name] = merged(self._live, item, self._frame.get(name, ABSENT))
+
+    def _is_new(self, name: str) -> bool:
+        """Check if the call sets an attribute in every epoch before it reads it."""
+        was_read = any(source_of(e) == name for e in nodes_in(self._read) if isinstance(e, ast.Attribute))
+        return name in self._frame or (self._live is True and not was_read)
 
     def _set_item(self, target: ast.Subscript, value: Any) -> None:
         owner: Any = self._own(target.value)

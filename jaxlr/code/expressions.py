@@ -191,7 +191,7 @@ class Evaluator:
         keys: Sequence[ast.expr | None],
         values: Sequence[ast.expr],
         scope: Mapping[str, Any],
-    ) -> dict[Any, Any]:
+    ) -> Any:
         """Return the mapping of keys to values. A key that is None stands for `**values`."""
         pairs: list[Any] = []
         for key, value in zip(keys, values, strict=True):
@@ -202,7 +202,7 @@ class Evaluator:
                 raise unreadable(value, "its items are not known: write them out")
             else:
                 pairs.append((self.value(key, scope), found))
-        return self._mapped(node, pairs)
+        return UNKNOWN if any(key is UNKNOWN for key, _ in pairs) else self._mapped(node, pairs)
 
     def _mapped(self, node: ast.expr, pairs: list[Any]) -> dict[Any, Any]:
         if not all(is_key(key) for key, _ in pairs):

@@ -204,9 +204,9 @@ def _read(
 
 
 def is_rate(constructor: Constructor) -> bool:
-    """Check if a text gives the rate itself, and not a factor of the rate of the optimizer."""
+    """Check if a text gives the rate itself, whatever the rate of the optimizer is."""
     function = constructor.arguments.get("lr_lambda")
-    return isinstance(function, Function) and function.is_rate
+    return isinstance(function, Function) and function.is_rate and not function.keeps_rate
 
 
 def _follow(
