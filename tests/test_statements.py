@@ -1175,6 +1175,30 @@ def test_a_function_from_elsewhere_that_sets_the_rate_is_refused(name):
         from_string(text, 0.1)
 
 
+@pytest.mark.parametrize("groups", ["[dict(params=p, lr=0.3)]", "gs", "[g, {'params': q}]"])
+def test_the_rate_of_a_group_is_read_however_it_is_written(groups):
+    made = "g = {'params': p, 'lr': 0.3}\ngs = [dict(lr=0.3, params=p)]"
+    text = f"{made}\nopt = SGD({groups}, 0.01)\nStepLR(opt, 3)"
+    assert from_string(text)(0) == 0.3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def get_lr(epoch):\n    return 0.1 * 0.5**epoch\n"
+        "def set_lr(opt, lr):\n    opt.param_groups[0]['lr'] = lr",
+        "def get_lr(epoch):\n    return 0.1 * 0.5**epoch\ndef train(epoch):\n    return loss",
+        "def adjust(opt, epoch):\n    for g in opt.param_groups:\n        g['lr'] = 0.1 * 0.5**epoch\n"
+        "def get_weight(epoch):\n    return 10 * epoch\nclass Meter:\n    pass",
+        "def half(e):\n    return 0.5**e\ndef f(e):\n    return 0.1 * half(e)",
+        "get_lr = lambda e: np.interp([e], [0, 1, 2, 3], [0.1, 0.05, 0.025, 0.0125])[0]",
+    ],
+)
+def test_the_function_of_the_rate_is_found_among_others(text):
+    schedule = from_string(text)
+    assert [schedule(epoch) for epoch in range(4)] == [0.1, 0.05, 0.025, 0.0125]
+
+
 def test_the_first_epoch_of_a_loop_is_asked_for_where_it_matters():
     text = "s = StepLR(o, 3)\nfor e in range(args.start, 9):\n    train(e)\n    s.step(e)"
     with pytest.raises(ValueError, match=r"give names=\{'args.start': ...\}"):
@@ -1227,6 +1251,22 @@ REASONS = [
         "def main():\n    opt = SGD(p, lr=0.1)\n    for epoch in range(9):\n        adjust(opt, epoch)\n"
         "main()",
         "the text sets the learning rate by hand, in 'adjust': give that function alone",
+    ),
+    (
+        "gs = []\ngs.append({'params': p, 'lr': 0.3})\nopt = SGD(gs, 0.01)\nStepLR(opt, 3)",
+        "rates of their own",
+    ),
+    (
+        "gs = [dict(params=a)]\ngs.insert(0, dict(params=b, lr=1))\nopt = SGD(gs, 0.01)\nStepLR(opt, 3)",
+        "of their own",
+    ),
+    (
+        "opt = SGD([{'params': a, **extra}], 0.01)\nStepLR(opt, 3)",
+        "may have rates of their own: give init_value",
+    ),
+    (
+        "def cos_lr(epoch):\n    return 0.1\ndef step_lr(epoch):\n    return 0.2",
+        "the text has several functions of the rate, 'cos_lr' and 'step_lr': give one",
     ),
     (
         "opt = SGD(make_llrd(model), lr=0.01)\nStepLR(opt, 3)",

@@ -39,10 +39,20 @@ class Function(Lambda):
         function = copy.copy(self)
         function._scope = {name: value for name, value in self._scope.items() if name != count}
         function.parameters = [count, *function._scope]
-        function.is_rate, function._group = True, group if writes_rate(self._node) else None
+        function.is_rate, function._group = True, group if self.writes_rate else None
         if function.keeps_rate:
             function._rate = UNKNOWN
         return function
+
+    @property
+    def writes_rate(self) -> bool:
+        """True if it writes the rate of an optimizer."""
+        return writes_rate(self._node)
+
+    @property
+    def takes_count(self) -> bool:
+        """True if one of its parameters is the epoch or step."""
+        return any(map(is_count, self.parameters))
 
     @functools.cached_property
     def keeps_rate(self) -> bool:

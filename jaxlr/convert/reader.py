@@ -167,9 +167,10 @@ class ConstructorReader(ClassReader):
             self.has_own_rates = True
             return None
         if isinstance(groups, ast.List) and self.group < len(groups.elts):
-            own = groups.elts[self.group]
-            pairs = zip(own.keys, own.values, strict=True) if isinstance(own, ast.Dict) else ()
-            options = {key.value: value for key, value in pairs if isinstance(key, ast.Constant)}
+            options = group_options(self._evaluator.definition(groups.elts[self.group]))
+            if None in options and "lr" not in options:
+                self.has_own_rates = True
+                return None
             if "initial_lr" in options:
                 raise ValueError(
                     "the text sets initial_lr, from which some schedulers start: leave it out, and give "
@@ -413,6 +414,20 @@ def _makes_rates(call: ast.Call) -> bool:
     return bool(_OWN_RATES.search(called_name(call))) or any(
         _RATE.search(each) for each in (*map(source_of, call.args), *keywords)
     )
+
+
+def group_options(group: ast.expr) -> dict[Any, ast.expr]:
+    """Return the options of a parameter group, `{"params": ..., "lr": 1}` or `dict(params=..., lr=1)`.
+
+    The key None stands for `**others`.
+    """
+    match group:
+        case ast.Dict(keys=keys, values=values):
+            names = [None if key is None else getattr(key, "value", key) for key in keys]
+            return dict(zip(names, values, strict=True))
+        case ast.Call(func=ast.Name(id="dict"), keywords=keywords):
+            return {each.arg: each.value for each in keywords}
+    return {}
 
 
 def _is_dict_call(node: ast.expr) -> bool:

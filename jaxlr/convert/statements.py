@@ -5,6 +5,7 @@ have no value then, so that a later use of one is an error that shows the statem
 """
 
 import ast
+import re
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeGuard
@@ -39,7 +40,7 @@ from jaxlr.convert.errors import MissingNamesError
 from jaxlr.convert.loops import check_functions, check_steps, steps_in
 from jaxlr.convert.optimizers.signatures import NAMES as OPTIMIZERS
 from jaxlr.convert.optimizers.signatures import OptimizerCall
-from jaxlr.convert.reader import ConstructorReader, raise_unknown
+from jaxlr.convert.reader import ConstructorReader, group_options, raise_unknown
 from jaxlr.convert.variables import (
     Variables,
     assigns_given,
@@ -51,6 +52,7 @@ from jaxlr.convert.variables import (
 )
 
 
+_NAME_OF_RATE = re.compile(r"lr|rate|sched|warm|decay|anneal|cosine|linear|factor", re.IGNORECASE)
 _MOST_CALLS = 100  # of functions that build schedulers
 _CONFIGS = ("load", "safe_load", "full_load", "loads", "vars")  # calls that return settings
 _EXITS = ("exit", "quit", "sys.exit", "os._exit")
@@ -133,9 +135,16 @@ class Program:
                 )
 
     def schedule_function(self) -> Function | None:
-        """Return the last function of the text that gives a rate or a factor, if there is one."""
+        """Return the function of the text that writes a rate, or the last one that gives one."""
         functions = [each for each in self._evaluator.assigned.values() if isinstance(each, Function)]
-        return functions[-1] if functions else None
+        writers = [each for each in functions if each.writes_rate and each.takes_count]
+        called = {name for each in functions for name in each.outside_changes.calls}
+        found = writers or [e for e in functions if e.takes_count and e.source not in called]
+        named = writers or [each for each in found if _NAME_OF_RATE.search(each.source)]
+        if len(named) > 1:
+            first, second = (repr(shorten(each.source)) for each in named[:2])
+            raise ValueError(f"the text has several functions of the rate, {first} and {second}: give one")
+        return (named or found or functions or [None])[-1]
 
     def _follow(self, statement: ast.stmt) -> None:
         match statement:
@@ -476,8 +485,16 @@ class Program:
                 self._refuse_change(statement, "an optimizer")
         if self._variables.collection(owner) is not None:
             if not only_reads(method):
-                self._change(call, owner, method)
+                added = map(self._evaluator.value_if_any, call.args)
+                unknown = [each.node for each in added if isinstance(each, Unevaluated)]
+                if any("params" in group_options(each) for each in unknown):
+                    self._variables.forget(source_of(owner), None, [source_of(owner)])
+                else:
+                    self._change(call, owner, method)
             return True
+        held = self._evaluator.assigned.get(source_of(owner))
+        if changes(method) and isinstance(held, Unevaluated) and isinstance(held.node, ast.List | ast.Dict):
+            self._variables.forget(source_of(owner), None, [source_of(owner)])
         if changes(method) and isinstance(self._evaluator.value_if_any(owner), list | dict):
             raise changes_given(owner, statement)
         if self._is_scheduler(owner):

@@ -252,6 +252,14 @@ def _raise_no_scheduler(statements: list[ast.stmt], reader: ConstructorReader) -
 def followed(program: Program, reader: ConstructorReader, statements: list[ast.stmt]) -> Constructor | None:
     """Follow the statements of a text, and return the scheduler or the function of the step in it."""
     reader.origins, reader.own_options = imported(statements), own_options(statements)
+    match statements[-1]:
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Lambda(args=arguments, body=body)) as last:
+            if not any(map(reader.constructs, statements)):  # lr = lambda epoch: ...
+                returned = ast.copy_location(ast.Return(body), last)
+                function = ast.FunctionDef(name, arguments, [returned], [])
+                statements = [*statements[:-1], ast.copy_location(function, last)]
+        case _:
+            pass
     program.run(flattened(statements, reader.known))
     schedulers = program.schedulers()
     constructor = reader.final(program.kept())
@@ -263,7 +271,8 @@ def followed(program: Program, reader: ConstructorReader, statements: list[ast.s
             program.check_alone(optimizer)
     function = program.schedule_function()
     last = statements[-1]
-    if constructor is None and function is not None and isinstance(last, ast.FunctionDef):
+    is_function = isinstance(last, ast.FunctionDef) or (function is not None and function.writes_rate)
+    if constructor is None and function is not None and is_function:
         if optimizer_calls(statements) and not writes_rate(last):
             return None  # the function trains
         schedule = function.as_rate(reader.group)
