@@ -1199,6 +1199,48 @@ def test_the_function_of_the_rate_is_found_among_others(text):
     assert [schedule(epoch) for epoch in range(4)] == [0.1, 0.05, 0.025, 0.0125]
 
 
+TRAIN = """
+def train():
+    opt = SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = StepLR(opt, 3)
+    for epoch in range(9):
+        opt.step()
+        scheduler.step()
+"""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "if args.mode == 'train':\n    train()",
+        "model = train()",
+        "try:\n    train()\nexcept KeyboardInterrupt:\n    pass",
+        "with torch.cuda.device(0):\n    train()",
+        "def main(argv):\n    if args.mode == 'train':\n        train()\napp.run(main)",
+    ],
+)
+def test_a_function_that_trains_is_read_wherever_it_is_called(call):
+    schedule = from_string(f"{TRAIN}{call}", names={"args.mode": "train"})
+    assert [schedule(epoch) for epoch in (0, 2, 3, 6)] == pytest.approx([0.1, 0.1, 0.01, 0.001])
+
+
+def test_a_function_that_trains_is_read_once_and_only_if_it_is_called():
+    with pytest.raises(ValueError, match="the text calls 'train' again, which trains: give one call"):
+        from_string(f"{TRAIN}a = train()\nb = train()")
+    text = f"{TRAIN}if args.mode == 'train':\n    train()"
+    with pytest.raises(ValueError, match=r"give names=\{'args.mode': ...\}"):
+        from_string(text)
+    with pytest.raises(ValueError, match="the text constructs no scheduler for these names"):
+        from_string(text, names={"args.mode": "test"})
+
+
+def test_a_trainer_may_be_given_the_scheduler():
+    text = "s = StepLR(opt, 3)\ntrainer = Trainer(model=model, optimizer=opt, scheduler=s)\ntrainer.fit()"
+    assert from_string(text, 0.1)(3) == pytest.approx(0.01)
+    with pytest.raises(ValueError, match="cannot read the call 'Wrapper' around a scheduler"):
+        from_string("s = StepLR(opt, 3)\ns = Wrapper(opt, s)", 0.1)
+
+
 def test_the_first_epoch_of_a_loop_is_asked_for_where_it_matters():
     text = "s = StepLR(o, 3)\nfor e in range(args.start, 9):\n    train(e)\n    s.step(e)"
     with pytest.raises(ValueError, match=r"give names=\{'args.start': ...\}"):

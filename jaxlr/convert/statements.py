@@ -53,6 +53,7 @@ from jaxlr.convert.variables import (
 
 
 _NAME_OF_RATE = re.compile(r"lr|rate|sched|warm|decay|anneal|cosine|linear|factor", re.IGNORECASE)
+_MODEL = re.compile(r"(^|[._])(model|net|network|encoder)s?$")
 _MOST_CALLS = 100  # of functions that build schedulers
 _CONFIGS = ("load", "safe_load", "full_load", "loads", "vars")  # calls that return settings
 _EXITS = ("exit", "quit", "sys.exit", "os._exit")
@@ -75,6 +76,7 @@ class Program:
         self._builders: dict[str, ast.FunctionDef | ast.Lambda] = {}
         self._variables = Variables(evaluator, self._builders)
         self._num_calls = 0
+        self._trained: set[int] = set()  # ids of the functions that train with the schedulers in them
         self._classes: set[str] = set()  # those of the text whose attributes are not known
         self._num_tries = 0  # around the statement that is followed
         self._stepped: set[str] = set()  # optimizers whose rate a training loop has changed
@@ -430,6 +432,8 @@ class Program:
             return
         if NAME_OF_SCHEDULER.search(name):
             self._unknown_schedulers.append(node)
+        elif name[:1].isupper() and any(_MODEL.search(source_of(each)) for each in arguments_of(node)):
+            return  # a trainer
         if any(self._is_scheduler(each) for each in arguments_of(node)):
             if name == "prepare":
                 raise ValueError(
@@ -463,7 +467,7 @@ class Program:
             func = node.func
             if isinstance(func, ast.Attribute) and self._follows_method(statement, node, func):
                 return
-            if is_harmless(func) and not self._reader.is_constructor(node):
+            if is_harmless(func) and not self._reader.is_constructor(node) and self.builder(node) is None:
                 return  # but fit_one_cycle of fastai is a scheduler
         # A call that was copied out of a list may end with a comma, which makes it a tuple.
         is_shown = isinstance(node, ast.Name | ast.Attribute | ast.Tuple)
@@ -579,11 +583,21 @@ class Program:
         if self._num_calls > _MOST_CALLS:
             raise ValueError(f"cannot read the call {quoted(call)}: its functions are called too often")
         outside = self._evaluator.assigned
-        self._evaluator.assigned = ChainMap({}, outside)
+        inside = dict[str, Any]()
+        self._evaluator.assigned = ChainMap(inside, outside)
         shown, self._shown, self._is_returned = self._shown, [], False
         self.run(body_for_call(definition, call))
         result = self._shown[-1] if self._shown else None
         self._evaluator.assigned = outside
+        left = [each for each in inside.values() if isinstance(each, Constructor)]
+        if left and not constructors_in(result):  # the function trains with them
+            if id(definition) in self._trained:
+                raise ValueError(f"the text calls {quoted(call.func)} again, which trains: give one call")
+            self._trained.add(id(definition))
+            shown += left
+        for name, value in inside.items():
+            if not name.isidentifier() and re.split(r"[.\[]", name)[0] not in inside:
+                outside[name] = value  # an attribute or item of an object outside
         self._shown, self._is_returned = shown, False
         return result
 
@@ -608,7 +622,7 @@ class Program:
         if writes_rate(statement, self._logs(statement)) or self._reader.constructs(statement):
             return True
         nodes = list(ast.walk(statement))
-        if any(map(_is_table, nodes)):
+        if any(map(_is_table, nodes)) or any(map(self.builder, calls_in([statement]))):
             return True
         values = (self._evaluator.assigned.get(source_of(e)) for e in nodes if isinstance(e, ast.expr))
         return any(isinstance(each, ast.Return) for each in nodes) or any(
