@@ -22,6 +22,8 @@ SEQUENCE = "SequentialLR(o, [LinearLR(o, 0.1, total_iters=5), CosineAnnealingLR(
 
 # A pasted text, the constructor that torch evaluates, and the names.
 PASTED: list[tuple[str, str, dict[str, Any]]] = [
+    ("if colab:\n    !pip install x\nfiles = !ls\nmodel?\nStepLR(o, 3)", "StepLR(o, 3)", {}),
+    ("n = %env N\nStepLR(o, n)", "StepLR(o, 3)", {"n": 3}),
     ("%matplotlib inline\n!pip install torch\ns = StepLR(opt, 3)\n%time", "StepLR(o, 3)", {}),
     ("TABLE = {'step': StepLR}\nTABLE.get('step')(opt, 3)", "StepLR(o, 3)", {}),
     ("TABLE = {'step': optim.StepLR}\nTABLE[kind](opt, 3)", "StepLR(o, 3)", {"kind": "step"}),

@@ -429,6 +429,15 @@ for epoch in range(1, 1):
     opt.step()
     scheduler.step(epoch)
 """,
+    "f-string": """
+kind = "Multi"
+scheduler = getattr(torch.optim.lr_scheduler, f"{kind}StepLR")(opt, [3, 6])
+""",
+    "keywords of a builder": """
+def build(optimizer, n=4, **options):
+    return StepLR(optimizer, n, **options)
+scheduler = build(opt, gamma=0.5)
+""",
     "name of a class": """
 kind = "Step"
 scheduler = getattr(torch.optim.lr_scheduler, kind + "LR")(opt, 3)

@@ -28,15 +28,20 @@ def body_for_call(
     names, defaults = parameters_of(arguments)
     given = dict(zip(names, call.args, strict=False))
     given |= {each.arg: each.value for each in call.keywords if each.arg is not None}
+    others = {name: node for name, node in given.items() if name not in names}
+    if arguments.kwarg is not None:
+        keys: list[ast.expr | None] = [ast.Constant(name) for name in others]
+        given = {name: node for name, node in given.items() if name in names}
+        given[arguments.kwarg.arg] = ast.Dict(keys, [*others.values()])
+        others = {}
     values = {**defaults, **given}
-    is_complete = all(name in values for name in names) and all(name in names for name in given)
     if (
-        not is_complete
+        others
+        or not all(name in values for name in names)
         or len(call.args) > len(names)
         or any(each.arg is None for each in call.keywords)
         or any(isinstance(each, ast.Starred) for each in call.args)
         or arguments.vararg
-        or arguments.kwarg
     ):
         raise ValueError(f"cannot read the call {quoted(call)}: write its function's statements instead")
     if isinstance(definition, ast.Lambda):

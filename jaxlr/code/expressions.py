@@ -160,6 +160,8 @@ class Evaluator:
                 pairs = ast.ListComp(ast.Tuple([key, value], ast.Load()), generators)
                 found = self.comprehension(pairs, scope)
                 return UNKNOWN if found is UNKNOWN else self._mapped(node, found)
+            case ast.JoinedStr(values=parts):
+                return self._joined(node, parts, scope)
             case ast.Name() | ast.Attribute() | ast.Subscript() | ast.Call():
                 return self._named(node, scope)
         raise unreadable(node, "write numbers, strings, lists, arithmetic and names")
@@ -210,6 +212,23 @@ class Evaluator:
         result = dict(pairs)
         self._listed(node, list(result.values()))
         return result
+
+    def _joined(self, node: ast.expr, parts: Sequence[ast.expr], scope: Mapping[str, Any]) -> Any:
+        """Return the text of `f"{name}LR"`, whose values are texts or integers without a format."""
+        texts: list[str] = []
+        for part in parts:
+            match part:
+                case ast.FormattedValue(value=inner, conversion=-1, format_spec=None):
+                    value = self.value(inner, scope)
+                case _:
+                    value = self.value(part, scope)
+            if value is UNKNOWN:
+                return UNKNOWN
+            if not isinstance(value, str | int):
+                raise unreadable(node, "write only texts and integers in an f-string")
+            texts.append(str(value))
+        self.spend(sum(map(len, texts)))
+        return "".join(texts)
 
     def _operation(self, node: ast.expr, scope: Mapping[str, Any]) -> Any:
         match node:

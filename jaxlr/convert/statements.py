@@ -489,9 +489,9 @@ class Program:
                 self._refuse_change(statement, "an optimizer")
         if self._variables.collection(owner) is not None:
             if not only_reads(method):
-                added = map(self._evaluator.value_if_any, call.args)
-                unknown = [each.node for each in added if isinstance(each, Unevaluated)]
-                if any("params" in group_options(each) for each in unknown):
+                added = map(self._evaluator.definition, call.args)
+                groups = [each for each in added if "params" in group_options(each)]
+                if any(isinstance(self._evaluator.value_if_any(each), Unevaluated) for each in groups):
                     self._variables.forget(source_of(owner), None, [source_of(owner)])
                 else:
                     self._change(call, owner, method)
