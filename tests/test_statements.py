@@ -438,6 +438,18 @@ def build(optimizer, n=4, **options):
     return StepLR(optimizer, n, **options)
 scheduler = build(opt, gamma=0.5)
 """,
+    "one of two that is returned": """
+def build(optimizer):
+    a = StepLR(optimizer, 2)
+    b = ExponentialLR(optimizer, 0.5)
+    return b
+scheduler = build(opt)
+""",
+    "rate in keywords": """
+options = dict(lr=0.2, momentum=0.9)
+optimizer = SGD([torch.nn.Parameter(torch.zeros(1))], **options)
+scheduler = StepLR(optimizer, 2)
+""",
     "name of a class": """
 kind = "Step"
 scheduler = getattr(torch.optim.lr_scheduler, kind + "LR")(opt, 3)
@@ -1243,6 +1255,16 @@ def test_a_function_that_trains_is_read_once_and_only_if_it_is_called():
         from_string(text, names={"args.mode": "test"})
 
 
+def test_a_function_leaves_only_schedulers_that_it_neither_steps_nor_returns():
+    text = "a = StepLR(opt, 2)\nb = ExponentialLR(opt, 0.5)\n"
+    build = "def build(opt):\n    a = StepLR(opt, 2)\n    b = ExponentialLR(opt, 0.5)\n"
+    steps = "    for epoch in range(9):\n        a.step()\n        b.step()\n"
+    assert from_string(f"{build}    return b", 0.1)(2) == 0.025
+    assert from_string(f"{build}{steps}    return b", 0.1)(2) == pytest.approx(0.0025)
+    assert from_string(f"{build}    return [opt], [a, b]", 0.1)(2) == pytest.approx(0.0025)
+    assert from_string(text, 0.1)(2) == pytest.approx(0.0025)
+
+
 def test_a_trainer_may_be_given_the_scheduler():
     text = "s = StepLR(opt, 3)\ntrainer = Trainer(model=model, optimizer=opt, scheduler=s)\ntrainer.fit()"
     assert from_string(text, 0.1)(3) == pytest.approx(0.01)
@@ -1261,6 +1283,25 @@ def test_the_first_epoch_of_a_loop_is_asked_for_where_it_matters():
 
 # Texts with the reason why they are refused.
 REASONS = [
+    (
+        "def configure_optimizers(self):\n    opt = SGD(p, lr=0.1)\n"
+        "    a, b = LinearLR(opt), StepLR(opt, 3)\n"
+        "    return [opt], [{'scheduler': a, 'interval': 'step'}, {'scheduler': b}]",
+        "the mappings have two intervals",
+    ),
+    (
+        "def adjust(g, d, epoch):\n    for e in g.param_groups:\n        e['lr'] = 0.1\n"
+        "    for e in d.param_groups:\n        e['lr'] = 0.2",
+        "adjust sets the rates of d and g: give the lines of one",
+    ),
+    (
+        "opt = SGD(p, **cfg.opt)\nStepLR(opt, 2)",
+        "does not set the learning rate of the optimizer: give init",
+    ),
+    (
+        "opts = [SGD(a, lr=0.1), SGD(b, lr=0.2)]\nStepLR(opts[1], 2)",
+        "does not set the learning rate of the",
+    ),
     (
         "class WarmupCosine(torch.optim.lr_scheduler._LRScheduler):\n"
         "    def __init__(self, opt, warmup):\n        self.after = CosineAnnealingLR(opt, 9)\n"

@@ -39,6 +39,12 @@ class Function(Lambda):
         function = copy.copy(self)
         function._scope = {name: value for name, value in self._scope.items() if name != count}
         function.parameters = [count, *function._scope]
+        owners = {
+            source_of(e.value) for e in ast.walk(self._node) if is_group(e) and isinstance(e, ast.Attribute)
+        }
+        if len(owners) > 1 and self.writes_rate:
+            first, second = sorted(owners)[:2]
+            raise ValueError(f"{self.source} sets the rates of {first} and {second}: give the lines of one")
         function.is_rate, function._group = True, group if self.writes_rate else None
         if function.keeps_rate:
             function._rate = UNKNOWN

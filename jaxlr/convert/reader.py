@@ -10,7 +10,16 @@ from typing import Any, NamedTuple, NoReturn
 from jaxlr._checks import shorten
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.lambdas import Lambda
-from jaxlr.code.syntax import called_name, calls_in, nodes_in, quoted, source_of
+from jaxlr.code.syntax import (
+    called_name,
+    calls_in,
+    is_literal,
+    literal,
+    nodes_in,
+    parse_expression,
+    quoted,
+    source_of,
+)
 from jaxlr.code.values import UNKNOWN, Unevaluated
 from jaxlr.convert.class_names import KNOWN, PARTIALS, ClassReader
 from jaxlr.convert.classes import CLASSES, Effect, TorchClass
@@ -179,6 +188,10 @@ class ConstructorReader(ClassReader):
             if "lr" in options:
                 return options["lr"]
         by_name = [each.value for each in optimizer.keywords if each.arg in ("lr", "learning_rate")]
+        for each in (each.value for each in optimizer.keywords if each.arg is None):
+            options = self._evaluator.value_if_any(each)
+            if isinstance(options, dict) and is_literal(options.get("lr")):
+                by_name.append(parse_expression(literal(options["lr"])))
         by_place = optimizer.args[1:2] if called_name(optimizer) in OPTIMIZERS else []
         return next(iter([*by_name, *by_place]), None)
 

@@ -76,6 +76,9 @@ class Program:
         self._builders: dict[str, ast.FunctionDef | ast.Lambda] = {}
         self._variables = Variables(evaluator, self._builders)
         self._num_calls = 0
+        self._intervals: set[str] = set()  # Lightning's
+        self._returned: set[int] = set()  # ids of the schedulers that the text returns
+        self._steps: set[str] = set()  # the names of what training loops step
         self._trained: set[int] = set()  # ids of the functions that train with the schedulers in them
         self._classes: set[str] = set()  # those of the text whose attributes are not known
         self._num_tries = 0  # around the statement that is followed
@@ -97,6 +100,15 @@ class Program:
         """Return the values that names have, and those that are returned or written alone."""
         return [*self._evaluator.assigned.values(), *self._shown]
 
+    def _return(self, value: ast.expr) -> None:
+        self._shown.append(self._scheduler_value(value))
+        self._returned = constructors_in(self._shown[-1])
+
+    def _is_left(self, name: str, value: Any) -> bool:
+        """Check if a variable is a scheduler that the text neither steps nor returns, but another one."""
+        is_returned = id(value) in self._returned or name in self._steps or not name.isidentifier()
+        return isinstance(value, Constructor) and not is_returned
+
     def check_functions(
         self, statements: Sequence[ast.stmt], schedulers: Mapping[str, Constructor]
     ) -> None:
@@ -115,6 +127,9 @@ class Program:
         Of a mapping of schedulers by name, it is the one that the text picks from it.
         """
         held = self.held()
+        if self._returned:
+            variables = self._evaluator.assigned.items()
+            held = [each for name, each in variables if not self._is_left(name, each)] + self._shown
         named = {id(value) for value in held if isinstance(value, Constructor)}
         found = set(named)
         for value in held:
@@ -175,7 +190,7 @@ class Program:
             case ast.Return(value=value):
                 self._is_returned = True
                 if value is not None:
-                    self._shown.append(self._scheduler_value(value))
+                    self._return(value)
             case ast.Expr(value=value):
                 self._expression(statement, value)
             case ast.If(test=test, body=body, orelse=orelse):
@@ -417,6 +432,13 @@ class Program:
     def _check_frequency(self, mapping: dict[Any, Any]) -> None:
         """Refuse Lightning's `frequency`, the number of steps between two of the scheduler."""
         frequency = mapping.get("frequency", 1)
+        if isinstance(mapping.get("scheduler"), Constructor):
+            self._intervals.add(str(mapping.get("interval", "epoch")))
+        if len(self._intervals) > 1:
+            raise ValueError(
+                "the mappings have two intervals: convert their schedulers one at a time, and multiply "
+                "their schedules, with jaxlr.per_epoch for that of the epochs"
+            )
         if isinstance(mapping.get("scheduler"), Constructor) and frequency != 1:
             raise ValueError(
                 f"the mapping sets 'frequency': {shorten(str(frequency))}: set it to 1, and stretch the "
@@ -586,6 +608,7 @@ class Program:
         inside = dict[str, Any]()
         self._evaluator.assigned = ChainMap(inside, outside)
         shown, self._shown, self._is_returned = self._shown, [], False
+        returned = self._returned
         self.run(body_for_call(definition, call))
         result = self._shown[-1] if self._shown else None
         self._evaluator.assigned = outside
@@ -598,7 +621,7 @@ class Program:
         for name, value in inside.items():
             if not name.isidentifier() and re.split(r"[.\[]", name)[0] not in inside:
                 outside[name] = value  # an attribute or item of an object outside
-        self._shown, self._is_returned = shown, False
+        self._shown, self._is_returned, self._returned = shown, False, returned
         return result
 
     def _branch(
@@ -730,6 +753,7 @@ class Program:
             )
         known = {k: each for k, each in self._evaluator.assigned.items() if isinstance(each, Constructor)}
         check_steps(statement, known, self.schedulers(), self._evaluator)
+        self._steps |= {owner for owner, _ in steps_in(statement)}
         for owner, _ in steps_in(statement):
             if owner in known:
                 self._stepped |= self._reader.optimizers(known[owner])

@@ -317,9 +317,14 @@ def _sets_by_hand(name: str) -> str:
 
 def _missing_rate(statements: list[ast.stmt], reader: ConstructorReader) -> MissingRateError:
     """Return the error for a text that does not say the rate of its optimizer."""
-    name = next(map(called_name, optimizer_calls(statements)), None)
-    if name is None or "lr" in reader.own_options or reader.has_own_rates:
+    calls = optimizer_calls(statements)
+    if not calls:
+        return MissingRateError()
+    name = called_name(calls[0])
+    if "lr" in reader.own_options or reader.has_own_rates:
         return MissingRateError(name)
+    if len(calls) > 1 or any(each.arg is None for each in calls[0].keywords):
+        return MissingRateError()
     return MissingRateError(name, signature(name).parameters["lr"].default)
 
 
