@@ -423,6 +423,18 @@ def train():
                 scheduler.step()
 train()
 """,
+    "early stopping": """
+scheduler = StepLR(opt, 3)
+def fit():
+    for epoch in range(0):
+        opt.step()
+        if epoch > 5 and loss > best:
+            break
+        if epoch > 7:
+            return
+        scheduler.step()
+fit()
+""",
     "step of the epoch from 1": """
 scheduler = StepLR(opt, 3)
 for epoch in range(1, 1):

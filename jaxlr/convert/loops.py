@@ -264,7 +264,7 @@ def _conditions(statement: ast.stmt, name: str, step: ast.Call) -> list[ast.expr
             case _:
                 pass
         body: list[ast.stmt] = getattr(each, "body", []) if isinstance(each, ast.stmt) else []
-        found += _guards(body, name, step)
+        found += _guards(body, name, step, isinstance(each, ast.FunctionDef))
     # At the start of the loop, `if epoch > 0: scheduler.step()` counts the epochs.
     starts = {
         id(e.body[0].test)
@@ -276,13 +276,18 @@ def _conditions(statement: ast.stmt, name: str, step: ast.Call) -> list[ast.expr
     ]
 
 
-def _guards(body: Sequence[ast.stmt], name: str, step: ast.Call) -> list[ast.expr]:
-    """Return the tests of `if test: continue` between the training and the step of a scheduler."""
+def _guards(body: Sequence[ast.stmt], name: str, step: ast.Call, is_function: bool) -> list[ast.expr]:
+    """Return the tests of `if test: continue` between the training and the step of a scheduler.
+
+    In a function that is called for each epoch, they are those of `if test: return`.
+    """
     place = next((i for i, each in enumerate(body) if any(node is step for node in ast.walk(each))), 0)
     found: list[ast.expr] = []
     for index, each in enumerate(body[:place]):
         match each:
-            case ast.If(test=test, body=[*_, ast.Continue() | ast.Return() | ast.Break()], orelse=[]):
+            case ast.If(test=test, body=[*_, ast.Continue() | ast.Return() as end], orelse=[]) if (
+                isinstance(end, ast.Return if is_function else ast.Continue)
+            ):
                 later = calls_in(body[index + 1 : place + 1])
                 trains_later = any(_trains(call) for call in later) or any(
                     owner != name for part in body[index + 1 :] for owner, _ in steps_in(part)

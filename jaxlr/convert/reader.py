@@ -58,7 +58,7 @@ class ConstructorReader(ClassReader):
         super().__init__(evaluator)
         self.group: int = group
         self.own_options: frozenset[str] = frozenset()  # the options in the text's parameter groups
-        self.has_own_rates = False  # True if an unknown call may make groups with rates of their own
+        self.has_own_rates: bool = False  # True if an unknown call may make groups with rates of their own
         self.made: list[Constructor] = []
         self._used: set[int] = set()
         self._optimizers: dict[int, ast.expr] = {}  # by the id of the constructor
