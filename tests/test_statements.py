@@ -1084,6 +1084,12 @@ for epoch in range(start, 4):
     opt.step()
     scheduler.step(epoch)
 """,
+    "step of the epoch by keyword": """
+scheduler = StepLR(opt, 3)
+for epoch in range(4):
+    opt.step()
+    scheduler.step(epoch=epoch)
+""",
     "step of the epoch in a wrapper": """
 def tqdm(items): return items
 scheduler = StepLR(opt, 3)

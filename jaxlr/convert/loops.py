@@ -119,7 +119,8 @@ def _check_epoch(
         evaluator: holds the values of the names.
     """
     counters = {source_of(each) for each in ast.walk(loop.target)}
-    if not call.args or source_of(call.args[0]) not in counters:
+    arguments = arguments_of(call)  # step(epoch) or step(epoch=epoch)
+    if not arguments or source_of(arguments[0]) not in counters:
         return
     start = _start(loop.iter)
     before = [*others, *(each for each in calls_in([loop]) if _trains(each))]

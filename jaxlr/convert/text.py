@@ -75,7 +75,8 @@ def from_string(
       Statements that do not touch the schedule are skipped, such as a training loop.
     - Two schedulers on one optimizer are read as a ChainedScheduler, because torch steps both.
     - A text whose last statement is a function gives the rate that the function returns, or that it writes
-      to `param_group["lr"]`.
+      to `param_group["lr"]`. A function that keeps or scales the rate of the epoch before is called for
+      `num_steps`.
     - `last_epoch=-1` and `verbose`, which torch has removed, are accepted and have no effect.
 
     Nothing is executed as Python, so a text from an untrusted file is safe.
@@ -94,8 +95,9 @@ def from_string(
             object whose attributes or length are looked up: `{"args": args, "train_loader": loader}`.
             `names` may also be `vars(args)`, or `args` itself. Only the values that are needed are read.
         group: parameter group of the optimizer, for arguments that are a list with one value per group.
-        num_steps: number of epochs (or steps) to tabulate. Only a MultiplicativeLR, and a
-            ChainedScheduler that is not a product, need it. After them the last rate holds.
+        num_steps: number of epochs (or steps) to tabulate. Only a MultiplicativeLR, a ChainedScheduler
+            that is not a product, and a function that keeps or scales the rate of the epoch before need
+            it. After them the last rate holds.
         version: version of the framework, such as "4.48", for a call whose rule changed. A call with one
             rule in all versions has the same rates with any version.
 
