@@ -22,6 +22,8 @@ SEQUENCE = "SequentialLR(o, [LinearLR(o, 0.1, total_iters=5), CosineAnnealingLR(
 
 # A pasted text, the constructor that torch evaluates, and the names.
 PASTED: list[tuple[str, str, dict[str, Any]]] = [
+    ("if colab:\n    !pip install x\nfiles = !ls\nmodel?\nStepLR(o, 3)", "StepLR(o, 3)", {}),
+    ("n = %env N\nStepLR(o, n)", "StepLR(o, 3)", {"n": 3}),
     ("%matplotlib inline\n!pip install torch\ns = StepLR(opt, 3)\n%time", "StepLR(o, 3)", {}),
     ("TABLE = {'step': StepLR}\nTABLE.get('step')(opt, 3)", "StepLR(o, 3)", {}),
     ("TABLE = {'step': optim.StepLR}\nTABLE[kind](opt, 3)", "StepLR(o, 3)", {"kind": "step"}),
@@ -442,6 +444,129 @@ def adjust_learning_rate(optimizer, epoch, args):
     assert_close(schedule(np.arange(90)), expected, HOST_RTOL)
 
 
+GROUPS = {
+    "indices": """
+    optimizer.param_groups[0]["lr"] = lr
+    optimizer.param_groups[1]["lr"] = lr * 10""",
+    "enumerate": """
+    for i, group in enumerate(optimizer.param_groups):
+        group["lr"] = lr * (10 if i else 1)""",
+    "range": """
+    optimizer.param_groups[0]["lr"] = lr
+    for i in range(1, len(optimizer.param_groups)):
+        optimizer.param_groups[i]["lr"] = lr * 10""",
+    "zip": """
+    for group, scale in zip(optimizer.param_groups, [1, 10]):
+        group["lr"] = lr * scale""",
+}
+
+
+@pytest.mark.parametrize("group", [0, 1])
+@pytest.mark.parametrize("body", GROUPS.values(), ids=GROUPS)
+def test_function_that_sets_other_rates_of_other_groups_gives_that_of_the_group(body, group):
+    text = f"def adjust(optimizer, base_lr, max_iters, cur_iters):\n    lr = base_lr * cur_iters{body}"
+    scope: Any = {}
+    exec(text, scope)
+    schedule: Any = jaxlr.from_string(text, 0.1, {"base_lr": 0.1, "max_iters": 50}, group=group)
+    for count in range(30):
+        optimizer = argparse.Namespace(param_groups=[{}, {}])
+        scope["adjust"](optimizer, 0.1, 50, count)
+        assert schedule(count) == pytest.approx(optimizer.param_groups[group]["lr"], rel=1e-12, abs=0)
+
+
+KEPT = {
+    "some epochs": """
+    if epoch in [2, 4]:
+        for group in optimizer.param_groups:
+            group["lr"] = 0.05 / epoch""",
+    "in place": """
+    if epoch == 4:
+        for group in optimizer.param_groups:
+            group["lr"] /= 3
+    elif epoch == 6:
+        optimizer.param_groups[0]["lr"] *= 0.1
+    else:
+        return""",
+    "read": """
+    lr = optimizer.param_groups[0]["lr"] * 0.9
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    return lr""",
+    "read in the loop": """
+    for group in optimizer.param_groups:
+        lr = group["lr"]
+        if epoch % 2 == 1:
+            lr = lr * 0.5
+        group["lr"] = lr""",
+    "until an epoch": """
+    if epoch > 5:
+        return optimizer
+    for group in optimizer.param_groups:
+        group["lr"] = 0.1 * (1 - epoch / 6)""",
+    "table": """
+    lr_adjust = {2: 5e-5, 4: 1e-5, 6: 5e-6}
+    if epoch in lr_adjust.keys():
+        for group in optimizer.param_groups:
+            group["lr"] = lr_adjust[epoch]""",
+    "table of the epoch": """
+    lr_adjust = {epoch: 0.1 * 0.5**epoch}
+    if epoch in lr_adjust.keys():
+        for group in optimizer.param_groups:
+            group["lr"] = lr_adjust[epoch]""",
+}
+
+
+@pytest.mark.parametrize("body", KEPT.values(), ids=KEPT)
+def test_function_that_keeps_or_scales_the_rate_is_called_for_each_epoch(body):
+    text = f"def adjust(optimizer, epoch):{body}"
+    with pytest.raises(ValueError, match="keeps or scales the rate of the epoch before: give num_steps"):
+        jaxlr.from_string(text, 0.3)
+    with pytest.raises(
+        ValueError, match="does not set the learning rate of the optimizer: give init_value"
+    ):
+        jaxlr.from_string(text, num_steps=9)
+    schedule: Any = jaxlr.from_string(text, 0.3, num_steps=9)
+    scope: Any = {}
+    exec(text, scope)
+    optimizer = argparse.Namespace(param_groups=[{"lr": 0.3}])
+    for epoch in range(9):
+        scope["adjust"](optimizer, epoch)
+        assert schedule(epoch) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12, abs=0)
+
+
+def test_function_may_set_other_options_and_attributes_that_it_reads_only_later():
+    text = """
+def adjust(optimizer, epoch):
+    cfg.rate = 0.1 * 0.5**epoch
+    for group in optimizer.param_groups:
+        group["lr"] = cfg.rate
+        group["weight_decay"] = wd * group["decay_mult"]
+        print(group["lr"])
+    return optimizer
+"""
+    schedule: Any = jaxlr.from_string(text)
+    assert [schedule(epoch) for epoch in range(4)] == [0.1, 0.05, 0.025, 0.0125]
+    for read in ("cfg.rate = cfg.rate * 0.5", "if epoch > 3:\n        cfg.rate = 0.1"):
+        with pytest.raises(ValueError, match="its value depends on the number of calls"):
+            jaxlr.from_string(text.replace("cfg.rate = 0.1 * 0.5**epoch", read), names={"cfg.rate": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("parameters", "count"),
+    [
+        ("self, base_lr, epoch_num", "epoch_num"),
+        ("base_lr, curEpoch, total", "curEpoch"),
+        ("total, base_lr, k", "k"),
+        ("args, when", "when"),
+        ("base_lr, total_epochs, progress=1, epoch=0", "epoch"),
+    ],
+)
+def test_the_count_is_the_parameter_that_its_name_or_names_tell(parameters, count):
+    text = f"def get_lr({parameters}):\n    return args.x * 0.9 ** {count}"
+    schedule: Any = jaxlr.from_string(text, None, {"total": 9, "total_epochs": 9, "args.x": 0.5})
+    assert [schedule(epoch) for epoch in range(4)] == [0.5 * 0.9**epoch for epoch in range(4)]
+
+
 def test_rate_that_the_text_sets_is_used_and_not_contradicted():
     text = "optimizer = SGD([{'params': a}, {'params': b, 'lr': 0.5}], lr=0.01)\nStepLR(optimizer, 3)"
     for group, rate in ((0, 0.01), (1, 0.5)):
@@ -611,6 +736,15 @@ REFUSED = [
     ("opt = SGD(p, 0.1)\ns = Eden(opt)\nw = WarmupEden(opt)", "unknown scheduler 'WarmupEden'"),
     ("class OwnLR(LRScheduler):\n    def get_lr(self):\n        return [1]", "unknown scheduler 'OwnLR'"),
     ("def build_hooks(self):\n    return []", "its function 'build_hooks' does not take the epoch"),
+    (
+        "def set_lr(opt, new_lr):\n    for g in opt.param_groups:\n        g['lr'] = new_lr",
+        "take the epoch",
+    ),
+    ("def get_lr(k, total):\n    return k / total", "names={'total': ...}"),
+    (
+        "def set_lr(opt, epoch):\n    opt.param_groups[-1]['lr'] = epoch",
+        "cannot read 'opt.param_groups[-1]': its index is not known: count the groups from 0",
+    ),
     ("LambdaLR(opt, lr_lambda=factor)", "{'factor': ...}, where 'factor' is a function"),
     ("CyclicLR(opt, **cfg.cyclic)", "write the arguments out, or give names={'cfg.cyclic': {...}}"),
     (

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import re
 
 import pytest
 import torch
@@ -355,6 +356,111 @@ scheduler = StepLR(opt, 3)
 if True:
     raise SystemExit
 scheduler = StepLR(opt, 7)
+""",
+    "eval": """
+ms = [3]
+eval("ms.append(6)")
+scheduler = eval("MultiStepLR")(opt, ms)
+""",
+    "locals": """
+g = 0.1
+locals()["g"] = 0.2
+vars().update(g=0.5)
+def build():
+    n = 3
+    return StepLR(opt, locals()["n"], globals()["g"])
+scheduler = build()
+""",
+    "globals in a function": """
+g = 0.1
+def build():
+    globals()["g"] = 0.5
+    return StepLR(opt, 3, g)
+scheduler = build()
+""",
+    "all attributes": """
+from argparse import Namespace
+args = Namespace(g=0.1)
+other = args
+args.__dict__ = {"g": 0.5}
+scheduler = StepLR(opt, 3, other.g)
+""",
+    "attributes in place": """
+from argparse import Namespace
+args = Namespace(g=0.1)
+args.__dict__ |= {"g": 0.5}
+scheduler = StepLR(opt, 3, args.g)
+""",
+    "item of an unknown mapping": """
+cfg = {"g": 0.1, "n": 3}
+cfg["layer"] = vars(torch.nn.Linear(1, 1))
+cfg["layer"]["g"] = 0.5
+scheduler = StepLR(opt, cfg["n"], cfg["g"])
+""",
+    "copy of an object": """
+layer = torch.nn.Linear(1, 1)
+layer.g = 0.5
+other = layer
+scheduler = StepLR(opt, 3, other.g)
+""",
+    "file of another script": """
+import os
+g = 0.5
+with open(os.devnull) as file:
+    exec(file.read())
+scheduler = StepLR(opt, 3, g)
+""",
+    "steps that skip what was done": """
+scheduler = StepLR(opt, 3)
+def train():
+    for epoch in range(0):
+        for index, batch in enumerate([]):
+            batch = batch.to("cpu")
+            if index < 3:
+                continue
+            opt.step()
+            if (index + 1) % 4 == 0 and scheduler is not None:
+                scheduler.step()
+train()
+""",
+    "early stopping": """
+scheduler = StepLR(opt, 3)
+def fit():
+    for epoch in range(0):
+        opt.step()
+        if epoch > 5 and loss > best:
+            break
+        if epoch > 7:
+            return
+        scheduler.step()
+fit()
+""",
+    "step of the epoch from 1": """
+scheduler = StepLR(opt, 3)
+for epoch in range(1, 1):
+    opt.step()
+    scheduler.step(epoch)
+""",
+    "f-string": """
+kind = "Multi"
+scheduler = getattr(torch.optim.lr_scheduler, f"{kind}StepLR")(opt, [3, 6])
+""",
+    "keywords of a builder": """
+def build(optimizer, n=4, **options):
+    return StepLR(optimizer, n, **options)
+scheduler = build(opt, gamma=0.5)
+""",
+    "one of two that is returned": """
+def build(optimizer):
+    a = StepLR(optimizer, 2)
+    b = ExponentialLR(optimizer, 0.5)
+    return b
+scheduler = build(opt)
+""",
+    "rate in keywords": """
+options = dict(lr=0.2, momentum=0.9)
+optimizer = SGD([torch.nn.Parameter(torch.zeros(1))], **options)
+scheduler = StepLR(optimizer, 2)
 """,
     "name of a class": """
 kind = "Step"
@@ -760,6 +866,244 @@ for epoch in range(9):
     schedulers[0 if epoch < 5 else 1].step()
 scheduler = schedulers[1]
 """,
+    "exec": """
+g = 0.1
+exec("g = 0.5")
+scheduler = StepLR(opt, 3, g)
+""",
+    "exec of a name": """
+g = 0.1
+code = "g = 0.5"
+exec(code)
+scheduler = StepLR(opt, 3, g)
+""",
+    "walrus in eval": """
+g = 0.1
+x = eval("(g := 0.5)")
+scheduler = StepLR(opt, 3, g)
+""",
+    "class of an object": """
+class C:
+    g = 0.1
+c = C()
+type(c).g = 0.5
+scheduler = StepLR(opt, 3, c.g)
+""",
+    "class of an object by setattr": """
+class C:
+    g = 0.1
+c = C()
+c.g = 0.3
+setattr(c.__class__, "g", 0.5)
+scheduler = StepLR(opt, 3, C.g)
+""",
+    "locals in a function": """
+def build():
+    g = 0.1
+    locals()["g"] = 0.5
+    return StepLR(opt, 3, g)
+scheduler = build()
+""",
+    "globals beside a local": """
+g = 0.1
+def build():
+    g = 0.3
+    globals()["g"] = 0.5
+    return StepLR(opt, 3, g)
+scheduler = build()
+""",
+    "globals in a function that is called": """
+g = 0.1
+def setup():
+    globals()["g"] = 0.5
+setup()
+scheduler = StepLR(opt, 3, g)
+""",
+    "globals in a loop": """
+g = 0.1
+for key, value in {"g": 0.5}.items():
+    globals()[key] = value
+scheduler = StepLR(opt, 3, g)
+""",
+    "globals by another name": """
+g = 0.1
+names = globals()
+names["g"] = 0.5
+scheduler = StepLR(opt, 3, g)
+""",
+    "globals update": """
+g = 0.1
+new = {"g": 0.5}
+globals().update(new)
+scheduler = StepLR(opt, 3, g)
+""",
+    "module of the script": """
+import sys
+g = 0.1
+setattr(sys.modules[__name__], "g", 0.5)
+scheduler = StepLR(opt, 3, g)
+""",
+    "star import": """
+g = 0.1
+from os.path import *
+scheduler = StepLR(opt, 3, g)
+""",
+    "object that is replaced": """
+layer = torch.nn.Linear(1, 1)
+layer.g = 0.5
+layer = torch.nn.Linear(1, 2)
+layer.__dict__["g"] = 0.1
+layer = torch.nn.Linear(1, 3)
+torch.nn.Linear.g = 0.3
+scheduler = StepLR(opt, 3, layer.g)
+""",
+    "object given to a function": """
+layer = torch.nn.Linear(1, 1)
+layer.g = 0.1
+def change(x): x.g = 0.5
+change(layer)
+scheduler = StepLR(opt, 3, layer.g)
+""",
+    "object in a function": """
+layer = torch.nn.Linear(1, 1)
+layer.g = 0.1
+def change(): layer.g = 0.5
+change()
+scheduler = StepLR(opt, 3, layer.g)
+""",
+    "object in a loop": """
+layer = torch.nn.Linear(1, 1)
+layer.g = 0.1
+for key in torch.nn.ParameterDict({"g": None}): setattr(layer, key, 0.5)
+scheduler = StepLR(opt, 3, layer.g)
+""",
+    "object by a method": """
+layer = torch.nn.Linear(1, 1)
+layer.g = 0.1
+layer.__dict__.update(zip("g", [0.5]))
+scheduler = StepLR(opt, 3, layer.g)
+""",
+    "object by another name": """
+layer = torch.nn.Linear(1, 1)
+layer.__dict__["g"] = 0.1
+items = vars(layer)
+items["g"] = 0.5
+scheduler = StepLR(opt, 3, layer.g)
+""",
+    "step in a function": """
+scheduler = StepLR(opt, 3)
+def train(epoch):
+    opt.step()
+    if epoch > 5:
+        scheduler.step()
+for epoch in range(9):
+    train(epoch)
+""",
+    "step of a parameter": """
+scheduler = StepLR(opt, 3)
+def train(sched):
+    for epoch in range(9):
+        opt.step()
+        if epoch < 5:
+            sched.step()
+train(scheduler)
+""",
+    "step in a method": """
+class Trainer:
+    def __init__(self):
+        self.scheduler = StepLR(opt, 3)
+    def train(self):
+        for epoch in range(9):
+            opt.step()
+            if epoch > 5:
+                self.scheduler.step()
+trainer = Trainer()
+trainer.train()
+scheduler = trainer.scheduler
+""",
+    "steps in a function by turns": """
+warmup = ConstantLR(opt, 0.1, 5)
+scheduler = ExponentialLR(opt, 0.9)
+def train():
+    for epoch in range(9):
+        opt.step()
+        if epoch < 5:
+            warmup.step()
+        else:
+            scheduler.step()
+train()
+""",
+    "step after a return": """
+scheduler = StepLR(opt, 3)
+def adjust(epoch):
+    if epoch < 5:
+        return
+    scheduler.step()
+for epoch in range(9):
+    opt.step()
+    adjust(epoch)
+""",
+    "step after a continue": """
+scheduler = StepLR(opt, 3)
+for epoch in range(9):
+    opt.step()
+    if epoch < 5:
+        continue
+    scheduler.step()
+""",
+    "step in an expression": """
+scheduler = StepLR(opt, 3)
+for epoch in range(9):
+    opt.step()
+    scheduler.step() if epoch > 5 else None
+""",
+    "step after and": """
+scheduler = StepLR(opt, 3)
+for epoch in range(9):
+    opt.step()
+    epoch > 5 and scheduler.step()
+""",
+    "step in some epochs": """
+scheduler = ExponentialLR(opt, 0.1)
+for epoch in range(9):
+    opt.step()
+    if epoch in [4, 7]:
+        scheduler.step()
+""",
+    "step above a floor": """
+scheduler = StepLR(opt, 3)
+for epoch in range(9):
+    opt.step()
+    if opt.param_groups[0]["lr"] > 0.05:
+        scheduler.step()
+""",
+    "step of the epoch with a start": """
+start = 0
+scheduler = StepLR(opt, 3)
+for epoch in range(start, 4):
+    opt.step()
+    scheduler.step(epoch)
+""",
+    "step of the epoch by keyword": """
+scheduler = StepLR(opt, 3)
+for epoch in range(4):
+    opt.step()
+    scheduler.step(epoch=epoch)
+""",
+    "step of the epoch in a wrapper": """
+def tqdm(items): return items
+scheduler = StepLR(opt, 3)
+for epoch in tqdm(range(4)):
+    opt.step(); scheduler.step(epoch)
+""",
+    "step of the epoch in a function": """
+def fit(scheduler, optimizer):
+    for epoch in range(4):
+        optimizer.step()
+        scheduler.step(epoch)
+scheduler = StepLR(opt, 3)
+fit(scheduler, opt)
+""",
     "second phase": """
 scheduler = ExponentialLR(opt, 0.9)
 for epoch in range(9):
@@ -832,6 +1176,223 @@ def test_a_value_of_names_that_the_text_reads_can_change(text, names):
 def test_a_value_of_names_that_changes_elsewhere_is_refused(text):
     with pytest.raises(ValueError, match=r"leave that line out, and give|is another name of 'args'"):
         from_string(f"{text}\nscheduler = StepLR(opt, 3, args.g)", 0.1, {"args.g": 0.1})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "args = Namespace(**{**vars(args), 'g': 0.5})",
+        "args = dataclasses.replace(args, g=0.5)",
+        "new = OmegaConf.merge(args, {'g': 0.5})\nargs = new",
+    ],
+)
+@pytest.mark.parametrize("names", [{"args.g": 0.1}, {"args": argparse.Namespace(g=0.1)}])
+def test_a_value_of_names_that_the_text_states_otherwise_is_refused(text, names):
+    with pytest.raises(ValueError, match=r"for 'args\.g', but the text assigns one|items are not known"):
+        from_string(f"{text}\nscheduler = StepLR(opt, 3, args.g)", 0.1, names)
+
+
+def test_an_object_given_to_an_unknown_function_may_have_changed():
+    text = "args.g = 0.5\nsetup(args)\nscheduler = StepLR(opt, 3, args.g)"
+    with pytest.raises(
+        ValueError, match=r"^cannot read 'setup\(args\)': it may change args.g. Leave it out if"
+    ):
+        from_string(text, 0.1)
+    assert from_string(text.replace("setup", "print"), 0.1)(3) == 0.05
+
+
+@pytest.mark.parametrize(
+    "name", ["adjust_learning_rate", "set_lr", "warmup_learning_rate", "utils.adjust_lr"]
+)
+def test_a_function_from_elsewhere_that_sets_the_rate_is_refused(name):
+    text = (
+        f"scheduler = StepLR(opt, 3)\nfor epoch in range(9):\n    {name}(opt, epoch)\n    scheduler.step()"
+    )
+    with pytest.raises(
+        ValueError, match=f"sets the learning rate by hand, in '{name.removeprefix('utils.')}'"
+    ):
+        from_string(text, 0.1)
+
+
+@pytest.mark.parametrize("groups", ["[dict(params=p, lr=0.3)]", "gs", "[g, {'params': q}]"])
+def test_the_rate_of_a_group_is_read_however_it_is_written(groups):
+    made = "g = {'params': p, 'lr': 0.3}\ngs = [dict(lr=0.3, params=p)]"
+    text = f"{made}\nopt = SGD({groups}, 0.01)\nStepLR(opt, 3)"
+    assert from_string(text)(0) == 0.3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def get_lr(epoch):\n    return 0.1 * 0.5**epoch\n"
+        "def set_lr(opt, lr):\n    opt.param_groups[0]['lr'] = lr",
+        "def get_lr(epoch):\n    return 0.1 * 0.5**epoch\ndef train(epoch):\n    return loss",
+        "def adjust(opt, epoch):\n    for g in opt.param_groups:\n        g['lr'] = 0.1 * 0.5**epoch\n"
+        "def get_weight(epoch):\n    return 10 * epoch\nclass Meter:\n    pass",
+        "def half(e):\n    return 0.5**e\ndef f(e):\n    return 0.1 * half(e)",
+        "get_lr = lambda e: np.interp([e], [0, 1, 2, 3], [0.1, 0.05, 0.025, 0.0125])[0]",
+    ],
+)
+def test_the_function_of_the_rate_is_found_among_others(text):
+    schedule = from_string(text)
+    assert [schedule(epoch) for epoch in range(4)] == [0.1, 0.05, 0.025, 0.0125]
+
+
+TRAIN = """
+def train():
+    opt = SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = StepLR(opt, 3)
+    for epoch in range(9):
+        opt.step()
+        scheduler.step()
+"""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "if args.mode == 'train':\n    train()",
+        "model = train()",
+        "try:\n    train()\nexcept KeyboardInterrupt:\n    pass",
+        "with torch.cuda.device(0):\n    train()",
+        "def main(argv):\n    if args.mode == 'train':\n        train()\napp.run(main)",
+    ],
+)
+def test_a_function_that_trains_is_read_wherever_it_is_called(call):
+    schedule = from_string(f"{TRAIN}{call}", names={"args.mode": "train"})
+    assert [schedule(epoch) for epoch in (0, 2, 3, 6)] == pytest.approx([0.1, 0.1, 0.01, 0.001])
+
+
+def test_a_function_that_trains_is_read_once_and_only_if_it_is_called():
+    with pytest.raises(ValueError, match="the text calls 'train' again, which trains: give one call"):
+        from_string(f"{TRAIN}a = train()\nb = train()")
+    text = f"{TRAIN}if args.mode == 'train':\n    train()"
+    with pytest.raises(ValueError, match=r"give names=\{'args.mode': ...\}"):
+        from_string(text)
+    with pytest.raises(ValueError, match="the text constructs no scheduler for these names"):
+        from_string(text, names={"args.mode": "test"})
+
+
+def test_a_function_leaves_only_schedulers_that_it_neither_steps_nor_returns():
+    text = "a = StepLR(opt, 2)\nb = ExponentialLR(opt, 0.5)\n"
+    build = "def build(opt):\n    a = StepLR(opt, 2)\n    b = ExponentialLR(opt, 0.5)\n"
+    steps = "    for epoch in range(9):\n        a.step()\n        b.step()\n"
+    assert from_string(f"{build}    return b", 0.1)(2) == 0.025
+    assert from_string(f"{build}{steps}    return b", 0.1)(2) == pytest.approx(0.0025)
+    assert from_string(f"{build}    return [opt], [a, b]", 0.1)(2) == pytest.approx(0.0025)
+    assert from_string(text, 0.1)(2) == pytest.approx(0.0025)
+
+
+def test_a_trainer_may_be_given_the_scheduler():
+    text = "s = StepLR(opt, 3)\ntrainer = Trainer(model=model, optimizer=opt, scheduler=s)\ntrainer.fit()"
+    assert from_string(text, 0.1)(3) == pytest.approx(0.01)
+    with pytest.raises(ValueError, match="cannot read the call 'Wrapper' around a scheduler"):
+        from_string("s = StepLR(opt, 3)\ns = Wrapper(opt, s)", 0.1)
+
+
+def test_the_first_epoch_of_a_loop_is_asked_for_where_it_matters():
+    text = "s = StepLR(o, 3)\nfor e in range(args.start, 9):\n    train(e)\n    s.step(e)"
+    with pytest.raises(ValueError, match=r"give names=\{'args.start': ...\}"):
+        from_string(text, 0.1)
+    with pytest.raises(ValueError, match="gives the first two epochs one rate"):
+        from_string(text, 0.1, {"args.start": 0})
+    assert from_string(text, 0.1, {"args.start": 1})(3) == pytest.approx(0.01)
+
+
+# Texts with the reason why they are refused.
+REASONS = [
+    (
+        "def configure_optimizers(self):\n    opt = SGD(p, lr=0.1)\n"
+        "    a, b = LinearLR(opt), StepLR(opt, 3)\n"
+        "    return [opt], [{'scheduler': a, 'interval': 'step'}, {'scheduler': b}]",
+        "the mappings have two intervals",
+    ),
+    (
+        "def adjust(g, d, epoch):\n    for e in g.param_groups:\n        e['lr'] = 0.1\n"
+        "    for e in d.param_groups:\n        e['lr'] = 0.2",
+        "adjust sets the rates of d and g: give the lines of one",
+    ),
+    (
+        "opt = SGD(p, **cfg.opt)\nStepLR(opt, 2)",
+        "does not set the learning rate of the optimizer: give init",
+    ),
+    (
+        "opts = [SGD(a, lr=0.1), SGD(b, lr=0.2)]\nStepLR(opts[1], 2)",
+        "does not set the learning rate of the",
+    ),
+    (
+        "class WarmupCosine(torch.optim.lr_scheduler._LRScheduler):\n"
+        "    def __init__(self, opt, warmup):\n        self.after = CosineAnnealingLR(opt, 9)\n"
+        "    def get_lr(self):\n        return self.after.get_lr() if self.last_epoch > 3 else [0]",
+        "unknown scheduler 'WarmupCosine'",
+    ),
+    (
+        "class Warmup:\n    def __init__(self, opt):\n        self.after = StepLR(opt, 9)\n"
+        "    def step(self):\n        if self.num > 3:\n            self.after.step()",
+        "unknown scheduler 'Warmup'",
+    ),
+    (
+        "def fit(opt, s1, s2):\n    for e in range(9):\n        (s1 if e < 3 else s2).step()\n"
+        "warm = LinearLR(opt)\nscheduler = StepLR(opt, 3)\nfit(opt, warm, scheduler)",
+        "it does not step all schedulers at once",
+    ),
+    (
+        "warm = LinearLR(opt)\nscheduler = StepLR(opt, 3)\n"
+        "def train():\n    for b in loader:\n        warm.step()\n"
+        "def fit():\n    for e in range(9):\n        train()\n        scheduler.step()",
+        "it does not step all schedulers at once",
+    ),
+    (
+        "class M(LightningModule):\n    def configure_optimizers(self):\n        opt = SGD(p, lr=0.1)\n"
+        "        return [opt], [StepLR(opt, 3)]\n    def lr_scheduler_step(self, scheduler, metric):\n"
+        "        if self.current_epoch > 5:\n            scheduler.step()",
+        "it steps scheduler only if self.current_epoch > 5",
+    ),
+    (
+        "class T:\n    def __init__(self):\n        self.opt = SGD(p, lr=0.1)\n"
+        "        self.s = StepLR(self.opt, 3)\n"
+        "    def warm(self, e):\n        for g in self.opt.param_groups:\n            g['lr'] = e\n"
+        "t = T()\nfor e in range(3):\n    t.warm(e)\n    t.s.step()",
+        "sets the learning rate by hand, in 'warm'",
+    ),
+    ("s = StepLR(opt, 3)\ns.step()", "shift the schedule with jaxlr.starting_at(schedule, 1)"),
+    (
+        "def adjust(opt, epoch):\n    for g in opt.param_groups:\n        g['lr'] = 0.1 * 0.9**epoch\n"
+        "def main():\n    opt = SGD(p, lr=0.1)\n    for epoch in range(9):\n        adjust(opt, epoch)\n"
+        "main()",
+        "the text sets the learning rate by hand, in 'adjust': give that function alone",
+    ),
+    (
+        "gs = []\ngs.append({'params': p, 'lr': 0.3})\nopt = SGD(gs, 0.01)\nStepLR(opt, 3)",
+        "rates of their own",
+    ),
+    (
+        "gs = [dict(params=a)]\ngs.insert(0, dict(params=b, lr=1))\nopt = SGD(gs, 0.01)\nStepLR(opt, 3)",
+        "of their own",
+    ),
+    (
+        "opt = SGD([{'params': a, **extra}], 0.01)\nStepLR(opt, 3)",
+        "may have rates of their own: give init_value",
+    ),
+    (
+        "def cos_lr(epoch):\n    return 0.1\ndef step_lr(epoch):\n    return 0.2",
+        "the text has several functions of the rate, 'cos_lr' and 'step_lr': give one",
+    ),
+    (
+        "opt = SGD(make_llrd(model), lr=0.01)\nStepLR(opt, 3)",
+        "the groups of the SGD may have rates of their own",
+    ),
+    (
+        "opt = SGD(groups(model, args.lr), lr=0.01)\nStepLR(opt, 3)",
+        "may have rates of their own: give init_value",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), REASONS, ids=range(len(REASONS)))
+def test_the_reason_of_a_refusal_is_true(text, reason):
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        from_string(text)
 
 
 def test_an_optimizer_keeps_the_unknown_rate_that_it_had():

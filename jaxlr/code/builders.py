@@ -28,15 +28,20 @@ def body_for_call(
     names, defaults = parameters_of(arguments)
     given = dict(zip(names, call.args, strict=False))
     given |= {each.arg: each.value for each in call.keywords if each.arg is not None}
+    others = {name: node for name, node in given.items() if name not in names}
+    if arguments.kwarg is not None:
+        keys: list[ast.expr | None] = [ast.Constant(name) for name in others]
+        given = {name: node for name, node in given.items() if name in names}
+        given[arguments.kwarg.arg] = ast.Dict(keys, [*others.values()])
+        others = {}
     values = {**defaults, **given}
-    is_complete = all(name in values for name in names) and all(name in names for name in given)
     if (
-        not is_complete
+        others
+        or not all(name in values for name in names)
         or len(call.args) > len(names)
         or any(each.arg is None for each in call.keywords)
         or any(isinstance(each, ast.Starred) for each in call.args)
         or arguments.vararg
-        or arguments.kwarg
     ):
         raise ValueError(f"cannot read the call {quoted(call)}: write its function's statements instead")
     if isinstance(definition, ast.Lambda):
@@ -79,7 +84,7 @@ class OutsideChanges(NamedTuple):
     """The variables around a function that a call of it changes."""
 
     names: set[str]  # which it assigns, as `global` or `nonlocal`
-    owners: list[ast.expr]  # the lists, mappings and objects that it changes
+    owners: list[ast.expr]  # the lists and mappings that it changes, and the attributes that it assigns
     arguments: bool  # True if it changes a list, a mapping or an object that it is given
     attributes: set[str]  # the names of the attributes that it sets
     calls: set[str]  # the functions that it calls
@@ -98,11 +103,17 @@ def outside_changes(definition: ast.FunctionDef) -> OutsideChanges:
                 owners.append(owner)
             case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
                 owners.append(owner)
-            case ast.Attribute(value=owner, ctx=ast.Store() | ast.Del()):
-                owners += [owner, each]
+            case ast.Attribute(ctx=ast.Store() | ast.Del()):
+                owners.append(each)
+            case _:
+                pass
     outer = [each for each in owners if not names_in(each) & own]
     changes_arguments = any(names_in(each) & parameters for each in owners)
-    attributes = {each.attr for each in owners if isinstance(each, ast.Attribute)}
+    attributes = {
+        each.attr
+        for each in owners
+        if isinstance(each, ast.Attribute) and not isinstance(each.ctx, ast.Load)
+    }
     calls = {source_of(each.func) for each in calls_in(definition.body)}
     return OutsideChanges(shared & stored, outer, changes_arguments, attributes, calls)
 

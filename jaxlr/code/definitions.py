@@ -3,6 +3,7 @@
 import ast
 import copy
 import functools
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -10,8 +11,8 @@ from jaxlr.code.builders import OutsideChanges, outside_changes
 from jaxlr.code.execution import Execution
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.lambdas import Lambda
-from jaxlr.code.syntax import source_of
-from jaxlr.code.values import ABSENT
+from jaxlr.code.syntax import nodes_in, source_of
+from jaxlr.code.values import ABSENT, UNKNOWN, names_in
 
 
 class Function(Lambda):
@@ -26,26 +27,76 @@ class Function(Lambda):
     def __init__(self, node: ast.FunctionDef, evaluator: Evaluator, scope: Mapping[str, Any]):
         super().__init__(node, evaluator, scope)
         self.is_rate = False  # its value is the rate itself, not a factor
-        self._sets_rate = False  # that is the value written to `param_group["lr"]`, not the one returned
+        self._group: int | None = None  # that of the rate that it writes, instead of returning it
+        self._rate: Any = ABSENT  # of the group before the call
 
-    def as_rate(self) -> "Function":
-        """Return the function whose value is the rate, with the epoch as its only required parameter.
+    def as_rate(self, group: int) -> "Function":
+        """Return the function of the epoch whose value is the rate of a parameter group.
 
         The values of its other parameters are looked up by their names.
         """
+        count = self._count()
+        function = copy.copy(self)
+        function._scope = {name: value for name, value in self._scope.items() if name != count}
+        function.parameters = [count, *function._scope]
+        owners = {
+            source_of(e.value) for e in ast.walk(self._node) if is_group(e) and isinstance(e, ast.Attribute)
+        }
+        if len(owners) > 1 and self.writes_rate:
+            first, second = sorted(owners)[:2]
+            raise ValueError(f"{self.source} sets the rates of {first} and {second}: give the lines of one")
+        function.is_rate, function._group = True, group if self.writes_rate else None
+        if function.keeps_rate:
+            function._rate = UNKNOWN
+        return function
+
+    @property
+    def writes_rate(self) -> bool:
+        """True if it writes the rate of an optimizer."""
+        return writes_rate(self._node)
+
+    @property
+    def takes_count(self) -> bool:
+        """True if one of its parameters is the epoch or step."""
+        return any(map(is_count, self.parameters))
+
+    @functools.cached_property
+    def keeps_rate(self) -> bool:
+        """True if the rate depends on that of the epoch before, because the function may leave it."""
+        return self._group is not None and keeps_rate(self._node)
+
+    def stepped(self, init_value: float, num_steps: int) -> list[float]:
+        """Return the rates after the calls for the first epochs."""
+        rates = [init_value]
+        function = copy.copy(self)
+        for epoch in range(num_steps):
+            function._rate = rates[-1]
+            rates.append(float(function(epoch)))
+        return rates[1:]
+
+    def _count(self) -> str:
+        """Return the name of the parameter that is the epoch or step."""
         known = [name for name in self.required if name in _EPOCHS]
-        rest = [name for name in self.required if "optim" not in name and name != "self"]
-        if not known and not rest:
+        known = known or [name for name in self.parameters if is_count(name)]
+        if known:
+            return known[0]
+        objects = {"self"} | {
+            source_of(e.value) for e in ast.walk(self._node) if isinstance(e, ast.Attribute)
+        }
+        others = [name for name in self.required if name not in objects and not _OTHERS.search(name)]
+        if not others:
             raise ValueError(
                 f"the text constructs no scheduler, and its function {self._node.name!r} does not take "
                 "the epoch"
             )
-        optional = [name for name in self.parameters if name in self._scope]
-        function = copy.copy(self)
-        function.parameters = [(known or rest)[0], *optional]
-        function._scope = {name: self._scope[name] for name in optional}
-        function.is_rate, function._sets_rate = True, writes_rate(self._node)
-        return function
+        free = [name for name in others if not self._evaluator.is_bound(ast.Name(name), {})]
+        if len(free) != 1:
+            given = ", ".join(f"{name!r}: ..." for name in others[1:])
+            raise ValueError(
+                f"cannot tell which parameter of {self._node.name!r} is the epoch: call it 'epoch', or "
+                f"give all the others, as in names={{{given}}}"
+            )
+        return free[0]
 
     @property
     def source(self) -> str:
@@ -59,11 +110,12 @@ class Function(Lambda):
 
     def evaluate(self, evaluator: Evaluator, positional: Sequence[Any], by_name: Mapping[str, Any]) -> Any:
         """Return the result of a call, calculated by an evaluator."""
-        execution = Execution(evaluator, self.bound(positional, by_name), Function)
+        frame = self.bound(positional, by_name)
+        execution = Execution(evaluator, frame, Function, self._group, self._rate)
         execution.block(self._node.body)
-        result = execution.rate if self._sets_rate else execution.result
+        result = execution.result if self._group is None else execution.rate
         if result is ABSENT:
-            what = "set the rate" if self._sets_rate else "return a value"
+            what = "return a value" if self._group is None else "set the rate"
             raise ValueError(f"the function {self._node.name!r} does not {what} in every epoch")
         return result
 
@@ -74,6 +126,20 @@ _EPOCHS = (
     *("current_iter", "current_epoch", "cur_epoch", "i_iter", "iter_num", "n_iter", "step_num"),
     *("e", "i", "t", "s", "x"),
 )
+# The words in the name of such a parameter, and of parameters that are not.
+_COUNTED = {"batch", "epoch", "it", "iter", "iteration", "iters", "iterations", "step", "update", "updates"}
+_CURRENT = {"cur", "curr", "current", "global", "i", "idx", "index", "now", "this"}
+_OTHERS = re.compile(r"optim|(^|_)(lr|rate|lrs|rates)(_|$)|learning_rate", re.IGNORECASE)
+
+
+def is_count(name: str) -> bool:
+    """Check if the name of a variable says that it is the current epoch or step, such as `cur_iters`."""
+    if name in _EPOCHS:
+        return True
+    spelled = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    words = {*re.sub(r"_(num|number|no)$", "_idx", spelled).split("_")}
+    is_current = bool(words & _CURRENT) or not spelled.endswith("s")
+    return bool(words & _COUNTED) and words <= _COUNTED | _CURRENT and is_current
 
 
 def writes_rate(node: ast.AST, known: Collection[str] = ()) -> bool:
@@ -103,7 +169,66 @@ def writes_rate(node: ast.AST, known: Collection[str] = ()) -> bool:
     return False
 
 
-def is_group(node: ast.expr) -> bool:
+def keeps_rate(definition: ast.FunctionDef) -> bool:
+    """Check if a function that writes the rate of an optimizer first reads it, or may leave it as it is."""
+    loops = [each for each in ast.walk(definition) if isinstance(each, ast.For) and _has_group(each.iter)]
+    groups = {name for each in loops for name in names_in(each.target)}
+    kept = set[bool]()
+    return False in _written(definition.body, {False}, kept, groups) | kept
+
+
+def _written(
+    statements: Sequence[ast.stmt], before: set[bool], kept: set[bool], groups: Collection[str]
+) -> set[bool]:
+    """Return if statements have written the rate at their end, for each way through them.
+
+    Args:
+        statements: the statements.
+        before: if it is written before them.
+        kept: takes the same of each `return`, and of each statement that reads the rate.
+        groups: the names of parameter groups.
+    """
+    written = before
+    for each in statements:
+        parts = [e for e in ast.iter_child_nodes(each) if isinstance(e, ast.expr)]
+        if not isinstance(each, ast.Expr) and any(_reads_rate(e, groups) for e in nodes_in(parts)):
+            kept |= written
+        match each:
+            case ast.Return():
+                kept |= written
+                return set()
+            case ast.Raise():
+                return set()
+            case ast.If(body=body, orelse=orelse):
+                written = _written(body, written, kept, groups) | _written(orelse, written, kept, groups)
+            case ast.For(iter=items, body=body) if _has_group(items):  # there is a group
+                written = _written(body, written, kept, groups)
+            case ast.For(body=body) | ast.While(body=body):
+                written = written | _written(body, written, kept, groups)
+            case ast.With(body=body):
+                written = _written(body, written, kept, groups)
+            case ast.Assign() if writes_rate(each):
+                written = {True}
+            case ast.AugAssign(target=target) if writes_rate(target):
+                kept |= written
+                written = {True}
+            case _:
+                pass
+    return written
+
+
+def _has_group(node: ast.AST) -> bool:
+    return any(map(is_group, ast.walk(node)))
+
+
+def _reads_rate(node: ast.AST, groups: Collection[str]) -> bool:
+    match node:
+        case ast.Subscript(value=owner, slice=ast.Constant(value="lr"), ctx=ast.Load()):
+            return is_group(owner) or source_of(owner) in groups
+    return False
+
+
+def is_group(node: ast.AST) -> bool:
     """Check if an expression stands for the parameter groups of an optimizer, or for one of them."""
     while isinstance(node, ast.Subscript):
         node = node.value

@@ -17,7 +17,15 @@ from jaxlr.code.builders import as_conditions
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.lambdas import Frame
 from jaxlr.code.masks import both, either, merged
-from jaxlr.code.syntax import called_name, names_stored, quoted, source_of, unreadable
+from jaxlr.code.syntax import (
+    called_name,
+    names_stored,
+    nodes_in,
+    parse_expression,
+    quoted,
+    source_of,
+    unreadable,
+)
 from jaxlr.code.values import ABSENT, UNKNOWN, check_unshared, collections_in, is_place, unpacked
 
 
@@ -31,10 +39,20 @@ class Execution:
         evaluator: evaluates the expressions.
         frame: the variables of the call.
         define: makes a function of a `def`, an evaluator and the variables around it.
+        group: the index of the parameter group whose rate is wanted, or None for the returned value.
+        rate: the rate of the group before the call, if it is known.
     """
 
-    def __init__(self, evaluator: Evaluator, frame: Frame, define: Callable[..., Any]):
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        frame: Frame,
+        define: Callable[..., Any],
+        group: int | None = None,
+        rate: Any = ABSENT,
+    ):
         self._evaluator, self._frame, self._define = evaluator, frame, define
+        self._group, self._is_rate = group or 0, group is not None
         # These live longer than the call, so that it may not change a list or mapping in them.
         self._outer = [*evaluator.assigned.values(), *dict.values(evaluator.names), *frame.values()]
         self._outer_ids: set[int] | None = None
@@ -42,33 +60,46 @@ class Execution:
         self._live: Any = True
         self._broken: list[Any] = []  # of each loop around a statement, where it was left
         self._continued: list[Any] = []
-        self._groups: set[str] = set()  # the names of the optimizer's parameter groups
+        self._read: list[ast.expr] = []  # the expressions that were evaluated
+        self._groups: set[str] = set()  # the names of the parameter group
         self.result: Any = ABSENT
-        self.rate: Any = ABSENT
+        self.rate: Any = rate
 
     def block(self, statements: Sequence[ast.stmt]) -> None:
         """Execute statements until none of them has an effect."""
         for statement in statements:
             if self._live is False:
                 return
-            self._execute(statement)
+            if not self._sets_option(statement):
+                self._execute(statement)
+
+    def _sets_option(self, statement: ast.stmt) -> bool:
+        """Check if a statement sets an option of a parameter group that is not the rate."""
+        match statement:
+            case (
+                ast.Assign(targets=[ast.Subscript(value=group, slice=ast.Constant(value=key))])
+                | ast.AugAssign(target=ast.Subscript(value=group, slice=ast.Constant(value=key)))
+            ):
+                return key != "lr" and self._is_group(group)
+        return False
 
     def _execute(self, statement: ast.stmt) -> None:
         match statement:
             case ast.Return(value=value):
-                self._return(None if value is None else self._value(value))
+                result = 0.0 if self._is_rate else None
+                self._return(result if value is None or self._is_rate else self._value(value))
             case ast.Assign(targets=targets, value=value):
                 found = self._value(value)
                 for target in targets:
                     self._assign(target, found)
             case ast.AnnAssign(target=target, value=ast.expr() as value):
                 self._assign(target, self._value(value))
-            case ast.AugAssign(target=ast.Name() as target):
+            case ast.AugAssign(target=target):
                 self._assign(target, self._changed(statement, target))
             case ast.If(test=test, body=body, orelse=orelse):
                 self._branch(self._value(test), body, orelse)
-            case ast.For(target=target, iter=items, body=body, orelse=[]) if _is_groups(items):
-                self._over_groups(target, body)
+            case ast.For(target=target, iter=items, body=body) if any(map(_is_groups, ast.walk(items))):
+                self._over_groups(target, items, body)
             case ast.For(target=target, iter=items, body=body, orelse=orelse):
                 self._loop(self._evaluator.looped(items, self._frame), target, body, orelse)
             case ast.While(test=test, body=body, orelse=[]):
@@ -97,13 +128,29 @@ class Execution:
                 raise ValueError(f"cannot read the statement {quoted(statement)} in a function")
 
     def _value(self, node: ast.expr) -> Any:
+        self._read.append(node)
+        if self.rate is not ABSENT:
+            self._frame.update(dict.fromkeys(self._read_rates(node), self.rate))
         return self._evaluator.value(node, self._frame)
 
-    def _changed(self, statement: ast.AugAssign, target: ast.Name) -> Any:
+    def _read_rates(self, node: ast.expr) -> list[str]:
+        """Return the expressions in a node that stand for the rate of the parameter group."""
+        return [
+            source_of(each)
+            for each in ast.walk(node)
+            if isinstance(each, ast.Subscript)
+            and isinstance(each.slice, ast.Constant)
+            and each.slice.value == "lr"
+            and self._is_group(each.value)
+            and self._is_own(each.value)
+        ]
+
+    def _changed(self, statement: ast.AugAssign, target: ast.expr) -> Any:
         """Return the value of a variable after `target += value`, which changes a list in its place."""
-        if isinstance(self._frame.get(target.id), list):
-            check_unshared(target, self._own(target), self._frame)
-        node = ast.BinOp(ast.Name(target.id, ast.Load()), statement.op, statement.value)
+        before = parse_expression(source_of(target))
+        if isinstance(self._value(before), list):
+            check_unshared(target, self._own(before), self._frame)
+        node = ast.BinOp(before, statement.op, statement.value)
         return self._value(ast.copy_location(node, statement))
 
     def _return(self, value: Any) -> None:
@@ -112,16 +159,25 @@ class Execution:
         self._live = False
 
     def _assign(self, target: ast.expr, value: Any) -> None:
-        if isinstance(target, ast.Subscript) and self._is_rate(target):
-            self.rate = merged(self._live, value, self.rate)
-            return
+        match target:
+            case ast.Subscript(value=group, slice=ast.Constant(value="lr")) if self._is_group(group):
+                if self._is_own(group):
+                    self.rate = merged(self._live, value, self.rate)
+                return
+            case _:
+                pass
         if isinstance(target, ast.Subscript):
             self._set_item(target, value)
             return
         for name, item in unpacked(target, value).items():
-            if name in self._globals or "." in name:
+            if name in self._globals or ("." in name and not self._is_new(name)):
                 raise ValueError(_keeps_state(name))
             self._frame[name] = merged(self._live, item, self._frame.get(name, ABSENT))
+
+    def _is_new(self, name: str) -> bool:
+        """Check if the call sets an attribute in every epoch before it reads it."""
+        was_read = any(source_of(e) == name for e in nodes_in(self._read) if isinstance(e, ast.Attribute))
+        return name in self._frame or (self._live is True and not was_read)
 
     def _set_item(self, target: ast.Subscript, value: Any) -> None:
         owner: Any = self._own(target.value)
@@ -142,13 +198,19 @@ class Execution:
             raise ValueError(_keeps_state(source_of(node)))
         return value
 
-    def _is_rate(self, target: ast.Subscript) -> bool:
-        match target:
-            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value="lr")):
-                return name in self._groups
-            case ast.Subscript(value=ast.Subscript(value=groups), slice=ast.Constant(value="lr")):
-                return _is_groups(groups)
-        return False
+    def _is_group(self, node: ast.expr) -> bool:
+        return source_of(node) in self._groups or (
+            isinstance(node, ast.Subscript) and _is_groups(node.value)
+        )
+
+    def _is_own(self, group: ast.expr) -> bool:
+        """Check if a parameter group, such as `optimizer.param_groups[1]`, is the one that is wanted."""
+        if not isinstance(group, ast.Subscript):
+            return True
+        index = self._value(group.slice)
+        if not isinstance(index, int) or index < 0:
+            raise unreadable(group, "its index is not known: count the groups from 0")
+        return index == self._group
 
     def _branch(self, test: Any, body: list[ast.stmt], orelse: list[ast.stmt]) -> None:
         if test is not UNKNOWN and not isinstance(test, jax.Array):
@@ -195,12 +257,30 @@ class Execution:
         self.block(body)
         self._live = either(self._live, self._continued.pop())
 
-    def _over_groups(self, target: ast.expr, body: list[ast.stmt]) -> None:
-        """Execute a loop over the optimizer's parameter groups for one of them."""
-        if not isinstance(target, ast.Name):
-            raise unreadable(target, "loop over the groups with one variable")
-        self._groups.add(target.id)
-        self.block(body)
+    def _over_groups(self, target: ast.expr, items: ast.expr, body: list[ast.stmt]) -> None:
+        """Execute a loop over the optimizer's parameter groups, or their indices, for one of them."""
+        first, index = 0, ast.Constant(self._group)
+        match items, target:
+            case ast.Attribute(), ast.Name():
+                group = target
+            case (
+                ast.Call(func=ast.Name(id="enumerate"), args=[ast.Attribute()]),
+                ast.Tuple(elts=[ast.Name() as counter, ast.Name() as group]),
+            ):
+                self._assign(counter, self._group)
+            case (
+                ast.Call(func=ast.Name(id="zip"), args=[ast.Attribute(), others]),
+                ast.Tuple(elts=[ast.Name() as group, other]),
+            ):
+                self._assign(other, self._value(ast.Subscript(others, index, ast.Load())))
+            case ast.Call(func=ast.Name(id="range"), args=[*starts, ast.Call()]), ast.Name() as group:
+                first = self._value(starts[0]) if starts else 0
+                self._assign(group, self._group)
+            case _:
+                raise unreadable(items, "loop over the groups with one variable")
+        if first <= self._group:
+            self._groups.add(group.id)
+            self.block(body)
 
     def _append(self, call: ast.Call, owner: ast.expr, method: str) -> None:
         items = self._own(owner)
@@ -232,5 +312,5 @@ def _keeps_state(name: str) -> str:
     )
 
 
-def _is_groups(node: ast.expr) -> bool:
+def _is_groups(node: ast.AST) -> bool:
     return isinstance(node, ast.Attribute) and node.attr == "param_groups"

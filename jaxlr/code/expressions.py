@@ -160,6 +160,8 @@ class Evaluator:
                 pairs = ast.ListComp(ast.Tuple([key, value], ast.Load()), generators)
                 found = self.comprehension(pairs, scope)
                 return UNKNOWN if found is UNKNOWN else self._mapped(node, found)
+            case ast.JoinedStr(values=parts):
+                return self._joined(node, parts, scope)
             case ast.Name() | ast.Attribute() | ast.Subscript() | ast.Call():
                 return self._named(node, scope)
         raise unreadable(node, "write numbers, strings, lists, arithmetic and names")
@@ -191,16 +193,18 @@ class Evaluator:
         keys: Sequence[ast.expr | None],
         values: Sequence[ast.expr],
         scope: Mapping[str, Any],
-    ) -> dict[Any, Any]:
+    ) -> Any:
         """Return the mapping of keys to values. A key that is None stands for `**values`."""
         pairs: list[Any] = []
         for key, value in zip(keys, values, strict=True):
             found = self.value(value, scope)
             if key is None and isinstance(found, dict):  # {**defaults, "gamma": 0.5}
                 pairs += found.items()
+            elif key is None:
+                raise unreadable(value, "its items are not known: write them out")
             else:
-                pairs.append((UNKNOWN if key is None else self.value(key, scope), found))
-        return self._mapped(node, pairs)
+                pairs.append((self.value(key, scope), found))
+        return UNKNOWN if any(key is UNKNOWN for key, _ in pairs) else self._mapped(node, pairs)
 
     def _mapped(self, node: ast.expr, pairs: list[Any]) -> dict[Any, Any]:
         if not all(is_key(key) for key, _ in pairs):
@@ -208,6 +212,23 @@ class Evaluator:
         result = dict(pairs)
         self._listed(node, list(result.values()))
         return result
+
+    def _joined(self, node: ast.expr, parts: Sequence[ast.expr], scope: Mapping[str, Any]) -> Any:
+        """Return the text of `f"{name}LR"`, whose values are texts or integers without a format."""
+        texts: list[str] = []
+        for part in parts:
+            match part:
+                case ast.FormattedValue(value=inner, conversion=-1, format_spec=None):
+                    value = self.value(inner, scope)
+                case _:
+                    value = self.value(part, scope)
+            if value is UNKNOWN:
+                return UNKNOWN
+            if not isinstance(value, str | int):
+                raise unreadable(node, "write only texts and integers in an f-string")
+            texts.append(str(value))
+        self.spend(sum(map(len, texts)))
+        return "".join(texts)
 
     def _operation(self, node: ast.expr, scope: Mapping[str, Any]) -> Any:
         match node:

@@ -207,6 +207,8 @@ def _arange(*ends: Any) -> Array:
 
 
 def _interp(x: Any, xp: list[Any], fp: list[Any]) -> Any:
+    if isinstance(x, list):
+        return Array(_interp(each, xp, fp) for each in x)
     if isinstance(x, jax.Array):
         return jnp.interp(x, jnp.asarray(xp, np.float64), jnp.asarray(fp, np.float64))
     return float(np.interp(x, xp, fp))

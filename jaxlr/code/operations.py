@@ -52,7 +52,9 @@ def compared(spend: Spend, node: ast.expr, op: ast.cmpop, left: Any, right: Any)
             return UNKNOWN
         is_same = left is right if isinstance(op, ast.Is | ast.IsNot) else are_equal(left, right)
         return is_same == isinstance(op, ast.Is | ast.Eq)
-    if isinstance(op, ast.In | ast.NotIn) and isinstance(right, str | dict) and left is not UNKNOWN:
+    if isinstance(op, ast.In | ast.NotIn) and isinstance(right, str | dict):
+        if left is UNKNOWN:
+            return UNKNOWN
         if isinstance(right, str) and not isinstance(left, str):
             raise ValueError(f"cannot calculate {quoted(node)}: only a string can be in a string")
         is_in = bool(contains(list(right), left) if isinstance(right, dict) else left in right)

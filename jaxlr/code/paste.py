@@ -24,7 +24,9 @@ _FENCE = re.compile(r"^\s*(```|~~~)[^\n]*\n(.*?)(^\s*\1|\Z)", re.MULTILINE | re.
 _PROMPT = re.compile(r"^\s*(>>>|\.\.\.|In \[\d+\]:)( |$)")
 
 
-_COMMAND = re.compile(r"^[ ]*(%%?|!)[ ]*[A-Za-z][^\n]*$", re.MULTILINE)  # of a notebook
+# The commands of a notebook: !pip install x, %time f(), model?
+_COMMAND = re.compile(r"^([ ]*)((%%?|!)[ ]*[A-Za-z][^\n]*|[\w.]+\?\??[ ]*)$", re.MULTILINE)
+_OUTPUT = re.compile(r"^([ ]*)([\w.]+)[ ]*=[ ]*[!%][ ]*[A-Za-z][^\n]*$", re.MULTILINE)  # files = !ls
 
 
 def unwrapped(text: str) -> str:
@@ -32,7 +34,8 @@ def unwrapped(text: str) -> str:
     text = text.expandtabs().translate(_PLAIN)
     if _is_python(text):  # whose docstrings may have fences and prompts
         return text
-    if _is_python(without := _COMMAND.sub("", text)):
+    without = _COMMAND.sub(lambda found: f"{found[1]}pass" if found[1] else "", text)
+    if _is_python(without := _OUTPUT.sub(r"\1\2 = \2", without)):
         return without
     if blocks := _FENCE.findall(text):
         text = "\n".join(block for _, block, _ in blocks)

@@ -1,6 +1,7 @@
 """Whole scripts: the function that constructs, such as `main`, in the place of its call."""
 
 import ast
+import re
 from collections.abc import Collection, Iterable, Sequence
 
 from jaxlr._checks import shorten
@@ -8,6 +9,8 @@ from jaxlr.code.builders import body_for_call
 from jaxlr.code.syntax import calls_in, last_name, source_of
 
 
+# The name of a scheduler, or of a function that makes one.
+NAME_OF_SCHEDULER = re.compile(r"(LR|[Ss]cheduler)$|[Ww]arm_?[Uu]p")
 # The tests that hold where a script is run.
 IS_MAIN = ("__name__ == '__main__'", "'__main__' == __name__")
 _MOST_LEVELS = 10  # of functions that call each other
@@ -39,7 +42,8 @@ def _without_one(statements: Sequence[ast.stmt], known: Collection[str]) -> list
             top += each.body
         else:
             top.append(each)
-    methods = {id(each): _methods(each) for each in top if isinstance(each, ast.ClassDef)}
+    classes = [each for each in top if isinstance(each, ast.ClassDef) and not is_scheduler(each)]
+    methods = {id(each): _methods(each) for each in classes}
     functions = [each for each in top if isinstance(each, ast.FunctionDef)]
     functions += [each for own in methods.values() for each in own]
     calls = {id(each): _calls(each.body) for each in functions}
@@ -64,6 +68,19 @@ def _without_one(statements: Sequence[ast.stmt], known: Collection[str]) -> list
         return [*helpers, *left[:place], *body, *left[place + 1 :]]
     before = [each for index, each in enumerate(left) if index not in places]
     return [*helpers, *before, *root.body]
+
+
+def is_scheduler(definition: ast.ClassDef) -> bool:
+    """Check if a class of the text is a scheduler with rates of its own, whatever it constructs."""
+    if any(source_of(base).endswith("LRScheduler") for base in definition.bases):
+        return True
+    own = [each for each in definition.body if isinstance(each, ast.FunctionDef)]
+    decides = any(
+        each.name == "step" and any(isinstance(e, ast.If) for e in ast.walk(each)) for each in own
+    )
+    return bool(NAME_OF_SCHEDULER.search(definition.name)) and (
+        decides or any(each.name == "get_lr" for each in own)
+    )
 
 
 def _building(

@@ -83,7 +83,9 @@ def parse_expression(source: str) -> ast.expr:
 
 def is_literal(value: Any) -> bool:
     """Check if `literal` can write a value."""
-    return isinstance(value, bool | int | float | str | list)
+    if isinstance(value, list):
+        return all(map(is_literal, value))
+    return isinstance(value, bool | int | float | str)
 
 
 def literal(value: Any) -> str:

@@ -1,7 +1,6 @@
 """The classes of torch, and the functions of frameworks, that the calls in a text name."""
 
 import ast
-import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -15,8 +14,6 @@ from jaxlr.convert.foreign import FOREIGN
 
 
 KNOWN = CLASSES | FOREIGN
-# The name of a scheduler, or of a function that makes one.
-NAME_OF_SCHEDULER = re.compile(r"(LR|[Ss]cheduler)$|[Ww]arm_?[Uu]p")
 PARTIALS = ("partial", "functools.partial")
 
 

@@ -21,6 +21,7 @@ import optax
 
 from jaxlr._checks import check_function
 from jaxlr.code.calls import called_python
+from jaxlr.code.definitions import Function
 from jaxlr.code.lambdas import Lambda
 from jaxlr.convert.calls import Call, build, taking_over
 from jaxlr.convert.chain import stepped_chain
@@ -119,6 +120,12 @@ class _ParameterGroup:
 
     def _with_function(self, call: Call, lr_lambda: Any) -> Call:
         """Return the call of a LambdaLR, tabulated if JAX may be unable to trace its function."""
+        if isinstance(lr_lambda, Function) and lr_lambda.keeps_rate:
+            if self._num_steps is None:
+                raise MissingNumStepsError(
+                    f"{lr_lambda.source} keeps or scales the rate of the epoch before"
+                )
+            return Call(call.torch_class, {**call.arguments, "num_steps": self._num_steps}, _kept_rates)
         if isinstance(lr_lambda, Lambda):
             lr_lambda(0)  # torch's constructor calls it too, so an error shows at once
         elif callable(lr_lambda) and self._num_steps is None:
@@ -229,6 +236,11 @@ def _rate_before(calls: list[Call], milestones: Any, index: int) -> Any:
     epoch = int(milestones[index - 1]) - 1
     active = bisect.bisect_right(milestones[: index - 1], epoch)
     return build(calls[active])(epoch - (milestones[active - 1] if active else 0))
+
+
+def _kept_rates(init_value: float, lr_lambda: Function, num_steps: int) -> optax.Schedule:
+    """Return the rates that a function writes, which keeps or scales the rate of the epoch before."""
+    return tabulate(lr_lambda.stepped(float(init_value), num_steps).__getitem__, num_steps)
 
 
 def _tabulated_lambda(init_value: float, lr_lambda: Any, num_steps: int) -> optax.Schedule:

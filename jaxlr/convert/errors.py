@@ -42,7 +42,7 @@ class MissingNamesError(ValueError):
         entries: list[str] = []
         length = 0
         for name in self.names:
-            entry = write(shorten(name))
+            entry = write(shorten(name, _LONGEST_LIST - 50))  # a name that is cut cannot be given
             length += len(entry)
             if length < _LONGEST_LIST:
                 entries.append(entry)

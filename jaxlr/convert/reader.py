@@ -3,13 +3,23 @@
 import ast
 import copy
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from jaxlr._checks import shorten
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.lambdas import Lambda
-from jaxlr.code.syntax import called_name, calls_in, nodes_in, quoted, source_of
+from jaxlr.code.syntax import (
+    called_name,
+    calls_in,
+    is_literal,
+    literal,
+    nodes_in,
+    parse_expression,
+    quoted,
+    source_of,
+)
 from jaxlr.code.values import UNKNOWN, Unevaluated
 from jaxlr.convert.class_names import KNOWN, PARTIALS, ClassReader
 from jaxlr.convert.classes import CLASSES, Effect, TorchClass
@@ -46,8 +56,9 @@ class ConstructorReader(ClassReader):
 
     def __init__(self, evaluator: Evaluator, group: int):
         super().__init__(evaluator)
-        self._group = group
+        self.group: int = group
         self.own_options: frozenset[str] = frozenset()  # the options in the text's parameter groups
+        self.has_own_rates: bool = False  # True if an unknown call may make groups with rates of their own
         self.made: list[Constructor] = []
         self._used: set[int] = set()
         self._optimizers: dict[int, ast.expr] = {}  # by the id of the constructor
@@ -157,10 +168,18 @@ class ConstructorReader(ClassReader):
         is_plain = groups is None or (isinstance(groups, ast.Call) and called_name(groups) in _PARAMETERS)
         if "lr" in self.own_options and not is_plain and not isinstance(groups, ast.List | ast.Constant):
             return None  # the groups may have rates of their own
-        if isinstance(groups, ast.List) and self._group < len(groups.elts):
-            own = groups.elts[self._group]
-            pairs = zip(own.keys, own.values, strict=True) if isinstance(own, ast.Dict) else ()
-            options = {key.value: value for key, value in pairs if isinstance(key, ast.Constant)}
+        if (
+            isinstance(groups, ast.Call)
+            and _makes_rates(groups)
+            and not self._evaluator.is_bound(groups.func, {})
+        ):
+            self.has_own_rates = True
+            return None
+        if isinstance(groups, ast.List) and self.group < len(groups.elts):
+            options = group_options(self._evaluator.definition(groups.elts[self.group]))
+            if None in options and "lr" not in options:
+                self.has_own_rates = True
+                return None
             if "initial_lr" in options:
                 raise ValueError(
                     "the text sets initial_lr, from which some schedulers start: leave it out, and give "
@@ -169,6 +188,10 @@ class ConstructorReader(ClassReader):
             if "lr" in options:
                 return options["lr"]
         by_name = [each.value for each in optimizer.keywords if each.arg in ("lr", "learning_rate")]
+        for each in (each.value for each in optimizer.keywords if each.arg is None):
+            options = self._evaluator.value_if_any(each)
+            if isinstance(options, dict) and is_literal(options.get("lr")):
+                by_name.append(parse_expression(literal(options["lr"])))
         by_place = optimizer.args[1:2] if called_name(optimizer) in OPTIMIZERS else []
         return next(iter([*by_name, *by_place]), None)
 
@@ -256,9 +279,9 @@ class ConstructorReader(ClassReader):
     def _value_for_group(self, torch_class: TorchClass, key: str, value: Any) -> Any:
         if key not in torch_class.per_group or not isinstance(value, list):
             return value
-        if not 0 <= self._group < len(value):
-            raise ValueError(f"{key} has values for {len(value)} groups, but none for group {self._group}")
-        return value[self._group]
+        if not 0 <= self.group < len(value):
+            raise ValueError(f"{key} has values for {len(value)} groups, but none for group {self.group}")
+        return value[self.group]
 
     def _arguments(
         self, torch_class: TorchClass, call: ast.Call, scope: Mapping[str, Any]
@@ -282,7 +305,7 @@ class ConstructorReader(ClassReader):
         """Return the argument `beta2` of a warmup, if the optimizer states or implies it."""
         made = self._evaluator.assigned.get(source_of(optimizer))
         if isinstance(made, OptimizerCall):
-            betas = made.param_groups[self._group].get("betas")
+            betas = made.param_groups[self.group].get("betas")
             return {"beta2": _Value(betas[1])} if isinstance(betas, list | tuple) else {}
         call = self._evaluator.definition(optimizer)
         if not isinstance(call, ast.Call) or called_name(call) not in OPTIMIZERS:
@@ -393,7 +416,31 @@ class _Value(NamedTuple):
     value: Any
 
 
+_OWN_RATES = re.compile(r"llrd|layer_?wise|(^|_)lrs?(_|$)|lr_?groups", re.IGNORECASE)
+_RATE = re.compile(r"(^|[._'\"])(lr|learning_rate)$")
 _PARAMETERS = ("parameters", "named_parameters")
+
+
+def _makes_rates(call: ast.Call) -> bool:
+    """Check if an unknown call, such as `llrd_groups(model)`, may make groups with rates of their own."""
+    keywords = {str(each.arg) for each in call.keywords}
+    return bool(_OWN_RATES.search(called_name(call))) or any(
+        _RATE.search(each) for each in (*map(source_of, call.args), *keywords)
+    )
+
+
+def group_options(group: ast.expr) -> dict[Any, ast.expr]:
+    """Return the options of a parameter group, `{"params": ..., "lr": 1}` or `dict(params=..., lr=1)`.
+
+    The key None stands for `**others`.
+    """
+    match group:
+        case ast.Dict(keys=keys, values=values):
+            names = [None if key is None else getattr(key, "value", key) for key in keys]
+            return dict(zip(names, values, strict=True))
+        case ast.Call(func=ast.Name(id="dict"), keywords=keywords):
+            return {each.arg: each.value for each in keywords}
+    return {}
 
 
 def _is_dict_call(node: ast.expr) -> bool:

@@ -5,8 +5,9 @@ have no value then, so that a later use of one is an error that shows the statem
 """
 
 import ast
+import re
 from collections import ChainMap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeGuard
 
 from jaxlr._checks import shorten
@@ -14,7 +15,7 @@ from jaxlr.code.builders import as_conditions, body_for_call, constants_of
 from jaxlr.code.definitions import Function, is_group, writes_rate
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.methods import change, changes, only_reads
-from jaxlr.code.scripts import IS_MAIN
+from jaxlr.code.scripts import IS_MAIN, NAME_OF_SCHEDULER, is_scheduler
 from jaxlr.code.syntax import (
     arguments_of,
     called_name,
@@ -34,16 +35,25 @@ from jaxlr.code.values import (
     unpacked,
     values_in,
 )
-from jaxlr.convert.class_names import NAME_OF_SCHEDULER
 from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.errors import MissingNamesError
-from jaxlr.convert.loops import check_steps, steps_in
+from jaxlr.convert.loops import check_functions, check_steps, steps_in
 from jaxlr.convert.optimizers.signatures import NAMES as OPTIMIZERS
 from jaxlr.convert.optimizers.signatures import OptimizerCall
-from jaxlr.convert.reader import ConstructorReader
-from jaxlr.convert.variables import Variables, constructors_in, is_harmless, used_later
+from jaxlr.convert.reader import ConstructorReader, group_options, raise_unknown
+from jaxlr.convert.variables import (
+    Variables,
+    assigns_given,
+    changes_given,
+    constructors_in,
+    is_harmless,
+    object_of,
+    used_later,
+)
 
 
+_NAME_OF_RATE = re.compile(r"lr|rate|sched|warm|decay|anneal|cosine|linear|factor", re.IGNORECASE)
+_MODEL = re.compile(r"(^|[._])(model|net|network|encoder)s?$")
 _MOST_CALLS = 100  # of functions that build schedulers
 _CONFIGS = ("load", "safe_load", "full_load", "loads", "vars")  # calls that return settings
 _EXITS = ("exit", "quit", "sys.exit", "os._exit")
@@ -66,6 +76,10 @@ class Program:
         self._builders: dict[str, ast.FunctionDef | ast.Lambda] = {}
         self._variables = Variables(evaluator, self._builders)
         self._num_calls = 0
+        self._intervals: set[str] = set()  # Lightning's
+        self._returned: set[int] = set()  # ids of the schedulers that the text returns
+        self._steps: set[str] = set()  # the names of what training loops step
+        self._trained: set[int] = set()  # ids of the functions that train with the schedulers in them
         self._classes: set[str] = set()  # those of the text whose attributes are not known
         self._num_tries = 0  # around the statement that is followed
         self._stepped: set[str] = set()  # optimizers whose rate a training loop has changed
@@ -86,12 +100,36 @@ class Program:
         """Return the values that names have, and those that are returned or written alone."""
         return [*self._evaluator.assigned.values(), *self._shown]
 
+    def _return(self, value: ast.expr) -> None:
+        self._shown.append(self._scheduler_value(value))
+        self._returned = constructors_in(self._shown[-1])
+
+    def _is_left(self, name: str, value: Any) -> bool:
+        """Check if a variable is a scheduler that the text neither steps nor returns, but another one."""
+        is_returned = id(value) in self._returned or name in self._steps or not name.isidentifier()
+        return isinstance(value, Constructor) and not is_returned
+
+    def check_functions(
+        self, statements: Sequence[ast.stmt], schedulers: Mapping[str, Constructor]
+    ) -> None:
+        """Check the functions of the text that step its schedulers."""
+        check_functions(statements, schedulers, self._evaluator)
+
+    def schedulers(self) -> dict[str, Constructor]:
+        """Return the schedulers that are no part of another one, by their names."""
+        values = self._evaluator.assigned.items()
+        known = {name: each for name, each in values if isinstance(each, Constructor)}
+        return {name: each for name, each in known.items() if not self._reader.is_used(each)}
+
     def kept(self) -> set[int]:
         """Return the ids of the constructors that a name, a list or a mapping still holds.
 
         Of a mapping of schedulers by name, it is the one that the text picks from it.
         """
         held = self.held()
+        if self._returned:
+            variables = self._evaluator.assigned.items()
+            held = [each for name, each in variables if not self._is_left(name, each)] + self._shown
         named = {id(value) for value in held if isinstance(value, Constructor)}
         found = set(named)
         for value in held:
@@ -114,9 +152,16 @@ class Program:
                 )
 
     def schedule_function(self) -> Function | None:
-        """Return the last function of the text that gives a rate or a factor, if there is one."""
+        """Return the function of the text that writes a rate, or the last one that gives one."""
         functions = [each for each in self._evaluator.assigned.values() if isinstance(each, Function)]
-        return functions[-1] if functions else None
+        writers = [each for each in functions if each.writes_rate and each.takes_count]
+        called = {name for each in functions for name in each.outside_changes.calls}
+        found = writers or [e for e in functions if e.takes_count and e.source not in called]
+        named = writers or [each for each in found if _NAME_OF_RATE.search(each.source)]
+        if len(named) > 1:
+            first, second = (repr(shorten(each.source)) for each in named[:2])
+            raise ValueError(f"the text has several functions of the rate, {first} and {second}: give one")
+        return (named or found or functions or [None])[-1]
 
     def _follow(self, statement: ast.stmt) -> None:
         match statement:
@@ -136,14 +181,16 @@ class Program:
                     self._assign(statement, target, value)
             case ast.AnnAssign(target=target, value=ast.expr() as node):
                 self._assign(statement, target, self._assigned_value(node))
-            case ast.AugAssign(target=target):
+            case ast.AugAssign(target=target, op=op):
+                if isinstance(op, ast.BitOr):
+                    self._check_only_name(statement, target, None)
                 self._assign(statement, target, self._changed(statement, target))
             case ast.Import() | ast.ImportFrom():
                 self._import(statement)
             case ast.Return(value=value):
                 self._is_returned = True
                 if value is not None:
-                    self._shown.append(self._scheduler_value(value))
+                    self._return(value)
             case ast.Expr(value=value):
                 self._expression(statement, value)
             case ast.If(test=test, body=body, orelse=orelse):
@@ -216,14 +263,28 @@ class Program:
                 "optimizer's lr",
             )
         self._refuse_change_in(statement, target)
+        if _is_table(target):
+            if not isinstance(value, dict):
+                self._variables.forget_object(target.value, statement)
+                return
+            for key, item in value.items():
+                self._assign(statement, ast.Attribute(target.value, key, ast.Store()), item)
+            return
         if isinstance(target, ast.Attribute):
             owner = self._evaluator.assigned.get(source_of(target.value))
-            if isinstance(owner, Settings) and owner.is_copied:
+            match target.value:
+                case ast.Attribute(value=one, attr="__class__") if (
+                    self._variables.collection(one) is not None
+                ):
+                    is_copied = True
+                case _:
+                    is_copied = isinstance(owner, Settings) and owner.is_copied
+            if is_copied:
                 raise unreadable(
                     statement,
                     "it changes a class that its objects have copied: set the attribute of the object",
                 )
-            if self._set_attribute(target, value):
+            if self._set_attribute(statement, target, value):
                 return
             self._check_only_name(statement, target.value, target.attr)
         if isinstance(target, ast.Subscript):
@@ -236,10 +297,12 @@ class Program:
             self._check_only_name(statement, target.value, key)
         for name, item in _assigned_items(target, value).items():
             self._stepped.discard(name)
+            if isinstance(item, Unevaluated):
+                self._variables.check_unstated(name, item)
             if name in self._evaluator.names and not self._evaluator.has_read(name):
                 if isinstance(item, Unevaluated) or item == self._evaluator.names[name]:
                     continue  # such as `epochs = args.epochs`
-                raise ValueError(f"names gives a value for {name!r}, but the text assigns one")
+                raise assigns_given(name)
             if isinstance(item, Unevaluated):
                 self._rate_names |= _rate_names(item.node)
             elif name in self._rate_names:
@@ -247,7 +310,7 @@ class Program:
                     statement,
                     f"an optimizer is constructed with the value before it: give names={{{name!r}: ...}}",
                 )
-            self._evaluator.assigned[name] = item
+            self._variables.replace(name, item, statement)
             self._builders.pop(name, None)
 
     def _refuse_change_in(self, statement: ast.stmt, node: ast.expr) -> None:
@@ -283,21 +346,25 @@ class Program:
 
     def _check_only_name(self, statement: ast.stmt, owner: ast.expr, key: Any) -> None:
         """Refuse a change of an item that `names` gives for another name of its object."""
-        node = self._evaluator.definition(owner)
-        if isinstance(node, ast.Call) and source_of(node.func) == "vars":
-            [node] = node.args
+        node = object_of(self._evaluator.definition(owner))
         if not isinstance(node, ast.Name | ast.Attribute) or source_of(node) == source_of(owner):
             return
-        value = self._evaluator.value_if_any(ast.Attribute(node, key)) if isinstance(key, str) else None
-        if not isinstance(value, Unevaluated):
+        places = (
+            [ast.Attribute(node, key), ast.Subscript(node, ast.Constant(key))]
+            if isinstance(key, str)
+            else []
+        )
+        values = map(self._evaluator.value_if_any, places)
+        if not places or not all(isinstance(value, Unevaluated) for value in values):
             raise unreadable(
                 statement, f"{source_of(owner)} is another name of {quoted(node)}: write that one"
             )
 
-    def _set_attribute(self, target: ast.Attribute, value: Any) -> bool:
+    def _set_attribute(self, statement: ast.stmt, target: ast.Attribute, value: Any) -> bool:
         """Set an attribute of an object with known settings. Return True if there is one."""
         owner = self._variables.collection(target.value)
         if not isinstance(owner, dict):
+            self._variables.forget_collection(target.value, statement)
             return False
         self._evaluator.assigned.pop(source_of(target), None)
         owner.pop(target.attr, None)
@@ -310,6 +377,7 @@ class Program:
         """Set an item of a known list or mapping. Return True if there is one."""
         owner: Any = self._variables.collection(target.value)
         if owner is None:
+            self._variables.forget_collection(target.value, statement)
             return False
         key = self._evaluator.value_if_any(target.slice)
         if not is_place(owner, key):
@@ -364,6 +432,13 @@ class Program:
     def _check_frequency(self, mapping: dict[Any, Any]) -> None:
         """Refuse Lightning's `frequency`, the number of steps between two of the scheduler."""
         frequency = mapping.get("frequency", 1)
+        if isinstance(mapping.get("scheduler"), Constructor):
+            self._intervals.add(str(mapping.get("interval", "epoch")))
+        if len(self._intervals) > 1:
+            raise ValueError(
+                "the mappings have two intervals: convert their schedulers one at a time, and multiply "
+                "their schedules, with jaxlr.per_epoch for that of the epochs"
+            )
         if isinstance(mapping.get("scheduler"), Constructor) and frequency != 1:
             raise ValueError(
                 f"the mapping sets 'frequency': {shorten(str(frequency))}: set it to 1, and stretch the "
@@ -379,6 +454,8 @@ class Program:
             return
         if NAME_OF_SCHEDULER.search(name):
             self._unknown_schedulers.append(node)
+        elif name[:1].isupper() and any(_MODEL.search(source_of(each)) for each in arguments_of(node)):
+            return  # a trainer
         if any(self._is_scheduler(each) for each in arguments_of(node)):
             if name == "prepare":
                 raise ValueError(
@@ -412,7 +489,7 @@ class Program:
             func = node.func
             if isinstance(func, ast.Attribute) and self._follows_method(statement, node, func):
                 return
-            if is_harmless(func) and not self._reader.is_constructor(node):
+            if is_harmless(func) and not self._reader.is_constructor(node) and self.builder(node) is None:
                 return  # but fit_one_cycle of fastai is a scheduler
         # A call that was copied out of a list may end with a comma, which makes it a tuple.
         is_shown = isinstance(node, ast.Name | ast.Attribute | ast.Tuple)
@@ -434,21 +511,27 @@ class Program:
                 self._refuse_change(statement, "an optimizer")
         if self._variables.collection(owner) is not None:
             if not only_reads(method):
-                self._change(call, owner, method)
+                added = map(self._evaluator.definition, call.args)
+                groups = [each for each in added if "params" in group_options(each)]
+                if any(isinstance(self._evaluator.value_if_any(each), Unevaluated) for each in groups):
+                    self._variables.forget(source_of(owner), None, [source_of(owner)])
+                else:
+                    self._change(call, owner, method)
             return True
+        held = self._evaluator.assigned.get(source_of(owner))
+        if changes(method) and isinstance(held, Unevaluated) and isinstance(held.node, ast.List | ast.Dict):
+            self._variables.forget(source_of(owner), None, [source_of(owner)])
         if changes(method) and isinstance(self._evaluator.value_if_any(owner), list | dict):
-            raise ValueError(
-                f"names gives a value for {source_of(owner)!r}, but the text changes it: leave "
-                f"{quoted(call)} out, and give the value after it"
-            )
+            raise changes_given(owner, statement)
         if self._is_scheduler(owner):
             if method in _HARMLESS_METHODS:
                 return True
-            raise unreadable(
-                call,
-                "it changes the scheduler. Convert the live object with from_torch, or a saved state with "
-                "from_state_dict",
+            way_out = (
+                "Leave it out, and shift the schedule with jaxlr.starting_at(schedule, 1)"
+                if method == "step" and not call.args
+                else "Convert the live object with from_torch, or a saved state with from_state_dict"
             )
+            raise unreadable(call, f"it changes the scheduler. {way_out}")
         if method == "load_state_dict" and self._is_optimizer(owner):
             raise unreadable(
                 call,
@@ -522,12 +605,23 @@ class Program:
         if self._num_calls > _MOST_CALLS:
             raise ValueError(f"cannot read the call {quoted(call)}: its functions are called too often")
         outside = self._evaluator.assigned
-        self._evaluator.assigned = ChainMap({}, outside)
+        inside = dict[str, Any]()
+        self._evaluator.assigned = ChainMap(inside, outside)
         shown, self._shown, self._is_returned = self._shown, [], False
+        returned = self._returned
         self.run(body_for_call(definition, call))
         result = self._shown[-1] if self._shown else None
         self._evaluator.assigned = outside
-        self._shown, self._is_returned = shown, False
+        left = [each for each in inside.values() if isinstance(each, Constructor)]
+        if left and not constructors_in(result):  # the function trains with them
+            if id(definition) in self._trained:
+                raise ValueError(f"the text calls {quoted(call.func)} again, which trains: give one call")
+            self._trained.add(id(definition))
+            shown += left
+        for name, value in inside.items():
+            if not name.isidentifier() and re.split(r"[.\[]", name)[0] not in inside:
+                outside[name] = value  # an attribute or item of an object outside
+        self._shown, self._is_returned, self._returned = shown, False, returned
         return result
 
     def _branch(
@@ -551,7 +645,7 @@ class Program:
         if writes_rate(statement, self._logs(statement)) or self._reader.constructs(statement):
             return True
         nodes = list(ast.walk(statement))
-        if any(map(_is_table, nodes)):
+        if any(map(_is_table, nodes)) or any(map(self.builder, calls_in([statement]))):
             return True
         values = (self._evaluator.assigned.get(source_of(e)) for e in nodes if isinstance(e, ast.expr))
         return any(isinstance(each, ast.Return) for each in nodes) or any(
@@ -639,6 +733,8 @@ class Program:
         first = first_line(statement)
         if isinstance(statement, ast.ClassDef):
             self._classes.add(statement.name)
+            if is_scheduler(statement) and self._reader.constructs(statement):
+                raise_unknown(statement.name)
         if name := self._reader.constructed(statement):
             raise ValueError(f"cannot read {first}: write the call of {name} outside of it")
         for each in calls_in([statement]):
@@ -656,8 +752,8 @@ class Program:
                 "that returns the rate, 'def get_lr(epoch): ...'"
             )
         known = {k: each for k, each in self._evaluator.assigned.items() if isinstance(each, Constructor)}
-        alone = {name: each.name for name, each in known.items() if not self._reader.is_used(each)}
-        check_steps(statement, known, alone)
+        check_steps(statement, known, self.schedulers(), self._evaluator)
+        self._steps |= {owner for owner, _ in steps_in(statement)}
         for owner, _ in steps_in(statement):
             if owner in known:
                 self._stepped |= self._reader.optimizers(known[owner])

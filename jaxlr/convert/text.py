@@ -5,6 +5,7 @@ import inspect
 import math
 import re
 import warnings
+from collections.abc import Collection
 from typing import Any
 
 from jax.core import Tracer
@@ -15,17 +16,16 @@ from jaxlr.code.builders import with_own_names
 from jaxlr.code.definitions import Function, writes_rate
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.imports import imported
+from jaxlr.code.methods import changes
 from jaxlr.code.paste import dedented, unwrapped
-from jaxlr.code.scripts import flattened
+from jaxlr.code.scripts import NAME_OF_SCHEDULER, flattened
 from jaxlr.code.spellings import with_plain_assignments
-from jaxlr.code.syntax import called_name, calls_in, nodes_in, source_of
+from jaxlr.code.syntax import arguments_of, called_name, calls_in, last_name, nodes_in, source_of
 from jaxlr.code.values import Names, Unevaluated, Work
 from jaxlr.convert.calls import Call, build, jaxlr_text, torch_text
-from jaxlr.convert.class_names import NAME_OF_SCHEDULER
 from jaxlr.convert.classes import CLASSES
 from jaxlr.convert.constructors import Constructor, equivalent_call
 from jaxlr.convert.errors import ConflictingRateError, MissingNamesError, MissingRateError
-from jaxlr.convert.loops import check_functions
 from jaxlr.convert.mappings import as_python, with_calls
 from jaxlr.convert.optimizers.signatures import signature
 from jaxlr.convert.reader import (
@@ -41,6 +41,11 @@ from jaxlr.frameworks.recipe import parsed_version
 from jaxlr.plateau import ScheduleOrPlateau
 
 
+# The names of functions that set the rate of an optimizer, in lower case and without underscores.
+_SETTER = re.compile(
+    r"(adjust|set|update|change|decay|warmup)(the)?(lr|learningrate)(?!sched)"
+    r"|(lr|learningrate)(adjust|decay|warmup|update)"
+)
 _LONGEST_TEXT = 100_000
 _MOST_LEVELS = 100  # of nested expressions: Python's own limit is not reached, however deep the caller is
 
@@ -70,7 +75,8 @@ def from_string(
       Statements that do not touch the schedule are skipped, such as a training loop.
     - Two schedulers on one optimizer are read as a ChainedScheduler, because torch steps both.
     - A text whose last statement is a function gives the rate that the function returns, or that it writes
-      to `param_group["lr"]`.
+      to `param_group["lr"]`. A function that keeps or scales the rate of the epoch before is called for
+      `num_steps`.
     - `last_epoch=-1` and `verbose`, which torch has removed, are accepted and have no effect.
 
     Nothing is executed as Python, so a text from an untrusted file is safe.
@@ -89,8 +95,9 @@ def from_string(
             object whose attributes or length are looked up: `{"args": args, "train_loader": loader}`.
             `names` may also be `vars(args)`, or `args` itself. Only the values that are needed are read.
         group: parameter group of the optimizer, for arguments that are a list with one value per group.
-        num_steps: number of epochs (or steps) to tabulate. Only a MultiplicativeLR, and a
-            ChainedScheduler that is not a product, need it. After them the last rate holds.
+        num_steps: number of epochs (or steps) to tabulate. Only a MultiplicativeLR, a ChainedScheduler
+            that is not a product, and a function that keeps or scales the rate of the epoch before need
+            it. After them the last rate holds.
         version: version of the framework, such as "4.48", for a call whose rule changed. A call with one
             rule in all versions has the same rates with any version.
 
@@ -199,9 +206,9 @@ def _read(
 
 
 def is_rate(constructor: Constructor) -> bool:
-    """Check if a text gives the rate itself, and not a factor of the rate of the optimizer."""
+    """Check if a text gives the rate itself, whatever the rate of the optimizer is."""
     function = constructor.arguments.get("lr_lambda")
-    return isinstance(function, Function) and function.is_rate
+    return isinstance(function, Function) and function.is_rate and not function.keeps_rate
 
 
 def _follow(
@@ -232,6 +239,13 @@ def _raise_no_scheduler(statements: list[ast.stmt], reader: ConstructorReader) -
     last = statements[-1]
     if isinstance(last, ast.ClassDef) and NAME_OF_SCHEDULER.search(last.name):
         raise_unknown(last.name)
+    setters = [
+        each for each in nodes_in(statements) if isinstance(each, ast.FunctionDef) and writes_rate(each)
+    ]
+    if setters:
+        raise ValueError(
+            f"the text sets the learning rate by hand, in {setters[0].name!r}: give that function alone"
+        )
     if optimizers := optimizer_calls(statements):
         likely = [call for call in calls_in(statements) if NAME_OF_SCHEDULER.search(called_name(call))]
         raise_unknown(called_name((likely or optimizers)[0]))
@@ -240,19 +254,30 @@ def _raise_no_scheduler(statements: list[ast.stmt], reader: ConstructorReader) -
 def followed(program: Program, reader: ConstructorReader, statements: list[ast.stmt]) -> Constructor | None:
     """Follow the statements of a text, and return the scheduler or the function of the step in it."""
     reader.origins, reader.own_options = imported(statements), own_options(statements)
+    match statements[-1]:
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Lambda(args=arguments, body=body)) as last:
+            if not any(map(reader.constructs, statements)):  # lr = lambda epoch: ...
+                returned = ast.copy_location(ast.Return(body), last)
+                function = ast.FunctionDef(name, arguments, [returned], [])
+                statements = [*statements[:-1], ast.copy_location(function, last)]
+        case _:
+            pass
     program.run(flattened(statements, reader.known))
+    schedulers = program.schedulers()
     constructor = reader.final(program.kept())
     if constructor is not None:
+        program.check_functions(statements, schedulers)
         _check_hands(statements)
-        check_functions(statements)
+        _check_setters(statements, reader.optimizers(constructor))
         for optimizer in reader.optimizers(constructor):
             program.check_alone(optimizer)
     function = program.schedule_function()
     last = statements[-1]
-    if constructor is None and function is not None and isinstance(last, ast.FunctionDef):
+    is_function = isinstance(last, ast.FunctionDef) or (function is not None and function.writes_rate)
+    if constructor is None and function is not None and is_function:
         if optimizer_calls(statements) and not writes_rate(last):
             return None  # the function trains
-        schedule = function.as_rate()
+        schedule = function.as_rate(reader.group)
         schedule.check()
         return Constructor(CLASSES["LambdaLR"], {"lr_lambda": schedule}, 1)
     return constructor
@@ -262,6 +287,7 @@ def _check_hands(statements: list[ast.stmt]) -> None:
     """Refuse a text that also sets the rate by hand, in a function that it calls or a hook of Lightning."""
     nodes = list(nodes_in(statements))
     called = {source_of(call.func) for call in calls_in(statements)}
+    called |= {f"self.{name}" for name in map(last_name, called) if not changes(name) and name != "step"}
     owners = {id(each): owner for owner in nodes if isinstance(owner, ast.ClassDef) for each in owner.body}
     for each in nodes:
         if not isinstance(each, ast.FunctionDef) or not writes_rate(each):
@@ -270,17 +296,37 @@ def _check_hands(statements: list[ast.stmt]) -> None:
         is_hook = owner is not None and (each.name == "optimizer_step" or each.name.startswith("on_"))
         is_called = (each.name if owner is None else f"self.{each.name}") in called
         if is_hook or (is_called and not (owner and NAME_OF_SCHEDULER.search(owner.name))):
-            raise ValueError(
-                f"the text also sets the learning rate by hand, in {each.name!r}: leave it out if it does "
-                "not, or write the rate as a function of the epoch, 'def get_lr(epoch): ...'"
-            )
+            raise ValueError(_sets_by_hand(each.name))
+
+
+def _check_setters(statements: list[ast.stmt], optimizers: Collection[str]) -> None:
+    """Refuse a text that gives the optimizer to an unknown function that sets the rate by its name."""
+    own = {each.name for each in nodes_in(statements) if isinstance(each, ast.FunctionDef)}
+    for call in calls_in(statements):
+        name = called_name(call)
+        is_given = any(source_of(each) in optimizers for each in arguments_of(call))
+        is_setter = _SETTER.search(name.lower().replace("_", "")) and not name.endswith(("LR", "cheduler"))
+        if is_given and is_setter and name not in own:
+            raise ValueError(_sets_by_hand(name))
+
+
+def _sets_by_hand(name: str) -> str:
+    return (
+        f"the text also sets the learning rate by hand, in {name!r}: leave it out if it does not, or write "
+        "the rate as a function of the epoch, 'def get_lr(epoch): ...'"
+    )
 
 
 def _missing_rate(statements: list[ast.stmt], reader: ConstructorReader) -> MissingRateError:
     """Return the error for a text that does not say the rate of its optimizer."""
-    name = next(map(called_name, optimizer_calls(statements)), None)
-    if name is None or "lr" in reader.own_options:
+    calls = optimizer_calls(statements)
+    if not calls:
+        return MissingRateError()
+    name = called_name(calls[0])
+    if "lr" in reader.own_options or reader.has_own_rates:
         return MissingRateError(name)
+    if len(calls) > 1 or any(each.arg is None for each in calls[0].keywords):
+        return MissingRateError()
     return MissingRateError(name, signature(name).parameters["lr"].default)
 
 

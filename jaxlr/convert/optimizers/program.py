@@ -9,9 +9,9 @@ from typing import Any, NoReturn
 from jaxlr._checks import shorten
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.imports import imported
+from jaxlr.code.scripts import NAME_OF_SCHEDULER
 from jaxlr.code.syntax import quoted, source_of
 from jaxlr.code.values import Names, Unevaluated
-from jaxlr.convert.class_names import NAME_OF_SCHEDULER
 from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.errors import MissingNamesError
 from jaxlr.convert.optimizers.reader import OptimizerReader, is_group, text_of

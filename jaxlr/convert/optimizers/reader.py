@@ -63,7 +63,7 @@ class OptimizerReader(ConstructorReader):
         parameters = inspect.signature(cycle).parameters
         values = [found.get(name, parameters[name].default) for name in _MOMENTA[1:]]
         base, top = (
-            each[self._group] if isinstance(each, list) and self._group < len(each) else each
+            each[self.group] if isinstance(each, list) and self.group < len(each) else each
             for each in values
         )
         return base, top
