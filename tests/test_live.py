@@ -697,6 +697,11 @@ def test_plateau_without_its_rate_needs_the_optimizer(torch):
         jaxlr.from_state_dict("ReduceLROnPlateau", saved)
 
 
+def replace_a_part(scheduler: Any) -> None:
+    """Replace a method of the second part, which torch calls at the milestone only."""
+    scheduler._schedulers[1]._get_closed_form_lr = lambda: [0.5, 0.4]
+
+
 # A scheduler whose attribute is edited, where its closed form no longer gives torch's rates.
 EDITED: list[tuple[str, int, Any]] = [
     ("CosineAnnealingWarmRestarts(o, 3, 2)", 7, lambda s: setattr(s, "T_cur", 0)),
@@ -707,6 +712,9 @@ EDITED: list[tuple[str, int, Any]] = [
     ("OneCycleLR(o, 0.1, 90, three_phase=True)", 0, lambda s: s._schedule_phases[1].update(end_step=70.0)),
     ("OneCycleLR(o, 0.1, 90)", 0, lambda s: s._schedule_phases[0].update(end_lr="min_lr")),
     ("LinearLR(o, 0.1, total_iters=5)", 2, lambda s: setattr(s, "total_iters", 10)),
+    # Far later than the steps that are compared.
+    ("StepLR(o, 3)", 0, lambda s: setattr(s, "get_lr", lambda: [0.1, 0.2][s.last_epoch > 500 :][:1] * 2)),
+    ("SequentialLR(o, [StepLR(o, 3), StepLR(o, 3)], [500])", 0, replace_a_part),
 ]
 
 
@@ -726,6 +734,42 @@ def test_edited_scheduler_is_stepped_or_refused(torch, text, epoch, edit):
         expected.append(other.optimizer.param_groups[0]["lr"])
         advance(other, 1)
     assert_close(schedule(np.arange(20)), expected, HOST_RTOL)
+
+
+def test_edit_is_noticed_beside_something_that_cannot_be_copied(torch):
+    class Locked(list):
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            raise TypeError("a handle of the system")
+
+    scheduler = build(torch, "CosineAnnealingWarmRestarts(o, 3, 2)")
+    scheduler.batches, scheduler.locked = (batch for batch in range(3)), Locked()
+    untouched: Any = jaxlr.from_torch(scheduler)
+    assert untouched(0) == 0.1
+    scheduler.T_i = 5
+    with pytest.raises(ValueError, match=r"CosineAnnealingWarmRestarts will be .* give num_steps"):
+        jaxlr.from_torch(scheduler)
+    schedule: Any = jaxlr.from_torch(scheduler, num_steps=9)
+    assert_close(schedule(np.arange(9)), curve_from_here(scheduler, 0, 9), HOST_RTOL)
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_method_of_torchs_own_class_that_was_replaced_is_noticed(torch, monkeypatch, is_live):
+    get_lr = torch.optim.lr_scheduler.StepLR.get_lr
+
+    @functools.wraps(get_lr)
+    def later(self):
+        return [1e-3 if self.last_epoch > 500 else lr for lr in get_lr(self)]
+
+    scheduler, plateau = build(torch, "StepLR(o, 3)"), build(torch, "ReduceLROnPlateau(o)")
+    monkeypatch.setattr(torch.optim.lr_scheduler.StepLR, "get_lr", later)
+    with pytest.raises(
+        ValueError, match="the method get_lr of StepLR is not torch's own, so it has no closed form"
+    ):
+        jaxlr.from_torch(scheduler)
+    plateau_class = plateau if is_live else torch.optim.lr_scheduler.ReduceLROnPlateau
+    monkeypatch.setattr(plateau_class, "_is_better", lambda *_: True)
+    with pytest.raises(TypeError, match=r"ReduceLROnPlateau .* methods of its own"):
+        jaxlr.from_torch(plateau)
 
 
 def test_function_with_random_numbers_is_refused(torch):

@@ -2,6 +2,7 @@
 
 import bisect
 import dataclasses
+import inspect
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,8 @@ _FLOAT32_EPS = 2.0**-23
 _TWO_PHASES = ["initial_lr", "max_lr", "min_lr"]
 # The modes of CyclicLR, and the variable on which the scale of each depends.
 _SCALE_MODES = {"triangular": "cycle", "triangular2": "cycle", "exp_range": "iterations"}
+# Methods of torch's schedulers that have no effect on the rate.
+_WITHOUT_RATE = {"__init__", "state_dict", "load_state_dict", "get_last_lr", "print_lr"}
 
 
 class NoClosedFormError(Exception):
@@ -47,11 +50,13 @@ class State:
         """Read a scheduler object.
 
         Raises:
-            NoClosedFormError: it contains a class that is not torch's own, or a scheduler twice.
+            NoClosedFormError: it contains a class or method that is not torch's own, or a scheduler twice.
         """
         name, torch_class = type(scheduler).__name__, class_of(scheduler)
         if torch_class is None:
             raise NoClosedFormError(f"{name} is not one of torch's own classes")
+        if method := replaced_method(scheduler):
+            raise NoClosedFormError(f"the method {method} of {name} is not torch's own")
         check_fields(name, vars(scheduler))
         inner = vars(scheduler).get("_schedulers", [])
         if len({id(part) for part in inner}) < len(inner):
@@ -128,14 +133,25 @@ class State:
             raise NoClosedFormError(f"group {group} was added to the optimizer after {self.name}")
 
 
+def replaced_method(scheduler: Any) -> str | None:
+    """Return the name of a method that the object, its class or a patch of torch has replaced."""
+    torchs = [base for base in type(scheduler).__mro__ if base.__module__ in MODULES]
+    names = {name for base in torchs for name, value in vars(base).items() if callable(value)}
+    for name in sorted(names - _WITHOUT_RATE):
+        method = inspect.getattr_static(scheduler, name)
+        scope = getattr(getattr(method, "__func__", method), "__globals__", {})
+        if name in vars(scheduler) or scope.get("__name__") not in MODULES:
+            return name
+    return None
+
+
 def plateau_state(scheduler: Any) -> State | None:
     """Return the state of a ReduceLROnPlateau, or of a subclass that keeps its methods; None for others."""
     cls = type(scheduler)
     parent = next((base for base in cls.__mro__ if base.__module__ in MODULES), None)
     if parent is None or parent.__name__ != "ReduceLROnPlateau":
         return None
-    methods = [name for name, value in vars(parent).items() if callable(value) and name != "__init__"]
-    if any(getattr(cls, name) is not vars(parent)[name] for name in methods) or "step" in vars(scheduler):
+    if replaced_method(scheduler):
         return None
     check_fields(cls.__name__, vars(scheduler))
     return State(CLASSES["ReduceLROnPlateau"], vars(scheduler), [])
