@@ -741,12 +741,12 @@ def test_edit_is_noticed_beside_something_that_cannot_be_copied(torch):
         def __reduce_ex__(self, protocol: Any) -> Any:
             raise TypeError("a handle of the system")
 
-    scheduler = build(torch, "CosineAnnealingWarmRestarts(o, 3, 2)")
+    scheduler = build(torch, "SWALR(o, 0.05, 6)")
     scheduler.batches, scheduler.locked = (batch for batch in range(3)), Locked()
     untouched: Any = jaxlr.from_torch(scheduler)
     assert untouched(0) == 0.1
-    scheduler.T_i = 5
-    with pytest.raises(ValueError, match=r"CosineAnnealingWarmRestarts will be .* give num_steps"):
+    scheduler._step_count = 4
+    with pytest.raises(ValueError, match=r"SWALR will be .* give num_steps"):
         jaxlr.from_torch(scheduler)
     schedule: Any = jaxlr.from_torch(scheduler, num_steps=9)
     assert_close(schedule(np.arange(9)), curve_from_here(scheduler, 0, 9), HOST_RTOL)
@@ -770,6 +770,26 @@ def test_method_of_torchs_own_class_that_was_replaced_is_noticed(torch, monkeypa
     monkeypatch.setattr(plateau_class, "_is_better", lambda *_: True)
     with pytest.raises(TypeError, match=r"ReduceLROnPlateau .* methods of its own"):
         jaxlr.from_torch(plateau)
+
+
+@pytest.mark.parametrize("key", ["T_i", "T_cur"])
+def test_position_of_warm_restarts_that_was_edited_is_noticed_in_a_state_dict(torch, key):
+    scheduler = build(
+        torch, "CosineAnnealingWarmRestarts(o, 3, 2, 0.1)"
+    )  # its lowest rate is that of group 0
+    advance(scheduler, 21)
+    saved = scheduler.state_dict()
+    assert callable(jaxlr.from_state_dict("CosineAnnealingWarmRestarts", saved))
+    saved[key] += 1
+    with pytest.raises(ValueError, match="T_cur or T_i has changed"):
+        jaxlr.from_state_dict("CosineAnnealingWarmRestarts", saved)
+
+
+def test_error_without_a_text_of_its_own_is_named(torch):
+    scheduler = build(torch, "StepLR(o, 3)")
+    scheduler.get_lr = torch.optim.lr_scheduler.LRScheduler.get_lr.__get__(scheduler)
+    with pytest.raises(ValueError, match="StepLR cannot be stepped more than 0 times: NotImplementedError"):
+        jaxlr.from_torch(scheduler, num_steps=9)
 
 
 def test_function_with_random_numbers_is_refused(torch):

@@ -218,6 +218,8 @@ def closed_form(state: State, param_group: Mapping[str, Any], group: int) -> Cal
                 raise NoClosedFormError(f"{state.name} has a Python function")
             settings = {"lr_lambda": state.lr_lambda}
         case _:
+            if state.name == "CosineAnnealingWarmRestarts":
+                _check_cycle(state)
             settings = {key: state.get(key) for key in state.torch_class.settings}
     return Call(state.torch_class, {"init_value": state.base_lr(group), **settings})
 
@@ -230,6 +232,19 @@ def _known_function(state: State, group: int) -> Call:
         if schedule is not None:
             return Call(state.torch_class, {"init_value": base}, lambda init_value: schedule)
     raise NoClosedFormError(f"{state.name} has a Python function")
+
+
+def _check_cycle(state: State) -> None:
+    """Check that the position of warm restarts is that of the epoch, as both may have been edited."""
+    if not {"T_cur", "T_i", "T_0", "T_mult"} <= state.values.keys():
+        return
+    epoch, length, factor = state.last_epoch, state.get("T_0"), state.get("T_mult")
+    if epoch < 0 or not (length > 0 and isinstance(factor, int) and factor > 0):
+        return
+    while factor > 1 and epoch >= length:
+        epoch, length = epoch - length, length * factor
+    if not (math.isclose(state.get("T_cur"), epoch % length) and math.isclose(state.get("T_i"), length)):
+        raise NoClosedFormError(f"{state.name} was edited after its construction: T_cur or T_i has changed")
 
 
 def _cyclic(state: State, group: int) -> Call:

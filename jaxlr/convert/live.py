@@ -314,5 +314,6 @@ def _rates(scheduler: Any, group: int, num_steps: int) -> Iterator[float]:
                 f"{name} cannot be copied, so it cannot be stepped unchanged: {error}"
             ) from error
         except Exception as error:
-            raise ValueError(f"{name} cannot be stepped more than {epoch - 1} times: {error}") from error
+            reason = str(error) or type(error).__name__
+            raise ValueError(f"{name} cannot be stepped more than {epoch - 1} times: {reason}") from error
         yield rate
