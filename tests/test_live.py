@@ -504,6 +504,38 @@ def test_wrapper_of_a_scheduler_or_an_optimizer_is_refused_with_advice(torch):
         jaxlr.from_torch(SimpleNamespace(scheduler=scheduler))
     with pytest.raises(TypeError, match="wraps an optimizer: write its rate as a function"):
         jaxlr.from_torch(SimpleNamespace(_optimizer=one_weight(torch)))
+    with pytest.raises(TypeError, match="give the scheduler in it, its item 'scheduler'"):  # of Lightning
+        jaxlr.from_torch({"scheduler": scheduler, "interval": "step"})
+    part = SimpleNamespace(optimizer=scheduler.optimizer)  # a handler of Ignite, which has no step
+    with pytest.raises(TypeError, match="got a SimpleNamespace, which wraps an optimizer"):
+        jaxlr.from_torch(SimpleNamespace(part=part, optimizer=part.optimizer))
+    accelerated = type("AcceleratedScheduler", (SimpleNamespace,), {})(scheduler=scheduler)
+    with pytest.raises(TypeError, match="its attribute 'scheduler', which it steps once for each process"):
+        jaxlr.from_torch(accelerated)
+
+
+def test_scheduler_that_is_stepped_with_a_metric_is_refused(torch):
+    class GreedyLR:
+        def __init__(self, optimizer: Any):
+            self.optimizer = optimizer
+
+        def step(self, metrics: float, epoch: Any = None) -> None:
+            raise NotImplementedError
+
+    with pytest.raises(
+        ValueError, match=r"its step\(\) needs .* \(missing a required argument: 'metrics'\): use jaxlr.red"
+    ):
+        jaxlr.from_torch(GreedyLR(one_weight(torch)), num_steps=3)
+
+
+def test_warmup_beside_a_scheduler_is_noticed(torch):
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(one_weight(torch), 50)
+    warmup = type("LinearWarmup", (SimpleNamespace,), {"__module__": "pytorch_warmup.base"})
+    beside = warmup(optimizer=scheduler.optimizer)
+    with pytest.raises(ValueError, match="has a LinearWarmup of pytorch_warmup, which dampens its rate"):
+        jaxlr.from_torch(scheduler, num_steps=60)
+    del beside
+    assert callable(jaxlr.from_torch(scheduler))
 
 
 def test_function_that_consumes_an_iterator_consumes_a_copy(torch):

@@ -1,6 +1,7 @@
 """Schedules that continue from a torch scheduler in the middle of a run, live or saved."""
 
 import contextlib
+import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -106,6 +107,7 @@ def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> 
         check_fields(name, vars(scheduler))
     check_only_scheduler(scheduler)
     check_functions(scheduler, group)
+    _check_step(scheduler)
     is_tensor = hasattr(param_group["lr"], "dtype")
     if is_tensor and num_steps is not None:  # torch computes it in the precision of the tensor
         return _stepped(scheduler, group, num_steps)
@@ -121,15 +123,31 @@ def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> 
         return _stepped(scheduler, group, num_steps)
 
 
+def _check_step(scheduler: Any) -> None:
+    """Refuse a scheduler whose `step` needs an argument, such as the metric of an epoch."""
+    try:
+        inspect.signature(scheduler.step).bind()
+    except TypeError as error:
+        raise ValueError(
+            f"{type(scheduler).__name__} cannot be converted, because its step() needs arguments that are "
+            f"not known in advance ({error}): use jaxlr.reduce_lr_on_plateau or jaxlr.greedy_lr"
+        ) from None
+    except ValueError:  # a function in C has no signature
+        return
+
+
 def not_a_scheduler(scheduler: Any) -> str:
     """Return the message of an error for an object that is no torch scheduler."""
-    message = f"scheduler must be a torch scheduler, got a {type(scheduler).__name__}"
-    held = vars(scheduler) if hasattr(scheduler, "__dict__") else {}
-    inner = [
-        key for key, value in held.items() if hasattr(getattr(value, "optimizer", None), "param_groups")
-    ]
-    if inner:
-        return f"{message}: give the scheduler in it, its attribute {inner[0]!r}"
+    name = type(scheduler).__name__
+    message = f"scheduler must be a torch scheduler, got a {name}"
+    is_mapping = isinstance(scheduler, Mapping)
+    held = scheduler if is_mapping else getattr(scheduler, "__dict__", {})
+    for key, value in held.items():
+        if hasattr(getattr(value, "optimizer", None), "param_groups") and hasattr(value, "step"):
+            message += f": give the scheduler in it, its {'item' if is_mapping else 'attribute'} {key!r}"
+            if name == "AcceleratedScheduler":
+                message += ", which it steps once for each process"
+            return message
     if any(hasattr(value, "param_groups") for value in held.values()):
         return (
             f"{message}, which wraps an optimizer: write its rate as a function of the step, and give "
