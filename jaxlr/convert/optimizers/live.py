@@ -371,10 +371,19 @@ def class_name_of(optimizer: Any) -> str:
             f"{cls.__name__}{of_module}; {CONVERTED}"
         )
     # Torch wraps the `step` of every class, so a subclass has one of its own even if it defines none.
-    methods = [at for at in _METHODS if hasattr(parent, at)]
-    if any(inspect.unwrap(getattr(cls, at)) is not inspect.unwrap(getattr(parent, at)) for at in methods):
-        raise TypeError(f"{cls.__name__} overrides the step of {parent.__name__}; {CONVERTED}")
+    for at in _METHODS:
+        own = getattr(parent, at, None)
+        if _function(getattr(cls, at, None)) is not _function(own):
+            raise TypeError(f"{cls.__name__} overrides the step of {parent.__name__}; {CONVERTED}")
+        if _function(getattr(optimizer, at, None)) is not _function(own):
+            raise TypeError(f"the {at} of this {cls.__name__} was replaced, so its updates are not known")
     return parent.__name__
+
+
+def _function(method: Any) -> Any:
+    """Return the function in a method, which schedulers and profilers of torch wrap."""
+    function = inspect.unwrap(method)
+    return getattr(function, "__func__", function)
 
 
 def _is_converted(cls: type) -> bool:
