@@ -778,7 +778,7 @@ def test_edit_is_noticed_beside_something_that_cannot_be_copied(torch):
     untouched: Any = jaxlr.from_torch(scheduler)
     assert untouched(0) == 0.1
     scheduler._step_count = 4
-    with pytest.raises(ValueError, match=r"SWALR will be .* give num_steps"):
+    with pytest.raises(ValueError, match=r"_step_count of SWALR .* give num_steps"):
         jaxlr.from_torch(scheduler)
     schedule: Any = jaxlr.from_torch(scheduler, num_steps=9)
     assert_close(schedule(np.arange(9)), curve_from_here(scheduler, 0, 9), HOST_RTOL)
@@ -815,6 +815,13 @@ def test_position_of_warm_restarts_that_was_edited_is_noticed_in_a_state_dict(to
     saved[key] += 1
     with pytest.raises(ValueError, match="T_cur or T_i has changed"):
         jaxlr.from_state_dict("CosineAnnealingWarmRestarts", saved)
+
+
+def test_step_count_of_swa_that_was_edited_is_noticed_in_a_state_dict(torch):
+    saved = build(torch, "SWALR(o, 0.05, 6)").state_dict() | {"_step_count": 4}
+    optimizer = build(torch, "SWALR(o, 0.05, 6)").optimizer.state_dict()
+    with pytest.raises(ValueError, match="_step_count of SWALR is not that of its last_epoch"):
+        jaxlr.from_state_dict("SWALR", saved, optimizer_state_dict=optimizer)
 
 
 def test_error_without_a_text_of_its_own_is_named(torch):

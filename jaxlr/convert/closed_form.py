@@ -202,6 +202,8 @@ def closed_form(state: State, param_group: Mapping[str, Any], group: int) -> Cal
         case "OneCycleLR":
             return _one_cycle(state, param_group)
         case "SWALR":
+            if state.values.get("_step_count", state.last_epoch + 1) != state.last_epoch + 1:
+                raise NoClosedFormError(f"_step_count of {state.name} is not that of its last_epoch")
             settings = {
                 "swa_lr": _stored_rate(state, param_group, "swa_lr"),
                 "anneal_epochs": state.get("anneal_epochs"),
