@@ -504,6 +504,38 @@ def test_wrapper_of_a_scheduler_or_an_optimizer_is_refused_with_advice(torch):
         jaxlr.from_torch(SimpleNamespace(scheduler=scheduler))
     with pytest.raises(TypeError, match="wraps an optimizer: write its rate as a function"):
         jaxlr.from_torch(SimpleNamespace(_optimizer=one_weight(torch)))
+    with pytest.raises(TypeError, match="give the scheduler in it, its item 'scheduler'"):  # of Lightning
+        jaxlr.from_torch({"scheduler": scheduler, "interval": "step"})
+    part = SimpleNamespace(optimizer=scheduler.optimizer)  # a handler of Ignite, which has no step
+    with pytest.raises(TypeError, match="got a SimpleNamespace, which wraps an optimizer"):
+        jaxlr.from_torch(SimpleNamespace(part=part, optimizer=part.optimizer))
+    accelerated = type("AcceleratedScheduler", (SimpleNamespace,), {})(scheduler=scheduler)
+    with pytest.raises(TypeError, match="its attribute 'scheduler', which it steps once for each process"):
+        jaxlr.from_torch(accelerated)
+
+
+def test_scheduler_that_is_stepped_with_a_metric_is_refused(torch):
+    class GreedyLR:
+        def __init__(self, optimizer: Any):
+            self.optimizer = optimizer
+
+        def step(self, metrics: float, epoch: Any = None) -> None:
+            raise NotImplementedError
+
+    with pytest.raises(
+        ValueError, match=r"its step\(\) needs .* \(missing a required argument: 'metrics'\): use jaxlr.red"
+    ):
+        jaxlr.from_torch(GreedyLR(one_weight(torch)), num_steps=3)
+
+
+def test_warmup_beside_a_scheduler_is_noticed(torch):
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(one_weight(torch), 50)
+    warmup = type("LinearWarmup", (SimpleNamespace,), {"__module__": "pytorch_warmup.base"})
+    beside = warmup(optimizer=scheduler.optimizer)
+    with pytest.raises(ValueError, match="has a LinearWarmup of pytorch_warmup, which dampens its rate"):
+        jaxlr.from_torch(scheduler, num_steps=60)
+    del beside
+    assert callable(jaxlr.from_torch(scheduler))
 
 
 def test_function_that_consumes_an_iterator_consumes_a_copy(torch):
@@ -697,6 +729,11 @@ def test_plateau_without_its_rate_needs_the_optimizer(torch):
         jaxlr.from_state_dict("ReduceLROnPlateau", saved)
 
 
+def replace_a_part(scheduler: Any) -> None:
+    """Replace a method of the second part, which torch calls at the milestone only."""
+    scheduler._schedulers[1]._get_closed_form_lr = lambda: [0.5, 0.4]
+
+
 # A scheduler whose attribute is edited, where its closed form no longer gives torch's rates.
 EDITED: list[tuple[str, int, Any]] = [
     ("CosineAnnealingWarmRestarts(o, 3, 2)", 7, lambda s: setattr(s, "T_cur", 0)),
@@ -707,6 +744,9 @@ EDITED: list[tuple[str, int, Any]] = [
     ("OneCycleLR(o, 0.1, 90, three_phase=True)", 0, lambda s: s._schedule_phases[1].update(end_step=70.0)),
     ("OneCycleLR(o, 0.1, 90)", 0, lambda s: s._schedule_phases[0].update(end_lr="min_lr")),
     ("LinearLR(o, 0.1, total_iters=5)", 2, lambda s: setattr(s, "total_iters", 10)),
+    # Far later than the steps that are compared.
+    ("StepLR(o, 3)", 0, lambda s: setattr(s, "get_lr", lambda: [0.1, 0.2][s.last_epoch > 500 :][:1] * 2)),
+    ("SequentialLR(o, [StepLR(o, 3), StepLR(o, 3)], [500])", 0, replace_a_part),
 ]
 
 
@@ -726,6 +766,69 @@ def test_edited_scheduler_is_stepped_or_refused(torch, text, epoch, edit):
         expected.append(other.optimizer.param_groups[0]["lr"])
         advance(other, 1)
     assert_close(schedule(np.arange(20)), expected, HOST_RTOL)
+
+
+def test_edit_is_noticed_beside_something_that_cannot_be_copied(torch):
+    class Locked(list):
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            raise TypeError("a handle of the system")
+
+    scheduler = build(torch, "SWALR(o, 0.05, 6)")
+    scheduler.batches, scheduler.locked = (batch for batch in range(3)), Locked()
+    untouched: Any = jaxlr.from_torch(scheduler)
+    assert untouched(0) == 0.1
+    scheduler._step_count = 4
+    with pytest.raises(ValueError, match=r"_step_count of SWALR .* give num_steps"):
+        jaxlr.from_torch(scheduler)
+    schedule: Any = jaxlr.from_torch(scheduler, num_steps=9)
+    assert_close(schedule(np.arange(9)), curve_from_here(scheduler, 0, 9), HOST_RTOL)
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_method_of_torchs_own_class_that_was_replaced_is_noticed(torch, monkeypatch, is_live):
+    get_lr = torch.optim.lr_scheduler.StepLR.get_lr
+
+    @functools.wraps(get_lr)
+    def later(self):
+        return [1e-3 if self.last_epoch > 500 else lr for lr in get_lr(self)]
+
+    scheduler, plateau = build(torch, "StepLR(o, 3)"), build(torch, "ReduceLROnPlateau(o)")
+    monkeypatch.setattr(torch.optim.lr_scheduler.StepLR, "get_lr", later)
+    with pytest.raises(
+        ValueError, match="the method get_lr of StepLR is not torch's own, so it has no closed form"
+    ):
+        jaxlr.from_torch(scheduler)
+    plateau_class = plateau if is_live else torch.optim.lr_scheduler.ReduceLROnPlateau
+    monkeypatch.setattr(plateau_class, "_is_better", lambda *_: True)
+    with pytest.raises(TypeError, match=r"ReduceLROnPlateau .* methods of its own"):
+        jaxlr.from_torch(plateau)
+
+
+@pytest.mark.parametrize("key", ["T_i", "T_cur"])
+def test_position_of_warm_restarts_that_was_edited_is_noticed_in_a_state_dict(torch, key):
+    scheduler = build(
+        torch, "CosineAnnealingWarmRestarts(o, 3, 2, 0.1)"
+    )  # its lowest rate is that of group 0
+    advance(scheduler, 21)
+    saved = scheduler.state_dict()
+    assert callable(jaxlr.from_state_dict("CosineAnnealingWarmRestarts", saved))
+    saved[key] += 1
+    with pytest.raises(ValueError, match="T_cur or T_i has changed"):
+        jaxlr.from_state_dict("CosineAnnealingWarmRestarts", saved)
+
+
+def test_step_count_of_swa_that_was_edited_is_noticed_in_a_state_dict(torch):
+    saved = build(torch, "SWALR(o, 0.05, 6)").state_dict() | {"_step_count": 4}
+    optimizer = build(torch, "SWALR(o, 0.05, 6)").optimizer.state_dict()
+    with pytest.raises(ValueError, match="_step_count of SWALR is not that of its last_epoch"):
+        jaxlr.from_state_dict("SWALR", saved, optimizer_state_dict=optimizer)
+
+
+def test_error_without_a_text_of_its_own_is_named(torch):
+    scheduler = build(torch, "StepLR(o, 3)")
+    scheduler.get_lr = torch.optim.lr_scheduler.LRScheduler.get_lr.__get__(scheduler)
+    with pytest.raises(ValueError, match="StepLR cannot be stepped more than 0 times: NotImplementedError"):
+        jaxlr.from_torch(scheduler, num_steps=9)
 
 
 def test_function_with_random_numbers_is_refused(torch):

@@ -517,6 +517,15 @@ def test_subclass_with_its_own_step_is_refused(torch, method):
         jaxlr.optimizer_from_torch(own([torch.zeros(1)]))
 
 
+def test_optimizer_whose_step_was_replaced_is_refused(torch):
+    optimizer = torch.optim.Adam([torch.zeros(1)])
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 3)  # it wraps the step, and changes nothing
+    assert jaxlr.optimizer_from_torch(optimizer, scheduler)
+    optimizer.step = lambda: None
+    with pytest.raises(TypeError, match="the step of this Adam was replaced"):
+        jaxlr.optimizer_from_torch(optimizer, scheduler)
+
+
 @pytest.mark.parametrize("thing", [None, "SGD", 0.1, optax.sgd(0.1)])
 def test_object_that_is_not_a_torch_optimizer_is_refused(thing):
     with pytest.raises(

@@ -302,6 +302,21 @@ def _traced_exponential(gamma, count):
     return jaxlr.exponential_lr(1.0, gamma)(count)
 
 
+@pytest.mark.parametrize("use_x64", [False, True])
+def test_the_gradient_by_a_gamma_of_0_is_that_of_the_power(use_x64):
+    with enable_x64(use_x64):
+        by_gamma = jax.vmap(
+            jax.grad(lambda gamma, count: jaxlr.exponential_lr(0.1, gamma)(count)), (None, 0)
+        )
+        np.testing.assert_allclose(by_gamma(0.0, jnp.arange(4)), [0.0, 0.1, 0.0, 0.0], rtol=1e-7)
+
+
+def test_counts_and_periods_of_any_size_have_a_rate():
+    schedule: Any = jaxlr.cyclic_lr(0.1, 0.3, 12.5, 0.0, "triangular2")
+    assert 0.1 <= schedule(2**70) <= 0.3
+    assert jaxlr.one_cycle_momentum(2**61, pct_start=1.0)(5) == 0.95
+
+
 def test_a_negative_traced_gamma_gives_nan():
     assert np.isnan(_traced_exponential(jnp.float32(-0.5), 2))
 

@@ -2,6 +2,7 @@
 
 import bisect
 import dataclasses
+import inspect
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,8 @@ _FLOAT32_EPS = 2.0**-23
 _TWO_PHASES = ["initial_lr", "max_lr", "min_lr"]
 # The modes of CyclicLR, and the variable on which the scale of each depends.
 _SCALE_MODES = {"triangular": "cycle", "triangular2": "cycle", "exp_range": "iterations"}
+# Methods of torch's schedulers that have no effect on the rate.
+_WITHOUT_RATE = {"__init__", "state_dict", "load_state_dict", "get_last_lr", "print_lr"}
 
 
 class NoClosedFormError(Exception):
@@ -47,11 +50,13 @@ class State:
         """Read a scheduler object.
 
         Raises:
-            NoClosedFormError: it contains a class that is not torch's own, or a scheduler twice.
+            NoClosedFormError: it contains a class or method that is not torch's own, or a scheduler twice.
         """
         name, torch_class = type(scheduler).__name__, class_of(scheduler)
         if torch_class is None:
             raise NoClosedFormError(f"{name} is not one of torch's own classes")
+        if method := replaced_method(scheduler):
+            raise NoClosedFormError(f"the method {method} of {name} is not torch's own")
         check_fields(name, vars(scheduler))
         inner = vars(scheduler).get("_schedulers", [])
         if len({id(part) for part in inner}) < len(inner):
@@ -128,14 +133,25 @@ class State:
             raise NoClosedFormError(f"group {group} was added to the optimizer after {self.name}")
 
 
+def replaced_method(scheduler: Any) -> str | None:
+    """Return the name of a method that the object, its class or a patch of torch has replaced."""
+    torchs = [base for base in type(scheduler).__mro__ if base.__module__ in MODULES]
+    names = {name for base in torchs for name, value in vars(base).items() if callable(value)}
+    for name in sorted(names - _WITHOUT_RATE):
+        method = inspect.getattr_static(scheduler, name)
+        scope = getattr(getattr(method, "__func__", method), "__globals__", {})
+        if name in vars(scheduler) or scope.get("__name__") not in MODULES:
+            return name
+    return None
+
+
 def plateau_state(scheduler: Any) -> State | None:
     """Return the state of a ReduceLROnPlateau, or of a subclass that keeps its methods; None for others."""
     cls = type(scheduler)
     parent = next((base for base in cls.__mro__ if base.__module__ in MODULES), None)
     if parent is None or parent.__name__ != "ReduceLROnPlateau":
         return None
-    methods = [name for name, value in vars(parent).items() if callable(value) and name != "__init__"]
-    if any(getattr(cls, name) is not vars(parent)[name] for name in methods) or "step" in vars(scheduler):
+    if replaced_method(scheduler):
         return None
     check_fields(cls.__name__, vars(scheduler))
     return State(CLASSES["ReduceLROnPlateau"], vars(scheduler), [])
@@ -186,6 +202,8 @@ def closed_form(state: State, param_group: Mapping[str, Any], group: int) -> Cal
         case "OneCycleLR":
             return _one_cycle(state, param_group)
         case "SWALR":
+            if state.values.get("_step_count", state.last_epoch + 1) != state.last_epoch + 1:
+                raise NoClosedFormError(f"_step_count of {state.name} is not that of its last_epoch")
             settings = {
                 "swa_lr": _stored_rate(state, param_group, "swa_lr"),
                 "anneal_epochs": state.get("anneal_epochs"),
@@ -202,6 +220,8 @@ def closed_form(state: State, param_group: Mapping[str, Any], group: int) -> Cal
                 raise NoClosedFormError(f"{state.name} has a Python function")
             settings = {"lr_lambda": state.lr_lambda}
         case _:
+            if state.name == "CosineAnnealingWarmRestarts":
+                _check_cycle(state)
             settings = {key: state.get(key) for key in state.torch_class.settings}
     return Call(state.torch_class, {"init_value": state.base_lr(group), **settings})
 
@@ -214,6 +234,19 @@ def _known_function(state: State, group: int) -> Call:
         if schedule is not None:
             return Call(state.torch_class, {"init_value": base}, lambda init_value: schedule)
     raise NoClosedFormError(f"{state.name} has a Python function")
+
+
+def _check_cycle(state: State) -> None:
+    """Check that the position of warm restarts is that of the epoch, as both may have been edited."""
+    if not {"T_cur", "T_i", "T_0", "T_mult"} <= state.values.keys():
+        return
+    epoch, length, factor = state.last_epoch, state.get("T_0"), state.get("T_mult")
+    if epoch < 0 or not (length > 0 and isinstance(factor, int) and factor > 0):
+        return
+    while factor > 1 and epoch >= length:
+        epoch, length = epoch - length, length * factor
+    if not (math.isclose(state.get("T_cur"), epoch % length) and math.isclose(state.get("T_i"), length)):
+        raise NoClosedFormError(f"{state.name} was edited after its construction: T_cur or T_i has changed")
 
 
 def _cyclic(state: State, group: int) -> Call:

@@ -1,8 +1,10 @@
 """Schedules that continue from a torch scheduler in the middle of a run, live or saved."""
 
+import contextlib
+import inspect
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,7 +26,7 @@ from jaxlr.convert.closed_form import (
 from jaxlr.convert.errors import MissingNumStepsError
 from jaxlr.convert.fields import check_fields, check_group, number
 from jaxlr.convert.neighbors import check_functions, check_only_scheduler
-from jaxlr.convert.twin import StepsOptimizerError, twin_of
+from jaxlr.convert.twin import NotCopiedError, StepsOptimizerError, twin_of
 from jaxlr.plateau import ScheduleOrPlateau, reduce_lr_on_plateau
 from jaxlr.schedules.compose import tabulate
 from jaxlr.schedules.decay import multiplicative_lr
@@ -105,6 +107,7 @@ def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> 
         check_fields(name, vars(scheduler))
     check_only_scheduler(scheduler)
     check_functions(scheduler, group)
+    _check_step(scheduler)
     is_tensor = hasattr(param_group["lr"], "dtype")
     if is_tensor and num_steps is not None:  # torch computes it in the precision of the tensor
         return _stepped(scheduler, group, num_steps)
@@ -120,15 +123,31 @@ def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> 
         return _stepped(scheduler, group, num_steps)
 
 
+def _check_step(scheduler: Any) -> None:
+    """Refuse a scheduler whose `step` needs an argument, such as the metric of an epoch."""
+    try:
+        inspect.signature(scheduler.step).bind()
+    except TypeError as error:
+        raise ValueError(
+            f"{type(scheduler).__name__} cannot be converted, because its step() needs arguments that are "
+            f"not known in advance ({error}): use jaxlr.reduce_lr_on_plateau or jaxlr.greedy_lr"
+        ) from None
+    except ValueError:  # a function in C has no signature
+        return
+
+
 def not_a_scheduler(scheduler: Any) -> str:
     """Return the message of an error for an object that is no torch scheduler."""
-    message = f"scheduler must be a torch scheduler, got a {type(scheduler).__name__}"
-    held = vars(scheduler) if hasattr(scheduler, "__dict__") else {}
-    inner = [
-        key for key, value in held.items() if hasattr(getattr(value, "optimizer", None), "param_groups")
-    ]
-    if inner:
-        return f"{message}: give the scheduler in it, its attribute {inner[0]!r}"
+    name = type(scheduler).__name__
+    message = f"scheduler must be a torch scheduler, got a {name}"
+    is_mapping = isinstance(scheduler, Mapping)
+    held = scheduler if is_mapping else getattr(scheduler, "__dict__", {})
+    for key, value in held.items():
+        if hasattr(getattr(value, "optimizer", None), "param_groups") and hasattr(value, "step"):
+            message += f": give the scheduler in it, its {'item' if is_mapping else 'attribute'} {key!r}"
+            if name == "AcceleratedScheduler":
+                message += ", which it steps once for each process"
+            return message
     if any(hasattr(value, "param_groups") for value in held.values()):
         return (
             f"{message}, which wraps an optimizer: write its rate as a function of the step, and give "
@@ -266,10 +285,10 @@ def _check_next_rates(scheduler: Any, schedule: Any, group: int) -> None:
     """
     last = getattr(scheduler, "total_steps", math.inf) - 1  # torch's OneCycleLR is wrong after it
     num_steps = max(min(_NUM_COMPARED, last - getattr(scheduler, "last_epoch", 0)), 0)
-    try:
-        rates = _rates(scheduler, group, int(num_steps) + 1)
-    except (TypeError, ValueError):  # it cannot be copied, or not be stepped that often
-        return
+    rates: list[float] = []
+    with contextlib.suppress(ValueError):  # torch cannot step it any further either
+        for rate in _rates(scheduler, group, int(num_steps) + 1):
+            rates.append(rate)
     peak = max(map(abs, rates))
     rel_tol = 1e-5 if hasattr(scheduler.optimizer.param_groups[group]["lr"], "dtype") else 1e-9
     for epoch, rate in enumerate(rates):
@@ -283,8 +302,8 @@ def _check_next_rates(scheduler: Any, schedule: Any, group: int) -> None:
 def _stepped(scheduler: Any, group: int, num_steps: int) -> Any:
     """Step a twin of a scheduler and tabulate its rates."""
     num_steps = check_positive_count("num_steps", num_steps)
-    rates = _rates(scheduler, group, num_steps)
-    again = _rates(scheduler, group, min(num_steps, _NUM_COMPARED))
+    rates = list(_rates(scheduler, group, num_steps))
+    again = list(_rates(scheduler, group, min(num_steps, _NUM_COMPARED)))
     if again != rates[: len(again)]:
         raise ValueError(
             f"{type(scheduler).__name__} gives other learning rates each time that it is stepped: write a "
@@ -293,27 +312,26 @@ def _stepped(scheduler: Any, group: int, num_steps: int) -> Any:
     return tabulate(lambda epoch: rates[epoch], num_steps)
 
 
-def _rates(scheduler: Any, group: int, num_steps: int) -> list[float]:
-    """Return the rates of a twin of a scheduler, which is stepped."""
+def _rates(scheduler: Any, group: int, num_steps: int) -> Iterator[float]:
+    """Yield the rates of a twin of a scheduler, which is stepped."""
     name = type(scheduler).__name__
-    try:
-        twin = twin_of(scheduler)
-    except Exception as error:
-        raise TypeError(f"{name} cannot be copied, so it cannot be stepped unchanged: {error}") from error
-    rates: list[float] = []
-    with warnings.catch_warnings(action="ignore"):  # torch warns if the optimizer itself is not stepped
-        for epoch in range(num_steps):
+    twin = twin_of(scheduler)
+    for epoch in range(num_steps):
+        try:
             if epoch:
-                try:
+                with warnings.catch_warnings(action="ignore"):  # torch warns: its optimizer is not stepped
                     twin.step()
-                except StepsOptimizerError:
-                    raise ValueError(
-                        f"{name} cannot be converted, because its step() steps the optimizer as well: "
-                        "write its rate as a function of the step, and give that to jaxlr.tabulate"
-                    ) from None
-                except Exception as error:
-                    raise ValueError(
-                        f"{name} cannot be stepped more than {epoch - 1} times: {error}"
-                    ) from error
-            rates.append(float(twin.optimizer.param_groups[group]["lr"]))
-    return rates
+            rate = float(twin.optimizer.param_groups[group]["lr"])
+        except StepsOptimizerError:
+            raise ValueError(
+                f"{name} cannot be converted, because its step() steps the optimizer as well: "
+                "write its rate as a function of the step, and give that to jaxlr.tabulate"
+            ) from None
+        except NotCopiedError as error:
+            raise TypeError(
+                f"{name} cannot be copied, so it cannot be stepped unchanged: {error}"
+            ) from error
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            raise ValueError(f"{name} cannot be stepped more than {epoch - 1} times: {reason}") from error
+        yield rate

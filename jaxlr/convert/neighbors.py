@@ -14,15 +14,21 @@ def check_only_scheduler(scheduler: Any) -> None:
     A ReduceLROnPlateau may stand next to another scheduler, because its factor is converted on its own.
 
     Raises:
-        ValueError: there is another one, which is neither a part of `scheduler` nor contains it.
+        ValueError: there is another one, which is neither a part of `scheduler` nor contains it, or a
+            warmup of pytorch_warmup.
     """
-    if not _names_of_others(scheduler):
+    if not _others(scheduler):
         return
     gc.collect()  # an abandoned scheduler may still be waiting for the collector
-    if names := _names_of_others(scheduler):
-        name = type(scheduler).__name__
+    if others := _others(scheduler):
+        name, other = type(scheduler).__name__, type(others[0]).__name__
+        if _is_warmup(others[0]):
+            raise ValueError(
+                f"the optimizer of this {name} has a {other} of pytorch_warmup, which dampens its rate: "
+                "give jaxlr.from_string the lines that construct both; if the warmup is over, delete it"
+            )
         raise ValueError(
-            f"the optimizer of this {name} has another scheduler, {names[0]}: if both are stepped, convert "
+            f"the optimizer of this {name} has another scheduler, {other}: if both are stepped, convert "
             "ChainedScheduler([first, second]) of the two; if not, delete the other one"
         )
 
@@ -55,7 +61,7 @@ def with_parts(scheduler: Any) -> Iterator[Any]:
             waiting += [item for item in items if _is_scheduler(item)]
 
 
-def _names_of_others(scheduler: Any) -> list[str]:
+def _others(scheduler: Any) -> list[Any]:
     optimizer = scheduler.optimizer
     own = {id(each) for each in with_parts(scheduler)}
     others = [each for each in _schedulers_of(optimizer) if id(each) not in own]
@@ -63,16 +69,16 @@ def _names_of_others(scheduler: Any) -> list[str]:
         family = {id(each) for each in with_parts(other)}
         if family & own:
             own |= family
-    return [type(other).__name__ for other in others if id(other) not in own]
+    return [other for other in others if id(other) not in own]
 
 
 def _schedulers_of(optimizer: Any) -> list[Any]:
-    """Return the schedulers of torch's classes that refer to an optimizer, without plateaus."""
+    """Return the torch schedulers and warmups that refer to an optimizer, without plateaus."""
     holders = gc.get_referrers(optimizer)
     attributes = [each for each in holders if isinstance(each, dict) and each.get("optimizer") is optimizer]
     if attributes:
         holders += gc.get_referrers(*attributes)  # in one call, because each visits every object of Python
-    unique = {id(each): each for each in holders if _is_scheduler(each)}
+    unique = {id(each): each for each in holders if _is_scheduler(each) or _is_warmup(each)}
     return [
         each
         for each in unique.values()
@@ -82,3 +88,7 @@ def _schedulers_of(optimizer: Any) -> list[Any]:
 
 def _is_scheduler(value: Any) -> bool:
     return any(base.__module__ in MODULES for base in type(value).__mro__) and hasattr(value, "__dict__")
+
+
+def _is_warmup(value: Any) -> bool:
+    return any(base.__module__.startswith("pytorch_warmup.") for base in type(value).__mro__)

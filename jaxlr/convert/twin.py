@@ -26,13 +26,15 @@ class StatefulFunctionError(ValueError):
     """A function of the epoch that ignores the epoch and reads something that may change."""
 
 
+class NotCopiedError(TypeError):
+    """A step of a scheduler that uses something that cannot be copied, such as a generator."""
+
+
 def twin_of(scheduler: Any) -> Any:
     """Return a copy of a scheduler whose steps change nothing live.
 
-    The `step` of its optimizer raises a StepsOptimizerError.
-
-    Raises:
-        TypeError: the scheduler holds something that cannot be copied, such as a generator.
+    The `step` of its optimizer raises a StepsOptimizerError. The use of something that cannot be copied
+    raises a NotCopiedError.
     """
     optimizer = scheduler.optimizer
     memo: dict[int, Any] = {id(p): _hollow(p) for each in optimizer.param_groups for p in each["params"]}
@@ -58,6 +60,21 @@ def _hollow(parameter: Any) -> Any:
         return parameter.detach().clone()
 
 
+class _NotCopied:
+    """A stand-in for an object that cannot be copied. Whoever uses it gets a NotCopiedError."""
+
+    def __init__(self, reason: str):
+        self._reason = reason
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotCopiedError(self._reason)
+
+    def _refuse(self, *_: Any) -> Any:
+        raise NotCopiedError(self._reason)
+
+    __next__ = __iter__ = __call__ = __len__ = __bool__ = __getitem__ = __contains__ = __float__ = _refuse
+
+
 class _Copier:
     """Deep copies, of functions as well.
 
@@ -71,11 +88,7 @@ class _Copier:
         self._kept: list[Any] = []  # keeps every original alive, so that no id is used twice
 
     def copy(self, value: Any) -> Any:
-        """Return a copy of a value. An object that cannot be copied is rebuilt from copied attributes.
-
-        Raises:
-            TypeError: the value is an iterator that cannot be copied, so that to use it would consume it.
-        """
+        """Return a copy of a value. An object that cannot be copied is rebuilt from copied attributes."""
         if isinstance(value, _SHARED):
             return value
         self._prepare(value, set())
@@ -87,11 +100,16 @@ class _Copier:
         except Exception as error:
             self._memo.clear()
             self._memo |= before
-            return self._rebuilt(value, error)
+            try:
+                return self._rebuilt(value)
+            except Exception:
+                twin = _NotCopied(f"a {type(value).__name__} cannot be copied: {error}")
+                self._remember(value, twin)
+                return twin
 
-    def _rebuilt(self, value: Any, error: Exception) -> Any:
-        if isinstance(value, Iterator):
-            raise TypeError(f"a {type(value).__name__} cannot be copied: {error}") from error
+    def _rebuilt(self, value: Any) -> Any:
+        if isinstance(value, Iterator):  # to use it would consume it
+            raise TypeError
         if isinstance(value, types.MethodType):
             return types.MethodType(self.copy(value.__func__), self.copy(value.__self__))
         if isinstance(value, functools.partial):

@@ -39,7 +39,9 @@ def cycle_and_position(count: Count, period: float) -> tuple[Any, Real]:
     """
     if isinstance(period, int):
         return floor_divide(count, period), modulo(count, period)
-    if not isinstance(count, jax.Array):
+    if isinstance(count, int):  # of any size
+        return int(count // period), count % period
+    if isinstance(count, np.ndarray):
         return np.floor_divide(count, period).astype(np.int64), count % period
     dtype = jax.dtypes.canonicalize_dtype(float)
     cycle, position, rest = jnp.zeros_like(count), as_real(jnp.zeros_like(count, dtype)), count

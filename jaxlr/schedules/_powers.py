@@ -141,7 +141,10 @@ def _traced_power(base: jax.Array, exponent: jax.Array) -> jax.Array:
 def _traced_power_jvp(primals, tangents):
     base, exponent = primals
     result = _traced_power(base, exponent)
-    return result, exponent.astype(base.dtype) * result / base * tangents[0]
+    is_zero = base == 0
+    slope = exponent.astype(base.dtype) * result / jnp.where(is_zero, 1.0, base)
+    slope = jnp.where(is_zero, (exponent == 1).astype(base.dtype), slope)
+    return result, slope * tangents[0]
 
 
 def log2(significand: jax.Array) -> DoubleFloat:

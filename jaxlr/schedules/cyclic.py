@@ -294,7 +294,7 @@ def _one_cycle(
     ends = _ends_of_phases(num_steps, pct_start, three_phase=len(values) == 4)
     starts = [0.0, *ends[:-1]]
     units = [
-        anneal_unit(end - start, anneal_strategy) if end != start else 1.0
+        anneal_unit(end - start, anneal_strategy) if end - start else 1.0
         for start, end in zip(starts, ends, strict=True)
     ]
 

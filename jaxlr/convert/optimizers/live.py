@@ -11,17 +11,9 @@ import numpy as np
 import optax
 
 from jaxlr._checks import check_positive_count, check_value, shown_value
-from jaxlr.convert.calls import Call
-from jaxlr.convert.closed_form import (
-    NoClosedFormError,
-    State,
-    closed_form,
-    shifted,
-    value_of_group,
-)
 from jaxlr.convert.fields import flag, number, several
 from jaxlr.convert.live import from_torch, not_a_scheduler
-from jaxlr.convert.neighbors import with_parts
+from jaxlr.convert.optimizers.momentum import live_momentum_cycle
 from jaxlr.convert.optimizers.signatures import CONVERTED, MODULES
 from jaxlr.convert.optimizers.updates import RULES, Rule, checked, decayed_weights, in_float32
 from jaxlr.rates import record_rate
@@ -38,10 +30,6 @@ _FLAGS = {
     "corrected_weight_decay",
 }
 _WRAPPERS = {"AcceleratedOptimizer", "LightningOptimizer", "_FabricOptimizer"}
-_NO_CYCLE = (
-    "the momentum can only be cycled by a OneCycleLR or CyclicLR with a closed form, but {}: give it "
-    "cycle_momentum=False"
-)
 # The methods of a torch optimizer that decide its updates.
 _METHODS = ("step", "_init_group", "_get_clip_grad_norm")
 
@@ -269,7 +257,7 @@ def groups_of(optimizer: Any, scheduler: Any, num_steps: int | None) -> list[Gro
             "scheduler must be a torch scheduler of this optimizer, a schedule or a plateau, got a "
             f"{type(scheduler).__name__} that belongs to another one or to none"
         )
-    momenta = [_live_momentum_cycle(scheduler, index) for index in range(len(groups))]
+    momenta = [live_momentum_cycle(scheduler, index) for index in range(len(groups))]
     return [
         Group(from_torch(scheduler, group=index, num_steps=num_steps), momentum)
         for index, momentum in enumerate(momenta)
@@ -306,53 +294,6 @@ def _is_rate(value: Any) -> bool:
     return callable(value) and not hasattr(value, "optimizer")
 
 
-def _live_momentum_cycle(scheduler: Any, index: int) -> optax.Schedule | None:
-    """Return the `momentum_cycle` of a live scheduler, or None if no scheduler sets the momentum."""
-    if not any(getattr(part, "cycle_momentum", False) for part in with_parts(scheduler)):
-        return None
-    try:
-        state = State.from_live(scheduler)
-    except NoClosedFormError as reason:
-        raise ValueError(_NO_CYCLE.format(reason)) from None
-    return momentum_cycle(state, scheduler.optimizer.param_groups[index], index)
-
-
-def momentum_cycle(state: State, group: Mapping[str, Any], index: int) -> optax.Schedule | None:
-    """Return `1 - momentum` (or `1 - beta1`) as a schedule, or None if no scheduler sets it.
-
-    One minus a cycle from a to b is a cycle from 1 - a to 1 - b. Computed like this, 1 - beta1 keeps its
-    digits in float32.
-    """
-    cycling = [part for part in state.with_parts if part.values.get("cycle_momentum", False)]
-    if not cycling:
-        return None
-    try:
-        if cycling != [state]:
-            raise NoClosedFormError(f"{state.name} contains a {cycling[0].name} that does")
-        call = closed_form(state, group, index)
-    except NoClosedFormError as reason:
-        raise ValueError(_NO_CYCLE.format(reason)) from None
-    if "base_momentums" in state.values:
-        base = value_of_group("base_momentums", state.get("base_momentums"), index)
-        top = value_of_group("max_momentums", state.get("max_momentums"), index)
-    else:  # OneCycleLR keeps them in the optimizer
-        base, top = group["base_momentum"], group["max_momentum"]
-    return shifted(momentum_weight(call, base, top), state.last_epoch)
-
-
-def momentum_weight(call: Call, base: Any, top: Any) -> optax.Schedule:
-    """Return `1 - momentum` as a schedule, for the momenta of a OneCycleLR or CyclicLR."""
-    base, top = number("base_momentum", base), number("max_momentum", top)
-    if not (0 < base < 1 and 0 < top < 1):
-        raise ValueError(
-            f"the momenta of {call.torch_class.name} must lie between 0 and 1, got {base!r} and {top!r}"
-        )
-    cycle: Any = call.torch_class.momentum
-    parameters = inspect.signature(cycle).parameters
-    settings = {key: value for key, value in call.arguments.items() if key in parameters}
-    return cycle(**settings, base_momentum=1 - base, max_momentum=1 - top)
-
-
 def unwrapped(optimizer: Any) -> Any:
     """Return the torch optimizer in a wrapper of Accelerate or Lightning, or the optimizer itself."""
     while any(base.__name__ in _WRAPPERS for base in type(optimizer).__mro__):
@@ -371,10 +312,19 @@ def class_name_of(optimizer: Any) -> str:
             f"{cls.__name__}{of_module}; {CONVERTED}"
         )
     # Torch wraps the `step` of every class, so a subclass has one of its own even if it defines none.
-    methods = [at for at in _METHODS if hasattr(parent, at)]
-    if any(inspect.unwrap(getattr(cls, at)) is not inspect.unwrap(getattr(parent, at)) for at in methods):
-        raise TypeError(f"{cls.__name__} overrides the step of {parent.__name__}; {CONVERTED}")
+    for at in _METHODS:
+        own = getattr(parent, at, None)
+        if _function(getattr(cls, at, None)) is not _function(own):
+            raise TypeError(f"{cls.__name__} overrides the step of {parent.__name__}; {CONVERTED}")
+        if _function(getattr(optimizer, at, None)) is not _function(own):
+            raise TypeError(f"the {at} of this {cls.__name__} was replaced, so its updates are not known")
     return parent.__name__
+
+
+def _function(method: Any) -> Any:
+    """Return the function in a method, which schedulers and profilers of torch wrap."""
+    function = inspect.unwrap(method)
+    return getattr(function, "__func__", function)
 
 
 def _is_converted(cls: type) -> bool:

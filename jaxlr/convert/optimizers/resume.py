@@ -18,10 +18,10 @@ from jaxlr.convert.optimizers.live import (
     check_groups,
     class_name_of,
     groups_of,
-    momentum_cycle,
     own_rates,
     unwrapped,
 )
+from jaxlr.convert.optimizers.momentum import momentum_cycle
 from jaxlr.convert.optimizers.position import first_step_of, steps_of
 from jaxlr.convert.optimizers.signatures import MODULES
 from jaxlr.convert.optimizers.updates import RULES

@@ -10,7 +10,8 @@ from jaxlr.code.values import Names
 from jaxlr.convert.calls import Call
 from jaxlr.convert.calls import build as build_call
 from jaxlr.convert.constructors import Constructor, equivalent_call
-from jaxlr.convert.optimizers.live import Group, build, momentum_weight, own_rates
+from jaxlr.convert.optimizers.live import Group, build, own_rates
+from jaxlr.convert.optimizers.momentum import momentum_weight
 from jaxlr.convert.optimizers.program import OptimizerText
 from jaxlr.convert.optimizers.signatures import OptimizerCall
 from jaxlr.convert.text import is_rate, versioned
