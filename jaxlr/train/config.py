@@ -133,6 +133,16 @@ class TrainConfig(RunConfig):
             raise RateError(f"--{error} (with {steps_per_epoch} batches in an epoch)") from error
         return self.replace(recipe=recipe.as_text(), epochs=epochs, optimizer=optimizer)
 
+    def resumed(self, given: Any) -> "TrainConfig":
+        """Return the settings `given` to resume a run, with what the run took from its recipe."""
+        reader = self.schedule.reader
+        if reader is None:
+            return given
+        epochs = given.training.epochs or self.epochs
+        recipe = reader.recipe if epochs == self.epochs else reader.trained_longer(epochs)
+        optimizer = given.schedule.optimizer or self.schedule.optimizer
+        return given.replace(recipe=recipe.as_text(), epochs=epochs, optimizer=optimizer)
+
     def run_schedule(self, steps_per_epoch: int) -> tuple[ScheduleOrPlateau, int]:
         """Return the schedule, or the plateau, and the counts of the schedule in an epoch."""
         reader, step_per = self.schedule.reader, self.training.step_per

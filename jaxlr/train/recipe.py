@@ -25,6 +25,8 @@ DEFAULT_EPOCHS = 25
 _ANY_BATCHES = 10_000  # in an epoch, to check a recipe before the data are loaded
 _MANY_BATCHES = 2**20  # in an epoch, so many that a number of updates is nearly a share of them
 _MANY_EPOCHS = 100  # more than a warmup has
+# The sentences about the epochs of a run, which change if it is resumed and trained longer.
+_ABOUT_EPOCHS = re.compile(r"The run has \d+ epochs?\b|This run has |The run of the config |It keeps ")
 
 
 class RunRecipe(NamedTuple):
@@ -246,6 +248,15 @@ class RecipeReader(NamedTuple):
         assumptions = (*recipe.assumptions, *said)
         completed = RunRecipe(self.recipe.settings, True, steps, epochs, assumptions, builds_optimizer)
         return completed, num_epochs, optimizer or None
+
+    def trained_longer(self, epochs: int) -> RunRecipe:
+        """Return the recipe of a run that is resumed for more epochs. It keeps its schedule."""
+        said = [each for each in self.recipe.assumptions if not _ABOUT_EPOCHS.match(each)]
+        said.append(f"The run has {_counted(epochs, 'epoch')}, by --epochs.")
+        recipe = self.read()
+        if recipe.num_counts:
+            said.append(f"It keeps the schedule of a run of {_counted(recipe.num_counts, recipe.unit)}.")
+        return self.recipe._replace(assumptions=tuple(said))
 
     def _missing_epochs(self, steps_per_epoch: int) -> int | None:
         """Return the default number of epochs if the config needs one and lacks it, else None."""
