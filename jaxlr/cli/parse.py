@@ -68,6 +68,7 @@ def parse(args: list[str]) -> tuple[str, Any]:
         os.environ["COLUMNS"] = str(NARROWEST)
     try:
         settings = _parse(command, args)
+        import_jax(to_train=False)  # the help and most mistakes have ended the process without it
         if isinstance(settings, RecipeFlags):
             _check(command, settings)
     except (TypeError, ValueError) as error:  # from the checks of the settings, or the folder to resume
@@ -79,7 +80,6 @@ def parse(args: list[str]) -> tuple[str, Any]:
 
 def _check(command: str, settings: RecipeFlags) -> None:
     """Check the values of flags. An error names the help, as those of tyro do."""
-    import_jax(to_train=False)
     try:
         settings.check()
     except (TypeError, ValueError) as error:
