@@ -379,7 +379,10 @@ MISTAKES = [
         ["plot", "--names", "n=3", "StepLR(step_size=n)"],
         "(and come after RECIPE), got 'StepLR(step_size=n)'",
     ),
-    (["port", "StepLR(3)", "--epochs", "0"], "error: --epochs must be a whole number of at least 1, got 0"),
+    (
+        ["port", "StepLR(3)", "--epochs", "0"],
+        "error: --epochs must be a whole number of at least 1, got 0 (see jaxlr port --help)",
+    ),
     (
         ["table", "StepLR(n)", "--names", "n=3", "n=4"],
         "error: --names must have one value for each name",
@@ -389,6 +392,7 @@ MISTAKES = [
         "error: --names is given twice: give it once",
     ),
     (["port", "StepLR(3)", "--lr=0.1", "--lr", "0.2"], "error: --lr is given twice: give it once"),
+    (["port", "StepLR(3)", "--num_processes", "1", "--num-processes=2"], "--num-processes is given twice"),
     (["table", "--Lr", "0.1"], "error: RECIPE must be given (see jaxlr table --help)"),
     (["table", "OneCycleLR(0.1)"], "once, as total_steps or as epochs and steps_per_epoch; got"),
     (["table", "/dev/null"], "error: null is empty (see"),

@@ -543,7 +543,12 @@ def test_a_run_is_resumed_without_its_file_and_keeps_its_schedule(write, run, re
     assert change in refuse(*resume, "--recipe", recipe)
     assert "give one of --recipe and --scheduler" in refuse(*resume, "--scheduler", "StepLR(3)")
     write("args.yaml", TRAINER.replace("3.0", "2") + "# the same settings\n")
-    run(*resume, "--recipe", recipe, "--epochs", "3")
+    printed = run(*resume, "--recipe", recipe, "--epochs", "3")
+    longer = ["The run has 3 epochs, by --epochs.", "It keeps the schedule of a run of 90 updates."]
+    assert "\n".join(longer) in printed
+    assert "The run has 2 epochs" not in printed
+    saved = json.loads(Path("run/config.json").read_text())
+    assert saved["recipe"]["assumptions"][-2:] == longer
     rows = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
     assert_close([row["lr"] for row in rows], rates[BATCHES - 1 :: BATCHES], HOST_RTOL)
 
@@ -552,4 +557,6 @@ def test_a_run_in_python_takes_a_mapping(tmp_path):
     settings = {"sched": "step", "lr": 0.1, "epochs": 3, "decay_epochs": 1, "warmup_epochs": 0}
     config = TrainConfig.from_flags(recipe=settings, out=tmp_path / "run", **TINY)
     recipe = jaxlr.from_config(settings)
-    assert_close([row["lr"] for row in train(config)], rates_of(recipe, 3), HOST_RTOL)
+    rows = train(config)
+    assert_close([row["lr"] for row in rows], rates_of(recipe, 3), HOST_RTOL)
+    assert train(config.replace(epochs=None, optimizer=None, resume=True)) == rows

@@ -215,6 +215,16 @@ def test_rates_of_a_sweep():
         ),
         (
             "sweep",
+            ["--scheduler", "StepLR(3)", "GreedyLR()"],
+            "--scheduler must not name GreedyLR beside other classes",
+        ),
+        (
+            "sweep",
+            ["--scheduler", "GreedyLR(smooth=True)", "GreedyLR(smooth=True, window_size=9)"],
+            "nor with different windows",
+        ),
+        (
+            "sweep",
             ["--scheduler", "SGD(lr=0.1); StepLR(3)", "--lr", "0.1"],
             "give that as --optimizer, for all",
         ),

@@ -68,14 +68,22 @@ def parse(args: list[str]) -> tuple[str, Any]:
         os.environ["COLUMNS"] = str(NARROWEST)
     try:
         settings = _parse(command, args)
+        import_jax(to_train=False)  # the help and most mistakes have ended the process without it
         if isinstance(settings, RecipeFlags):
-            import_jax(to_train=False)
-            settings.check()
+            _check(command, settings)
     except (TypeError, ValueError) as error:  # from the checks of the settings, or the folder to resume
         refuse(with_flags(str(error), _names(command)))
     except ModuleNotFoundError as error:  # from the extra that training needs, or PyYAML for a config
         refuse(str(error))
     return command, settings
+
+
+def _check(command: str, settings: RecipeFlags) -> None:
+    """Check the values of flags. An error names the help, as those of tyro do."""
+    try:
+        settings.check()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{error} (see jaxlr {command} --help)") from error
 
 
 def _parse(command: str, args: list[str]) -> Any:
@@ -104,7 +112,8 @@ def _settings_of(args: list[str]) -> Any:
 
 def _check_repeated(words: Sequence[str]) -> None:
     """Refuse a flag that is given twice. The parser would take the last one."""
-    names = [word.partition("=")[0] for word in words if re.match(r"--[a-z]", word)]
+    flags = [word.partition("=")[0] for word in words if re.match(r"--[a-z]", word)]
+    names = [flag.replace("_", "-") for flag in flags]  # the parser knows both
     if repeated := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"{repeated[0]} is given twice: give it once, with all its values")
 

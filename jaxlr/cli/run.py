@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxlr.cli.environment import import_jax
 from jaxlr.cli.errors import end, refuse
 from jaxlr.cli.parse import TRAINING_COMMANDS, parse
 from jaxlr.flags.errors import RecipeError
@@ -34,7 +33,6 @@ def _run(command: str, config: Any) -> None:
     if command in TRAINING_COMMANDS:
         _train(config)
         return
-    import_jax(to_train=False)
     try:
         with _printing():
             status = importlib.import_module(f"jaxlr.cli.{command}").run(config)

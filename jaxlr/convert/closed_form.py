@@ -237,7 +237,7 @@ def _known_function(state: State, group: int) -> Call:
 
 
 def _check_cycle(state: State) -> None:
-    """Check that the position of warm restarts is that of the epoch, as both may have been edited."""
+    """Check that the position of warm restarts is that of the epoch. `step(1.5)` moves it in between."""
     if not {"T_cur", "T_i", "T_0", "T_mult"} <= state.values.keys():
         return
     epoch, length, factor = state.last_epoch, state.get("T_0"), state.get("T_mult")
@@ -246,7 +246,7 @@ def _check_cycle(state: State) -> None:
     while factor > 1 and epoch >= length:
         epoch, length = epoch - length, length * factor
     if not (math.isclose(state.get("T_cur"), epoch % length) and math.isclose(state.get("T_i"), length)):
-        raise NoClosedFormError(f"{state.name} was edited after its construction: T_cur or T_i has changed")
+        raise NoClosedFormError(f"{state.name} is not at its last_epoch: T_cur or T_i has changed")
 
 
 def _cyclic(state: State, group: int) -> Call:

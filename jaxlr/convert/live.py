@@ -15,12 +15,13 @@ import optax
 from jaxlr._checks import check_duration, check_positive_count, check_value, shown_value
 from jaxlr._double_float import as_real
 from jaxlr._plateaus import Plateau
-from jaxlr.convert.classes import Effect, class_of, is_plateau
+from jaxlr.convert.classes import MODULES, Effect, class_of, is_plateau
 from jaxlr.convert.closed_form import (
     NoClosedFormError,
     State,
     closed_form_from_now,
     plateau_state,
+    replaced_method,
     value_of_group,
 )
 from jaxlr.convert.errors import MissingNumStepsError
@@ -99,9 +100,13 @@ def from_torch(scheduler: Any, group: int = 0, num_steps: int | None = None) -> 
     if (plateau := plateau_state(scheduler)) is not None:
         return _plateau(plateau, _current_lr(plateau, param_group), group)
     if is_plateau(scheduler):
+        is_torchs = type(scheduler).__module__ in MODULES
+        kind = (
+            f"this {name} has" if is_torchs else f"{name} is a subclass of torch's ReduceLROnPlateau with"
+        )
         raise TypeError(
-            f"{name} is a subclass of torch's ReduceLROnPlateau with methods of its own, so it cannot be "
-            "converted"
+            f"{kind} methods of its own ({replaced_method(scheduler)}), so it cannot be converted: if they "
+            "have no effect on the rate, give its settings to jaxlr.reduce_lr_on_plateau"
         )
     if class_of(scheduler) is not None:
         check_fields(name, vars(scheduler))
@@ -130,7 +135,8 @@ def _check_step(scheduler: Any) -> None:
     except TypeError as error:
         raise ValueError(
             f"{type(scheduler).__name__} cannot be converted, because its step() needs arguments that are "
-            f"not known in advance ({error}): use jaxlr.reduce_lr_on_plateau or jaxlr.greedy_lr"
+            f"not known in advance ({error}): use jaxlr.reduce_lr_on_plateau or jaxlr.greedy_lr, or write "
+            "its rate as a function of the step, and give that to jaxlr.tabulate"
         ) from None
     except ValueError:  # a function in C has no signature
         return

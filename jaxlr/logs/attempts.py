@@ -44,6 +44,11 @@ class _Case(NamedTuple):
         """The argument of `verify`."""
         return self.source.arguments["steps_per_epoch"]
 
+    @property
+    def lacking(self) -> str | None:
+        """The name of the whole number that the recipe lacks, if there is one."""
+        return next((name for name in self.missing if name != "init_value"), None)
+
     def read(self, number: int | None = None, base: float | None = None) -> Reading:
         """Read the recipe with values for the numbers that it lacks."""
         number, changes = 10 if number is None else number, dict(self.changes)
@@ -244,40 +249,48 @@ def _some(points: Points) -> Points:
 
 def _solved(case: _Case, unit: str) -> Iterator[Attempt]:
     """Yield the recipe with the numbers that agree with the log, or else with the nearest ones."""
-    whole = next((name for name in case.missing if name != "init_value"), None)
+    steps = 10 if case.lacking == "steps_per_epoch" else case.steps_per_epoch
+    num_clocks = len([*clocks(case.log, case.points, unit, steps)])
+    # Another version is tried with the usual numbering of the steps only.
+    for index in range(1 if "version" in case.changes else min(num_clocks, 3)):
+        if (attempt := _solved_at(case, unit, index)) is not None:
+            yield attempt
+
+
+def _solved_at(case: _Case, unit: str, index: int) -> Attempt | None:
+    """Return the recipe with the numbers for a numbering of the steps, which is one of `clocks`.
+
+    If none agrees, skipped updates may still explain the rest. This is tried with the usual numbering.
+    """
+    whole = case.lacking
     is_epoch = whole == "steps_per_epoch"
 
     def steps_of(number: int | None) -> int | None:
         return number if is_epoch else case.steps_per_epoch
 
-    num_clocks = len([*clocks(case.log, case.points, unit, steps_of(10))])
-    # Another version is tried with the usual numbering of the steps only.
-    for index in range(1 if "version" in case.changes else min(num_clocks, 3)):
+    def rates(number: int | None, base: float | None, points: Points) -> np.ndarray:
+        listed = [*clocks(case.log, points, unit, steps_of(number))]
+        return rates_of(case.read(number, base).schedule, listed[index].counts)
 
-        def rates(number: int | None, base: float | None, points: Points, index: int = index) -> np.ndarray:
-            listed = [*clocks(case.log, points, unit, steps_of(number))]
-            return rates_of(case.read(number, base).schedule, listed[index].counts)
-
-        search = _Search(case.points, rates, "init_value" in case.missing)
-        if whole is None:
-            nearest, numbers = None, [None] if search.agrees(None) else []
-        else:
-            low, high = _range_of_batches(case) if is_epoch else (1, _LARGEST)
-            nearest, numbers = search.found(low, max(low, high))
-        if not numbers and index > 0:
-            continue
-        # If none agrees, skipped updates may still explain the rest.
-        number = numbers[len(numbers) // 2] if numbers else nearest
-        found, reasons, base = {**case.found}, [*case.reasons], None
-        if whole is not None and number is not None:
-            found[whole] = number
-            reasons.append(_found_sentence(whole, number, numbers))
-        if search.lacks_base:
-            found["init_value"] = base = search.base(number)
-            begin = "The log determines init_value: it" if numbers else "The nearest init_value"
-            reasons.append(f"{begin} is {shown(base)}.")
-        reading = case.read(number, base)._replace(unit=unit)
-        yield Attempt(reading, steps_of(number), tuple(reasons), found, case.is_changed)
+    search = _Search(case.points, rates, "init_value" in case.missing)
+    if whole is None:
+        nearest, numbers = None, [None] if search.agrees(None) else []
+    else:
+        low, high = _range_of_batches(case) if is_epoch else (1, _LARGEST)
+        nearest, numbers = search.found(low, max(low, high))
+    if not numbers and index > 0:
+        return None
+    number = numbers[len(numbers) // 2] if numbers else nearest
+    found, reasons, base = {**case.found}, [*case.reasons], None
+    if whole is not None and number is not None:
+        found[whole] = number
+        reasons.append(_found_sentence(whole, number, numbers))
+    if search.lacks_base:
+        found["init_value"] = base = search.base(number)
+        begin = "The log determines init_value: it" if numbers else "The nearest init_value"
+        reasons.append(f"{begin} is {shown(base)}.")
+    reading = case.read(number, base)._replace(unit=unit)
+    return Attempt(reading, steps_of(number), tuple(reasons), found, case.is_changed)
 
 
 def _found_sentence(name: str, number: int, numbers: Sequence[int | None]) -> str:

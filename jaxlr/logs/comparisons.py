@@ -109,32 +109,48 @@ def rates_of(schedule: Callable[[Any], Any], counts: np.ndarray) -> np.ndarray:
 
 
 def with_skips(attempt: Attempt, points: Points, clock: Clock) -> Comparison:
-    """Compare with the counts of a run in which updates were skipped.
-
-    Each point takes the fewest skipped updates that explain it, and at least those of the point before.
-    """
-    counts, tolerances = clock.counts, tolerances_of(points)
+    """Compare with the counts of a run in which updates were skipped."""
+    counts = clock.counts
     most = np.minimum(32 + counts // 50, np.maximum(counts, 0))
     skips = np.arange(min(int(most.max()), _MOST_COMPARISONS // len(counts)) + 1)[:, None]
     expected = rates_of(attempt.reading.schedule, counts[None, :] - skips)
-    is_possible = (np.abs(expected - points.rates) <= tolerances) & (skips <= most)
-    skipped = np.zeros(len(counts), dtype=np.int64)
-    current, agrees = 0, np.zeros(len(counts), dtype=bool)
-    for index in range(len(counts)):
-        later = np.flatnonzero(is_possible[current:, index])
-        # One wrong rate must not push all later points: it may skip few updates at once.
-        if len(later) and later[0] <= _MOST_SKIPPED_AT_ONCE:
-            current += int(later[0])
-            agrees[index] = True
-        skipped[index] = current
-    # Mixed precision skips several updates in a row, and then seldom. A longer warmup looks like one that
-    # skips some updates before each point, over and over.
-    applied = np.diff(counts - skipped, prepend=counts[0])
-    interruptions = np.cumsum((np.diff(skipped, prepend=0) > 0) & (applied > 0))
-    agrees &= (interruptions <= _MOST_INTERRUPTIONS) | (skipped <= 0.05 * counts)
+    explains = (np.abs(expected - points.rates) <= tolerances_of(points)) & (skips <= most)
+    skipped, agrees = _fewest_skips(explains)
+    agrees &= _looks_like_mixed_precision(skipped, counts)
     chosen = expected[skipped, np.arange(len(counts))]
     reasons = filter(None, (*attempt.reasons, _skip_sentence(points.steps, skipped), clock.reason))
     return Comparison(attempt, counts - skipped, chosen, agrees, tuple(reasons))
+
+
+def _fewest_skips(explains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of updates skipped by each point, and True for each point that it explains.
+
+    Each point takes the lowest number that explains it, and at least that of the point before.
+
+    Args:
+        explains: True if a number of skipped updates explains a point, bool of shape (numbers, points).
+    """
+    num_points = explains.shape[1]
+    skipped, agrees = np.zeros(num_points, dtype=np.int64), np.zeros(num_points, dtype=bool)
+    current = 0
+    for index in range(num_points):
+        more = np.flatnonzero(explains[current:, index])
+        # One wrong rate must not push all later points: it may skip few updates at once.
+        if len(more) and more[0] <= _MOST_SKIPPED_AT_ONCE:
+            current += int(more[0])
+            agrees[index] = True
+        skipped[index] = current
+    return skipped, agrees
+
+
+def _looks_like_mixed_precision(skipped: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return True for each point up to which few updates were skipped, or most of them in a row.
+
+    A longer warmup looks like a run that skips some updates before each point, over and over.
+    """
+    applied = np.diff(counts - skipped, prepend=counts[0])
+    interruptions = np.cumsum((np.diff(skipped, prepend=0) > 0) & (applied > 0))
+    return (interruptions <= _MOST_INTERRUPTIONS) | (skipped <= 0.05 * counts)
 
 
 def _skip_sentence(steps: np.ndarray, skipped: np.ndarray) -> str:

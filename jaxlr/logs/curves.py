@@ -131,11 +131,11 @@ def of_family(family: Family, data: Data) -> list[Candidate]:
     ends = (float(length),) if isinstance(length, int) and 0 < length < 2**40 else ()
     nearest: Candidate | None = None
     kinds = [each for each in variants(family, rises, holds) if len(rates) >= 3 + sum(each) + rises]
-    for index, variant in enumerate(kinds):
-        if index == 0 and len(kinds) > 1:
-            fullest = fitted(family, kinds[-1], sample, ends)
-            if fullest is None or fullest.deviation > _NEAR:
-                return _nearest_of(family, fullest, data)
+    if len(kinds) > 1:  # if the last variant is far off, which has all phases, so are the others
+        fullest = fitted(family, kinds[-1], sample, ends)
+        if fullest is None or fullest.deviation > _NEAR:
+            return _nearest_of(family, fullest, data)
+    for variant in kinds:
         curve = fitted(family, variant, sample, ends)
         if curve is None or not curve.peak > 0 or curve.deviation > _NEAR:
             continue
@@ -164,18 +164,35 @@ def _with_round_end(
     note = f"The log ends at count {last}, so the end of the decay is extrapolated."
     if is_line and curve.floor > 0:
         zero = curve.hold + (curve.end - curve.hold) * curve.peak / (curve.peak - curve.floor)
-        error = max(1e-7, float(data.tolerances.max() / curve.peak))
-        best = len(candidate.line)
-        for end in range(last, min(math.floor(zero), last + 2000) + 1):
-            floor = (zero - end) / (zero - curve.hold)
-            rounded = simplest_near(floor, error) * curve.peak
-            other = _of_curve(family, curve._replace(end=float(end), floor=rounded), data)
-            if other.agrees and (size := len(other.line.replace("0", ""))) < best:
-                candidate, best = other, size
+        candidate = _roundest_on_line(family, curve, data, candidate, zero)
         note = (
             f"The log tells only the slope of the line: its end may be from {last} to {math.floor(zero)}."
         )
     return candidate._replace(notes=(*candidate.notes, note))
+
+
+def _roundest_on_line(
+    family: Family, curve: Curve, data: Data, candidate: Candidate, zero: float
+) -> Candidate:
+    """Return the candidate with the fewest digits that ends elsewhere on the line, after the log.
+
+    Args:
+        family: the linear decay.
+        curve: the curve of `candidate`.
+        data: the log.
+        candidate: the one to return if no other has fewer digits.
+        zero: count at which the line reaches 0.
+    """
+    last = int(data.counts[-1])
+    error = max(1e-7, float(data.tolerances.max() / curve.peak))
+    fewest = len(candidate.line)
+    for end in range(last, min(math.floor(zero), last + 2000) + 1):
+        floor = (zero - end) / (zero - curve.hold)
+        rounded = simplest_near(floor, error) * curve.peak
+        other = _of_curve(family, curve._replace(end=float(end), floor=rounded), data)
+        if other.agrees and (num_digits := len(other.line.replace("0", ""))) < fewest:
+            candidate, fewest = other, num_digits
+    return candidate
 
 
 def _nearest_of(family: Family, curve: Curve | None, data: Data) -> list[Candidate]:

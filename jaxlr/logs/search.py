@@ -1,7 +1,8 @@
 """Numbers that a log determines: a whole number by search, a base rate in closed form."""
 
+import bisect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -21,20 +22,18 @@ def search_whole(
     around the three best numbers.
     """
     known: dict[int, float] = {}
-    tried = _grid(low, high)
+    waiting = _grid(low, high)
     for _ in range(20):
-        for number in tried:
+        for number in waiting:
             if number not in known:
                 known[number] = distance(number)
         ordered = sorted(known)
-        best = sorted(range(len(ordered)), key=lambda index: known[ordered[index]])[:3]
-        tried = []
-        for index in best:
-            left, right = ordered[max(index - 1, 0)], ordered[min(index + 1, len(ordered) - 1)]
-            tried += [number for number in _inside(left, right) if number not in known]
-        if not tried:
+        best = sorted(ordered, key=known.__getitem__)[:3]
+        finer = [each for number in best for each in _around(number, ordered)]
+        waiting = [number for number in finer if number not in known]
+        if not waiting:
             break
-    nearest = sorted(known, key=lambda number: known[number])
+    nearest = sorted(known, key=known.__getitem__)
     found: set[int] = set()
     for number in nearest[:8]:
         if number not in found and agrees(number):
@@ -50,7 +49,10 @@ def _grid(low: int, high: int) -> list[int]:
     return sorted({*small, *(low - 1 + int(step) for step in steps)})
 
 
-def _inside(left: int, right: int) -> list[int]:
+def _around(number: int, ordered: Sequence[int]) -> list[int]:
+    """Return up to 32 numbers between the two neighbours of a number in an ordered list."""
+    index = bisect.bisect_left(ordered, number)
+    left, right = ordered[max(index - 1, 0)], ordered[min(index + 1, len(ordered) - 1)]
     count = right - left - 1
     if count <= 32:
         return list(range(left + 1, right))

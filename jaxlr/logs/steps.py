@@ -27,36 +27,44 @@ def of_levels(data: Data) -> Iterator[Candidate]:
     """Yield schedules of few rates that each hold for a while, after an optional linear warmup."""
     rates = data.rates
     top = int(np.argmax(rates >= rates.max() - data.tolerances))
-    if top == len(rates) - 1 and top > 0:
+    if 0 < top == len(rates) - 1:
         yield from _warmup_alone(data)
         return
     levels = _levels(data, top)
-    if len(levels) > min(_MOST_LEVELS, len(rates) - top):
+    if len(levels) > _MOST_LEVELS:
         return
-    if top == 0 and len(levels) == 1:
-        yield fit_base(data, "constant", lambda base: phased_lr(base, [Phase()]), levels[0].rate, {})
+    if top == 0:
+        yield from _without_warmup(data, levels)
+    elif _mostly_hold(levels):
+        yield from _after_warmup(data, top, levels)
+
+
+def _without_warmup(data: Data, levels: Sequence[_Level]) -> Iterator[Candidate]:
+    """Yield a constant, or steps down from the first rate."""
+    first_rate = levels[0].rate
+    if len(levels) == 1:
+        yield fit_base(data, "constant", lambda base: phased_lr(base, [Phase()]), first_rate, {})
         return
-    gamma = _common_ratio(data, levels) if top == 0 else None
+    gamma = _common_ratio(data, levels)
     if gamma is not None:
         yield from _equal_steps(data, levels, gamma)
-    num_long = sum(level.first < level.last for level in levels)
-    if num_long * 2 < len(levels):
+    if not _mostly_hold(levels):
         return
-    milestones = [roundest(*each) for each in _ranges(data, levels)]
-    notes = _open_milestones(data, levels)
-    if gamma is not None:
+    milestones, notes = _milestones(data, levels)
+    if gamma is None:
+        build = _pieces([], milestones, _factors(levels, first_rate))
+        yield fit_base(data, "piecewise constant", build, first_rate, {}, notes)
+        return
 
-        def build_multi_step(base: float) -> optax.Schedule:
-            return multi_step_lr(base, milestones, gamma)
+    def build_multi_step(base: float) -> optax.Schedule:
+        return multi_step_lr(base, milestones, gamma)
 
-        yield fit_base(data, "multi-step", build_multi_step, levels[0].rate, {"gamma": gamma}, notes)
-    elif top > 1 and len(levels) > 1 and levels[0].first == levels[0].last:
-        yield _unseen_peak(data, top, levels, milestones[1:], notes)
-    elif top == 0:
-        build = _pieces([], milestones, _factors(levels, levels[0].rate))
-        yield fit_base(data, "piecewise constant", build, levels[0].rate, {}, notes)
-    elif num_long:
-        yield from _constants_after_warmup(data, top, levels, milestones, notes)
+    yield fit_base(data, "multi-step", build_multi_step, first_rate, {"gamma": gamma}, notes)
+
+
+def _mostly_hold(levels: Sequence[_Level]) -> bool:
+    """Check if at least half of the levels have more than one point."""
+    return sum(level.first < level.last for level in levels) * 2 >= len(levels)
 
 
 def _levels(data: Data, top: int) -> list[_Level]:
@@ -79,16 +87,18 @@ def _common_ratio(data: Data, levels: Sequence[_Level]) -> float | None:
     return simplest(low, high) if low <= high < 1 else None
 
 
+def _milestones(data: Data, levels: Sequence[_Level]) -> tuple[list[int], list[str]]:
+    """Return the counts at which the levels but the first begin, and a note if others are possible."""
+    ranges = _ranges(data, levels)
+    texts = [f"{low} to {high}" for low, high in ranges if low < high]
+    note = f"The log tells the milestones only to within its points: {', '.join(texts[:6])}."
+    return [roundest(*each) for each in ranges], [note] if texts else []
+
+
 def _ranges(data: Data, levels: Sequence[_Level]) -> list[tuple[int, int]]:
     """Return the range of counts in which each level but the first may begin."""
     firsts = [level.first for level in levels[1:]]
     return [(int(data.counts[first - 1]) + 1, int(data.counts[first])) for first in firsts]
-
-
-def _open_milestones(data: Data, levels: Sequence[_Level]) -> list[str]:
-    ranges = [f"{low} to {high}" for low, high in _ranges(data, levels) if low < high]
-    text = ", ".join(ranges[:6])
-    return [f"The log tells the milestones only to within its points: {text}."] if ranges else []
 
 
 def _equal_steps(data: Data, levels: Sequence[_Level], gamma: float) -> Iterator[Candidate]:
@@ -109,9 +119,12 @@ def _equal_steps(data: Data, levels: Sequence[_Level], gamma: float) -> Iterator
     yield fit_base(data, "step", build, levels[0].rate, parameters, notes)
 
 
-def _constants_after_warmup(
-    data: Data, top: int, levels: Sequence[_Level], milestones: list[int], notes: list[str]
-) -> Iterator[Candidate]:
+def _after_warmup(data: Data, top: int, levels: Sequence[_Level]) -> Iterator[Candidate]:
+    """Yield rates that hold after a linear warmup."""
+    milestones, notes = _milestones(data, levels)
+    if top > 1 and len(levels) > 1 and levels[0].first == levels[0].last:
+        yield _unseen_peak(data, top, levels, milestones[1:], notes)
+        return
     peak = levels[0].rate
     kind = "constant" if len(levels) == 1 else "piecewise constant"
     for warmup, start in _warmups(data, top, peak):

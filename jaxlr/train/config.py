@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from typing import Any, ClassVar, Self
 
+import jax
 import optax
 
 from jaxlr._checks import shorten
@@ -11,7 +12,7 @@ from jaxlr._plateaus import Plateau
 from jaxlr.convert.optimizers.text import transformation
 from jaxlr.convert.text import steps_per_batch
 from jaxlr.flags.errors import RecipeError, flag_of
-from jaxlr.plateau import ScheduleOrPlateau
+from jaxlr.plateau import ScheduleOrPlateau, reduce_lr_on_plateau
 from jaxlr.train.checks import assign
 from jaxlr.train.errors import RateError
 from jaxlr.train.groups import (
@@ -133,6 +134,16 @@ class TrainConfig(RunConfig):
             raise RateError(f"--{error} (with {steps_per_epoch} batches in an epoch)") from error
         return self.replace(recipe=recipe.as_text(), epochs=epochs, optimizer=optimizer)
 
+    def resumed(self, given: Any) -> "TrainConfig":
+        """Return the settings `given` to resume a run, with what the run took from its recipe."""
+        reader = self.schedule.reader
+        if reader is None:
+            return given
+        epochs = given.training.epochs or self.epochs
+        recipe = reader.recipe if epochs == self.epochs else reader.trained_longer(epochs)
+        optimizer = given.schedule.optimizer or self.schedule.optimizer
+        return given.replace(recipe=recipe.as_text(), epochs=epochs, optimizer=optimizer)
+
     def run_schedule(self, steps_per_epoch: int) -> tuple[ScheduleOrPlateau, int]:
         """Return the schedule, or the plateau, and the counts of the schedule in an epoch."""
         reader, step_per = self.schedule.reader, self.training.step_per
@@ -189,7 +200,13 @@ class SweepConfig(RunConfig):
     device: SweepDevice = dataclasses.field(default_factory=SweepDevice)
 
     def __post_init__(self) -> None:
-        self.single_runs()
+        runs = self.single_runs()[:: len(self.schedule.rates)]
+        shapes = [_shapes_of_plateau(run.schedule.build(num_steps=1)) for run in runs]
+        if any(each != shapes[0] for each in shapes):
+            raise ValueError(
+                "scheduler must not name GreedyLR beside other classes, nor with different windows, "
+                "because the runs of a sweep share a program: give each a sweep of its own"
+            )
 
     @property
     def num_runs(self) -> int:
@@ -231,3 +248,9 @@ class SweepConfig(RunConfig):
             return TrainConfig(schedule, TrainTraining(**training), self.data)
         except (TypeError, ValueError) as error:
             raise ValueError(f"scheduler {shorten(str(scheduler))!r}: {error}") from error
+
+
+def _shapes_of_plateau(schedule: ScheduleOrPlateau) -> Any:
+    """Return the shapes in the state of a plateau. A schedule has those of a ReduceLROnPlateau."""
+    plateau: Any = schedule if isinstance(schedule, Plateau) else reduce_lr_on_plateau(1.0)
+    return jax.tree.map(lambda leaf: leaf.shape, jax.eval_shape(plateau.init, {}))

@@ -25,6 +25,8 @@ DEFAULT_EPOCHS = 25
 _ANY_BATCHES = 10_000  # in an epoch, to check a recipe before the data are loaded
 _MANY_BATCHES = 2**20  # in an epoch, so many that a number of updates is nearly a share of them
 _MANY_EPOCHS = 100  # more than a warmup has
+# The sentences about the epochs of a run, which change if it is resumed and trained longer.
+_ABOUT_EPOCHS = re.compile(r"The run has \d+ epochs?\b|This run has |The run of the config |It keeps ")
 
 
 class RunRecipe(NamedTuple):
@@ -207,45 +209,62 @@ class RecipeReader(NamedTuple):
             epochs: epochs of the run. None takes those of the config, or 25 if it does not say them.
             optimizer: the text of --optimizer, "" if it is not given, or None for SGD with --momentum.
         """
-        said = []
         steps = num_batches * self._batches_per_update()
-        if steps > num_batches:
-            said.append(_one_batch_for(steps // num_batches))
+        said = [_one_batch_for(steps // num_batches)] if steps > num_batches else []
         if epochs is not None:
             said.append(f"The run has {_counted(epochs, 'epoch')}, by --epochs.")
         elif (epochs := self._missing_epochs(steps)) is not None:
             said.append(f"The run has {epochs} epochs: the config does not say how many.")
-        recipe = self.read(steps_per_epoch=steps, epochs=epochs)
+        numbers = {"steps_per_epoch": steps, "epochs": epochs}
+        recipe = self.read(**numbers)
         is_per_epoch = recipe.unit in ("epoch", "evaluation")
         if not is_per_epoch:
             said.append(f"An epoch has {_counted(num_batches, 'batch')}, as the data of this run.")
         if recipe.unit == "evaluation":
             said.append("The plateau is stepped after each epoch, with the validation loss.")
         counts_per_epoch = 1 if is_per_epoch else num_batches
-        builds_optimizer = False
-        if optimizer:
-            said.append(f"The optimizer is {optimizer}, by --optimizer.")
-        elif optimizer is None:
-            said.append("The optimizer is SGD, with --momentum, and not that of the config.")
-        else:
-            try:
-                own = self.optimizer(num_batches // counts_per_epoch, steps_per_epoch=steps, epochs=epochs)
-            except (TypeError, ValueError, ArithmeticError) as error:
-                reason = error.reason if isinstance(error, OptimizerError) else _in_flags_of_train(error)
-                said.append(f"The optimizer is SGD, with --momentum, and not that of the config: {reason}.")
-            else:
-                optimizer, builds_optimizer = own.text, own.is_more_than_text
-                stated = map(in_flags, own.read.recipe.assumptions)
-                said += [each for each in stated if each not in recipe.assumptions]
-                said += own.sentences()
+        own, about = self._chosen_optimizer(optimizer, num_batches // counts_per_epoch, **numbers)
+        said += [each for each in about if each not in recipe.assumptions]
         num_epochs = epochs or -(-(recipe.num_counts or 0) // counts_per_epoch) or DEFAULT_EPOCHS
         if epochs is None:
             source = ", as the config" if recipe.num_counts else ""
             said.append(f"The run has {_counted(num_epochs, 'epoch')}{source}.")
         said += _comparison(recipe, num_epochs * counts_per_epoch)
         assumptions = (*recipe.assumptions, *said)
+        builds_optimizer = own is not None and own.is_more_than_text
         completed = RunRecipe(self.recipe.settings, True, steps, epochs, assumptions, builds_optimizer)
-        return completed, num_epochs, optimizer or None
+        return completed, num_epochs, (own.text if own else optimizer) or None
+
+    def _chosen_optimizer(
+        self, given: str | None, steps_per_count: int, **numbers: Any
+    ) -> tuple[RunOptimizer | None, list[str]]:
+        """Return the optimizer of the config, or None if the run has another, and sentences about it.
+
+        Args:
+            given: `optimizer` of `completed`.
+            steps_per_count: as in `optimizer`.
+            numbers: as in `optimizer`.
+        """
+        if given:
+            return None, [f"The optimizer is {given}, by --optimizer."]
+        sgd = "The optimizer is SGD, with --momentum, and not that of the config"
+        if given is None:
+            return None, [f"{sgd}."]
+        try:
+            own = self.optimizer(steps_per_count, **numbers)
+        except (TypeError, ValueError, ArithmeticError) as error:
+            reason = error.reason if isinstance(error, OptimizerError) else _in_flags_of_train(error)
+            return None, [f"{sgd}: {reason}."]
+        return own, [*map(in_flags, own.read.recipe.assumptions), *own.sentences()]
+
+    def trained_longer(self, epochs: int) -> RunRecipe:
+        """Return the recipe of a run that is resumed for more epochs. It keeps its schedule."""
+        said = [each for each in self.recipe.assumptions if not _ABOUT_EPOCHS.match(each)]
+        said.append(f"The run has {_counted(epochs, 'epoch')}, by --epochs.")
+        recipe = self.read()
+        if recipe.num_counts:
+            said.append(f"It keeps the schedule of a run of {_counted(recipe.num_counts, recipe.unit)}.")
+        return self.recipe._replace(assumptions=tuple(said))
 
     def _missing_epochs(self, steps_per_epoch: int) -> int | None:
         """Return the default number of epochs if the config needs one and lacks it, else None."""

@@ -86,17 +86,21 @@ class TorchState:
                     f"the state of the parameter {name!r} has no {field!r}, which the options of its group "
                     "need: was an option changed after the last update?"
                 )
-        values = [state[field] for state in map(self.states.__getitem__, self.groups[index]) if state]
-        if field in _SCALARS:
-            return number(field, values[0]) if values else 1.0  # all have made the same updates
+        if field in _SCALARS:  # all have made the same updates
+            values = [self.states[name][field] for name in self.groups[index] if self.states[name]]
+            return number(field, values[0]) if values else 1.0
         if field not in self._trees:
-            moments = {name: _full(value, 0) for name, value in self.weights.items()}
-            for owner, state in self.states.items():
-                if state.get(field) is not None:
-                    for name in self._tied[owner]:
-                        moments[name] = self._moment(owner, field, state[field])
-            self._trees[field] = self._to_params(moments)
+            self._trees[field] = self._to_params(self._moments(field))
         return self._trees[field]
+
+    def _moments(self, field: str) -> dict[str, Any]:
+        """Return a field of the state by the names of the weights. Weights that share memory share it."""
+        moments = {name: _full(value, 0) for name, value in self.weights.items()}
+        for owner, state in self.states.items():
+            if state.get(field) is not None:
+                moment = self._moment(owner, field, state[field])
+                moments |= dict.fromkeys(self._tied[owner], moment)
+        return moments
 
     def num_updates(self, index: int, *, is_exact: bool) -> int:
         """Return the number of updates that a group has made. Without a count in the state it is 0 or 1.

@@ -317,7 +317,10 @@ def class_name_of(optimizer: Any) -> str:
         if _function(getattr(cls, at, None)) is not _function(own):
             raise TypeError(f"{cls.__name__} overrides the step of {parent.__name__}; {CONVERTED}")
         if _function(getattr(optimizer, at, None)) is not _function(own):
-            raise TypeError(f"the {at} of this {cls.__name__} was replaced, so its updates are not known")
+            raise TypeError(
+                f"the {at} of this {cls.__name__} was replaced, so its updates are not known: if they are "
+                "torch's, give the text that constructs it to jaxlr.optimizer_from_string"
+            )
     return parent.__name__
 
 

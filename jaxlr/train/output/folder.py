@@ -73,9 +73,7 @@ class RunFolder:
     def with_saved_recipe(self) -> Any:
         """Return the settings of a run to resume, with the recipe as its first start completed it."""
         saved = saved_config(self.path, type(self._config)) if self._config.output.resume else None
-        if not isinstance(saved, TrainConfig) or saved.schedule.recipe is None:
-            return self._config
-        return self._config.replace(recipe=saved.schedule.recipe)
+        return saved.resumed(self._config) if isinstance(saved, TrainConfig) else self._config
 
     def check_settings(self, saved: RunConfig | dict[str, Any]) -> None:
         """Raise a FolderError if the run was saved with other settings."""
