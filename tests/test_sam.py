@@ -120,6 +120,11 @@ test_a_config_as_people_write_it_gives_its_rates = gives_rates(
 )
 
 
+def test_a_scheduler_whose_share_has_no_batch_is_left_out():
+    recipe = from_config(WARMUP, steps_per_epoch=1, epochs=1)
+    assert (recipe.num_counts, recipe.schedule(0)) == (1, 1e-7)
+
+
 def test_the_groups_and_the_optimizer_are_stated():
     recipe = from_config(MOSE, steps_per_epoch=100)
     assert recipe.groups == ("the others", "image_encoder.*")

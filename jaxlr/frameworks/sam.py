@@ -130,7 +130,8 @@ def _phases(config: Config, scheduler: Any, epochs: int, batches: int) -> list[P
         is_rescaled = scaling == "rescaled"
         passed = max(0.0, begin - start * total) if is_rescaled else begin
         span = share * total if is_rescaled else total
-        phases.append(_phase(config, part, after - begin, passed, span))
+        if after > begin:  # a short run may have no batch in the share of a scheduler
+            phases.append(_phase(config, part, after - begin, passed, span))
         begin, start = after, end
     return phases
 
