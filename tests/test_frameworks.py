@@ -274,6 +274,21 @@ def test_a_broken_json_text_is_an_error_of_json():
     assert from_config("{learning_rate: 0.5, lr_scheduler_type: constant}").schedule(0) == 0.5
 
 
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            "python src/train.py model=vit +model.optimizer.lr=0.002",
+            "such as 'model.optimizer.lr=0.002': give that",
+        ),
+        ("python a.py --config-path=conf --config-name=asr model.optim.lr=0.1", "names a config of Hydra"),
+    ],
+)
+def test_a_command_of_hydra_is_refused_without_its_config(command, message):
+    with pytest.raises(ValueError, match=message):
+        from_config(command)
+
+
 def test_a_mapping_that_contains_itself_is_refused():
     config: dict[str, object] = {"learning_rate": 0.1}
     config["a"] = config

@@ -31,6 +31,7 @@ MADE = "!new"
 # A flag, or one of OpenNMT with its value, as in `-decay_method noam`, which is no difference in Python. Or
 # the command of Ultralytics.
 _FLAG = re.compile(r"(^|\s)--\w|[\w\\]\s+-[a-z]+_\w+[ \t]+[\w./$]|(?m:^!?yolo[ \t]+[a-z]+)")
+_OVERRIDE = re.compile(r"(?:^|\s)[+~]*(\w+(?:\.\w+)+=\S*)")  # of Hydra, on a command line
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".py", ".sh", ".txt", ".args")
 
 
@@ -273,6 +274,11 @@ def _with_base(config: Mapping[str, Any], path: Path, opened: list[Path]) -> Map
 
 
 def _mapping(loaded: Any, kind: str) -> Mapping[str, Any]:
+    if isinstance(loaded, str) and (override := _OVERRIDE.search(loaded)):
+        raise ValueError(
+            f"the text changes settings of a config file, such as {shown_value(override[1])}: give that "
+            "file, with the new values in it"
+        )
     if not isinstance(loaded, Mapping):
         raise ValueError(f"the {kind} config must hold settings by name, got {shown_value(loaded)}")
     return loaded
