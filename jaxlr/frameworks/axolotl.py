@@ -1,6 +1,6 @@
 """Axolotl: its YAML configs, with the schedules that it adds to those of transformers.
 
-The rules are those of axolotl of July 2026 (`utils/schedulers.py`, `core/trainers/mixins/scheduler.py`,
+The rules are those of axolotl 0.19.0 (`utils/schedulers.py`, `core/trainers/mixins/scheduler.py`,
 `core/builders/base.py`, `utils/trainer.py`).
 """
 
