@@ -135,7 +135,23 @@ def test_the_groups_and_the_optimizer_are_stated():
 
 
 BATCH = {"steps_per_epoch": 100}
+SAM3 = """
+trainer:
+  max_epochs: 20
+  optim:
+    options:
+      lr:
+        - scheduler:
+            _target_: sam3.train.optim.schedulers.InverseSquareRootParamScheduler
+            base_lr: 8e-5
+            timescale: 20
+            warmup_steps: 20
+            cooldown_steps: 20
+"""
 REFUSED = [
+    (SAM3, {"steps_per_epoch": 100_000}, "SAM 3 is supported up to 1000000 batches, got 2000000"),
+    (SAM3.replace("timescale: 20", "timescale: 0"), BATCH, "timescale must be above 0, got 0"),
+    (SAM3.replace("base_lr", "lr"), BATCH, "InverseSquareRootParamScheduler has no base_lr"),
     (MOSE, {}, "give steps_per_epoch"),
     (MOSE, {**BATCH, "init_value": 1e-3}, "leave init_value out, and give names"),
     (MOSE, {**BATCH, "group": 2}, "group must be one of 0 .the others., 1 .image_encoder"),
