@@ -161,6 +161,22 @@ export CUDA_VISIBLE_DEVICES="0,1,2,3"
   --exp-dir zipformer/exp \\
   --max-duration 1000
 """
+LANGUAGE = """
+optim: adam
+optim_conf:
+  lr: 0.000005
+scheduler: tristagelr
+scheduler_conf:
+  max_steps: 30000
+  warmup_ratio: 0.3
+  hold_ratio: 0.2
+  decay_ratio: 0.5
+  init_lr_scale: 0.6
+  final_lr_scale: 0.1
+"""
+DECAY = {"max_lr": 0.1, "min_lr": 5e-5, "total_steps": 140_720, "warmup_steps": 17_590}
+SPEAKER = {"optim": "sgd", "optim_conf": {"lr": 0.1}, "scheduler": "ExponentialDecayWarmup"}
+SPEAKER |= {"scheduler_conf": DECAY}
 CONFIGS = [  # a config, other arguments, the framework, unit and num_counts, and rates by count
     (
         E_BRANCHFORMER,
@@ -185,6 +201,9 @@ CONFIGS = [  # a config, other arguments, the framework, unit and num_counts, an
         225_000,
         {0: 0.045 * 0.501 * (1 + 7500.0**-2) ** -0.25, 7499: 0.045 * 2**-0.25},
     ),
+    (LANGUAGE, {}, "espnet", "update", None, {0: 3e-6 + 2e-6 / 9000, 14_999: 5e-6, 29_999: 5e-7}),
+    (SPEAKER, {}, "espnet", "update", None, {0: 0.1, 17_590: 0.1, 79_155: 0.1 * 5e-4**0.5, 140_720: 5e-5}),
+    (SPEAKER, {"init_value": 1.0}, "espnet", "update", None, {0: 1.0, 79_155: 5e-5**0.5}),
     (COSY_VOICE, {"init_value": 3.0}, "espnet", "update", None, {0: 3.0, 9999: 3.0}),
 ]
 
@@ -222,6 +241,9 @@ def test_what_the_trainer_does_is_an_assumption():
     )
     assert from_config(PARAFORMER).assumptions == (
         "The run is one of FunASR's train_ds.py. Its train.py takes one more step after each epoch.",
+    )
+    assert from_config(LANGUAGE.replace("30000", "30001")).assumptions == (
+        "The decay has 15001 updates, all that are left. Some versions of ESPnet count 15000.",
     )
     assert from_config(U2PP, framework="espnet").schedule(24_999) == 1e-3
     settings = {"optim": "adam", "optim_conf": {"lr": 1e-3}, "scheduler": "noamlr", "scheduler_conf": {}}
@@ -265,7 +287,18 @@ REFUSED = [
         U2PP.replace("warmuplr", "NoamHoldAnnealing"),
         "scheduler must be one of 'warmuplr', got 'NoamHoldAnnealing'",
     ),
-    (TTS.replace("noamlr", "tristagelr"), "scheduler must be one of 'warmuplr', 'noamlr', .*'tristagelr'"),
+    (TTS.replace("noamlr", "lambdalr"), "scheduler must be one of 'warmuplr', 'noamlr', .*'lambdalr'"),
+    (TTS.replace("noamlr", "warmupReducelronplateau"), "write reducelronplateau without warmup_steps"),
+    ({**SPEAKER, "optim_conf": {"lr": 0.2}}, "max_lr is 0.1, but the warmup has the lr of optim_conf, 0.2"),
+    (
+        {**SPEAKER, "scheduler_conf": {**DECAY, "total_steps": 9}},
+        "warmup_steps must be below total_steps, got 17590 and 9",
+    ),
+    (LANGUAGE.replace("0.5", "0.4"), "warmup_ratio, hold_ratio and decay_ratio must have the sum 1"),
+    (
+        LANGUAGE.replace("0.5", "0.0").replace("0.2", "0.7"),
+        "tristagelr needs steps of its warmup and decay",
+    ),
     (TTS.replace("lr: 1.0", "eps: 1.0"), "the config has no lr: give init_value"),
     (U2PP.replace("lr: 0.001", "lr: [0.001, 0.01]"), r"lr must be a number, got \[0.001, 0.01\]"),
     (TTS.replace("4000", "0"), "warmup_steps must be .*, got 0"),

@@ -80,12 +80,43 @@ optim:
   eta_min: 1e-6
 """
 NONE = {"trainer": "ocp", "optim": {"lr_initial": 0.01, "scheduler": "Null", "max_epochs": 5}}
+UMA = """
+epochs: 2
+steps: null
+lr: 4e-4
+runner:
+  _target_: fairchem.core.components.train.train_runner.TrainEvalRunner
+  train_eval_unit:
+    _target_: fairchem.core.units.mlip_unit.mlip_unit.MLIPTrainEvalUnit
+    tasks: ${tasks}
+    optimizer_fn:
+      _target_: torch.optim.AdamW
+      _partial_: true
+      lr: ${lr}
+      weight_decay: 1e-3
+    cosine_lr_scheduler_fn:
+      _target_: fairchem.core.units.mlip_unit.mlip_unit._get_consine_lr_scheduler
+      _partial_: true
+      warmup_factor: 0.2
+      warmup_epochs: 0.1
+      lr_min_factor: 0.01
+      epochs: ${epochs}
+      steps: ${steps}
+    clip_grad_norm: 100
+  max_epochs: ${epochs}
+"""
+UMA_STEPS = UMA.replace("epochs: 2", "epochs: null").replace("steps: null", "steps: 5000")
+BATCHES = {"steps_per_epoch": 1000}
 CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (SCHNET, {}, None, {0: 2e-5, 31_250: 1e-4, 52_082: 1e-4, 52_083: 1e-5, 200_000: 1e-7}),
     (GEMNET_OC, {"steps_per_epoch": 32_130}, 2_570_400, {0: 5e-4, 64_000: 4e-4, 96_000: 3.2e-4}),
     (EQUIFORMER, {"steps_per_epoch": 1000}, 30_000, {0: 8e-5, 100: 4e-4, 15_000: 2.02e-4, 30_000: 4e-6}),
     (PAINN, {}, None, {0: 1e-4, 500_000: 5.05e-5, 1_000_000: 1e-6}),
     (NONE, {"steps_per_epoch": 7}, 35, {0: 0.01, 999: 0.01}),
+    (UMA, BATCHES, 2000, {0: 8e-5, 100: 4e-4, 1000: 2.02e-4, 2000: 4e-6}),
+    (UMA, {**BATCHES, "epochs": 4, "init_value": 1.0}, 4000, {2000: 0.505}),
+    (UMA_STEPS, BATCHES, 5000, {50: 2.4e-4, 2500: 2.02e-4}),
+    (UMA.replace("epochs: 0.1", "epochs: 0"), BATCHES, 2000, {0: 8e-5, 1: 4e-4}),
 ]
 
 
@@ -105,6 +136,8 @@ def test_a_plateau_has_the_settings_of_optim():
 def test_the_optimizer_is_stated():
     recipe = from_config(GEMNET_OC)
     assert (recipe.optimizer, recipe.weight_decay, recipe.clip) == ("AdamW", 0.1, 10.0)
+    recipe = from_config(UMA, **BATCHES)
+    assert (recipe.optimizer, recipe.weight_decay, recipe.clip) == ("AdamW", 0.001, 100.0)
 
 
 REFUSED = [
@@ -124,6 +157,13 @@ REFUSED = [
         NONE | {"optim": {"lr_initial": 1, "scheduler": "SWALR"}},
         "scheduler must be one of 'Null', 'LambdaLR'",
     ),
+    (UMA, "give steps_per_epoch"),
+    (
+        UMA.replace("steps: null", "steps: 9"),
+        BATCHES,
+        "must have epochs or steps, and the other one must be",
+    ),
+    (UMA.replace("lr: 4e-4\n", ""), BATCHES, "the config does not define it: give names={'lr': ...}"),
     (EQUIFORMER.replace("type: cosine", "type: poly"), "lambda_type must be one of 'cosine', 'multistep'"),
 ]
 

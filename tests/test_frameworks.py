@@ -12,6 +12,7 @@ import pytest
 import jaxlr
 from jaxlr.convert.foreign import CALLS
 from jaxlr.convert.lines import line_of
+from jaxlr.frameworks.files import read_config
 from jaxlr.frameworks.forms import settings_of
 from jaxlr.frameworks.registry import FRAMEWORKS
 
@@ -224,6 +225,26 @@ def test_a_hostile_text_is_one_clear_line_in_bounded_time(name):
     assert len(str(error.value)) < 1000
 
 
+def test_lists_of_data_files_do_not_make_a_config_too_long(tmp_path):
+    text = "learning_rate: 0.5\nlr_scheduler_type: constant\npaths:\n" + "  - s3://a/part-1.npy\n" * 9000
+    (tmp_path / "a.yaml").write_text(text + "max_steps: 9\n")
+    assert from_config(text).schedule(0) == from_config(tmp_path / "a.yaml").schedule(0) == 0.5
+    assert from_config(tmp_path / "a.yaml").num_counts == 9
+    (tmp_path / "a.yaml").write_text(text * 9)
+    with pytest.raises(ValueError, match="at most 100000 characters: leave out lists"):
+        from_config(tmp_path / "a.yaml")
+
+
+def test_many_aliases_of_a_small_section_are_read():
+    runs = "".join(f"run{number}: {{<<: *base, max_steps: {number}}}\n" for number in range(1, 99))
+    text = f"base: &base\n  lr_scheduler_type: constant\n  learning_rate: 0.5\n{runs}"
+    assert read_config(text)["run98"] == {
+        "lr_scheduler_type": "constant",
+        "learning_rate": 0.5,
+        "max_steps": 98,
+    }
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -251,6 +272,21 @@ def test_a_broken_json_text_is_an_error_of_json():
     with pytest.raises(ValueError, match="cannot read the JSON config: Expecting"):
         from_config('{"learning_rate": 0.1, "lr_scheduler_type"')
     assert from_config("{learning_rate: 0.5, lr_scheduler_type: constant}").schedule(0) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            "python src/train.py model=vit +model.optimizer.lr=0.002",
+            "such as 'model.optimizer.lr=0.002': give that",
+        ),
+        ("python a.py --config-path=conf --config-name=asr model.optim.lr=0.1", "names a config of Hydra"),
+    ],
+)
+def test_a_command_of_hydra_is_refused_without_its_config(command, message):
+    with pytest.raises(ValueError, match=message):
+        from_config(command)
 
 
 def test_a_mapping_that_contains_itself_is_refused():

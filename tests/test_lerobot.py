@@ -93,6 +93,8 @@ cd lerobot && lerobot-train \\
   --batch_size=64 \\
   --steps=60000
 """
+LINGBOT = ACT.replace("=act ", "=lingbot_va ")
+WALL_X = PI0.replace("=pi0 ", "=wall_x ")
 NAMES = {"names": {"policy.type": "smolvla"}}
 CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (SAVED, {}, 200_000, {0: 1e-4 / 1001, 15_000: 5.125e-5, 30_000: 2.5e-6, 200_000: 2.5e-6}),
@@ -102,6 +104,9 @@ CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (ACT, {}, 100_000, {0: 1e-5, 99_999: 1e-5}),
     (PI0, {}, 3000, {0: 2.5e-5 / 101, 1500: 1.375e-5, 3000: 2.5e-6}),
     (SMOLVLA, NAMES, 60_000, {15_000: 5.5e-4, 30_000: 1e-4}),
+    (LINGBOT, {}, 100_000, {0: 0.0, 500: 5e-6, 1000: 1e-5, 99_999: 1e-5}),
+    (WALL_X, {}, 3000, {0: 2e-5 / 31, 1500: 1.05e-5, 3000: 1e-6}),
+    (PI0.replace("=pi0 ", "=eo1 "), {}, 3000, {1500: 5e-5, 3000: 0.0}),
 ]
 
 
@@ -113,6 +118,10 @@ def test_the_optimizer_is_stated_and_defaults_are_assumptions():
     assert (recipe.optimizer, recipe.momentum) == ("adamw", 0.9)
     assert (recipe.weight_decay, recipe.clip) == (1e-10, 10.0)
     assert from_config(OWN).momentum == 0.95
+    policy = {"type": "multi_task_dit", "optimizer_lr": 1e-4, "vision_encoder_lr_multiplier": 0.1}
+    assert from_config({**SAVED, "policy": policy}).assumptions == (
+        "vision_encoder_lr_multiplier gives the vision encoder another rate than this.",
+    )
     act = from_config(ACT)
     assert act.groups == ("others", "backbone")
     assert act.assumptions[:2] == (

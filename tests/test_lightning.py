@@ -232,6 +232,10 @@ REFUSED = [
     (adam(_target_=COSINE, T_max="${scheduler.T_max}"), "a reference to itself"),
     (adam(_target_=COSINE), r"the config has no T_max for CosineAnnealingLR: give names=\{'T_max': ...\}"),
     (adam(_target_=COSINE, T_max="???"), "the config has no T_max for CosineAnnealingLR"),
+    (
+        {**adam(_target_=COSINE, T_max="${steps}"), "steps": None},
+        r"the config has no T_max for CosineAnnealingLR: give names=\{'T_max': ...\}",
+    ),
     (adam(_target_=COSINE, T_max=9, foo=1), "CosineAnnealingLR has no argument 'foo'"),
     (adam(_target_="src.lr.WarmupThing", steps=1), "unknown scheduler 'WarmupThing'"),
     ({"_target_": "utils.CosineDecayWarmupLRScheduler", "t_initial": 9}, "unknown scheduler 'CosineDecayW"),

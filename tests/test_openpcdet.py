@@ -41,12 +41,14 @@ OPTIMIZATION:
 """
 WAYMO = POINTPILLAR.replace("NUM_EPOCHS: 80", "NUM_EPOCHS: 30").replace("0.4", "0.5")
 BEVFUSION = POINTPILLAR.replace("adam_onecycle", "adam_cosineanneal") + "    WARMUP_ITER: 500\n"
+LONG_WARMUP = BEVFUSION.replace("500", "20000")  # longer than the run
 ADAM = POINTPILLAR.replace("adam_onecycle", "adam")
 SGD = POINTPILLAR.replace("adam_onecycle", "sgd").replace("0.0000001", "0.0002")
 CONFIGS = [  # a config, the optimizer, num_counts, and rates by count
     (POINTPILLAR, "adam_onecycle", 8000, {0: 3e-4, 1600: 1.65e-3, 3200: 3e-3, 5600: (3e-3 + 3e-8) / 2}),
     (WAYMO, "adam_onecycle", 3000, {1500: 3e-3}),
     (BEVFUSION, "adam_cosineanneal", 8000, {0: 0.33333333 * 3e-3, 4000: 1.5015e-3, 4099: 1.5015e-3}),
+    (LONG_WARMUP, "adam_cosineanneal", 8000, {5000: 3e-3 * (1 - 0.75 * 0.66666667)}),
     (ADAM, "adam", 8000, {3499: 3e-3, 3500: 3e-4, 4500: 3e-5}),
     (SGD, "sgd", 8000, {4499: 3e-4, 4500: 2e-4}),
 ]

@@ -120,6 +120,11 @@ test_a_config_as_people_write_it_gives_its_rates = gives_rates(
 )
 
 
+def test_a_scheduler_whose_share_has_no_batch_is_left_out():
+    recipe = from_config(WARMUP, steps_per_epoch=1, epochs=1)
+    assert (recipe.num_counts, recipe.schedule(0)) == (1, 1e-7)
+
+
 def test_the_groups_and_the_optimizer_are_stated():
     recipe = from_config(MOSE, steps_per_epoch=100)
     assert recipe.groups == ("the others", "image_encoder.*")
@@ -130,7 +135,23 @@ def test_the_groups_and_the_optimizer_are_stated():
 
 
 BATCH = {"steps_per_epoch": 100}
+SAM3 = """
+trainer:
+  max_epochs: 20
+  optim:
+    options:
+      lr:
+        - scheduler:
+            _target_: sam3.train.optim.schedulers.InverseSquareRootParamScheduler
+            base_lr: 8e-5
+            timescale: 20
+            warmup_steps: 20
+            cooldown_steps: 20
+"""
 REFUSED = [
+    (SAM3, {"steps_per_epoch": 100_000}, "SAM 3 is supported up to 1000000 batches, got 2000000"),
+    (SAM3.replace("timescale: 20", "timescale: 0"), BATCH, "timescale must be above 0, got 0"),
+    (SAM3.replace("base_lr", "lr"), BATCH, "InverseSquareRootParamScheduler has no base_lr"),
     (MOSE, {}, "give steps_per_epoch"),
     (MOSE, {**BATCH, "init_value": 1e-3}, "leave init_value out, and give names"),
     (MOSE, {**BATCH, "group": 2}, "group must be one of 0 .the others., 1 .image_encoder"),

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 from framework_files import from_config, gives_rates, refuses
 from helpers import HOST_RTOL, assert_close
 
@@ -89,6 +90,21 @@ def test_a_recipe_has_the_optimizer_and_the_defaults_that_were_taken(tmp_path):
         "The rate is 2e-05, the default of fit.",
         "warmup_steps is 10000, the default of fit.",
     )
+
+
+@pytest.mark.parametrize(
+    ("call", "given", "is_changed"),
+    [
+        (CALL, {}, False),
+        (CALL, {"epochs": 2}, True),
+        (CALL, {"epochs": 2, "steps_per_epoch": 9}, False),
+        (DEFAULTS, {"steps_per_epoch": 9}, False),
+        (DEFAULTS.replace("objectives=[", "objectives=[(b, loss), "), {"steps_per_epoch": 9}, True),
+    ],
+)
+def test_a_length_that_later_versions_changed_is_an_assumption(call, given, is_changed):
+    assumptions = from_config(call, **given).assumptions
+    assert any("before sentence-transformers 3.0" in each for each in assumptions) == is_changed
 
 
 REFUSED = [

@@ -55,6 +55,7 @@ BipedalWalkerHardcore-v3:
 """
 A2C = {"policy": "CnnPolicy", "n_envs": 16, "n_timesteps": 1e7, "learning_rate": "lin_7e-4", "algo": "a2c"}
 DEFAULT = {"policy": "MlpPolicy", "n_timesteps": 1e5}
+LSTM = {**DEFAULT, "n_timesteps": 100_480, "learning_rate": "lin_1e-3"}
 ATARI_NAMES = {"env": "atari", "algo": "ppo"}
 CONFIGS = [  # a config, names, num_counts, and rates by count
     (ATARI, ATARI_NAMES, 156_256, {0: 2.5e-4 * (1 - 1.024e-4), 16 * 4882: 2.5e-4 * (1 - 4883 * 1.024e-4)}),
@@ -62,6 +63,10 @@ CONFIGS = [  # a config, names, num_counts, and rates by count
     (BIPEDAL, {"algo": "sac"}, 9_990_000, {0: 7.3e-4 * (1 - 1.0001e-3), 4_989_999: 3.65e-4}),
     (A2C, {}, 125_000, {0: 7e-4 * (1 - 8e-6), 62_499: 3.5e-4, 124_999: 0.0}),
     (DEFAULT, {"algo": "td3"}, None, {0: 1e-3}),
+    (BIPEDAL, {"algo": "tqc"}, 9_990_000, {4_989_999: 3.65e-4}),
+    (BIPEDAL, {"algo": "crossq"}, 9_990_000, {4_989_999: 3.65e-4}),
+    (DEFAULT, {"algo": "qrdqn"}, None, {0: 5e-5}),
+    (LSTM, {"algo": "ppo_lstm"}, 7850, {0: 1e-3 * (1 - 1 / 785), 10: 1e-3 * (1 - 2 / 785)}),
 ]
 
 
@@ -89,7 +94,7 @@ REFUSED = [
     (ATARI, {}, "the config has 3 environments, such as 'default': give names={'env'"),
     (LINE, {}, "the hyperparameters do not say their algorithm, .* give names={'algo': 'ppo'}"),
     (DEFAULT, {}, "the config has no learning_rate: give init_value"),
-    (LINE, {"algo": "tqc"}, "algo must be one of 'ppo', 'a2c', .*, got 'tqc'"),
+    (LINE, {"algo": "trpo"}, "algo must be one of 'ppo', 'a2c', .*, got 'trpo'"),
     (
         {**LINE, "target_kl": 0.03},
         {"algo": "ppo"},

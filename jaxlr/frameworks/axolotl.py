@@ -1,6 +1,6 @@
 """Axolotl: its YAML configs, with the schedules that it adds to those of transformers.
 
-The rules are those of axolotl of July 2026 (`utils/schedulers.py`, `core/trainers/mixins/scheduler.py`,
+The rules are those of axolotl 0.19.0 (`utils/schedulers.py`, `core/trainers/mixins/scheduler.py`,
 `core/builders/base.py`, `utils/trainer.py`).
 """
 
@@ -13,7 +13,7 @@ import optax
 from jaxlr._checks import check_value
 from jaxlr.frameworks import huggingface
 from jaxlr.frameworks._curves import warmup, warmup_ahead, waves
-from jaxlr.frameworks.huggingface_schedules import ENDLESS, PLATEAUS, get_scheduler
+from jaxlr.frameworks.huggingface_schedules import ENDLESS, NEWEST_RULES, PLATEAUS, get_scheduler
 from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
 from jaxlr.schedules import (
     Phase,
@@ -84,7 +84,7 @@ def _schedule(config: Config, init_value: Any, name: str, warm: Any, num_steps: 
             return _cosine_then_constant(init_value, warm, num_steps, floor, constant)
         return waves(init_value, [warmup(warm)], max(1, num_steps - warm), 0.5, end_factor=floor)
     keywords = huggingface.scheduler_keywords(config, name)
-    version = config.version_text or "4.49"
+    version = config.version_text or NEWEST_RULES
     return get_scheduler(init_value, name, warm, num_steps, keywords, version=version)
 
 

@@ -16,6 +16,10 @@ from jaxlr.frameworks.registry import FRAMEWORKS
 
 # By settings of a config that is not read: how to get its schedule.
 _ELSEWHERE = {
+    ("config_name",): (
+        "the command names a config of Hydra, which is not read: give the path of that file, with the "
+        "settings of the command written into it"
+    ),
     ("lr_scheduler_name",): (
         "the config looks like NequIP's, which is not read: give jaxlr.from_string the class of "
         "lr_scheduler_name, with the other lr_scheduler_ settings. NequIP steps ReduceLROnPlateau once per "

@@ -1,6 +1,7 @@
 """Hugging Face diffusers: `get_scheduler` as the flags of its training scripts use it.
 
-The rules are those of diffusers 0.36 (`optimization.py`, `examples/text_to_image/train_text_to_image.py`).
+The rules are those of diffusers 0.36 to 0.42 (`optimization.py`, and `train_text_to_image.py` in
+`examples/text_to_image/`).
 """
 
 import math

@@ -1,18 +1,17 @@
 """ESPnet and WeNet: the `scheduler` and the `scheduler_conf` of their YAML configs, which FunASR shares.
 
-The rules are those of ESPnet of October 2025 (`espnet2/schedulers/`, `espnet2/train/trainer.py`), WeNet of
-December 2025 (`wenet/utils/scheduler.py`, `wenet/utils/train_utils.py`) and FunASR of 2026
-(`funasr/bin/train_ds.py`).
+The rules are those of ESPnet of October 2025 (`espnet2/train/trainer.py`), WeNet of December 2025
+(`wenet/utils/scheduler.py`, `wenet/utils/train_utils.py`) and FunASR of 2026 (`funasr/bin/train_ds.py`).
+Those of ESPnet's schedulers are in `espnet_schedules.py`.
 """
 
-from collections.abc import Callable, Mapping
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Any
 
-from jaxlr._checks import check_choice, check_positive_count
+from jaxlr._checks import check_choice
 from jaxlr.convert.text import from_string
 from jaxlr.frameworks._curves import noam
-from jaxlr.frameworks._defaults import with_defaults
+from jaxlr.frameworks.espnet_schedules import RULES, warmup_steps
 from jaxlr.frameworks.recipe import Config, Framework, Recipe, Unit, section
 from jaxlr.schedules import Phase, phased_lr
 
@@ -61,18 +60,20 @@ def _read(config: Config, framework: str, number: str) -> Recipe:
         config.assume(
             "Updates 0 and 1 have the same rate: WeNet sets its scheduler back by a step at the start."
         )
-        phases = [Phase(1, start_factor=1 / _warmup(scheduler)), *_warmup_lr(scheduler)]
+        phases = [Phase(1, start_factor=1 / warmup_steps(scheduler)), *noam(warmup_steps(scheduler))]
         return config.recipe(framework, phased_lr(rate, phases), "update", _num_updates(config))
-    kind = check_choice("scheduler", name.lower(), (*_RULES, *_CLASSES))
+    kind = name.lower()
+    if kind == "warmupreducelronplateau":
+        raise ValueError(
+            "warmupreducelronplateau steps a warmup at each update and a plateau at each validation, and a "
+            "recipe has one count: write reducelronplateau without warmup_steps for the plateau alone"
+        )
+    check_choice("scheduler", kind, (*RULES, *_CLASSES))
     if kind in _CLASSES:
         schedule, unit = _of_class(config, rate, kind, scheduler.settings), _CLASSES[kind][1]
         counts = _num_updates(config) if unit == "update" else config.stated_epochs("max_epoch")
         return config.recipe(framework, schedule, unit, None if unit == "evaluation" else counts)
-    if kind == "noamlr":
-        rate = rate * with_defaults(scheduler, {"model_size": 320}, "ESPnet").number("model_size") ** -0.5
-        rate *= _warmup(scheduler) ** -0.5
-    schedule = phased_lr(rate, _RULES[kind](scheduler))
-    return config.recipe(framework, schedule, "update", _num_updates(config))
+    return config.recipe(framework, RULES[kind](rate, scheduler), "update", _num_updates(config))
 
 
 def _flat(config: Config) -> Config:
@@ -109,39 +110,6 @@ def _num_updates(config: Config) -> int | None:
     if epochs is None or batches is None:
         return None
     return epochs * (batches // config.positive_count("accum_grad", 1))
-
-
-def _warmup(scheduler: Config) -> int:
-    warmup = with_defaults(scheduler, {"warmup_steps": 25_000}, "ESPnet").count("warmup_steps")
-    return check_positive_count("warmup_steps", warmup)
-
-
-def _warmup_lr(scheduler: Config) -> list[Phase]:
-    return noam(_warmup(scheduler))
-
-
-def _piecewise(scheduler: Config) -> list[Phase]:
-    """Return lines between rates at the given steps, then the inverse square root of the step."""
-    steps, rates = scheduler.numbers("warmup_steps_list"), scheduler.numbers("warmup_lr_list")
-    if not steps or not rates or len(steps) != len(rates) or steps[0] != 0:
-        raise ValueError("warmup_steps_list must begin with 0, and have a rate each in warmup_lr_list")
-    lengths = [check_positive_count("warmup_steps_list", last - first) for first, last in pairwise(steps)]
-    if not lengths:
-        raise ValueError("warmup_steps_list must have at least two steps")
-    # The first update is step 1, and the last step of the lines has the last rate of the list.
-    ends = [{"start_value": first, "end_value": last} for first, last in pairwise(rates)]
-    lines = [Phase(length, "linear", span=length, **end) for length, end in zip(lengths, ends, strict=True)]
-    first = Phase(lengths[0] - 1, "linear", offset=1, span=lengths[0], **ends[0])
-    decay = Phase(shape="inverse_sqrt", start_factor=1.0, offset=1, span=steps[-1])
-    return [first, *lines[1:], Phase(1, start_value=rates[-1]), decay]
-
-
-_RULES: dict[str, Callable[[Config], list[Phase]]] = {
-    "warmuplr": _warmup_lr,
-    "noamlr": _warmup_lr,
-    "piecewiselinearwarmuplr": _piecewise,
-    "constantlr": lambda scheduler: [Phase()],
-}
 
 
 def _recognizes(settings: Mapping[str, Any]) -> bool:

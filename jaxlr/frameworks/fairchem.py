@@ -1,9 +1,10 @@
-"""Fairchem, formerly OCP: the `optim` of its YAML configs.
+"""Fairchem, formerly OCP: the `optim` of its YAML configs, and the Hydra configs of version 2, as for UMA.
 
 The rules are those of fairchem-core 1.9 (`modules/scheduler.py`, `common/utils.py`, and `lr_scheduler.py`
-of EquiformerV2 and eSEN).
+of EquiformerV2 and eSEN) and 2.24 (`units/mlip_unit/mlip_unit.py`).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import optax
@@ -12,6 +13,7 @@ from jax.typing import ArrayLike
 from jaxlr._checks import check_choice, check_positive_count
 from jaxlr.convert.classes import CLASSES
 from jaxlr.convert.text import from_string
+from jaxlr.frameworks.hydra import Node, Tree
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 from jaxlr.schedules import Phase, phased_lr
 
@@ -21,7 +23,9 @@ _TORCH += ("ExponentialLR", "OneCycleLR")
 
 
 def read(config: Config) -> Recipe:
-    """Read the section `optim`. A count is an update."""
+    """Read the section `optim`, or the training unit of version 2. A count is an update."""
+    if schedulers := _cosines(tree := Tree(config.settings, config.named)):
+        return _read_unit(config, tree, schedulers[0])
     optim = config.inner("optim")
     parameters = optim.inner("scheduler_params")
     of_optimizer = optim.inner("optimizer_params")
@@ -44,8 +48,42 @@ def read(config: Config) -> Recipe:
 
 
 FRAMEWORK = Framework(
-    name="fairchem", read=read, marks=(("optim.lr_initial",),), aliases=("ocp", "equiformer_v2", "esen")
+    name="fairchem",
+    read=read,
+    marks=(("optim.lr_initial",),),
+    recognizes=lambda settings: bool(_cosines(Tree(settings, lambda name: None))),
+    aliases=("ocp", "equiformer_v2", "esen"),
 )
+
+
+def _cosines(tree: Tree) -> list[Node]:
+    """Return the schedulers of version 2."""
+    return tree.outermost(lambda node: node.name == "_get_consine_lr_scheduler")
+
+
+def _read_unit(config: Config, tree: Tree, node: Node) -> Recipe:
+    """Return the cosine of a training unit of version 2, which has the optimizer beside it."""
+    unit = tree.ancestors(node)[0]
+    found = unit.settings.get("optimizer_fn")
+    optimizer = Node((*unit.path, "optimizer_fn"), found if isinstance(found, Mapping) else {})
+    names = ("warmup_factor", "warmup_epochs", "lr_min_factor", "epochs", "steps")
+    settings = config.of(
+        {
+            **tree.resolved(node, names),
+            **tree.resolved(optimizer, ("lr", "weight_decay")),
+            **tree.resolved(unit, ("clip_grad_norm",)),
+            "optimizer": optimizer.name or None,
+        }
+    )
+    if settings.has("steps") and settings.has("epochs"):
+        raise ValueError("the scheduler must have epochs or steps, and the other one must be null")
+    settings.state_settings(optimizer="optimizer", clip="clip_grad_norm", weight_decay="weight_decay")
+    warmup = max(1, int(settings.number("warmup_epochs") * config.steps_in_epoch()))
+    is_by_steps = settings.has("steps") and config.epochs is None
+    total = settings.positive_count("steps") if is_by_steps else _num_steps(settings, "epochs")
+    in_updates = settings.of({**settings.settings, "warmup_epochs": warmup})
+    schedule = phased_lr(settings.base_rate("lr"), _cosine(in_updates, total))
+    return config.recipe("fairchem", schedule, "update", total)
 
 
 def _schedule(optim: Config, parameters: Config, init_value: ArrayLike) -> Any:
@@ -64,15 +102,19 @@ def _schedule(optim: Config, parameters: Config, init_value: ArrayLike) -> Any:
         epochs = parameters.numbers("decay_epochs", [])
         complete = optim.of({**in_updates, "decay_epochs": [int(epoch * steps) for epoch in epochs]})
         return phased_lr(init_value, _warmed_steps(complete, "warmup_epochs", "decay_epochs", "decay_rate"))
-    ramp, total = _ramp(optim.of(in_updates), "warmup_epochs"), _num_steps(optim)
-    floor = parameters.number("lr_min_factor")
+    return phased_lr(init_value, _cosine(optim.of(in_updates), _num_steps(optim)))
+
+
+def _cosine(config: Config, total: int) -> list[Phase]:
+    """Return a warmup of `warmup_epochs` updates, and a cosine that counts from its start."""
+    ramp, floor = _ramp(config, "warmup_epochs"), config.number("lr_min_factor")
     begin = min(sum(phase.length or 0 for phase in ramp), total)
-    cosine = Phase(total - begin, "cosine", start_factor=1.0, end_factor=floor, offset=begin, span=total)
-    return phased_lr(init_value, [*ramp, cosine, Phase(start_factor=floor)])
+    fall = Phase(total - begin, "cosine", start_factor=1.0, end_factor=floor, offset=begin, span=total)
+    return [*ramp, fall, Phase(start_factor=floor)]
 
 
-def _num_steps(optim: Config) -> int:
-    return check_positive_count("updates", int(optim.num_epochs("max_epochs") * optim.steps_in_epoch()))
+def _num_steps(optim: Config, epochs: str = "max_epochs") -> int:
+    return check_positive_count("updates", int(optim.num_epochs(epochs) * optim.steps_in_epoch()))
 
 
 def _ramp(config: Config, name: str) -> list[Phase]:

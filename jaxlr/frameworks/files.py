@@ -18,17 +18,20 @@ from jaxlr.frameworks.scripts import read_python
 
 # A hostile file must cost a second at most. PyYAML reads about 100,000 characters in that time.
 LONGEST_CONFIG = 100_000
+_LONGEST_FILE = 1_000_000  # bytes, with its lists of data files
+_DATA_FILE = re.compile(r"^[ \t]*(#[ \t]*)?-[ \t]+\S*/\S*\n", re.MULTILINE)  # an item of a list in YAML
 _MOST_VALUES = 20_000
 _MOST_EVENTS = 10_000  # keys, values and brackets of a YAML text
 _MOST_LEVELS = 50
 _MOST_BASES = 20
-_MOST_ALIASES = 16  # of lists and mappings; each can double the size of what the ones before it stand for
+_MOST_ALIASES = 16  # in a large text; each can double the size of what the ones before it stand for
 # The tags of HyperPyYAML, and the key under which an object has the name of its class.
 _TAGS = re.compile(r"!(new|name|ref|apply)\b")
 MADE = "!new"
 # A flag, or one of OpenNMT with its value, as in `-decay_method noam`, which is no difference in Python. Or
 # the command of Ultralytics.
 _FLAG = re.compile(r"(^|\s)--\w|[\w\\]\s+-[a-z]+_\w+[ \t]+[\w./$]|(?m:^!?yolo[ \t]+[a-z]+)")
+_OVERRIDE = re.compile(r"(?:^|\s)[+~]*(\w+(?:\.\w+)+=\S*)")  # of Hydra, on a command line
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".md", ".markdown", ".py", ".sh", ".txt", ".args")
 
 
@@ -49,7 +52,7 @@ def read_config(config: Any) -> Mapping[str, Any]:
     if isinstance(config, list | tuple) and all(isinstance(word, str) for word in config):
         if len(config) > _MOST_VALUES:
             raise ValueError(f"a config must have at most {_MOST_VALUES} values")
-        _check_length("".join(config))
+        _shortened("".join(config))
         return _checked(_flags(config))
     if isinstance(config, os.PathLike):
         return _checked(_read_file(Path(config)))
@@ -76,12 +79,13 @@ def _is_path(text: str) -> bool:
 
 def _read_file(path: Path, opened: list[Path] | None = None) -> Mapping[str, Any]:
     with path.open("rb") as file:
-        data = file.read(LONGEST_CONFIG + 1)
+        data = file.read(_LONGEST_FILE + 1)
+    if len(data) > _LONGEST_FILE:
+        raise _too_long()
     try:
-        text = data.decode("utf-8-sig")
+        text = _shortened(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise ValueError(f"{path.name} is not a text in UTF-8") from None
-    _check_length(text)
     match path.suffix.lower():
         case ".yaml" | ".yml":
             return _with_base(read_yaml(text), path, opened or [])
@@ -104,8 +108,7 @@ def _read_file(path: Path, opened: list[Path] | None = None) -> Mapping[str, Any
 
 def _read_text(text: str) -> Mapping[str, Any]:
     """Read a text whose format its first characters tell."""
-    _check_length(text)
-    text = text.lstrip("\ufeff")
+    text = _shortened(text.lstrip("\ufeff"))
     stripped = text.strip()
     if not stripped:
         raise ValueError("the config is empty")
@@ -142,12 +145,20 @@ def _braces(text: str) -> Mapping[str, Any]:
         raise error
 
 
-def _check_length(text: str) -> None:
+def _shortened(text: str) -> str:
+    """Return a text, without its lists of data files if it is too long with them."""
     if len(text) > LONGEST_CONFIG:
-        raise ValueError(
-            f"a config must have at most {LONGEST_CONFIG} characters: leave out lists that the schedule "
-            "does not need, such as those of data files"
-        )
+        text = _DATA_FILE.sub("", text)
+    if len(text) > LONGEST_CONFIG:
+        raise _too_long()
+    return text
+
+
+def _too_long() -> ValueError:
+    return ValueError(
+        f"a config must have at most {LONGEST_CONFIG} characters: leave out lists that the schedule "
+        "does not need, such as those of data files"
+    )
 
 
 def read_yaml(text: str) -> Mapping[str, Any]:
@@ -194,20 +205,24 @@ def _tagged(yaml: Any) -> Any:
 
 
 def _check_events(events: Any) -> None:
-    """Refuse a text that is deep or full of aliases, before anything is built from it."""
-    depth = aliases = 0
-    of_scalar: dict[str, bool] = {}  # by the name of the anchor
+    """Refuse a text that is deep, or large with its aliases, before anything is built from it."""
+    size = aliases = 0  # the events with the aliases written out, and the aliases of lists and mappings
+    opened: list[tuple[str | None, int]] = []  # the anchors of the open ones, and the size before each
+    sizes: dict[str, int] = {}  # by the name of the anchor
     for number, event in enumerate(events):
         kind, anchor = type(event).__name__, getattr(event, "anchor", None)
-        depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")
-        if kind == "AliasEvent":
-            aliases += not of_scalar.get(event.anchor)
-        elif anchor is not None:
-            of_scalar[anchor] = kind == "ScalarEvent"
-        if depth > _MOST_LEVELS:
+        size += sizes.get(event.anchor, 1) if kind == "AliasEvent" else 1
+        aliases += kind == "AliasEvent" and anchor in sizes
+        if kind.endswith("StartEvent"):
+            opened.append((anchor, size))
+        elif kind.endswith("EndEvent"):
+            name, before = opened.pop()
+            if name is not None:
+                sizes[name] = size - before
+        if len(opened) > _MOST_LEVELS:
             raise ValueError("it is nested too deeply")
-        if aliases > _MOST_ALIASES:
-            raise ValueError(f"it has more than {_MOST_ALIASES} aliases")
+        if aliases > _MOST_ALIASES and size > _MOST_EVENTS:
+            raise ValueError(f"it has more than {_MOST_ALIASES} aliases, and too many values with them")
         if number > _MOST_EVENTS:
             raise ValueError("it has too many values")
 
@@ -259,6 +274,11 @@ def _with_base(config: Mapping[str, Any], path: Path, opened: list[Path]) -> Map
 
 
 def _mapping(loaded: Any, kind: str) -> Mapping[str, Any]:
+    if isinstance(loaded, str) and (override := _OVERRIDE.search(loaded)):
+        raise ValueError(
+            f"the text changes settings of a config file, such as {shown_value(override[1])}: give that "
+            "file, with the new values in it"
+        )
     if not isinstance(loaded, Mapping):
         raise ValueError(f"the {kind} config must hold settings by name, got {shown_value(loaded)}")
     return loaded

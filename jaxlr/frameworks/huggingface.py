@@ -16,6 +16,7 @@ from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.huggingface_schedules import (
     CALLS,
     ENDLESS,
+    NEWEST_RULES,
     PLATEAUS,
     check_type,
     get_scheduler,
@@ -79,7 +80,7 @@ def read(config: Config) -> Recipe:
         return config.recipe("huggingface", plateau, "evaluation", None)
     num_steps = num_training_steps(config, needed=_needs_length(config, name))
     num_warmup_steps = _num_warmup_steps(config, name, num_steps)
-    version = config.version_text or "4.49"
+    version = config.version_text or NEWEST_RULES
     schedule = get_scheduler(init_value, name, num_warmup_steps, num_steps, keywords, version=version)
     return config.recipe("huggingface", schedule, "update", num_steps)
 

@@ -28,6 +28,7 @@ ENDLESS = ("constant", "constant_with_warmup", "inverse_sqrt", "piecewise_consta
 PLATEAUS = ("reduce_lr_on_plateau", "greedy")
 _WSD_WARMUPS = ("linear", "cosine", "1-sqrt")
 _NEW_WSD = (4, 49)  # the version that changed get_wsd_schedule
+NEWEST_RULES = "4.49"  # the last version that changed a schedule
 _MOST_CYCLES = 200
 _MOST_RULES = 200
 _FACTOR = re.compile(r"(\d+\.?\d*|\.\d+)(e-?\d+)?")

@@ -157,7 +157,7 @@ class Tree:
             if match is None:
                 return _as_number(value)
             found, place = self._looked_up(match[1].strip(), path)
-            if found is None:
+            if found is None and not (place and match[0] == value):  # not defined, or null in a text
                 _refuse(name, value, "the config does not define it", match[1].strip())
             if match[0] == value:
                 value, path = found, place
@@ -171,7 +171,7 @@ class Tree:
         return {name: self.value(name, value, (*node.path, name)) for name, value in found.items()}
 
     def _looked_up(self, reference: str, path: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
-        """Return the value of `trainer.max_epochs`, `..lr` or `steps[0]`, and its path."""
+        """Return the value of `trainer.max_epochs`, `..lr` or `steps[0]`, and its path if it is defined."""
         if (given := self._given(reference)) is not None:
             return given, path
         levels = len(reference) - len(reference.lstrip("."))
@@ -179,8 +179,8 @@ class Tree:
         keys = [*around, *_KEY.findall(reference)]
         value: Any = self.root.settings
         for place, key in enumerate(keys):
-            if isinstance(value, Mapping):
-                value = value.get(key)
+            if isinstance(value, Mapping) and key in value:
+                value = value[key]
             elif isinstance(value, list) and str(key).isdigit() and int(key) < len(value):
                 value = value[int(key)]
                 keys[place] = int(key)

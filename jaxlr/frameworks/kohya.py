@@ -8,7 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxlr._checks import shorten, shown_value
-from jaxlr.frameworks.huggingface_schedules import ENDLESS, get_piecewise_constant_schedule, get_scheduler
+from jaxlr.frameworks.huggingface_schedules import (
+    ENDLESS,
+    NEWEST_RULES,
+    get_piecewise_constant_schedule,
+    get_scheduler,
+)
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
 
 
@@ -95,7 +100,7 @@ def _schedule(config: Config, init_value: Any, name: str, warm: Any, num_steps: 
             return get_piecewise_constant_schedule(init_value, rules.strip("'\""))
     if _arguments(config):
         raise ValueError("lr_scheduler_args is supported only for lr_scheduler 'piecewise_constant'")
-    version = config.version_text or "4.49"
+    version = config.version_text or NEWEST_RULES
     return get_scheduler(init_value, name, warm, num_steps, keywords, version=version)
 
 

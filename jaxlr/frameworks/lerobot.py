@@ -22,6 +22,10 @@ from jaxlr.schedules import Phase, phased_lr
 _SECTIONS = ("policy", "optimizer", "scheduler", "offline", "accelerator")
 _PI0 = {"optimizer_lr": 2.5e-5, "scheduler_warmup_steps": 1_000, "scheduler_decay_steps": 30_000}
 _PI0 |= {"scheduler_decay_lr": 2.5e-6}
+_EO1 = {"optimizer_lr": 1e-4, "scheduler_warmup_steps": 900, "scheduler_decay_steps": 30_000}
+_EO1 |= {"scheduler_decay_lr": 0.0}
+_WALL_X = {"optimizer_lr": 2e-5, "scheduler_warmup_steps": 1_000, "scheduler_decay_steps": 100_000}
+_WALL_X |= {"scheduler_decay_lr": 1e-6}
 _DIFFUSION = {"optimizer_lr": 1e-4, "scheduler_name": "cosine", "scheduler_warmup_steps": 500}
 _VQBET = {"optimizer_lr": 1e-4, "optimizer_vqvae_lr": 1e-3, "scheduler_warmup_steps": 500}
 _VQBET |= {"n_vqvae_training_steps": 20_000}
@@ -36,6 +40,11 @@ _PRESETS: dict[str, tuple[str | None, dict[str, Any]]] = {
     "pi05": ("cosine_decay_with_warmup", _PI0),
     "pi0_fast": ("cosine_decay_with_warmup", _PI0),
     "smolvla": ("cosine_decay_with_warmup", {**_PI0, "optimizer_lr": 1e-4}),
+    "vla_jepa": ("cosine_decay_with_warmup", {**_PI0, "optimizer_lr": 1e-4}),
+    "eo1": ("cosine_decay_with_warmup", _EO1),
+    "wall_x": ("cosine_decay_with_warmup", _WALL_X),
+    "lingbot_va": ("constant_with_warmup", {"optimizer_lr": 1e-5, "scheduler_warmup_steps": 1_000}),
+    "fastwam": (None, {"optimizer_lr": 1e-4}),
 }
 # The settings of a scheduler, as a policy names them.
 _OF_POLICY = {
@@ -68,6 +77,8 @@ def read(config: Config) -> Recipe:
     run = config.inner("offline") if config.has("offline") else config  # the section of 2024
     run = with_defaults(run, {"steps": 100_000}, "lerobot-train")
     steps = run.positive_count("steps")
+    if config.inner("policy").number("vision_encoder_lr_multiplier", 1.0) != 1:
+        config.assume("vision_encoder_lr_multiplier gives the vision encoder another rate than this.")
     optimizer, scheduler = config.inner("optimizer"), config.inner("scheduler")
     rate = "lr"
     if config.flag("use_policy_training_preset", True):

@@ -285,7 +285,7 @@ def _schedule(tree: Tree, config: Config, node: Node) -> Any:
     row = namesake(row, node.target, node.arguments.settings)
     _check_library(config, node, row)
     without = tuple(name for name in (*_STEPPING, "name") if name not in row.parameters)
-    text = tree.call_text(_with_missing(config, node, row), without)
+    text = tree.call_text(_with_missing(tree, node, row), without)
     rate = None if row.has_own_base else _rate(tree, config, _optimizers(tree, node))
     try:
         return from_string(text, rate, group=config.group)
@@ -308,16 +308,19 @@ def _check_library(config: Config, node: Node, row: Any) -> None:
         config.assume(f"{node.target} is read as {node.name} of {library}.")
 
 
-def _with_missing(config: Config, node: Node, row: Any) -> Node:
+def _with_missing(tree: Tree, node: Node, row: Any) -> Node:
     """Return a node with the required arguments that it lacks, from `names`."""
-    given, arguments = config.of({}), node.arguments
+    arguments = node.arguments
     by_position = row.parameters[: len(node.settings.get("_args_", []))]
     added: dict[str, Any] = {}
     for name in row.required:
-        if arguments.settings.get(name) in (None, "???") and name not in by_position:
-            if not given.has(name):
-                raise ValueError(f"the config has no {name} for {node.name}: give names={{{name!r}: ...}}")
-            added[name] = given.get(name)
+        if name in by_position:
+            continue
+        value = tree.value(name, arguments.settings.get(name), (*arguments.path, name))
+        if value is None:
+            raise ValueError(f"the config has no {name} for {node.name}: give names={{{name!r}: ...}}")
+        if name not in arguments.settings:
+            added[name] = value
     if arguments.path != node.path:
         return Node(node.path, {**node.settings, arguments.path[-1]: {**arguments.settings, **added}})
     return Node(node.path, {**node.settings, **added})
@@ -369,7 +372,7 @@ def _stepping(tree: Tree, config: Config, node: Node) -> Config:
 def _momentum_cycle(tree: Tree, config: Config, scheduler: Node) -> Any:
     """Return the momentum that a OneCycleLR or CyclicLR cycles, as a schedule, or None."""
     row = _ROWS.get(scheduler.name)
-    text = tree.call_text(_with_missing(config, scheduler, row), _STEPPING) if row else ""
+    text = tree.call_text(_with_missing(tree, scheduler, row), _STEPPING) if row else ""
     if not re.search(r"\b(OneCycleLR|CyclicLR)\b", text):
         return None
     from jaxlr.convert.optimizers.text import read_pair

@@ -72,13 +72,13 @@ def _momentum(section: Config, total: int) -> Any:
 
 def _cosine(section: Config, total: int, batches: int) -> list[Phase]:
     """Return a line from a third of the rate, and a cosine of the epochs to a thousandth of it."""
-    warmup, epochs = min(section.count("WARMUP_ITER"), total), total // batches
+    warmup, epochs = section.count("WARMUP_ITER"), total // batches
     if epochs > _MOST_EPOCHS:
         raise ValueError(f"adam_cosineanneal is supported up to {_MOST_EPOCHS} epochs, got {epochs}")
-    begins = [max(warmup, epoch * batches) for epoch in range(epochs + 1)]
+    begins = [min(max(warmup, epoch * batches), total) for epoch in range(epochs + 1)]
     factors = [0.001 + 0.999 * (1 + math.cos(math.pi * epoch / epochs)) / 2 for epoch in range(epochs)]
     return [
-        Phase(warmup, "linear", start_factor=0.33333333, end_factor=1.0),
+        Phase(begins[0], "linear", start_factor=0.33333333, end_factor=1.0, span=max(1, warmup)),
         *(Phase(begins[n + 1] - begins[n], start_factor=factor) for n, factor in enumerate(factors)),
     ]
 

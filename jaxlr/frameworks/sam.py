@@ -1,18 +1,22 @@
-"""SAM 2: the schedulers of fvcore in its Hydra configs, such as those for fine-tuning.
+"""SAM 2 and SAM 3: the schedulers in their Hydra configs, such as those for fine-tuning.
 
 The rules are those of facebookresearch/sam2 of December 2024 (`training/optimizer.py`,
-`training/trainer.py`, `training/utils/train_utils.py`) and of fvcore 0.1.5 (`common/param_scheduler.py`).
+`training/trainer.py`, `training/utils/train_utils.py`), of fvcore 0.1.5 (`common/param_scheduler.py`), and
+of facebookresearch/sam3 of January 2026 (`sam3/train/optim/schedulers.py`, `sam3/train/trainer.py`).
 """
 
 import bisect
+import math
 import operator
 import re
 from collections.abc import Mapping
 from typing import Any
 
+import optax
+
 from jaxlr._checks import check_choice, check_positive_count, shown_value
 from jaxlr.frameworks.recipe import Config, Framework, Recipe
-from jaxlr.schedules import Phase, phased_lr
+from jaxlr.schedules import Phase, phased_lr, tabulate
 
 
 _EPSILON = 1e-6  # fvcore adds it to the position in the run before a comparison
@@ -25,6 +29,8 @@ _RESOLVERS = {
 }
 _MOST_REFERENCES = 50
 _MOST_SCHEDULERS = 50
+_MOST_BATCHES = 1_000_000  # of a table
+_OF_SAM3 = "sam3.train.optim.schedulers.InverseSquareRootParamScheduler"
 
 
 def read(config: Config) -> Recipe:
@@ -42,7 +48,7 @@ def read(config: Config) -> Recipe:
     written = trainer.get("max_epochs")
     epochs = _value(config, "max_epochs", written) if config.epochs is None else config.epochs
     epochs = check_positive_count("max_epochs", epochs)
-    phases = _phases(config, groups[number].get("scheduler"), epochs, batches)
+    schedule = _schedule(config, groups[number].get("scheduler"), epochs, batches)
     for section, names in (
         ("optimizer", {"optimizer": "_target_"}),
         ("gradient_clip", {"clip": "max_norm"}),
@@ -51,7 +57,7 @@ def read(config: Config) -> Recipe:
             config.of(settings).state_settings(**names)
     if trainer["optim"].get("param_group_modifiers"):
         config.assume("param_group_modifiers may change the rates of some layers. This is the rate before.")
-    return config.recipe("sam", phased_lr(1.0, phases), "iteration", epochs * batches)
+    return config.recipe("sam", schedule, "iteration", epochs * batches)
 
 
 def _trainer(settings: Mapping[str, Any]) -> Any:
@@ -113,6 +119,30 @@ def _resolved(config: Config, name: str, reference: str) -> Any:
     return value
 
 
+def _schedule(config: Config, scheduler: Any, epochs: int, batches: int) -> optax.Schedule:
+    if not isinstance(scheduler, Mapping) or scheduler.get("_target_") != _OF_SAM3:
+        return phased_lr(1.0, _phases(config, scheduler, epochs, batches))
+    if epochs * batches > _MOST_BATCHES:
+        raise ValueError(
+            f"the scheduler of SAM 3 is supported up to {_MOST_BATCHES} batches, got {epochs * batches}"
+        )
+    names = ("base_lr", "warmup_steps", "timescale", "cooldown_steps")
+    base, warmup, timescale, cooldown = (_setting(config, scheduler, name) for name in names)
+    if timescale <= 0:
+        raise ValueError(f"timescale must be above 0, got {timescale:g}")
+
+    def rate(count: int) -> float:
+        """Return the rate of a batch. The original rounds its step down, often to the one before."""
+        epoch = count // batches + count % batches / batches
+        step, where = int(epoch * batches), epoch / epochs
+        total = step / where if where > 0 else 1.0
+        slope = math.sqrt((step + timescale - warmup) / timescale) if step > warmup else 1.0
+        rise = min(1.0, step / warmup) if warmup else 1.0
+        return base / slope * rise * (min(1.0, (total - step) / cooldown) if cooldown else 1.0)
+
+    return tabulate(rate, epochs * batches)
+
+
 def _phases(config: Config, scheduler: Any, epochs: int, batches: int) -> list[Phase]:
     """Return the phases of a scheduler, or of those of a CompositeParamScheduler in turn."""
     total = epochs * batches
@@ -130,7 +160,8 @@ def _phases(config: Config, scheduler: Any, epochs: int, batches: int) -> list[P
         is_rescaled = scaling == "rescaled"
         passed = max(0.0, begin - start * total) if is_rescaled else begin
         span = share * total if is_rescaled else total
-        phases.append(_phase(config, part, after - begin, passed, span))
+        if after > begin:  # a short run may have no batch in the share of a scheduler
+            phases.append(_phase(config, part, after - begin, passed, span))
         begin, start = after, end
     return phases
 
@@ -158,14 +189,19 @@ def _parts(config: Config, scheduler: Any) -> list[tuple[Any, float, str]]:
     return [*zip(parts, lengths, kinds, strict=True)]
 
 
+def _setting(config: Config, scheduler: Mapping[str, Any], key: str) -> float:
+    """Return a setting of a scheduler, which must have it."""
+    if scheduler.get(key) is None:
+        raise ValueError(f"{str(scheduler.get('_target_')).rpartition('.')[2]} has no {key}")
+    return _value(config, key, scheduler[key])
+
+
 def _phase(config: Config, scheduler: Any, length: int, passed: float, span: float) -> Phase:
     settings = scheduler if isinstance(scheduler, Mapping) else {}
     name = str(settings.get("_target_")).rpartition(".")[2]
 
     def value(key: str) -> float:
-        if settings.get(key) is None:
-            raise ValueError(f"{name} has no {key}")
-        return _value(config, key, settings[key])
+        return _setting(config, settings, key)
 
     clock: Any = {"offset": passed, "span": span}
     match name:

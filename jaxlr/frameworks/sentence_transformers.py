@@ -1,7 +1,7 @@
 """Sentence Transformers: the settings of `model.fit`, as a call, or as its model cards list them.
 
-The rules are those of sentence-transformers 2.7.0 (`SentenceTransformer.fit`). Its newer trainer takes
-`TrainingArguments`.
+The rules are those of sentence-transformers 2.7.0 (`SentenceTransformer.fit`), compared with 6.2.0. The
+newer trainer takes `TrainingArguments`.
 """
 
 from jaxlr._checks import shown_value
@@ -73,6 +73,12 @@ def _num_steps(config: Config, needed: bool) -> int | None:
     if not needed and config.steps_per_epoch is None and not config.has(name):
         return None
     epochs = config.num_epochs("epochs")
-    if config.steps_per_epoch is None and config.count(name, 0) > 0:
-        return int(config.count(name) * epochs)
-    return int(config.steps_in_epoch() * epochs)
+    is_given = config.steps_per_epoch is None and config.count(name, 0) > 0
+    objectives = config.settings.get("train_objectives")
+    is_several = isinstance(objectives, list) and len(objectives) > 1
+    if is_several or (objectives is not None and is_given and epochs > 1):
+        config.assume(
+            "The length is that of fit before sentence-transformers 3.0. In later ones an epoch has "
+            "len(dataset) // batch_size updates, times the objectives: give that as steps_per_epoch."
+        )
+    return int((config.count(name) if is_given else config.steps_in_epoch()) * epochs)

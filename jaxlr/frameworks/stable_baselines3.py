@@ -1,7 +1,7 @@
 """Stable-Baselines3: the hyperparameters of RL Zoo, whose rates may fall along a line.
 
-The rules are those of Stable-Baselines3 2.9.2 (`common/*_policy_algorithm.py`) and of RL Zoo 2026
-(`exp_manager.py`).
+The rules are those of Stable-Baselines3 2.9.2 (`common/*_policy_algorithm.py`), and of SB3-Contrib and RL
+Zoo of April 2026 (`exp_manager.py`).
 """
 
 import math
@@ -23,6 +23,11 @@ _ALGORITHMS: dict[str, dict[str, Any]] = {
     "td3": {"learning_rate": 1e-3, **_OFF},
     "ddpg": {"learning_rate": 1e-3, **_OFF},
     "dqn": {"learning_rate": 1e-4, **_OFF, "train_freq": 4},
+    # Those of SB3-Contrib.
+    "ppo_lstm": {"learning_rate": 3e-4, "n_steps": 128, "n_epochs": 10, "batch_size": 128},
+    "tqc": {"learning_rate": 3e-4, **_OFF},
+    "crossq": {"learning_rate": 1e-3, **_OFF},
+    "qrdqn": {"learning_rate": 5e-5, **_OFF, "train_freq": 4},
 }
 
 
@@ -111,6 +116,6 @@ def _calls(config: Config) -> _Calls:
     rollout = envs * config.positive_count("train_freq")
     steps = config.signed("gradient_steps", 1)
     updates = rollout if steps < 0 else check_positive_count("gradient_steps", steps)
-    if algorithm in ("td3", "ddpg"):
+    if algorithm in ("td3", "ddpg", "crossq"):
         config.assume("A count is an update of the critic.")
     return _Calls(config.count("learning_starts") // rollout + 1, rollout, updates)

@@ -12,7 +12,7 @@ import math
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Union
 from unittest import mock
 
 import numpy as np
@@ -46,6 +46,33 @@ ESPNET: tuple[
         "CosineAnnealingWarmupRestarts",
         {"first_cycle_steps": 8, "max_lr": 1e-3, "min_lr": 1e-5, "warmup_steps": 3, "gamma": 0.5},
     ),
+    (
+        "warmupsteplr",
+        "WarmupStepLR",
+        {"warmup_steps": 5, "steps_per_epoch": 3, "step_size": 2, "gamma": 0.5},
+    ),
+    ("warmupsteplr", "WarmupStepLR", {"warmup_steps": 4, "steps_per_epoch": 2, "gamma": 0.9}),
+    (
+        "tristagelr",
+        "TristageLR",
+        {"max_steps": 17, "warmup_ratio": 0.3, "hold_ratio": 0.2, "decay_ratio": 0.5, "init_lr_scale": 0.6},
+    ),
+    ("tristagelr", "TristageLR", {"max_steps": 30, "final_lr_scale": 0.1}),
+    (
+        "ExponentialDecayWarmup",
+        "ExponentialDecayWarmup",
+        {"max_lr": 1e-3, "min_lr": 5e-6, "total_steps": 15, "warmup_steps": 4, "warm_from_zero": True},
+    ),
+    (
+        "ExponentialDecayWarmup",
+        "ExponentialDecayWarmup",
+        {"max_lr": 1e-3, "min_lr": 1e-5, "total_steps": 12, "warm_from_zero": True},
+    ),
+    (
+        "ExponentialDecayWarmup",
+        "ExponentialDecayWarmup",
+        {"max_lr": 1e-3, "min_lr": 1e-5, "total_steps": 18, "warmup_steps": 3},
+    ),
     ("steplr", "StepLR", {"step_size": 3, "gamma": 0.8}),
     ("exponentiallr", "ExponentialLR", {"gamma": 0.9}),
     ("CosineAnnealingLR", "CosineAnnealingLR", {"T_max": 15, "eta_min": 1e-5}),
@@ -56,6 +83,9 @@ ESPNET_FILES = {
     "NoamLR": "noam_lr",
     "PiecewiseLinearWarmupLR": "piecewise_linear_warmup_lr",
     "CosineAnnealingWarmupRestarts": "cosine_anneal_warmup_restart",
+    "WarmupStepLR": "warmup_step_lr",
+    "TristageLR": "tristage_lr",
+    "ExponentialDecayWarmup": "exponential_decay_warmup",
 }
 
 
@@ -63,7 +93,7 @@ def espnet(folder: Path) -> list[Any]:
     """Return the rates of ESPnet's schedulers, and of torch's that its configs name."""
     names: dict[str, Any] = {"torch": torch, "np": np, "warnings": warnings, "math": math}
     names.update(_LRScheduler=lr_scheduler.LRScheduler, AbsBatchStepScheduler=object)
-    names.update(typechecked=lambda function: function)
+    names.update(typechecked=lambda function: function, Union=Union)
     for name, file in ESPNET_FILES.items():
         text = text_at(folder / "espnet", "HEAD", f"espnet2/schedulers/{file}.py")
         definitions(text, [name], names)

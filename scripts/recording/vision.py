@@ -327,11 +327,20 @@ FVCORE: tuple[dict[str, Any], ...] = (
 )
 
 
+_SAM3 = "sam3.train.optim.schedulers.InverseSquareRootParamScheduler"
+SAM3: tuple[dict[str, Any], ...] = (
+    {"_target_": _SAM3, "base_lr": 8e-4, "warmup_steps": 20, "timescale": 20, "cooldown_steps": 20},
+    {"_target_": _SAM3, "base_lr": 1e-3, "warmup_steps": 0, "timescale": 10, "cooldown_steps": 0},
+)
+
+
 def sam(folder: Path) -> list[Any]:
-    """Return the rate of each batch in the trainer of SAM 2, with the schedulers of fvcore."""
+    """Return the rate of each batch in the trainers of SAM 2 and SAM 3, with their schedulers."""
     text = text_at(folder / "fvcore", "HEAD", "fvcore/common/param_scheduler.py")
     names = ["Linear", "Cosine", "Constant", "PolynomialDecay", "Composite", ""]
     found = definitions(text, [f"{name}ParamScheduler" for name in names], {"math": math})
+    text = text_at(folder / "sam3", "HEAD", "sam3/train/optim/schedulers.py")
+    found = definitions(text, ["InverseSquareRootParamScheduler"], found)
 
     def built(node: Any) -> Any:
         arguments = {name: value for name, value in node.items() if name != "_target_"}
@@ -341,12 +350,14 @@ def sam(folder: Path) -> list[Any]:
         return found[node["_target_"].rpartition(".")[2]](**arguments)
 
     cases: list[Any] = []
-    for node in FVCORE:
-        scheduler, epochs, batches = built(node), 12, 7
+    for node in (*FVCORE, *SAM3):
+        # With 50 batches the trainer of SAM 3 rounds some steps down to the one before.
+        scheduler, (epochs, batches) = built(node), (2, 50) if node in SAM3 else (12, 7)
         rates: list[float] = []
         for count in range(epochs * batches):
             exact_epoch = count // batches + float(count % batches) / batches
-            rates.append(scheduler(exact_epoch / epochs))
+            step = {"step": int(exact_epoch * batches)} if node in SAM3 else {}
+            rates.append(scheduler(where=exact_epoch / epochs, **step))
         optim = {"optimizer": {"_target_": "torch.optim.AdamW"}, "options": {"lr": [{"scheduler": node}]}}
         settings = {"trainer": {"max_epochs": epochs, "optim": optim}}
         cases.append(case(None, "step_schedulers", settings, rates, steps_per_epoch=batches))
