@@ -260,7 +260,7 @@ def test_the_rate_may_scale_with_the_global_batch_size():
 def test_a_plateau_is_a_transformation():
     plateau = {"type": "ReduceOnPlateauLR", "monitor": "accuracy", "rule": "greater", "patience": 2}
     recipe = from_config(config_of(plateau, epochs=12))
-    assert (recipe.unit, recipe.num_counts) == ("evaluation", None)
+    assert (recipe.unit, recipe.num_counts) == ("evaluation", 12)
     assert "'accuracy'" in recipe.assumptions[0]
     state = recipe.schedule.init({})
     for _ in range(4):

@@ -76,7 +76,7 @@ def read(config: Config) -> Recipe:
     if name in PLATEAUS:
         config.assume("The plateau is stepped once after each evaluation, with the metric of the trainer.")
         plateau = get_scheduler(init_value, name, scheduler_specific_kwargs=keywords)
-        return config.recipe("huggingface", plateau, "evaluation", None)
+        return config.recipe("huggingface", plateau, "evaluation", num_evaluations(config))
     num_steps = num_training_steps(config, needed=_needs_length(config, name))
     num_warmup_steps = _num_warmup_steps(config, name, num_steps)
     version = config.version_text or "4.49"
@@ -265,6 +265,16 @@ def _needs_length(config: Config, name: str) -> bool:
     steps = config.signed(config.first("warmup_steps", "lr_scheduler_warmup_steps"), 0)
     ratio = config.signed(config.first("warmup_ratio", "lr_scheduler_warmup_ratio"), 0)
     return 0 < steps < 1 or (steps == 0 and ratio > 0)
+
+
+def num_evaluations(config: Config) -> int | None:
+    """Return the epochs of the run, if the trainer evaluates after each. None if it is not known."""
+    strategy = config.stated_text(config.first("eval_strategy", "evaluation_strategy")) or "epoch"
+    counts_steps = config.signed(config.first("max_steps", "training_steps"), -1) > 0
+    name = config.first("num_train_epochs", "num_epochs")
+    if not strategy.lower().endswith("epoch") or counts_steps or not (config.epochs or config.has(name)):
+        return None
+    return math.ceil(config.num_epochs(name))
 
 
 def num_training_steps(config: Config, needed: bool) -> int | None:

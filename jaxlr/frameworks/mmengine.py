@@ -279,7 +279,9 @@ def _plateau_recipe(config: Config, settings: Config, loop: Loop) -> Recipe:
         min_lr=settings.number("min_value", 0.0),
         eps=settings.number("eps", 1e-8),
     )
-    return config.recipe("mmengine", plateau, "evaluation", None)
+    train = config.inner("train_cfg")
+    epochs = train.stated_epochs("max_epochs") if train.positive_count("val_interval", 1) == 1 else None
+    return config.recipe("mmengine", plateau, "evaluation", epochs)
 
 
 _PLATEAU_SETTINGS = "monitor rule factor patience threshold threshold_rule cooldown min_value eps"
