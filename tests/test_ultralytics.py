@@ -133,6 +133,8 @@ def test_a_file_of_yolov5_has_the_rules_of_7_0():
     assert "The rules are those of YOLOv5 7.0" in recipe.assumptions[0]
     assert recipe.schedule(25) == 0.01 * 0.25 * (1 - 0.9 * 2 / 5)
     assert from_config(HYP.replace("3.0", "0"), epochs=50, steps_per_epoch=10).schedule(0) == 0.0
+    with pytest.raises(ValueError, match=r"YOLOv5 before 6\.1 has no cos_lr"):
+        from_config({**MAPPING, "cos_lr": False}, steps_per_epoch=10, version="6.0")
     with pytest.raises(ValueError, match=r"YOLOv5 before 3\.1 has no lrf"):
         from_config(HYP, epochs=5, steps_per_epoch=10, version="2.0")
 

@@ -77,7 +77,8 @@ def _flat(config: Config) -> Mapping[str, Any]:
         found = tree.resolved(Node((*place, name), given), given)
         flat = {**{name if key == "_name" else key: value for key, value in found.items()}, **flat}
     node = Node(("optimization",), section(settings, "optimization"))
-    run = tree.resolved(node, ("lr",)[bool(place) :] + ("max_update", "max_epoch", "clip_norm"))
+    of_run = ("max_update", "max_epoch", "clip_norm")
+    run = tree.resolved(node, of_run if place else ("lr", *of_run))
     return {**flat, **run}
 
 
