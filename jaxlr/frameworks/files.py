@@ -234,11 +234,13 @@ def _parsed(kind: str, load: Callable[[str], Any], text: str) -> Any:
 
 
 def _with_base(config: Mapping[str, Any], path: Path, opened: list[Path]) -> Mapping[str, Any]:
-    """Merge a YAML config into the files of its `_BASE_`, or of the `__include__` of RT-DETR."""
-    key = "_BASE_" if "_BASE_" in config else "__include__"
-    if key not in config:
+    """Merge a YAML config into the files of `_BASE_`, `__include__` of RT-DETR or `defaults` of NeMo RL."""
+    key = next((name for name in ("_BASE_", "__include__", "defaults") if name in config), "")
+    named: Any = config.get(key)
+    names: list[Any] = named if isinstance(named, list) else [named]
+    # In Hydra, defaults names no files.
+    if not key or (key == "defaults" and not all(str(name).endswith(".yaml") for name in names)):
         return config
-    names = config[key] if isinstance(config[key], list) else [config[key]]
     merged: dict[str, Any] = {}
     for name in names:
         if not isinstance(name, str) or Path(name).is_absolute() or name.startswith("~") or "://" in name:
