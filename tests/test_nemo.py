@@ -121,6 +121,7 @@ REFUSED = [
     ),
     (with_sched("PolynomialDecayAnnealing", max_steps=9, cycle=True), "cycle=True is not supported"),
     ({"optim": {"sched": {"name": "NoamAnnealing"}}}, "the config has no lr: give init_value"),
+    ({"optim": {"lr": 0.1, "sched": True}}, "the config is of no known framework"),
 ]
 
 

@@ -213,6 +213,9 @@ def test_the_rates_of_a_run_agree_with_its_results_csv():
 REFUSED = [
     (COMMAND + " cfg=my.yaml", {}, "cfg='my.yaml' is not supported: give the settings of this file"),
     ("main.py --model yolo --mode train --lr 0.1 --epochs 3", {}, "the config is of no known framework"),
+    ("net = YOLOv3(20)\ntrain(net, epochs=100)\n", {}, "the config is of no known framework"),
+    ("net = YOLO(20)\nnet.train(mode=True)\n", {}, "the config is of no known framework"),
+    ('YOLO("last.pt").train(resume=True)\n', {}, "resume=True is not supported: give the args.yaml of"),
     ("yolo mode=val model=yolov8s.pt data=data.yaml", {}, "the config is of no known framework"),
     (SCRIPT + "model.train(data='b.yaml', epochs=5)", {}, "the text has 2 calls of train: give the one"),
     ({**MAPPING, "optimizer": "auto", "batch": -1}, {"steps_per_epoch": 3}, "batch lets Ultralytics"),

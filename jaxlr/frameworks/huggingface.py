@@ -36,17 +36,7 @@ _QLORA_DEFAULTS = {
 }
 _SWIFT_DEFAULTS = {"lr_scheduler_type": "cosine", "weight_decay": 0.1, "adam_beta2": 0.95}
 # Names of rates that are no rates of some parameters.
-_ENDS = (
-    "min_lr",
-    "max_lr",
-    "end_lr",
-    "final_lr",
-    "init_lr",
-    "initial_lr",
-    "base_lr",
-    "peak_lr",
-    "warmup_lr",
-)
+_ENDS = re.compile(r"(?:min|max|end|final|init|initial|base|peak|warmup)_(?:lr|learning_rate)")
 # "Use adamw_torch with betas=..." of a model card, and "Adam with betas=..." of an older one.
 _CARD_OPTIMIZER = re.compile(r"(?:Use )?(?:OptimizerNames\.)?(\w+) with ")
 _CARD_NUMBERS = re.compile(r"betas=\(([\d.e-]+), ?([\d.e-]+)\) and epsilon=([\d.e-]+)")
@@ -176,7 +166,7 @@ def lora_plus_rate(config: Config, rate: Any) -> Any:
 def _own_rates(config: Config) -> list[str]:
     """Return the settings of other programs that are rates of some parameters, such as LLaVA."""
     names = [name for name in config.settings if name.endswith(("_lr", "_learning_rate"))]
-    rates = {name: str(config.settings[name]) for name in names if name not in _ENDS}
+    rates = {name: str(config.settings[name]) for name in names if not _ENDS.fullmatch(name)}
     return [name for name, rate in rates.items() if NUMBER.fullmatch(rate) and float(rate) > 0]
 
 
@@ -234,6 +224,7 @@ def _refuse_others(config: Config) -> None:
     """Refuse settings that TrainingArguments lacks, and that change the rate in other programs."""
     others = (
         *("num_cycles", "min_lr", "min_lr_rate", "min_lr_ratio", "lr_end", "warmup_epochs", "adaptive_lr"),
+        "min_learning_rate",
         *("eta_min", "lr_min", "final_lr", "lr_decay", "lr_decay_rate", "lr_decay_steps", "lr_gamma"),
         *("scheduler", "lr_schedule"),
     )

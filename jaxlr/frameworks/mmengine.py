@@ -178,6 +178,8 @@ def _recipe_of_yolo(config: Config, hook: Config, loop: Loop) -> Recipe:
     group = config.groups("weights", "norms", "biases")
     start = hook.number("warmup_bias_lr") if group == 2 else 0.0
     _state_optimizer(config, [], loop)
+    if group:
+        config.state(weight_decay=0.0)
     momentum = config.inner("optim_wrapper").inner("optimizer").stated("momentum")
     if momentum is not None:
         ramp = Phase(warmup, "linear", start_value=hook.number("warmup_momentum"), end_value=momentum)

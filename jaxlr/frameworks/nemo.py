@@ -260,9 +260,9 @@ def _optim(tree: Tree) -> Node | None:
 
     def is_optim(node: Node) -> bool:
         sched = node.settings.get("sched")
-        has_name = "name" in (node.settings if sched is None else sched)
-        is_it = isinstance(sched, Mapping) or (sched is None and is_nemo and "lr" in node.settings)
-        return node.key == "optim" and is_it and has_name
+        if isinstance(sched, Mapping):
+            return node.key == "optim" and "name" in sched
+        return node.key == "optim" and sched is None and is_nemo and {"name", "lr"} <= node.settings.keys()
 
     found = tree.outermost(is_optim)
     return found[0] if len(found) == 1 else None

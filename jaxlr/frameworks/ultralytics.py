@@ -103,6 +103,7 @@ def _completed(config: Config) -> Config:
     if not config.flag("is_yolo_train"):
         return config
     config.refuse("cfg", reason="give the settings of this file")
+    config.refuse("resume", reason="give the args.yaml of the run that is resumed")
     return with_defaults(config, _DEFAULTS, "Ultralytics", epochs="epochs")
 
 
