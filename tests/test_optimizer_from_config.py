@@ -121,7 +121,7 @@ OLMO = {
     "scheduler": {"name": "cosine_with_warmup", "t_warmup": 5},
     **{"max_duration": 60, "max_grad_norm": 1.0},
 }
-LIONW = {"name": "lionw", "learning_rate": 0.1, "betas": [0.9, 0.95], "decay_norm_and_bias": True}
+LIONW = {"name": "decoupled_lionw", "learning_rate": 0.1, "betas": [0.9, 0.95], "decay_norm_and_bias": True}
 EMBEDDINGS = {
     "params": ["embeddings.weight"],
     "opts": {"weight_decay": 0.0},
@@ -222,6 +222,10 @@ STATED: list[tuple[Any, str, Clip | None, tuple[str, ...]]] = [
     ),
     (YOLOX, "SGD(momentum=0.9, weight_decay=0.0001, nesterov=True)", None, BIASES_AND_NORMS),
     (FIT, "AdamW(eps=1e-06)", NORM, BIASES_AND_NORMS),
+    (
+        "fit(train_objectives=[], optimizer_class=torch.optim.AdamW, optimizer_params={'lr': 1}, epochs=6)",
+        *("AdamW()", NORM, BIASES_AND_NORMS),
+    ),
     (LEROBOT, "AdamW(weight_decay=0.0001)", Clip(10.0), ()),
     (
         "--dataset.repo_id=a --policy.type=pi0 --policy.optimizer_betas='[0.9,0.99]' --steps=60",
@@ -505,6 +509,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
         {},
         "'SkipStepAdamW' of OLMo-core is not supported, because it skips some updates",
     ),
+    ({**OLMO, "optimizer": {**LIONW, "name": "decoupled_adamw"}}, {}, "must be 'adamw' or 'lionw', got"),
     (
         {**OLMO, "scheduler": {**OLMO["scheduler"], "grad_clip_warmup_steps": 9}},
         {},
@@ -532,6 +537,10 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
         {**FIT, "optimizer_class": "<class 'transformers.optimization.AdamW'>"},
         {},
         "optimizer_class must be torch.optim.AdamW, got",
+    ),
+    (
+        "fit(train_objectives=[], optimizer_class=AdamW, optimizer_params={'lr': 0.1}, epochs=6)",
+        *({}, "optimizer_class must be torch.optim.AdamW, got 'AdamW'"),
     ),
     (f"{MEGATRON} --optimizer muon", {}, "optimizer must be one of 'adam', 'sgd'"),
     (

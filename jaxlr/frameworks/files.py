@@ -238,9 +238,8 @@ def _with_base(config: Mapping[str, Any], path: Path, opened: list[Path]) -> Map
     key = next((name for name in ("_BASE_", "__include__", "defaults") if name in config), "")
     named: Any = config.get(key)
     names: list[Any] = named if isinstance(named, list) else [named]
-    # In Hydra, defaults names no files.
-    if not key or (key == "defaults" and not all(str(name).endswith(".yaml") for name in names)):
-        return config
+    if not key or (key == "defaults" and not all(_is_yaml(path.parent, name) for name in names)):
+        return config  # the defaults of Hydra are in other folders
     merged: dict[str, Any] = {}
     for name in names:
         if not isinstance(name, str) or Path(name).is_absolute() or name.startswith("~") or "://" in name:
@@ -258,6 +257,10 @@ def _with_base(config: Mapping[str, Any], path: Path, opened: list[Path]) -> Map
             raise ValueError(f"cannot read the {key} file {shorten(str(base), 120)!r}: {reason}") from None
         merged = mmpython.merged(merged, dict(found))
     return mmpython.merged(merged, {name: value for name, value in config.items() if name != key})
+
+
+def _is_yaml(folder: Path, name: Any) -> bool:
+    return isinstance(name, str) and name.endswith(".yaml") and (folder / name).is_file()
 
 
 def _mapping(loaded: Any, kind: str) -> Mapping[str, Any]:

@@ -86,7 +86,7 @@ def optimizer(config: Config) -> TorchOptimizer:
         clip = Clip(clip.size, None)
     return TorchOptimizer(
         torch_class(target) or _CLASSES.get(name, name),
-        settings.options("name", "lr", "sched", "_target_"),
+        settings.options("name", "lr", "sched", "cls", "_target_"),
         clip,
         batches_per_update=trainer.accumulation("accumulate_grad_batches"),
     )

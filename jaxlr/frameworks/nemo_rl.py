@@ -44,7 +44,9 @@ _OF_MEGATRON = (
 def read(config: Config) -> Recipe:
     """Read `policy` and the section of the algorithm. A count is an update."""
     if config.has("defaults"):
-        raise ValueError("the config inherits from its defaults: give the path of its file, not a text")
+        raise ValueError(
+            "the config inherits from its defaults: give the path of its file, where these files are too"
+        )
     algorithm = _algorithm(config.settings)
     run, policy = _part(config, _RUN, algorithm), _part(config, _POLICY, "policy")
     schedule = _of_megatron(config, algorithm) if _is_of_megatron(config) else _of_torch(config, policy)

@@ -84,7 +84,8 @@ def optimizer(config: Config) -> TorchOptimizer:
     settings.refuse("selective_updates", reason="it skips some updates", error=OptimizerError)
     defaults = {"name": "lionw", "weight_decay": 0.01, "betas": (0.9, 0.95)}
     settings = with_defaults(settings, defaults, "OLMo")
-    name = settings.text("name").removeprefix("decoupled_")
+    name = settings.text("name")
+    name = "lionw" if name == "decoupled_lionw" else name  # its name before 2024
     if name not in ("adamw", "lionw"):
         raise OptimizerError(f"name of the optimizer must be 'adamw' or 'lionw', got {shown_value(name)}")
     options = settings.options(*_NO_OPTIONS_OF_OLMO, "eps")
