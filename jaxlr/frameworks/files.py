@@ -260,7 +260,9 @@ def _with_base(config: Mapping[str, Any], path: Path, opened: list[Path]) -> Map
 
 
 def _is_yaml(folder: Path, name: Any) -> bool:
-    return isinstance(name, str) and name.endswith(".yaml") and (folder / name).is_file()
+    return (
+        isinstance(name, str) and name.endswith(".yaml") and len(name) < 250 and (folder / name).is_file()
+    )
 
 
 def _mapping(loaded: Any, kind: str) -> Mapping[str, Any]:
