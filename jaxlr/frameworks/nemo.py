@@ -47,7 +47,7 @@ def read(config: Config) -> Recipe:
     rate = stated.base_rate("lr")
     groups = _groups(tree)
     if config.init_value is None and any("lr" in each for each in groups if isinstance(each, Mapping)):
-        raise ValueError("optim_param_groups has rates of its own: give init_value, the rate of one group")
+        config.assume("optim_param_groups gives some parameters their rate. This is that of the others.")
     written = optim.settings.get("sched")
     if written is None:
         config.assume("The optim has no sched, so the rate is constant.")
