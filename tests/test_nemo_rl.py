@@ -101,6 +101,11 @@ def test_the_optimizer_is_that_of_torch():
 
 REFUSED = [
     (GRPO.replace("128", "96"), {}, "samples of a rollout / train_global_batch_size must be a whole"),
+    (
+        {**SFT, "policy": {**SFT["policy"], "scheduler": [5]}},
+        {},
+        "scheduler must hold settings by name, got 5",
+    ),
     (LINEAR.replace("30", "null"), {}, "the config has no lr_decay_iters: give names="),
     (
         MEGATRON.replace("grpo:", "dpo:"),

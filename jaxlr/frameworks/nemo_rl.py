@@ -104,7 +104,8 @@ def _of_torch(config: Config, policy: Config) -> Any:
         config.assume("The policy has no scheduler, so the rate is constant.")
         return phased_lr(rate, [Phase()])
     tree, calls, milestones = Tree(config.settings, config.named), [], []
-    for row in map(config.of, stated if isinstance(stated, list) else [stated]):
+    for each in stated if isinstance(stated, list) else [stated]:
+        row = config.of({"scheduler": each}).inner("scheduler")
         if row.has("name"):
             made = {"class_path": row.text("name"), "init_args": row.inner("kwargs").settings}
             calls.append(tree.call_text(Node(("policy", "scheduler"), made), ()))
