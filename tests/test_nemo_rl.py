@@ -106,6 +106,11 @@ REFUSED = [
         {},
         "scheduler must hold settings by name, got 5",
     ),
+    (
+        GRPO.replace("torch.optim.lr_scheduler.Lin", "own.Lin"),
+        {},
+        "name must be a class of torch.optim.lr_scheduler, got 'own.LinearLR'",
+    ),
     (LINEAR.replace("30", "null"), {}, "the config has no lr_decay_iters: give names="),
     (
         MEGATRON.replace("grpo:", "dpo:"),

@@ -7,7 +7,7 @@ scheduler moves once in a call of `train`, which makes an update for each global
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jaxlr._checks import check_positive_count
+from jaxlr._checks import check_positive_count, shown_value
 from jaxlr.convert.text import from_string
 from jaxlr.frameworks import megatron
 from jaxlr.frameworks.hydra import Node, Tree
@@ -107,7 +107,12 @@ def _of_torch(config: Config, policy: Config) -> Any:
     for each in stated if isinstance(stated, list) else [stated]:
         row = config.of({"scheduler": each}).inner("scheduler")
         if row.has("name"):
-            made = {"class_path": row.text("name"), "init_args": row.inner("kwargs").settings}
+            target = row.text("name")
+            if not target.startswith("torch.optim.lr_scheduler."):
+                raise ValueError(
+                    f"name must be a class of torch.optim.lr_scheduler, got {shown_value(target)}"
+                )
+            made = {"class_path": target, "init_args": row.inner("kwargs").settings}
             calls.append(tree.call_text(Node(("policy", "scheduler"), made), ()))
         milestones = row.counts("milestones", milestones)
     calls = [call.replace("(", "(optimizer, ", 1) for call in calls]
