@@ -495,6 +495,47 @@ def test_a_plateau_starts_from_the_rate_of_the_config():
     assert hyperparameters.plateau.patience == 2
 
 
+ON_PLATEAU = {"learning_rate": 0.3, "lr_scheduler_type": "reduce_lr_on_plateau"}
+MMENGINE = {
+    "optim_wrapper": {"optimizer": {"type": "SGD", "lr": 0.1}},
+    "param_scheduler": {"type": "ReduceOnPlateauLR"},
+}
+LIGHTNING = {
+    "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1}},
+    "lr_scheduler": {"class_path": "ReduceLROnPlateau", "init_args": {"monitor": "val_loss"}},
+}
+FAIRSEQ = "--lr 0.1 --lr-scheduler reduce_lr_on_plateau --lr-shrink 0.5 --lr-patience 1"
+FAIRCHEM = {"lr_initial": 0.1, "scheduler": "ReduceLROnPlateau", "mode": "min", "max_epochs": 7}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "epochs"),
+    [
+        ({**ON_PLATEAU, "num_train_epochs": 7, "eval_strategy": "epoch"}, 7),
+        ({**ON_PLATEAU, "lr_scheduler_type": "greedy", "num_train_epochs": 6.5}, 7),
+        ({**ON_PLATEAU, "num_train_epochs": 7, "evaluation_strategy": "steps"}, None),
+        ({**ON_PLATEAU, "num_train_epochs": 7, "max_steps": 100}, None),
+        ({"base_model": "a", "learning_rate": 1, "lr_scheduler": "greedy", "num_epochs": 7}, 7),
+        ({**MMENGINE, "train_cfg": {"by_epoch": True, "max_epochs": 7}}, 7),
+        ({**MMENGINE, "train_cfg": {"by_epoch": True, "max_epochs": 7, "val_interval": 2}}, None),
+        ({**LIGHTNING, "trainer": {"max_epochs": 7}}, 7),
+        (f"{FAIRSEQ} --max-epoch 7", 7),
+        (FAIRSEQ, None),
+        ({"optim": FAIRCHEM}, 7),
+        ({"optim": {**FAIRCHEM, "eval_every": 500}}, None),
+    ],
+)
+def test_a_plateau_counts_the_epochs_of_its_config(recipe, epochs):
+    read: Any = jaxlr.from_config(recipe)
+    assert (read.unit, read.num_counts) == ("evaluation", epochs)
+
+
+def test_a_run_with_a_plateau_has_the_epochs_of_its_config():
+    config = completed(recipe={**ON_PLATEAU, "num_train_epochs": 7}, optimizer="SGD()")
+    assert config.epochs == 7
+    assert "The run has 7 epochs, as the config." in config.schedule.assumptions
+
+
 def test_a_recipe_that_does_not_suit_the_data_is_one_line(refuse, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = "--lr_scheduler_type polynomial --learning_rate 0.1 --warmup_steps 45"

@@ -129,6 +129,28 @@ CONFIGS = [  # a config, num_counts, and rates by count
 test_a_config_as_people_write_it_gives_its_rates = gives_rates(CONFIGS, "detectron2", "iteration")
 
 
+@pytest.mark.parametrize("method", ["linear", "constant"])
+def test_before_0_4_the_warmup_multiplied_the_decay(method):
+    """The product in `WarmupMultiStepLR.get_lr` and `WarmupCosineLR.get_lr` of detectron2 0.3."""
+    counts = np.arange(400)
+    ramp = 0.25 * (1 - counts / 100) + counts / 100 if method == "linear" else np.full(400, 0.25)
+    warmup = np.where(counts < 100, ramp, 1.0)
+    solver = {"BASE_LR": 0.5, "MAX_ITER": 400, "WARMUP_ITERS": 100, "WARMUP_FACTOR": 0.25}
+    solver |= {"WARMUP_METHOD": method, "STEPS": [60, 100, 500]}
+    decays = {
+        "WarmupMultiStepLR": 0.1 ** np.searchsorted([60, 100, 500], counts, side="right"),
+        "WarmupCosineLR": (1 + np.cos(np.pi * counts / 400)) / 2,
+    }
+    for name, decay in decays.items():
+        config = {"SOLVER": {**solver, "LR_SCHEDULER_NAME": name}}
+        assert_close(from_config(config, version="0.3").schedule(counts), 0.5 * warmup * decay, 1e-11)
+        assert "Before detectron2 0.4 it multiplied the decay" in from_config(config).assumptions[-1]
+    with pytest.raises(ValueError, match=r"LR_SCHEDULER_NAME before 0\.4 must be one of"):
+        from_config(
+            {"SOLVER": {**solver, "LR_SCHEDULER_NAME": "WarmupStepWithFixedGammaLR"}}, version="0.3"
+        )
+
+
 def test_the_base_of_a_yaml_config_is_read(tmp_path):
     (tmp_path / "Misc").mkdir()
     (tmp_path / "Base-RCNN-FPN.yaml").write_text(BASE)

@@ -230,7 +230,7 @@ def test_the_plateau_has_the_settings_of_torch():
         "scheduler_conf": {"mode": "max", "factor": 0.5, "patience": 1},
     }
     recipe = from_config({"optim": "adadelta", "optim_conf": {"lr": 1.0}, "max_epoch": 20, **plateau})
-    assert (recipe.unit, recipe.num_counts) == ("evaluation", None)
+    assert (recipe.unit, recipe.num_counts) == ("evaluation", 20)
     assert "mode='max'" in repr(recipe.schedule)
     assert recipe.assumptions == ("The plateau is stepped after each epoch, with val_scheduler_criterion.",)
 

@@ -56,7 +56,8 @@ def test_the_hook_of_mmyolo_is_a_warmup_and_a_decay_that_is_an_epoch_late():
     rates = [recipe.schedule(count) for count in (0, 5, 10, 19, 20, 30, 49)]
     assert_close(rates, [0.0, 0.05, 0.09, 0.09, 0.09, 0.08, 0.07], HOST_RTOL)
     assert_close([recipe.momentum(count) for count in (0, 5, 10)], [0.8, 0.85, 0.9], HOST_RTOL)
-    assert from_config(config, steps_per_epoch=10, group=2).schedule(0) == 0.1
+    biases = from_config(config, steps_per_epoch=10, group=2)
+    assert (biases.schedule(0), biases.weight_decay) == (0.1, 0.0)
 
 
 def test_a_linear_lr_of_one_count_never_ends():
@@ -260,7 +261,7 @@ def test_the_rate_may_scale_with_the_global_batch_size():
 def test_a_plateau_is_a_transformation():
     plateau = {"type": "ReduceOnPlateauLR", "monitor": "accuracy", "rule": "greater", "patience": 2}
     recipe = from_config(config_of(plateau, epochs=12))
-    assert (recipe.unit, recipe.num_counts) == ("evaluation", None)
+    assert (recipe.unit, recipe.num_counts) == ("evaluation", 12)
     assert "'accuracy'" in recipe.assumptions[0]
     state = recipe.schedule.init({})
     for _ in range(4):

@@ -57,6 +57,8 @@ def test_defaults_are_assumptions_and_the_optimizer_is_stated():
         "The rate is 0.1: lr for a batch of 512 instead of 256.",
     )
     assert from_config(SIMSIAM).groups == ("encoder", "predictor")
+    default = "--lr 0.1 --batch-size 256 --stop-grad-conv1 --epochs 4"
+    assert from_config(default, steps_per_epoch=10).optimizer == "lars"
     recipe = from_config(VIT, 1e-3, steps_per_epoch=10)
     assert (recipe.optimizer, recipe.weight_decay, recipe.schedule(400)) == ("adamw", 0.1, 1e-3)
 

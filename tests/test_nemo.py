@@ -106,9 +106,17 @@ optim:
 GROUPS = {
     "model": {**with_sched("NoamAnnealing")["model"], "optim_param_groups": {"encoder": {"lr": 1e-5}}}
 }
+
+
+def test_groups_with_rates_of_their_own_are_said():
+    sentence = "optim_param_groups gives some parameters their rate. This is that of the others."
+    numbers = {"d_model": 4, "warmup_steps": 9, "max_steps": 99}
+    assert sentence in from_config(GROUPS, names=numbers).assumptions
+    assert sentence not in from_config(GROUPS, 1e-5, names=numbers).assumptions
+
+
 REFUSED = [
     (NEMO_2, "CosineAnnealingScheduler of NeMo 2 is not supported: write it as in NeMo 1"),
-    (GROUPS, "optim_param_groups has rates of its own: give init_value, the rate of one group"),
     (COSINE, r"the config has no max_steps: give names=\{'max_steps': ...\}, or steps_per_epoch"),
     (
         with_sched("SquareAnnealing", max_steps=9),
@@ -121,6 +129,7 @@ REFUSED = [
     ),
     (with_sched("PolynomialDecayAnnealing", max_steps=9, cycle=True), "cycle=True is not supported"),
     ({"optim": {"sched": {"name": "NoamAnnealing"}}}, "the config has no lr: give init_value"),
+    ({"optim": {"lr": 0.1, "sched": True}}, "the config is of no known framework"),
 ]
 
 

@@ -24,12 +24,15 @@ WSD = {
 }
 INVERSE = {**WSD, "lr_scheduler": {"lr_decay_style": "inverse-square-root", "lr_warmup_steps": 0}}
 CONSTANT = {**WSD, "lr_scheduler": None}
+# init_lr and min_lr are parts of the rate of the optimizer, and not of max_lr.
+HIGHER = {**WSD, "lr_scheduler": {"max_lr": 2.0, "lr_warmup_steps": 2, "lr_decay_style": "linear"}}
 MIDDLE = 1e-3 + 9e-3 * 0.5 * (1 + math.cos(math.pi * 20 / 45))
 CONFIGS = [  # a config, other arguments, num_counts, and rates by count
     (SQUAD, L, 50, {0: 1e-3, 1: 1e-3 + 9e-3 / 5, 5: 1e-2, 25: MIDDLE, 50: 1e-3, 51: 1e-3}),
     (SQUAD, {**L, "init_value": 1.0, "epochs": 1}, 25, {0: 0.1, 2: 1.0, 25: 1e-3}),
     (WSD, {}, 100, {0: 1.0, 80: 1.0, 85: 0.5, 100: 0.0}),
     (INVERSE, {}, 100, {0: 1.0, 1: 1.0, 25: 0.2, 101: 0.01}),
+    (HIGHER, {}, 100, {0: 0.1, 2: 2.0, 51: 1.005, 100: 0.01}),
     (CONSTANT, {"steps_per_epoch": 3, "num_processes": 32}, 30, {0: 1.0, 99: 1.0}),
 ]
 

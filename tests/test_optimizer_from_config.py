@@ -121,7 +121,7 @@ OLMO = {
     "scheduler": {"name": "cosine_with_warmup", "t_warmup": 5},
     **{"max_duration": 60, "max_grad_norm": 1.0},
 }
-LIONW = {"name": "lionw", "learning_rate": 0.1, "betas": [0.9, 0.95], "decay_norm_and_bias": True}
+LIONW = {"name": "decoupled_lionw", "learning_rate": 0.1, "betas": [0.9, 0.95], "decay_norm_and_bias": True}
 EMBEDDINGS = {
     "params": ["embeddings.weight"],
     "opts": {"weight_decay": 0.0},
@@ -139,6 +139,16 @@ OF_CORE = {
         **{"group_overrides": [EMBEDDINGS], "_CLASS_": "olmo_core.optim.adamw.AdamWConfig"},
     },
     "max_grad_norm": 1.0,
+}
+OLDER_CORE = {
+    "optim": {"lr": 0.1, "weight_decay": 0.1, "_CLASS_": "olmo_core.optim.lion.LionConfig"},
+    "trainer": {
+        "max_duration": {"value": 60, "unit": "steps"},
+        "callbacks": {
+            "lr_scheduler": {"scheduler": {"_CLASS_": "CosWithWarmup", "warmup_steps": 5}},
+            "clipper": {"_CLASS_": "callbacks.grad_clipper.GradClipperCallback", "max_grad_norm": 2.0},
+        },
+    },
 }
 NANOTRON = {
     "optimizer": {
@@ -193,6 +203,7 @@ STATED: list[tuple[Any, str, Clip | None, tuple[str, ...]]] = [
         {"train_module": OF_CORE},
         *("AdamW(betas=(0.9, 0.95))", NORM, ("parameters like 'embeddings.weight'",)),
     ),
+    (OLDER_CORE, "Lion(weight_decay=0.1)", Clip(2.0), ()),
     (NANOTRON, "AdamW(betas=(0.9, 0.95), eps=1e-06)", NORM, ("parameters like ['.*norm.*']",)),
     (LITGPT, "AdamW(betas=(0.9, 0.95))", None, ()),
     ({**LITGPT, "train": PRETRAIN}, "AdamW(betas=(0.9, 0.95))", NORM, ()),
@@ -211,7 +222,27 @@ STATED: list[tuple[Any, str, Clip | None, tuple[str, ...]]] = [
     ),
     (YOLOX, "SGD(momentum=0.9, weight_decay=0.0001, nesterov=True)", None, BIASES_AND_NORMS),
     (FIT, "AdamW(eps=1e-06)", NORM, BIASES_AND_NORMS),
+    (
+        "fit(train_objectives=[], optimizer_class=torch.optim.AdamW, optimizer_params={'lr': 1}, epochs=6)",
+        *("AdamW()", NORM, BIASES_AND_NORMS),
+    ),
     (LEROBOT, "AdamW(weight_decay=0.0001)", Clip(10.0), ()),
+    (
+        "--dataset.repo_id=a --policy.type=pi0 --policy.optimizer_betas='[0.9,0.99]' --steps=60",
+        *("AdamW(betas=(0.9, 0.99))", NORM, ()),
+    ),
+    (
+        "--dataset.repo_id=a --policy.type=diffusion --steps=60",
+        *("Adam(betas=(0.95, 0.999), weight_decay=1e-06)", Clip(10.0), ()),
+    ),
+    (
+        {
+            **{"policy": {**LEROBOT["policy"], "optimizer_lr_backbone": 0.01}, "steps": 60},
+            **{"use_policy_training_preset": False, "optimizer": {"type": "sgd", "lr": 0.1}},
+            "scheduler": {"type": "constant_with_warmup", "num_warmup_steps": 5},
+        },
+        *("SGD()", Clip(10.0), ()),
+    ),
     (TRAINER, "AdamW(weight_decay=0.0)", NORM, BIASES_AND_NORMS),
     ({**TRAINER, "max_grad_norm": 0, "optim": "OptimizerNames.SGD"}, "SGD()", None, BIASES_AND_NORMS),
     (
@@ -478,6 +509,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
         {},
         "'SkipStepAdamW' of OLMo-core is not supported, because it skips some updates",
     ),
+    ({**OLMO, "optimizer": {**LIONW, "name": "decoupled_adamw"}}, {}, "must be 'adamw' or 'lionw', got"),
     (
         {**OLMO, "scheduler": {**OLMO["scheduler"], "grad_clip_warmup_steps": 9}},
         {},
@@ -494,12 +526,21 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
         {},
         "the backbone has a rate of its own: give labels, .* 0 .others., 1 .backbone.",
     ),
-    ("--dataset.repo_id=a --policy.type=act --steps=60", {}, "only the train_config.json of the policies"),
+    ("--dataset.repo_id=a --policy.type=vqbet --steps=60", {}, "policy.type must be one of 'act', 'tdmpc'"),
+    (
+        "--dataset.repo_id=a --policy.type=act --optimizer.type=sgd --steps=60",
+        *({}, "the policy chooses the optimizer, unless use_policy_training_preset is off"),
+    ),
+    ({**LITGPT, "quantize": "bnb.nf4"}, {}, "quantize='bnb.nf4' is not supported: it takes the AdamW of"),
     ({**YOLOX, "get_optimizer": True}, {}, "get_optimizer=True is not supported: it is a method of the"),
     (
         {**FIT, "optimizer_class": "<class 'transformers.optimization.AdamW'>"},
         {},
         "optimizer_class must be torch.optim.AdamW, got",
+    ),
+    (
+        "fit(train_objectives=[], optimizer_class=AdamW, optimizer_params={'lr': 0.1}, epochs=6)",
+        *({}, "optimizer_class must be torch.optim.AdamW, got 'AdamW'"),
     ),
     (f"{MEGATRON} --optimizer muon", {}, "optimizer must be one of 'adam', 'sgd'"),
     (

@@ -133,6 +133,8 @@ def test_a_file_of_yolov5_has_the_rules_of_7_0():
     assert "The rules are those of YOLOv5 7.0" in recipe.assumptions[0]
     assert recipe.schedule(25) == 0.01 * 0.25 * (1 - 0.9 * 2 / 5)
     assert from_config(HYP.replace("3.0", "0"), epochs=50, steps_per_epoch=10).schedule(0) == 0.0
+    with pytest.raises(ValueError, match=r"YOLOv5 before 6\.1 has no cos_lr"):
+        from_config({**MAPPING, "cos_lr": False}, steps_per_epoch=10, version="6.0")
     with pytest.raises(ValueError, match=r"YOLOv5 before 3\.1 has no lrf"):
         from_config(HYP, epochs=5, steps_per_epoch=10, version="2.0")
 
@@ -211,6 +213,9 @@ def test_the_rates_of_a_run_agree_with_its_results_csv():
 REFUSED = [
     (COMMAND + " cfg=my.yaml", {}, "cfg='my.yaml' is not supported: give the settings of this file"),
     ("main.py --model yolo --mode train --lr 0.1 --epochs 3", {}, "the config is of no known framework"),
+    ("net = YOLOv3(20)\ntrain(net, epochs=100)\n", {}, "the config is of no known framework"),
+    ("net = YOLO(20)\nnet.train(mode=True)\n", {}, "the config is of no known framework"),
+    ('YOLO("last.pt").train(resume=True)\n', {}, "resume=True is not supported: give the args.yaml of"),
     ("yolo mode=val model=yolov8s.pt data=data.yaml", {}, "the config is of no known framework"),
     (SCRIPT + "model.train(data='b.yaml', epochs=5)", {}, "the text has 2 calls of train: give the one"),
     ({**MAPPING, "optimizer": "auto", "batch": -1}, {"steps_per_epoch": 3}, "batch lets Ultralytics"),

@@ -231,6 +231,33 @@ def test_the_rule_of_an_older_version_is_found(tmp_path):
     assert (biases.agrees, biases.column) == (True, "lr/pg0")
 
 
+YOLOV5 = {
+    "lr0": 0.01,
+    "lrf": 0.1,
+    "warmup_epochs": 3,
+    "warmup_bias_lr": 0.1,
+    "anchor_t": 4,
+    "momentum": 0.9,
+}
+
+
+@pytest.mark.parametrize(("version", "is_cosine"), [("6.1", False), ("6.0", True)])
+def test_the_longer_warmup_of_an_older_yolov5_is_found(version, is_cosine, tmp_path):
+    rates = ultralytics_rates(0.01, 0.1, 15, 100, 1000, is_late=True, is_cosine=is_cosine)
+    log = results_csv(tmp_path / "results.csv", rates, 100)
+    result = jaxlr.verify(YOLOV5, log, steps_per_epoch=100, epochs=15)
+    assert (result.agrees, result.explanations) == (True, (f"The rules are those of YOLOv5 {version}.",))
+
+
+def test_the_warmup_of_an_older_detectron2_is_found(tmp_path):
+    rates = [0.02 * min(1, 0.001 + 0.999 * i / 100) * 0.1 ** (i >= 100) for i in range(19, 400, 20)]
+    rows = [json.dumps({"iteration": 19 + 20 * i, "lr": rate}) for i, rate in enumerate(rates)]
+    (tmp_path / "metrics.json").write_text("\n".join(rows))
+    solver = {"BASE_LR": 0.02, "STEPS": [100], "MAX_ITER": 400, "WARMUP_ITERS": 100}
+    result = jaxlr.verify({"SOLVER": solver}, tmp_path / "metrics.json")
+    assert (result.agrees, result.explanations) == (True, ("The rules are those of detectron2 0.3.",))
+
+
 def test_the_rule_of_another_version_than_the_given_one_is_another_recipe(tmp_path):
     rates = ultralytics_rates(0.01, 0.01, 15, 55, 165, is_late=True)
     log = results_csv(tmp_path / "results.csv", rates, 55)

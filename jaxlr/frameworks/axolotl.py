@@ -35,7 +35,7 @@ def read(config: Config) -> Recipe:
     if name in PLATEAUS:
         keywords = huggingface.scheduler_keywords(config, name)
         schedule = get_scheduler(init_value, name, scheduler_specific_kwargs=keywords)
-        return config.recipe("axolotl", schedule, "evaluation", None)
+        return config.recipe("axolotl", schedule, "evaluation", huggingface.num_evaluations(config))
     num_steps = _num_steps(config, needed=name not in ENDLESS or _warmup_needs_length(config, name))
     warm = 0 if name == "constant" else _num_warmup_steps(config, num_steps)
     build = _jagged if config.has("jagged_restart_steps") else _schedule

@@ -151,6 +151,7 @@ FRAMEWORK = Framework(
     optimizer=optimizer,
     marks=(("SOLVER",), ("lr_multiplier",)),
     calls=(WarmupMultiStepLR, WarmupCosineLR),
+    has_versions=True,
 )
 
 
@@ -182,15 +183,33 @@ def _read_solver(config: Config, solver: Config) -> Recipe:
     if solver.text("LR_SCHEDULER_NAME") == "WarmupPolyLR":
         schedule = _poly(solver, init_value, length, warmup_iters)
         return config.recipe("detectron2", schedule, "iteration", length)
+    factor = solver.number("WARMUP_FACTOR")
+    method = check_choice("WARMUP_METHOD", solver.text("WARMUP_METHOD"), ("linear", "constant"))
+    if config.since(0, 4) is False:
+        schedule = _before_0_4(solver, init_value, length, scale, (factor, warmup_iters, method))
+        return config.recipe("detectron2", schedule, "iteration", length)
     main = _main_of_solver(solver, init_value, length, scale)
-    warmup = _Warmup(
-        solver.number("WARMUP_FACTOR"),
-        min(warmup_iters / length, 1.0),
-        check_choice("WARMUP_METHOD", solver.text("WARMUP_METHOD"), ("linear", "constant")),
-        solver.flag("RESCALE_INTERVAL"),
-    )
+    warmup = _Warmup(factor, min(warmup_iters / length, 1.0), method, solver.flag("RESCALE_INTERVAL"))
+    if config.version is None and warmup_iters and (main.place is None or main.place(warmup.length)):
+        config.assume(
+            "The warmup replaces the decay until it ends. Before detectron2 0.4 it multiplied the decay: "
+            "give version='0.3' for such a run."
+        )
     schedule = phased_lr(init_value, _phases(main, warmup, length))
     return config.recipe("detectron2", schedule, "iteration", length)
+
+
+def _before_0_4(solver: Config, init_value: Any, length: int, scale: float, warmup: Any) -> Any:
+    """Return the schedule of the classes that detectron2 had before 0.4."""
+    known = ("WarmupMultiStepLR", "WarmupCosineLR")
+    name = check_choice("LR_SCHEDULER_NAME before 0.4", solver.text("LR_SCHEDULER_NAME"), known)
+    if name == "WarmupCosineLR":
+        return WarmupCosineLR(init_value, length, *warmup)
+    return WarmupMultiStepLR(init_value, _steps(solver, scale), solver.number("GAMMA"), *warmup)
+
+
+def _steps(solver: Config, scale: float) -> list[int]:
+    return [round(step / scale) for step in _numbers(solver, "STEPS")]
 
 
 def _of_maskrcnn_benchmark(solver: Config) -> str:
@@ -324,7 +343,7 @@ def _equal_steps(values: Sequence[float]) -> _Main:
 def _main_of_solver(solver: Config, init_value: Any, length: int, scale: float) -> _Main:
     match name := solver.text("LR_SCHEDULER_NAME"):
         case "WarmupMultiStepLR":
-            steps = [round(step / scale) for step in _numbers(solver, "STEPS")]
+            steps = _steps(solver, scale)
             # detectron2 keeps a step at MAX_ITER, which today's fvcore refuses.
             kept = [step for step in steps if step < length]
             if len(kept) < len(steps):

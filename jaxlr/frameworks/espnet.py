@@ -72,7 +72,7 @@ def _read(config: Config, framework: str, number: str) -> Recipe:
     if kind in _CLASSES:
         schedule, unit = _of_class(config, rate, kind, scheduler.settings), _CLASSES[kind][1]
         counts = _num_updates(config) if unit == "update" else config.stated_epochs("max_epoch")
-        return config.recipe(framework, schedule, unit, None if unit == "evaluation" else counts)
+        return config.recipe(framework, schedule, unit, counts)
     return config.recipe(framework, RULES[kind](rate, scheduler), "update", _num_updates(config))
 
 

@@ -40,7 +40,8 @@ def read(config: Config) -> Recipe:
         config.assume(
             f"The plateau is stepped after every evaluation, so after {when}, with the primary metric."
         )
-        return config.recipe("fairchem", schedule, "evaluation", None)
+        epochs = optim.stated_epochs("max_epochs") if every is None else None
+        return config.recipe("fairchem", schedule, "evaluation", epochs)
     has_length = config.steps_per_epoch is not None and (
         config.epochs is not None or optim.has("max_epochs")
     )

@@ -32,7 +32,8 @@ def read(config: Config) -> Recipe:
     config = with_defaults(config, {"lr_scheduler": "fixed"}, "fairseq")
     name = config.choice("lr_scheduler", (*_RULES, _PLATEAU))
     if name == _PLATEAU:
-        return config.recipe("fairseq", _plateau(config, rate), "evaluation", None)
+        epochs = int(config.epochs or config.signed("max_epoch", 0))
+        return config.recipe("fairseq", _plateau(config, rate), "evaluation", max(0, epochs) or None)
     rule = _RULES[name]
     schedule, updates = phased_lr(rate, rule(config)), int(config.signed("max_update", 0))
     return config.recipe("fairseq", schedule, "update", updates if updates > 0 else None)
@@ -76,7 +77,8 @@ def _flat(config: Config) -> Mapping[str, Any]:
         found = tree.resolved(Node((*place, name), given), given)
         flat = {**{name if key == "_name" else key: value for key, value in found.items()}, **flat}
     node = Node(("optimization",), section(settings, "optimization"))
-    run = tree.resolved(node, ("max_update", "clip_norm") if place else ("lr", "max_update", "clip_norm"))
+    of_run = ("max_update", "max_epoch", "clip_norm")
+    run = tree.resolved(node, of_run if place else ("lr", *of_run))
     return {**flat, **run}
 
 

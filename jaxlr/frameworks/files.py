@@ -249,11 +249,12 @@ def _parsed(kind: str, load: Callable[[str], Any], text: str) -> Any:
 
 
 def _with_base(config: Mapping[str, Any], path: Path, opened: list[Path]) -> Mapping[str, Any]:
-    """Merge a YAML config into the files of its `_BASE_`, or of the `__include__` of RT-DETR."""
-    key = "_BASE_" if "_BASE_" in config else "__include__"
-    if key not in config:
-        return config
-    names = config[key] if isinstance(config[key], list) else [config[key]]
+    """Merge a YAML config into the files of `_BASE_`, `__include__` of RT-DETR or `defaults` of NeMo RL."""
+    key = next((name for name in ("_BASE_", "__include__", "defaults") if name in config), "")
+    named: Any = config.get(key)
+    names: list[Any] = named if isinstance(named, list) else [named]
+    if not key or (key == "defaults" and not all(_is_yaml(path.parent, name) for name in names)):
+        return config  # the defaults of Hydra are in other folders
     merged: dict[str, Any] = {}
     for name in names:
         if not isinstance(name, str) or Path(name).is_absolute() or name.startswith("~") or "://" in name:
@@ -271,6 +272,12 @@ def _with_base(config: Mapping[str, Any], path: Path, opened: list[Path]) -> Map
             raise ValueError(f"cannot read the {key} file {shorten(str(base), 120)!r}: {reason}") from None
         merged = mmpython.merged(merged, dict(found))
     return mmpython.merged(merged, {name: value for name, value in config.items() if name != key})
+
+
+def _is_yaml(folder: Path, name: Any) -> bool:
+    return (
+        isinstance(name, str) and name.endswith(".yaml") and len(name) < 250 and (folder / name).is_file()
+    )
 
 
 def _mapping(loaded: Any, kind: str) -> Mapping[str, Any]:

@@ -54,7 +54,7 @@ def read(config: Config) -> Recipe:
             min_lr=optim.number("min_lr"),
         )
         config.assume("The plateau is stepped after every epoch with the loss of the validation.")
-        return config.recipe("graphgym", plateau, "evaluation", None)
+        return config.recipe("graphgym", plateau, "evaluation", epochs)
     return config.recipe("graphgym", _schedule(name, optim, init_value, epochs), "epoch", epochs)
 
 

@@ -37,17 +37,7 @@ _QLORA_DEFAULTS = {
 }
 _SWIFT_DEFAULTS = {"lr_scheduler_type": "cosine", "weight_decay": 0.1, "adam_beta2": 0.95}
 # Names of rates that are no rates of some parameters.
-_ENDS = (
-    "min_lr",
-    "max_lr",
-    "end_lr",
-    "final_lr",
-    "init_lr",
-    "initial_lr",
-    "base_lr",
-    "peak_lr",
-    "warmup_lr",
-)
+_ENDS = re.compile(r"(?:min|max|end|final|init|initial|base|peak|warmup)_(?:lr|learning_rate)")
 # "Use adamw_torch with betas=..." of a model card, and "Adam with betas=..." of an older one.
 _CARD_OPTIMIZER = re.compile(r"(?:Use )?(?:OptimizerNames\.)?(\w+) with ")
 _CARD_NUMBERS = re.compile(r"betas=\(([\d.e-]+), ?([\d.e-]+)\) and epsilon=([\d.e-]+)")
@@ -77,7 +67,7 @@ def read(config: Config) -> Recipe:
     if name in PLATEAUS:
         config.assume("The plateau is stepped once after each evaluation, with the metric of the trainer.")
         plateau = get_scheduler(init_value, name, scheduler_specific_kwargs=keywords)
-        return config.recipe("huggingface", plateau, "evaluation", None)
+        return config.recipe("huggingface", plateau, "evaluation", num_evaluations(config))
     num_steps = num_training_steps(config, needed=_needs_length(config, name))
     num_warmup_steps = _num_warmup_steps(config, name, num_steps)
     version = config.version_text or NEWEST_RULES
@@ -177,7 +167,7 @@ def lora_plus_rate(config: Config, rate: Any) -> Any:
 def _own_rates(config: Config) -> list[str]:
     """Return the settings of other programs that are rates of some parameters, such as LLaVA."""
     names = [name for name in config.settings if name.endswith(("_lr", "_learning_rate"))]
-    rates = {name: str(config.settings[name]) for name in names if name not in _ENDS}
+    rates = {name: str(config.settings[name]) for name in names if not _ENDS.fullmatch(name)}
     return [name for name, rate in rates.items() if NUMBER.fullmatch(rate) and float(rate) > 0]
 
 
@@ -235,6 +225,7 @@ def _refuse_others(config: Config) -> None:
     """Refuse settings that TrainingArguments lacks, and that change the rate in other programs."""
     others = (
         *("num_cycles", "min_lr", "min_lr_rate", "min_lr_ratio", "lr_end", "warmup_epochs", "adaptive_lr"),
+        "min_learning_rate",
         *("eta_min", "lr_min", "final_lr", "lr_decay", "lr_decay_rate", "lr_decay_steps", "lr_gamma"),
         *("scheduler", "lr_schedule"),
     )
@@ -266,6 +257,16 @@ def _needs_length(config: Config, name: str) -> bool:
     steps = config.signed(config.first("warmup_steps", "lr_scheduler_warmup_steps"), 0)
     ratio = config.signed(config.first("warmup_ratio", "lr_scheduler_warmup_ratio"), 0)
     return 0 < steps < 1 or (steps == 0 and ratio > 0)
+
+
+def num_evaluations(config: Config) -> int | None:
+    """Return the epochs of the run, if the trainer evaluates after each. None if it is not known."""
+    strategy = config.stated_text(config.first("eval_strategy", "evaluation_strategy")) or "epoch"
+    counts_steps = config.signed(config.first("max_steps", "training_steps"), -1) > 0
+    name = config.first("num_train_epochs", "num_epochs")
+    if not strategy.lower().endswith("epoch") or counts_steps or not (config.epochs or config.has(name)):
+        return None
+    return math.ceil(config.num_epochs(name))
 
 
 def num_training_steps(config: Config, needed: bool) -> int | None:

@@ -63,6 +63,17 @@ _SETTINGS = {
     "cosine_decay_with_warmup": ("num_warmup_steps", "num_decay_steps", "peak_lr", "decay_lr"),
 }
 _CLASSES = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}
+# The optimizer of a policy. Its options are settings of the policy, with the prefix optimizer_.
+_ADAMW: dict[str, Any] = {"betas": [0.9, 0.95], "eps": 1e-8}
+_OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "act": ("adamw", {"weight_decay": 1e-4}),
+    "tdmpc": ("adam", {}),
+    "diffusion": ("adam", {"betas": [0.95, 0.999], "eps": 1e-8, "weight_decay": 1e-6}),
+    **dict.fromkeys(
+        ("pi0", "pi05", "pi0_fast"), ("adamw", {**_ADAMW, "weight_decay": 0.01, "grad_clip_norm": 1.0})
+    ),
+    "smolvla": ("adamw", {**_ADAMW, "weight_decay": 1e-10, "grad_clip_norm": 10.0}),
+}
 # The groups with a rate of their own, and the setting of the policy that has it.
 _GROUPS = {
     "act": {"others": "optimizer_lr", "backbone": "optimizer_lr_backbone"},
@@ -95,16 +106,23 @@ def read(config: Config) -> Recipe:
 
 
 def optimizer(config: Config) -> TorchOptimizer:
-    """Return the optimizer of the section `optimizer` in the file of a run. All parameters decay."""
+    """Return the optimizer of the policy, or of the section `optimizer`. All parameters decay."""
     config = config.of(in_sections(config.settings, _SECTIONS))
-    settings, policy = config.inner("optimizer"), config.inner("policy")
-    kind = policy.text("type", None)
-    if not settings.has("type") or kind not in _PRESETS or kind == "vqbet":
-        known = ", ".join(repr(each) for each in _PRESETS if each != "vqbet")
-        raise OptimizerError(f"only the train_config.json of the policies {known} is read")
+    settings, policy, own = config.inner("optimizer"), config.inner("policy"), ""
+    if config.flag("use_policy_training_preset", True):
+        kind = _kind(config) or ""
+        check_choice("policy.type", kind, _OPTIMIZERS)
+        rates = [policy.number(name, None) for name in _GROUPS.get(kind, {}).values()]
+        own = "the backbone has a rate of its own" if len({*rates}) > 1 else ""
+        if not {"type", "lr", "weight_decay", "grad_clip_norm"} <= settings.settings.keys():
+            if settings.settings:
+                raise OptimizerError(
+                    "the policy chooses the optimizer, unless use_policy_training_preset is off: leave the "
+                    "settings of optimizer out, or give names={'use_policy_training_preset': False}"
+                )
+            settings = _preset_optimizer(config, policy, kind)
+    settings = with_defaults(settings, {"grad_clip_norm": 10.0}, "LeRobot")
     cls = _CLASSES[check_choice("type of the optimizer", settings.text("type"), tuple(_CLASSES))]
-    rates = [policy.number(name, None) for name in _GROUPS.get(kind, {}).values()]
-    own = "the backbone has a rate of its own" if len({*rates}) > 1 else ""
     options = settings.options("type", "lr", "grad_clip_norm")
     return TorchOptimizer(cls, options, settings.clip("grad_clip_norm"), own_rates=own)
 
@@ -125,6 +143,24 @@ FRAMEWORK = Framework(
 )
 
 
+def _preset_optimizer(config: Config, policy: Config, kind: str) -> Config:
+    """Return the optimizer of a policy with its defaults, as the section `optimizer`."""
+    cls, defaults = _OPTIMIZERS[kind]
+    if kind == "pi0" and config.since(0, 4) is False:
+        defaults = {**defaults, "weight_decay": 1e-10, "grad_clip_norm": 10.0}
+    given = with_defaults(
+        policy, {f"optimizer_{name}": value for name, value in defaults.items()}, f"the policy {kind!r}"
+    )
+    options = {name: given.get(f"optimizer_{name}") for name in defaults}
+    if "betas" in options:
+        options["betas"] = given.numbers("optimizer_betas")
+    return config.of({"type": cls, **options})
+
+
+def _kind(config: Config) -> str | None:
+    return config.inner("policy").text("type", None) or config.text("policy.type", None)
+
+
 def _refuse_accumulation(accelerator: Config) -> None:
     nested = accelerator.inner("gradient_accumulation").count("steps", 1)
     if accelerator.count("gradient_accumulation.steps", nested) > 1:
@@ -137,7 +173,7 @@ def _preset(config: Config, optimizer: Config, scheduler: Config) -> tuple[Confi
     A policy without a row in the table is None: then the sections of a saved file have its preset.
     """
     policy = config.inner("policy")
-    kind = policy.text("type", None) or config.text("policy.type", None)
+    kind = _kind(config)
     if kind is None and policy.has("path"):
         raise ValueError(
             "policy.path names a config that is not read: give the train_config.json of the run, or "

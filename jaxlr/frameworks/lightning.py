@@ -65,7 +65,8 @@ def read(config: Config) -> Recipe:
         metric = stepping.text("monitor", None)
         every = f"every {interval}" if frequency == 1 else f"every {frequency} {interval}s"
         config.assume(f"The plateau is stepped after {every} with {metric or 'a metric'}.")
-        return config.recipe("lightning", schedule, "evaluation", None)
+        epochs = trainer.num_epochs() if every == "every epoch" else None
+        return config.recipe("lightning", schedule, "evaluation", epochs)
     if interval == "epoch":
         schedule = schedule if frequency == 1 else per_epoch(schedule, frequency)
         return config.recipe("lightning", schedule, "epoch", trainer.num_epochs())

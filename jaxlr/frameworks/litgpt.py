@@ -10,7 +10,7 @@ from typing import Any
 from jaxlr._checks import check_positive_count
 from jaxlr.convert.text import from_string
 from jaxlr.frameworks._defaults import with_defaults
-from jaxlr.frameworks.recipe import Config, Framework, Recipe, TorchOptimizer, torch_class
+from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer, torch_class
 from jaxlr.schedules import Phase, phased_lr
 
 
@@ -29,6 +29,7 @@ def read(config: Config) -> Recipe:
 
 def optimizer(config: Config) -> TorchOptimizer:
     """Return the optimizer of `instantiate_torch_optimizer`. All parameters decay."""
+    config.refuse("quantize", reason="it takes the AdamW of bitsandbytes", error=OptimizerError)
     train, (cls, arguments) = config.inner("train"), _optimizer_of(config)
     clip = train.clip("max_norm") if train.has("max_tokens") else None  # finetuning clips nothing
     batches = _batches(train, _processes(config))

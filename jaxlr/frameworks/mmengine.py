@@ -178,6 +178,8 @@ def _recipe_of_yolo(config: Config, hook: Config, loop: Loop) -> Recipe:
     group = config.groups("weights", "norms", "biases")
     start = hook.number("warmup_bias_lr") if group == 2 else 0.0
     _state_optimizer(config, [], loop)
+    if group:
+        config.state(weight_decay=0.0)
     momentum = config.inner("optim_wrapper").inner("optimizer").stated("momentum")
     if momentum is not None:
         ramp = Phase(warmup, "linear", start_value=hook.number("warmup_momentum"), end_value=momentum)
@@ -279,7 +281,9 @@ def _plateau_recipe(config: Config, settings: Config, loop: Loop) -> Recipe:
         min_lr=settings.number("min_value", 0.0),
         eps=settings.number("eps", 1e-8),
     )
-    return config.recipe("mmengine", plateau, "evaluation", None)
+    train = config.inner("train_cfg")
+    epochs = train.stated_epochs("max_epochs") if train.positive_count("val_interval", 1) == 1 else None
+    return config.recipe("mmengine", plateau, "evaluation", epochs)
 
 
 _PLATEAU_SETTINGS = "monitor rule factor patience threshold threshold_rule cooldown min_value eps"

@@ -19,6 +19,7 @@ _MOST_FILES = 30
 _MOST_WORK = 200_000  # expressions that are read, and values that are copied
 _MOST_ITEMS = 10_000
 _LONGEST_SOURCE = 500
+_REPLACES = ("_delete_", "_override_")  # of MMEngine and NeMo RL: the mapping replaces that of its base
 _LARGEST = 1e300
 _BASE_REFERENCE = re.compile(r"\{\{\s*(_base_\.[\w.]{1,200})\s*\}\}")
 # The dataclasses of nerfstudio, which are read as mappings.
@@ -399,14 +400,14 @@ _HARMLESS = ("print", "len", "range", "isinstance", "makedirs")
 
 
 def merged(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Merge as MMEngine does: mappings key by key, unless `_delete_` is set; all else is replaced."""
+    """Merge as MMEngine does: mappings key by key, unless one replaces it; all else is replaced."""
     found = dict(base)
     for name, value in new.items():
         old = found.get(name)
-        if isinstance(value, dict) and isinstance(old, dict) and not value.get("_delete_"):
+        if isinstance(value, dict) and isinstance(old, dict) and not any(map(value.get, _REPLACES)):
             found[name] = merged(old, value)
-        elif isinstance(value, dict) and "_delete_" in value:
-            found[name] = {key: item for key, item in value.items() if key != "_delete_"}
+        elif isinstance(value, dict) and not value.keys().isdisjoint(_REPLACES):
+            found[name] = {key: item for key, item in value.items() if key not in _REPLACES}
         else:
             found[name] = value
     return found

@@ -21,17 +21,17 @@ _OF_SIMSIAM = ("fix_pred_lr", "pred_dim")
 
 def read(config: Config) -> Recipe:
     """Read the flags of a script. A count of MoCo v3 is a batch, and else an epoch."""
-    if any(map(config.has, _OF_SIMSIAM)):
-        return _read_simsiam(config)
-    return _read_v3(config) if any(map(config.has, _OF_V3)) else _read_moco(config)
+    if _is_v3(config):
+        return _read_v3(config)
+    return _read_simsiam(config) if any(map(config.has, _OF_SIMSIAM)) else _read_moco(config)
 
 
 def optimizer(config: Config) -> TorchOptimizer:
     """Return the SGD of MoCo and SimSiam, or the AdamW of MoCo v3. All parameters decay."""
-    is_v3 = any(map(config.has, _OF_V3)) and not any(map(config.has, _OF_SIMSIAM))
+    is_v3 = _is_v3(config)
     config = _completed(config, "the script", weight_decay=1e-6 if is_v3 else 1e-4)
     decay = {"weight_decay": config.number("weight_decay")}
-    name = config.text("optimizer", "lars" if is_v3 else "sgd").split()[0]
+    name = _optimizer_of(config)
     if name != ("adamw" if is_v3 else "sgd"):
         raise OptimizerError(f"the optimizer {shown_value(name)} is not supported")
     if is_v3:
@@ -53,6 +53,15 @@ FRAMEWORK = Framework(
 )
 
 
+def _is_v3(config: Config) -> bool:
+    return any(map(config.has, _OF_V3)) and not any(map(config.has, _OF_SIMSIAM))
+
+
+def _optimizer_of(config: Config) -> str:
+    """Return the name of the optimizer, which a folder may follow. Only MoCo v3 has a flag for it."""
+    return config.text("optimizer", "lars" if _is_v3(config) else "sgd").split()[0]
+
+
 def _completed(config: Config, script: str, **defaults: Any) -> Config:
     """Return the flags with the defaults of a script, and without the folder that follows the last one."""
     settings = {name: _without_folder(name, value) for name, value in config.settings.items()}
@@ -60,7 +69,7 @@ def _completed(config: Config, script: str, **defaults: Any) -> Config:
     settings["weight_decay"] = config.get(config.first("weight_decay", "wd"))
     config = config.of({**settings, "lr": config.get(config.first("lr", "learning_rate"))})
     config = with_defaults(config, defaults, script, rate="lr", epochs="epochs")
-    config.state(optimizer=config.stated_text("optimizer") or "sgd")
+    config.state(optimizer=_optimizer_of(config))
     config.state_settings(momentum="momentum", weight_decay="weight_decay")
     return config
 

@@ -47,8 +47,8 @@ def optimizer(config: Config) -> TorchOptimizer:
 
 def _recognizes(settings: Mapping[str, Any]) -> bool:
     """Check if a config has a warmup of nanoGPT, which counts no epochs."""
-    epochs = any("epochs" in str(name) for name in settings)
-    return {"warmup_iters", "learning_rate"} <= settings.keys() and not epochs
+    has_epochs = any("epochs" in str(name) for name in settings)
+    return {"warmup_iters", "learning_rate"} <= settings.keys() and not has_epochs
 
 
 FRAMEWORK = Framework(

@@ -47,7 +47,7 @@ def read(config: Config) -> Recipe:
     rate = stated.base_rate("lr")
     groups = _groups(tree)
     if config.init_value is None and any("lr" in each for each in groups if isinstance(each, Mapping)):
-        raise ValueError("optim_param_groups has rates of its own: give init_value, the rate of one group")
+        config.assume("optim_param_groups gives some parameters their rate. This is that of the others.")
     written = optim.settings.get("sched")
     if written is None:
         config.assume("The optim has no sched, so the rate is constant.")
@@ -86,7 +86,7 @@ def optimizer(config: Config) -> TorchOptimizer:
         clip = Clip(clip.size, None)
     return TorchOptimizer(
         torch_class(target) or _CLASSES.get(name, name),
-        settings.options("name", "lr", "sched", "_target_"),
+        settings.options("name", "lr", "sched", "cls", "_target_"),
         clip,
         batches_per_update=trainer.accumulation("accumulate_grad_batches"),
     )
@@ -260,9 +260,9 @@ def _optim(tree: Tree) -> Node | None:
 
     def is_optim(node: Node) -> bool:
         sched = node.settings.get("sched")
-        has_name = "name" in (node.settings if sched is None else sched)
-        is_it = isinstance(sched, Mapping) or (sched is None and is_nemo and "lr" in node.settings)
-        return node.key == "optim" and is_it and has_name
+        if isinstance(sched, Mapping):
+            return node.key == "optim" and "name" in sched
+        return node.key == "optim" and sched is None and is_nemo and {"name", "lr"} <= node.settings.keys()
 
     found = tree.outermost(is_optim)
     return found[0] if len(found) == 1 else None

@@ -1,6 +1,6 @@
 """NeMo Automodel: the `lr_scheduler` and the `step_scheduler` in its YAML configs.
 
-The rules are those of NVIDIA-NeMo/Automodel of November 2026 (`components/optim/`,
+The rules are those of NVIDIA-NeMo/Automodel of August 2026 (`components/optim/`,
 `components/training/step_scheduler.py`), whose scheduler is that of Megatron-LM.
 """
 
@@ -40,8 +40,8 @@ _OF_WEIGHT_DECAY = ("start_wd", "end_wd", "wd_incr_steps")
 def read(config: Config) -> Recipe:
     """Read `optimizer`, `lr_scheduler` and `step_scheduler`. A count is an update."""
     optimizer, scheduler = config.inner("optimizer"), config.inner("lr_scheduler")
-    rate = scheduler.number("max_lr", None) if config.init_value is None else None
-    rate = optimizer.base_rate("lr") if rate is None else rate
+    base = optimizer.base_rate("lr")
+    rate = base if config.init_value is not None else scheduler.number("max_lr", base)
     total = _updates(config)
     if not config.has("lr_scheduler"):
         config.assume("The config has no lr_scheduler, so the rate is constant.")
@@ -50,12 +50,12 @@ def read(config: Config) -> Recipe:
         scheduler.refuse(*_OF_WEIGHT_DECAY, reason="it changes the weight decay")
         if total is None and not (scheduler.has("lr_warmup_steps") and scheduler.has("lr_decay_steps")):
             raise missing("max_steps", "names={'max_steps': ...}, or steps_per_epoch")
-        if isinstance(rate, jax.Array) and not (scheduler.has("init_lr") and scheduler.has("min_lr")):
+        if isinstance(base, jax.Array) and not (scheduler.has("init_lr") and scheduler.has("min_lr")):
             raise ValueError(
                 "init_lr and min_lr are parts of init_value, which must be a number: give both"
             )
         defaults: dict[str, Any] = {"lr_decay_style": "cosine", "lr_decay_steps": total}
-        defaults |= {"init_lr": rate * 0.1, "min_lr": rate * 0.01}
+        defaults |= {"init_lr": base * 0.1, "min_lr": base * 0.01}
         defaults |= {"lr_warmup_steps": min(1000, (total or 0) // 10)}
         scheduler = with_defaults(scheduler, defaults, "NeMo Automodel")
         flags = {flag: scheduler.get(name) for name, flag in _OF_MEGATRON.items()}

@@ -84,7 +84,8 @@ def optimizer(config: Config) -> TorchOptimizer:
     settings.refuse("selective_updates", reason="it skips some updates", error=OptimizerError)
     defaults = {"name": "lionw", "weight_decay": 0.01, "betas": (0.9, 0.95)}
     settings = with_defaults(settings, defaults, "OLMo")
-    name = settings.text("name").removeprefix("decoupled_")
+    name = settings.text("name")
+    name = "lionw" if name == "decoupled_lionw" else name  # its name before 2024
     if name not in ("adamw", "lionw"):
         raise OptimizerError(f"name of the optimizer must be 'adamw' or 'lionw', got {shown_value(name)}")
     options = settings.options(*_NO_OPTIONS_OF_OLMO, "eps")
@@ -100,8 +101,8 @@ def _optimizer_of_core(config: Config) -> TorchOptimizer:
     module = config.inner("train_module")
     settings = module.inner("optim") if module.has("optim") else config.inner("optim")
     name = (_class_of(settings.settings) or "").removesuffix("Config")
-    name = {"adamw": "AdamW", "adam": "Adam"}.get(name, name)
-    if name not in ("AdamW", "Adam"):
+    name = {"adamw": "AdamW", "adam": "Adam", "lion": "Lion"}.get(name, name)
+    if name not in ("AdamW", "Adam", "Lion"):
         reason = ", because it skips some updates" if "skip" in name.lower() else ""
         raise OptimizerError(f"the optimizer {shown_value(name)} of OLMo-core is not supported{reason}")
     undecayed: list[str] = []
@@ -113,7 +114,7 @@ def _optimizer_of_core(config: Config) -> TorchOptimizer:
             f"parameters like {shown_value(each)}" for each in config.of(group).get("params") or []
         ]
     options = settings.options(*_NO_OPTIONS_OF_CORE)
-    return TorchOptimizer(name, options, module.clip("max_grad_norm"), tuple(undecayed))
+    return TorchOptimizer(name, options, _clipper_of_core(config).clip("max_grad_norm"), tuple(undecayed))
 
 
 def _read_olmo(config: Config) -> Recipe:
@@ -153,7 +154,8 @@ def _read_core(config: Config) -> Recipe:
     rate = optimizer.base_rate("lr")
     name = _class_of(optimizer.settings)
     config.state(optimizer=name and name.removesuffix("Config"))
-    config.state(weight_decay=optimizer.stated("weight_decay"), clip=module.stated_clip("max_grad_norm"))
+    config.state(weight_decay=optimizer.stated("weight_decay"))
+    config.state(clip=_clipper_of_core(config).stated_clip("max_grad_norm"))
     holder = module if module.has("scheduler") else callbacks.inner("lr_scheduler")  # the older place
     if not holder.has("scheduler"):
         config.assume("The config has no scheduler, so the rate is constant.")
@@ -175,6 +177,14 @@ def _read_core(config: Config) -> Recipe:
     scheduler = config.of({"warmup_min_lr": 0.0, "alpha_f": 0.1, **scheduler.settings})
     phases = _phases(kind, scheduler, run, rate, warmup, scheduler.number("alpha_f"))
     return config.recipe("olmo", phased_lr(rate, phases), "update", run.updates)
+
+
+def _clipper_of_core(config: Config) -> Config:
+    """Return the section with `max_grad_norm`, which was a callback before 2025."""
+    for callback in config.inner("trainer").inner("callbacks").settings.values():
+        if isinstance(callback, Mapping) and "GradClipper" in (_class_of(callback) or ""):
+            return config.of({"max_grad_norm": 1.0, **callback})
+    return config.inner("train_module")
 
 
 def _is_core(settings: Mapping[str, Any]) -> bool:

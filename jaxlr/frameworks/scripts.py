@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ _TRAINER = re.compile(
     r"\w*TrainingArguments\(|(?:RF)?(?:Async|Online)?(?:SFT|DPO|GRPO|RLOO|KTO|ORPO|CPO|BCO|PPO|TPO|XPO|PRM|GKD|"
     r"Reward|NashMD|SDFT|SDPO|SSD|GOLD|GMPO|MiniLLM|A2PO|Distillation)Config\("
 )
-_YOLO = re.compile(r"\b(YOLO\w*|RTDETR)\(")  # of Ultralytics
+_YOLO = re.compile(r"\b(YOLO(?:World|E)?|RTDETR)\(")  # of Ultralytics
+_OF_YOLO = {"data", "epochs", "batch", "imgsz", "resume"}  # one of them is in a call of its train
 _EXPERIMENT = re.compile(r"^class Exp\(\w*Exp\)", re.MULTILINE)  # of YOLOX
 _METHODS = ("get_lr_scheduler", "get_optimizer")
 _TITAN = re.compile(r"\bTrainer\.Config\(|\bLRSchedulersContainer\.Config\(")
@@ -38,17 +39,17 @@ def read_python(text: str, path: Path | None) -> Mapping[str, Any]:
     if _EXPERIMENT.search(text):
         return {**mmpython.read(_attributes(text), None), "is_experiment": True}
     if _TRAINER.search(text):
-        return _of_call(text, settings, _TRAINER, "TrainingArguments", "is_training_arguments")
+        return _of_call(text, settings, _is_trainer, "TrainingArguments", "is_training_arguments")
     if _YOLO.search(text):
-        return _of_call(text, settings, re.compile(r"train\("), "calls of train", "is_yolo_train")
+        return _of_call(text, settings, _is_call_of_yolo, "calls of train", "is_yolo_train")
     return settings
 
 
 def _of_call(
-    text: str, settings: Mapping[str, Any], names: re.Pattern[str], described: str, mark: str
+    text: str, settings: Mapping[str, Any], is_it: Callable[[ast.Call], bool], described: str, mark: str
 ) -> Mapping[str, Any]:
     """Return the arguments of the only call of a function, and the mark of its framework."""
-    calls = [node for node in ast.walk(ast.parse(text)) if _is_call(node, names)]
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call) and is_it(node)]
     if not calls:
         return settings
     if len(calls) > 1:
@@ -166,8 +167,11 @@ def _attributes(text: str) -> str:
     return "\n".join(lines)
 
 
-def _is_call(node: ast.AST, names: re.Pattern[str]) -> bool:
-    if not isinstance(node, ast.Call) or not node.keywords:
-        return False
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    return names.fullmatch(f"{name}(") is not None
+def _is_trainer(call: ast.Call) -> bool:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    return bool(call.keywords) and _TRAINER.fullmatch(f"{name}(") is not None
+
+
+def _is_call_of_yolo(call: ast.Call) -> bool:
+    is_method = isinstance(call.func, ast.Attribute) and call.func.attr == "train"
+    return is_method and not _OF_YOLO.isdisjoint(keyword.arg or "" for keyword in call.keywords)

@@ -7,7 +7,7 @@ newer trainer takes `TrainingArguments`.
 from jaxlr._checks import shown_value
 from jaxlr.frameworks._defaults import with_defaults
 from jaxlr.frameworks.huggingface_schedules import ENDLESS, get_scheduler
-from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer
+from jaxlr.frameworks.recipe import Config, Framework, OptimizerError, Recipe, TorchOptimizer, Unreadable
 
 
 _TYPES = {
@@ -49,6 +49,8 @@ def read(config: Config) -> Recipe:
 
 def optimizer(config: Config) -> TorchOptimizer:
     """Return the AdamW of `fit`."""
+    if isinstance(written := config.settings.get("optimizer_class"), Unreadable):  # in a call
+        config = config.of({**config.settings, "optimizer_class": written.source})
     defaults = {"optimizer_class": _ADAMW, "weight_decay": 0.01, "max_grad_norm": 1.0}
     config = with_defaults(config, defaults, "fit")
     if "torch.optim" not in (name := config.text("optimizer_class")) or "AdamW" not in name:

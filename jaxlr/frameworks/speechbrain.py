@@ -114,7 +114,8 @@ def _new_bob(config: Config, settings: Config) -> Recipe:
         settings.signed("improvement_threshold", 0.0025),
         settings.count("patient", 0),
     )
-    return config.recipe("speechbrain", plateau, "evaluation", None)
+    epochs = config.stated_epochs("number_of_epochs")
+    return config.recipe("speechbrain", plateau, "evaluation", epochs)
 
 
 def _noam(first: Any, rate: Any, settings: Config) -> Any:

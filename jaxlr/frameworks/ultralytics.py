@@ -103,6 +103,7 @@ def _completed(config: Config) -> Config:
     if not config.flag("is_yolo_train"):
         return config
     config.refuse("cfg", reason="give the settings of this file")
+    config.refuse("resume", reason="give the args.yaml of the run that is resumed")
     return with_defaults(config, _DEFAULTS, "Ultralytics", epochs="epochs")
 
 
@@ -145,6 +146,8 @@ def _check_version(config: Config) -> None:
 
 def _decay(config: Config, epochs: int) -> tuple[Any, int]:
     """Return the shape of the decay and its length. YOLOv5 before 6.1 had a cosine by default."""
+    if config.since(6, 1) is False and config.has("cos_lr"):
+        raise ValueError("YOLOv5 before 6.1 has no cos_lr: its decay is a cosine, unless linear_lr is on")
     if config.since(6, 1) is not False:
         return ("cosine" if config.flag("cos_lr") or config.flag("cosine") else "linear"), epochs
     return ("linear", max(1, epochs - 1)) if config.flag("linear_lr") else ("cosine", epochs)

@@ -105,9 +105,10 @@ def _units(case: _Case, reading: Reading) -> tuple[str, ...]:
 def _of_other_versions(case: _Case) -> Iterator[Attempt]:
     framework = case.read().framework or ""
     for version in VERSIONS.get(framework, ()):
+        program = "YOLOv5" if framework == "ultralytics" and version.startswith("6") else framework
         other = case._replace(
             changes={"version": version},
-            reasons=(f"The rules are those of {framework} {version}.",),
+            reasons=(f"The rules are those of {program} {version}.",),
             is_changed=case.source.arguments["version"] is not None,
         )
         try:

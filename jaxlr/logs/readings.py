@@ -22,7 +22,11 @@ _DEFAULTS = {**dict.fromkeys(_ARGUMENTS), "group": 0}
 _MOST_NUMBERS = 12
 _COUNT = re.compile(r"warm|step|epoch|cycle|iter|max_num|^(end|t_max|t_0|milestones)$", re.IGNORECASE)
 # The last version before each change of a rule that the readers know.
-VERSIONS = {"huggingface": ("4.51", "4.48"), "ultralytics": ("8.3", "8.1.41")}
+VERSIONS: dict[str, tuple[str, ...]] = {
+    "huggingface": ("4.51", "4.48"),
+    "ultralytics": ("8.3", "8.1.41", "6.1", "6.0"),  # 6 is of YOLOv5
+    "detectron2": ("0.3",),
+}
 
 
 class Reading(NamedTuple):
