@@ -1177,6 +1177,17 @@ STEPPED = {
     "    for s in [scheduler, second]:\n        s.step()",
     "zip": "{M}for epoch in range(9):\n    for o, s in zip([opt], [scheduler]):\n        o.step()\n"
     "        s.step()",
+    "setting of a function that is None": "def fit(o, s=None):\n    for e in range(9):\n        o.step()\n"
+    "        if s is not None:\n            s.step()\n{M}fit(opt, s=scheduler)",
+    "attribute of a trainer": "class T:\n    def __init__(self, s):\n        self.s = s\n"
+    "    def fit(self):\n"
+    "        for e in range(9):\n            opt.step()\n            if self.s:\n"
+    "                self.s.step()\n"
+    "{M}T(scheduler).fit()",
+    "phase": "{F}    for phase in ['train', 'val']:\n        if phase == 'train':\n            opt.step()\n"
+    "    scheduler.step()",
+    "count by an assignment": "{M}n = 0\nwhile n < 9:\n    opt.step()\n    n = n + 1\n"
+    "    scheduler.step(n)",
     "start of the loop": "{F}    if epoch > 0:\n        scheduler.step()\n    opt.step()",
 }
 MISSTEPPED = {
@@ -1226,6 +1237,22 @@ MISSTEPPED = {
     "        scheduler.step()",
     "else": "{L}else:\n    scheduler.step()\nopt.step()",
     "unsteady condition": "{L}    if hash(epoch) > 4:\n        scheduler.step()",
+    "attribute of a trainer": "class T:\n    def __init__(self, s):\n        self.s = s\n"
+    "    def fit(self):\n"
+    "        for e in range(9):\n            opt.step()\n            if e > 4:\n"
+    "                self.s.step()\n"
+    "{M}T(scheduler).fit()",
+    "parameter without a telling name": "def tick(s, e):\n    if e > 4:\n        s.step()\n"
+    "{L}    tick(scheduler, epoch)",
+    "any arguments": "def tick(**kw):\n    if kw['e'] > 4: kw['s'].step()\n"
+    "{L}    tick(s=scheduler, e=epoch)",
+    "item": "{M}d = {{'s': scheduler}}\nfor e in range(9):\n    opt.step()\n    if e > 4:\n"
+    "        d['s'].step()",
+    "pairs": "{M}pairs = [(opt, scheduler)]\nfor e in range(9):\n    for o, s in pairs:\n        o.step()\n"
+    "        if e > 4:\n            s.step()",
+    "walrus": "{L}    if (late := epoch > 4):\n        scheduler.step()",
+    "loss of a function": "def train(e): return -e\n{L}    train_loss = train(epoch)\n"
+    "    if train_loss < -4:\n        scheduler.step()",
     "never": "{L}    pass",
     "only the optimizer": "def build(o):\n    s = ExponentialLR(o, 0.5)\n    return o\nopt = build(opt)\n"
     "opt.step()\nopt.step()",
@@ -1418,6 +1445,9 @@ def test_a_function_leaves_only_schedulers_that_it_neither_steps_nor_returns():
 def test_a_trainer_may_be_given_the_scheduler():
     text = "s = StepLR(opt, 3)\ntrainer = Trainer(model=model, optimizer=opt, scheduler=s)\ntrainer.fit()"
     assert from_string(text, 0.1)(3) == pytest.approx(0.01)
+    assert from_string("s = StepLR(opt, 3)\nmonitor = LearningRateMonitor(s)", 0.1)(3) == pytest.approx(
+        0.01
+    )
     with pytest.raises(ValueError, match="cannot read the call 'Wrapper' around a scheduler"):
         from_string("s = StepLR(opt, 3)\ns = Wrapper(opt, s)", 0.1)
 

@@ -54,6 +54,10 @@ from jaxlr.convert.variables import (
 
 _NAME_OF_RATE = re.compile(r"lr|rate|sched|warm|decay|anneal|cosine|linear|factor", re.IGNORECASE)
 _MODEL = re.compile(r"(^|[._])(model|net|network|encoder)s?$")
+# Classes that are given a scheduler and train with it, or report its rate.
+_KEEPS = re.compile(
+    r"(Callback|Checkpoint|Checkpointer|Engine|Learner|Logger|Monitor|Runner|Saver|Trainer)$"
+)
 _MOST_CALLS = 100  # of functions that build schedulers
 _CONFIGS = ("load", "safe_load", "full_load", "loads", "vars")  # calls that return settings
 _EXITS = ("exit", "quit", "sys.exit", "os._exit")
@@ -446,7 +450,9 @@ class Program:
             return
         if NAME_OF_SCHEDULER.search(name):
             self._unknown_schedulers.append(node)
-        elif name[:1].isupper() and any(_MODEL.search(source_of(each)) for each in arguments_of(node)):
+        elif _KEEPS.search(name) or (
+            name[:1].isupper() and any(_MODEL.search(source_of(each)) for each in arguments_of(node))
+        ):
             return  # a trainer
         if any(self._is_scheduler(each) for each in arguments_of(node)):
             if name == "prepare":
