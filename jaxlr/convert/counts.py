@@ -71,7 +71,8 @@ def count_of(step: Step, term: ast.expr, functions: Functions) -> Count | None:
     if outer:
         return None
     changes, values = functions.values(name)
-    if not changes and is_count(last_name(name)):
+    plain = ast.Name | ast.Attribute | ast.Constant
+    if not changes and is_count(last_name(name)) and all(isinstance(each, plain) for each in values):
         return Count(0, True)
     inner = next((i for i, each in enumerate(step.places) if each.node in step.loops[-1:]), 0)
     for index, place in enumerate(step.places[inner:], inner):

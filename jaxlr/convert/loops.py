@@ -65,7 +65,8 @@ def check_steps(
             walk.enter(function, {}, ())
             parts.append((walk.steps, constructs(function)))
     for steps, is_script in parts:
-        check.loops(steps, walk.elsewhere) if is_script else check.steps(steps, walk.elsewhere)
+        check.loops(steps) if is_script else check.steps(steps)
+    check.reached(walk.elsewhere)
     if not any(steps for steps, _ in parts):
         _check_used(statements, constructs)
 
@@ -105,8 +106,10 @@ class _Check:
         self._functions, self._evaluator = functions, evaluator
         self._by_key = {id(each): each for each in schedulers if "Plateau" not in each.name}
         self._plateaus = {id(each) for each in schedulers} - self._by_key.keys()
+        self._found: dict[int | str, Step] = {}
+        self._reached: set[int | str] = set()
 
-    def loops(self, steps: Sequence[Step], elsewhere: Collection[int | str]) -> None:
+    def loops(self, steps: Sequence[Step]) -> None:
         """Check the steps of a script, of which each loop is a part."""
         groups = dict[int, list[Step]]()
         for step in steps:
@@ -115,26 +118,19 @@ class _Check:
                 group = groups.setdefault(id(step.loops[0]), [])
                 group.append(step._replace(places=step.places[first:]))
         for group in groups.values():
-            self.steps(group, elsewhere)
+            self.steps(group)
 
-    def steps(self, steps: Sequence[Step], elsewhere: Collection[int | str]) -> None:
-        """Check the steps of one part: a loop, or a function that is called for each count.
-
-        Args:
-            steps: the steps.
-            elsewhere: the keys of the schedulers that something else may step, too.
-        """
+    def steps(self, steps: Sequence[Step]) -> None:
+        """Check the steps of one part: a loop, or a function that is called for each count."""
         # Plateaus count the metrics. Where there are only plateaus, a step of any name is that of one.
         steps = [each for each in steps if each.key not in self._plateaus and self._by_key]
         if len({each.key for each in steps}) == len(self._by_key) == 1:  # whatever its name is here
             steps = [each._replace(key=key) for each in steps for key in self._by_key]
+        if any(each.key in self._by_key for each in steps):  # the others are of other optimizers
+            steps = [each for each in steps if each.key in self._by_key]
         live = [each for each in map(self._live, steps) if each is not None]
-        if never := {each.key for each in steps} - {each.key for each in live} - {*elsewhere}:
-            step = next(each for each in steps if each.key in never)
-            raise ValueError(
-                f"cannot read {first_line(step.around)}: with these values it never steps {step.name}. "
-                "Leave the scheduler out, or give the values with which it is stepped"
-            )
+        self._found |= {each.key: each for each in steps}
+        self._reached |= {each.key for each in live}
         _check_dampened(live)
         self._check_together(live)
         for step in live:
@@ -150,6 +146,15 @@ class _Check:
             for place in step.places:
                 if place.is_conditional and not self._is_complete(place, step, live):
                     self._check_condition(place, step)
+
+    def reached(self, elsewhere: Collection[int | str]) -> None:
+        """Refuse a scheduler whose steps are never reached, if nothing elsewhere may step it."""
+        for key in self._found.keys() - self._reached - {*elsewhere}:
+            step = self._found[key]
+            raise ValueError(
+                f"cannot read {first_line(step.around)}: with these values it never steps {step.name}. "
+                "Leave the scheduler out, or give the values with which it is stepped"
+            )
 
     def _live(self, step: Step) -> Step | None:
         """Return a step without the conditions that always hold, or None if it is never reached."""
@@ -215,9 +220,8 @@ class _Check:
 
     def _check_together(self, steps: Sequence[Step]) -> None:
         """Refuse a part that does not step all schedulers of the text equally often."""
-        steps = [each for each in steps if each.key in self._by_key]
         keys = {each.key for each in steps}
-        if keys and len(keys) < len(self._by_key):
+        if keys & self._by_key.keys() and len(keys) < len(self._by_key):
             raise turns(steps[0])
         if len(keys) > 1:
             if len({tuple(map(id, each.loops)) for each in steps}) > 1:
