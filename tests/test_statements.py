@@ -1186,6 +1186,8 @@ STEPPED = {
     "{M}T(scheduler).fit()",
     "phase": "{F}    for phase in ['train', 'val']:\n        if phase == 'train':\n            opt.step()\n"
     "    scheduler.step()",
+    "last batches": "{B}        if b % 2 == 1:\n            opt.step()\n            scheduler.step()\n"
+    "    opt.step()\n    scheduler.step()",
     "count by an assignment": "{M}n = 0\nwhile n < 9:\n    opt.step()\n    n = n + 1\n"
     "    scheduler.step(n)",
     "start of the loop": "{F}    if epoch > 0:\n        scheduler.step()\n    opt.step()",
@@ -1222,6 +1224,7 @@ MISSTEPPED = {
     "        s.step()\n{F}    train(scheduler)\n    scheduler.step()",
     "some batches and epoch": "{B}        opt.step()\n        if b % 2 == 0:\n"
     "            scheduler.step()\n    scheduler.step()",
+    "twice in a row": "{L}    scheduler.step()\n    scheduler.step()",
     "twice": "{L}    for _ in range(2):\n        scheduler.step()",
     "match": "{L}    match epoch:\n        case e if e > 4:\n            scheduler.step()",
     "match of a value": "{L}    match epoch:\n        case 3 | 4:\n            scheduler.step()",

@@ -140,12 +140,21 @@ class _Check:
                 raise _several(step)
         for one, other in itertools.combinations(live, 2):
             apart = one.loops and other.loops and one.loops[0] is not other.loops[0]
-            if one.key == other.key and not apart and not _exclude(one, other):
+            first, second = self._updates(one), self._updates(other)
+            is_each = first and second and first != second  # each follows an update of its own
+            if one.key == other.key and not (apart or is_each or _exclude(one, other)):
                 raise _several(one)
         for step in live:
             for place in step.places:
                 if place.is_conditional and not self._is_complete(place, step, live):
                     self._check_condition(place, step)
+
+    def _updates(self, step: Step) -> list[int]:
+        """Return the steps of an optimizer in the block of a step, such as for the last batches."""
+        blocks = [getattr(each.node, each.part, None) for each in step.places]
+        block = next((each for each in reversed(blocks) if isinstance(each, list)), [])
+        calls = (call for each in block if not isinstance(each, LOOPS) for _, call in steps_in(each))
+        return [id(call) for call in calls if id(call) not in self._functions.steps]
 
     def reached(self, elsewhere: Collection[int | str]) -> None:
         """Refuse a scheduler whose steps are never reached, if nothing elsewhere may step it."""
@@ -256,24 +265,28 @@ class _Check:
         branch = _after(place, step) if place.part == "rest" else getattr(place.node, place.part, None)
         if isinstance(branch, list) and self._functions.train(branch):
             return
-        is_wanted = place.part == "body"
-        for test in [] if place.test is None else _parts(place.test, is_wanted):
-            value = self._evaluator.value_if_any(test)
-            if self._truth(test, step) is not None or self._is_harmless(test, place, step):
-                continue
-            if not isinstance(value, Unevaluated) or not self._is_setting(test, value, step):
-                break
-            self._evaluator.value(test)  # its names are missing
+        if place.test is None:
+            condition = f"in its {place.part}"
         else:
-            if place.test is not None:
+            is_wanted = place.part == "body"
+            if all(self._is_allowed(each, place, step) for each in _parts(place.test, is_wanted)):
                 return
-        test = f"in its {place.part}" if place.test is None else f"if {shorten(source_of(place.test))}"
-        if place.test is not None and not is_wanted:
-            test = f"if not ({test.removeprefix('if ')})"
+            source = shorten(source_of(place.test))
+            condition = f"if {source}" if is_wanted else f"if not ({source})"
         raise ValueError(
-            f"cannot read {first_line(step.around)}: it steps {step.name} only {test}. Leave the "
+            f"cannot read {first_line(step.around)}: it steps {step.name} only {condition}. Leave the "
             f"{step.part} out if that always holds, else write the rates as a function of the epoch"
         )
+
+    def _is_allowed(self, test: ast.expr, place: Place, step: Step) -> bool:
+        """Check if a condition is known or harmless, or ask for its value if it is a setting."""
+        if self._truth(test, step) is not None or self._is_harmless(test, place, step):
+            return True
+        value = self._evaluator.value_if_any(test)
+        is_setting = isinstance(value, Unevaluated) and self._is_setting(test, value, step)
+        if is_setting:
+            self._evaluator.value(test)  # its names are missing
+        return is_setting
 
     def _is_harmless(self, test: ast.expr, place: Place, step: Step) -> bool:
         """Check if a condition holds for each update, such as that of the training in another branch."""
