@@ -1448,6 +1448,8 @@ def test_a_function_leaves_only_schedulers_that_it_neither_steps_nor_returns():
 def test_a_trainer_may_be_given_the_scheduler():
     text = "s = StepLR(opt, 3)\ntrainer = Trainer(model=model, optimizer=opt, scheduler=s)\ntrainer.fit()"
     assert from_string(text, 0.1)(3) == pytest.approx(0.01)
+    hook = "trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: s.step())"
+    assert from_string(f"s = StepLR(opt, 3)\n{hook}", 0.1)(3) == pytest.approx(0.01)
     assert from_string("s = StepLR(opt, 3)\nmonitor = LearningRateMonitor(s)", 0.1)(3) == pytest.approx(
         0.01
     )

@@ -119,6 +119,10 @@ def _start(items: ast.expr) -> ast.expr | None:
             return first
         case ast.Call(func=ast.Name(id="enumerate"), args=[_], keywords=[ast.keyword(value=first)]):
             return first
+        case ast.Call(args=[first]) | ast.Call(args=[], keywords=[ast.keyword(value=first)]) if (
+            source_of(items.func) == "itertools.count"
+        ):
+            return first
         case ast.Call(func=func, args=[ast.Call() as inner, *_]) if called_name(items) not in (
             "range",
             "enumerate",

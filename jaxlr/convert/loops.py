@@ -140,10 +140,10 @@ class _Check:
                 raise _several(step)
         for one, other in itertools.combinations(live, 2):
             apart = one.loops and other.loops and one.loops[0] is not other.loops[0]
-            first, second = self._updates(one), self._updates(other)
-            is_each = first and second and first != second  # each follows an update of its own
-            if one.key == other.key and not (apart or is_each or _exclude(one, other)):
-                raise _several(one)
+            if one.key == other.key and not apart and not _exclude(one, other):
+                first, second = self._updates(one), self._updates(other)
+                if not (first and second and first != second):  # else each follows an update of its own
+                    raise _several(one)
         for step in live:
             for place in step.places:
                 if place.is_conditional and not self._is_complete(place, step, live):
@@ -339,13 +339,14 @@ def _parts(test: ast.expr, wanted: bool) -> list[ast.expr]:
 
 def _locals(step: Step) -> set[str]:
     """Return the variables of the loops and functions around a step."""
-    nodes = [
-        each.node
-        for each in step.places
-        if isinstance(each.node, (*LOOPS, ast.FunctionDef, ast.AsyncFunctionDef))
-    ]
-    parameters = {each.arg for each in nodes_in(nodes) if isinstance(each, ast.arg)}
-    return names_stored(nodes) | {each for each in parameters if is_count(each)}
+    found: set[str] = set()
+    for node in (each.node for each in step.places):
+        if isinstance(node, (*LOOPS, ast.FunctionDef, ast.AsyncFunctionDef)):
+            if "_locals" not in node.__dict__:  # a long loop is asked for it by each condition in it
+                parameters = {each.arg for each in ast.walk(node) if isinstance(each, ast.arg)}
+                node.__dict__["_locals"] = names_stored([node]) | {e for e in parameters if is_count(e)}
+            found |= node.__dict__["_locals"]
+    return found
 
 
 def _exclude(one: Step, other: Step) -> bool:

@@ -27,6 +27,7 @@ DAMPENS = ("dampening", "dampen")
 LOOPS = (ast.For, ast.AsyncFor, ast.While, ast.ListComp, ast.GeneratorExp)
 AnyFunction = ast.FunctionDef | ast.AsyncFunctionDef
 _LIKE_SCHEDULER = re.compile(r"sched|warm|(^|_)lr(_|$)", re.IGNORECASE)
+_HOOKS = re.compile("add_event|register|attach")  # methods that are given the step, as that of ignite
 _MOST_CALLS = 200  # of functions that step
 
 
@@ -293,6 +294,9 @@ class Walk:
                 self.block(statement, "else", orelse, values, places)
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 pass
+            case ast.Expr(value=ast.Call(func=ast.Attribute(attr=method)) as call) if _HOOKS.match(method):
+                steps = (e for e in nodes_in([call]) if isinstance(e, ast.Attribute) and e.attr == "step")
+                self.elsewhere |= {key for each in steps for key in self._keys(each.value) or []}
             case _:
                 for name, field in ast.iter_fields(statement):
                     parts = field if isinstance(field, list) else [field]
