@@ -128,10 +128,12 @@ class Functions:
         }
         self._known = known
         self._nodes = nodes
-        self.stepping = self._reaching(self._steps)
+        self.stepping: set[str] = self._reaching(self._steps)
         self.steps: set[int] = set()  # the ids of the calls that step a scheduler
         reached = (self.called(call, each) for each in functions for call in calls_in(each.body))
-        self.inner = {id(each) for each in reached if each is not None}  # those that another one calls
+        self.inner: set[int] = {
+            id(each) for each in reached if each is not None
+        }  # those that another one calls
 
     def _reaching(self, finds: Callable[[ast.Call], bool]) -> set[str]:
         """Return the names of the functions with such a call, or that call one of them."""
