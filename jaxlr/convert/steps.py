@@ -50,6 +50,8 @@ Places = tuple[Place, ...]
 
 
 class Step(NamedTuple):
+    """A step of a scheduler, with all that is around it."""
+
     call: ast.Call
     name: str
     key: int | str  # the id of the scheduler, or the name of an unknown one
@@ -94,6 +96,7 @@ def steps_in(node: ast.AST) -> list[tuple[str, ast.Call]]:
 
 
 def turns(step: Step) -> ValueError:
+    """Return the error about a loop or function that does not step all schedulers of the text."""
     return ValueError(
         f"cannot read {first_line(step.around)}: it does not step all schedulers at once. Write them as "
         "one SequentialLR, with the epochs of the change as milestones"
