@@ -557,7 +557,8 @@ def adjust(optimizer, epoch):
         ("self, base_lr, epoch_num", "epoch_num"),
         ("base_lr, curEpoch, total", "curEpoch"),
         ("total, base_lr, k", "k"),
-        ("args, when", "when"),
+        ("i, epoch, total", "epoch"),
+        ("optimizer, epoch, step", "epoch"),  # which its body alone reads
         ("base_lr, total_epochs, progress=1, epoch=0", "epoch"),
     ],
 )
@@ -565,6 +566,30 @@ def test_the_count_is_the_parameter_that_its_name_or_names_tell(parameters, coun
     text = f"def get_lr({parameters}):\n    return args.x * 0.9 ** {count}"
     schedule: Any = jaxlr.from_string(text, None, {"total": 9, "total_epochs": 9, "args.x": 0.5})
     assert [schedule(epoch) for epoch in range(4)] == [0.5 * 0.9**epoch for epoch in range(4)]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    ["optimizer, progress", "p", "optimizer, lr, wd, last_layer_lr", "factor", "loss", "total_steps"],
+)
+def test_a_parameter_whose_name_is_no_count_is_not_the_count(parameters):
+    name = parameters.split(", ")[-1]
+    text = f"def adjust({parameters}):\n    return 0.1 * (1 - {name})"
+    with pytest.raises(
+        ValueError, match="does not take the epoch: if one of its parameters is the epoch, call"
+    ):
+        jaxlr.from_string(text, names=dict.fromkeys(("lr", "last_layer_lr"), 0.1))
+    schedule: Any = jaxlr.from_string(text.replace(name, "epoch"), names={"lr": 0.1, "last_layer_lr": 0.1})
+    assert schedule(2) == -0.1
+
+
+def test_the_count_among_two_is_asked_for():
+    text = "def adjust(optimizer, epoch, step):\n    return 0.1 * 0.5 ** (epoch + step / 4)"
+    with pytest.raises(ValueError, match=r"is the epoch, 'epoch' or 'step': .* names=\{'step': \.\.\.\}"):
+        jaxlr.from_string(text)
+    for names, rate in (({"step": 0}, 0.1 * 0.5**4), ({"epoch": 0}, 0.05)):
+        schedule: Any = jaxlr.from_string(text, names=names)
+        assert schedule(4) == rate
 
 
 def test_rate_that_the_text_sets_is_used_and_not_contradicted():

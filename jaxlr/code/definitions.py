@@ -75,26 +75,23 @@ class Function(Lambda):
         return rates[1:]
 
     def _count(self) -> str:
-        """Return the name of the parameter that is the epoch or step."""
-        known = [name for name in self.required if name in _EPOCHS]
-        known = known or [name for name in self.parameters if is_count(name)]
-        if known:
-            return known[0]
-        objects = {"self"} | {
-            source_of(e.value) for e in ast.walk(self._node) if isinstance(e, ast.Attribute)
-        }
-        others = [name for name in self.required if name not in objects and not _OTHERS.search(name)]
-        if not others:
+        """Return the parameter that is the epoch or step. Only its name can tell it from the others."""
+        read = {each for part in self._node.body for each in names_in(part)}
+        named = [name for name in self.parameters if is_count(name)]
+        named = [name for name in named if name in read and name in self.required] or named
+        named = [name for name in named if name not in _LETTERS] or named
+        given = [name for name in named if self._evaluator.is_bound(ast.Name(name), {})]
+        free = [name for name in named if name not in given] or named
+        if not free:
             raise ValueError(
-                f"the text constructs no scheduler, and its function {self._node.name!r} does not take "
-                "the epoch"
+                f"the text constructs no scheduler, and its function {self._node.name!r} does not take the "
+                "epoch: if one of its parameters is the epoch, call it 'epoch'"
             )
-        free = [name for name in others if not self._evaluator.is_bound(ast.Name(name), {})]
-        if len(free) != 1:
-            given = ", ".join(f"{name!r}: ..." for name in others[1:])
+        if len(free) > 1:
+            others = ", ".join(f"{name!r}: ..." for name in free[1:])
             raise ValueError(
-                f"cannot tell which parameter of {self._node.name!r} is the epoch: call it 'epoch', or "
-                f"give all the others, as in names={{{given}}}"
+                f"cannot tell which parameter of {self._node.name!r} is the epoch, "
+                f"{' or '.join(map(repr, free))}: give the others, as in names={{{others}}}"
             )
         return free[0]
 
@@ -120,24 +117,31 @@ class Function(Lambda):
         return result
 
 
-# The usual names of the parameter that is the epoch or step.
-_EPOCHS = (
-    *("epoch", "step", "it", "iter", "iteration", "current_step", "global_step", "cur_iter"),
-    *("current_iter", "current_epoch", "cur_epoch", "i_iter", "iter_num", "n_iter", "step_num"),
-    *("e", "i", "t", "s", "x"),
-)
-# The words in the name of such a parameter, and of parameters that are not.
-_COUNTED = {"batch", "epoch", "it", "iter", "iteration", "iters", "iterations", "step", "update", "updates"}
+# The usual letters for the epoch or step. A "p" is a fraction of the run.
+_LETTERS = ("e", "i", "k", "n", "s", "t", "x")
+# The words in the names of the epoch or step.
+_COUNTED = {
+    "batch",
+    "ep",
+    "epoch",
+    "it",
+    "iter",
+    "iteration",
+    "iters",
+    "iterations",
+    "step",
+    "update",
+    "updates",
+}
 _CURRENT = {"cur", "curr", "current", "global", "i", "idx", "index", "now", "this"}
-_OTHERS = re.compile(r"optim|(^|_)(lr|rate|lrs|rates)(_|$)|learning_rate", re.IGNORECASE)
 
 
 def is_count(name: str) -> bool:
     """Check if the name of a variable says that it is the current epoch or step, such as `cur_iters`."""
-    if name in _EPOCHS:
+    if name in (*_LETTERS, "current", "n_iter", "num_updates"):
         return True
     spelled = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-    words = {*re.sub(r"_(num|number|no)$", "_idx", spelled).split("_")}
+    words = {*re.sub(r"_(count|num|number|no)$", "_idx", spelled).split("_")}
     is_current = bool(words & _CURRENT) or not spelled.endswith("s")
     return bool(words & _COUNTED) and words <= _COUNTED | _CURRENT and is_current
 
