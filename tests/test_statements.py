@@ -1222,6 +1222,42 @@ def test_the_rate_of_a_group_is_read_however_it_is_written(groups):
 
 
 @pytest.mark.parametrize(
+    "groups",
+    [
+        "net.get_parameters() + head.get_parameters()",
+        "model.get_param_groups()",
+        "list(model.optim_parameters(args))",
+        "model.get_optim_policies()",
+        "get_params(model, encoder_lr=1e-3)",
+        "model.get_params(opt.lr0, opt.lr1)",
+    ],
+)
+def test_an_unknown_call_that_may_make_groups_with_rates_asks_for_init_value(groups):
+    text = f"opt = SGD({groups}, lr=0.01)\nStepLR(opt, 3)"
+    with pytest.raises(
+        ValueError, match="the groups of the SGD may have rates of their own: give init_value"
+    ):
+        from_string(text)
+    assert from_string(text, 0.1)(0) == 0.1
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        "filter(lambda p: p.requires_grad, model.parameters())",
+        "get_params(model)",
+        "get_parameters(model)",
+        "param_groups_weight_decay(model, 0.05)",
+        "get_param_groups(model, args.weight_decay)",
+        "itertools.chain(a.parameters(), b.parameters())",
+        "model.trainable_parameters()",
+    ],
+)
+def test_an_unknown_call_that_gives_parameters_leaves_the_rate_of_the_optimizer(groups):
+    assert from_string(f"opt = SGD({groups}, lr=0.01)\nStepLR(opt, 3)")(0) == 0.01
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "def get_lr(epoch):\n    return 0.1 * 0.5**epoch\n"

@@ -168,12 +168,9 @@ class ConstructorReader(ClassReader):
         is_plain = groups is None or (isinstance(groups, ast.Call) and called_name(groups) in _PARAMETERS)
         if "lr" in self.own_options and not is_plain and not isinstance(groups, ast.List | ast.Constant):
             return None  # the groups may have rates of their own
-        if (
-            isinstance(groups, ast.Call)
-            and _makes_rates(groups)
-            and not self._evaluator.is_bound(groups.func, {})
-        ):
-            self.has_own_rates = True
+        if groups is not None and not isinstance(groups, ast.List):
+            self.has_own_rates = any(map(self._makes_rates, calls_in([groups])))
+        if self.has_own_rates:
             return None
         if isinstance(groups, ast.List) and self.group < len(groups.elts):
             options = group_options(self._evaluator.definition(groups.elts[self.group]))
@@ -194,6 +191,21 @@ class ConstructorReader(ClassReader):
                 by_name.append(parse_expression(literal(options["lr"])))
         by_place = optimizer.args[1:2] if called_name(optimizer) in OPTIMIZERS else []
         return next(iter([*by_name, *by_place]), None)
+
+    def _makes_rates(self, call: ast.Call) -> bool:
+        """Check if an unknown call, such as `llrd_groups(model)`, may make groups with rates of their own.
+
+        By their names, most functions of groups only set other weight decays.
+        """
+        if self._evaluator.is_bound(call.func, {}):
+            return False
+        words = [*map(source_of, call.args), *(str(each.arg) for each in call.keywords)]
+        if any(map(_RATE.search, words)):
+            return True
+        name = called_name(call)
+        makes_groups = _GROUPS.search(name) and not any(map(_DECAYS.search, (name, *words)))
+        # Transfer-Learning-Library has a method of this name, whose groups have rates of their own.
+        return bool(makes_groups) or (name == "get_parameters" and isinstance(call.func, ast.Attribute))
 
     def _construct(self, call: ast.Call, scope: Mapping[str, Any]) -> Constructor | None:
         resolved = self._resolved(call, scope)
@@ -416,17 +428,11 @@ class _Value(NamedTuple):
     value: Any
 
 
-_OWN_RATES = re.compile(r"llrd|layer_?wise|(^|_)lrs?(_|$)|lr_?groups", re.IGNORECASE)
-_RATE = re.compile(r"(^|[._'\"])(lr|learning_rate)$")
+# The names of functions that make parameter groups, and of what these have besides rates of their own.
+_GROUPS = re.compile(r"llrd|layer_?wise|(^|_)lrs?(_|$)|group|polic|^optim_|_optim_", re.IGNORECASE)
+_DECAYS = re.compile(r"decay|(^|_)(wd|l2)(_|$)|weight", re.IGNORECASE)
+_RATE = re.compile(r"(^|[._'\"])(lr\d?|learning_rate)(_|$)")
 _PARAMETERS = ("parameters", "named_parameters")
-
-
-def _makes_rates(call: ast.Call) -> bool:
-    """Check if an unknown call, such as `llrd_groups(model)`, may make groups with rates of their own."""
-    keywords = {str(each.arg) for each in call.keywords}
-    return bool(_OWN_RATES.search(called_name(call))) or any(
-        _RATE.search(each) for each in (*map(source_of, call.args), *keywords)
-    )
 
 
 def group_options(group: ast.expr) -> dict[Any, ast.expr]:
