@@ -395,6 +395,12 @@ def f(epoch):
     return chosen
 """,
     """
+rates = [1 / (step + 1) for step in range(40)]
+def f(epoch):
+    look_up = rates.__getitem__
+    return look_up(epoch) + rates.__getitem__(0)
+""",
+    """
 warmup, total = 5, 40
 def ramp(epoch, length=warmup):
     return (epoch + 1) / length
@@ -538,8 +544,9 @@ def test_function_may_set_other_options_and_attributes_that_it_reads_only_later(
     text = """
 def adjust(optimizer, epoch):
     cfg.rate = 0.1 * 0.5**epoch
+    state["lr"] = cfg.rate
     for group in optimizer.param_groups:
-        group["lr"] = cfg.rate
+        group["lr"] = state["lr"]
         group["weight_decay"] = wd * group["decay_mult"]
         print(group["lr"])
     return optimizer

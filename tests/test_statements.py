@@ -1415,6 +1415,20 @@ REASONS = [
         "the text has several functions of the rate, 'cos_lr' and 'step_lr': give one",
     ),
     (
+        "opts = [SGD(g, lr=0.1), SGD(d, lr=0.1)]\nscheds = [StepLR(o, 3) for o in opts]",
+        "the text constructs schedulers for several optimizers: give the lines of one",
+    ),
+    (
+        "def adjust(opt, epoch):\n    global state\n    if epoch in [3, 6]:\n"
+        "        state['lr'] *= 0.5\n        opt.param_groups[0]['lr'] = state['lr']",
+        "cannot read \"state['lr']\", which a function changes, because its value depends on the number",
+    ),
+    (
+        "try:\n    _, last = load(path)\nexcept:\n    last = 1\nStepLR(opt, 3, last_epoch=last - 2)",
+        "which assigns a name that is used later: give its value, as in names={'last': ...}",
+    ),
+    ("UntunedLinearWarmup(opt)", "or the line of the optimizer with its betas"),
+    (
         "opt = SGD(make_llrd(model), lr=0.01)\nStepLR(opt, 3)",
         "the groups of the SGD may have rates of their own",
     ),

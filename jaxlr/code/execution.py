@@ -170,16 +170,25 @@ class Execution:
             self._set_item(target, value)
             return
         for name, item in unpacked(target, value).items():
-            if name in self._globals or ("." in name and not self._is_new(name)):
-                raise ValueError(_keeps_state(name))
-            self._frame[name] = merged(self._live, item, self._frame.get(name, ABSENT))
+            self._set_place(name, item)
+
+    def _set_place(self, name: str, value: Any) -> None:
+        """Set a variable, or an attribute or item of an unknown object."""
+        if name in self._globals or (not name.isidentifier() and not self._is_new(name)):
+            raise ValueError(_keeps_state(name))
+        self._frame[name] = merged(self._live, value, self._frame.get(name, ABSENT))
 
     def _is_new(self, name: str) -> bool:
-        """Check if the call sets an attribute in every epoch before it reads it."""
-        was_read = any(source_of(e) == name for e in nodes_in(self._read) if isinstance(e, ast.Attribute))
+        """Check if the call sets an attribute or item in every epoch before it reads it."""
+        places = ast.Attribute | ast.Subscript
+        was_read = any(source_of(e) == name for e in nodes_in(self._read) if isinstance(e, places))
         return name in self._frame or (self._live is True and not was_read)
 
     def _set_item(self, target: ast.Subscript, value: Any) -> None:
+        is_known = self._evaluator.is_known(target.value, self._frame)
+        if not is_known and isinstance(target.slice, ast.Constant):
+            self._set_place(source_of(target), value)
+            return
         owner: Any = self._own(target.value)
         key: Any = self._value(target.slice)
         if not is_place(owner, key):

@@ -204,9 +204,11 @@ class Evaluator:
                 raise unreadable(value, "its items are not known: write them out")
             else:
                 pairs.append((self.value(key, scope), found))
-        return UNKNOWN if any(key is UNKNOWN for key, _ in pairs) else self._mapped(node, pairs)
+        return self._mapped(node, pairs)
 
-    def _mapped(self, node: ast.expr, pairs: list[Any]) -> dict[Any, Any]:
+    def _mapped(self, node: ast.expr, pairs: list[Any]) -> Any:
+        if any(key is UNKNOWN for key, _ in pairs):
+            return UNKNOWN
         if not all(is_key(key) for key, _ in pairs):
             raise unreadable(node, "its keys must be known numbers or strings")
         result = dict(pairs)

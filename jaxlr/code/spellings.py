@@ -52,8 +52,13 @@ class _Plain(ast.NodeTransformer):
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        """Replace `type(x).a` by `x.__class__.a`."""
+        """Replace `type(x).a` by `x.__class__.a`, and `x.__getitem__` by a lambda."""
         self.generic_visit(node)
+        if node.attr == "__getitem__":
+            item = ast.Subscript(node.value, ast.Name("_index", ast.Load()), ast.Load())
+            return ast.copy_location(
+                ast.Lambda(ast.arguments([], [ast.arg("_index")], None, [], [], None, []), item), node
+            )
         match node.value:
             case ast.Call(func=ast.Name(id="type"), args=[owner], keywords=[]):
                 node.value = ast.copy_location(ast.Attribute(owner, "__class__", ast.Load()), node)

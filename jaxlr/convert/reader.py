@@ -308,6 +308,8 @@ class ConstructorReader(ClassReader):
         if missing := [key for key in torch_class.required if key not in nodes]:
             name = torch_class.name
             message = f"{name} needs {', '.join(missing)}, as in '{name}({missing[0]}=...)'"
+            if missing == ["beta2"]:
+                message += ", or the line of the optimizer with its betas"
             if optimizer in call.args and "opt" not in source_of(optimizer).lower():
                 message += f"; {quoted(optimizer)} was read as the optimizer"
             raise ValueError(message)
@@ -320,14 +322,15 @@ class ConstructorReader(ClassReader):
             betas = made.param_groups[self.group].get("betas")
             return {"beta2": _Value(betas[1])} if isinstance(betas, list | tuple) else {}
         call = self._evaluator.definition(optimizer)
-        if not isinstance(call, ast.Call) or called_name(call) not in OPTIMIZERS:
+        if not isinstance(call, ast.Call):
             return {}
-        parameters = signature(called_name(call)).parameters
+        name = called_name(call)
+        parameters = signature(name).parameters if name in OPTIMIZERS else {}
         is_plain = "betas" not in self.own_options and all(each.arg for each in call.keywords)
-        if "betas" not in parameters or not is_plain:
-            return {}
-        place = 1 + [*parameters].index("betas")  # after the parameters of the model
         by_name = [each.value for each in call.keywords if each.arg == "betas"]
+        if ("betas" not in parameters and not by_name) or not is_plain:
+            return {}
+        place = 1 + [*parameters, "betas"].index("betas")  # after the parameters of the model
         match [*call.args[place : place + 1], *by_name]:
             case []:
                 beta2 = ast.Constant(parameters["betas"].default[1])

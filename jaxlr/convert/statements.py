@@ -774,7 +774,11 @@ class Program:
                 if source in known:
                     raise ValueError(f"cannot read {first}, which replaces a scheduler")
                 if source not in self._evaluator.names:
-                    self._variables.forget(source, None if missing else error, missing)
+                    is_new = isinstance(
+                        self._evaluator.assigned.get(source, error), Unevaluated | ValueError
+                    )
+                    reason = used_later(statement, source) if is_new else error
+                    self._variables.forget(source, None if missing else reason, missing)
 
 
 def _is_builder(value: Any) -> bool:

@@ -227,6 +227,8 @@ def _follow(
 
 def _check_nothing_missing(evaluator: Evaluator) -> None:
     if evaluator.missing:
+        if len(optimizer_calls(map(ast.parse, evaluator.missing))) > 1:  # in a list that is looped over
+            raise ValueError("the text constructs schedulers for several optimizers: give the lines of one")
         raise MissingNamesError(evaluator.missing, evaluator.missing_functions)
 
 
