@@ -76,6 +76,65 @@ def build(x):
     return StepLR(opt, 3, x)
 scheduler = build(g)
 """,
+    "method of an object": """
+class Rule:
+    power = 2
+    def __init__(self, n, g=0.5):
+        assert n > 0
+        self.n = n
+        self.g = g
+    def length(self):
+        return self.n + 1
+    def factor(self, e):
+        return self.g ** (self.power * e // self.length())
+n = 3
+rule = Rule(n)
+n = 5
+scheduler = LambdaLR(opt, lr_lambda=rule.factor)
+n = 7
+""",
+    "callable object": """
+class Rule(object):
+    def __init__(self, n): self.n = n
+    def __call__(self, e): return 0.5 ** (e // self.n)
+n = 3
+scheduler = LambdaLR(opt, Rule(n + 1))
+n = 5
+""",
+    "own class of the name of torch's": """
+class LambdaLR():
+    def __init__(self, n_epochs, offset, decay_start_epoch):
+        assert (n_epochs - decay_start_epoch) > 0, "Decay must start before the training session ends!"
+        self.n_epochs = n_epochs
+        self.offset = offset
+        self.decay_start_epoch = decay_start_epoch
+    def step(self, epoch):
+        return 1.0 - max(0, epoch + self.offset - self.decay_start_epoch) / (self.n_epochs - self.decay_start_epoch)
+scheduler = torch.optim.lr_scheduler.LambdaLR(opt, lr_lambda=LambdaLR(20, 1, 4).step)
+""",
+    "method of a trainer": """
+class Trainer:
+    def __init__(self, warm):
+        self.warm = warm
+        self.power = 2
+        self.scheduler = LambdaLR(opt, self.rule)
+    def half(self, e):
+        return 0.5 ** e
+    def rule(self, e):
+        return min(1, (e + 1) / self.warm) * self.half(e // 2) ** self.power
+warm = 4
+scheduler = Trainer(warm).scheduler
+warm = 8
+""",
+    "lambda of a method": """
+class Trainer:
+    def __init__(self):
+        self.scheduler = LambdaLR(opt, lambda e: self.rule(e, 4))
+    @staticmethod
+    def rule(e, warm):
+        return min(1, (e + 1) / warm)
+scheduler = Trainer().scheduler
+""",
     "closure of builder": """
 def build(x):
     def f(e): return x ** e
@@ -469,6 +528,46 @@ scheduler = getattr(torch.optim.lr_scheduler, kind + "LR")(opt, 3)
 }
 # Texts in which a value changes in a way that is not followed.
 REFUSED = {
+    "object changes": """
+class Rule:
+    def __init__(self, n): self.n = n
+    def factor(self, e): return 0.5 ** (e // self.n)
+rule = Rule(3)
+rule.n = 5
+scheduler = LambdaLR(opt, rule.factor)
+""",
+    "list of an object grows": """
+class Rule:
+    def __init__(self, steps): self.steps = steps
+    def __call__(self, e): return 0.5 ** len([s for s in self.steps if s <= e])
+steps = [3]
+scheduler = LambdaLR(opt, Rule(steps))
+steps.append(5)
+""",
+    "method counts its calls": """
+class Rule:
+    def __init__(self): self.n = 0
+    def __call__(self, e):
+        self.n += 1
+        return 0.9 ** self.n
+scheduler = LambdaLR(opt, Rule())
+""",
+    "method of a base": """
+class Base:
+    def length(self): return 3
+class Rule(Base):
+    def factor(self, e): return 0.5 ** (e // self.length())
+scheduler = LambdaLR(opt, Rule().factor)
+""",
+    "property of a trainer": """
+class Trainer:
+    def __init__(self):
+        self.scheduler = LambdaLR(opt, self.rule)
+    @property
+    def length(self): return 3
+    def rule(self, e): return 0.5 ** (e // self.length)
+scheduler = Trainer().scheduler
+""",
     "for break": """
 milestones = []
 for m in [3, 6, 9]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from jaxlr._checks import shorten
+from jaxlr.code.builders import method_of
+from jaxlr.code.definitions import Function
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.lambdas import Lambda
 from jaxlr.code.syntax import (
@@ -59,6 +61,7 @@ class ConstructorReader(ClassReader):
         self.group: int = group
         self.own_options: frozenset[str] = frozenset()  # the options in the text's parameter groups
         self.has_own_rates: bool = False  # True if an unknown call may make groups with rates of their own
+        self.classes: dict[str, ast.ClassDef] = {}  # those of the text
         self.made: list[Constructor] = []
         self._used: set[int] = set()
         self._optimizers: dict[int, ast.expr] = {}  # by the id of the constructor
@@ -222,7 +225,8 @@ class ConstructorReader(ClassReader):
         if torch_class.effect is Effect.COMPOSITE:
             values["schedulers"] = self._parts(nodes.pop("schedulers"), scope)
         for key, argument in nodes.items():
-            value = self._evaluated(argument, scope)
+            method = self.own_method(argument) if key == "lr_lambda" else None
+            value = method or self._evaluated(argument, scope)
             if isinstance(value, list) and torch_class.effect is not Effect.COMPOSITE:
                 value = copy.copy(value)  # as in torch, where a later change of the list has no effect
             values[key] = self._value_for_group(torch_class, key, value)
@@ -241,6 +245,23 @@ class ConstructorReader(ClassReader):
             self._definitions[id(constructor)] = self._evaluator.frozen(definition)
             self._objects[id(constructor)] = self._object(optimizer, scope)
         return constructor
+
+    def own_method(self, node: Any) -> Function | None:
+        """Return the function of `Rule(4).step` or of `Rule(4)`, for a class of the text, or None."""
+        owner, name = (node.value, node.attr) if isinstance(node, ast.Attribute) else (node, "__call__")
+        call = self._evaluator.definition(owner) if isinstance(owner, ast.expr) else None
+        if not isinstance(call, ast.Call) or not self.makes_object(call):
+            return None
+        frozen: Any = self._evaluator.frozen(call)
+        method = method_of(self.classes[source_of(call.func)], frozen, name)
+        return None if method is None else Function(method, self._evaluator, {})
+
+    def makes_object(self, call: ast.Call) -> bool:
+        """Check if a call makes an object of a class of the text, from values that stay as they are."""
+        values = (
+            self._evaluator.assigned.get(source_of(e)) for e in ast.walk(call) if isinstance(e, ast.expr)
+        )
+        return source_of(call.func) in self.classes and not any(isinstance(e, list | dict) for e in values)
 
     def _object(self, optimizer: ast.expr, scope: Mapping[str, Any]) -> tuple[str, int]:
         """Return a key for an optimizer: one name stands for several in a loop over optimizers."""

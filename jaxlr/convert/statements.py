@@ -396,8 +396,10 @@ class Program:
         if self._reader.constructs(node):
             return self._scheduler_value(node)
         self._refuse_unknown_call(node)
-        is_optimizer = isinstance(node, ast.Call) and called_name(node) in OPTIMIZERS
-        return self._evaluator.value_if_any(self._evaluator.frozen(node) if is_optimizer else node)
+        keeps_values = isinstance(node, ast.Call) and (
+            called_name(node) in OPTIMIZERS or self._reader.makes_object(node)
+        )
+        return self._evaluator.value_if_any(self._evaluator.frozen(node) if keeps_values else node)
 
     def _scheduler_value(self, node: ast.expr) -> Any:
         """Return the value of an expression that constructs schedulers, alone or in lists and mappings."""
