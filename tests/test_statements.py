@@ -76,6 +76,25 @@ def build(x):
     return StepLR(opt, 3, x)
 scheduler = build(g)
 """,
+    "optimizer in a list": """
+layer = torch.nn.Linear(1, 1)
+lr = 0.2
+opts = [SGD(layer.parameters(), lr=0.1), SGD(layer.parameters(), lr=lr)]
+lr = 5
+scheduler = StepLR(opts[1], 2)
+""",
+    "optimizer in a dict": """
+layer = torch.nn.Linear(1, 1)
+opts = {"a": SGD(layer.parameters(), lr=0.1), "b": SGD(layer.parameters(), lr=0.2)}
+scheduler = StepLR(opts["b"], 2)
+""",
+    "other name of an optimizer": """
+layer = torch.nn.Linear(1, 1)
+optimizer = SGD(layer.parameters(), lr=0.1)
+opt = optimizer
+optimizer = SGD(layer.parameters(), lr=0.2)
+scheduler = StepLR(opt, 2)
+""",
     "method of an object": """
 class Rule:
     power = 2
@@ -109,7 +128,8 @@ class LambdaLR():
         self.offset = offset
         self.decay_start_epoch = decay_start_epoch
     def step(self, epoch):
-        return 1.0 - max(0, epoch + self.offset - self.decay_start_epoch) / (self.n_epochs - self.decay_start_epoch)
+        past = max(0, epoch + self.offset - self.decay_start_epoch)
+        return 1.0 - past / (self.n_epochs - self.decay_start_epoch)
 scheduler = torch.optim.lr_scheduler.LambdaLR(opt, lr_lambda=LambdaLR(20, 1, 4).step)
 """,
     "method of a trainer": """
@@ -1452,7 +1472,7 @@ REASONS = [
         "does not set the learning rate of the optimizer: give init",
     ),
     (
-        "opts = [SGD(a, lr=0.1), SGD(b, lr=0.2)]\nStepLR(opts[1], 2)",
+        "opt = SGD(a, lr=0.1)\nopts = [opt]\nopt = SGD(b, lr=0.2)\nStepLR(opts[0], 2)",
         "does not set the learning rate of the",
     ),
     (

@@ -117,6 +117,8 @@ class Evaluator:
     def definition(self, node: ast.expr) -> ast.expr:
         """Return the expression that was assigned to a name and has no value, or the name itself."""
         assigned = self.assigned.get(source_of(node))
+        if assigned is None and isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            return _element(self.definition(node.value), node.slice.value) or node
         return assigned.node if isinstance(assigned, Unevaluated) else node
 
     def frozen(self, node: ast.expr) -> ast.expr:
@@ -517,6 +519,21 @@ class _Frozen(ast.NodeTransformer):
             if isinstance(value, int | float | str):
                 return parse_expression(literal(value))
         return self.generic_visit(node)
+
+
+def _element(node: ast.expr, key: Any) -> ast.Call | None:
+    """Return the call that is an element of a list or mapping, or None: a name may be another one."""
+    match node:
+        case ast.List(elts=elements) | ast.Tuple(elts=elements):
+            is_plain = not any(isinstance(each, ast.Starred) for each in elements)
+            table = dict(enumerate(elements)) if is_plain else {}
+        case ast.Dict(keys=keys, values=values):
+            pairs = zip(keys, values, strict=True)
+            table = {each.value: value for each, value in pairs if isinstance(each, ast.Constant)}
+        case _:
+            return None
+    element = table.get(key)
+    return element if isinstance(element, ast.Call) else None
 
 
 def _parsed_name(key: Any) -> ast.expr:

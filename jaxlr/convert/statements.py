@@ -396,9 +396,10 @@ class Program:
         if self._reader.constructs(node):
             return self._scheduler_value(node)
         self._refuse_unknown_call(node)
-        keeps_values = isinstance(node, ast.Call) and (
-            called_name(node) in OPTIMIZERS or self._reader.makes_object(node)
-        )
+        if isinstance(node, ast.Name | ast.Attribute) and self._is_optimizer(node):
+            return self._evaluator.assigned[source_of(node)]
+        made = [each for each in calls_in([node]) if called_name(each) in OPTIMIZERS]
+        keeps_values = made or (isinstance(node, ast.Call) and self._reader.makes_object(node))
         return self._evaluator.value_if_any(self._evaluator.frozen(node) if keeps_values else node)
 
     def _scheduler_value(self, node: ast.expr) -> Any:
