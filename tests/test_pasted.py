@@ -461,6 +461,14 @@ GROUPS = {
     optimizer.param_groups[0]["lr"] = lr
     for i in range(1, len(optimizer.param_groups)):
         optimizer.param_groups[i]["lr"] = lr * 10""",
+    "continue": """
+    for group in optimizer.param_groups:
+        group["lr"] = lr * 10
+    for i, group in enumerate(optimizer.param_groups):
+        if i == 1:
+            continue
+        group["lr"] = lr
+        break""",
     "zip": """
     for group, scale in zip(optimizer.param_groups, [1, 10]):
         group["lr"] = lr * scale""",
@@ -538,6 +546,31 @@ def test_function_that_keeps_or_scales_the_rate_is_called_for_each_epoch(body):
     for epoch in range(9):
         scope["adjust"](optimizer, epoch)
         assert schedule(epoch) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12, abs=0)
+
+
+def test_a_function_may_keep_the_rate_with_other_settings():
+    text = """
+def adjust(optimizer, epoch):
+    rate = 0.1
+    for milestone in [2, 4]:
+        if epoch < milestone:
+            break
+        rate *= 0.5
+    if args.kind == "step":
+        table = {2: 0.3}
+        if epoch in table:
+            rate = table[epoch]
+        else:
+            return
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+"""
+    schedule: Any = jaxlr.from_string(text, names={"args.kind": "all"})
+    assert [schedule(epoch) for epoch in range(6)] == [0.1, 0.1, 0.05, 0.05, 0.025, 0.025]
+    with pytest.raises(ValueError, match="keeps or scales the rate of the epoch before: give num_steps"):
+        jaxlr.from_string(text, 0.2, names={"args.kind": "step"})
+    schedule = jaxlr.from_string(text, 0.2, names={"args.kind": "step"}, num_steps=4)
+    assert [schedule(epoch) for epoch in range(4)] == [0.2, 0.2, 0.3, 0.3]
 
 
 def test_function_may_set_other_options_and_attributes_that_it_reads_only_later():

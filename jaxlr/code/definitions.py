@@ -10,8 +10,8 @@ from typing import Any
 from jaxlr.code.builders import OutsideChanges, outside_changes
 from jaxlr.code.execution import Execution
 from jaxlr.code.expressions import Evaluator
-from jaxlr.code.lambdas import Lambda
-from jaxlr.code.syntax import nodes_in, source_of
+from jaxlr.code.lambdas import Frame, Lambda
+from jaxlr.code.syntax import source_of
 from jaxlr.code.values import ABSENT, UNKNOWN, names_in
 
 
@@ -62,8 +62,12 @@ class Function(Lambda):
 
     @functools.cached_property
     def keeps_rate(self) -> bool:
-        """True if the rate depends on that of the epoch before, because the function may leave it."""
-        return self._group is not None and keeps_rate(self._node)
+        """True if the rate depends on that of the epoch before, which the function reads or may leave."""
+        if self._group is None:
+            return False
+        return self._executed(
+            self._evaluator.with_budget(), self.bound([], self._of_unknown()), UNKNOWN
+        ).keeps_rate
 
     def stepped(self, init_value: float, num_steps: int) -> list[float]:
         """Return the rates after the calls for the first epochs."""
@@ -107,14 +111,16 @@ class Function(Lambda):
 
     def evaluate(self, evaluator: Evaluator, positional: Sequence[Any], by_name: Mapping[str, Any]) -> Any:
         """Return the result of a call, calculated by an evaluator."""
-        frame = self.bound(positional, by_name)
-        execution = Execution(evaluator, frame, Function, self._group, self._rate)
-        execution.block(self._node.body)
+        execution = self._executed(evaluator, self.bound(positional, by_name), self._rate)
         result = execution.result if self._group is None else execution.rate
         if result is ABSENT:
-            what = "return a value" if self._group is None else "set the rate"
-            raise ValueError(f"the function {self._node.name!r} does not {what} in every epoch")
+            raise ValueError(f"the function {self._node.name!r} does not return a value in every epoch")
         return result
+
+    def _executed(self, evaluator: Evaluator, frame: Frame, rate: Any) -> Execution:
+        execution = Execution(evaluator, frame, Function, self._group, rate)
+        execution.run(self._node.body)
+        return execution
 
 
 # The usual letters for the epoch or step. A "p" is a fraction of the run.
@@ -170,65 +176,6 @@ def writes_rate(node: ast.AST, known: Collection[str] = ()) -> bool:
                     return True
             case _:
                 pass
-    return False
-
-
-def keeps_rate(definition: ast.FunctionDef) -> bool:
-    """Check if a function that writes the rate of an optimizer first reads it, or may leave it as it is."""
-    loops = [each for each in ast.walk(definition) if isinstance(each, ast.For) and _has_group(each.iter)]
-    groups = {name for each in loops for name in names_in(each.target)}
-    kept = set[bool]()
-    return False in _written(definition.body, {False}, kept, groups) | kept
-
-
-def _written(
-    statements: Sequence[ast.stmt], before: set[bool], kept: set[bool], groups: Collection[str]
-) -> set[bool]:
-    """Return if statements have written the rate at their end, for each way through them.
-
-    Args:
-        statements: the statements.
-        before: if it is written before them.
-        kept: takes the same of each `return`, and of each statement that reads the rate.
-        groups: the names of parameter groups.
-    """
-    written = before
-    for each in statements:
-        parts = [e for e in ast.iter_child_nodes(each) if isinstance(e, ast.expr)]
-        if not isinstance(each, ast.Expr) and any(_reads_rate(e, groups) for e in nodes_in(parts)):
-            kept |= written
-        match each:
-            case ast.Return():
-                kept |= written
-                return set()
-            case ast.Raise():
-                return set()
-            case ast.If(body=body, orelse=orelse):
-                written = _written(body, written, kept, groups) | _written(orelse, written, kept, groups)
-            case ast.For(iter=items, body=body) if _has_group(items):  # there is a group
-                written = _written(body, written, kept, groups)
-            case ast.For(body=body) | ast.While(body=body):
-                written = written | _written(body, written, kept, groups)
-            case ast.With(body=body):
-                written = _written(body, written, kept, groups)
-            case ast.Assign() if writes_rate(each):
-                written = {True}
-            case ast.AugAssign(target=target) if writes_rate(target):
-                kept |= written
-                written = {True}
-            case _:
-                pass
-    return written
-
-
-def _has_group(node: ast.AST) -> bool:
-    return any(map(is_group, ast.walk(node)))
-
-
-def _reads_rate(node: ast.AST, groups: Collection[str]) -> bool:
-    match node:
-        case ast.Subscript(value=owner, slice=ast.Constant(value="lr"), ctx=ast.Load()):
-            return is_group(owner) or source_of(owner) in groups
     return False
 
 

@@ -72,8 +72,11 @@ class Lambda:
 
     def check(self) -> None:
         """Evaluate it for an unknown epoch, so that errors and missing names are reported at once."""
-        unknown = [*self.parameters[:1], *self.required]
-        self.evaluate(self._evaluator, [], dict.fromkeys(unknown, UNKNOWN))
+        self.evaluate(self._evaluator, [], self._of_unknown())
+
+    def _of_unknown(self) -> dict[str, Any]:
+        """Return the arguments of a call for an unknown epoch."""
+        return dict.fromkeys([*self.parameters[:1], *self.required], UNKNOWN)
 
     def check_takes_epoch(self) -> None:
         """Refuse a function of several arguments where one of the epoch is needed."""
