@@ -461,6 +461,15 @@ GROUPS = {
     optimizer.param_groups[0]["lr"] = lr
     for i in range(1, len(optimizer.param_groups)):
         optimizer.param_groups[i]["lr"] = lr * 10""",
+    "break": """
+    optimizer.param_groups[1]["lr"] = lr
+    for group in optimizer.param_groups:
+        group["lr"] = lr * 10
+        break""",
+    "growing": """
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+        lr = lr * 10""",
     "continue": """
     for group in optimizer.param_groups:
         group["lr"] = lr * 10

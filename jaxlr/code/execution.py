@@ -64,7 +64,7 @@ class Execution:
         self._broken: list[_Path] = []  # those that have left each loop around a statement
         self._continued: list[_Path] = []
         self._read: list[ast.expr] = []  # the expressions that were evaluated
-        self._groups: set[str] = set()  # the names of the parameter group
+        self._groups: dict[str, int] = {}  # the indices of parameter groups, by their names
         self._is_left = True  # if the rate may still be that of the epoch before
         self.keeps_rate: bool = False  # True if that rate is read, or may be left
         self.result: Any = ABSENT
@@ -140,23 +140,19 @@ class Execution:
 
     def _value(self, node: ast.expr) -> Any:
         self._read.append(node)
-        if self.rate is not ABSENT:
-            read = self._read_rates(node)
-            self.keeps_rate |= bool(read) and self._is_left
-            self._frame.update(dict.fromkeys(read, self.rate))
+        for each in ast.walk(node) if self._is_rate else ():
+            match each:
+                case ast.Subscript(value=group, slice=ast.Constant(value="lr")) if self._is_group(group):
+                    self._read_rate(each, group)
+                case _:
+                    pass
         return self._evaluator.value(node, self._frame)
 
-    def _read_rates(self, node: ast.expr) -> list[str]:
-        """Return the expressions in a node that stand for the rate of the parameter group."""
-        return [
-            source_of(each)
-            for each in ast.walk(node)
-            if isinstance(each, ast.Subscript)
-            and isinstance(each.slice, ast.Constant)
-            and each.slice.value == "lr"
-            and self._is_group(each.value)
-            and self._is_own(each.value)
-        ]
+    def _read_rate(self, node: ast.expr, group: ast.expr) -> None:
+        is_own = self._is_own(group)
+        self.keeps_rate |= is_own and self._is_left and self.rate is not ABSENT
+        if not is_own or self.rate is not ABSENT:
+            self._frame[source_of(node)] = self.rate if is_own else UNKNOWN
 
     def _changed(self, statement: ast.AugAssign, target: ast.expr) -> Any:
         """Return the value of a variable after `target += value`, which changes a list in its place."""
@@ -229,7 +225,7 @@ class Execution:
     def _is_own(self, group: ast.expr) -> bool:
         """Check if a parameter group, such as `optimizer.param_groups[1]`, is the one that is wanted."""
         if not isinstance(group, ast.Subscript):
-            return True
+            return self._groups[source_of(group)] == self._group
         index = self._value(group.slice)
         if not isinstance(index, int) or index < 0:
             raise unreadable(group, "its index is not known: count the groups from 0")
@@ -291,31 +287,35 @@ class Execution:
         self._join(self._continued.pop())
 
     def _over_groups(self, target: ast.expr, items: ast.expr, body: list[ast.stmt]) -> None:
-        """Execute a loop over the optimizer's parameter groups, or their indices, for one of them."""
-        first, index = 0, ast.Constant(self._group)
+        """Execute a loop over the optimizer's parameter groups, or their indices, up to the wanted one."""
+        first, others, other = 0, None, None
         match items, target:
             case ast.Attribute(), ast.Name():
                 group = target
             case (
                 ast.Call(func=ast.Name(id="enumerate"), args=[ast.Attribute()]),
-                ast.Tuple(elts=[ast.Name() as counter, ast.Name() as group]),
+                ast.Tuple(elts=[ast.Name() as other, ast.Name() as group]),
             ):
-                self._assign(counter, self._group)
+                pass
             case (
                 ast.Call(func=ast.Name(id="zip"), args=[ast.Attribute(), others]),
                 ast.Tuple(elts=[ast.Name() as group, other]),
             ):
-                self._assign(other, self._value(ast.Subscript(others, index, ast.Load())))
+                pass
             case ast.Call(func=ast.Name(id="range"), args=[*starts, ast.Call()]), ast.Name() as group:
-                first = self._value(starts[0]) if starts else 0
-                self._assign(group, self._group)
+                first, other = self._value(starts[0]) if starts else 0, group
             case _:
                 raise unreadable(items, "loop over the groups with one variable")
-        if first <= self._group:
-            self._groups.add(group.id)
-            self._broken.append(_NOWHERE)
+        if not isinstance(first, int):
+            raise unreadable(items, "its start is not known")
+        self._broken.append(_NOWHERE)
+        for index in range(first, self._group + 1):
+            item = index if others is None else self._value(ast.Subscript(others, ast.Constant(index)))
+            if other is not None:
+                self._assign(other, item)
+            self._groups[group.id] = index
             self._pass(body)
-            self._join(self._broken.pop())
+        self._join(self._broken.pop())
 
     def _append(self, call: ast.Call, owner: ast.expr, method: str) -> None:
         items = self._own(owner)
