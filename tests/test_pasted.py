@@ -657,6 +657,12 @@ def test_rate_that_the_text_sets_is_used_and_not_contradicted():
     assert one_cycle(0) == pytest.approx(0.012)
 
 
+def test_a_parameter_of_a_function_is_its_argument_and_no_variable_of_its_name():
+    text = "def build(cfg):\n    size = cfg.size\n    return StepLR(opt, size)\ns = build(other)"
+    schedule: Any = jaxlr.from_string(text, 0.1, {"cfg.size": 5, "other.size": 2})
+    assert [schedule(epoch) for epoch in (1, 2)] == pytest.approx([0.1, 0.01])
+
+
 def test_text_without_a_rate_needs_init_value():
     with pytest.raises(
         ValueError, match="does not set the learning rate of the optimizer: give init_value"

@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from jaxlr.code.methods import changes
-from jaxlr.code.syntax import calls_in, names_stored, nodes_in, parameters_of, quoted, source_of
+from jaxlr.code.syntax import (
+    Transformer,
+    calls_in,
+    names_stored,
+    nodes_in,
+    parameters_of,
+    quoted,
+    source_of,
+)
 from jaxlr.code.values import names_in
 
 
@@ -224,12 +232,14 @@ def _test(subject: ast.expr, pattern: ast.pattern) -> ast.expr | None:
     return None
 
 
-class _Substitution(ast.NodeTransformer):
+class _Substitution(Transformer):
     def __init__(self, values: Mapping[str, ast.expr]):
         self._values = values
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return self._values.get(node.id, node) if isinstance(node.ctx, ast.Load) else node
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            return self._values.get(node.id, node)
+        return super().generic_visit(node)
 
 
 def with_own_names(statements: Sequence[ast.stmt]) -> list[ast.stmt]:

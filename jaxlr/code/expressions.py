@@ -22,6 +22,7 @@ from jaxlr.code.functions import (
 from jaxlr.code.lambdas import Inlined, Lambda
 from jaxlr.code.operations import attempted, calculated, compared, selected, traced_item
 from jaxlr.code.syntax import (
+    Transformer,
     is_literal,
     last_name,
     literal,
@@ -506,7 +507,7 @@ class Evaluator:
             raise ValueError("the text asks for too many values and operations")
 
 
-class _Frozen(ast.NodeTransformer):
+class _Frozen(Transformer):
     """A transformer that replaces attributes and items by the values that they have now."""
 
     def __init__(self, evaluator: Evaluator):

@@ -13,7 +13,15 @@ import numpy as np
 from jaxlr._checks import shorten, shown_value
 from jaxlr._compat import enable_x64
 from jaxlr.code.functions import constant
-from jaxlr.code.syntax import is_literal, literal, parameters_of, parse_expression, source_of, unreadable
+from jaxlr.code.syntax import (
+    Transformer,
+    is_literal,
+    literal,
+    parameters_of,
+    parse_expression,
+    source_of,
+    unreadable,
+)
 from jaxlr.code.values import UNKNOWN, names_in
 
 
@@ -157,7 +165,7 @@ def _body(node: ast.Lambda | ast.FunctionDef) -> list[Any]:
     return node.body if isinstance(node, ast.FunctionDef) else [node.body]
 
 
-class Inlined(ast.NodeTransformer):
+class Inlined(Transformer):
     """A transformer that replaces names by their values, so that a lambda needs no text around it."""
 
     def __init__(self, values: Mapping[str, Any], bound: set[str]):
