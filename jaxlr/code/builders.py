@@ -1,4 +1,4 @@
-"""The functions and classes in a text that build schedulers or hold settings, read as syntax."""
+"""The functions in a text as syntax: their statements for a call, and the variables that they change."""
 
 import ast
 import copy
@@ -19,7 +19,6 @@ from jaxlr.code.values import names_in
 
 
 _SHARED = ast.Global | ast.Nonlocal
-_MODULES = ("math", "numpy", "torch", "bisect", "itertools")
 
 
 def body_for_call(
@@ -59,7 +58,7 @@ def body_for_call(
     kept = {*values} if keeps_names else _kept_names(values, body)
     replaced = {name: node for name, node in values.items() if name not in kept}
     start = _assignments({name: node for name, node in values.items() if name in kept}, call)
-    return [*start, *(_Substitution(replaced).visit(copy.deepcopy(each)) for each in body)]
+    return [*start, *(Substitution(replaced).visit(copy.deepcopy(each)) for each in body)]
 
 
 def _kept_names(values: Mapping[str, ast.expr], body: Sequence[ast.stmt]) -> set[str]:
@@ -126,113 +125,7 @@ def outside_changes(definition: ast.FunctionDef) -> OutsideChanges:
     return OutsideChanges(shared & stored, outer, changes_arguments, attributes, calls)
 
 
-def constants_of(definition: ast.ClassDef) -> ast.Dict | None:
-    """Return the attributes that a class sets in its body as a mapping, or None if it has a constructor.
-
-    It is also None if a condition or a loop in the body changes one of them.
-    """
-    found: dict[str, ast.expr] = {}
-    changed: set[str] = set()
-    for statement in definition.body:
-        match statement:
-            case (
-                ast.Assign(targets=[ast.Name(id=name)], value=value)
-                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
-            ):
-                found[name] = _Substitution(found).visit(copy.deepcopy(value))
-            case ast.FunctionDef(name="__init__" | "__new__" | "__post_init__" | "__getattr__"):
-                return None
-            case ast.FunctionDef() | ast.ClassDef():
-                pass
-            case _:
-                changed |= names_stored([statement])
-    keys: list[ast.expr | None] = [ast.Constant(name) for name in found]
-    return ast.Dict(keys, [*found.values()]) if found and not found.keys() & changed else None
-
-
-def own_classes(statements: Sequence[ast.stmt]) -> dict[str, ast.ClassDef]:
-    """Return the classes of a text of whose objects no other statement sets an attribute."""
-    classes = [each for each in statements if isinstance(each, ast.ClassDef)]
-    names = [each.name for each in classes]
-    found: dict[str, ast.ClassDef] = {}
-    for each in classes:
-        others = [one for one in statements if one is not each]
-        read = {e.attr for e in ast.walk(each) if isinstance(e, ast.Attribute)}
-        is_set = any(
-            isinstance(e, ast.Attribute) and not isinstance(e.ctx, ast.Load) and e.attr in read
-            for e in nodes_in(others)
-        )
-        if not is_set and names.count(each.name) == 1 and each.name not in names_stored(others):
-            found[each.name] = each
-    return found
-
-
-def method_of(definition: ast.ClassDef, call: ast.Call, name: str) -> ast.FunctionDef | None:
-    """Return a method of the object that a call makes as a function, which first sets its attributes.
-
-    It is None if the class has bases or decorators, or if a method besides the constructor sets attributes.
-    """
-    methods = {each.name: each for each in definition.body if isinstance(each, ast.FunctionDef)}
-    start, method = methods.pop("__init__", None), methods.get(name)
-    changes = [outside_changes(each) for each in methods.values()]
-    bases = [each for each in definition.bases if source_of(each) != "object"]
-    decorators = [e for each in methods.values() for e in each.decorator_list]
-    if any(source_of(each) != "staticmethod" for each in [*decorators, *definition.decorator_list]):
-        return None
-    if method is None or bases or any(each.names or each.owners or each.arguments for each in changes):
-        return None
-    constants = [each for each in definition.body if isinstance(each, ast.Assign)]
-    own = [ast.Assign([_own_attribute(each) for each in one.targets], one.value) for one in constants]
-    made = [] if start is None else body_for_call(without_self(start), call)
-    helpers = [without_self(each) for each in methods.values() if each is not method]
-    bound = without_self(method)
-    bound.body = [*(ast.copy_location(each, call) for each in own), *made, *helpers, *bound.body]
-    return bound
-
-
-def _own_attribute(target: ast.expr) -> ast.expr:
-    is_name = isinstance(target, ast.Name)
-    return ast.Attribute(ast.Name("self", ast.Load()), target.id, ast.Store()) if is_name else target
-
-
-def without_self(method: ast.FunctionDef) -> ast.FunctionDef:
-    """Return a method as a function with the name by which the methods call each other."""
-    arguments = copy.copy(method.args)
-    if arguments.args and arguments.args[0].arg == "self":
-        arguments.args = arguments.args[1:]
-    function = ast.FunctionDef(f"self.{method.name}", arguments, method.body, method.decorator_list)
-    return ast.copy_location(function, method)
-
-
-def as_conditions(statement: ast.Match) -> ast.If | None:
-    """Return a `match` with constant patterns as nested `if` statements, or None for other patterns."""
-    orelse: list[ast.stmt] = []
-    for case in reversed(statement.cases):
-        test = _test(statement.subject, case.pattern)
-        if test is None or case.guard is not None:
-            return None
-        orelse = [ast.If(test, case.body, orelse)]
-    first = orelse[0]
-    assert isinstance(first, ast.If)
-    return first
-
-
-def _test(subject: ast.expr, pattern: ast.pattern) -> ast.expr | None:
-    match pattern:
-        case ast.MatchValue(value=value):
-            return ast.Compare(subject, [ast.Eq()], [value])
-        case ast.MatchSingleton(value=value):
-            return ast.Compare(subject, [ast.Is()], [ast.Constant(value)])
-        case ast.MatchAs(pattern=None, name=None):
-            return ast.Constant(value=True)
-        case ast.MatchOr(patterns=patterns):
-            tests = [_test(subject, each) for each in patterns]
-            known = [test for test in tests if test is not None]
-            return ast.BoolOp(ast.Or(), known) if len(known) == len(tests) else None
-    return None
-
-
-class _Substitution(Transformer):
+class Substitution(Transformer):
     def __init__(self, values: Mapping[str, ast.expr]):
         self._values = values
 
@@ -240,20 +133,3 @@ class _Substitution(Transformer):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             return self._values.get(node.id, node)
         return super().generic_visit(node)
-
-
-def with_own_names(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
-    """Replace the names that `import numpy as n` and `from math import cos as c` give by the real ones."""
-    names: dict[str, str] = {}
-    for each in (each for statement in statements for each in ast.walk(statement)):
-        if isinstance(each, ast.Import | ast.ImportFrom):
-            is_known = isinstance(each, ast.Import) or each.module in _MODULES
-            names |= {
-                alias.asname: alias.name
-                for alias in each.names
-                if alias.asname
-                and is_known
-                and (isinstance(each, ast.ImportFrom) or alias.name in _MODULES)
-            }
-    replaced = {name: ast.Name(own, ast.Load()) for name, own in names.items() if name != own}
-    return [_Substitution(replaced).visit(each) for each in statements] if replaced else list(statements)

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlr._checks import shorten
-from jaxlr.code.builders import as_conditions
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.lambdas import Frame
 from jaxlr.code.masks import both, either, merged
+from jaxlr.code.spellings import as_conditions
 from jaxlr.code.syntax import (
     called_name,
     names_stored,

@@ -5,7 +5,8 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 
 from jaxlr._checks import shorten
-from jaxlr.code.builders import body_for_call, without_self
+from jaxlr.code.builders import body_for_call
+from jaxlr.code.classes import without_self
 from jaxlr.code.syntax import calls_in, last_name, nodes_in, source_of
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from jaxlr._checks import shorten
-from jaxlr.code.builders import method_of
+from jaxlr.code.classes import method_of
 from jaxlr.code.definitions import Function
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.lambdas import Lambda

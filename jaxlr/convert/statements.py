@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeGuard
 
 from jaxlr._checks import shorten
-from jaxlr.code.builders import as_conditions, body_for_call, constants_of
+from jaxlr.code.builders import body_for_call
+from jaxlr.code.classes import constants_of
 from jaxlr.code.definitions import Function, is_group, writes_rate
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.methods import change, changes, only_reads
 from jaxlr.code.scripts import IS_MAIN, NAME_OF_SCHEDULER, is_scheduler
+from jaxlr.code.spellings import as_conditions
 from jaxlr.code.syntax import (
     arguments_of,
     called_name,

@@ -12,10 +12,10 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_duration, check_positive_count, shorten
-from jaxlr.code.builders import own_classes, with_own_names
+from jaxlr.code.classes import own_classes
 from jaxlr.code.definitions import Function, writes_rate
 from jaxlr.code.expressions import Evaluator
-from jaxlr.code.imports import imported
+from jaxlr.code.imports import imported, with_own_names
 from jaxlr.code.methods import changes
 from jaxlr.code.paste import dedented, unwrapped
 from jaxlr.code.scripts import NAME_OF_SCHEDULER, flattened
