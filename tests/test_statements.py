@@ -1564,6 +1564,12 @@ def test_the_reason_of_a_refusal_is_true(text, reason):
         from_string(text)
 
 
+def test_a_method_that_names_gives_is_that_function():
+    text = "class R:\n    def f(self, e):\n        return 1\nr = R()\nscheduler = LambdaLR(opt, r.f)"
+    assert from_string(text, 0.1)(1) == 0.1
+    assert from_string(text, 0.1, {"r.f": lambda epoch: 0.5**epoch})(1) == 0.05
+
+
 def test_an_optimizer_keeps_the_unknown_rate_that_it_had():
     text = "o = SGD(p, lr=args.lr)\nargs.lr = 5.0\nStepLR(o, 30)"
     with pytest.raises(ValueError, match=r"constructed with the value before it: give names={'args\.lr': "):
