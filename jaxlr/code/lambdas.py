@@ -138,14 +138,14 @@ class Lambda:
     @property
     def is_pure(self) -> bool:
         """True if its values depend on the epoch alone and JAX can trace it."""
-        return self._evaluator.names_are_numbers and not self.needs_table
+        return self._evaluator.names.are_numbers and not self.needs_table
 
     def __call__(self, count: Any) -> Any:
         """Return the value at an epoch. For a JAX array it is computed in float64."""
         is_traced = isinstance(count, jax.Array)
         evaluator = self._evaluator.with_budget(_MOST_COMPILED if is_traced else _MOST_OPERATIONS)
         try:
-            if is_traced or self._evaluator.names_are_traced:
+            if is_traced or self._evaluator.names.are_traced:
                 with enable_x64():
                     epoch = count.astype(np.float64) if isinstance(count, jax.Array) else count
                     result = self.evaluate(evaluator, [epoch], {})

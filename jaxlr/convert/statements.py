@@ -301,7 +301,7 @@ class Program:
             self._stepped.discard(name)
             if isinstance(item, Unevaluated):
                 self._variables.check_unstated(name, item)
-            if name in self._evaluator.names and not self._evaluator.has_read(name):
+            if name in self._evaluator.names and not self._evaluator.names.has_read(name):
                 if isinstance(item, Unevaluated) or item == self._evaluator.names[name]:
                     continue  # such as `epochs = args.epochs`
                 raise assigns_given(name)
