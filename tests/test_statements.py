@@ -1292,9 +1292,20 @@ def test_a_value_of_names_that_the_text_reads_can_change(text, names):
         "other = vars(args)\nother.update(g=0.5)",
     ],
 )
-def test_a_value_of_names_that_changes_elsewhere_is_refused(text):
+@pytest.mark.parametrize("names", [{"args.g": 0.1}, {"g": 0.1}])
+def test_a_value_of_names_that_changes_elsewhere_is_refused(text, names):
     with pytest.raises(ValueError, match=r"leave that line out, and give|is another name of 'args'"):
-        from_string(f"{text}\nscheduler = StepLR(opt, 3, args.g)", 0.1, {"args.g": 0.1})
+        from_string(f"{text}\nscheduler = StepLR(opt, 3, args.g)", 0.1, names)
+
+
+def test_names_may_be_the_flags_that_the_text_parses():
+    text = "args = parser.parse_args()\nscheduler = StepLR(opt, args.size)"
+    assert from_string(text, 0.1, {"size": 3})(2) == 0.1
+    made = "class T:\n    def __init__(self, args):\n        self.s = StepLR(opt, args.size)\n"
+    for call in ("t = T(parser.parse_args())", "args = parser.parse_args()\nt = T(args)"):
+        assert from_string(f"{made}{call}", 0.1, {"size": 3})(2) == 0.1
+    with pytest.raises(ValueError, match=r"give names={'args\.size': \.\.\.}"):
+        from_string(f"{text}".replace("\n", "\nargs = replace(args, size=2)\n"), 0.1, {"size": 3})
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,7 @@ def _kept_names(values: Mapping[str, ast.expr], body: Sequence[ast.stmt]) -> set
 
 def _assignments(values: Mapping[str, ast.expr], call: ast.Call) -> list[ast.stmt]:
     """Return the statements that assign arguments to parameters, at once if one reads another."""
+    values = {name: node for name, node in values.items() if source_of(node) != name}
     targets: list[ast.expr] = [ast.Name(name, ast.Store()) for name in values]
     if any(names_in(node) & (values.keys() - {name}) for name, node in values.items()):
         pairs = [(ast.Tuple(targets, ast.Store()), ast.Tuple([*values.values()], ast.Load()))]

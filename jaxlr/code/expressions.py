@@ -332,10 +332,19 @@ class Evaluator:
         source = source_of(node)
         return source in scope or source in self.assigned or source in self.names
 
+    def is_given(self, node: ast.expr) -> bool:
+        """Check if the caller gives a value to an expression, also by the name of a flag."""
+        return source_of(node) in self.names or self._flag(node) is not None
+
     def _flag(self, node: ast.expr) -> str | None:
-        """Return `epochs` for `args.epochs`, if `names` is `vars(args)` and the text has no `args`."""
-        flag = self.names.flag(node)
-        return None if flag is None or self.is_bound(flag[1], {}) else flag[0]
+        """Return `epochs` for `args.epochs`, if `names` is `vars(args)` of the text."""
+        if (flag := self.names.flag(node)) is None:
+            return None
+        key, owner = flag
+        match self.definition(owner):
+            case ast.Call(func=ast.Attribute(attr="parse_args"), args=[], keywords=[]):
+                return key
+        return None if self.is_bound(owner, {}) else key
 
     def _kept(self, node: ast.expr, item: ast.expr, value: Any, scope: Mapping[str, Any]) -> Any:
         return self.names.keep(node, item, value, (scope, self.assigned))

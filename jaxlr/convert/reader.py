@@ -250,7 +250,7 @@ class ConstructorReader(ClassReader):
         """Return the function of `Rule(4).step` or of `Rule(4)`, for a class of the text, or None."""
         owner, name = (node.value, node.attr) if isinstance(node, ast.Attribute) else (node, "__call__")
         call = self._evaluator.definition(owner) if isinstance(owner, ast.expr) else None
-        is_given = isinstance(node, ast.expr) and source_of(node) in self._evaluator.names
+        is_given = isinstance(node, ast.expr) and self._evaluator.is_given(node)
         if is_given or not isinstance(call, ast.Call) or not self.makes_object(call):
             return None
         frozen: Any = self._evaluator.frozen(call)

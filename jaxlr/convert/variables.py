@@ -82,7 +82,7 @@ class Variables:
             )
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
             self.check_not_given(node.value, statement)
-        if source_of(node) in self._evaluator.names:
+        if self._evaluator.is_given(node):
             raise changes_given(node, statement)
 
     def check_unstated(self, name: str, value: Unevaluated) -> None:
