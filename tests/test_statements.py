@@ -95,6 +95,11 @@ opt = optimizer
 optimizer = SGD(layer.parameters(), lr=0.2)
 scheduler = StepLR(opt, 2)
 """,
+    "two functions of the rate": """
+def lr_start(e): return 0.1 * (e + 1)
+def lr_later(e): return 0.5 ** e
+scheduler = LambdaLR(opt, lr_later)
+""",
     "method of an object": """
 class Rule:
     power = 2
@@ -1543,6 +1548,10 @@ REASONS = [
     (
         "def cos_lr(epoch):\n    return 0.1\ndef step_lr(epoch):\n    return 0.2",
         "the text has several functions of the rate, 'cos_lr' and 'step_lr': give one",
+    ),
+    (
+        "def rule(epoch):\n    return 0.1\ndef top(k):\n    return k",
+        "functions of the rate, 'rule' and 'top'",
     ),
     (
         "opts = [SGD(g, lr=0.1), SGD(d, lr=0.1)]\nscheds = [StepLR(o, 3) for o in opts]",

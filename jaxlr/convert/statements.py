@@ -154,16 +154,17 @@ class Program:
                 )
 
     def schedule_function(self) -> Function | None:
-        """Return the function of the text that writes a rate, or the last one that gives one."""
+        """Return the function of the text that writes a rate, or the only one that gives one."""
         functions = [each for each in self._evaluator.assigned.values() if isinstance(each, Function)]
         writers = [each for each in functions if each.writes_rate and each.takes_count]
         called = {name for each in functions for name in each.outside_changes.calls}
         found = writers or [e for e in functions if e.takes_count and e.source not in called]
         named = writers or [each for each in found if _NAME_OF_RATE.search(each.source)]
-        if len(named) > 1:
-            first, second = (repr(shorten(each.source)) for each in named[:2])
+        likely = named or found
+        if len(likely) > 1:
+            first, second = (repr(shorten(each.source)) for each in likely[:2])
             raise ValueError(f"the text has several functions of the rate, {first} and {second}: give one")
-        return (named or found or functions or [None])[-1]
+        return (likely or functions or [None])[-1]
 
     def _follow(self, statement: ast.stmt) -> None:
         match statement:

@@ -284,16 +284,15 @@ def followed(program: Program, reader: ConstructorReader, statements: list[ast.s
         _check_setters(statements, reader.optimizers(constructor))
         for optimizer in reader.optimizers(constructor):
             program.check_alone(optimizer)
+        return constructor
     function = program.schedule_function()
     last = statements[-1]
     is_function = isinstance(last, ast.FunctionDef) or (function is not None and function.writes_rate)
-    if constructor is None and function is not None and is_function:
-        if optimizer_calls(statements) and not writes_rate(last):
-            return None  # the function trains
-        schedule = function.as_rate(reader.group)
-        schedule.check()
-        return Constructor(CLASSES["LambdaLR"], {"lr_lambda": schedule}, 1)
-    return constructor
+    if function is None or not is_function or (optimizer_calls(statements) and not writes_rate(last)):
+        return None  # the function trains
+    schedule = function.as_rate(reader.group)
+    schedule.check()
+    return Constructor(CLASSES["LambdaLR"], {"lr_lambda": schedule}, 1)
 
 
 def _check_hands(statements: list[ast.stmt]) -> None:
