@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, TypeGuard
 
 from jaxlr._checks import shorten
-from jaxlr.code.builders import as_conditions, body_for_call, constants_of
+from jaxlr.code.builders import body_for_call
+from jaxlr.code.classes import constants_of
 from jaxlr.code.definitions import Function, is_group, writes_rate
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.methods import change, changes, only_reads
 from jaxlr.code.scripts import IS_MAIN, NAME_OF_SCHEDULER, is_scheduler
+from jaxlr.code.spellings import as_conditions
 from jaxlr.code.syntax import (
     arguments_of,
     called_name,
@@ -148,16 +150,17 @@ class Program:
                 )
 
     def schedule_function(self) -> Function | None:
-        """Return the function of the text that writes a rate, or the last one that gives one."""
+        """Return the function of the text that writes a rate, or the only one that gives one."""
         functions = [each for each in self._evaluator.assigned.values() if isinstance(each, Function)]
         writers = [each for each in functions if each.writes_rate and each.takes_count]
         called = {name for each in functions for name in each.outside_changes.calls}
         found = writers or [e for e in functions if e.takes_count and e.source not in called]
         named = writers or [each for each in found if _NAME_OF_RATE.search(each.source)]
-        if len(named) > 1:
-            first, second = (repr(shorten(each.source)) for each in named[:2])
+        likely = named or found
+        if len(likely) > 1:
+            first, second = (repr(shorten(each.source)) for each in likely[:2])
             raise ValueError(f"the text has several functions of the rate, {first} and {second}: give one")
-        return (named or found or functions or [None])[-1]
+        return (likely or functions or [None])[-1]
 
     def _follow(self, statement: ast.stmt) -> None:
         match statement:
@@ -295,7 +298,7 @@ class Program:
             self._stepped.discard(name)
             if isinstance(item, Unevaluated):
                 self._variables.check_unstated(name, item)
-            if name in self._evaluator.names and not self._evaluator.has_read(name):
+            if name in self._evaluator.names and not self._evaluator.names.has_read(name):
                 if isinstance(item, Unevaluated) or item == self._evaluator.names[name]:
                     continue  # such as `epochs = args.epochs`
                 raise assigns_given(name)
@@ -392,8 +395,11 @@ class Program:
         if self._reader.constructs(node):
             return self._scheduler_value(node)
         self._refuse_unknown_call(node)
-        is_optimizer = isinstance(node, ast.Call) and called_name(node) in OPTIMIZERS
-        return self._evaluator.value_if_any(self._evaluator.frozen(node) if is_optimizer else node)
+        if isinstance(node, ast.Name | ast.Attribute) and self._is_optimizer(node):
+            return self._evaluator.assigned[source_of(node)]
+        made = [each for each in calls_in([node]) if called_name(each) in OPTIMIZERS]
+        keeps_values = made or (isinstance(node, ast.Call) and self._reader.makes_object(node))
+        return self._evaluator.value_if_any(self._evaluator.frozen(node) if keeps_values else node)
 
     def _scheduler_value(self, node: ast.expr) -> Any:
         """Return the value of an expression that constructs schedulers, alone or in lists and mappings."""
@@ -771,7 +777,11 @@ class Program:
                 if source in known:
                     raise ValueError(f"cannot read {first}, which replaces a scheduler")
                 if source not in self._evaluator.names:
-                    self._variables.forget(source, None if missing else error, missing)
+                    is_new = isinstance(
+                        self._evaluator.assigned.get(source, error), Unevaluated | ValueError
+                    )
+                    reason = used_later(statement, source) if is_new else error
+                    self._variables.forget(source, None if missing else reason, missing)
 
 
 def _is_builder(value: Any) -> bool:
