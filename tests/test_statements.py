@@ -1139,8 +1139,167 @@ def test_a_script_gives_the_rates_that_torch_gives_when_it_runs_it(text):
 @pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED)
 def test_a_change_that_is_not_followed_is_refused(text):
     assert rates_of_torch(text)
-    with pytest.raises(ValueError, match=r"^cannot read|: give names=|init_value"):
+    with pytest.raises(ValueError, match=r"^cannot read|: give names=|init_value|^the text picks"):
         from_string(text, 0.1)
+
+
+# Loops that step a scheduler. `opt` keeps the rate of each of its updates.
+STEPPED = {
+    "plain": "{L}    scheduler.step()",
+    "before": "{F}    scheduler.step(epoch)\n    opt.step()",
+    "number after": "{L}    scheduler.step(epoch + 1)",
+    "epochs from 1": "{M}for epoch in range(1, 9):\n    opt.step()\n    scheduler.step(epoch)",
+    "epochs from 1, less 1": "{M}for epoch in range(1, 9):\n    scheduler.step(epoch - 1)\n    opt.step()",
+    "enumerate from 1": "{M}for n, b in enumerate(range(5), 1):\n    opt.step()\n    scheduler.step(n)",
+    "global step": "{M}n_iter = 0\n{B}        opt.step()\n        n_iter += 1\n"
+    "        scheduler.step(n_iter)",
+    "batches": "{B}        scheduler.step(epoch * 3 + b)\n        opt.step()",
+    "name of a count": "{B}        step = epoch * 3 + b\n        scheduler.step(step)\n        opt.step()",
+    "accumulation": "{B}        if (b + 1) % 3 == 0:\n            opt.step()\n            scheduler.step()",
+    "accumulation twice": "{B}        if b == 2:\n            opt.step()\n        if b == 2:\n"
+    "            scheduler.step()",
+    "guard of the training": "{F}    if epoch < 3:\n        continue\n    opt.step()\n    scheduler.step()",
+    "break": "{L}    if epoch > 5 and epoch > 6:\n        break\n    scheduler.step()",
+    "none": "{L}    if scheduler is not None and not False:\n        scheduler.step()",
+    "plateau": "{L}    if isinstance(scheduler, ReduceLROnPlateau):\n        scheduler.step(0.5)\n"
+    "    else:\n"
+    "        scheduler.step()",
+    "either": "{L}    if epoch > 4:\n        scheduler.step()\n    else:\n        scheduler.step()",
+    "match": "{L}    match epoch:\n        case 4:\n            scheduler.step()\n        case _:\n"
+    "            scheduler.step()",
+    "setting": "per = 'epoch'\n{B}        if per == 'batch': scheduler.step()\n    opt.step()\n"
+    "    if per == 'epoch': scheduler.step()",
+    "function": "def train(e, s, use=True):\n    opt.step()\n    if use:\n        s.step(e + 1)\n"
+    "{F}    train(epoch, scheduler)",
+    "method": "class T:\n    def fit(self, s):\n        for e in range(9):\n            self.train()\n"
+    "            s.step()\n    def train(self):\n        opt.step()\n{M}t = T()\nt.fit(scheduler)",
+    "list": "{M}second = StepLR(opt, 4)\nfor epoch in range(9):\n    opt.step()\n"
+    "    for s in [scheduler, second]:\n        s.step()",
+    "zip": "{M}for epoch in range(9):\n    for o, s in zip([opt], [scheduler]):\n        o.step()\n"
+    "        s.step()",
+    "setting of a function that is None": "def fit(o, s=None):\n    for e in range(9):\n        o.step()\n"
+    "        if s is not None:\n            s.step()\n{M}fit(opt, s=scheduler)",
+    "attribute of a trainer": "class T:\n    def __init__(self, s):\n        self.s = s\n"
+    "    def fit(self):\n"
+    "        for e in range(9):\n            opt.step()\n            if self.s:\n"
+    "                self.s.step()\n"
+    "{M}T(scheduler).fit()",
+    "phase": "{F}    for phase in ['train', 'val']:\n        if phase == 'train':\n            opt.step()\n"
+    "    scheduler.step()",
+    "count by an assignment": "{M}n = 0\nwhile n < 9:\n    opt.step()\n    n = n + 1\n"
+    "    scheduler.step(n)",
+    "start of the loop": "{F}    if epoch > 0:\n        scheduler.step()\n    opt.step()",
+}
+MISSTEPPED = {
+    "keyword": "{L}    scheduler.step(epoch=epoch)",
+    "less 1": "{M}for epoch in range(1, 9):\n    opt.step()\n    scheduler.step(epoch - 1)",
+    "delay": "{F}    scheduler.step(max(epoch - 5, 0))\n    opt.step()",
+    "delay without max": "{F}    scheduler.step(epoch - 5)\n    opt.step()",
+    "half": "{F}    scheduler.step(epoch // 2)\n    opt.step()",
+    "global step": "{M}n_iter = 0\n{B}        opt.step()\n        scheduler.step(n_iter)\n"
+    "        n_iter += 1",
+    "global step of batches": "{M}n_iter = 0\n{B}        n_iter += 1\n        if b == 2:\n"
+    "            opt.step()\n            scheduler.step(n_iter)",
+    "global step by 2": "{M}n_iter = 0\n{F}    opt.step()\n    n_iter += 2\n    scheduler.step(n_iter)",
+    "metric": "{L}    val_loss = 7.0\n    scheduler.step(val_loss)",
+    "fraction": "{B}        frac = epoch + b / 3\n        scheduler.step(frac)\n        opt.step()",
+    "epoch in batches": "{B}        opt.step()\n        scheduler.step(epoch + 1)",
+    "batch without its epoch": "{B}        scheduler.step(b)\n        opt.step()",
+    "constant": "{L}    if False:\n        scheduler.step()",
+    "setting": "use = False\n{L}    if use:\n        scheduler.step()",
+    "setting of a function": "def train(e, s, use=False):\n    opt.step()\n    if use:\n"
+    "        s.step(e + 1)\n"
+    "{F}    train(epoch, scheduler)",
+    "turns by other names": "def fit(s1, s2):\n    for e in range(9):\n        opt.step()\n"
+    "        if e < 3: s1.step()\n        else: s2.step()\n{M}two = StepLR(opt, 4)\nfit(scheduler, two)",
+    "turns of one name": "{M}two = StepLR(opt, 4)\nfor e in range(9):\n    opt.step()\n"
+    "    s = two if e < 3 else scheduler\n    s.step()",
+    "one after the other": "{M}two = StepLR(opt, 4)\nfor s, n in zip([two, scheduler], [3, 6]):\n"
+    "    for e in range(n):\n        opt.step()\n        s.step()",
+    "after in a function": "def train(e):\n    opt.step()\n    scheduler.step(e)\n{F}    train(epoch)",
+    "batch and epoch": "{B}        opt.step()\n        scheduler.step()\n    scheduler.step()",
+    "batch and epoch of a function": "def train(s):\n    for b in range(3):\n        opt.step()\n"
+    "        s.step()\n{F}    train(scheduler)\n    scheduler.step()",
+    "some batches and epoch": "{B}        opt.step()\n        if b % 2 == 0:\n"
+    "            scheduler.step()\n    scheduler.step()",
+    "twice": "{L}    for _ in range(2):\n        scheduler.step()",
+    "match": "{L}    match epoch:\n        case e if e > 4:\n            scheduler.step()",
+    "match of a value": "{L}    match epoch:\n        case 3 | 4:\n            scheduler.step()",
+    "alias": "{M}step = scheduler.step\nfor epoch in range(9):\n    opt.step()\n    if epoch > 4: step()",
+    "getattr": "{L}    if epoch > 4: getattr(scheduler, 'step')()",
+    "lambda": "{M}hook = lambda e: scheduler.step()\nfor epoch in range(9):\n    opt.step()\n"
+    "    if epoch > 4: hook(epoch)",
+    "comprehension": "{L}    [s.step() for s in [scheduler] if epoch > 4]",
+    "flag": "{L}    is_late = epoch > 4\n    if is_late:\n        scheduler.step()",
+    "flag that is set": "late = False\n{L}    if epoch > 4:\n        late = True\n    if late:\n"
+    "        scheduler.step()",
+    "handler": "{L}    try:\n        1 / (epoch // 5)\n    except ZeroDivisionError:\n"
+    "        scheduler.step()",
+    "else": "{L}else:\n    scheduler.step()\nopt.step()",
+    "unsteady condition": "{L}    if hash(epoch) > 4:\n        scheduler.step()",
+    "attribute of a trainer": "class T:\n    def __init__(self, s):\n        self.s = s\n"
+    "    def fit(self):\n"
+    "        for e in range(9):\n            opt.step()\n            if e > 4:\n"
+    "                self.s.step()\n"
+    "{M}T(scheduler).fit()",
+    "parameter without a telling name": "def tick(s, e):\n    if e > 4:\n        s.step()\n"
+    "{L}    tick(scheduler, epoch)",
+    "any arguments": "def tick(**kw):\n    if kw['e'] > 4: kw['s'].step()\n"
+    "{L}    tick(s=scheduler, e=epoch)",
+    "item": "{M}d = {{'s': scheduler}}\nfor e in range(9):\n    opt.step()\n    if e > 4:\n"
+    "        d['s'].step()",
+    "pairs": "{M}pairs = [(opt, scheduler)]\nfor e in range(9):\n    for o, s in pairs:\n        o.step()\n"
+    "        if e > 4:\n            s.step()",
+    "walrus": "{L}    if (late := epoch > 4):\n        scheduler.step()",
+    "loss of a function": "def train(e): return -e\n{L}    train_loss = train(epoch)\n"
+    "    if train_loss < -4:\n        scheduler.step()",
+    "never": "{L}    pass",
+    "only the optimizer": "def build(o):\n    s = ExponentialLR(o, 0.5)\n    return o\nopt = build(opt)\n"
+    "opt.step()\nopt.step()",
+}
+
+
+def stepped(text):
+    """Return a text of the loops, and the rates of its updates in torch."""
+    made = "scheduler = ExponentialLR(opt, 0.5)\n"
+    for_ = "for epoch in range(9):\n"
+    if "{M}" not in text and "build" not in text:
+        head, found, rest = re.split(r"(\{(?:L|F|B)\})", text, maxsplit=1)
+        text = f"{head}{{M}}{found}{rest}"
+    text = text.format(L=f"{for_}    opt.step()\n", M=made, F=for_, B=f"{for_}    for b in range(3):\n")
+    optimizer = SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    rates = []
+    optimizer.register_step_pre_hook(lambda *_: rates.append(optimizer.param_groups[0]["lr"]))
+    exec(text, {"opt": optimizer, **vars(lr_scheduler)})
+    return text, rates
+
+
+@pytest.mark.filterwarnings("ignore:The epoch parameter", "ignore:Detected call of `lr_sched")
+@pytest.mark.parametrize("text", STEPPED.values(), ids=STEPPED)
+def test_a_loop_gives_each_update_the_rate_that_torch_gives(text):
+    text, expected = stepped(text)
+    schedule = from_string(text, 0.1)
+    assert [schedule(count) for count in range(len(expected))] == pytest.approx(expected, rel=1e-12, abs=0)
+
+
+@pytest.mark.filterwarnings("ignore:The epoch parameter", "ignore:Detected call of `lr_sched")
+@pytest.mark.parametrize("text", MISSTEPPED.values(), ids=MISSTEPPED)
+def test_a_loop_that_gives_an_update_another_rate_is_refused(text):
+    text, rates = stepped(text)
+    two = "\ntwo = StepLR(opt, 4)" if "two =" in text else ""
+    plain = from_string(f"scheduler = ExponentialLR(opt, 0.5){two}", 0.1)
+    assert rates != pytest.approx([plain(count) for count in range(len(rates))], rel=1e-12, abs=0)
+    with pytest.raises(ValueError, match=r"^cannot read|^the text never steps"):
+        from_string(text, 0.1)
+
+
+def test_a_setting_around_a_step_is_asked_for():
+    text = "s = StepLR(opt, 3)\nfor e in range(9):\n    opt.step()\n    if args.decay:\n        s.step()"
+    with pytest.raises(ValueError, match=r"give names=\{'args.decay': ...\}"):
+        from_string(text, 0.1)
+    with pytest.raises(ValueError, match="with these values it never steps s"):
+        from_string(text, 0.1, {"args.decay": False})
+    assert from_string(text, 0.1, {"args.decay": True})(3) == pytest.approx(0.01)
 
 
 # Texts that change the values of `args`, which `names` gives.
@@ -1286,6 +1445,9 @@ def test_a_function_leaves_only_schedulers_that_it_neither_steps_nor_returns():
 def test_a_trainer_may_be_given_the_scheduler():
     text = "s = StepLR(opt, 3)\ntrainer = Trainer(model=model, optimizer=opt, scheduler=s)\ntrainer.fit()"
     assert from_string(text, 0.1)(3) == pytest.approx(0.01)
+    assert from_string("s = StepLR(opt, 3)\nmonitor = LearningRateMonitor(s)", 0.1)(3) == pytest.approx(
+        0.01
+    )
     with pytest.raises(ValueError, match="cannot read the call 'Wrapper' around a scheduler"):
         from_string("s = StepLR(opt, 3)\ns = Wrapper(opt, s)", 0.1)
 
@@ -1340,7 +1502,7 @@ REASONS = [
         "warm = LinearLR(opt)\nscheduler = StepLR(opt, 3)\n"
         "def train():\n    for b in loader:\n        warm.step()\n"
         "def fit():\n    for e in range(9):\n        train()\n        scheduler.step()",
-        "it does not step all schedulers at once",
+        "it steps one scheduler more often than another",
     ),
     (
         "class M(LightningModule):\n    def configure_optimizers(self):\n        opt = SGD(p, lr=0.1)\n"

@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from jaxlr.code.methods import changes
-from jaxlr.code.syntax import calls_in, names_stored, nodes_in, parameters_of, quoted, source_of
+from jaxlr.code.syntax import (
+    calls_in,
+    names_stored,
+    nodes_in,
+    parameters_of,
+    quoted,
+    source_of,
+)
 from jaxlr.code.values import names_in
 
 
@@ -168,6 +175,14 @@ def _test(subject: ast.expr, pattern: ast.pattern) -> ast.expr | None:
             known = [test for test in tests if test is not None]
             return ast.BoolOp(ast.Or(), known) if len(known) == len(tests) else None
     return None
+
+
+def substituted(node: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:
+    """Return a copy of an expression with other expressions in the place of names."""
+    copied = copy.deepcopy(node)
+    for each in ast.walk(copied):
+        each.__dict__.pop("_source", None)
+    return _Substitution(values).visit(copied)
 
 
 class _Substitution(ast.NodeTransformer):

@@ -1,331 +1,363 @@
-"""The training loops of a text, which may step its schedulers in other ways than once per count."""
+"""The training loops of a text. A text is read if they are proven to step its schedulers once per count."""
 
 import ast
+import itertools
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 
 from jaxlr._checks import shorten
 from jaxlr.code.definitions import is_count
 from jaxlr.code.expressions import Evaluator
-from jaxlr.code.scripts import NAME_OF_SCHEDULER
 from jaxlr.code.syntax import (
-    arguments_of,
     called_name,
-    calls_in,
     first_line,
     last_name,
+    names_stored,
     nodes_in,
-    quoted,
     source_of,
-    unreadable,
 )
-from jaxlr.code.values import Unevaluated
+from jaxlr.code.values import Unevaluated, names_in
 from jaxlr.convert.constructors import Constructor
-from jaxlr.convert.errors import MissingNamesError
+from jaxlr.convert.counts import check_argument, count_of, has_trained, without_constant
+from jaxlr.convert.steps import DAMPENS, LOOPS, AnyFunction, Functions, Place, Step, Walk, steps_in, turns
 
 
 _RATES = ("param_groups", "get_last_lr", "get_lr", "get_learning_rate", "lr", "cur_lr", "current_lr")
-_DAMPENS = ("dampening", "dampen")
-
-
-def steps_in(node: ast.AST) -> list[tuple[str, ast.Call]]:
-    """Return the calls that step something in a part of a text, each with its owner.
-
-    They are those of `step`, and those of a warmup of pytorch_warmup: `dampening`, and the older `dampen`.
-    """
-    return [
-        (source_of(call.func.value), call)
-        for call in calls_in([node])
-        if isinstance(call.func, ast.Attribute) and call.func.attr in ("step", *_DAMPENS)
-    ]
+# Conditions that hold whenever the optimizer is stepped, such as that of a phase, or of an overflow.
+_HARMLESS = re.compile(
+    r"\b(is_)?train(ing)?\b(?! *\()|\bphase\b|\bmode\b|'(val|valid|test|eval)'|sync_gradients|accum"
+    r"|overflow|get_scale|skip|finite|isnan|isinf|main_process|rank\b|is_last|%",
+    re.IGNORECASE,
+)
+_OVERFLOWS = re.compile("get_scale|overflow")
+_STATES = ("get_last_lr", "get_lr", "last_epoch", "load_state_dict", "print_lr", "state_dict")
 
 
 def check_steps(
-    statement: ast.stmt,
-    known: Collection[str],
-    alone: Mapping[str, Constructor | None],
+    statements: Sequence[ast.stmt],
+    schedulers: Sequence[Constructor],
     evaluator: Evaluator,
+    constructs: Callable[[ast.AST], bool],
 ) -> None:
-    """Check that a training loop steps each scheduler once, and under no condition.
-
-    Args:
-        statement: the loop, or a function with one or that is called in one.
-        known: the names of schedulers.
-        alone: those that are no part of another one, by their names. A parameter may be any.
-        evaluator: holds the values of the names.
-
-    Raises:
-        ValueError: it does not.
-    """
-    calls = steps_in(statement)
-    steps = [(name, call) for name, call in calls if name in known]
-    stepped = {name for name, _ in steps}
-    _check_picked(statement, [call for _, call in calls], known)
-    _check_dampened(statement, steps)
-    loops = [each for each in ast.walk(statement) if isinstance(each, ast.For | ast.While)]
-    depths = {sum(any(node is call for node in ast.walk(loop)) for loop in loops) for _, call in steps}
-    if len(stepped) > 1 and len(depths) > 1:
-        raise ValueError(
-            f"cannot read {first_line(statement)}: it steps one scheduler more often than another. Convert "
-            "them one at a time, and multiply their schedules, with jaxlr.per_epoch for that of the epochs"
-        )
-    for name in stepped & alone.keys():
-        class_name = "the scheduler" if (constructor := alone[name]) is None else constructor.name
-        if class_name != "ReduceLROnPlateau":  # its count is that of the metrics
-            _check_steps_evenly(statement, name, class_name)
-    others = [call for name, call in calls if name not in known]
-    for name, call in steps:
-        for loop in loops:
-            if isinstance(loop, ast.For) and any(node is call for node in ast.walk(loop)):
-                _check_epoch(loop, name, call, others, evaluator)
-    under_if = _under_if(statement)
-    is_conditional = any(id(call) in under_if for _, call in steps)
-    every = {name if each is None else id(each) for name, each in alone.items()}  # one may have two names
-    taken = {name if alone.get(name) is None else id(alone[name]) for name in stepped}
-    if stepped and (len(taken) < len(every) or (is_conditional and len(every) > 1)):
-        raise _turns(statement)
-
-
-def _check_picked(statement: ast.stmt, calls: Sequence[ast.Call], known: Collection[str]) -> None:
-    """Refuse a loop that picks the scheduler that it steps."""
-    choices = [each for each in ast.walk(statement) if isinstance(each, ast.IfExp)]
-    picks = any(source_of(each) in known for choice in choices for each in (choice.body, choice.orelse))
-    is_item = any(
-        isinstance(each, ast.IfExp)
-        for call in calls
-        if "sched" in source_of(call.func)
-        for each in ast.walk(call.func)
-    )
-    is_turn = any(
-        isinstance(call.func, ast.Attribute)
-        and isinstance(call.func.value, ast.IfExp)
-        and "opt" not in source_of(call.func)
-        for call in calls
-    )
-    if calls and (picks or is_item or is_turn):
-        raise _turns(statement)
-
-
-def _check_epoch(
-    loop: ast.For, name: str, call: ast.Call, others: Sequence[ast.Call], evaluator: Evaluator
-) -> None:
-    """Refuse `scheduler.step(epoch)` after the steps of the optimizer, where it repeats the first rate.
-
-    Args:
-        loop: the loop around it.
-        name: the name of the scheduler.
-        call: its step.
-        others: the steps of anything else, such as the optimizer.
-        evaluator: holds the values of the names.
-    """
-    counters = {source_of(each) for each in ast.walk(loop.target)}
-    arguments = arguments_of(call)  # step(epoch) or step(epoch=epoch)
-    if not arguments or source_of(arguments[0]) not in counters:
-        return
-    start = _start(loop.iter)
-    before = [*others, *(each for each in calls_in([loop]) if _trains(each))]
-    place = (call.lineno, call.col_offset)
-    if start is None or not any((each.lineno, each.col_offset) < place for each in before):
-        return
-    first = evaluator.value_if_any(start)
-    if isinstance(first, Unevaluated) and first.missing:
-        raise MissingNamesError(first.missing)
-    if first == 0:
-        raise ValueError(
-            f"cannot read {quoted(call)}: after the steps of the optimizer it gives the first two epochs "
-            f"one rate. Write {name}.step(), or pass schedule(max(epoch - 1, 0)) to jaxlr.lambda_lr"
-        )
-
-
-def _start(items: ast.expr) -> ast.expr | None:
-    """Return the first epoch of a loop, such as 0 for `tqdm(range(9))`, or None if it is not shown."""
-    match items:
-        case ast.Call(func=func, args=[ast.Call() as inner, *_]) if called_name(items) != "range":
-            return _start(inner) if source_of(func) != "zip" else None
-        case ast.Call(func=ast.Name(id="range" | "trange" | "enumerate"), args=[_]):
-            return ast.Constant(0)
-        case ast.Call(func=ast.Name(id="range" | "trange"), args=[first, *_]):
-            return first
-    return None
-
-
-def _trains(call: ast.Call) -> bool:
-    """Check if a function trains, by its name or because it is given an optimizer."""
-    is_given = any("optim" in source_of(each) for each in arguments_of(call))
-    is_mode = isinstance(call.func, ast.Attribute) and not call.args  # model.train()
-    return (is_given and "sched" not in source_of(call.func).lower()) or (
-        called_name(call).startswith("train") and not is_mode
-    )
-
-
-def check_functions(
-    statements: Sequence[ast.stmt], schedulers: Mapping[str, Constructor], evaluator: Evaluator
-) -> None:
-    """Check the functions of a text that step a scheduler like its loops. They may be called in a loop.
+    """Check that a text steps all its schedulers once in the same loop, and under no condition.
 
     Args:
         statements: the text.
-        schedulers: those of its schedulers that are no part of another one, by their names.
-        evaluator: holds the values of the names.
+        schedulers: those that are no part of another one.
+        evaluator: holds the values of the names. It is told those that a condition needs.
+        constructs: tells if a part of the text constructs a scheduler.
+
+    Raises:
+        ValueError: this is not proven.
     """
-    own = {
-        id(each)
-        for owner in nodes_in(statements)
-        if isinstance(owner, ast.ClassDef) and NAME_OF_SCHEDULER.search(owner.name)
-        for each in owner.body
-    }
-    for function in (each for each in nodes_in(statements) if isinstance(each, ast.FunctionDef)):
-        if id(function) not in own:
-            parameters = {each.arg for each in nodes_in([function]) if isinstance(each, ast.arg)}
-            names = {
-                name
-                for name, call in steps_in(function)
-                if name in schedulers
-                or called_name(call) in _DAMPENS
-                or (name in parameters and re.search("sched|lr", name.lower()))
-            }
-            known = {id(schedulers[name]) for name in names & schedulers.keys()}
-            if known and len(known) < len({*map(id, schedulers.values())}):
-                raise _turns(function)
-            alone = {name: schedulers.get(name) for name in names}
-            check_steps(function, names, alone, evaluator)
+    own = {id(each) for each in schedulers}
+    by_name = {name: id(each) for name, each in evaluator.assigned.items() if id(each) in own}
+    functions = Functions(statements, by_name)
+    names = (each for each in nodes_in(statements) if isinstance(each, ast.Name))
+    walk = Walk(functions, by_name, evaluator, Counter(e.id for e in names if _is_stored(e)))
+    check = _Check(functions, schedulers, evaluator)
+    walk.block(ast.Module([], []), "body", statements, {}, ())
+    parts = [(walk.steps, True)]
+    for function in functions.all:  # those that nothing in the text calls
+        if function.name in functions.stepping and id(function) not in walk.reached | functions.inner:
+            walk.steps = []
+            walk.enter(function, {}, ())
+            parts.append((walk.steps, constructs(function)))
+    for steps, is_script in parts:
+        check.loops(steps) if is_script else check.steps(steps)
+    check.reached(walk.elsewhere)
+    if not any(steps for steps, _ in parts):
+        _check_used(statements, constructs)
 
 
-def _turns(statement: ast.stmt) -> ValueError:
-    return ValueError(
-        f"cannot read {first_line(statement)}: it does not step all schedulers at once. Write them as "
-        "one SequentialLR, with the epochs of the change as milestones"
-    )
-
-
-def _check_dampened(statement: ast.stmt, steps: list[tuple[str, ast.Call]]) -> None:
-    """Refuse a loop that dampens the rate, but steps a scheduler outside of `with warmup.dampening():`."""
-    opened, inside = set[int](), set[int]()
-    for block in (each for each in ast.walk(statement) if isinstance(each, ast.With)):
-        if any(map(steps_in, block.items)):
-            opened |= {id(item.context_expr) for item in block.items}
-            inside |= {id(call) for _, call in steps_in(block)}
-    for name in (name for name, call in steps if called_name(call) in _DAMPENS):
-        if any(id(call) not in (opened if called_name(call) in _DAMPENS else inside) for _, call in steps):
+def _check_used(statements: Sequence[ast.stmt], constructs: Callable[[ast.AST], bool]) -> None:
+    """Refuse a scheduler that a text only constructs, though the text trains or returns something else."""
+    used = _used(statements)
+    functions = [each for each in nodes_in(statements) if isinstance(each, AnyFunction)]
+    for body in [statements, *(each.body for each in functions)]:
+        nodes = [*nodes_in(e for e in body if not isinstance(e, AnyFunction | ast.ClassDef))]
+        made = [each for each in nodes if isinstance(each, ast.Assign) and constructs(each.value)]
+        names = {each.id for e in made for each in e.targets if isinstance(each, ast.Name)}
+        loops = [each for each in nodes if isinstance(each, ast.For | ast.While)]
+        trains = any("opt" in owner for loop in loops for owner, _ in steps_in(loop))
+        returns = any(isinstance(each, ast.Return) and each.value is not None for each in nodes)
+        if names and not names & used and (returns or trains):
+            name = min(names)
             raise ValueError(
-                f"cannot read {first_line(statement)}: it dampens the rate, but not around the step of the "
-                f"scheduler. Write the step inside of 'with {name}.dampening():'"
+                f"the text never steps {name}, whose rate then stays as it is. Add {name}.step() where it "
+                "is stepped, or give the lines up to its constructor alone"
             )
 
 
-def _under_if(statement: ast.stmt) -> set[int]:
-    """Return the ids of the nodes under a condition."""
-    conditions = [each for each in ast.walk(statement) if isinstance(each, ast.If)]
-    return {id(node) for condition in conditions for node in ast.walk(condition)}
+def _used(statements: Sequence[ast.stmt]) -> set[str]:
+    """Return the names that statements read or share, except to read or load the state of a scheduler."""
+    nodes = [*nodes_in(statements)]
+    states = {id(e.value) for e in nodes if isinstance(e, ast.Attribute) and e.attr in _STATES}
+    read = (each for each in nodes if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load))
+    shared = {name for each in nodes if isinstance(each, ast.Global) for name in each.names}
+    return {each.id for each in read if id(each) not in states} | shared
 
 
-def _check_steps_evenly(statement: ast.stmt, name: str, class_name: str) -> None:
-    """Refuse a loop whose counts are not those of the scheduler that it steps."""
-    calls = [call for owner, call in steps_in(statement) if owner == name]
-    for call in calls:
-        if any(isinstance(each, ast.Div) for argument in call.args for each in ast.walk(argument)):
-            raise unreadable(
-                call,
-                f"it counts parts of an epoch. Multiply the epochs of {class_name} by the batches of an "
-                "epoch and leave the loop out: a count is then a batch",
+class _Check:
+    """The checks of the steps in one part of a text."""
+
+    def __init__(self, functions: Functions, schedulers: Sequence[Constructor], evaluator: Evaluator):
+        self._functions, self._evaluator = functions, evaluator
+        self._by_key = {id(each): each for each in schedulers if "Plateau" not in each.name}
+        self._plateaus = {id(each) for each in schedulers} - self._by_key.keys()
+        self._found: dict[int | str, Step] = {}
+        self._reached: set[int | str] = set()
+
+    def loops(self, steps: Sequence[Step]) -> None:
+        """Check the steps of a script, of which each loop is a part."""
+        groups = dict[int, list[Step]]()
+        for step in steps:
+            if step.loops:  # else it is a statement that the program follows
+                first = next(i for i, e in enumerate(step.places) if e.node is step.loops[0])
+                group = groups.setdefault(id(step.loops[0]), [])
+                group.append(step._replace(places=step.places[first:]))
+        for group in groups.values():
+            self.steps(group)
+
+    def steps(self, steps: Sequence[Step]) -> None:
+        """Check the steps of one part: a loop, or a function that is called for each count."""
+        # Plateaus count the metrics. Where there are only plateaus, a step of any name is that of one.
+        steps = [each for each in steps if each.key not in self._plateaus and self._by_key]
+        if len({each.key for each in steps}) == len(self._by_key) == 1:  # whatever its name is here
+            steps = [each._replace(key=key) for each in steps for key in self._by_key]
+        if any(each.key in self._by_key for each in steps):  # the others are of other optimizers
+            steps = [each for each in steps if each.key in self._by_key]
+        live = [each for each in map(self._live, steps) if each is not None]
+        self._found |= {each.key: each for each in steps}
+        self._reached |= {each.key for each in live}
+        _check_dampened(live)
+        self._check_together(live)
+        for step in live:
+            check_argument(step, self._class_name(step), self._functions, self._evaluator)
+            *_, outer, inner = [None, None, *step.loops]
+            if inner and outer and not self._functions.train([inner]) and self._functions.train([outer]):
+                raise _several(step)
+        for one, other in itertools.combinations(live, 2):
+            apart = one.loops and other.loops and one.loops[0] is not other.loops[0]
+            if one.key == other.key and not apart and not _exclude(one, other):
+                raise _several(one)
+        for step in live:
+            for place in step.places:
+                if place.is_conditional and not self._is_complete(place, step, live):
+                    self._check_condition(place, step)
+
+    def reached(self, elsewhere: Collection[int | str]) -> None:
+        """Refuse a scheduler whose steps are never reached, if nothing elsewhere may step it."""
+        for key in self._found.keys() - self._reached - {*elsewhere}:
+            step = self._found[key]
+            raise ValueError(
+                f"cannot read {first_line(step.around)}: with these values it never steps {step.name}. "
+                "Leave the scheduler out, or give the values with which it is stepped"
             )
-    under_if = _under_if(statement)
-    if sum(id(each) not in under_if for each in calls) > 1:
-        raise ValueError(
-            f"cannot read {first_line(statement)}: it calls {name}.step() in several places. Leave the "
-            "loop out: a count is then a call"
+
+    def _live(self, step: Step) -> Step | None:
+        """Return a step without the conditions that always hold, or None if it is never reached."""
+        places: list[Place] = []
+        for place in step.places:
+            truth = None if place.test is None else self._truth(place.test, step)
+            if truth is None:
+                places.append(place)
+            elif truth != (place.part == "body"):
+                return None
+            else:
+                places.append(place._replace(test=None))
+        live = step._replace(places=tuple(places))
+        tests = (source_of(each.test).lower() for each in places if each.test is not None)
+        is_metric = (
+            step.argument is not None
+            and count_of(live, without_constant(step.argument)[0], self._functions) is None
         )
-    part = "function" if isinstance(statement, ast.FunctionDef) else "loop"
-    for call in calls:
-        for test in _conditions(statement, name, call):
-            if _is_a_range(test, _counters(statement)):
-                raise ValueError(
-                    f"cannot read {first_line(statement)}: it steps {name} only if "
-                    f"{shorten(source_of(test))}. Leave the {part} out, and write the other epochs as a "
-                    "ConstantLR in a SequentialLR"
-                )
-            if _reads_rate(test):
-                raise ValueError(
-                    f"cannot read {first_line(statement)}: it steps {name} only if "
-                    f"{shorten(source_of(test))}. Write the rates as a function of the epoch"
-                )
+        return None if is_metric and any("plateau" in each for each in tests) else live
 
-
-def _conditions(statement: ast.stmt, name: str, step: ast.Call) -> list[ast.expr]:
-    """Return the conditions under which a scheduler is stepped, but not the optimizer."""
-    found: list[ast.expr] = []
-    for each in ast.walk(statement):
-        if not any(node is step for node in ast.walk(each)):
-            continue
-        match each:
-            case ast.If(test=test) | ast.IfExp(test=test):
-                found += [test] if {owner for owner, _ in steps_in(each)} == {name} else []
-            case ast.BoolOp(op=ast.And(), values=[*tests, _]):
-                found += tests
-            case _:
-                pass
-        body: list[ast.stmt] = getattr(each, "body", []) if isinstance(each, ast.stmt) else []
-        found += _guards(body, name, step, isinstance(each, ast.FunctionDef))
-    # At the start of the loop, `if epoch > 0: scheduler.step()` counts the epochs.
-    starts = {
-        id(e.body[0].test)
-        for e in ast.walk(statement)
-        if isinstance(e, ast.For | ast.While) and isinstance(e.body[0], ast.If)
-    }
-    return [
-        each for each in found if id(each) not in starts or not source_of(each).endswith((" > 0", " >= 1"))
-    ]
-
-
-def _guards(body: Sequence[ast.stmt], name: str, step: ast.Call, is_function: bool) -> list[ast.expr]:
-    """Return the tests of `if test: continue` between the training and the step of a scheduler.
-
-    In a function that is called for each epoch, they are those of `if test: return`.
-    """
-    place = next((i for i, each in enumerate(body) if any(node is step for node in ast.walk(each))), 0)
-    found: list[ast.expr] = []
-    for index, each in enumerate(body[:place]):
-        match each:
-            case ast.If(test=test, body=[*_, ast.Continue() | ast.Return() as end], orelse=[]) if (
-                isinstance(end, ast.Return if is_function else ast.Continue)
+    def _truth(self, test: ast.expr, step: Step) -> bool | None:
+        """Return the value of a condition for a scheduler, or None if it is not known."""
+        match test:
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                inner = self._truth(operand, step)
+                return None if inner is None else not inner
+            case ast.BoolOp(op=op, values=values):
+                found = [self._truth(each, step) for each in values]
+                ends = isinstance(op, ast.Or)  # the value of one part that decides
+                return ends if ends in found else None if None in found else not ends
+            case ast.Call(func=ast.Name(id="isinstance"), args=[owner, classes]) if (
+                self._is_owner(owner, step) and step.key in self._by_key
             ):
-                later = calls_in(body[index + 1 : place + 1])
-                trains_later = any(_trains(call) for call in later) or any(
-                    owner != name for part in body[index + 1 :] for owner, _ in steps_in(part)
+                names = (each for each in ast.walk(classes) if isinstance(each, ast.Name | ast.Attribute))
+                bases = (self._class_name(step), "LRScheduler", "_LRScheduler")
+                return any(last_name(source_of(each)) in bases for each in names)
+            case ast.Compare(
+                left=left,
+                ops=[ast.Is() | ast.IsNot() | ast.Eq() | ast.NotEq() as op],
+                comparators=[ast.Constant(None)],
+            ) if self._is_owner(left, step):
+                return isinstance(op, ast.IsNot | ast.NotEq)
+            case ast.Call(func=ast.Name(id="hasattr"), args=[_, ast.Constant(str() as name)]) if name in (
+                last_name(step.name),
+                "step",
+            ):
+                return True
+            case _ if self._is_owner(test, step):
+                return True
+        if names_in(test) & _locals(step) - {*self._evaluator.names}:
+            return None
+        value = self._evaluator.value_if_any(test)
+        return None if isinstance(value, Unevaluated) else bool(value)
+
+    def _class_name(self, step: Step) -> str:
+        own = self._by_key.get(step.key)  # pyright: ignore
+        return step.name if own is None else own.name
+
+    def _is_owner(self, node: ast.expr, step: Step) -> bool:
+        return isinstance(node, ast.Name | ast.Attribute | ast.Subscript) and (
+            last_name(source_of(node)) == last_name(step.name)
+        )
+
+    def _check_together(self, steps: Sequence[Step]) -> None:
+        """Refuse a part that does not step all schedulers of the text equally often."""
+        keys = {each.key for each in steps}
+        if keys & self._by_key.keys() and len(keys) < len(self._by_key):
+            raise turns(steps[0])
+        if len(keys) > 1:
+            if len({tuple(map(id, each.loops)) for each in steps}) > 1:
+                raise ValueError(
+                    f"cannot read {first_line(steps[0].around)}: it steps one scheduler more often than "
+                    "another. Convert them one at a time, and multiply their schedules, with "
+                    "jaxlr.per_epoch for that of the epochs"
                 )
-                if not trains_later and (calls_in(body[:index]) or len(later) == 1):
-                    found.append(test)
-            case _:
-                pass
-    return found
+            conditions = [
+                {pair for each in steps if each.key == key for pair in each.conditions} for key in keys
+            ]
+            if any(each != conditions[0] for each in conditions):
+                raise turns(steps[0])
+
+    def _is_complete(self, place: Place, step: Step, steps: Sequence[Step]) -> bool:
+        """Check if the other parts of a condition step the scheduler too."""
+        parts = {
+            e.part for each in steps if each.key == step.key for e in each.places if e.node is place.node
+        }
+        match place.node:
+            case ast.If() | ast.IfExp():
+                return parts >= {"body", "orelse"}
+            case ast.Match(cases=cases):
+                return len(parts) == len(cases) and source_of(cases[-1].pattern) == "_"
+        return False
+
+    def _check_condition(self, place: Place, step: Step) -> None:
+        """Refuse a step under a condition, unless the condition also decides about the training.
+
+        The value of a setting is asked for.
+        """
+        branch = _after(place, step) if place.part == "rest" else getattr(place.node, place.part, None)
+        if isinstance(branch, list) and self._functions.train(branch):
+            return
+        is_wanted = place.part == "body"
+        for test in [] if place.test is None else _parts(place.test, is_wanted):
+            value = self._evaluator.value_if_any(test)
+            if self._truth(test, step) is not None or self._is_harmless(test, place, step):
+                continue
+            if not isinstance(value, Unevaluated) or not self._is_setting(test, value, step):
+                break
+            self._evaluator.value(test)  # its names are missing
+        else:
+            if place.test is not None:
+                return
+        test = f"in its {place.part}" if place.test is None else f"if {shorten(source_of(place.test))}"
+        if place.test is not None and not is_wanted:
+            test = f"if not ({test.removeprefix('if ')})"
+        raise ValueError(
+            f"cannot read {first_line(step.around)}: it steps {step.name} only {test}. Leave the "
+            f"{step.part} out if that always holds, else write the rates as a function of the epoch"
+        )
+
+    def _is_harmless(self, test: ast.expr, place: Place, step: Step) -> bool:
+        """Check if a condition holds for each update, such as that of the training in another branch."""
+        source = source_of(test)
+        starts = source.endswith((" > 0", " >= 1", " != 0"))
+        if starts and place.part == "body" and not has_trained(step, 0, self._functions):
+            return True  # at the start of the loop, `if epoch > 0: scheduler.step()` counts the epochs
+        around = [each for each in ast.walk(step.around) if isinstance(each, ast.If)]
+        same = [each.body for each in around if source_of(each.test) == source and each is not place.node]
+        values = [value for name in names_in(test) for value in self._functions.values(name)[1]]
+        is_overflow = any(_OVERFLOWS.search(source_of(each)) for each in values)
+        return is_overflow or bool(_HARMLESS.search(source)) or any(map(self._functions.train, same))
+
+    def _is_setting(self, test: ast.expr, value: Unevaluated, step: Step) -> bool:
+        """Check if the value of a condition can be asked for: it is the same in all rounds of a loop."""
+        names = {source_of(e) for e in ast.walk(test) if isinstance(e, ast.Name | ast.Attribute)}
+        varies = any(is_count(last_name(e)) or last_name(e) in _RATES for e in names)
+        pairs = [each for each in ast.walk(test) if isinstance(each, ast.Compare)]
+        orders = any(isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE) for e in pairs for op in e.ops)
+        varies |= orders and not any(isinstance(each, ast.Constant) for each in ast.walk(test))
+        return bool(value.missing) and value.error is None and not (varies or names & _locals(step))
 
 
-def _reads_rate(test: ast.expr) -> bool:
-    """Check if a condition compares a learning rate, such as `scheduler.get_last_lr()[0] > 1e-5`."""
-    compared = [each for each in ast.walk(test) if isinstance(each, ast.Compare)]
-    return any(
-        isinstance(each, ast.Attribute | ast.Name) and last_name(source_of(each)) in _RATES
-        for each in nodes_in(compared)
+def _several(step: Step) -> ValueError:
+    return ValueError(
+        f"cannot read {first_line(step.around)}: it calls {step.name}.step() in several places. Leave the "
+        f"{step.part} out: a count is then a call"
     )
 
 
-def _counters(statement: ast.stmt) -> set[str]:
-    """Return the names that count the rounds of the loops in a statement."""
-    nodes = list(ast.walk(statement))
-    targets = [each.target for each in nodes if isinstance(each, ast.For | ast.AugAssign)]
-    names = {source_of(each) for each in nodes if isinstance(each, ast.Name | ast.Attribute)}
-    return {source_of(each) for each in nodes_in(targets)} | {
-        each for each in names if is_count(last_name(each))
-    }
+def _after(place: Place, step: Step) -> list[ast.AST]:
+    """Return the statements after `if test: continue` up to the step."""
+    index = next(i for i, each in enumerate(step.places) if each is place)
+    later = step.places[index + 1]
+    place_of_guard = later.before
+    start = next((i for i, e in enumerate(place_of_guard) if e is place.node), -1)
+    block = getattr(later.node, later.part, [])
+    return [*block[start + 1 :]]
 
 
-def _is_a_range(test: ast.expr, counters: Collection[str]) -> bool:
-    """Check if a condition holds for a range of the rounds of a loop, such as `epoch > 5`."""
-    orders = ast.Lt | ast.LtE | ast.Gt | ast.GtE | ast.In | ast.NotIn
-    return any(
-        isinstance(each, ast.Compare)
-        and any(isinstance(op, orders) for op in each.ops)
-        and any(isinstance(inner, ast.expr) and source_of(inner) in counters for inner in ast.walk(each))
-        and not any(isinstance(inner, ast.Mod) for inner in ast.walk(each))
-        for each in ast.walk(test)
-    )
+def _parts(test: ast.expr, wanted: bool) -> list[ast.expr]:
+    """Return the conditions that must all hold, or all fail, where a condition holds or fails."""
+    match test:
+        case ast.UnaryOp(op=ast.Not(), operand=ast.BoolOp() as operand):
+            return _parts(operand, not wanted)
+        case ast.BoolOp(op=op, values=values) if isinstance(op, ast.And if wanted else ast.Or):
+            return [part for each in values for part in _parts(each, wanted)]
+    return [test]
+
+
+def _locals(step: Step) -> set[str]:
+    """Return the variables of the loops and functions around a step."""
+    nodes = [
+        each.node
+        for each in step.places
+        if isinstance(each.node, (*LOOPS, ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    parameters = {each.arg for each in nodes_in(nodes) if isinstance(each, ast.arg)}
+    return names_stored(nodes) | {each for each in parameters if is_count(each)}
+
+
+def _exclude(one: Step, other: Step) -> bool:
+    """Check if two steps are in different branches of a condition."""
+    for first, second in zip(one.places, other.places, strict=False):
+        if first.node is not second.node:
+            return False
+        if first.part != second.part:
+            branches = ast.If | ast.IfExp | ast.Match
+            return isinstance(first.node, branches)
+    return False
+
+
+def _check_dampened(steps: Sequence[Step]) -> None:
+    """Refuse steps of which one dampens the rate, but not around the others, as a `with` does."""
+    dampening = [each for each in steps if called_name(each.call) in DAMPENS]
+    opened = {id(each.places[-1].node) for each in dampening if isinstance(each.places[-1].node, ast.With)}
+    for step in steps:
+        within = any(id(e.node) in opened and e.part == "body" for e in step.places)
+        if dampening and not (id(step.places[-1].node) in opened or within):
+            raise ValueError(
+                f"cannot read {first_line(step.around)}: it dampens the rate, but not around the step of "
+                f"the scheduler. Write the step inside of 'with {dampening[0].name}.dampening():'"
+            )
+
+
+def _is_stored(node: ast.Name) -> bool:
+    return isinstance(node.ctx, ast.Store)

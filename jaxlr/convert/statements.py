@@ -7,7 +7,7 @@ have no value then, so that a later use of one is an error that shows the statem
 import ast
 import re
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn, TypeGuard
 
 from jaxlr._checks import shorten
@@ -37,7 +37,7 @@ from jaxlr.code.values import (
 )
 from jaxlr.convert.constructors import Constructor
 from jaxlr.convert.errors import MissingNamesError
-from jaxlr.convert.loops import check_functions, check_steps, steps_in
+from jaxlr.convert.loops import check_steps, steps_in
 from jaxlr.convert.optimizers.signatures import NAMES as OPTIMIZERS
 from jaxlr.convert.optimizers.signatures import OptimizerCall
 from jaxlr.convert.reader import ConstructorReader, group_options, raise_unknown
@@ -54,6 +54,10 @@ from jaxlr.convert.variables import (
 
 _NAME_OF_RATE = re.compile(r"lr|rate|sched|warm|decay|anneal|cosine|linear|factor", re.IGNORECASE)
 _MODEL = re.compile(r"(^|[._])(model|net|network|encoder)s?$")
+# Classes that are given a scheduler and train with it, or report its rate.
+_KEEPS = re.compile(
+    r"(Callback|Checkpoint|Checkpointer|Engine|Learner|Logger|Monitor|Runner|Saver|Trainer)$"
+)
 _MOST_CALLS = 100  # of functions that build schedulers
 _CONFIGS = ("load", "safe_load", "full_load", "loads", "vars")  # calls that return settings
 _EXITS = ("exit", "quit", "sys.exit", "os._exit")
@@ -109,17 +113,9 @@ class Program:
         is_returned = id(value) in self._returned or name in self._steps or not name.isidentifier()
         return isinstance(value, Constructor) and not is_returned
 
-    def check_functions(
-        self, statements: Sequence[ast.stmt], schedulers: Mapping[str, Constructor]
-    ) -> None:
-        """Check the functions of the text that step its schedulers."""
-        check_functions(statements, schedulers, self._evaluator)
-
-    def schedulers(self) -> dict[str, Constructor]:
-        """Return the schedulers that are no part of another one, by their names."""
-        values = self._evaluator.assigned.items()
-        known = {name: each for name, each in values if isinstance(each, Constructor)}
-        return {name: each for name, each in known.items() if not self._reader.is_used(each)}
+    def check_steps(self, statements: Sequence[ast.stmt], schedulers: Sequence[Constructor]) -> None:
+        """Check that the text steps each of its schedulers once per count."""
+        check_steps(statements, schedulers, self._evaluator, self._reader.constructs)
 
     def kept(self) -> set[int]:
         """Return the ids of the constructors that a name, a list or a mapping still holds.
@@ -454,7 +450,9 @@ class Program:
             return
         if NAME_OF_SCHEDULER.search(name):
             self._unknown_schedulers.append(node)
-        elif name[:1].isupper() and any(_MODEL.search(source_of(each)) for each in arguments_of(node)):
+        elif _KEEPS.search(name) or (
+            name[:1].isupper() and any(_MODEL.search(source_of(each)) for each in arguments_of(node))
+        ):
             return  # a trainer
         if any(self._is_scheduler(each) for each in arguments_of(node)):
             if name == "prepare":
@@ -752,7 +750,6 @@ class Program:
                 "that returns the rate, 'def get_lr(epoch): ...'"
             )
         known = {k: each for k, each in self._evaluator.assigned.items() if isinstance(each, Constructor)}
-        check_steps(statement, known, self.schedulers(), self._evaluator)
         self._steps |= {owner for owner, _ in steps_in(statement)}
         for owner, _ in steps_in(statement):
             if owner in known:

@@ -263,12 +263,13 @@ def followed(program: Program, reader: ConstructorReader, statements: list[ast.s
         case _:
             pass
     program.run(flattened(statements, reader.known))
-    schedulers = program.schedulers()
-    constructor = reader.final(program.kept())
+    kept = program.kept()
+    stepped = [each for each in reader.made if id(each) in kept and not reader.is_used(each)]
+    constructor = reader.final(kept)
     if constructor is not None:
-        program.check_functions(statements, schedulers)
         _check_hands(statements)
         _check_setters(statements, reader.optimizers(constructor))
+        program.check_steps(statements, stepped)
         for optimizer in reader.optimizers(constructor):
             program.check_alone(optimizer)
     function = program.schedule_function()
