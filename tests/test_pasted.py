@@ -395,6 +395,12 @@ def f(epoch):
     return chosen
 """,
     """
+rates = [1 / (step + 1) for step in range(40)]
+def f(epoch):
+    look_up = rates.__getitem__
+    return look_up(epoch) + rates.__getitem__(0)
+""",
+    """
 warmup, total = 5, 40
 def ramp(epoch, length=warmup):
     return (epoch + 1) / length
@@ -455,6 +461,23 @@ GROUPS = {
     optimizer.param_groups[0]["lr"] = lr
     for i in range(1, len(optimizer.param_groups)):
         optimizer.param_groups[i]["lr"] = lr * 10""",
+    "break": """
+    optimizer.param_groups[1]["lr"] = lr
+    for group in optimizer.param_groups:
+        group["lr"] = lr * 10
+        break""",
+    "growing": """
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+        lr = lr * 10""",
+    "continue": """
+    for group in optimizer.param_groups:
+        group["lr"] = lr * 10
+    for i, group in enumerate(optimizer.param_groups):
+        if i == 1:
+            continue
+        group["lr"] = lr
+        break""",
     "zip": """
     for group, scale in zip(optimizer.param_groups, [1, 10]):
         group["lr"] = lr * scale""",
@@ -534,12 +557,38 @@ def test_function_that_keeps_or_scales_the_rate_is_called_for_each_epoch(body):
         assert schedule(epoch) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12, abs=0)
 
 
+def test_a_function_may_keep_the_rate_with_other_settings():
+    text = """
+def adjust(optimizer, epoch):
+    rate = 0.1
+    for milestone in [2, 4]:
+        if epoch < milestone:
+            break
+        rate *= 0.5
+    if args.kind == "step":
+        table = {2: 0.3}
+        if epoch in table:
+            rate = table[epoch]
+        else:
+            return
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+"""
+    schedule: Any = jaxlr.from_string(text, names={"args.kind": "all"})
+    assert [schedule(epoch) for epoch in range(6)] == [0.1, 0.1, 0.05, 0.05, 0.025, 0.025]
+    with pytest.raises(ValueError, match="keeps or scales the rate of the epoch before: give num_steps"):
+        jaxlr.from_string(text, 0.2, names={"args.kind": "step"})
+    schedule = jaxlr.from_string(text, 0.2, names={"args.kind": "step"}, num_steps=4)
+    assert [schedule(epoch) for epoch in range(4)] == [0.2, 0.2, 0.3, 0.3]
+
+
 def test_function_may_set_other_options_and_attributes_that_it_reads_only_later():
     text = """
 def adjust(optimizer, epoch):
     cfg.rate = 0.1 * 0.5**epoch
+    state["lr"] = cfg.rate
     for group in optimizer.param_groups:
-        group["lr"] = cfg.rate
+        group["lr"] = state["lr"]
         group["weight_decay"] = wd * group["decay_mult"]
         print(group["lr"])
     return optimizer
@@ -557,7 +606,8 @@ def adjust(optimizer, epoch):
         ("self, base_lr, epoch_num", "epoch_num"),
         ("base_lr, curEpoch, total", "curEpoch"),
         ("total, base_lr, k", "k"),
-        ("args, when", "when"),
+        ("i, epoch, total", "epoch"),
+        ("optimizer, epoch, step", "epoch"),  # which its body alone reads
         ("base_lr, total_epochs, progress=1, epoch=0", "epoch"),
     ],
 )
@@ -565,6 +615,30 @@ def test_the_count_is_the_parameter_that_its_name_or_names_tell(parameters, coun
     text = f"def get_lr({parameters}):\n    return args.x * 0.9 ** {count}"
     schedule: Any = jaxlr.from_string(text, None, {"total": 9, "total_epochs": 9, "args.x": 0.5})
     assert [schedule(epoch) for epoch in range(4)] == [0.5 * 0.9**epoch for epoch in range(4)]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    ["optimizer, progress", "p", "optimizer, lr, wd, last_layer_lr", "factor", "loss", "total_steps"],
+)
+def test_a_parameter_whose_name_is_no_count_is_not_the_count(parameters):
+    name = parameters.split(", ")[-1]
+    text = f"def adjust({parameters}):\n    return 0.1 * (1 - {name})"
+    with pytest.raises(
+        ValueError, match="does not take the epoch: if one of its parameters is the epoch, call"
+    ):
+        jaxlr.from_string(text, names=dict.fromkeys(("lr", "last_layer_lr"), 0.1))
+    schedule: Any = jaxlr.from_string(text.replace(name, "epoch"), names={"lr": 0.1, "last_layer_lr": 0.1})
+    assert schedule(2) == -0.1
+
+
+def test_the_count_among_two_is_asked_for():
+    text = "def adjust(optimizer, epoch, step):\n    return 0.1 * 0.5 ** (epoch + step / 4)"
+    with pytest.raises(ValueError, match=r"is the epoch, 'epoch' or 'step': .* names=\{'step': \.\.\.\}"):
+        jaxlr.from_string(text)
+    for names, rate in (({"step": 0}, 0.1 * 0.5**4), ({"epoch": 0}, 0.05)):
+        schedule: Any = jaxlr.from_string(text, names=names)
+        assert schedule(4) == rate
 
 
 def test_rate_that_the_text_sets_is_used_and_not_contradicted():
@@ -581,6 +655,12 @@ def test_rate_that_the_text_sets_is_used_and_not_contradicted():
         jax.jit(lambda lr: jaxlr.from_string(text, lr)(0))(0.1)  # pyright: ignore
     one_cycle: Any = jaxlr.from_string("o = SGD(p, 0.01)\nOneCycleLR(o, 0.3, 9)", 0.1)
     assert one_cycle(0) == pytest.approx(0.012)
+
+
+def test_a_parameter_of_a_function_is_its_argument_and_no_variable_of_its_name():
+    text = "def build(cfg):\n    size = cfg.size\n    return StepLR(opt, size)\ns = build(other)"
+    schedule: Any = jaxlr.from_string(text, 0.1, {"cfg.size": 5, "other.size": 2})
+    assert [schedule(epoch) for epoch in (1, 2)] == pytest.approx([0.1, 0.01])
 
 
 def test_text_without_a_rate_needs_init_value():

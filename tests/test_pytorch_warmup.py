@@ -100,6 +100,11 @@ SNIPPETS = [  # a text, other arguments, and rates by count
     ),
     (BY_NAME, {"names": {"args.beta2": 0.5}}, {0: 0.025, 3: 0.1}),
     (BY_PLACE, {}, {0: 0.025, 3: 0.1}),
+    (
+        "optimizer = apex.optimizers.FusedAdam(p, lr=0.1, betas=(0.9, 0.5))\n" + UNTUNED,
+        {},
+        {0: 0.025, 3: 0.1},
+    ),
     ("PolyLRScheduler(opt, cfg['lr'], 10)", {"names": {"cfg": {"lr": 0.1}}}, {0: 0.1, 5: 0.1 * 0.5**0.9}),
     ("PolyLRScheduler(optimizer, 1e-2, 1000)", {}, {0: 0.01, 500: 0.01 * 0.5**0.9, 1001: 0.0}),
     ("PolyLRScheduler(optimizer, initial_lr=1, max_steps=4, exponent=1.0)", {}, {1: 0.75}),

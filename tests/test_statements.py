@@ -76,6 +76,85 @@ def build(x):
     return StepLR(opt, 3, x)
 scheduler = build(g)
 """,
+    "optimizer in a list": """
+layer = torch.nn.Linear(1, 1)
+lr = 0.2
+opts = [SGD(layer.parameters(), lr=0.1), SGD(layer.parameters(), lr=lr)]
+lr = 5
+scheduler = StepLR(opts[1], 2)
+""",
+    "optimizer in a dict": """
+layer = torch.nn.Linear(1, 1)
+opts = {"a": SGD(layer.parameters(), lr=0.1), "b": SGD(layer.parameters(), lr=0.2)}
+scheduler = StepLR(opts["b"], 2)
+""",
+    "other name of an optimizer": """
+layer = torch.nn.Linear(1, 1)
+optimizer = SGD(layer.parameters(), lr=0.1)
+opt = optimizer
+optimizer = SGD(layer.parameters(), lr=0.2)
+scheduler = StepLR(opt, 2)
+""",
+    "method of an object": """
+class Rule:
+    power = 2
+    def __init__(self, n, g=0.5):
+        assert n > 0
+        self.n = n
+        self.g = g
+    def length(self):
+        return self.n + 1
+    def factor(self, e):
+        return self.g ** (self.power * e // self.length())
+n = 3
+rule = Rule(n)
+n = 5
+scheduler = LambdaLR(opt, lr_lambda=rule.factor)
+n = 7
+""",
+    "callable object": """
+class Rule(object):
+    def __init__(self, n): self.n = n
+    def __call__(self, e): return 0.5 ** (e // self.n)
+n = 3
+scheduler = LambdaLR(opt, Rule(n + 1))
+n = 5
+""",
+    "own class of the name of torch's": """
+class LambdaLR():
+    def __init__(self, n_epochs, offset, decay_start_epoch):
+        assert (n_epochs - decay_start_epoch) > 0, "Decay must start before the training session ends!"
+        self.n_epochs = n_epochs
+        self.offset = offset
+        self.decay_start_epoch = decay_start_epoch
+    def step(self, epoch):
+        past = max(0, epoch + self.offset - self.decay_start_epoch)
+        return 1.0 - past / (self.n_epochs - self.decay_start_epoch)
+scheduler = torch.optim.lr_scheduler.LambdaLR(opt, lr_lambda=LambdaLR(20, 1, 4).step)
+""",
+    "method of a trainer": """
+class Trainer:
+    def __init__(self, warm):
+        self.warm = warm
+        self.power = 2
+        self.scheduler = LambdaLR(opt, self.rule)
+    def half(self, e):
+        return 0.5 ** e
+    def rule(self, e):
+        return min(1, (e + 1) / self.warm) * self.half(e // 2) ** self.power
+warm = 4
+scheduler = Trainer(warm).scheduler
+warm = 8
+""",
+    "lambda of a method": """
+class Trainer:
+    def __init__(self):
+        self.scheduler = LambdaLR(opt, lambda e: self.rule(e, 4))
+    @staticmethod
+    def rule(e, warm):
+        return min(1, (e + 1) / warm)
+scheduler = Trainer().scheduler
+""",
     "closure of builder": """
 def build(x):
     def f(e): return x ** e
@@ -469,6 +548,46 @@ scheduler = getattr(torch.optim.lr_scheduler, kind + "LR")(opt, 3)
 }
 # Texts in which a value changes in a way that is not followed.
 REFUSED = {
+    "object changes": """
+class Rule:
+    def __init__(self, n): self.n = n
+    def factor(self, e): return 0.5 ** (e // self.n)
+rule = Rule(3)
+rule.n = 5
+scheduler = LambdaLR(opt, rule.factor)
+""",
+    "list of an object grows": """
+class Rule:
+    def __init__(self, steps): self.steps = steps
+    def __call__(self, e): return 0.5 ** len([s for s in self.steps if s <= e])
+steps = [3]
+scheduler = LambdaLR(opt, Rule(steps))
+steps.append(5)
+""",
+    "method counts its calls": """
+class Rule:
+    def __init__(self): self.n = 0
+    def __call__(self, e):
+        self.n += 1
+        return 0.9 ** self.n
+scheduler = LambdaLR(opt, Rule())
+""",
+    "method of a base": """
+class Base:
+    def length(self): return 3
+class Rule(Base):
+    def factor(self, e): return 0.5 ** (e // self.length())
+scheduler = LambdaLR(opt, Rule().factor)
+""",
+    "property of a trainer": """
+class Trainer:
+    def __init__(self):
+        self.scheduler = LambdaLR(opt, self.rule)
+    @property
+    def length(self): return 3
+    def rule(self, e): return 0.5 ** (e // self.length)
+scheduler = Trainer().scheduler
+""",
     "for break": """
 milestones = []
 for m in [3, 6, 9]:
@@ -1381,6 +1500,42 @@ def test_the_rate_of_a_group_is_read_however_it_is_written(groups):
 
 
 @pytest.mark.parametrize(
+    "groups",
+    [
+        "net.get_parameters() + head.get_parameters()",
+        "model.get_param_groups()",
+        "list(model.optim_parameters(args))",
+        "model.get_optim_policies()",
+        "get_params(model, encoder_lr=1e-3)",
+        "model.get_params(opt.lr0, opt.lr1)",
+    ],
+)
+def test_an_unknown_call_that_may_make_groups_with_rates_asks_for_init_value(groups):
+    text = f"opt = SGD({groups}, lr=0.01)\nStepLR(opt, 3)"
+    with pytest.raises(
+        ValueError, match="the groups of the SGD may have rates of their own: give init_value"
+    ):
+        from_string(text)
+    assert from_string(text, 0.1)(0) == 0.1
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        "filter(lambda p: p.requires_grad, model.parameters())",
+        "get_params(model)",
+        "get_parameters(model)",
+        "param_groups_weight_decay(model, 0.05)",
+        "get_param_groups(model, args.weight_decay)",
+        "itertools.chain(a.parameters(), b.parameters())",
+        "model.trainable_parameters()",
+    ],
+)
+def test_an_unknown_call_that_gives_parameters_leaves_the_rate_of_the_optimizer(groups):
+    assert from_string(f"opt = SGD({groups}, lr=0.01)\nStepLR(opt, 3)")(0) == 0.01
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "def get_lr(epoch):\n    return 0.1 * 0.5**epoch\n"
@@ -1479,7 +1634,7 @@ REASONS = [
         "does not set the learning rate of the optimizer: give init",
     ),
     (
-        "opts = [SGD(a, lr=0.1), SGD(b, lr=0.2)]\nStepLR(opts[1], 2)",
+        "opt = SGD(a, lr=0.1)\nopts = [opt]\nopt = SGD(b, lr=0.2)\nStepLR(opts[0], 2)",
         "does not set the learning rate of the",
     ),
     (
@@ -1541,6 +1696,20 @@ REASONS = [
         "the text has several functions of the rate, 'cos_lr' and 'step_lr': give one",
     ),
     (
+        "opts = [SGD(g, lr=0.1), SGD(d, lr=0.1)]\nscheds = [StepLR(o, 3) for o in opts]",
+        "the text constructs schedulers for several optimizers: give the lines of one",
+    ),
+    (
+        "def adjust(opt, epoch):\n    global state\n    if epoch in [3, 6]:\n"
+        "        state['lr'] *= 0.5\n        opt.param_groups[0]['lr'] = state['lr']",
+        "cannot read \"state['lr']\", which a function changes, because its value depends on the number",
+    ),
+    (
+        "try:\n    _, last = load(path)\nexcept:\n    last = 1\nStepLR(opt, 3, last_epoch=last - 2)",
+        "which assigns a name that is used later: give its value, as in names={'last': ...}",
+    ),
+    ("UntunedLinearWarmup(opt)", "or the line of the optimizer with its betas"),
+    (
         "opt = SGD(make_llrd(model), lr=0.01)\nStepLR(opt, 3)",
         "the groups of the SGD may have rates of their own",
     ),
@@ -1555,6 +1724,12 @@ REASONS = [
 def test_the_reason_of_a_refusal_is_true(text, reason):
     with pytest.raises(ValueError, match=re.escape(reason)):
         from_string(text)
+
+
+def test_a_method_that_names_gives_is_that_function():
+    text = "class R:\n    def f(self, e):\n        return 1\nr = R()\nscheduler = LambdaLR(opt, r.f)"
+    assert from_string(text, 0.1)(1) == 0.1
+    assert from_string(text, 0.1, {"r.f": lambda epoch: 0.5**epoch})(1) == 0.05
 
 
 def test_an_optimizer_keeps_the_unknown_rate_that_it_had():

@@ -1,4 +1,4 @@
-"""The functions and classes in a text that build schedulers or hold settings, read as syntax."""
+"""The functions in a text as syntax: their statements for a call, and the variables that they change."""
 
 import ast
 import copy
@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from jaxlr.code.methods import changes
 from jaxlr.code.syntax import (
+    Transformer,
     calls_in,
     names_stored,
     nodes_in,
@@ -18,7 +19,6 @@ from jaxlr.code.values import names_in
 
 
 _SHARED = ast.Global | ast.Nonlocal
-_MODULES = ("math", "numpy", "torch", "bisect", "itertools")
 
 
 def body_for_call(
@@ -58,7 +58,7 @@ def body_for_call(
     kept = {*values} if keeps_names else _kept_names(values, body)
     replaced = {name: node for name, node in values.items() if name not in kept}
     start = _assignments({name: node for name, node in values.items() if name in kept}, call)
-    return [*start, *(_Substitution(replaced).visit(copy.deepcopy(each)) for each in body)]
+    return [*start, *(Substitution(replaced).visit(copy.deepcopy(each)) for each in body)]
 
 
 def _kept_names(values: Mapping[str, ast.expr], body: Sequence[ast.stmt]) -> set[str]:
@@ -125,86 +125,16 @@ def outside_changes(definition: ast.FunctionDef) -> OutsideChanges:
     return OutsideChanges(shared & stored, outer, changes_arguments, attributes, calls)
 
 
-def constants_of(definition: ast.ClassDef) -> ast.Dict | None:
-    """Return the attributes that a class sets in its body as a mapping, or None if it has a constructor.
-
-    It is also None if a condition or a loop in the body changes one of them.
-    """
-    found: dict[str, ast.expr] = {}
-    changed: set[str] = set()
-    for statement in definition.body:
-        match statement:
-            case (
-                ast.Assign(targets=[ast.Name(id=name)], value=value)
-                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
-            ):
-                found[name] = _Substitution(found).visit(copy.deepcopy(value))
-            case ast.FunctionDef(name="__init__" | "__new__" | "__post_init__" | "__getattr__"):
-                return None
-            case ast.FunctionDef() | ast.ClassDef():
-                pass
-            case _:
-                changed |= names_stored([statement])
-    keys: list[ast.expr | None] = [ast.Constant(name) for name in found]
-    return ast.Dict(keys, [*found.values()]) if found and not found.keys() & changed else None
-
-
-def as_conditions(statement: ast.Match) -> ast.If | None:
-    """Return a `match` with constant patterns as nested `if` statements, or None for other patterns."""
-    orelse: list[ast.stmt] = []
-    for case in reversed(statement.cases):
-        test = _test(statement.subject, case.pattern)
-        if test is None or case.guard is not None:
-            return None
-        orelse = [ast.If(test, case.body, orelse)]
-    first = orelse[0]
-    assert isinstance(first, ast.If)
-    return first
-
-
-def _test(subject: ast.expr, pattern: ast.pattern) -> ast.expr | None:
-    match pattern:
-        case ast.MatchValue(value=value):
-            return ast.Compare(subject, [ast.Eq()], [value])
-        case ast.MatchSingleton(value=value):
-            return ast.Compare(subject, [ast.Is()], [ast.Constant(value)])
-        case ast.MatchAs(pattern=None, name=None):
-            return ast.Constant(value=True)
-        case ast.MatchOr(patterns=patterns):
-            tests = [_test(subject, each) for each in patterns]
-            known = [test for test in tests if test is not None]
-            return ast.BoolOp(ast.Or(), known) if len(known) == len(tests) else None
-    return None
-
-
 def substituted(node: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:
     """Return a copy of an expression with other expressions in the place of names."""
-    copied = copy.deepcopy(node)
-    for each in ast.walk(copied):
-        each.__dict__.pop("_source", None)
-    return _Substitution(values).visit(copied)
+    return Substitution(values).visit(copy.deepcopy(node))
 
 
-class _Substitution(ast.NodeTransformer):
+class Substitution(Transformer):
     def __init__(self, values: Mapping[str, ast.expr]):
         self._values = values
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return self._values.get(node.id, node) if isinstance(node.ctx, ast.Load) else node
-
-
-def with_own_names(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
-    """Replace the names that `import numpy as n` and `from math import cos as c` give by the real ones."""
-    names: dict[str, str] = {}
-    for each in (each for statement in statements for each in ast.walk(statement)):
-        if isinstance(each, ast.Import | ast.ImportFrom):
-            is_known = isinstance(each, ast.Import) or each.module in _MODULES
-            names |= {
-                alias.asname: alias.name
-                for alias in each.names
-                if alias.asname
-                and is_known
-                and (isinstance(each, ast.ImportFrom) or alias.name in _MODULES)
-            }
-    replaced = {name: ast.Name(own, ast.Load()) for name, own in names.items() if name != own}
-    return [_Substitution(replaced).visit(each) for each in statements] if replaced else list(statements)
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            return self._values.get(node.id, node)
+        return super().generic_visit(node)

@@ -10,8 +10,8 @@ from typing import Any
 from jaxlr.code.builders import OutsideChanges, outside_changes
 from jaxlr.code.execution import Execution
 from jaxlr.code.expressions import Evaluator
-from jaxlr.code.lambdas import Lambda
-from jaxlr.code.syntax import nodes_in, source_of
+from jaxlr.code.lambdas import Frame, Lambda
+from jaxlr.code.syntax import source_of
 from jaxlr.code.values import ABSENT, UNKNOWN, names_in
 
 
@@ -62,8 +62,12 @@ class Function(Lambda):
 
     @functools.cached_property
     def keeps_rate(self) -> bool:
-        """True if the rate depends on that of the epoch before, because the function may leave it."""
-        return self._group is not None and keeps_rate(self._node)
+        """True if the rate depends on that of the epoch before, which the function reads or may leave."""
+        if self._group is None:
+            return False
+        return self._executed(
+            self._evaluator.with_budget(), self.bound([], self._of_unknown()), UNKNOWN
+        ).keeps_rate
 
     def stepped(self, init_value: float, num_steps: int) -> list[float]:
         """Return the rates after the calls for the first epochs."""
@@ -75,26 +79,23 @@ class Function(Lambda):
         return rates[1:]
 
     def _count(self) -> str:
-        """Return the name of the parameter that is the epoch or step."""
-        known = [name for name in self.required if name in _EPOCHS]
-        known = known or [name for name in self.parameters if is_count(name)]
-        if known:
-            return known[0]
-        objects = {"self"} | {
-            source_of(e.value) for e in ast.walk(self._node) if isinstance(e, ast.Attribute)
-        }
-        others = [name for name in self.required if name not in objects and not _OTHERS.search(name)]
-        if not others:
+        """Return the parameter that is the epoch or step. Only its name can tell it from the others."""
+        read = {each for part in self._node.body for each in names_in(part)}
+        named = [name for name in self.parameters if is_count(name)]
+        named = [name for name in named if name in read and name in self.required] or named
+        named = [name for name in named if name not in _LETTERS] or named
+        given = [name for name in named if self._evaluator.is_bound(ast.Name(name), {})]
+        free = [name for name in named if name not in given] or named
+        if not free:
             raise ValueError(
-                f"the text constructs no scheduler, and its function {self._node.name!r} does not take "
-                "the epoch"
+                f"the text constructs no scheduler, and its function {self._node.name!r} does not take the "
+                "epoch: if one of its parameters is the epoch, call it 'epoch'"
             )
-        free = [name for name in others if not self._evaluator.is_bound(ast.Name(name), {})]
-        if len(free) != 1:
-            given = ", ".join(f"{name!r}: ..." for name in others[1:])
+        if len(free) > 1:
+            others = ", ".join(f"{name!r}: ..." for name in free[1:])
             raise ValueError(
-                f"cannot tell which parameter of {self._node.name!r} is the epoch: call it 'epoch', or "
-                f"give all the others, as in names={{{given}}}"
+                f"cannot tell which parameter of {self._node.name!r} is the epoch, "
+                f"{' or '.join(map(repr, free))}: give the others, as in names={{{others}}}"
             )
         return free[0]
 
@@ -110,34 +111,43 @@ class Function(Lambda):
 
     def evaluate(self, evaluator: Evaluator, positional: Sequence[Any], by_name: Mapping[str, Any]) -> Any:
         """Return the result of a call, calculated by an evaluator."""
-        frame = self.bound(positional, by_name)
-        execution = Execution(evaluator, frame, Function, self._group, self._rate)
-        execution.block(self._node.body)
+        execution = self._executed(evaluator, self.bound(positional, by_name), self._rate)
         result = execution.result if self._group is None else execution.rate
         if result is ABSENT:
-            what = "return a value" if self._group is None else "set the rate"
-            raise ValueError(f"the function {self._node.name!r} does not {what} in every epoch")
+            raise ValueError(f"the function {self._node.name!r} does not return a value in every epoch")
         return result
 
+    def _executed(self, evaluator: Evaluator, frame: Frame, rate: Any) -> Execution:
+        execution = Execution(evaluator, frame, Function, self._group, rate)
+        execution.run(self._node.body)
+        return execution
 
-# The usual names of the parameter that is the epoch or step.
-_EPOCHS = (
-    *("epoch", "step", "it", "iter", "iteration", "current_step", "global_step", "cur_iter"),
-    *("current_iter", "current_epoch", "cur_epoch", "i_iter", "iter_num", "n_iter", "step_num"),
-    *("e", "i", "t", "s", "x"),
-)
-# The words in the name of such a parameter, and of parameters that are not.
-_COUNTED = {"batch", "epoch", "it", "iter", "iteration", "iters", "iterations", "step", "update", "updates"}
+
+# The usual letters for the epoch or step. A "p" is a fraction of the run.
+_LETTERS = ("e", "i", "k", "n", "s", "t", "x")
+# The words in the names of the epoch or step.
+_COUNTED = {
+    "batch",
+    "ep",
+    "epoch",
+    "it",
+    "iter",
+    "iteration",
+    "iters",
+    "iterations",
+    "step",
+    "update",
+    "updates",
+}
 _CURRENT = {"cur", "curr", "current", "global", "i", "idx", "index", "now", "this"}
-_OTHERS = re.compile(r"optim|(^|_)(lr|rate|lrs|rates)(_|$)|learning_rate", re.IGNORECASE)
 
 
 def is_count(name: str) -> bool:
     """Check if the name of a variable says that it is the current epoch or step, such as `cur_iters`."""
-    if name in _EPOCHS:
+    if name in (*_LETTERS, "current", "n_iter", "num_updates"):
         return True
     spelled = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-    words = {*re.sub(r"_(num|number|no)$", "_idx", spelled).split("_")}
+    words = {*re.sub(r"_(count|num|number|no)$", "_idx", spelled).split("_")}
     is_current = bool(words & _CURRENT) or not spelled.endswith("s")
     return bool(words & _COUNTED) and words <= _COUNTED | _CURRENT and is_current
 
@@ -166,65 +176,6 @@ def writes_rate(node: ast.AST, known: Collection[str] = ()) -> bool:
                     return True
             case _:
                 pass
-    return False
-
-
-def keeps_rate(definition: ast.FunctionDef) -> bool:
-    """Check if a function that writes the rate of an optimizer first reads it, or may leave it as it is."""
-    loops = [each for each in ast.walk(definition) if isinstance(each, ast.For) and _has_group(each.iter)]
-    groups = {name for each in loops for name in names_in(each.target)}
-    kept = set[bool]()
-    return False in _written(definition.body, {False}, kept, groups) | kept
-
-
-def _written(
-    statements: Sequence[ast.stmt], before: set[bool], kept: set[bool], groups: Collection[str]
-) -> set[bool]:
-    """Return if statements have written the rate at their end, for each way through them.
-
-    Args:
-        statements: the statements.
-        before: if it is written before them.
-        kept: takes the same of each `return`, and of each statement that reads the rate.
-        groups: the names of parameter groups.
-    """
-    written = before
-    for each in statements:
-        parts = [e for e in ast.iter_child_nodes(each) if isinstance(e, ast.expr)]
-        if not isinstance(each, ast.Expr) and any(_reads_rate(e, groups) for e in nodes_in(parts)):
-            kept |= written
-        match each:
-            case ast.Return():
-                kept |= written
-                return set()
-            case ast.Raise():
-                return set()
-            case ast.If(body=body, orelse=orelse):
-                written = _written(body, written, kept, groups) | _written(orelse, written, kept, groups)
-            case ast.For(iter=items, body=body) if _has_group(items):  # there is a group
-                written = _written(body, written, kept, groups)
-            case ast.For(body=body) | ast.While(body=body):
-                written = written | _written(body, written, kept, groups)
-            case ast.With(body=body):
-                written = _written(body, written, kept, groups)
-            case ast.Assign() if writes_rate(each):
-                written = {True}
-            case ast.AugAssign(target=target) if writes_rate(target):
-                kept |= written
-                written = {True}
-            case _:
-                pass
-    return written
-
-
-def _has_group(node: ast.AST) -> bool:
-    return any(map(is_group, ast.walk(node)))
-
-
-def _reads_rate(node: ast.AST, groups: Collection[str]) -> bool:
-    match node:
-        case ast.Subscript(value=owner, slice=ast.Constant(value="lr"), ctx=ast.Load()):
-            return is_group(owner) or source_of(owner) in groups
     return False
 
 

@@ -6,17 +6,17 @@ statement takes effect only where its branch is taken. The condition for that is
 
 import ast
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxlr._checks import shorten
-from jaxlr.code.builders import as_conditions
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.lambdas import Frame
 from jaxlr.code.masks import both, either, merged
+from jaxlr.code.spellings import as_conditions
 from jaxlr.code.syntax import (
     called_name,
     names_stored,
@@ -29,6 +29,9 @@ from jaxlr.code.syntax import (
 from jaxlr.code.values import ABSENT, UNKNOWN, check_unshared, collections_in, is_place, unpacked
 
 
+# The mask of a path through the statements, and if it may leave the rate as it was before the call.
+_Path: TypeAlias = tuple[Any, bool]
+_NOWHERE: _Path = (False, False)
 _ITEMS_PER_OPERATION = 50  # to look for a list in them takes the time of one operation
 
 
@@ -58,14 +61,21 @@ class Execution:
         self._outer_ids: set[int] | None = None
         self._globals: set[str] = set()
         self._live: Any = True
-        self._broken: list[Any] = []  # of each loop around a statement, where it was left
-        self._continued: list[Any] = []
+        self._broken: list[_Path] = []  # those that have left each loop around a statement
+        self._continued: list[_Path] = []
         self._read: list[ast.expr] = []  # the expressions that were evaluated
-        self._groups: set[str] = set()  # the names of the parameter group
+        self._groups: dict[str, int] = {}  # the indices of parameter groups, by their names
+        self._is_left = True  # if the rate may still be that of the epoch before
+        self.keeps_rate: bool = False  # True if that rate is read, or may be left
         self.result: Any = ABSENT
         self.rate: Any = rate
 
-    def block(self, statements: Sequence[ast.stmt]) -> None:
+    def run(self, statements: Sequence[ast.stmt]) -> None:
+        """Execute all statements of the function."""
+        self._block(statements)
+        self.keeps_rate |= self._path()[1]
+
+    def _block(self, statements: Sequence[ast.stmt]) -> None:
         """Execute statements until none of them has an effect."""
         for statement in statements:
             if self._live is False:
@@ -105,14 +115,15 @@ class Execution:
             case ast.While(test=test, body=body, orelse=[]):
                 self._while(test, body)
             case ast.Break() | ast.Continue():
-                left = self._broken if isinstance(statement, ast.Break) else self._continued
-                left[-1] = either(left[-1], self._live)
+                jumps = self._broken if isinstance(statement, ast.Break) else self._continued
+                jumps[-1] = _joined(jumps[-1], self._path())
                 self._live = False
             case ast.FunctionDef(name=name):
                 self._frame[name] = self._define(statement, self._evaluator, self._frame)
             case ast.Raise():
                 if self._live is True:
                     raise ValueError(f"the text raises an error: {quoted(statement)}")
+                self._is_left = False
                 self._return(np.nan)
             case ast.Expr(
                 value=ast.Call(func=ast.Attribute(value=owner, attr="append" | "extend" as method)) as call
@@ -129,21 +140,19 @@ class Execution:
 
     def _value(self, node: ast.expr) -> Any:
         self._read.append(node)
-        if self.rate is not ABSENT:
-            self._frame.update(dict.fromkeys(self._read_rates(node), self.rate))
+        for each in ast.walk(node) if self._is_rate else ():
+            match each:
+                case ast.Subscript(value=group, slice=ast.Constant(value="lr")) if self._is_group(group):
+                    self._read_rate(each, group)
+                case _:
+                    pass
         return self._evaluator.value(node, self._frame)
 
-    def _read_rates(self, node: ast.expr) -> list[str]:
-        """Return the expressions in a node that stand for the rate of the parameter group."""
-        return [
-            source_of(each)
-            for each in ast.walk(node)
-            if isinstance(each, ast.Subscript)
-            and isinstance(each.slice, ast.Constant)
-            and each.slice.value == "lr"
-            and self._is_group(each.value)
-            and self._is_own(each.value)
-        ]
+    def _read_rate(self, node: ast.expr, group: ast.expr) -> None:
+        is_own = self._is_own(group)
+        self.keeps_rate |= is_own and self._is_left and self.rate is not ABSENT
+        if not is_own or self.rate is not ABSENT:
+            self._frame[source_of(node)] = self.rate if is_own else UNKNOWN
 
     def _changed(self, statement: ast.AugAssign, target: ast.expr) -> Any:
         """Return the value of a variable after `target += value`, which changes a list in its place."""
@@ -156,13 +165,14 @@ class Execution:
     def _return(self, value: Any) -> None:
         before = np.nan if self.result is ABSENT else self.result
         self.result = merged(self._live, value, before)
+        self.keeps_rate |= self._path()[1]
         self._live = False
 
     def _assign(self, target: ast.expr, value: Any) -> None:
         match target:
             case ast.Subscript(value=group, slice=ast.Constant(value="lr")) if self._is_group(group):
                 if self._is_own(group):
-                    self.rate = merged(self._live, value, self.rate)
+                    self.rate, self._is_left = merged(self._live, value, self.rate), False
                 return
             case _:
                 pass
@@ -170,16 +180,25 @@ class Execution:
             self._set_item(target, value)
             return
         for name, item in unpacked(target, value).items():
-            if name in self._globals or ("." in name and not self._is_new(name)):
-                raise ValueError(_keeps_state(name))
-            self._frame[name] = merged(self._live, item, self._frame.get(name, ABSENT))
+            self._set_place(name, item)
+
+    def _set_place(self, name: str, value: Any) -> None:
+        """Set a variable, or an attribute or item of an unknown object."""
+        if name in self._globals or (not name.isidentifier() and not self._is_new(name)):
+            raise ValueError(_keeps_state(name))
+        self._frame[name] = merged(self._live, value, self._frame.get(name, ABSENT))
 
     def _is_new(self, name: str) -> bool:
-        """Check if the call sets an attribute in every epoch before it reads it."""
-        was_read = any(source_of(e) == name for e in nodes_in(self._read) if isinstance(e, ast.Attribute))
+        """Check if the call sets an attribute or item in every epoch before it reads it."""
+        places = ast.Attribute | ast.Subscript
+        was_read = any(source_of(e) == name for e in nodes_in(self._read) if isinstance(e, places))
         return name in self._frame or (self._live is True and not was_read)
 
     def _set_item(self, target: ast.Subscript, value: Any) -> None:
+        is_known = self._evaluator.is_known(target.value, self._frame)
+        if not is_known and isinstance(target.slice, ast.Constant):
+            self._set_place(source_of(target), value)
+            return
         owner: Any = self._own(target.value)
         key: Any = self._value(target.slice)
         if not is_place(owner, key):
@@ -206,7 +225,7 @@ class Execution:
     def _is_own(self, group: ast.expr) -> bool:
         """Check if a parameter group, such as `optimizer.param_groups[1]`, is the one that is wanted."""
         if not isinstance(group, ast.Subscript):
-            return True
+            return self._groups[source_of(group)] == self._group
         index = self._value(group.slice)
         if not isinstance(index, int) or index < 0:
             raise unreadable(group, "its index is not known: count the groups from 0")
@@ -214,30 +233,40 @@ class Execution:
 
     def _branch(self, test: Any, body: list[ast.stmt], orelse: list[ast.stmt]) -> None:
         if test is not UNKNOWN and not isinstance(test, jax.Array):
-            self.block(body if test else orelse)
+            self._block(body if test else orelse)
             return
-        before = self._live
+        before, is_left = self._path()
         self._live = both(before, test)
-        self.block(body)
+        self._block(body)
+        after_body = self._path()
         opposite = UNKNOWN if test is UNKNOWN else jnp.asarray(test) == 0
-        after_body, self._live = self._live, both(before, opposite)
-        self.block(orelse)
-        self._live = either(after_body, self._live)
+        self._live, self._is_left = both(before, opposite), is_left
+        self._block(orelse)
+        self._join(after_body)
+
+    def _path(self) -> _Path:
+        return self._live, self._is_left and self._live is not False
+
+    def _join(self, other: _Path) -> None:
+        """Go on with statements that another path reaches as well."""
+        self._live, self._is_left = _joined(self._path(), other)
 
     def _loop(
         self, items: list[Any], target: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt]
     ) -> None:
-        self._broken.append(False)
+        self._broken.append(_NOWHERE)
+        is_left = self._is_left and len(items) == 1 and items[0] is UNKNOWN  # there may be no item
         for item in items:
             if self._live is False:
                 break
             self._assign(target, item)
             self._pass(body)
-        self.block(orelse)
-        self._live = either(self._live, self._broken.pop())
+        self._is_left |= is_left
+        self._block(orelse)
+        self._join(self._broken.pop())
 
     def _while(self, test: ast.expr, body: list[ast.stmt]) -> None:
-        self._broken.append(False)
+        self._broken.append(_NOWHERE)
         while (found := self._value(test)) is not UNKNOWN and self._live is not False:
             if isinstance(found, jax.Array) or not isinstance(self._live, bool):
                 raise ValueError(
@@ -249,38 +278,44 @@ class Execution:
             self._pass(body)
         else:
             self._frame.update(dict.fromkeys(names_stored(body), UNKNOWN))
-        self._live = either(self._live, self._broken.pop())
+        self._join(self._broken.pop())
 
     def _pass(self, body: list[ast.stmt]) -> None:
         """Execute the statements of a loop once. After a `continue` the next pass takes effect again."""
-        self._continued.append(False)
-        self.block(body)
-        self._live = either(self._live, self._continued.pop())
+        self._continued.append(_NOWHERE)
+        self._block(body)
+        self._join(self._continued.pop())
 
     def _over_groups(self, target: ast.expr, items: ast.expr, body: list[ast.stmt]) -> None:
-        """Execute a loop over the optimizer's parameter groups, or their indices, for one of them."""
-        first, index = 0, ast.Constant(self._group)
+        """Execute a loop over the optimizer's parameter groups, or their indices, up to the wanted one."""
+        first, others, other = 0, None, None
         match items, target:
             case ast.Attribute(), ast.Name():
                 group = target
             case (
                 ast.Call(func=ast.Name(id="enumerate"), args=[ast.Attribute()]),
-                ast.Tuple(elts=[ast.Name() as counter, ast.Name() as group]),
+                ast.Tuple(elts=[ast.Name() as other, ast.Name() as group]),
             ):
-                self._assign(counter, self._group)
+                pass
             case (
                 ast.Call(func=ast.Name(id="zip"), args=[ast.Attribute(), others]),
                 ast.Tuple(elts=[ast.Name() as group, other]),
             ):
-                self._assign(other, self._value(ast.Subscript(others, index, ast.Load())))
+                pass
             case ast.Call(func=ast.Name(id="range"), args=[*starts, ast.Call()]), ast.Name() as group:
-                first = self._value(starts[0]) if starts else 0
-                self._assign(group, self._group)
+                first, other = self._value(starts[0]) if starts else 0, group
             case _:
                 raise unreadable(items, "loop over the groups with one variable")
-        if first <= self._group:
-            self._groups.add(group.id)
-            self.block(body)
+        if not isinstance(first, int):
+            raise unreadable(items, "its start is not known")
+        self._broken.append(_NOWHERE)
+        for index in range(first, self._group + 1):
+            item = index if others is None else self._value(ast.Subscript(others, ast.Constant(index)))
+            if other is not None:
+                self._assign(other, item)
+            self._groups[group.id] = index
+            self._pass(body)
+        self._join(self._broken.pop())
 
     def _append(self, call: ast.Call, owner: ast.expr, method: str) -> None:
         items = self._own(owner)
@@ -288,6 +323,10 @@ class Execution:
             raise unreadable(call, "the length of its list depends on the epoch")
         value = self._value(call.args[0])
         items += [value] if method == "append" else value
+
+
+def _joined(path: _Path, other: _Path) -> _Path:
+    return either(path[0], other[0]), path[1] or other[1]
 
 
 def _is_without_effect(statement: ast.stmt) -> bool:

@@ -6,11 +6,9 @@ Only a whitelist of syntax is read, and the work is limited, so that a text from
 import ast
 import copy
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from keyword import iskeyword
 from typing import Any
 
 import jax
-import numpy as np
 
 from jaxlr.code.calls import call_result, called_python
 from jaxlr.code.functions import (
@@ -20,10 +18,10 @@ from jaxlr.code.functions import (
     function_name,
 )
 from jaxlr.code.lambdas import Inlined, Lambda
+from jaxlr.code.names import GivenNames
 from jaxlr.code.operations import attempted, calculated, compared, selected, traced_item
 from jaxlr.code.syntax import (
-    is_literal,
-    last_name,
+    Transformer,
     literal,
     parse_expression,
     quoted,
@@ -38,12 +36,10 @@ from jaxlr.code.values import (
     Settings,
     Unevaluated,
     Unknown,
-    Values,
     Work,
     attribute_of,
     depth_of,
     is_key,
-    mapping_of,
     names_in,
     plain,
     size_of,
@@ -51,8 +47,6 @@ from jaxlr.code.values import (
 )
 
 
-# The usual names of the object that holds the flags of a script.
-_PARSED = ("args", "cfg", "conf", "config", "flags", "FLAGS", "hparams", "opt", "options", "opts", "params")
 _MOST_CALLS = 30  # of functions of the text in each other
 _MOST_NESTED = 4  # lists in each other
 
@@ -66,11 +60,7 @@ class Evaluator:
     """
 
     def __init__(self, names: Any):
-        values = mapping_of(names)
-        # A flag may be called "lambda", which no expression can name.
-        nodes = {key: _parsed_name(key) for key in values if not iskeyword(str(key))}
-        self.names: dict[str, Any] = Values({source_of(node): values[key] for key, node in nodes.items()})
-        self._readers: dict[str, str] = {}  # the spelling by which the text reads a name
+        self.names: GivenNames = GivenNames(names)
         self.assigned: MutableMapping[str, Any] = {}
         self.missing: list[str] = []
         self.missing_functions: set[str] = set()
@@ -79,19 +69,6 @@ class Evaluator:
         self._budget = MOST_WORK
         self.work: Work = Work()
         self._depth = 0
-        # Only these calls can be names. To unparse every call would take time quadratic in the text.
-        self._named_calls = {source_of(node.func) for node in nodes.values() if isinstance(node, ast.Call)}
-
-    @property
-    def names_are_traced(self) -> bool:
-        """True if one of the values of `names` is a JAX array."""
-        return any(isinstance(value, jax.Array) for value in dict.values(self.names))
-
-    @property
-    def names_are_numbers(self) -> bool:
-        """True if the caller cannot change a value of `names` later."""
-        numbers = bool | int | float | str | np.generic | None
-        return all(isinstance(value, numbers) for value in dict.values(self.names))
 
     def with_budget(self, budget: int = MOST_WORK) -> "Evaluator":
         """Return a copy with the same values, no missing names, and a budget of its own."""
@@ -110,13 +87,11 @@ class Evaluator:
             self._budget = evaluator._budget
         return Unevaluated(node, evaluator.missing) if evaluator.missing else value
 
-    def has_read(self, source: str) -> bool:
-        """Check if the text has already read a value of `names`."""
-        return source in self._readers.values()
-
     def definition(self, node: ast.expr) -> ast.expr:
         """Return the expression that was assigned to a name and has no value, or the name itself."""
         assigned = self.assigned.get(source_of(node))
+        if assigned is None and isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            return _element(self.definition(node.value), node.slice.value) or node
         return assigned.node if isinstance(assigned, Unevaluated) else node
 
     def frozen(self, node: ast.expr) -> ast.expr:
@@ -204,9 +179,11 @@ class Evaluator:
                 raise unreadable(value, "its items are not known: write them out")
             else:
                 pairs.append((self.value(key, scope), found))
-        return UNKNOWN if any(key is UNKNOWN for key, _ in pairs) else self._mapped(node, pairs)
+        return self._mapped(node, pairs)
 
-    def _mapped(self, node: ast.expr, pairs: list[Any]) -> dict[Any, Any]:
+    def _mapped(self, node: ast.expr, pairs: list[Any]) -> Any:
+        if any(key is UNKNOWN for key, _ in pairs):
+            return UNKNOWN
         if not all(is_key(key) for key, _ in pairs):
             raise unreadable(node, "its keys must be known numbers or strings")
         result = dict(pairs)
@@ -300,16 +277,16 @@ class Evaluator:
 
     def _named(self, node: ast.expr, scope: Mapping[str, Any]) -> Any:
         name = function_name(node.func) if isinstance(node, ast.Call) else None
-        if name is None or not isinstance(node, ast.Call) or source_of(node.func) in self._named_calls:
+        if name is None or not isinstance(node, ast.Call) or self.names.may_have(node):
             source = source_of(node)
             if source in scope:
                 return scope[source]
             if source in self.assigned:
                 return self._assigned(source)
             if source in self.names:
-                return self._given(node, source, scope)
-            if (key := self._parsed_argument(node)) is not None:
-                self.names[source] = self._read_as(key, source)
+                return self.names.value(node, scope)
+            if (key := self._flag(node)) is not None:
+                self.names[source] = self.names.read(key, source)
                 return self.names[source]
         number = constant(node)
         if number is not None:
@@ -337,7 +314,7 @@ class Evaluator:
             case ast.BinOp(left=left, right=right):
                 return self.is_known(left, scope) or self.is_known(right, scope)
         source = source_of(node)
-        if source in scope or source in self.names or self._parsed_argument(node) is not None:
+        if source in scope or source in self.names or self._flag(node) is not None:
             return True
         if source in self.assigned:
             return not isinstance(self.assigned[source], Unevaluated)
@@ -355,54 +332,13 @@ class Evaluator:
         source = source_of(node)
         return source in scope or source in self.assigned or source in self.names
 
-    def _parsed_argument(self, node: ast.expr) -> str | None:
-        """Return `epochs` for `args.epochs`, if `names` is `vars(args)`."""
-        match node:
-            case (
-                ast.Attribute(value=owner, attr=key)
-                | ast.Subscript(value=owner, slice=ast.Constant(value=str() as key))
-            ):
-                root = source_of(owner)
-                if last_name(root) in _PARSED and key in self.names and not self.is_bound(owner, {}):
-                    return key
-        return None
-
-    def _read_as(self, key: str, source: str) -> Any:
-        """Return a value of `names`. Refuse a text that reads it by two spellings."""
-        if (other := self._readers.setdefault(key, source)) != source:
-            raise ValueError(
-                f"names gives one value for {other!r} and {source!r}: give both, as in "
-                f"names={{{other!r}: ..., {source!r}: ...}}"
-            )
-        return self.names[key]
+    def _flag(self, node: ast.expr) -> str | None:
+        """Return `epochs` for `args.epochs`, if `names` is `vars(args)` and the text has no `args`."""
+        flag = self.names.flag(node)
+        return None if flag is None or self.is_bound(flag[1], {}) else flag[0]
 
     def _kept(self, node: ast.expr, item: ast.expr, value: Any, scope: Mapping[str, Any]) -> Any:
-        """Keep the value of an attribute, an item or its length: the caller may change the object later."""
-        root = item
-        while isinstance(root, ast.Attribute) or (
-            isinstance(root, ast.Subscript) and isinstance(root.slice, ast.Constant)
-        ):
-            root = root.value
-        if not isinstance(root, ast.Name) or root.id not in self.names:
-            return value
-        if root.id not in {*scope, *self.assigned} and is_literal(value):
-            self.names[source_of(node)] = value
-            self._read_as(source_of(node), source_of(node))
-            if isinstance(node, ast.Call):
-                self._named_calls.add(source_of(node.func))
-        return value
-
-    def _given(self, node: ast.expr, source: str, scope: Mapping[str, Any]) -> Any:
-        value = self._read_as(source, source)
-        bound = names_in(node) & scope.keys()
-        if isinstance(node, ast.Call) and bound:
-            function, variable = source_of(node.func), min(bound)
-            raise ValueError(
-                f"names gives one value for {quoted(node)}, which depends on {variable!r}: write "
-                f"'def {function}({variable}): ...' before the scheduler, or give the function itself, as "
-                f"names={{{function!r}: ...}} in Python"
-            )
-        return value
+        return self.names.keep(node, item, value, (scope, self.assigned))
 
     def _called(self, node: ast.Call, name: str | None, scope: Mapping[str, Any]) -> Any:
         constructed = self.construct(node, scope)
@@ -502,7 +438,7 @@ class Evaluator:
             raise ValueError("the text asks for too many values and operations")
 
 
-class _Frozen(ast.NodeTransformer):
+class _Frozen(Transformer):
     """A transformer that replaces attributes and items by the values that they have now."""
 
     def __init__(self, evaluator: Evaluator):
@@ -517,10 +453,16 @@ class _Frozen(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
-def _parsed_name(key: Any) -> ast.expr:
-    try:
-        return parse_expression(key)
-    except (SyntaxError, ValueError, AttributeError) as error:
-        raise ValueError(
-            f"each key of names must be an expression such as 'len(loader)', got {key!r}"
-        ) from error
+def _element(node: ast.expr, key: Any) -> ast.Call | None:
+    """Return the call that is an element of a list or mapping, or None: a name may be another one."""
+    match node:
+        case ast.List(elts=elements) | ast.Tuple(elts=elements):
+            is_plain = not any(isinstance(each, ast.Starred) for each in elements)
+            table = dict(enumerate(elements)) if is_plain else {}
+        case ast.Dict(keys=keys, values=values):
+            pairs = zip(keys, values, strict=True)
+            table = {each.value: value for each, value in pairs if isinstance(each, ast.Constant)}
+        case _:
+            return None
+    element = table.get(key)
+    return element if isinstance(element, ast.Call) else None

@@ -4,10 +4,12 @@ import ast
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from jaxlr.code.builders import Substitution
 from jaxlr.code.syntax import nodes_in
 
 
 OWN = "your own"  # the module of the classes that the text defines
+_MODULES = ("math", "numpy", "torch", "bisect", "itertools")
 _RECENT = ("Adafactor", "Muon")  # older versions of torch lack them, and other libraries have other ones
 
 
@@ -48,6 +50,22 @@ def imported(statements: Sequence[ast.stmt]) -> dict[str, Origin]:
             if name not in done.get(id(each), ()) and (name not in found or not origin.is_torchs):
                 found[name] = origin
     return found
+
+
+def with_own_names(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
+    """Replace the names that `import numpy as n` and `from math import cos as c` give by the real ones."""
+    names: dict[str, str] = {}
+    for each in nodes_in(statements):
+        match each:
+            case ast.Import(names=aliases):
+                aliases = [alias for alias in aliases if alias.name in _MODULES]
+            case ast.ImportFrom(module=module, names=aliases) if module in _MODULES:
+                pass
+            case _:
+                continue
+        names |= {alias.asname: alias.name for alias in aliases if alias.asname}
+    replaced = {name: ast.Name(own, ast.Load()) for name, own in names.items() if name != own}
+    return [Substitution(replaced).visit(each) for each in statements] if replaced else list(statements)
 
 
 def _imports_only_torch(statements: Sequence[ast.stmt]) -> bool:

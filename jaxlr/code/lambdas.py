@@ -13,7 +13,15 @@ import numpy as np
 from jaxlr._checks import shorten, shown_value
 from jaxlr._compat import enable_x64
 from jaxlr.code.functions import constant
-from jaxlr.code.syntax import is_literal, literal, parameters_of, parse_expression, source_of, unreadable
+from jaxlr.code.syntax import (
+    Transformer,
+    is_literal,
+    literal,
+    parameters_of,
+    parse_expression,
+    source_of,
+    unreadable,
+)
 from jaxlr.code.values import UNKNOWN, names_in
 
 
@@ -72,8 +80,11 @@ class Lambda:
 
     def check(self) -> None:
         """Evaluate it for an unknown epoch, so that errors and missing names are reported at once."""
-        unknown = [*self.parameters[:1], *self.required]
-        self.evaluate(self._evaluator, [], dict.fromkeys(unknown, UNKNOWN))
+        self.evaluate(self._evaluator, [], self._of_unknown())
+
+    def _of_unknown(self) -> dict[str, Any]:
+        """Return the arguments of a call for an unknown epoch."""
+        return dict.fromkeys([*self.parameters[:1], *self.required], UNKNOWN)
 
     def check_takes_epoch(self) -> None:
         """Refuse a function of several arguments where one of the epoch is needed."""
@@ -127,14 +138,14 @@ class Lambda:
     @property
     def is_pure(self) -> bool:
         """True if its values depend on the epoch alone and JAX can trace it."""
-        return self._evaluator.names_are_numbers and not self.needs_table
+        return self._evaluator.names.are_numbers and not self.needs_table
 
     def __call__(self, count: Any) -> Any:
         """Return the value at an epoch. For a JAX array it is computed in float64."""
         is_traced = isinstance(count, jax.Array)
         evaluator = self._evaluator.with_budget(_MOST_COMPILED if is_traced else _MOST_OPERATIONS)
         try:
-            if is_traced or self._evaluator.names_are_traced:
+            if is_traced or self._evaluator.names.are_traced:
                 with enable_x64():
                     epoch = count.astype(np.float64) if isinstance(count, jax.Array) else count
                     result = self.evaluate(evaluator, [epoch], {})
@@ -154,7 +165,7 @@ def _body(node: ast.Lambda | ast.FunctionDef) -> list[Any]:
     return node.body if isinstance(node, ast.FunctionDef) else [node.body]
 
 
-class Inlined(ast.NodeTransformer):
+class Inlined(Transformer):
     """A transformer that replaces names by their values, so that a lambda needs no text around it."""
 
     def __init__(self, values: Mapping[str, Any], bound: set[str]):

@@ -6,13 +6,15 @@ from collections.abc import Collection, Iterable, Sequence
 
 from jaxlr._checks import shorten
 from jaxlr.code.builders import body_for_call
-from jaxlr.code.syntax import calls_in, last_name, source_of
+from jaxlr.code.classes import without_self
+from jaxlr.code.syntax import calls_in, last_name, nodes_in, source_of
 
 
 # The name of a scheduler, or of a function that makes one.
 NAME_OF_SCHEDULER = re.compile(r"(LR|[Ss]cheduler)$|[Ww]arm_?[Uu]p")
 # The tests that hold where a script is run.
 IS_MAIN = ("__name__ == '__main__'", "'__main__' == __name__")
+_CONSTRUCTOR = "self.__init__"
 _MOST_LEVELS = 10  # of functions that call each other
 
 
@@ -56,6 +58,8 @@ def _without_one(statements: Sequence[ast.stmt], known: Collection[str]) -> list
     root = _root(building, calls, [call for each in rest if (call := _bare_call(each, names))])
     owner = next((own for own in methods.values() if root in own), [])
     helpers = [each for each in owner if each in building and each is not root]
+    others = [each for each in owner if each not in building]
+    helpers += _passed(others, [each for one in (root, *helpers) for each in one.body])
     left = [
         each
         for each in top
@@ -67,6 +71,10 @@ def _without_one(statements: Sequence[ast.stmt], known: Collection[str]) -> list
         body = _body(root, _bare_call(left[place], {root.name}))
         return [*helpers, *left[:place], *body, *left[place + 1 :]]
     before = [each for index, each in enumerate(left) if index not in places]
+    makers = [one.name for one in classes if root.name == _CONSTRUCTOR and root in methods[id(one)]]
+    made = [index for index, each in enumerate(before) if _calls([each]) & {*makers}]
+    if len(made) == 1 and (call := _assigned_call(before[made[0]], makers)):
+        return [*helpers, *before[: made[0]], *_body(root, call), *before[made[0] :]]
     return [*helpers, *before, *root.body]
 
 
@@ -123,20 +131,19 @@ def _body(root: ast.FunctionDef, call: ast.Call | None) -> list[ast.stmt]:
 
 def _methods(owner: ast.ClassDef) -> list[ast.FunctionDef]:
     """Return the methods of a class as functions with the names by which they call each other."""
-    own = (each for each in owner.body if isinstance(each, ast.FunctionDef))
-    return [
-        ast.copy_location(
-            ast.FunctionDef(f"self.{e.name}", _without_self(e.args), e.body, e.decorator_list), e
-        )
-        for e in own
-    ]
+    return [without_self(each) for each in owner.body if isinstance(each, ast.FunctionDef)]
 
 
-def _without_self(arguments: ast.arguments) -> ast.arguments:
-    fields = dict(ast.iter_fields(arguments))
-    if arguments.args and arguments.args[0].arg == "self":
-        fields["args"] = arguments.args[1:]
-    return ast.arguments(**fields)
+def _passed(methods: Sequence[ast.FunctionDef], bodies: Sequence[ast.stmt]) -> list[ast.FunctionDef]:
+    """Return the methods that statements pass on, such as `LambdaLR(opt, self.rule)`, and those in them."""
+    lambdas = [each for each in nodes_in(bodies) if isinstance(each, ast.Lambda)]
+    called = {id(call.func) for call in calls_in(bodies)} - {id(call.func) for call in calls_in(lambdas)}
+    names = {source_of(e) for e in nodes_in(bodies) if isinstance(e, ast.Attribute) and id(e) not in called}
+    found: list[ast.FunctionDef] = []
+    while more := [each for each in methods if each.name in names and each not in found]:
+        found += more
+        names |= _calls(each for one in more for each in one.body)
+    return [each for each in found if all(source_of(e) == "staticmethod" for e in each.decorator_list)]
 
 
 def _bare_call(statement: ast.stmt, names: Collection[str]) -> ast.Call | None:
@@ -144,6 +151,16 @@ def _bare_call(statement: ast.stmt, names: Collection[str]) -> ast.Call | None:
     match statement:
         case ast.Expr(value=ast.Call() as call) if source_of(call.func) in names:
             return call
+    return None
+
+
+def _assigned_call(statement: ast.stmt, names: Collection[str]) -> ast.Call | None:
+    """Return the call of one of the classes in `t = T(3)`, `T(3).fit()` or `s = T(3).s`, or None."""
+    node = statement.value if isinstance(statement, ast.Assign | ast.Expr) else None
+    while isinstance(node, ast.Attribute | ast.Call):
+        if isinstance(node, ast.Call) and source_of(node.func) in names:
+            return node
+        node = node.func if isinstance(node, ast.Call) else node.value
     return None
 
 

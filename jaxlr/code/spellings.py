@@ -1,4 +1,4 @@
-"""The other spellings of an assignment, such as `setattr(args, "lr", 0.1)`, as plain assignments."""
+"""The other spellings of assignments and conditions, such as `setattr(args, "lr", 0.1)`, as plain ones."""
 
 import ast
 from collections.abc import Sequence
@@ -20,6 +20,34 @@ def with_plain_assignments(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
     plain = _Plain().visit(ast.Module([*statements], [])).body
     _check_names(plain)
     return plain
+
+
+def as_conditions(statement: ast.Match) -> ast.If | None:
+    """Return a `match` with constant patterns as nested `if` statements, or None for other patterns."""
+    orelse: list[ast.stmt] = []
+    for case in reversed(statement.cases):
+        test = _test(statement.subject, case.pattern)
+        if test is None or case.guard is not None:
+            return None
+        orelse = [ast.If(test, case.body, orelse)]
+    first = orelse[0]
+    assert isinstance(first, ast.If)
+    return first
+
+
+def _test(subject: ast.expr, pattern: ast.pattern) -> ast.expr | None:
+    match pattern:
+        case ast.MatchValue(value=value):
+            return ast.Compare(subject, [ast.Eq()], [value])
+        case ast.MatchSingleton(value=value):
+            return ast.Compare(subject, [ast.Is()], [ast.Constant(value)])
+        case ast.MatchAs(pattern=None, name=None):
+            return ast.Constant(value=True)
+        case ast.MatchOr(patterns=patterns):
+            tests = [_test(subject, each) for each in patterns]
+            known = [test for test in tests if test is not None]
+            return ast.BoolOp(ast.Or(), known) if len(known) == len(tests) else None
+    return None
 
 
 class _Plain(ast.NodeTransformer):
@@ -52,8 +80,13 @@ class _Plain(ast.NodeTransformer):
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        """Replace `type(x).a` by `x.__class__.a`."""
+        """Replace `type(x).a` by `x.__class__.a`, and `x.__getitem__` by a lambda."""
         self.generic_visit(node)
+        if node.attr == "__getitem__":
+            item = ast.Subscript(node.value, ast.Name("_index", ast.Load()), ast.Load())
+            return ast.copy_location(
+                ast.Lambda(ast.arguments([], [ast.arg("_index")], None, [], [], None, []), item), node
+            )
         match node.value:
             case ast.Call(func=ast.Name(id="type"), args=[owner], keywords=[]):
                 node.value = ast.copy_location(ast.Attribute(owner, "__class__", ast.Load()), node)

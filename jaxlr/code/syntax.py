@@ -19,6 +19,15 @@ def source_of(node: ast.AST) -> str:
     return source
 
 
+class Transformer(ast.NodeTransformer):
+    """A transformer that forgets the sources of the nodes whose parts it may change."""
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        """Transform the parts of a node."""
+        node.__dict__.pop("_source", None)
+        return super().generic_visit(node)
+
+
 def nodes_in(parts: Iterable[ast.AST]) -> Iterator[ast.AST]:
     """Yield all nodes of several parts of a text."""
     return (node for part in parts for node in ast.walk(part))
@@ -63,7 +72,7 @@ def parameters_of(arguments: ast.arguments) -> tuple[list[str], dict[str, ast.ex
 
 def first_line(statement: ast.stmt) -> str:
     """Return the first line of a statement for an error message: in quotes, and shortened."""
-    return repr(shorten(ast.unparse(statement).partition("\n")[0]))
+    return repr(shorten(source_of(statement).partition("\n")[0]))
 
 
 def quoted(node: ast.AST) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from jaxlr._checks import shorten
+from jaxlr.code.classes import method_of
+from jaxlr.code.definitions import Function
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.lambdas import Lambda
 from jaxlr.code.syntax import (
@@ -59,6 +61,7 @@ class ConstructorReader(ClassReader):
         self.group: int = group
         self.own_options: frozenset[str] = frozenset()  # the options in the text's parameter groups
         self.has_own_rates: bool = False  # True if an unknown call may make groups with rates of their own
+        self.classes: dict[str, ast.ClassDef] = {}  # those of the text
         self.made: list[Constructor] = []
         self._used: set[int] = set()
         self._optimizers: dict[int, ast.expr] = {}  # by the id of the constructor
@@ -168,12 +171,9 @@ class ConstructorReader(ClassReader):
         is_plain = groups is None or (isinstance(groups, ast.Call) and called_name(groups) in _PARAMETERS)
         if "lr" in self.own_options and not is_plain and not isinstance(groups, ast.List | ast.Constant):
             return None  # the groups may have rates of their own
-        if (
-            isinstance(groups, ast.Call)
-            and _makes_rates(groups)
-            and not self._evaluator.is_bound(groups.func, {})
-        ):
-            self.has_own_rates = True
+        if groups is not None and not isinstance(groups, ast.List):
+            self.has_own_rates = any(map(self._makes_rates, calls_in([groups])))
+        if self.has_own_rates:
             return None
         if isinstance(groups, ast.List) and self.group < len(groups.elts):
             options = group_options(self._evaluator.definition(groups.elts[self.group]))
@@ -195,6 +195,21 @@ class ConstructorReader(ClassReader):
         by_place = optimizer.args[1:2] if called_name(optimizer) in OPTIMIZERS else []
         return next(iter([*by_name, *by_place]), None)
 
+    def _makes_rates(self, call: ast.Call) -> bool:
+        """Check if an unknown call, such as `llrd_groups(model)`, may make groups with rates of their own.
+
+        By their names, most functions of groups only set other weight decays.
+        """
+        if self._evaluator.is_bound(call.func, {}):
+            return False
+        words = [*map(source_of, call.args), *(str(each.arg) for each in call.keywords)]
+        if any(map(_RATE.search, words)):
+            return True
+        name = called_name(call)
+        makes_groups = _GROUPS.search(name) and not any(map(_DECAYS.search, (name, *words)))
+        # Transfer-Learning-Library has a method of this name, whose groups have rates of their own.
+        return bool(makes_groups) or (name == "get_parameters" and isinstance(call.func, ast.Attribute))
+
     def _construct(self, call: ast.Call, scope: Mapping[str, Any]) -> Constructor | None:
         resolved = self._resolved(call, scope)
         if resolved is None:
@@ -210,7 +225,8 @@ class ConstructorReader(ClassReader):
         if torch_class.effect is Effect.COMPOSITE:
             values["schedulers"] = self._parts(nodes.pop("schedulers"), scope)
         for key, argument in nodes.items():
-            value = self._evaluated(argument, scope)
+            method = self.own_method(argument) if key == "lr_lambda" else None
+            value = method or self._evaluated(argument, scope)
             if isinstance(value, list) and torch_class.effect is not Effect.COMPOSITE:
                 value = copy.copy(value)  # as in torch, where a later change of the list has no effect
             values[key] = self._value_for_group(torch_class, key, value)
@@ -229,6 +245,24 @@ class ConstructorReader(ClassReader):
             self._definitions[id(constructor)] = self._evaluator.frozen(definition)
             self._objects[id(constructor)] = self._object(optimizer, scope)
         return constructor
+
+    def own_method(self, node: Any) -> Function | None:
+        """Return the function of `Rule(4).step` or of `Rule(4)`, for a class of the text, or None."""
+        owner, name = (node.value, node.attr) if isinstance(node, ast.Attribute) else (node, "__call__")
+        call = self._evaluator.definition(owner) if isinstance(owner, ast.expr) else None
+        is_given = isinstance(node, ast.expr) and source_of(node) in self._evaluator.names
+        if is_given or not isinstance(call, ast.Call) or not self.makes_object(call):
+            return None
+        frozen: Any = self._evaluator.frozen(call)
+        method = method_of(self.classes[source_of(call.func)], frozen, name)
+        return None if method is None else Function(method, self._evaluator, {})
+
+    def makes_object(self, call: ast.Call) -> bool:
+        """Check if a call makes an object of a class of the text, from values that stay as they are."""
+        values = (
+            self._evaluator.assigned.get(source_of(e)) for e in ast.walk(call) if isinstance(e, ast.expr)
+        )
+        return source_of(call.func) in self.classes and not any(isinstance(e, list | dict) for e in values)
 
     def _object(self, optimizer: ast.expr, scope: Mapping[str, Any]) -> tuple[str, int]:
         """Return a key for an optimizer: one name stands for several in a loop over optimizers."""
@@ -296,6 +330,8 @@ class ConstructorReader(ClassReader):
         if missing := [key for key in torch_class.required if key not in nodes]:
             name = torch_class.name
             message = f"{name} needs {', '.join(missing)}, as in '{name}({missing[0]}=...)'"
+            if missing == ["beta2"]:
+                message += ", or the line of the optimizer with its betas"
             if optimizer in call.args and "opt" not in source_of(optimizer).lower():
                 message += f"; {quoted(optimizer)} was read as the optimizer"
             raise ValueError(message)
@@ -308,14 +344,15 @@ class ConstructorReader(ClassReader):
             betas = made.param_groups[self.group].get("betas")
             return {"beta2": _Value(betas[1])} if isinstance(betas, list | tuple) else {}
         call = self._evaluator.definition(optimizer)
-        if not isinstance(call, ast.Call) or called_name(call) not in OPTIMIZERS:
+        if not isinstance(call, ast.Call):
             return {}
-        parameters = signature(called_name(call)).parameters
+        name = called_name(call)
+        parameters = signature(name).parameters if name in OPTIMIZERS else {}
         is_plain = "betas" not in self.own_options and all(each.arg for each in call.keywords)
-        if "betas" not in parameters or not is_plain:
-            return {}
-        place = 1 + [*parameters].index("betas")  # after the parameters of the model
         by_name = [each.value for each in call.keywords if each.arg == "betas"]
+        if ("betas" not in parameters and not by_name) or not is_plain:
+            return {}
+        place = 1 + [*parameters, "betas"].index("betas")  # after the parameters of the model
         match [*call.args[place : place + 1], *by_name]:
             case []:
                 beta2 = ast.Constant(parameters["betas"].default[1])
@@ -416,17 +453,11 @@ class _Value(NamedTuple):
     value: Any
 
 
-_OWN_RATES = re.compile(r"llrd|layer_?wise|(^|_)lrs?(_|$)|lr_?groups", re.IGNORECASE)
-_RATE = re.compile(r"(^|[._'\"])(lr|learning_rate)$")
+# The names of functions that make parameter groups, and of what these have besides rates of their own.
+_GROUPS = re.compile(r"llrd|layer_?wise|(^|_)lrs?(_|$)|group|polic|^optim_|_optim_", re.IGNORECASE)
+_DECAYS = re.compile(r"decay|(^|_)(wd|l2)(_|$)|weight", re.IGNORECASE)
+_RATE = re.compile(r"(^|[._'\"])(lr\d?|learning_rate)(_|$)")
 _PARAMETERS = ("parameters", "named_parameters")
-
-
-def _makes_rates(call: ast.Call) -> bool:
-    """Check if an unknown call, such as `llrd_groups(model)`, may make groups with rates of their own."""
-    keywords = {str(each.arg) for each in call.keywords}
-    return bool(_OWN_RATES.search(called_name(call))) or any(
-        _RATE.search(each) for each in (*map(source_of, call.args), *keywords)
-    )
 
 
 def group_options(group: ast.expr) -> dict[Any, ast.expr]:

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, TypeGuard
 
 from jaxlr._checks import shorten
-from jaxlr.code.builders import as_conditions, body_for_call, constants_of
+from jaxlr.code.builders import body_for_call
+from jaxlr.code.classes import constants_of
 from jaxlr.code.definitions import Function, is_group, writes_rate
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.methods import change, changes, only_reads
 from jaxlr.code.scripts import IS_MAIN, NAME_OF_SCHEDULER, is_scheduler
+from jaxlr.code.spellings import as_conditions
 from jaxlr.code.syntax import (
     arguments_of,
     called_name,
@@ -295,7 +297,7 @@ class Program:
             self._stepped.discard(name)
             if isinstance(item, Unevaluated):
                 self._variables.check_unstated(name, item)
-            if name in self._evaluator.names and not self._evaluator.has_read(name):
+            if name in self._evaluator.names and not self._evaluator.names.has_read(name):
                 if isinstance(item, Unevaluated) or item == self._evaluator.names[name]:
                     continue  # such as `epochs = args.epochs`
                 raise assigns_given(name)
@@ -392,8 +394,11 @@ class Program:
         if self._reader.constructs(node):
             return self._scheduler_value(node)
         self._refuse_unknown_call(node)
-        is_optimizer = isinstance(node, ast.Call) and called_name(node) in OPTIMIZERS
-        return self._evaluator.value_if_any(self._evaluator.frozen(node) if is_optimizer else node)
+        if isinstance(node, ast.Name | ast.Attribute) and self._is_optimizer(node):
+            return self._evaluator.assigned[source_of(node)]
+        made = [each for each in calls_in([node]) if called_name(each) in OPTIMIZERS]
+        keeps_values = made or (isinstance(node, ast.Call) and self._reader.makes_object(node))
+        return self._evaluator.value_if_any(self._evaluator.frozen(node) if keeps_values else node)
 
     def _scheduler_value(self, node: ast.expr) -> Any:
         """Return the value of an expression that constructs schedulers, alone or in lists and mappings."""
@@ -771,7 +776,11 @@ class Program:
                 if source in known:
                     raise ValueError(f"cannot read {first}, which replaces a scheduler")
                 if source not in self._evaluator.names:
-                    self._variables.forget(source, None if missing else error, missing)
+                    is_new = isinstance(
+                        self._evaluator.assigned.get(source, error), Unevaluated | ValueError
+                    )
+                    reason = used_later(statement, source) if is_new else error
+                    self._variables.forget(source, None if missing else reason, missing)
 
 
 def _is_builder(value: Any) -> bool:

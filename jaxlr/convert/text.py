@@ -12,15 +12,23 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxlr._checks import check_duration, check_positive_count, shorten
-from jaxlr.code.builders import with_own_names
+from jaxlr.code.classes import own_classes
 from jaxlr.code.definitions import Function, writes_rate
 from jaxlr.code.expressions import Evaluator
-from jaxlr.code.imports import imported
+from jaxlr.code.imports import imported, with_own_names
 from jaxlr.code.methods import changes
 from jaxlr.code.paste import dedented, unwrapped
 from jaxlr.code.scripts import NAME_OF_SCHEDULER, flattened
 from jaxlr.code.spellings import with_plain_assignments
-from jaxlr.code.syntax import arguments_of, called_name, calls_in, last_name, nodes_in, source_of
+from jaxlr.code.syntax import (
+    arguments_of,
+    called_name,
+    calls_in,
+    last_name,
+    nodes_in,
+    parse_expression,
+    source_of,
+)
 from jaxlr.code.values import Names, Unevaluated, Work
 from jaxlr.convert.calls import Call, build, jaxlr_text, torch_text
 from jaxlr.convert.classes import CLASSES
@@ -227,6 +235,10 @@ def _follow(
 
 def _check_nothing_missing(evaluator: Evaluator) -> None:
     if evaluator.missing:
+        if (
+            len(optimizer_calls([ast.Expr(parse_expression(each)) for each in evaluator.missing])) > 1
+        ):  # in a list that is looped over
+            raise ValueError("the text constructs schedulers for several optimizers: give the lines of one")
         raise MissingNamesError(evaluator.missing, evaluator.missing_functions)
 
 
@@ -254,6 +266,7 @@ def _raise_no_scheduler(statements: list[ast.stmt], reader: ConstructorReader) -
 def followed(program: Program, reader: ConstructorReader, statements: list[ast.stmt]) -> Constructor | None:
     """Follow the statements of a text, and return the scheduler or the function of the step in it."""
     reader.origins, reader.own_options = imported(statements), own_options(statements)
+    reader.classes = own_classes(statements)
     match statements[-1]:
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.Lambda(args=arguments, body=body)) as last:
             if not any(map(reader.constructs, statements)):  # lr = lambda epoch: ...

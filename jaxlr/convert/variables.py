@@ -218,8 +218,12 @@ class Variables:
                 self.forget(name, ValueError(f"cannot read {first_line(statement)}, {reason}"))
 
 
-def used_later(statement: ast.stmt) -> ValueError:
-    return ValueError(f"cannot read {first_line(statement)}, which assigns a name that is used later")
+def used_later(statement: ast.stmt, name: str = "") -> ValueError:
+    """Return the error about a variable that a statement assigns. The caller can give that of a name."""
+    way_out = f": give its value, as in names={{{name!r}: ...}}" if name else ""
+    return ValueError(
+        f"cannot read {first_line(statement)}, which assigns a name that is used later{way_out}"
+    )
 
 
 def assigns_given(name: str) -> ValueError:
