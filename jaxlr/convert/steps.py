@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from jaxlr.code.builders import as_conditions, substituted
+from jaxlr.code.builders import substituted
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.scripts import NAME_OF_SCHEDULER
+from jaxlr.code.spellings import as_conditions
 from jaxlr.code.syntax import (
     arguments_of,
     called_name,
