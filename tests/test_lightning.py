@@ -1,5 +1,6 @@
 """Configs of Hydra and LightningCLI, beside the rates that Lightning's own loop runs."""
 
+import re
 import time
 from typing import Any
 
@@ -309,3 +310,48 @@ def test_nothing_is_executed(tmp_path):
     with pytest.raises(ValueError, match="unknown scheduler 'open'"):
         from_config(adam(**target))
     assert not (tmp_path / "made").exists()
+
+
+MODULE = """
+class Module(pl.LightningModule):
+    def configure_optimizers(self):
+        optimizer = SGD(self.parameters(), lr=0.1)
+        scheduler = ExponentialLR(optimizer, 0.5)
+        {}
+
+    {}
+"""
+
+FREQUENCIES = [
+    "d = {'scheduler': scheduler}\n        d['frequency'] = 5\n        return [optimizer], [d]",
+    "d = {'scheduler': scheduler}\n        d.update(frequency=5)\n        return [optimizer], [d]",
+    "return [optimizer], [dict(scheduler=scheduler, frequency=5)]",
+    "return [optimizer], [{'scheduler': scheduler, **{'frequency': 5}}]",
+    "more = {'frequency': 5}\n        return [optimizer], [{'scheduler': scheduler, **more}]",
+    "return {'optimizer': optimizer, 'lr_scheduler': dict(scheduler=scheduler, frequency=5)}",
+    "d = [{'scheduler': scheduler, 'frequency': 5}]\n        return [optimizer], d",
+    "return LRSchedulerConfigType(scheduler=scheduler, frequency=5)",
+]
+
+
+@pytest.mark.parametrize("returned", FREQUENCIES)
+def test_a_frequency_is_refused_in_each_form_of_a_mapping(returned):
+    with pytest.raises(ValueError, match="sets 'frequency': 5: set it to 1, and stretch the schedule with"):
+        jaxlr.from_string(MODULE.format(returned, ""))
+    schedule: Any = jaxlr.from_string(MODULE.format(returned.replace("5", "1"), ""))
+    assert schedule(2) == 0.025
+
+
+@pytest.mark.parametrize(
+    ("item", "names"),
+    [
+        ("'frequency': self.freq", {"self.freq": 1}),
+        ("**self.more", {"self.more": {"interval": "epoch"}}),
+    ],
+)
+def test_a_frequency_that_is_not_known_is_asked_for(item, names):
+    text = MODULE.format(f"return [optimizer], [{{'scheduler': scheduler, {item}}}]", "")
+    with pytest.raises(ValueError, match=re.escape(f"give names={{{min(names)!r}: ...}}")):
+        jaxlr.from_string(text)
+    schedule: Any = jaxlr.from_string(text, names=names)
+    assert schedule(2) == 0.025
