@@ -1791,3 +1791,43 @@ def assert_is_step_lr(text):
 )
 def test_a_call_that_trains_with_a_scheduler_or_holds_it_is_read(line):
     assert_is_step_lr(f"def run(opt):\n    a = StepLR(opt, 2)\n    {line}")
+
+
+WARMED = (
+    "opt = SGD(p, lr=0.1)\ns = StepLR(opt, 2)\nfor e in range(9):\n    {}\n    train(opt)\n    s.step()"
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("warmup(opt, e)", "warmup"),
+        ("if e < 3:\n        warmup(opt, e)", "warmup"),
+        ("linear_warmup(e)", "linear_warmup"),
+        ("utils.warmup_lr(e / 5)", "warmup_lr"),
+        ("self.warm_up_step(step=e)", "warm_up_step"),
+        ("self.adjust_learning_rate(e)", "adjust_learning_rate"),
+        ("lr = self.adjust_learning_rate(e)", "adjust_learning_rate"),
+        ("if e < 3:\n        self.update_lr(self.global_step + 1)", "update_lr"),
+    ],
+)
+def test_a_warmup_by_hand_beside_a_scheduler_is_refused(line, name):
+    with pytest.raises(ValueError, match=f"also sets the learning rate by hand, in '{name}': leave it out"):
+        from_string(WARMED.format(line))
+    assert_is_step_lr(WARMED.format("pass"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "print(get_lr(opt), e)",
+        "lr = self.get_current_lr(e)",
+        "self.warmup_cuda(e)",
+        "model.warmup()",
+        "loss = linear_warmup(e) * loss",
+        "log_lr(opt, e)",
+        "model.update_learning_rate()",
+    ],
+)
+def test_a_call_that_does_not_set_the_rate_is_left_out(line):
+    assert_is_step_lr(WARMED.format(line))
