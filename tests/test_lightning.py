@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
-from helpers import HOST_RTOL, assert_is_torchs
+from helpers import HOST_RTOL, assert_close, assert_is_torchs
 
 import jaxlr
 
@@ -321,6 +321,51 @@ class Module(pl.LightningModule):
 
     {}
 """
+PLAIN = "return [optimizer], [scheduler]"
+PER_BATCH = "return [optimizer], [{'scheduler': scheduler, 'interval': 'step'}]"
+
+
+def module(returned: str, argument: str, hook: str = "lr_scheduler_step(self, scheduler, metric)") -> str:
+    return MODULE.format(returned, f"def {hook}:\n        scheduler.step({argument})")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        module(PLAIN, ""),
+        module(PLAIN, "epoch=self.current_epoch + 1"),
+        module(
+            PLAIN, "self.trainer.current_epoch + 1", "lr_scheduler_step(self, scheduler, index, metric)"
+        ),
+        module(PER_BATCH, "self.global_step"),
+    ],
+)
+def test_a_step_of_the_hook_that_counts_the_calls_is_read(text):
+    schedule: Any = jaxlr.from_string(text)
+    assert_close(schedule(np.arange(4)), 0.1 * 0.5 ** np.arange(4), HOST_RTOL)
+
+
+# Lightning 2.6 calls the hook after epoch k with current_epoch == k: the rates are 0.1, 0.1, 0.05, 0.025.
+TWICE = "gives the first two epochs one rate. Write scheduler.step()"
+UNKNOWN = "not known to be the number of steps so far. Write scheduler.step()"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (module(PLAIN, "epoch=self.current_epoch"), TWICE),
+        (module(PLAIN, "self.trainer.current_epoch"), TWICE),
+        (module(PLAIN, "self.current_epoch", "on_train_epoch_end(self)"), TWICE),
+        (module(PLAIN, "self.global_step"), UNKNOWN),
+        (module(PER_BATCH, "self.current_epoch"), UNKNOWN),
+        (module(PER_BATCH, "self.current_epoch + 1"), UNKNOWN),
+        (module(PER_BATCH, "self.global_step + 1"), UNKNOWN),
+    ],
+)
+def test_a_step_of_the_hook_with_another_count_is_refused(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        jaxlr.from_string(text)
+
 
 FREQUENCIES = [
     "d = {'scheduler': scheduler}\n        d['frequency'] = 5\n        return [optimizer], [d]",

@@ -128,6 +128,10 @@ class Functions:
         }
         self._known = known
         self._nodes = nodes
+        # Lightning steps per batch, and not per epoch, if a mapping says so.
+        self.per_batch: bool = any(
+            isinstance(each, ast.Constant) and each.value == "step" for each in nodes
+        )
         self.stepping = self._reaching(self._steps)
         self.steps: set[int] = set()  # the ids of the calls that step a scheduler
         reached = (self.called(call, each) for each in functions for call in calls_in(each.body))
