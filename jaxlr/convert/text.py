@@ -322,7 +322,8 @@ def _check_setters(statements: list[ast.stmt], optimizers: Collection[str]) -> N
         name, given = called_name(call), arguments_of(call)
         spelled = name.lower().replace("_", "")
         is_setter = _SETTER.search(spelled) and not name.endswith(("LR", "cheduler"))
-        is_setter = is_setter or (id(call) in alone and _WARMUP.search(spelled))
+        is_warmup = _WARMUP.search(spelled) and not name[:1].isupper()  # no class
+        is_setter = is_setter or (is_warmup and id(call) in alone)
         parts = (each for each in nodes_in(given) if isinstance(each, ast.Name | ast.Attribute))
         is_given = any(source_of(each) in optimizers for each in given) or any(
             is_count(last_name(source_of(each))) for each in parts
