@@ -7,7 +7,7 @@ have no value then, so that a later use of one is an error that shows the statem
 import ast
 import re
 from collections import ChainMap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, TypeGuard
 
 from jaxlr._checks import shorten
@@ -477,11 +477,9 @@ class Program:
         loops = (each for each in ast.walk(node) if isinstance(each, ast.comprehension))
         each_one = {source_of(loop.target) for loop in loops if self._holds_scheduler(loop.iter)}
         for call in calls_in([node]):
-            given = arguments_of(call)
-            is_given = any(self._holds_scheduler(e) or source_of(e) in each_one for e in given)
-            self._refuse_unknown_call(call, is_given)
+            self._refuse_unknown_call(call, lambda e: source_of(e) in each_one or self._holds_scheduler(e))
 
-    def _refuse_unknown_call(self, node: ast.Call, is_given: bool) -> None:
+    def _refuse_unknown_call(self, node: ast.Call, holds: Callable[[ast.expr], bool]) -> None:
         """Refuse a call that is given a scheduler: it may return another one."""
         name = called_name(node)
         is_known = self._reader.is_constructor(node) or self.builder(node) is not None
@@ -495,7 +493,7 @@ class Program:
             name[:1].isupper() and any(_MODEL.search(source_of(each)) for each in arguments_of(node))
         ):
             return  # a trainer
-        if is_given:
+        if any(map(holds, arguments_of(node))):
             if name == "prepare":
                 raise ValueError(
                     f"cannot read {shorten(source_of(node.func))!r} around a scheduler: Accelerate steps "
@@ -559,7 +557,7 @@ class Program:
             self._shown.append(self._scheduler_value(node))
             return
         if isinstance(node, ast.Call):
-            self._refuse_unknown_call(node, any(map(self._is_scheduler, arguments_of(node))))
+            self._refuse_unknown_call(node, self._is_scheduler)
         self._variables.forget_changed(statement)
 
     def _follows_method(self, statement: ast.stmt, call: ast.Call, func: ast.Attribute) -> bool:
