@@ -477,7 +477,9 @@ class Program:
         loops = (each for each in ast.walk(node) if isinstance(each, ast.comprehension))
         each_one = {source_of(loop.target) for loop in loops if self._holds_scheduler(loop.iter)}
         for call in calls_in([node]):
-            self._refuse_unknown_call(call, lambda e: source_of(e) in each_one or self._holds_scheduler(e))
+            self._refuse_unknown_call(
+                call, lambda e: getattr(e, "id", None) in each_one or self._holds_scheduler(e)
+            )
 
     def _refuse_unknown_call(self, node: ast.Call, holds: Callable[[ast.expr], bool]) -> None:
         """Refuse a call that is given a scheduler: it may return another one."""
@@ -527,7 +529,8 @@ class Program:
                 return self._holds_scheduler(body) or self._holds_scheduler(orelse)
             case ast.Name() | ast.Attribute() | ast.Subscript():
                 return bool(constructors_in(self._evaluator.value_if_any(node)))
-        return self._is_scheduler(node) or self.builder(node) is not None
+        is_call = isinstance(node, ast.Call)
+        return is_call and (self._reader.is_constructor(node) or self.builder(node) is not None)
 
     def _is_container(self, node: ast.expr) -> bool:
         """Check if an expression is a list or a mapping with a scheduler."""
