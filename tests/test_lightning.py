@@ -1,12 +1,13 @@
 """Configs of Hydra and LightningCLI, beside the rates that Lightning's own loop runs."""
 
+import re
 import time
 from typing import Any
 
 import numpy as np
 import pytest
 from framework_files import assert_has_rates, from_config, gives_rates, recorded, refuses
-from helpers import HOST_RTOL, assert_is_torchs
+from helpers import HOST_RTOL, assert_close, assert_is_torchs
 
 import jaxlr
 
@@ -313,3 +314,93 @@ def test_nothing_is_executed(tmp_path):
     with pytest.raises(ValueError, match="unknown scheduler 'open'"):
         from_config(adam(**target))
     assert not (tmp_path / "made").exists()
+
+
+MODULE = """
+class Module(pl.LightningModule):
+    def configure_optimizers(self):
+        optimizer = SGD(self.parameters(), lr=0.1)
+        scheduler = ExponentialLR(optimizer, 0.5)
+        {}
+
+    {}
+"""
+PLAIN = "return [optimizer], [scheduler]"
+PER_BATCH = "return [optimizer], [{'scheduler': scheduler, 'interval': 'step'}]"
+
+
+def module(returned: str, argument: str, hook: str = "lr_scheduler_step(self, scheduler, metric)") -> str:
+    return MODULE.format(returned, f"def {hook}:\n        scheduler.step({argument})")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        module(PLAIN, ""),
+        module(PLAIN, "epoch=self.current_epoch + 1"),
+        module(
+            PLAIN, "self.trainer.current_epoch + 1", "lr_scheduler_step(self, scheduler, index, metric)"
+        ),
+        module(PER_BATCH, "self.global_step"),
+    ],
+)
+def test_a_step_of_the_hook_that_counts_the_calls_is_read(text):
+    schedule: Any = jaxlr.from_string(text)
+    assert_close(schedule(np.arange(4)), 0.1 * 0.5 ** np.arange(4), HOST_RTOL)
+
+
+# Lightning 2.6 calls the hook after epoch k with current_epoch == k: the rates are 0.1, 0.1, 0.05, 0.025.
+TWICE = "gives the first two epochs one rate. Write scheduler.step()"
+UNKNOWN = "not known to be the number of steps so far. Write scheduler.step()"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (module(PLAIN, "epoch=self.current_epoch"), TWICE),
+        (module(PLAIN, "self.trainer.current_epoch"), TWICE),
+        (module(PLAIN, "self.current_epoch", "on_train_epoch_end(self)"), TWICE),
+        (module(PLAIN, "self.global_step"), UNKNOWN),
+        (module(PER_BATCH, "self.current_epoch"), UNKNOWN),
+        (module(PER_BATCH, "self.current_epoch + 1"), UNKNOWN),
+        (module(PER_BATCH, "self.global_step + 1"), UNKNOWN),
+    ],
+)
+def test_a_step_of_the_hook_with_another_count_is_refused(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        jaxlr.from_string(text)
+
+
+FREQUENCIES = [
+    "d = {'scheduler': scheduler}\n        d['frequency'] = 5\n        return [optimizer], [d]",
+    "d = {'scheduler': scheduler}\n        d.update(frequency=5)\n        return [optimizer], [d]",
+    "return [optimizer], [dict(scheduler=scheduler, frequency=5)]",
+    "return [optimizer], [{'scheduler': scheduler, **{'frequency': 5}}]",
+    "more = {'frequency': 5}\n        return [optimizer], [{'scheduler': scheduler, **more}]",
+    "return {'optimizer': optimizer, 'lr_scheduler': dict(scheduler=scheduler, frequency=5)}",
+    "d = [{'scheduler': scheduler, 'frequency': 5}]\n        return [optimizer], d",
+    "return LRSchedulerConfigType(scheduler=scheduler, frequency=5)",
+]
+
+
+@pytest.mark.parametrize("returned", FREQUENCIES)
+def test_a_frequency_is_refused_in_each_form_of_a_mapping(returned):
+    with pytest.raises(ValueError, match="sets 'frequency': 5: set it to 1, and stretch the schedule with"):
+        jaxlr.from_string(MODULE.format(returned, ""))
+    schedule: Any = jaxlr.from_string(MODULE.format(returned.replace("5", "1"), ""))
+    assert schedule(2) == 0.025
+
+
+@pytest.mark.parametrize(
+    ("item", "names"),
+    [
+        ("'frequency': self.freq", {"self.freq": 1}),
+        ("**self.more", {"self.more": {"interval": "epoch"}}),
+    ],
+)
+def test_a_frequency_that_is_not_known_is_asked_for(item, names):
+    text = MODULE.format(f"return [optimizer], [{{'scheduler': scheduler, {item}}}]", "")
+    with pytest.raises(ValueError, match=re.escape(f"give names={{{min(names)!r}: ...}}")):
+        jaxlr.from_string(text)
+    schedule: Any = jaxlr.from_string(text, names=names)
+    assert schedule(2) == 0.025

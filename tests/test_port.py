@@ -50,6 +50,26 @@ def test_user_function_cannot_be_printed():
         port("LambdaLR(optimizer, warmup)", 0.1, {"warmup": lambda epoch: 1.0})
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        "lambda step: warm(step, 5)",
+        "partial(warm, n=5)",
+        "[lambda step: 0.5 * half(step)]",
+        "partial(half)",
+        "partial(lambda step, n: 0.5**step * n, n=size)",
+    ],
+)
+def test_a_function_that_needs_the_text_cannot_be_printed(function):
+    text = (
+        "def warm(step, n):\n    return min(1.0, step / n)\nhalf = lambda s: 0.5**s\nsize = 5\n"
+        f"scheduler = LambdaLR(SGD(p, lr=0.1), {function})"
+    )
+    jaxlr.from_string(text)
+    with pytest.raises(ValueError, match="cannot be printed in one line: call jaxlr"):
+        port(text)
+
+
 @pytest.mark.parametrize("text", ["StepLR(0)", "OneCycleLR(max_lr=-1, total_steps=9)", "StepLR(args.step)"])
 def test_invalid_recipe_is_not_printed(text):
     with pytest.raises(ValueError, match=r"must be|needs"):

@@ -1762,3 +1762,97 @@ def test_an_optimizer_keeps_the_unknown_rate_that_it_had():
     with pytest.raises(ValueError, match=r"constructed with the value before it: give names={'args\.lr': "):
         from_string(text)
     assert from_string(text, names={"args.lr": 0.1})(0) == 0.1
+
+
+A = "opt = SGD(model.parameters(), lr=0.1)\na = StepLR(opt, 2)\nb = ExponentialLR(opt, 0.5)\n"
+WRAPPED = [
+    "def build(opt):\n    a = StepLR(opt, 2)\n    return MyWarmup(opt, a, 10)",
+    "def build(opt):\n    a = StepLR(opt, 2)\n    return {'lr_scheduler': MyWarmup(opt, after=a)}",
+    A + "s = MyWarmup(schedulers=[a], n=10)",
+    A + "s = MyWarmup({'main': a}, n=10)",
+    A + "s = MyWarmup(dict(main=[a]))",
+    A + "s = [MyWarmup(*(a, 10)), b]",
+    A + "parts = []\nparts.append(a)\ns = MyWarmup(parts, n=10)",
+    A + "s = MyWarmup([a, b], [10])",
+    A + "s = MyWarmup([a, b][0])",
+    A + "parts = {'main': a}\ns = MyWarmup(parts['main']).scheduler",
+    A + "kwargs = {'main': a}\ns = MyWarmup(**kwargs)",
+    A + "s = [MyWarmup(each) for each in (a, b)]",
+    "parts = [StepLR(opt, n) for n in (2, 3)]\ns = MyWarmup(parts)",
+]
+
+
+@pytest.mark.parametrize("text", WRAPPED, ids=range(len(WRAPPED)))
+def test_an_unknown_call_around_a_scheduler_is_refused_wherever_it_stands(text):
+    with pytest.raises(ValueError, match="cannot read the call 'MyWarmup' around a scheduler: leave it"):
+        from_string(text, 0.1)
+
+
+def assert_is_step_lr(text):
+    schedule = from_string(text, 0.1)
+    assert [schedule(count) for count in range(5)] == pytest.approx(
+        [0.1, 0.1, 0.01, 0.01, 0.001], rel=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "trainer = Trainer(model=model, args=args, optimizers=(opt, a))",
+        "return Trainer(model, optimizers=[opt, a])",
+        "trainer = Engine(net, [a])",
+        "handlers = [LrScheduleHandler(lr_scheduler=a, print_lr=True)]",
+        "args = {'optimizer': opt, 'scheduler': a}\n    epoch = load_checkpoint('out', **args)",
+        "trainer.fit(model, [a])",
+        "return cast(Any, a)",
+        "pairs = list(zip([opt], [a]))",
+        "state = SimpleNamespace(opt=opt, scheduler=a)",
+        "names = [type(each).__name__ for each in [a]]",
+        "rates = np.array([group['lr'] for group in a.optimizer.param_groups])",
+        "torch.save({'opt': opt, 'scheduler': a}, path)",
+        "return [opt], [{'scheduler': a, 'interval': 'epoch'}]",
+        "return [opt], [LRSchedulerConfigType(scheduler=a, interval='epoch')]",
+    ],
+)
+def test_a_call_that_trains_with_a_scheduler_or_holds_it_is_read(line):
+    assert_is_step_lr(f"def run(opt):\n    a = StepLR(opt, 2)\n    {line}")
+
+
+WARMED = (
+    "opt = SGD(p, lr=0.1)\ns = StepLR(opt, 2)\nfor e in range(9):\n    {}\n    train(opt)\n    s.step()"
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("warmup(opt, e)", "warmup"),
+        ("if e < 3:\n        warmup(opt, e)", "warmup"),
+        ("linear_warmup(e)", "linear_warmup"),
+        ("utils.warmup_lr(e / 5)", "warmup_lr"),
+        ("self.warm_up_step(step=e)", "warm_up_step"),
+        ("self.adjust_learning_rate(e)", "adjust_learning_rate"),
+        ("lr = self.adjust_learning_rate(e)", "adjust_learning_rate"),
+        ("if e < 3:\n        self.update_lr(self.global_step + 1)", "update_lr"),
+    ],
+)
+def test_a_warmup_by_hand_beside_a_scheduler_is_refused(line, name):
+    with pytest.raises(ValueError, match=f"also sets the learning rate by hand, in '{name}': leave it out"):
+        from_string(WARMED.format(line))
+    assert_is_step_lr(WARMED.format("pass"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "print(get_lr(opt), e)",
+        "lr = self.get_current_lr(e)",
+        "self.warmup_cuda(e)",
+        "model.warmup()",
+        "loss = linear_warmup(e) * loss",
+        "log_lr(opt, e)",
+        "model.update_learning_rate()",
+    ],
+)
+def test_a_call_that_does_not_set_the_rate_is_left_out(line):
+    assert_is_step_lr(WARMED.format(line))

@@ -114,6 +114,16 @@ class Lambda:
         return f"lambda {', '.join(self.required)}: {ast.unparse(body)}"
 
     @property
+    def needs_text(self) -> bool:
+        """True if `source` uses a name whose value only the text around it or the caller gives."""
+        values = ChainMap(self._scope, self._outer, self._evaluator.assigned, self._evaluator.names)
+        nodes = [*ast.walk(parse_expression(self.source))]
+        own = {each.arg for each in nodes if isinstance(each, ast.arg)}
+        own |= {each.id for each in nodes if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+        used = {source_of(each) for each in nodes if isinstance(each, ast.Name | ast.Attribute)}
+        return any(name in values for name in used - own)
+
+    @property
     def is_arithmetic(self) -> bool:
         """True if JAX can trace `source` as it stands: it has no call, condition or comparison."""
         if not isinstance(self._node, ast.Lambda):

@@ -109,7 +109,7 @@ def _value_text(value: Any, call_text: Callable[[Call], str]) -> str:
         return call_text(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value_text(item, call_text) for item in value)}]"
-    if isinstance(value, Function):
+    if isinstance(value, Function) or (isinstance(value, Lambda) and value.needs_text):
         raise ValueError(
             f"the function {shorten(value.source)!r} cannot be printed in one line: call jaxlr.from_string "
             "with the text instead"

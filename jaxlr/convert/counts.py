@@ -11,6 +11,10 @@ from jaxlr.convert.errors import MissingNamesError
 from jaxlr.convert.steps import Functions, Step
 
 
+_HOOK = "lr_scheduler_step"  # Lightning calls it after each epoch, or after each batch
+_AFTER_EPOCHS = ("on_train_epoch_end", "training_epoch_end")  # Lightning's too
+
+
 class Count(NamedTuple):
     """A variable that counts."""
 
@@ -35,6 +39,10 @@ def check_argument(step: Step, class_name: str, functions: Functions, evaluator:
     reason = f"its argument is not known to be the number of steps so far. Write {step.name}.step()"
     term, offset = without_constant(argument)
     count = count_of(step, term, functions)
+    if count is not None and _in_function(step, _HOOK):
+        name = "global_step" if functions.per_batch else "current_epoch"
+        count = count if last_name(source_of(term)) == name else None
+        offset += int(functions.per_batch)  # global_step counts the batch that has ended
     if count is not None:
         trained = has_trained(step, count.place, functions)
         wanted = {0, 1} if trained is None else {int(trained)}
@@ -52,6 +60,12 @@ def check_argument(step: Step, class_name: str, functions: Functions, evaluator:
                 "schedule(max(epoch - 1, 0)) to jaxlr.lambda_lr"
             )
     raise unreadable(step.call, f"{reason}, or leave the {step.part} out: a count is then that argument")
+
+
+def _in_function(step: Step, *names: str) -> bool:
+    """Check if a step is in a function of such a name."""
+    nodes = (place.node for place in step.places)
+    return any(isinstance(each, ast.FunctionDef) and each.name in names for each in nodes)
 
 
 def count_of(step: Step, term: ast.expr, functions: Functions) -> Count | None:
@@ -97,7 +111,7 @@ def has_trained(step: Step, first: int, functions: Functions) -> bool | None:
         functions: those of the text.
     """
     before = [each for place in step.places[first:] for each in place.before]
-    if functions.train(before):
+    if _in_function(step, _HOOK, *_AFTER_EPOCHS) or functions.train(before):
         return True
     if functions.train([each.node for each in step.places[first:][:1]]):
         return False

@@ -7,7 +7,7 @@ have no value then, so that a later use of one is an error that shows the statem
 import ast
 import re
 from collections import ChainMap
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, TypeGuard
 
 from jaxlr._checks import shorten
@@ -56,12 +56,20 @@ from jaxlr.convert.variables import (
 
 _NAME_OF_RATE = re.compile(r"lr|rate|sched|warm|decay|anneal|cosine|linear|factor", re.IGNORECASE)
 _MODEL = re.compile(r"(^|[._])(model|net|network|encoder)s?$")
-# Classes that are given a scheduler and train with it, or report its rate.
+# Classes that are given a scheduler and train with it, or report its rate, and functions that resume it.
 _KEEPS = re.compile(
-    r"(Callback|Checkpoint|Checkpointer|Engine|Learner|Logger|Monitor|Runner|Saver|Trainer)$"
+    r"(Callback|Checkpoint|Checkpointer|Engine|Handler|Learner|Logger|Monitor|Runner|Saver|Trainer)$"
+    r"|^load_checkpoint$"
 )
 _MOST_CALLS = 100  # of functions that build schedulers
 _CONFIGS = ("load", "safe_load", "full_load", "loads", "vars")  # calls that return settings
+_DICTS = ("dict", "LRSchedulerConfigType", "OptimizerLRSchedulerConfig")  # the last two are Lightning's
+# Functions and classes that only read a scheduler, or hold it.
+_READS = (
+    *("callable", "cast", "enumerate", "filter", "getattr", "hasattr", "id", "iter", "list", "next"),
+    *("repr", "reversed", "set", "str", "tuple", "type", "zip"),
+    *("AttrDict", "EasyDict", "Namespace", "OrderedDict", "SimpleNamespace"),
+)
 _EXITS = ("exit", "quit", "sys.exit", "os._exit")
 _STEP_HOOKS = ("register_step_pre_hook", "register_step_post_hook")
 _HARMLESS_METHODS = ("get_last_lr", "state_dict", "print_lr", "get_lr")
@@ -82,7 +90,6 @@ class Program:
         self._builders: dict[str, ast.FunctionDef | ast.Lambda] = {}
         self._variables = Variables(evaluator, self._builders)
         self._num_calls = 0
-        self._intervals: set[str] = set()  # Lightning's
         self._returned: set[int] = set()  # ids of the schedulers that the text returns
         self._steps: set[str] = set()  # the names of what training loops step
         self._trained: set[int] = set()  # ids of the functions that train with the schedulers in them
@@ -128,6 +135,7 @@ class Program:
         if self._returned:
             variables = self._evaluator.assigned.items()
             held = [each for name, each in variables if not self._is_left(name, each)] + self._shown
+        self._check_frequencies(self._shown if self._returned else held)
         named = {id(value) for value in held if isinstance(value, Constructor)}
         found = set(named)
         for value in held:
@@ -394,7 +402,9 @@ class Program:
                 return self._change(node, owner, method)
         if self._reader.constructs(node):
             return self._scheduler_value(node)
-        self._refuse_unknown_call(node)
+        if self._is_container(node):
+            return self._scheduler_value(node)
+        self._refuse_unknown_calls(node)
         if isinstance(node, ast.Name | ast.Attribute) and self._is_optimizer(node):
             return self._evaluator.assigned[source_of(node)]
         made = [each for each in calls_in([node]) if called_name(each) in OPTIMIZERS]
@@ -405,10 +415,10 @@ class Program:
         """Return the value of an expression that constructs schedulers, alone or in lists and mappings."""
         match node:
             case ast.Dict(keys=keys, values=values):
-                names = [key.value if isinstance(key, ast.Constant) else None for key in keys]
-                found = dict(zip(names, map(self._scheduler_value, values), strict=True))
-                self._check_frequency(found)
-                return found
+                return self._mapping(keys, values)
+            case ast.Call(keywords=keywords) if self._is_container(node):
+                keys = [None if each.arg is None else ast.Constant(each.arg) for each in keywords]
+                return self._mapping(keys, [each.value for each in keywords])
             case ast.List(elts=elements) | ast.Tuple(elts=elements):
                 return [self._scheduler_value(element) for element in elements]
             case ast.Lambda():
@@ -417,9 +427,10 @@ class Program:
         if isinstance(node, ast.Call) and self.builder(node) is not None:
             return self._built(node)
         if not self._reader.constructs(node):
+            self._refuse_unknown_calls(node)
             assigned = self._evaluator.assigned.get(source_of(node))
             return assigned if assigned is not None else self._evaluator.value_if_any(node)
-        self._refuse_unknown_call(node)
+        self._refuse_unknown_calls(node)
         value = self._evaluator.value(node)
         if isinstance(value, Constructor) and (used := self._reader.optimizers(value) & self._stepped):
             raise unreadable(
@@ -431,28 +442,53 @@ class Program:
             raise unreadable(node, f"write only the call of {name}")
         return value
 
-    def _check_frequency(self, mapping: dict[Any, Any]) -> None:
+    def _mapping(self, keys: Sequence[ast.expr | None], nodes: Sequence[ast.expr]) -> dict[Any, Any]:
+        """Return the value of a mapping of schedulers. What a `**others` sets may be the frequency."""
+        found = dict[Any, Any]()
+        for key, value in zip(keys, map(self._scheduler_value, nodes), strict=True):
+            if isinstance(key, ast.Constant):
+                found[key.value] = value
+            elif key is None and isinstance(value, dict):
+                found |= value
+            else:
+                found["frequency" if key is None else None] = value
+        return found
+
+    def _check_frequencies(self, held: Sequence[Any]) -> None:
         """Refuse Lightning's `frequency`, the number of steps between two of the scheduler."""
-        frequency = mapping.get("frequency", 1)
-        if isinstance(mapping.get("scheduler"), Constructor):
-            self._intervals.add(str(mapping.get("interval", "epoch")))
-        if len(self._intervals) > 1:
+        mappings = [each for each in _mappings_in(held) if isinstance(each.get("scheduler"), Constructor)]
+        if len({str(each.get("interval", "epoch")) for each in mappings}) > 1:
             raise ValueError(
                 "the mappings have two intervals: convert their schedulers one at a time, and multiply "
                 "their schedules, with jaxlr.per_epoch for that of the epochs"
             )
-        if isinstance(mapping.get("scheduler"), Constructor) and frequency != 1:
-            raise ValueError(
-                f"the mapping sets 'frequency': {shorten(str(frequency))}: set it to 1, and stretch the "
-                "schedule with jaxlr.per_epoch(schedule, frequency)"
+        for frequency in (each.get("frequency", 1) for each in mappings):
+            if isinstance(frequency, Unevaluated) and frequency.missing:
+                raise MissingNamesError(frequency.missing)
+            if frequency != 1:
+                is_known = not isinstance(frequency, Unevaluated)
+                shown = str(frequency) if is_known else source_of(frequency.node)
+                raise ValueError(
+                    f"the mapping sets 'frequency': {shorten(shown)}: set it to 1, and stretch the "
+                    "schedule with jaxlr.per_epoch(schedule, frequency)"
+                )
+
+    def _refuse_unknown_calls(self, node: ast.expr) -> None:
+        """Refuse each call in an expression that is given a scheduler, alone, in a list or in a mapping."""
+        loops = (each for each in ast.walk(node) if isinstance(each, ast.comprehension))
+        each_one = {source_of(loop.target) for loop in loops if self._holds_scheduler(loop.iter)}
+        for call in calls_in([node]):
+            self._refuse_unknown_call(
+                call, lambda e: getattr(e, "id", None) in each_one or self._holds_scheduler(e)
             )
 
-    def _refuse_unknown_call(self, node: ast.expr) -> None:
+    def _refuse_unknown_call(self, node: ast.Call, holds: Callable[[ast.expr], bool]) -> None:
         """Refuse a call that is given a scheduler: it may return another one."""
-        if not isinstance(node, ast.Call) or self._reader.constructs(node.func):
-            return
         name = called_name(node)
-        if self._reader.is_constructor(node) or name in ("list", "tuple") or is_harmless(node.func):
+        is_known = self._reader.is_constructor(node) or self.builder(node) is not None
+        if is_known or name in (*_DICTS, *_READS) or is_harmless(node.func):
+            return
+        if self._reader.constructs(node.func):
             return
         if NAME_OF_SCHEDULER.search(name):
             self._unknown_schedulers.append(node)
@@ -460,7 +496,7 @@ class Program:
             name[:1].isupper() and any(_MODEL.search(source_of(each)) for each in arguments_of(node))
         ):
             return  # a trainer
-        if any(self._is_scheduler(each) for each in arguments_of(node)):
+        if any(map(holds, arguments_of(node))):
             if name == "prepare":
                 raise ValueError(
                     f"cannot read {shorten(source_of(node.func))!r} around a scheduler: Accelerate steps "
@@ -478,6 +514,30 @@ class Program:
         if isinstance(self._evaluator.assigned.get(source_of(node)), Constructor):
             return True
         return isinstance(node, ast.Call) and self._reader.is_constructor(node)
+
+    def _holds_scheduler(self, node: ast.expr) -> bool:
+        """Check if the value of an expression is a scheduler, or a list or mapping with one."""
+        match node:
+            case (
+                ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Set(elts=parts) | ast.Dict(values=parts)
+            ):
+                return any(map(self._holds_scheduler, parts))
+            case ast.Call() if called_name(node) in _DICTS or source_of(node.func) in ("list", "tuple"):
+                return any(map(self._holds_scheduler, arguments_of(node)))
+            case ast.Starred(value=part) | ast.ListComp(elt=part) | ast.GeneratorExp(elt=part):
+                return self._holds_scheduler(part)
+            case ast.IfExp(body=body, orelse=orelse):
+                return self._holds_scheduler(body) or self._holds_scheduler(orelse)
+            case ast.Name() | ast.Attribute() | ast.Subscript():
+                return bool(constructors_in(self._evaluator.value_if_any(node)))
+        is_call = isinstance(node, ast.Call)
+        return is_call and (self._reader.is_constructor(node) or self.builder(node) is not None)
+
+    def _is_container(self, node: ast.expr) -> bool:
+        """Check if an expression is a list or a mapping with a scheduler."""
+        is_dict = isinstance(node, ast.Call) and called_name(node) in _DICTS and not node.args
+        is_shown = is_dict or isinstance(node, ast.Dict | ast.List | ast.Tuple)
+        return is_shown and self._holds_scheduler(node)
 
     def _is_optimizer(self, node: ast.expr) -> bool:
         value = self._evaluator.assigned.get(source_of(node))
@@ -500,7 +560,8 @@ class Program:
         if is_shown or self.builder(node) or self._reader.constructs(node):
             self._shown.append(self._scheduler_value(node))
             return
-        self._refuse_unknown_call(node)
+        if isinstance(node, ast.Call):
+            self._refuse_unknown_call(node, self._is_scheduler)
         self._variables.forget_changed(statement)
 
     def _follows_method(self, statement: ast.stmt, call: ast.Call, func: ast.Attribute) -> bool:
@@ -782,6 +843,15 @@ class Program:
                     )
                     reason = used_later(statement, source) if is_new else error
                     self._variables.forget(source, None if missing else reason, missing)
+
+
+def _mappings_in(value: Any) -> Iterator[dict[Any, Any]]:
+    """Yield the mappings in lists and mappings, and the value itself."""
+    if isinstance(value, dict):
+        yield value
+        value = [*dict.values(value)]
+    for each in value if isinstance(value, list) else ():
+        yield from _mappings_in(each)
 
 
 def _is_builder(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import itertools
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
@@ -30,6 +31,7 @@ AnyFunction = ast.FunctionDef | ast.AsyncFunctionDef
 _LIKE_SCHEDULER = re.compile(r"sched|warm|(^|_)lr(_|$)", re.IGNORECASE)
 _HOOKS = re.compile("add_event|register|attach")  # methods that are given the step, as that of ignite
 _MOST_CALLS = 200  # of functions that step
+_MOST_NODES = 200  # of an expression in the place of a name: it may double with each assignment
 
 
 class Place(NamedTuple):
@@ -132,6 +134,10 @@ class Functions:
         }
         self._known = known
         self._nodes = nodes
+        # Lightning steps per batch, and not per epoch, if a mapping says so.
+        self.per_batch: bool = any(
+            isinstance(each, ast.Constant) and each.value == "step" for each in nodes
+        )
         self.stepping: set[str] = self._reaching(self._steps)
         self.steps: set[int] = set()  # the ids of the calls that step a scheduler
         reached = (self.called(call, each) for each in functions for call in calls_in(each.body))
@@ -221,6 +227,10 @@ def _trains_by_name(call: ast.Call) -> bool:
     return (is_given and "sched" not in source_of(call.func).lower()) or (
         called_name(call).startswith("train") and not is_mode
     )
+
+
+def _is_short(node: ast.expr) -> bool:
+    return sum(1 for _ in itertools.islice(ast.walk(node), _MOST_NODES + 1)) <= _MOST_NODES
 
 
 class Walk:
@@ -326,7 +336,8 @@ class Walk:
                 value=ast.Name() | ast.Attribute() | ast.Subscript() | ast.IfExp() | ast.BinOp()
                 | ast.Compare() | ast.BoolOp() | ast.UnaryOp() as value,
             ) if self._stores[name] == 1:  # fmt: skip
-                values[name] = substituted(value, values)
+                if _is_short(expanded := substituted(value, values)):
+                    values[name] = expanded
             case _:
                 pass
 
@@ -413,6 +424,7 @@ class Walk:
         }
         plain = ast.Name | ast.Attribute | ast.Subscript | ast.Constant | ast.IfExp | ast.BinOp | ast.List
         own = {k: substituted(v, values) for k, v in given.items() if isinstance(v, plain)}
+        own = {k: v for k, v in own.items() if _is_short(v)}
         own |= {k: v for k, v in defaults.items() if k not in given and isinstance(v, ast.Constant)}
         for each in function.body if function.name == "__init__" else ():
             match each:

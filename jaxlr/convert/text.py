@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 
 from jaxlr._checks import check_duration, check_positive_count, shorten
 from jaxlr.code.classes import own_classes
-from jaxlr.code.definitions import Function, writes_rate
+from jaxlr.code.definitions import Function, is_count, writes_rate
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.imports import imported, with_own_names
 from jaxlr.code.methods import changes
@@ -54,6 +54,7 @@ _SETTER = re.compile(
     r"(adjust|set|update|change|decay|warmup)(the)?(lr|learningrate)(?!sched)"
     r"|(lr|learningrate)(adjust|decay|warmup|update)"
 )
+_WARMUP = re.compile(r"^(do|apply|run|linear|gradual|lr|learningrate)*warmup(lr|learningrate|step)?$")
 _LONGEST_TEXT = 100_000
 _MOST_LEVELS = 100  # of nested expressions: Python's own limit is not reached, however deep the caller is
 
@@ -313,12 +314,19 @@ def _check_hands(statements: list[ast.stmt]) -> None:
 
 
 def _check_setters(statements: list[ast.stmt], optimizers: Collection[str]) -> None:
-    """Refuse a text that gives the optimizer to an unknown function that sets the rate by its name."""
+    """Refuse a text that gives the optimizer, or a count, to an unknown function that sets its rate."""
     own = {each.name for each in nodes_in(statements) if isinstance(each, ast.FunctionDef)}
+    alone = {id(each.value) for each in nodes_in(statements) if isinstance(each, ast.Expr)}
     for call in calls_in(statements):
-        name = called_name(call)
-        is_given = any(source_of(each) in optimizers for each in arguments_of(call))
-        is_setter = _SETTER.search(name.lower().replace("_", "")) and not name.endswith(("LR", "cheduler"))
+        name, given = called_name(call), arguments_of(call)
+        spelled = name.lower().replace("_", "")
+        is_setter = _SETTER.search(spelled) and not name.endswith(("LR", "cheduler"))
+        is_warmup = _WARMUP.search(spelled) and not name[:1].isupper()  # no class
+        is_setter = is_setter or (is_warmup and id(call) in alone)
+        parts = (each for each in nodes_in(given) if isinstance(each, ast.Name | ast.Attribute))
+        is_given = any(source_of(each) in optimizers for each in given) or any(
+            is_count(last_name(source_of(each))) for each in parts
+        )
         if is_given and is_setter and name not in own:
             raise ValueError(_sets_by_hand(name))
 
