@@ -8,7 +8,7 @@ from jaxlr.code.expressions import Evaluator
 from jaxlr.code.syntax import called_name, calls_in, last_name, quoted, source_of, unreadable
 from jaxlr.code.values import Unevaluated, names_in
 from jaxlr.convert.errors import MissingNamesError
-from jaxlr.convert.steps import Functions, Step
+from jaxlr.convert.steps import Functions, Place, Step
 
 
 class Count(NamedTuple):
@@ -25,6 +25,8 @@ def check_argument(step: Step, class_name: str, functions: Functions, evaluator:
     """Refuse `scheduler.step(x)` unless x is proven to be the number of steps so far."""
     argument = step.argument
     if argument is None or (isinstance(argument, ast.Constant) and argument.value is None):
+        if _is_before_training(step, functions):
+            raise _before_training(step)
         return
     if any(isinstance(each, ast.Div) for each in ast.walk(argument)):
         raise unreadable(
@@ -38,13 +40,17 @@ def check_argument(step: Step, class_name: str, functions: Functions, evaluator:
     if count is not None:
         trained = has_trained(step, count.place, functions)
         wanted = {0, 1} if trained is None else {int(trained)}
-        if count.is_number and offset in wanted and (not trained or count.is_innermost):
-            return  # the rate of an epoch is that of its number
         first = None if count.start is None else evaluator.value_if_any(count.start)
+        is_from_one = first == 1 and isinstance(first, int)
+        is_number = count.is_number and offset + is_from_one in wanted
+        if is_number and (not trained or count.is_innermost):
+            return  # the rate of an epoch is that of its number
         if isinstance(first, Unevaluated) and first.missing:
             raise MissingNamesError(first.missing)
         if isinstance(first, int) and first + count.is_later + offset in wanted and count.is_innermost:
             return
+        if trained is False and is_from_one and offset == 0:
+            raise _before_training(step)
         if trained and offset == 0 and (first == 0 or count.start is None):
             raise ValueError(
                 f"cannot read {quoted(step.call)}: after the steps of the optimizer it gives the "
@@ -52,6 +58,41 @@ def check_argument(step: Step, class_name: str, functions: Functions, evaluator:
                 "schedule(max(epoch - 1, 0)) to jaxlr.lambda_lr"
             )
     raise unreadable(step.call, f"{reason}, or leave the {step.part} out: a count is then that argument")
+
+
+def _is_before_training(step: Step, functions: Functions) -> bool:
+    """Check if a turn trains after the step, and not before it."""
+    if any(is_start(place) for place in step.places):
+        return False  # `if epoch > 0: scheduler.step()` counts the epochs
+    loops = [i for i, each in enumerate(step.places) if any(each.node is loop for loop in step.loops)]
+    for index in reversed(loops or [0]):
+        before, after = step.before_and_after(index)
+        if functions.update(after):  # a backward() before the step is that of the same update
+            return not functions.train([e for e in before if not _is_backward(e)])
+        if functions.train(before):
+            return False
+        if functions.train_visibly(after):
+            return functions.are_idle(before)
+    return False
+
+
+def _is_backward(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and source_of(node).split("(")[0].endswith(".backward")
+
+
+def is_start(place: Place) -> bool:
+    """Check if a part is left out in the first turn only, such as by `if epoch > 0`."""
+    source = "" if place.test is None else source_of(place.test)
+    return place.part == "body" and source.endswith((" > 0", " >= 1", " != 0"))
+
+
+def _before_training(step: Step) -> ValueError:
+    return unreadable(
+        step.call,
+        "it is before the training: torch since 1.1 trains the first epoch with the second rate. Move it "
+        f"behind the training for the rates of older torch, or leave the {step.part} out and use "
+        "jaxlr.starting_at(schedule, 1) for torch's rates today",
+    )
 
 
 def count_of(step: Step, term: ast.expr, functions: Functions) -> Count | None:
