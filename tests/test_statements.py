@@ -1387,6 +1387,20 @@ def test_a_refused_loop_names_a_schedule_with_the_rates_of_torch(text):
         from_string(text, 0.1)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@trainer.on(Events.EPOCH_{})\ndef f(engine):\n    s.step()",
+        "trainer.add_event_handler(Events.EPOCH_{}, lambda e: s.step())",
+    ],
+)
+def test_an_event_of_ignite_steps_after_the_training(text):
+    made = "s = ExponentialLR(optimizer, 0.5)\n"
+    assert from_string(made + text.format("COMPLETED"), 0.1)(1) == pytest.approx(0.05)
+    with pytest.raises(ValueError, match=r"before the training.*jaxlr\.starting_at\(schedule, 1\)"):
+        from_string(made + text.format("STARTED"), 0.1)
+
+
 def test_the_turns_before_the_training_are_asked_for():
     text = "s = StepLR(opt, 3)\nfor _ in range(args.start):\n    s.step()\nfor e in range(9):\n"
     text += "    opt.step()\n    s.step()"

@@ -8,7 +8,7 @@ from jaxlr.code.expressions import Evaluator
 from jaxlr.code.syntax import called_name, calls_in, last_name, quoted, source_of, unreadable
 from jaxlr.code.values import Unevaluated, names_in
 from jaxlr.convert.errors import MissingNamesError
-from jaxlr.convert.steps import Functions, Place, Step
+from jaxlr.convert.steps import AnyFunction, Functions, Place, Step, before_training
 
 
 class Count(NamedTuple):
@@ -26,7 +26,7 @@ def check_argument(step: Step, class_name: str, functions: Functions, evaluator:
     argument = step.argument
     if argument is None or (isinstance(argument, ast.Constant) and argument.value is None):
         if _is_before_training(step, functions):
-            raise _before_training(step)
+            raise before_training(step.call, step.part)
         return
     if any(isinstance(each, ast.Div) for each in ast.walk(argument)):
         raise unreadable(
@@ -50,7 +50,7 @@ def check_argument(step: Step, class_name: str, functions: Functions, evaluator:
         if isinstance(first, int) and first + count.is_later + offset in wanted and count.is_innermost:
             return
         if trained is False and is_from_one and offset == 0:
-            raise _before_training(step)
+            raise before_training(step.call, step.part)
         if trained and offset == 0 and (first == 0 or count.start is None):
             raise ValueError(
                 f"cannot read {quoted(step.call)}: after the steps of the optimizer it gives the "
@@ -64,6 +64,9 @@ def _is_before_training(step: Step, functions: Functions) -> bool:
     """Check if a turn trains after the step, and not before it."""
     if any(is_start(place) for place in step.places):
         return False  # `if epoch > 0: scheduler.step()` counts the epochs
+    functions_around = [each.node for each in step.places if isinstance(each.node, AnyFunction)]
+    if any("_STARTED" in source_of(e) for each in functions_around for e in each.decorator_list):
+        return True  # an event of ignite
     loops = [i for i, each in enumerate(step.places) if any(each.node is loop for loop in step.loops)]
     for index in reversed(loops or [0]):
         before, after = step.before_and_after(index)
@@ -84,15 +87,6 @@ def is_start(place: Place) -> bool:
     """Check if a part is left out in the first turn only, such as by `if epoch > 0`."""
     source = "" if place.test is None else source_of(place.test)
     return place.part == "body" and source.endswith((" > 0", " >= 1", " != 0"))
-
-
-def _before_training(step: Step) -> ValueError:
-    return unreadable(
-        step.call,
-        "it is before the training: torch since 1.1 trains the first epoch with the second rate. Move it "
-        f"behind the training for the rates of older torch, or leave the {step.part} out and use "
-        "jaxlr.starting_at(schedule, 1) for torch's rates today",
-    )
 
 
 def count_of(step: Step, term: ast.expr, functions: Functions) -> Count | None:

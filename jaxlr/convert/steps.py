@@ -124,6 +124,16 @@ def turns(step: Step) -> ValueError:
     )
 
 
+def before_training(call: ast.Call, part: str) -> ValueError:
+    """Return the error about a step that the first turn takes before it trains."""
+    return unreadable(
+        call,
+        "it is before the training: torch since 1.1 trains the first epoch with the second rate. Move it "
+        f"behind the training for the rates of older torch, or leave the {part} out and use "
+        "jaxlr.starting_at(schedule, 1) for torch's rates today",
+    )
+
+
 class Functions:
     """The functions and classes of a text, by the calls that reach them."""
 
@@ -359,7 +369,10 @@ class Walk:
                 pass
             case ast.Expr(value=ast.Call(func=ast.Attribute(attr=method)) as call) if _HOOKS.match(method):
                 steps = (e for e in nodes_in([call]) if isinstance(e, ast.Attribute) and e.attr == "step")
-                self.elsewhere |= {key for each in steps for key in self._keys(each.value) or []}
+                keys = {key for each in steps for key in self._keys(each.value) or []}
+                if keys and "_STARTED" in source_of(call):  # an event of ignite
+                    raise before_training(call, "line")
+                self.elsewhere |= keys
             case _:
                 for name, field in ast.iter_fields(statement):
                     parts = field if isinstance(field, list) else [field]
