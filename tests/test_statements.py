@@ -4,11 +4,12 @@ import argparse
 import contextlib
 import re
 
+import optax
 import pytest
 import torch
 from torch.optim import SGD, lr_scheduler
 
-from jaxlr import from_string
+from jaxlr import exponential_lr, from_string, per_epoch, sequential_lr, starting_at
 
 
 NUM_EPOCHS = 12
@@ -503,7 +504,7 @@ def train():
             if index < 3:
                 continue
             opt.step()
-            if (index + 1) % 4 == 0 and scheduler is not None:
+            if (index + 1) % accum == 0 and scheduler is not None:
                 scheduler.step()
 train()
 """,
@@ -1315,8 +1316,40 @@ STEPPED = {
     "count by an assignment": "{M}n = 0\nwhile n < 9:\n    opt.step()\n    n = n + 1\n"
     "    scheduler.step(n)",
     "start of the loop": "{F}    if epoch > 0:\n        scheduler.step()\n    opt.step()",
+    "forward by 0": "start = 0\n{M}for _ in range(start):\n    scheduler.step()\n"
+    "for e in range(start, 9):\n    opt.step()\n    scheduler.step()",
+    "before another training": "def train(): pass\n{L}    scheduler.step()\n    train()",
+    "before a validation": "def run(o): o.step()\ndef val(): return [hash(b) for b in range(3)]\n"
+    "{F}    run(opt)\n    scheduler.step()\n    val()",
+    "training of an optimizer before": "for e in range(3):\n    opt.zero_grad()\n"
+    "{M}for e in range(9):\n    opt.step()\n    scheduler.step()",
 }
 MISSTEPPED = {
+    "first": "{F}    scheduler.step()\n    opt.step()",
+    "first of some batches": "{F}    print(end='')\n    scheduler.step()\n    for b in range(3):\n"
+    "        opt.step()",
+    "first of a phase": "{F}    for phase in ['train', 'val']:\n        if phase == 'train':\n"
+    "            scheduler.step()\n        for b in range(3):\n            if phase == 'train':\n"
+    "                opt.step()",
+    "first of a function": "def train(s):\n    if s is not None:\n        s.step()\n    opt.step()\n"
+    "{F}    train(scheduler)",
+    "first, and a function": "def train(o):\n    o.step()\n{F}    scheduler.step()\n    train(opt)",
+    "first, after a mode": "def mode(on): pass\nm = type('', (), dict(train=mode))\n{F}"
+    "    m.train(True)\n    scheduler.step()\n    opt.step()",
+    "first epoch 1": "{M}for epoch in range(1, 9):\n    scheduler.step(epoch)\n    opt.step()",
+    "second epoch 3": "{M}for epoch in range(1, 9):\n    opt.step()\n    scheduler.step(epoch + 1)",
+    "every second epoch": "{L}    if epoch % 2 == 0:\n        scheduler.step()",
+    "end of every second epoch": "{L}    if (epoch + 1) % 2 == 0:\n        scheduler.step()",
+    "every third update": "{B}        opt.step()\n        if b % 3 == 2:\n            scheduler.step()",
+    "irregular": "{L}    if (epoch + 1) % 3 == 0 or epoch == 0:\n        scheduler.step()",
+    "forward": "start = 3\n{M}for _ in range(start):\n    scheduler.step()\n"
+    "for e in range(start, 9):\n    opt.step()\n    scheduler.step()",
+    "forward while": "{M}i = 0\nwhile i < 3:\n    scheduler.step()\n    i += 1\n"
+    "for e in range(9):\n    opt.step()\n    scheduler.step()",
+    "forward in a function": "def fit(o, s):\n    for _ in range(3):\n        s.step()\n"
+    "    for e in range(9):\n        o.step()\n        s.step()\n{M}fit(opt, scheduler)",
+    "first phase": "{M}for e in range(3):\n    opt.step()\nfor e in range(9):\n    opt.step()\n"
+    "    scheduler.step()",
     "keyword": "{L}    scheduler.step(epoch=epoch)",
     "less 1": "{M}for epoch in range(1, 9):\n    opt.step()\n    scheduler.step(epoch - 1)",
     "delay": "{F}    scheduler.step(max(epoch - 5, 0))\n    opt.step()",
@@ -1418,6 +1451,88 @@ def test_a_loop_that_gives_an_update_another_rate_is_refused(text):
     assert rates != pytest.approx([plain(count) for count in range(len(rates))], rel=1e-12, abs=0)
     with pytest.raises(ValueError, match=r"^cannot read|^the text never steps"):
         from_string(text, 0.1)
+
+
+SHOWN = "s = ExponentialLR(optimizer, 0.5)\nfor epoch in range(9):\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SHOWN + "    s.step()",
+        SHOWN + "    lrs.append(s.get_last_lr())\n    s.step()\nplt.plot(lrs)",
+        SHOWN + "    run_epoch(model)\n    s.step()\n    train_acc = train_metrics(model)",
+        SHOWN + "    engine.run(loader)\n    s.step()\n    for b in loader:\n        measure(b)",
+        SHOWN + "    run(model)\n    s.step()\n    save_checkpoint(model, optimizer)",
+        SHOWN + "    for i, b in enumerate(loader):\n        optimizer.step()\n"
+        "        if (i + 1) % len(loader) == 0:\n            s.step()",
+        SHOWN + "    for i, b in enumerate(loader):\n        optimizer.step()\n"
+        "        if i == len(loader) - 1:\n            s.step()",
+        SHOWN.replace("for epoch", "start = 0\nif resume:\n    start = saved['epoch']\n"
+        "for _ in range(start):\n    s.step()\nfor epoch") + "    optimizer.step()\n    s.step()",
+    ],
+)  # fmt: skip
+def test_a_loop_whose_training_is_not_in_the_text_is_read(text):
+    assert repr(from_string(text, 0.1)) == "exponential_lr(0.1, gamma=0.5)"
+
+
+# Loops whose refusal names a schedule, with that schedule.
+WAYS_OUT = {
+    "{F}    scheduler.step()\n    opt.step()": (
+        "starting_at(schedule, 1)",
+        starting_at(exponential_lr(0.1, 0.5), 1),
+    ),
+    "{L}    if (epoch + 1) % 4 == 0:\n        scheduler.step()": (
+        "per_epoch(schedule, n)",
+        per_epoch(exponential_lr(0.1, 0.5), 4),
+    ),
+    "{L}    if epoch % 4 == 0:\n        scheduler.step()": (
+        "starting_at(..., n - 1) if the first turn",
+        starting_at(per_epoch(exponential_lr(0.1, 0.5), 4), 3),
+    ),
+    "{M}for _ in range(3):\n    scheduler.step()\n{L}    scheduler.step()": (
+        "starting_at(schedule, 3)",
+        starting_at(exponential_lr(0.1, 0.5), 3),
+    ),
+    "{M}for e in range(3):\n    opt.step()\n{L}    scheduler.step()": (
+        "sequential_lr([optax.constant_schedule(schedule(0)), schedule], [n])",
+        sequential_lr([optax.constant_schedule(0.1), exponential_lr(0.1, 0.5)], [3]),
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_sched")
+@pytest.mark.parametrize("text", WAYS_OUT)
+def test_a_refused_loop_names_a_schedule_with_the_rates_of_torch(text):
+    named, schedule = WAYS_OUT[text]
+    text, rates = stepped(text)
+    assert [schedule(count) for count in range(len(rates))] == pytest.approx(rates, rel=1e-6, abs=0)
+    with pytest.raises(ValueError, match=re.escape(named)):
+        from_string(text, 0.1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@trainer.on(Events.EPOCH_{})\ndef f(engine):\n    s.step()",
+        "trainer.add_event_handler(Events.EPOCH_{}, lambda e: s.step())",
+    ],
+)
+def test_an_event_of_ignite_steps_after_the_training(text):
+    made = "s = ExponentialLR(optimizer, 0.5)\n"
+    assert from_string(made + text.format("COMPLETED"), 0.1)(1) == pytest.approx(0.05)
+    with pytest.raises(ValueError, match=r"before the training.*jaxlr\.starting_at\(schedule, 1\)"):
+        from_string(made + text.format("STARTED"), 0.1)
+
+
+def test_the_turns_before_the_training_are_asked_for():
+    text = "s = StepLR(opt, 3)\nfor _ in range(args.start):\n    s.step()\nfor e in range(9):\n"
+    text += "    opt.step()\n    s.step()"
+    with pytest.raises(ValueError, match=r"give names=\{'args.start': ...\}"):
+        from_string(text, 0.1)
+    assert from_string(text, 0.1, {"args.start": 0})(3) == pytest.approx(0.01)
+    with pytest.raises(ValueError, match=r"starting_at\(schedule, 5\)"):
+        from_string(text, 0.1, {"args.start": 5})
 
 
 def test_a_setting_around_a_step_is_asked_for():

@@ -8,7 +8,7 @@ from jaxlr.code.expressions import Evaluator
 from jaxlr.code.syntax import called_name, calls_in, last_name, quoted, source_of, unreadable
 from jaxlr.code.values import Unevaluated, names_in
 from jaxlr.convert.errors import MissingNamesError
-from jaxlr.convert.steps import Functions, Step
+from jaxlr.convert.steps import AnyFunction, Functions, Place, Step, before_training
 
 
 _HOOK = "lr_scheduler_step"  # Lightning calls it after each epoch, or after each batch
@@ -29,6 +29,8 @@ def check_argument(step: Step, class_name: str, functions: Functions, evaluator:
     """Refuse `scheduler.step(x)` unless x is proven to be the number of steps so far."""
     argument = step.argument
     if argument is None or (isinstance(argument, ast.Constant) and argument.value is None):
+        if _is_before_training(step, functions):
+            raise before_training(step.call, step.part)
         return
     if any(isinstance(each, ast.Div) for each in ast.walk(argument)):
         raise unreadable(
@@ -46,13 +48,17 @@ def check_argument(step: Step, class_name: str, functions: Functions, evaluator:
     if count is not None:
         trained = has_trained(step, count.place, functions)
         wanted = {0, 1} if trained is None else {int(trained)}
-        if count.is_number and offset in wanted and (not trained or count.is_innermost):
-            return  # the rate of an epoch is that of its number
         first = None if count.start is None else evaluator.value_if_any(count.start)
+        is_from_one = first == 1 and isinstance(first, int)
+        is_number = count.is_number and offset + is_from_one in wanted
+        if is_number and (not trained or count.is_innermost):
+            return  # the rate of an epoch is that of its number
         if isinstance(first, Unevaluated) and first.missing:
             raise MissingNamesError(first.missing)
         if isinstance(first, int) and first + count.is_later + offset in wanted and count.is_innermost:
             return
+        if trained is False and is_from_one and offset == 0:
+            raise before_training(step.call, step.part)
         if trained and offset == 0 and (first == 0 or count.start is None):
             raise ValueError(
                 f"cannot read {quoted(step.call)}: after the steps of the optimizer it gives the "
@@ -66,6 +72,35 @@ def _in_function(step: Step, *names: str) -> bool:
     """Check if a step is in a function of such a name."""
     nodes = (place.node for place in step.places)
     return any(isinstance(each, ast.FunctionDef) and each.name in names for each in nodes)
+
+
+def _is_before_training(step: Step, functions: Functions) -> bool:
+    """Check if a turn trains after the step, and not before it."""
+    if any(is_start(place) for place in step.places):
+        return False  # `if epoch > 0: scheduler.step()` counts the epochs
+    functions_around = [each.node for each in step.places if isinstance(each.node, AnyFunction)]
+    if any("_STARTED" in source_of(e) for each in functions_around for e in each.decorator_list):
+        return True  # an event of ignite
+    loops = [i for i, each in enumerate(step.places) if any(each.node is loop for loop in step.loops)]
+    for index in reversed(loops or [0]):
+        before, after = step.before_and_after(index)
+        if functions.update(after):  # a backward() before the step is that of the same update
+            return not functions.train([e for e in before if not _is_backward(e)])
+        if functions.train(before):
+            return False
+        if functions.train_visibly(after):
+            return functions.are_idle(before)
+    return False
+
+
+def _is_backward(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and source_of(node).split("(")[0].endswith(".backward")
+
+
+def is_start(place: Place) -> bool:
+    """Check if a part is left out in the first turn only, such as by `if epoch > 0`."""
+    source = "" if place.test is None else source_of(place.test)
+    return place.part == "body" and source.endswith((" > 0", " >= 1", " != 0"))
 
 
 def count_of(step: Step, term: ast.expr, functions: Functions) -> Count | None:

@@ -10,7 +10,9 @@ from jaxlr._checks import shorten
 from jaxlr.code.definitions import is_count
 from jaxlr.code.expressions import Evaluator
 from jaxlr.code.syntax import (
+    arguments_of,
     called_name,
+    calls_in,
     first_line,
     last_name,
     names_stored,
@@ -19,17 +21,32 @@ from jaxlr.code.syntax import (
 )
 from jaxlr.code.values import Unevaluated, names_in
 from jaxlr.convert.constructors import Constructor
-from jaxlr.convert.counts import check_argument, count_of, has_trained, without_constant
-from jaxlr.convert.steps import DAMPENS, LOOPS, AnyFunction, Functions, Place, Step, Walk, steps_in, turns
+from jaxlr.convert.counts import check_argument, count_of, has_trained, is_start, without_constant
+from jaxlr.convert.errors import MissingNamesError
+from jaxlr.convert.steps import (
+    DAMPENS,
+    LOOPS,
+    AnyFunction,
+    Functions,
+    Place,
+    Step,
+    Walk,
+    following,
+    steps_in,
+    turns,
+)
 
 
 _RATES = ("param_groups", "get_last_lr", "get_lr", "get_learning_rate", "lr", "cur_lr", "current_lr")
 # Conditions that hold whenever the optimizer is stepped, such as that of a phase, or of an overflow.
 _HARMLESS = re.compile(
     r"\b(is_)?train(ing)?\b(?! *\()|\bphase\b|\bmode\b|'(val|valid|test|eval)'|sync_gradients|accum"
-    r"|overflow|get_scale|skip|finite|isnan|isinf|main_process|rank\b|is_last|%",
+    r"|overflow|get_scale|skip|finite|isnan|isinf|main_process|rank\b|is_last|%"
+    r"|\b(i|idx|it|iter|iteration|step|\w*batch\w*)\b.* == len\(",
     re.IGNORECASE,
 )
+_EPOCH = re.compile(r"(?<!per_)epoch|\be\b|\bep\b", re.IGNORECASE)
+_EPOCH_LENGTHS = re.compile(r"len\(|batch|per_epoch|epoch_(size|len)|iters|accum|loader", re.IGNORECASE)
 _OVERFLOWS = re.compile("get_scale|overflow")
 _STATES = ("get_last_lr", "get_lr", "last_epoch", "load_state_dict", "print_lr", "state_dict")
 
@@ -57,7 +74,7 @@ def check_steps(
     names = (each for each in nodes_in(statements) if isinstance(each, ast.Name))
     walk = Walk(functions, by_name, evaluator, Counter(e.id for e in names if _is_stored(e)))
     check = _Check(functions, schedulers, evaluator)
-    walk.block(ast.Module([], []), "body", statements, {}, ())
+    walk.block(ast.Module([*statements], []), "body", statements, {}, ())
     parts = [(walk.steps, True)]
     for function in functions.all:  # those that nothing in the text calls
         if function.name in functions.stepping and id(function) not in walk.reached | functions.inner:
@@ -65,6 +82,7 @@ def check_steps(
             walk.enter(function, {}, ())
             parts.append((walk.steps, constructs(function)))
     for steps, is_script in parts:
+        check.phases(steps)
         check.loops(steps) if is_script else check.steps(steps)
     check.reached(walk.elsewhere)
     if not any(steps for steps, _ in parts):
@@ -108,6 +126,68 @@ class _Check:
         self._plateaus = {id(each) for each in schedulers} - self._by_key.keys()
         self._found: dict[int | str, Step] = {}
         self._reached: set[int | str] = set()
+
+    def phases(self, steps: Sequence[Step]) -> None:
+        """Refuse loops that only step before the training, and loops that only train before the steps."""
+        for step in steps:
+            loop = step.loops[0] if step.loops else None
+            if step.key not in self._by_key or not isinstance(loop, ast.For | ast.While):
+                continue
+            around = step.places[: next(i for i, e in enumerate(step.places) if e.node is loop)]
+            if any(each.is_conditional for each in around):  # such as that of a resume
+                continue
+            after = following(around)
+            is_forward = self._functions.are_idle([loop]) and not self._functions.train_visibly([loop])
+            is_stored = last_name(step.name) in map(last_name, names_stored(after))
+            if is_forward and not is_stored and self._functions.train_visibly(after):
+                if number := self._num_turns(loop):
+                    raise ValueError(
+                        f"cannot read {first_line(loop)}: it steps {step.name} before the training. Leave "
+                        f"the loop out, and shift the schedule with jaxlr.starting_at(schedule, {number})"
+                    )
+            elif phase := self._phase_without_steps(step, around):
+                raise ValueError(
+                    f"cannot read {first_line(phase)}: it trains without steps of {step.name}. Leave the "
+                    "loop out, and keep the first rate for its n epochs with "
+                    "jaxlr.sequential_lr([optax.constant_schedule(schedule(0)), schedule], [n])"
+                )
+
+    def _num_turns(self, loop: ast.For | ast.While) -> int | str:
+        """Return the number of the turns of a loop, as text if it is unknown. A setting is asked for."""
+        match loop:
+            case ast.For(iter=ast.Call(args=[items, *_]) as call) if called_name(call) == "tqdm":
+                return self._num_turns(ast.For(loop.target, items, [], []))
+            case ast.For(iter=ast.Call(func=ast.Name(id="range" | "trange"), args=[end])):
+                if any(
+                    isinstance(each, ast.Constant) and each.value == 0
+                    for each in self._functions.values(source_of(end))[1]
+                ):
+                    return 0  # a training from the start
+                value = self._evaluator.value_if_any(end)
+                if isinstance(value, Unevaluated) and value.missing:
+                    raise MissingNamesError(value.missing)
+                return value if isinstance(value, int) else shorten(source_of(end))
+            case _:
+                return "n"
+
+    def _phase_without_steps(self, step: Step, around: Sequence[Place]) -> ast.stmt | None:
+        """Return a loop between the constructor and the first step that steps the optimizer."""
+        before = [each for place in around for each in place.before]
+        made = [i for i, e in enumerate(before) if isinstance(e, ast.Assign) and _assigns(e, step.name)]
+        if not made:
+            return None
+        constructor = before[made[-1]]
+        optimizer = next(iter(arguments_of(next(iter(calls_in([constructor]))))), None)
+        if not isinstance(optimizer, ast.Name | ast.Attribute):
+            return None
+        for loop in before[made[-1] + 1 :]:
+            if isinstance(loop, ast.For | ast.While) and self._num_turns(loop) != 0:
+                owners = [owner for owner, _ in steps_in(loop)]
+                given = (e for c in calls_in([loop]) if self._functions.train([c]) for e in arguments_of(c))
+                trains = source_of(optimizer) in [*owners, *map(source_of, given)]
+                if trains and step.name not in owners:
+                    return loop
+        return None
 
     def loops(self, steps: Sequence[Step]) -> None:
         """Check the steps of a script, of which each loop is a part."""
@@ -273,6 +353,13 @@ class _Check:
                 return
             source = shorten(source_of(place.test))
             condition = f"if {source}" if is_wanted else f"if not ({source})"
+            if "%" in source and " or " not in source:
+                raise ValueError(
+                    f"cannot read {first_line(step.around)}: it steps {step.name} every n turns, "
+                    f"{condition}. Leave the {step.part} out, and stretch the schedule with "
+                    "jaxlr.per_epoch(schedule, n), in jaxlr.starting_at(..., n - 1) if the first turn "
+                    "steps it"
+                )
         raise ValueError(
             f"cannot read {first_line(step.around)}: it steps {step.name} only {condition}. Leave the "
             f"{step.part} out if that always holds, else write the rates as a function of the epoch"
@@ -291,14 +378,22 @@ class _Check:
     def _is_harmless(self, test: ast.expr, place: Place, step: Step) -> bool:
         """Check if a condition holds for each update, such as that of the training in another branch."""
         source = source_of(test)
-        starts = source.endswith((" > 0", " >= 1", " != 0"))
-        if starts and place.part == "body" and not has_trained(step, 0, self._functions):
+        if is_start(place._replace(test=test)) and not has_trained(step, 0, self._functions):
             return True  # at the start of the loop, `if epoch > 0: scheduler.step()` counts the epochs
         around = [each for each in ast.walk(step.around) if isinstance(each, ast.If)]
         same = [each.body for each in around if source_of(each.test) == source and each is not place.node]
         values = [value for name in names_in(test) for value in self._functions.values(name)[1]]
         is_overflow = any(_OVERFLOWS.search(source_of(each)) for each in values)
-        return is_overflow or bool(_HARMLESS.search(source)) or any(map(self._functions.train, same))
+        is_known = bool(_HARMLESS.search(source)) and not self._is_rare(test, step)
+        return is_overflow or is_known or any(map(self._functions.train, same))
+
+    def _is_rare(self, test: ast.expr, step: Step) -> bool:
+        """Check if a condition such as `epoch % 5 == 0` holds in some turns, all of which train."""
+        rests = [e for e in ast.walk(test) if isinstance(e, ast.BinOp) and isinstance(e.op, ast.Mod)]
+        if not rests or not step.loops or not self._functions.train(step.loops[-1:]):
+            return False
+        is_or = any(isinstance(each, ast.Or) for each in ast.walk(test))
+        return is_or or any(not _is_end_of_epoch(each) for each in rests)
 
     def _is_setting(self, test: ast.expr, value: Unevaluated, step: Step) -> bool:
         """Check if the value of a condition can be asked for: it is the same in all rounds of a loop."""
@@ -308,6 +403,15 @@ class _Check:
         orders = any(isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE) for e in pairs for op in e.ops)
         varies |= orders and not any(isinstance(each, ast.Constant) for each in ast.walk(test))
         return bool(value.missing) and value.error is None and not (varies or names & _locals(step))
+
+
+def _is_end_of_epoch(rest: ast.BinOp) -> bool:
+    """Check if a rest is 0 once per epoch of a loop over batches, or per update: `step % len(loader)`."""
+    return not _EPOCH.search(source_of(rest.left)) and bool(_EPOCH_LENGTHS.search(source_of(rest.right)))
+
+
+def _assigns(statement: ast.Assign, name: str) -> bool:
+    return name in map(source_of, statement.targets) and isinstance(statement.value, ast.Call)
 
 
 def _several(step: Step) -> ValueError:

@@ -32,6 +32,15 @@ _LIKE_SCHEDULER = re.compile(r"sched|warm|(^|_)lr(_|$)", re.IGNORECASE)
 _HOOKS = re.compile("add_event|register|attach")  # methods that are given the step, as that of ignite
 _MOST_CALLS = 200  # of functions that step
 _MOST_NODES = 200  # of an expression in the place of a name: it may double with each assignment
+_OPTIMIZERS = re.compile("opt|scaler|engine|adam|sgd|^o$", re.IGNORECASE)  # objects whose step is an update
+_LOADERS = re.compile("^(?!.*(val|test|eval)).*(loader|batches|dataset)", re.IGNORECASE)
+# Functions that are given an optimizer and train nothing, and others that train nothing.
+_KEEPS = re.compile("save|load|log|print|eval|valid|test|adjust|lr|zero|clip|sched", re.IGNORECASE)
+_IDLE = re.compile(
+    "print|log|info|debug|write|time|set_epoch|save|adjust|_lr|"
+    "^(len|range|int|float|str|format|join|list|dict|max|min|round|train|eval|append|zero_grad|step|item"
+    "|tqdm|trange|enumerate|state_dict|reset)$"
+)
 
 
 class Place(NamedTuple):
@@ -72,6 +81,12 @@ class Step(NamedTuple):
         """The parts of conditions that contain the step."""
         return {(id(each.node), each.part) for each in self.places if each.is_conditional}
 
+    def before_and_after(self, first: int) -> tuple[list[ast.AST], list[ast.AST]]:
+        """Return the statements before and after the step in its turn, from the place of a loop on."""
+        blocks = {(id(each.node), each.part): each for each in self.places[first:]}
+        before = [each for place in blocks.values() for each in place.before]
+        return before, following([*blocks.values()])
+
     @property
     def around(self) -> ast.stmt:
         """The innermost function, or the outermost loop, as the statement of an error message."""
@@ -84,6 +99,12 @@ class Step(NamedTuple):
     def part(self) -> str:
         """The word for that statement."""
         return "function" if isinstance(self.around, AnyFunction) else "loop"
+
+
+def following(places: Sequence[Place]) -> list[ast.AST]:
+    """Return the statements after those of the places, in the same blocks."""
+    blocks = ((getattr(each.node, each.part, None), len(each.before)) for each in places)
+    return [each for block, index in blocks if isinstance(block, list) for each in block[index + 1 :]]
 
 
 def steps_in(node: ast.AST) -> list[tuple[str, ast.Call]]:
@@ -103,6 +124,16 @@ def turns(step: Step) -> ValueError:
     return ValueError(
         f"cannot read {first_line(step.around)}: it does not step all schedulers at once. Write them as "
         "one SequentialLR, with the epochs of the change as milestones"
+    )
+
+
+def before_training(call: ast.Call, part: str) -> ValueError:
+    """Return the error about a step that the first turn takes before it trains."""
+    return unreadable(
+        call,
+        "it is before the training: torch since 1.1 trains the first epoch with the second rate. Move it "
+        f"behind the training for the rates of older torch, or leave the {part} out and use "
+        "jaxlr.starting_at(schedule, 1) for torch's rates today",
     )
 
 
@@ -210,6 +241,38 @@ class Functions:
     def _training(self) -> set[str]:
         return self._reaching(self._trains)
 
+    def train_visibly(self, nodes: Sequence[ast.AST]) -> bool:
+        """Check if a part of the text trains by all that is known: a loop over a loader may do so."""
+        loops = (each for each in nodes_in(nodes) if isinstance(each, ast.For))
+        is_loader = any(_LOADERS.search(source_of(each.iter)) for each in loops)
+        calls = calls_in(nodes)
+        return (
+            is_loader
+            or self.update(nodes)
+            or any(called_name(each) == "backward" or _is_training(each) for each in calls)
+        )
+
+    def update(self, nodes: Sequence[ast.AST]) -> bool:
+        """Check if a part of the text steps what is an optimizer by its name."""
+        return any(self._updates(call) or called_name(call) in self._updating for call in calls_in(nodes))
+
+    @functools.cached_property
+    def _updating(self) -> set[str]:
+        return self._reaching(self._updates)
+
+    def _updates(self, call: ast.Call) -> bool:
+        match call.func:
+            case ast.Attribute(attr="step", value=owner):
+                return self._trains(call) and bool(_OPTIMIZERS.search(source_of(owner)))
+            case _:
+                return False
+
+    def are_idle(self, nodes: Sequence[ast.AST]) -> bool:
+        """Check if all calls in a part of the text are known to train nothing."""
+        plain = {each.name for each in self.all} - self._training
+        names = (called_name(call) for call in calls_in(nodes))
+        return all(_IDLE.search(each) or each in plain for each in names)
+
     def _trains(self, call: ast.Call) -> bool:
         if not isinstance(call.func, ast.Attribute):
             return _trains_by_name(call)
@@ -223,10 +286,15 @@ def _trains_by_name(call: ast.Call) -> bool:
     """Check if a function trains, by its name or because it is given an optimizer."""
     objects = (each for each in arguments_of(call) if isinstance(each, ast.Name | ast.Attribute))
     is_given = any("optim" in last_name(source_of(each)) for each in objects)
-    is_mode = isinstance(call.func, ast.Attribute) and not call.args  # model.train()
-    return (is_given and "sched" not in source_of(call.func).lower()) or (
-        called_name(call).startswith("train") and not is_mode
+    return (is_given and not _KEEPS.search(source_of(call.func))) or _is_training(call)
+
+
+def _is_training(call: ast.Call) -> bool:
+    """Check if a function trains by its name. `model.train(True)` only sets the mode."""
+    is_mode = isinstance(call.func, ast.Attribute) and all(
+        isinstance(each, ast.Constant) and isinstance(each.value, bool) for each in arguments_of(call)
     )
+    return called_name(call).startswith("train") and not is_mode
 
 
 def _is_short(node: ast.expr) -> bool:
@@ -312,7 +380,10 @@ class Walk:
                 pass
             case ast.Expr(value=ast.Call(func=ast.Attribute(attr=method)) as call) if _HOOKS.match(method):
                 steps = (e for e in nodes_in([call]) if isinstance(e, ast.Attribute) and e.attr == "step")
-                self.elsewhere |= {key for each in steps for key in self._keys(each.value) or []}
+                keys = {key for each in steps for key in self._keys(each.value) or []}
+                if keys and "_STARTED" in source_of(call):  # an event of ignite
+                    raise before_training(call, "line")
+                self.elsewhere |= keys
             case _:
                 for name, field in ast.iter_fields(statement):
                     parts = field if isinstance(field, list) else [field]
