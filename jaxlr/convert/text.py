@@ -81,7 +81,8 @@ def from_string(
     - The lambda of a LambdaLR or a MultiplicativeLR may contain all of these. It is translated. It may also
       be a function, defined with `def` before the scheduler, with branches and loops.
     - Conditions, lists that grow by `append`, `**kwargs` and loops over known lists are followed.
-      Statements that do not touch the schedule are skipped, such as a training loop.
+      Statements that do not touch the schedule are skipped.
+    - A training loop in the text must step all schedulers together, after the updates of an epoch or batch.
     - Two schedulers on one optimizer are read as a ChainedScheduler, because torch steps both.
     - A text whose last statement is a function gives the rate that the function returns, or that it writes
       to `param_group["lr"]`. A function that keeps or scales the rate of the epoch before is called for
