@@ -122,7 +122,9 @@ class _Check:
 
     def __init__(self, functions: Functions, schedulers: Sequence[Constructor], evaluator: Evaluator):
         self._functions, self._evaluator = functions, evaluator
-        self._by_key = {id(each): each for each in schedulers if "Plateau" not in each.name}
+        self._by_key: dict[int | str, Constructor] = {
+            id(each): each for each in schedulers if "Plateau" not in each.name
+        }
         self._plateaus = {id(each) for each in schedulers} - self._by_key.keys()
         self._found: dict[int | str, Step] = {}
         self._reached: set[int | str] = set()
@@ -299,7 +301,7 @@ class _Check:
         return None if isinstance(value, Unevaluated) else bool(value)
 
     def _class_name(self, step: Step) -> str:
-        own = self._by_key.get(step.key)  # pyright: ignore
+        own = self._by_key.get(step.key)
         return step.name if own is None else own.name
 
     def _is_owner(self, node: ast.expr, step: Step) -> bool:

@@ -387,10 +387,10 @@ class Walk:
             case _:
                 for name, field in ast.iter_fields(statement):
                     parts = field if isinstance(field, list) else [field]
-                    nodes = [each for each in parts if isinstance(each, ast.AST)]
-                    if nodes and isinstance(nodes[0], ast.stmt):
-                        self.block(statement, name, nodes, values, places)  # pyright: ignore
+                    if inner := [each for each in parts if isinstance(each, ast.stmt)]:
+                        self.block(statement, name, inner, values, places)
                         continue
+                    nodes = [each for each in parts if isinstance(each, ast.AST)]
                     for index, each in enumerate(nodes):
                         inside = (*places, Place(statement, f"{name} {index}"))
                         if isinstance(each, ast.ExceptHandler):
