@@ -71,10 +71,11 @@ def test_a_framework_whose_rules_have_versions_says_so(framework):
 
 
 def test_an_assumption_says_that_a_version_changes_nothing():
-    solver = {"SOLVER": {"BASE_LR": 0.02, "MAX_ITER": 90}}
-    recipe = from_config(solver, version="0.6")
-    assert recipe.assumptions[0] == "version '0.6' changes nothing: jaxlr has one rule for detectron2."
-    assert from_config(solver).assumptions == recipe.assumptions[1:]
+    flags = "--model mae_vit_large_patch16 --blr 1.5e-4 --epochs 20 --warmup_epochs 4 --batch_size 64"
+    numbers: dict[str, Any] = {"num_processes": 1, "steps_per_epoch": 10}
+    recipe = from_config(flags, version="0.6", **numbers)
+    assert recipe.assumptions[0] == "version '0.6' changes nothing: jaxlr has one rule for mae."
+    assert from_config(flags, **numbers).assumptions == recipe.assumptions[1:]
     assert not any("version" in each for each in from_config(LINEAR, version="4.46").assumptions)
 
 

@@ -579,7 +579,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_its_state_is_not_saved(conf
     lost = metrics(config.output.out)[-1]["epoch"]
     assert f"in epoch {lost}, at a learning rate of " in error
     assert "last finite training loss: " in error
-    assert re.search(rf"to resume after epoch {lost - 1}: jaxlr train --resume --out \S+\n$", error)
+    command = r"jaxlr train --resume --out \S+ --on-nan continue"
+    assert re.search(rf"to resume after epoch {lost - 1}: {command}\n$", error)
     assert error.count("\n") == 1
     assert saved_epochs(config.output.out / "checkpoints")[:2] == [lost - 1, lost - 2]
     assert (config.output.out / "curves.png").exists()

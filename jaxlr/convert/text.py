@@ -321,7 +321,8 @@ def _check_setters(statements: list[ast.stmt], optimizers: Collection[str]) -> N
     for call in calls_in(statements):
         name, given = called_name(call), arguments_of(call)
         spelled = name.lower().replace("_", "")
-        is_setter = _SETTER.search(spelled) and not name.endswith(("LR", "cheduler"))
+        is_maker = name.startswith("get_") or name.endswith(("LR", "cheduler"))  # of a scheduler
+        is_setter = _SETTER.search(spelled) and not is_maker
         is_warmup = _WARMUP.search(spelled) and not name[:1].isupper()  # no class
         is_setter = is_setter or (is_warmup and id(call) in alone)
         parts = (each for each in nodes_in(given) if isinstance(each, ast.Name | ast.Attribute))
