@@ -165,16 +165,16 @@ class Functions:
         }
         self._known = known
         self._nodes = nodes
-        # Lightning steps per batch, and not per epoch, if a mapping says so.
-        self.per_batch: bool = any(
-            isinstance(each, ast.Constant) and each.value == "step" for each in nodes
-        )
         self.stepping: set[str] = self._reaching(self._steps)
         self.steps: set[int] = set()  # the ids of the calls that step a scheduler
-        reached = (self.called(call, each) for each in functions for call in calls_in(each.body))
-        self.inner: set[int] = {
-            id(each) for each in reached if each is not None
-        }  # those that another one calls
+        called = (self.called(call, each) for each in functions for call in calls_in(each.body))
+        # The ids of the functions that another one calls.
+        self.inner: set[int] = {id(each) for each in called if each is not None}
+
+    @functools.cached_property
+    def per_batch(self) -> bool:
+        """True if a mapping says that Lightning steps per batch, and not per epoch."""
+        return any(isinstance(each, ast.Constant) and each.value == "step" for each in self._nodes)
 
     def _reaching(self, finds: Callable[[ast.Call], bool]) -> set[str]:
         """Return the names of the functions with such a call, or that call one of them."""
@@ -484,7 +484,6 @@ class Walk:
         if function is None:
             given = (self._keys(substituted(each, values)) for each in arguments_of(call))
             self.elsewhere |= {key for keys in given for key in keys or []}
-        if function is None:
             return
         names, defaults = parameters_of(function.args)
         if self._functions.is_method(function):
